@@ -1,0 +1,30 @@
+"""Errors that a user can cause: a stable code, who, what, how much, the limit and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CortexError(Exception):
+    """A user-facing error.
+
+    `code` is stable (``E101``); `message` says who and what, with numbers; `hint` says what to do next.
+    The command line prints ``code message hint`` and exits with 2; it never shows a traceback for it.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = ""):
+        super().__init__(f"{code} {message}" + (f" {hint}" if hint else ""))
+        self.code, self.message, self.hint = code, message, hint
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.code, self.message, self.hint)
+
+
+def unknown(code: str, kind: str, name: str, known: Iterable[str]) -> CortexError:
+    """The error for a name that is not there: lists the known ones and the nearest."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1)
+    guess = f" Did you mean '{near[0]}'?" if near else ""
+    listed = ", ".join(names) if names else "none"
+    return CortexError(code, f"unknown {kind} '{name}'; known: {listed}.", guess.strip())
