@@ -1,0 +1,443 @@
+"""The interpreter: what a graph means, in plain numpy and `math`. Short, slow, never calls generated code.
+
+Arrays carry a leading batch axis: states (batch, n), weights (seeds or 1 or batch, n_post, n_pre). Sums run left to
+right over the presynaptic index, ports add projections in declaration order, transcendentals are libm's, so the other
+backends can and do agree to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from compiler.ir import model
+from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, previous, show
+from compiler.ir.functions import ARITY, DEFINITIONS
+from compiler.ir.model import Graph, Projection
+from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
+from compiler.ir.verify import bounds, verify
+
+Values = dict[str, np.ndarray]
+
+
+def _guard(function: Callable[..., float], overflow: float) -> Callable[..., float]:
+    def call(*arguments: float) -> float:
+        try:
+            return function(*arguments)
+        except OverflowError:
+            return overflow
+        except ValueError:
+            return -math.inf if function is math.log and arguments[0] == 0 else math.nan
+    return call
+
+
+def _floor(x: float) -> float:
+    return float(math.floor(x)) if math.isfinite(x) else x
+
+
+SCALAR: dict[str, Callable[..., float]] = {
+    "exp": _guard(math.exp, math.inf), "log": _guard(math.log, math.inf), "tanh": math.tanh,
+    "sqrt": _guard(math.sqrt, math.inf), "floor": _floor, "pow": _guard(math.pow, math.inf)}
+for _name, (_arguments, _body) in DEFINITIONS.items():
+    SCALAR[_name] = eval(f"lambda {', '.join(_arguments)}: {_body}", SCALAR)  # noqa: S307 our own constant table
+VECTOR = {name: np.frompyfunc(SCALAR[name], count, 1) for name, count in ARITY.items()}
+OPERATORS: dict[str, Callable] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "<": np.less, "<=": np.less_equal,
+    ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
+    "and": lambda a, b: np.logical_and(a != 0, b != 0), "or": lambda a, b: np.logical_or(a != 0, b != 0)}
+
+
+def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
+             before: Callable[[str, int], np.ndarray]) -> np.ndarray:
+    """Values of an expression; `now(name)` and `before(name, depth)` look names up."""
+    match expression:
+        case Number(value):
+            return np.asarray(value)
+        case Name(name):
+            return now(name)
+        case Prev(name, depth):
+            return before(name, depth)
+        case Negate(operand):
+            return -evaluate(operand, now, before)
+        case Binary(operator, left, right):
+            result = OPERATORS[operator](evaluate(left, now, before), evaluate(right, now, before))
+            return np.asarray(result, dtype=np.float64)
+        case Call(function, arguments):
+            values = [evaluate(a, now, before) for a in arguments]
+            return np.asarray(VECTOR[function](*values), dtype=np.float64)
+        case Where(condition, then, otherwise):
+            chosen = evaluate(condition, now, before) != 0
+            return np.where(chosen, evaluate(then, now, before), evaluate(otherwise, now, before))
+    raise TypeError(show(expression))
+
+
+class Interpreter:
+    """Runs a verified graph step by step. `values` holds every quantity of the last step, by name:
+    `population.quantity`, `projection.w`, `projection.current`, `projection.increment`, `projection.<optimiser>`.
+    """
+
+    def __init__(self, graph: Graph):
+        verify(graph)
+        self.graph, self.order = graph, schedule(graph)
+        self.values: Values = {}
+        self.history: dict[str, list[np.ndarray]] = {}
+        self.depths = _depths(graph)
+        self.parameters = {p.name: model.cell_parameters(graph, p) for p in graph.populations}
+        self.parameters |= {q.name: model.rule_parameters(graph, q) for q in graph.projections}
+        for population in graph.populations:
+            self._start_population(population)
+        for projection in graph.projections:
+            self._start_projection(projection)
+        self.step_number = 0
+
+    def _start_population(self, population: model.Population) -> None:
+        cell, shape = self.graph.cell(population.cell), (self.graph.batch, population.size)
+        for parameter in cell.parameters:
+            array = self.graph.arrays.get(f"{population.name}.{parameter.name}")
+            if array is not None:
+                self.parameters[population.name][parameter.name] = self._spread(array, 1)
+        for state in cell.states:
+            name = f"{population.name}.{state.name}"
+            array = self.graph.arrays.get(name)
+            value = evaluate(state.initial, lambda n: self._look(population.name, n), lambda n, d: self.values[n]) \
+                if array is None else self._spread(array, 1)
+            self.values[name] = np.broadcast_to(value, shape).astype(np.float64)
+            self.history[name] = [self.values[name]] * self.depths.get(name, 0)
+
+    def _spread(self, array: np.ndarray, rank: int) -> np.ndarray:
+        """A leading batch axis: one copy, or one per seed repeated over samples."""
+        array = np.asarray(array, dtype=np.float64)
+        if array.ndim == rank:
+            return array[None]
+        return array if len(array) == self.graph.batch else np.repeat(array, self.graph.samples, axis=0)
+
+    def _start_projection(self, projection: Projection) -> None:
+        graph, name, shape = self.graph, projection.name, model.weight_shape(self.graph, projection)
+        if not shape:
+            return
+        copies = {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[graph.class_of(name).role]
+        rule = graph.rule_of(projection)
+        keys = ["w", *([rule.optimiser.kind, *(s.name for s in rule.states)] if rule else [])]
+        for key in keys:
+            array = graph.arrays.get(f"{name}.{key}")
+            if array is None:
+                initial = {s.name: s.initial for s in rule.states}.get(key, Number(0.0)) if rule else Number(0.0)
+                array = np.broadcast_to(evaluate(initial, lambda n: self._look(name, n), _nothing), shape)
+            array = np.asarray(array, dtype=np.float64)
+            array = array[None] if array.ndim == len(shape) else array
+            self.values[f"{name}.{key}"] = np.broadcast_to(array, (copies, *shape)).copy()
+        mask = self._mask(projection)
+        if mask is not None:
+            self.values[f"{name}.w"] *= mask
+        self.values[f"{name}.increment"] = np.zeros((copies, *shape))
+
+    def _mask(self, projection: Projection) -> np.ndarray | None:
+        return connection_mask(self.graph, projection)
+
+    def _look(self, owner: str, name: str) -> np.ndarray:
+        """A name of this step in the scope of a population or projection."""
+        for key in (f"{owner}.{name}", name):
+            if key in self.values:
+                return self.values[key]
+        return np.asarray(self.parameters[owner][name])
+
+    def _before(self, owner: str, name: str, depth: int) -> np.ndarray:
+        return self.history[f"{owner}.{name}"][depth - 1]
+
+    def step(self, inputs: Mapping[str, np.ndarray], gates: Mapping[str, float],
+             noise: Mapping[str, np.ndarray]) -> Values:
+        """One step. `inputs` and `noise` are keyed `population.name`, (batch, n) or (n,). Returns `values`."""
+        self.values |= {f"gate.{g}": np.asarray(float(gates.get(g, 0.0))) for g in self.graph.gates}
+        for key, array in {**inputs, **noise}.items():
+            size = self.graph.population(key.split(".")[0]).size
+            self.values[key] = np.broadcast_to(array, (self.graph.batch, size)).astype(np.float64)
+        old = {name: self.values[name] for name in self.history}
+        for name, past in self.history.items():
+            self.history[name] = [old[name], *past][:len(past)]
+        with np.errstate(all="ignore"):
+            for operation in self.order:
+                match operation:
+                    case Segment(population, equations):
+                        self._segment(population, equations)
+                    case Delivery(projection):
+                        self._deliver(self.graph.projection(projection))
+            self._learn()
+        self.step_number += 1
+        return self.values
+
+    def _segment(self, population: str, equations: tuple[str, ...]) -> None:
+        size, cell = self.graph.population(population).size, self.graph.cell_of(population)
+        for port in cell.ports:
+            self._add_up(population, port.name)
+        for name in equations:
+            equation = cell.equation(name)
+            assert equation is not None
+            value = evaluate(equation.expression, lambda n: self._look(population, n),
+                             lambda n, d: self._before(population, n, d))
+            self.values[f"{population}.{name}"] = np.broadcast_to(value, (self.graph.batch, size)).astype(np.float64)
+
+    def _add_up(self, population: str, port: str) -> None:
+        currents = [self.values.get(f"{p.name}.current") for p in self.graph.into(population, port)]
+        size = self.graph.population(population).size
+        total = np.zeros((self.graph.batch, size)) if not currents or currents[0] is None else currents[0]
+        for current in currents[1:]:
+            total = total if current is None else total + current
+        self.values[f"{population}.{port}"] = total
+
+    def _message(self, projection: Projection) -> np.ndarray:
+        message, depth = self.graph.class_of(projection.name).message, message_depth(self.graph, projection)
+        key = f"{projection.pre}.{message}"
+        return self.values[key] if depth == 0 else self.history[key][depth - 1]
+
+    def _deliver(self, projection: Projection) -> None:
+        message, kind = self._message(projection), self.graph.class_of(projection.name).connectivity
+        if kind == "identity":
+            self.values[f"{projection.name}.current"] = message
+            return
+        w = self._per_sample(self.values[f"{projection.name}.w"])
+        if kind == "one_to_one":
+            current = w * message
+        elif kind == "convolution":
+            current = _convolve(projection.convolution, w, message)
+        else:
+            current = np.zeros((self.graph.batch, w.shape[1]))
+            for j in range(w.shape[2]):
+                current = current + w[:, :, j] * message[:, j:j + 1]
+        self.values[f"{projection.name}.current"] = current
+
+    def _per_sample(self, w: np.ndarray) -> np.ndarray:
+        """(batch, ...) from (1 | seeds | batch, ...)."""
+        return np.repeat(w, self.graph.batch // len(w), axis=0)
+
+    def _learn(self) -> None:
+        """Increments from un-incremented weights, then mirrors, then gated steps, then limits."""
+        plastic = [p for p in self.graph.projections if self.graph.rule_of(p)]
+        for projection in plastic:
+            self._increment(projection)
+        for mirror in self.graph.mirrors:
+            self._mirror(mirror)
+        for projection in plastic:
+            self._apply(projection)
+
+    def _increment(self, projection: Projection) -> None:
+        rule = self.graph.rule_of(projection)
+        assert rule is not None
+        now, before = self._synapse_scope(projection)
+        for state in rule.states:
+            self.history[f"{projection.name}.{state.name}"] = [self.values[f"{projection.name}.{state.name}"]]
+        for update in rule.updates:
+            value = self._collect(projection, evaluate(update.expression, now, before))
+            self.values[f"{projection.name}.{update.name}"] = value
+        increment = self._collect(projection, evaluate(rule.increment, now, before))
+        mask = self._mask(projection)
+        self.values[f"{projection.name}.increment"] = increment if mask is None else increment * mask
+
+    def _synapse_scope(self, projection: Projection) -> tuple[Callable, Callable]:
+        """Lookups for a rule: `pre.x` along the last axis, `post.x` along the one before it, weights as they are."""
+        kind = self.graph.class_of(projection.name).connectivity
+
+        def side(name: str, values: Callable[[str, str], np.ndarray]) -> np.ndarray:
+            end, quantity = name.split(".", 1)
+            array = values(projection.pre if end == "pre" else projection.post, quantity)
+            if kind == "one_to_one":
+                return array
+            if kind == "convolution":
+                return _as_patches(projection.convolution, array) if end == "pre" else \
+                    _as_positions(projection.convolution, array)
+            return array[:, None, :] if end == "pre" else array[:, :, None]
+
+        def now(name: str) -> np.ndarray:
+            if name.startswith(("pre.", "post.")):
+                return side(name, self._look)
+            if name == "w" or f"{projection.name}.{name}" in self.values:
+                return self._synaptic(projection, self.values[f"{projection.name}.{name}"])
+            return self._look(projection.name, name)
+
+        def before(name: str, depth: int) -> np.ndarray:
+            if name.startswith(("pre.", "post.")):
+                return side(name, lambda owner, quantity: self._before(owner, quantity, depth))
+            return self._synaptic(projection, self._before(projection.name, name, depth))
+
+        return now, before
+
+    def _synaptic(self, projection: Projection, array: np.ndarray) -> np.ndarray:
+        """A per-synapse array as the rule sees it: (batch, post, pre), convolutions (batch, 1, post, pre * k * k)."""
+        array = self._per_sample(array)
+        if self.graph.class_of(projection.name).connectivity != "convolution":
+            return array
+        return array.reshape(len(array), 1, array.shape[1], -1)
+
+    def _collect(self, projection: Projection, value: np.ndarray) -> np.ndarray:
+        """The increment per copy of the weight: positions, then samples, added in index order."""
+        shape = model.weight_shape(self.graph, projection)
+        if self.graph.class_of(projection.name).connectivity == "convolution":
+            c = projection.convolution
+            assert c is not None
+            positions = c.post[1] * c.post[2]
+            value = np.broadcast_to(value, (self.graph.batch, positions, shape[0], int(np.prod(shape[1:]))))
+            value = _sum_in_order(value, 1).reshape(self.graph.batch, *shape)
+        value = np.broadcast_to(value, (self.graph.batch, *shape))
+        copies = len(self.values[f"{projection.name}.w"])
+        return _sum_in_order(value.reshape(copies, -1, *shape), 1)
+
+    def _mirror(self, mirror: model.Mirror) -> None:
+        w = self.values[f"{mirror.source}.w"]
+        target = self.values[f"{mirror.target}.w"]
+        for operation in mirror.operations:
+            if operation == "transpose":
+                w = w.swapaxes(1, 2)
+            elif operation == "negate":
+                w = -w
+            elif operation == "truncate":
+                cut = np.zeros((len(w), *target.shape[1:]))
+                rows, columns = np.minimum(w.shape[1:], target.shape[1:])
+                cut[:, :rows, :columns] = w[:, :rows, :columns]
+                w = cut
+            else:
+                w = w + self.graph.arrays[operation[4:]]
+        self.values[f"{mirror.target}.w"] = np.ascontiguousarray(np.broadcast_to(w, target.shape))
+
+    def _gate(self, name: str | None) -> bool:
+        return name is None or bool(self.values[f"gate.{name}"] > 0)
+
+    def _apply(self, projection: Projection) -> None:
+        rule, name = self.graph.rule_of(projection), projection.name
+        assert rule is not None
+        if not self._gate(projection.gate):
+            return
+        increment, w = self.values[f"{name}.increment"], self.values[f"{name}.w"]
+        arguments = [evaluate(a, lambda n: self._look(name, n), _nothing) for a in rule.optimiser.arguments]
+        step = OPTIMISERS[rule.optimiser.kind](self, name, increment, arguments, self._gate(projection.apply))
+        if step is None:
+            return
+        low, high = bounds(self.graph.class_of(name))
+        self.values[f"{name}.w"] = np.clip(w + step, low, high) if (low, high) != (-np.inf, np.inf) else w + step
+
+
+def _none(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+    return dw
+
+
+def _low_pass(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+    held = self.values[f"{name}.low_pass"]
+    self.values[f"{name}.low_pass"] = held + arguments[0] * (dw - held)
+    return self.values[f"{name}.low_pass"]
+
+
+def _summed(self: Interpreter, name: str, kind: str, dw: np.ndarray, apply: bool) -> np.ndarray | None:
+    total = self.values[f"{name}.{kind}"] + dw
+    self.values[f"{name}.{kind}"] = np.zeros_like(total) if apply else total
+    return total if apply else None
+
+
+def _accumulate(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+    return _summed(self, name, "accumulate", dw, apply)
+
+
+def _clipped(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+    total = _summed(self, name, "clipped", dw, apply)
+    if total is None:
+        return None
+    norms = np.sqrt(_sum_in_order(np.square(total).reshape(len(total), -1), 1)).reshape(-1, *[1] * (total.ndim - 1))
+    return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
+
+
+def _adam(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+    total = _summed(self, name, "adam", dw, apply)
+    if total is None:
+        return None
+    rate, beta1, beta2, epsilon = arguments
+    zero = np.zeros_like(total)
+    first, second = self.values.get(f"{name}.adam_first", zero), self.values.get(f"{name}.adam_second", zero)
+    count = self.values.get(f"{name}.adam_count", np.asarray(0.0)) + 1
+    first, second = beta1 * first + (1 - beta1) * total, beta2 * second + (1 - beta2) * total * total
+    self.values |= {f"{name}.adam_first": first, f"{name}.adam_second": second, f"{name}.adam_count": count}
+    corrected = second / (1 - beta2 ** count)
+    return rate * (first / (1 - beta1 ** count)) / (np.sqrt(corrected) + epsilon)
+
+
+OPTIMISERS: dict[str, Callable] = {
+    "none": _none, "low_pass": _low_pass, "accumulate": _accumulate, "clipped": _clipped, "adam": _adam}
+
+
+def _nothing(name: str, depth: int) -> np.ndarray:
+    raise KeyError(name)
+
+
+def _sum_in_order(values: np.ndarray, axis: int) -> np.ndarray:
+    parts = np.moveaxis(values, axis, 0)
+    total = np.array(parts[0])
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def connection_mask(graph: Graph, projection: Projection) -> np.ndarray | None:
+    """(n_post, n_pre) of 0 and 1, or None where every pair is connected."""
+    kind = graph.class_of(projection.name).connectivity
+    if kind == "masked":
+        return (graph.arrays[f"{projection.name}.mask"] != 0).astype(np.float64)
+    if kind != "blocks" or projection.blocks is None:
+        return None
+    post, pre, pairs = projection.blocks
+    rows, columns = np.cumsum((0, *post)), np.cumsum((0, *pre))
+    mask = np.zeros((rows[-1], columns[-1]))
+    for i, j in pairs:
+        mask[rows[i]:rows[i + 1], columns[j]:columns[j + 1]] = 1.0
+    return mask
+
+
+def _as_patches(c: model.Convolution | None, message: np.ndarray) -> np.ndarray:
+    """(batch, positions, 1, channels * kernel * kernel) from (batch, channels * height * width)."""
+    assert c is not None
+    channels, height, width = c.pre
+    pixels = message.reshape(-1, channels, height // c.pool, c.pool, width // c.pool, c.pool)
+    pooled = np.zeros((len(message), channels, height // c.pool, width // c.pool))
+    for y in range(c.pool):
+        for x in range(c.pool):
+            pooled = pooled + pixels[:, :, :, y, :, x]
+    pooled = pooled / float(c.pool * c.pool) if c.pool > 1 else pooled
+    padded = np.pad(pooled, ((0, 0), (0, 0), (c.padding, c.padding), (c.padding, c.padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (c.kernel, c.kernel), axis=(2, 3))
+    windows = windows[:, :, ::c.stride, ::c.stride].transpose(0, 2, 3, 1, 4, 5)
+    return windows.reshape(len(message), c.post[1] * c.post[2], 1, channels * c.kernel * c.kernel)
+
+
+def _as_positions(c: model.Convolution | None, values: np.ndarray) -> np.ndarray:
+    """(batch, positions, channels, 1) from (batch, channels * height * width)."""
+    assert c is not None
+    return values.reshape(len(values), c.post[0], -1).transpose(0, 2, 1)[..., None]
+
+
+def _convolve(c: model.Convolution | None, w: np.ndarray, message: np.ndarray) -> np.ndarray:
+    patches = _as_patches(c, message)[:, :, 0]
+    kernels = w.reshape(len(w), w.shape[1], -1)
+    total = np.zeros((len(message), kernels.shape[1], patches.shape[1]))
+    for j in range(kernels.shape[2]):
+        total = total + kernels[:, :, j, None] * patches[:, None, :, j]
+    return total.reshape(len(message), -1)
+
+
+def _depths(graph: Graph) -> dict[str, int]:
+    """`population.quantity` -> how many past values are read, by the cell, a projection or a rule."""
+    depths: dict[str, int] = {}
+
+    def note(key: str, depth: int) -> None:
+        depths[key] = max(depth, depths.get(key, 0))
+
+    for population in graph.populations:
+        for equation in graph.cell(population.cell).equations:
+            for name, depth in previous(equation.expression).items():
+                note(f"{population.name}.{name}", depth)
+    for projection in graph.projections:
+        note(f"{projection.pre}.{graph.class_of(projection.name).message}", message_depth(graph, projection))
+        rule = graph.rule_of(projection)
+        for expression in (rule.increment, *(u.expression for u in rule.updates)) if rule else ():
+            for name, depth in previous(expression).items():
+                side, _, quantity = name.partition(".")
+                if quantity:
+                    note(f"{projection.pre if side == 'pre' else projection.post}.{quantity}", depth)
+    return depths
+

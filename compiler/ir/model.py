@@ -1,0 +1,298 @@
+"""What a circuit is: populations of cell types, joined by projections of synapse classes, with plasticity rules.
+
+One step, n: (1) `send` equations from state, exogenous input and noise of n; (2) delivery with the weights left by
+n-1; (3) `receive` equations; (4) `factor` equations; (5) all increments from un-incremented weights; (6) mirrors, in
+declared order; (7) gated increments through the optimiser, then limits; (8) record.
+
+Within a step every name is defined once. `prev(x)` needs a declared initial value (`state x = ...`), which is the
+value "before the first step" at every depth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from compiler.ir.expressions import Expression, Number
+
+Stage = Literal["send", "receive", "factor"]
+STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
+ROLES = ("shared", "per_seed", "per_sample")
+SIGNS = ("free", "non_negative", "non_positive")
+CONNECTIVITY = ("dense", "one_to_one", "masked", "blocks", "convolution", "identity")
+OPTIMISERS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "low_pass": ("rate",),
+    "accumulate": (),
+    "clipped": ("norm",),
+    "adam": ("rate", "beta1", "beta2", "epsilon"),
+}
+"""Optimiser -> its parameters, in order. `low_pass(rate)`: D += rate * (dw - D); w += D. `accumulate`: sums dw until
+the `apply` gate; `clipped`: the same, scaled to at most `norm`; `adam`: the same, through Adam (ascent)."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where currents arrive; projections add up in declaration order. `compartment` defaults to the port's name."""
+
+    name: str
+    compartment: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constant of a cell, rule or synapse class. `default` None means that each instance must give a value."""
+
+    name: str
+    unit: str = "1"
+    default: float | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """A quantity whose earlier values are read, with its value before the first step.
+
+    `initial` may read parameters and states declared above it; an array bound as `population.name` overrides it.
+    `dtype` is `float64` or `intB` (an integer of B bits, two's complement) with `scale` = value of one unit.
+    """
+
+    name: str
+    initial: Expression = Number(0.0)
+    dtype: str = "float64"
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`name = expression` in one stage; `derivative` marks `dname/dt = expression` (discretised by a pass)."""
+
+    name: str
+    expression: Expression
+    stage: Stage
+    compartment: str | None = None
+    derivative: bool = False
+
+
+@dataclass(frozen=True)
+class CellType:
+    """Equations of one cell; every quantity is a vector over the population.
+
+    `inputs` are exogenous values of the step; `noise` are draws of the step (`normal` or `uniform`); `messages` are the
+    quantities that projections may transmit; what plasticity may read of a cell are its messages and `factor`s.
+    A cell is a *relay* if it has no state: it passes its input on within the step, and its outgoing delay is 0.
+    """
+
+    name: str
+    ports: tuple[Port, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    inputs: tuple[str, ...] = ()
+    noise: tuple[tuple[str, str], ...] = ()
+    states: tuple[State, ...] = ()
+    equations: tuple[Equation, ...] = ()
+    messages: tuple[str, ...] = ()
+
+    @property
+    def relay(self) -> bool:
+        return not self.states and bool(self.ports)
+
+    def equation(self, name: str) -> Equation | None:
+        return next((e for e in self.equations if e.name == name), None)
+
+    def state(self, name: str) -> State | None:
+        return next((s for s in self.states if s.name == name), None)
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How an increment becomes a step of the weight; `arguments` are numbers or parameters of the rule."""
+
+    kind: str = "none"
+    arguments: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlasticityRule:
+    """`increment` of one synapse per step, over `pre.x`, `post.x`, `w`, parameters and per-synapse `states`.
+
+    `updates` give the new value of each per-synapse state (read as `name`; its last value as `prev(name)`); they run
+    every step, whatever the gate.
+    """
+
+    name: str
+    increment: Expression
+    parameters: tuple[Parameter, ...] = ()
+    states: tuple[State, ...] = ()
+    updates: tuple[Equation, ...] = ()
+    optimiser: Optimiser = Optimiser()
+
+
+@dataclass(frozen=True)
+class SynapseClass:
+    """Which message goes into which port, how it is connected, and how it learns."""
+
+    name: str
+    message: str
+    port: str
+    connectivity: str = "dense"
+    sign: str = "free"
+    limits: tuple[float, float] = (-float("inf"), float("inf"))
+    rule: str | None = None
+    role: str = "shared"
+
+
+@dataclass(frozen=True)
+class Population:
+    name: str
+    cell: str
+    size: int
+    area: str = ""
+    parameters: tuple[tuple[str, float], ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Shapes (channels, height, width) of both ends; `kernel` and `stride` in pixels, zero padding on all sides.
+
+    The weight array is (channels_post, channels_pre, kernel, kernel). `pool` averages pool x pool pixels first.
+    """
+
+    pre: tuple[int, int, int]
+    post: tuple[int, int, int]
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    pool: int = 1
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One synapse class between two populations.
+
+    `delay` counts steps: 1 (default) delivers a `send` message in the step in which it is sent; 0 is for messages that
+    depend on this step's input (relays). `gate` and `apply` name protocol columns; the rule learns where `gate` > 0.
+    `blocks`: (sizes of the post areas, sizes of the pre areas, pairs (post, pre) that are connected).
+    `group` (the process it lowers to) and `lowering` (`fused`, `hoisted` or neither) are set by passes.
+    """
+
+    name: str
+    synapse: str
+    pre: str
+    post: str
+    delay: int = 1
+    gate: str | None = None
+    apply: str | None = None
+    parameters: tuple[tuple[str, float], ...] = ()
+    blocks: tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]] | None = None
+    convolution: Convolution | None = None
+    group: str = ""
+    lowering: str = ""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Weight transport: `target := f(source)` every step, f applied left to right. Non-local by construction.
+
+    `operations`: `transpose`, `negate`, `truncate` (cut or zero-pad to the target's shape), `add:ARRAY`.
+    """
+
+    target: str
+    source: str
+    operations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """`kind` `counter` (Philox keyed by seed, population and step) or `legacy` (one shared generator per seed, drawn
+    in `order` of populations every step in which `gate` > 0); `recorded` replays given draws."""
+
+    kind: str = "counter"
+    order: tuple[str, ...] = ()
+    gate: str | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A circuit. Arrays are bound by name: `population.state`, `projection.w`, `projection.mask` ...
+
+    Weight arrays are (n_post, n_pre), rows postsynaptic; states (n,). A leading axis of length `seeds` (or `samples`
+    for per-sample arrays) is allowed; without it the array is repeated.
+    """
+
+    name: str
+    dt: float = 1.0
+    gates: tuple[str, ...] = ()
+    cells: tuple[CellType, ...] = ()
+    rules: tuple[PlasticityRule, ...] = ()
+    synapses: tuple[SynapseClass, ...] = ()
+    populations: tuple[Population, ...] = ()
+    projections: tuple[Projection, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
+    noise: Noise = Noise()
+    outputs: tuple[tuple[str, str], ...] = ()
+    seeds: int = 1
+    samples: int = 1
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
+
+    @property
+    def batch(self) -> int:
+        return self.seeds * self.samples
+
+    def cell(self, name: str) -> CellType:
+        return next(c for c in self.cells if c.name == name)
+
+    def rule(self, name: str) -> PlasticityRule:
+        return next(r for r in self.rules if r.name == name)
+
+    def synapse(self, name: str) -> SynapseClass:
+        return next(s for s in self.synapses if s.name == name)
+
+    def population(self, name: str) -> Population:
+        return next(p for p in self.populations if p.name == name)
+
+    def projection(self, name: str) -> Projection:
+        return next(p for p in self.projections if p.name == name)
+
+    def cell_of(self, population: str) -> CellType:
+        return self.cell(self.population(population).cell)
+
+    def class_of(self, projection: str) -> SynapseClass:
+        return self.synapse(self.projection(projection).synapse)
+
+    def rule_of(self, projection: Projection) -> PlasticityRule | None:
+        rule = self.synapse(projection.synapse).rule
+        return None if rule is None else self.rule(rule)
+
+    def into(self, population: str, port: str) -> tuple[Projection, ...]:
+        """Projections that end in this port, in declaration order."""
+        return tuple(p for p in self.projections if p.post == population and self.class_of(p.name).port == port)
+
+    def with_(self, **changes: object) -> Graph:
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def cell_parameters(graph: Graph, population: Population) -> dict[str, float]:
+    """Scalar parameters of an instance: defaults, then its own values; `dt` is the graph's step in ms."""
+    table = {p.name: p.default for p in graph.cell(population.cell).parameters if p.default is not None}
+    return {"dt": graph.dt, **table, **dict(population.parameters)}
+
+
+def rule_parameters(graph: Graph, projection: Projection) -> dict[str, float]:
+    rule = graph.rule_of(projection)
+    table = {p.name: p.default for p in rule.parameters if p.default is not None} if rule else {}
+    return {"dt": graph.dt, **table, **dict(projection.parameters)}
+
+
+def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
+    """(n_post, n_pre), or (channels_post, channels_pre, kernel, kernel) of a convolution; () for the identity."""
+    kind = graph.class_of(projection.name).connectivity
+    if kind == "convolution" and projection.convolution:
+        c = projection.convolution
+        return c.post[0], c.pre[0], c.kernel, c.kernel
+    if kind == "identity":
+        return ()
+    if kind == "one_to_one":
+        return (graph.population(projection.post).size,)
+    return graph.population(projection.post).size, graph.population(projection.pre).size

@@ -1,0 +1,110 @@
+"""The order of one step: which equations of which population run when, and when each projection delivers.
+
+Greedy list scheduling over equations and projections. In an ordinary circuit this gives: all `send` equations, all
+projections, all `receive` and `factor` equations. Same-step edges (relays, delay 0) split a cell's equations into
+several segments. The order is one line through the whole circuit, so any partition of it runs without deadlock: the
+earliest operation that has not run can always run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.ir.errors import CortexError
+from compiler.ir.expressions import names
+from compiler.ir.model import CellType, Graph, Population, Projection
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Equations of one population that run together; `index` counts the segments of that population."""
+
+    population: str
+    equations: tuple[str, ...]
+    index: int
+
+
+@dataclass(frozen=True)
+class Delivery:
+    projection: str
+
+
+Operation = Segment | Delivery
+
+
+def instantaneous(cell: CellType) -> set[str]:
+    """Quantities of a cell that depend on this step's ports, directly or not."""
+    ports = {port.name for port in cell.ports}
+    found: set[str] = set()
+    for equation in cell.equations:
+        if names(equation.expression) & (ports | found):
+            found.add(equation.name)
+    return found
+
+
+def message_depth(graph: Graph, projection: Projection) -> int:
+    """How many steps before this one the delivered message was computed (0 = in this step)."""
+    message = graph.class_of(projection.name).message
+    same_step = message in instantaneous(graph.cell_of(projection.pre))
+    return projection.delay if same_step else projection.delay - 1
+
+
+def schedule(graph: Graph) -> tuple[Operation, ...]:
+    """Raises E230 naming the populations of a same-step cycle."""
+    order: list[Operation] = []
+    done: dict[str, set[str]] = {p.name: set() for p in graph.populations}
+    segments = {p.name: 0 for p in graph.populations}
+    delivered: set[str] = set()
+    while True:
+        progress = False
+        for projection in graph.projections:
+            if projection.name not in delivered and _can_deliver(graph, projection, done):
+                delivered.add(projection.name)
+                order.append(Delivery(projection.name))
+                progress = True
+        for population in graph.populations:
+            ready = _ready(graph, population, done[population.name], delivered)
+            if ready:
+                order.append(Segment(population.name, ready, segments[population.name]))
+                segments[population.name] += 1
+                done[population.name] |= set(ready)
+                progress = True
+        if not progress:
+            break
+    _check_complete(graph, done, delivered)
+    return tuple(order)
+
+
+def _can_deliver(graph: Graph, projection: Projection, done: dict[str, set[str]]) -> bool:
+    if message_depth(graph, projection) > 0:
+        return True
+    return graph.class_of(projection.name).message in done[projection.pre]
+
+
+def _ready(graph: Graph, population: Population, done: set[str], delivered: set[str]) -> tuple[str, ...]:
+    cell = graph.cell(population.cell)
+    waiting = {port.name for port in cell.ports
+               if any(p.name not in delivered for p in graph.into(population.name, port.name))}
+    available, ready = set(done), []
+    pending = {e.name for e in cell.equations} - done
+    for equation in sorted(cell.equations, key=lambda e: e.stage == "factor"):
+        read = names(equation.expression)
+        if equation.stage == "factor":
+            read |= {e.name for e in cell.equations if e.stage != "factor"}
+        if equation.name in pending and not read & waiting and not read & (pending - available):
+            ready.append(equation.name)
+            available.add(equation.name)
+    return tuple(ready)
+
+
+def _check_complete(graph: Graph, done: dict[str, set[str]], delivered: set[str]) -> None:
+    stuck = [p.name for p in graph.projections if p.name not in delivered]
+    if stuck:
+        raise CortexError("E230", f"same-step cycle through projections {', '.join(stuck)} of graph '{graph.name}'.",
+                          "Give one of them a delay of 1, or break the loop with a cell that has state.")
+    for population in graph.populations:
+        missing = {e.name for e in graph.cell(population.cell).equations} - done[population.name]
+        if missing:
+            raise CortexError("E230", f"equations {', '.join(sorted(missing))} of cell '{population.cell}' depend on "
+                                      f"each other within the step (population '{population.name}').",
+                              "Read one of them through prev().")

@@ -1,0 +1,341 @@
+"""What a valid graph is: one small check per rule, each with a stable code.
+
+`verify(graph)` returns nothing or raises the first `CortexError`; `problems(graph)` lists all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from compiler.ir import model
+from compiler.ir.errors import CortexError, unknown
+from compiler.ir.expressions import Expression, names, previous, reads
+from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
+from compiler.ir.schedule import instantaneous, message_depth, schedule
+
+Problems = Iterator[CortexError]
+RESERVED = {"dt", "w", "inf", "prev", "where"}
+
+
+def problems(graph: Graph) -> list[CortexError]:
+    """Every violation; later checks run only when names resolve."""
+    found = [p for check in NAME_CHECKS for p in check(graph)]
+    return found or [p for check in MEANING_CHECKS for p in check(graph)]
+
+
+def verify(graph: Graph) -> None:
+    """Raises the first violation; the others are named in its hint."""
+    found = problems(graph)
+    if found:
+        more = f" ({len(found) - 1} more: {', '.join(p.code for p in found[1:6])})" if len(found) > 1 else ""
+        raise CortexError(found[0].code, found[0].message, (found[0].hint + more).strip())
+
+
+def unique_names(graph: Graph) -> Problems:
+    for kind in ("gates", "cells", "rules", "synapses", "populations", "projections"):
+        items = [getattr(x, "name", x) for x in getattr(graph, kind)]
+        for name in sorted({n for n in items if items.count(n) > 1}):
+            yield CortexError("E201", f"two {kind} of graph '{graph.name}' are called '{name}'.", "Rename one.")
+
+
+def references(graph: Graph) -> Problems:
+    cells, rules = {c.name for c in graph.cells}, {r.name for r in graph.rules}
+    synapses, populations = {s.name for s in graph.synapses}, {p.name for p in graph.populations}
+    projections, gates = {p.name for p in graph.projections}, set(graph.gates)
+    for p in graph.populations:
+        yield from _known("E202", f"cell type of population '{p.name}'", p.cell, cells)
+    for s in graph.synapses:
+        yield from _known("E203", f"rule of synapse class '{s.name}'", s.rule, rules)
+        yield from _known("E204", f"connectivity of synapse class '{s.name}'", s.connectivity, model.CONNECTIVITY)
+        yield from _known("E204", f"sign of synapse class '{s.name}'", s.sign, model.SIGNS)
+        yield from _known("E204", f"role of synapse class '{s.name}'", s.role, model.ROLES)
+    for q in graph.projections:
+        yield from _known("E205", f"synapse class of projection '{q.name}'", q.synapse, synapses)
+        yield from _known("E206", f"presynaptic population of projection '{q.name}'", q.pre, populations)
+        yield from _known("E206", f"postsynaptic population of projection '{q.name}'", q.post, populations)
+        yield from _known("E207", f"gate of projection '{q.name}'", q.gate, gates)
+        yield from _known("E207", f"gate of projection '{q.name}'", q.apply, gates)
+    for m in graph.mirrors:
+        yield from _known("E208", "projection in mirror", m.target, projections)
+        yield from _known("E208", "projection in mirror", m.source, projections)
+    yield from _known("E207", "gate of the noise", graph.noise.gate, gates)
+    for name in graph.noise.order:
+        yield from _known("E206", "population in the noise order", name, populations)
+    for rule in graph.rules:
+        yield from _known("E204", f"optimiser of rule '{rule.name}'", rule.optimiser.kind, model.OPTIMISERS)
+
+
+def _known(code: str, what: str, name: str | None, known: Iterable[str]) -> Problems:
+    if name is not None and name not in set(known):
+        yield unknown(code, what, name, known)
+
+
+def ends_of_projections(graph: Graph) -> Problems:
+    for projection in graph.projections:
+        synapse = graph.class_of(projection.name)
+        pre, post = graph.cell_of(projection.pre), graph.cell_of(projection.post)
+        yield from _known("E210", f"message of synapse class '{synapse.name}' from cell '{pre.name}' (projection "
+                                  f"'{projection.name}')", synapse.message, pre.messages)
+        yield from _known("E211", f"port of synapse class '{synapse.name}' on cell '{post.name}' (projection "
+                                  f"'{projection.name}')", synapse.port, {p.name for p in post.ports})
+
+
+def names_in_cells(graph: Graph) -> Problems:
+    for cell in graph.cells:
+        yield from _cell_names(graph, cell)
+
+
+def _cell_names(graph: Graph, cell: CellType) -> Problems:
+    fixed = {"dt", *(p.name for p in cell.parameters), *cell.inputs, *(n for n, _ in cell.noise),
+             *(f"gate.{g}" for g in graph.gates)}
+    ports, states = {p.name for p in cell.ports}, {s.name for s in cell.states}
+    defined = [e.name for e in cell.equations]
+    for name in sorted({n for n in defined if defined.count(n) > 1 or n in fixed | ports or n in RESERVED}):
+        yield CortexError("E212", f"'{name}' is defined twice in cell '{cell.name}'.", "Each name has one equation.")
+    for name in sorted(set(cell.messages) - set(defined)):
+        yield unknown("E213", f"message of cell '{cell.name}'", name, defined)
+    for e in cell.equations:
+        if e.name in cell.messages and e.stage == "factor":
+            yield CortexError("E213", f"message '{e.name}' of cell '{cell.name}' is a factor; factors are not sent.",
+                              "Define it in a send or receive equation.")
+    for name in sorted(states - set(defined)):
+        yield CortexError("E214", f"state '{name}' of cell '{cell.name}' has no equation.", "Add one or remove it.")
+    for state in cell.states:
+        known = {"dt", *(p.name for p in cell.parameters), *states}
+        for name in sorted(reads(state.initial) - known):
+            yield unknown("E215", f"name in the initial value of '{state.name}' of cell '{cell.name}'", name, known)
+    for equation in cell.equations:
+        visible = fixed | set(defined) | (ports if equation.stage != "send" else set())
+        visible |= ports if cell.relay else set()
+        yield from _readable(cell, equation.name, equation.expression, visible, states)
+
+
+def _readable(cell: CellType, name: str, expression: Expression, visible: set[str], states: set[str]) -> Problems:
+    who = f"equation '{name}' of cell '{cell.name}'"
+    for read in sorted(names(expression) - visible):
+        yield unknown("E216", f"name in {who}", read, visible)
+    for read in sorted(set(previous(expression)) - states):
+        yield CortexError("E217", f"{who} reads prev({read}), but '{read}' has no declared initial value.",
+                          f"Add 'state {read} = ...' to the cell.")
+
+
+def names_in_rules(graph: Graph) -> Problems:
+    for projection in graph.projections:
+        rule = graph.rule_of(projection)
+        if rule:
+            yield from _rule_names(graph, projection, rule)
+
+
+def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> Problems:
+    pre, post = graph.cell_of(projection.pre), graph.cell_of(projection.post)
+    offered = {f"pre.{n}" for n in _offered(pre)} | {f"post.{n}" for n in _offered(post)}
+    own = {s.name for s in rule.states}
+    visible = offered | own | {"w", "dt", *(p.name for p in rule.parameters), *(f"gate.{g}" for g in graph.gates)}
+    stored = {f"pre.{s.name}" for s in pre.states} | {f"post.{s.name}" for s in post.states} | own
+    expressions = [rule.increment, *(u.expression for u in rule.updates), *rule.optimiser.arguments]
+    for expression in expressions:
+        for read in sorted(names(expression) - visible):
+            yield unknown("E218", f"name in rule '{rule.name}' (projection '{projection.name}')", read, visible)
+        for read in sorted(set(previous(expression)) - stored):
+            yield CortexError("E219", f"rule '{rule.name}' (projection '{projection.name}') reads prev({read}), but "
+                                      f"'{read}' has no declared initial value.", "Declare it as a state.")
+    for name in sorted(own ^ {u.name for u in rule.updates}):
+        yield CortexError("E220", f"state '{name}' of rule '{rule.name}' needs exactly one 'state' and one 'update'.")
+    wanted = len(model.OPTIMISERS.get(rule.optimiser.kind, ()))
+    if len(rule.optimiser.arguments) != wanted:
+        yield CortexError("E221", f"optimiser '{rule.optimiser.kind}' of rule '{rule.name}' takes {wanted} arguments "
+                                  f"{model.OPTIMISERS[rule.optimiser.kind]}, got {len(rule.optimiser.arguments)}.")
+
+
+def _offered(cell: CellType) -> set[str]:
+    return {e.name for e in cell.equations} | set(cell.inputs)
+
+
+def parameters_given(graph: Graph) -> Problems:
+    for p in graph.populations:
+        declared = graph.cell(p.cell).parameters
+        yield from _given(f"population '{p.name}'", declared, dict(p.parameters), _bound(graph, p.name))
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        yield from _given(f"projection '{q.name}'", rule.parameters if rule else (), dict(q.parameters), set())
+
+
+def _bound(graph: Graph, owner: str) -> set[str]:
+    return {key.split(".", 1)[1] for key in graph.arrays if key.startswith(owner + ".")}
+
+
+def _given(who: str, declared: tuple[model.Parameter, ...], values: dict[str, float], bound: set[str]) -> Problems:
+    known = {p.name for p in declared}
+    for name in sorted(set(values) - known):
+        yield unknown("E222", f"parameter of {who}", name, known)
+    for parameter in declared:
+        if parameter.default is None and parameter.name not in values and parameter.name not in bound:
+            yield CortexError("E223", f"{who} gives no value for parameter '{parameter.name}' ({parameter.unit}).")
+    for name, value in values.items():
+        if not np.isfinite(value):
+            yield CortexError("E224", f"parameter '{name}' of {who} is {value}; it must be finite.")
+
+
+def sizes(graph: Graph) -> Problems:
+    for p in graph.populations:
+        if p.size < 0:
+            yield CortexError("E225", f"population '{p.name}' has size {p.size}; the least is 0.")
+    if graph.seeds < 1 or graph.samples < 1 or not graph.dt > 0:
+        yield CortexError("E226", f"graph '{graph.name}': seeds {graph.seeds} and samples {graph.samples} must be at "
+                                  f"least 1 and dt {graph.dt} must be positive.")
+    for q in graph.projections:
+        yield from _sizes_of_projection(graph, q)
+
+
+def _sizes_of_projection(graph: Graph, q: Projection) -> Problems:
+    pre, post = graph.population(q.pre).size, graph.population(q.post).size
+    kind = graph.class_of(q.name).connectivity
+    if kind in ("one_to_one", "identity") and pre != post:
+        yield CortexError("E227", f"projection '{q.name}' is {kind}, but '{q.pre}' has {pre} cells and '{q.post}' "
+                                  f"{post}.", "Make the populations equal in size, or use dense connectivity.")
+    if (kind == "convolution") != (q.convolution is not None) or (kind == "blocks") != (q.blocks is not None):
+        yield CortexError("E228", f"projection '{q.name}' is of connectivity '{kind}' and must "
+                                  f"{'give' if kind in ('convolution', 'blocks') else 'not give'} its shapes.")
+    elif q.convolution:
+        c = q.convolution
+        yield from _equal("E227", q.name, "presynaptic channels x height x width", int(np.prod(c.pre)), pre)
+        yield from _equal("E227", q.name, "postsynaptic channels x height x width", int(np.prod(c.post)), post)
+        for axis in (1, 2):
+            out = (c.pre[axis] // c.pool + 2 * c.padding - c.kernel) // c.stride + 1
+            yield from _equal("E227", q.name, f"output pixels along axis {axis}", out, c.post[axis])
+    elif q.blocks:
+        yield from _equal("E227", q.name, "sum of the postsynaptic area sizes", sum(q.blocks[0]), post)
+        yield from _equal("E227", q.name, "sum of the presynaptic area sizes", sum(q.blocks[1]), pre)
+        for i, j in q.blocks[2]:
+            if not (0 <= i < len(q.blocks[0]) and 0 <= j < len(q.blocks[1])):
+                yield CortexError("E227", f"projection '{q.name}': block {i}:{j} is outside the areas.")
+
+
+def _equal(code: str, who: str, what: str, got: int, expected: int) -> Problems:
+    if got != expected:
+        yield CortexError(code, f"projection '{who}': {what} is {got}, expected {expected}.")
+
+
+def arrays_fit(graph: Graph) -> Problems:
+    expected = expected_shapes(graph)
+    for name, array in graph.arrays.items():
+        if name not in expected:
+            yield unknown("E240", "array", name, expected)
+            continue
+        shape = expected[name]
+        if array.shape not in (shape, (graph.seeds, *shape), (graph.batch, *shape)):
+            yield CortexError("E241", f"array '{name}' has shape {array.shape}, expected {shape}"
+                                      + (f" or {(graph.seeds, *shape)}." if graph.seeds > 1 else "."))
+        elif not np.all(np.isfinite(array)):
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            yield CortexError("E242", f"array '{name}' is not finite: {array[index]} at index {index}.")
+    for q in graph.projections:
+        kind = graph.class_of(q.name).connectivity
+        if kind != "identity" and f"{q.name}.w" not in graph.arrays:
+            yield CortexError("E243", f"projection '{q.name}' has no weights: array '{q.name}.w' is missing.",
+                              f"Bind an array of shape {model.weight_shape(graph, q)}.")
+        if kind == "masked" and f"{q.name}.mask" not in graph.arrays:
+            yield CortexError("E243", f"projection '{q.name}' is masked: array '{q.name}.mask' is missing.")
+
+
+def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Every array that a graph may bind, with its shape without a batch axis."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for p in graph.populations:
+        cell = graph.cell(p.cell)
+        shapes |= {f"{p.name}.{s.name}": (p.size,) for s in cell.states}
+        shapes |= {f"{p.name}.{q.name}": (p.size,) for q in cell.parameters}
+    for q in graph.projections:
+        rule, weights = graph.rule_of(q), model.weight_shape(graph, q)
+        shapes |= {f"{q.name}.{key}": weights for key in ("w", "mask")}
+        if rule:
+            shapes |= {f"{q.name}.{key}": weights for key in (rule.optimiser.kind, *(s.name for s in rule.states))}
+    for m in graph.mirrors:
+        for operation in m.operations:
+            if operation.startswith("add:"):
+                shapes[operation[4:]] = model.weight_shape(graph, graph.projection(m.target))
+    return shapes
+
+
+def signs_hold(graph: Graph) -> Problems:
+    for q in graph.projections:
+        synapse, w = graph.class_of(q.name), graph.arrays.get(f"{q.name}.w")
+        if w is None or not w.size:
+            continue
+        low, high = bounds(synapse)
+        if w.min() < low or w.max() > high:
+            yield CortexError("E244", f"weights of projection '{q.name}' span [{w.min()}, {w.max()}], synapse class "
+                                      f"'{synapse.name}' ({synapse.sign}) allows [{low}, {high}].")
+
+
+def bounds(synapse: model.SynapseClass) -> tuple[float, float]:
+    """Limits of the weight with its sign constraint."""
+    low, high = synapse.limits
+    low = max(low, 0.0) if synapse.sign == "non_negative" else low
+    return low, min(high, 0.0) if synapse.sign == "non_positive" else high
+
+
+def delays(graph: Graph) -> Problems:
+    for q in graph.projections:
+        cell, message = graph.cell_of(q.pre), graph.class_of(q.name).message
+        depth = message_depth(graph, q)
+        if depth < 0 or q.delay < 0:
+            yield CortexError("E231", f"projection '{q.name}' has delay {q.delay}, but message '{message}' of cell "
+                                      f"'{cell.name}' is sent from state: the least delay is 1.")
+        elif depth > 0 and cell.state(message) is None:
+            yield CortexError("E232", f"projection '{q.name}' delays message '{message}' of cell '{cell.name}' by "
+                                      f"{depth} steps, but the message has no declared initial value.",
+                              f"Add 'state {message} = ...' to the cell.")
+        if cell.relay and message in instantaneous(cell) and q.delay != 0:
+            yield CortexError("E233", f"projection '{q.name}' leaves relay '{cell.name}' with delay {q.delay}; a relay "
+                                      "passes its input on within the step.", "Write delay=0.")
+
+
+def same_step_order(graph: Graph) -> Problems:
+    try:
+        schedule(graph)
+    except CortexError as error:
+        yield error
+
+
+def mirrors_fit(graph: Graph) -> Problems:
+    for m in graph.mirrors:
+        shape = model.weight_shape(graph, graph.projection(m.source))
+        for operation in m.operations:
+            if operation not in ("transpose", "negate", "truncate") and not operation.startswith("add:"):
+                yield unknown("E250", f"operation of mirror '{m.target}'", operation,
+                              {"transpose", "negate", "truncate", "add:ARRAY"})
+            if operation.startswith("add:") and operation[4:] not in graph.arrays:
+                yield CortexError("E243", f"mirror '{m.target}' adds array '{operation[4:]}', which is missing.")
+            if operation == "transpose":
+                shape = shape[::-1]
+            if operation == "truncate":
+                shape = model.weight_shape(graph, graph.projection(m.target))
+        target = model.weight_shape(graph, graph.projection(m.target))
+        if shape != target:
+            yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape}, expected {target}.",
+                              "Add 'truncate', or check the order of the operations.")
+
+
+def outputs_exist(graph: Graph) -> Problems:
+    for name, quantity in graph.outputs:
+        known = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations}
+        yield from _known("E252", f"quantity of output '{name}'", quantity, known)
+
+
+def dtypes(graph: Graph) -> Problems:
+    for cell in graph.cells:
+        for state in cell.states:
+            bits = state.dtype.removeprefix("int")
+            integer = state.dtype.startswith("int") and bits.isdigit() and 2 <= int(bits) <= 48
+            if state.dtype != "float64" and not integer:
+                yield CortexError("E253", f"state '{state.name}' of cell '{cell.name}' has dtype '{state.dtype}'; known: "
+                                          "float64, int2 .. int48.")
+
+
+NAME_CHECKS: tuple[Callable[[Graph], Problems], ...] = (unique_names, references)
+MEANING_CHECKS: tuple[Callable[[Graph], Problems], ...] = (
+    ends_of_projections, names_in_cells, names_in_rules, parameters_given, dtypes, sizes, mirrors_fit, arrays_fit,
+    signs_hold, delays, same_step_order, outputs_exist)
