@@ -7,46 +7,20 @@ backends can and do agree to the bit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from compiler.ir import model
 from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, previous, show
-from compiler.ir.functions import ARITY, DEFINITIONS
+from compiler.ir.functions import ARITY, OPERATORS, SCALAR
 from compiler.ir.model import Graph, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
-from compiler.ir.verify import bounds, verify
+from compiler.ir.verify import bounds, verify, verify_discrete
 
 Values = dict[str, np.ndarray]
 
-
-def _guard(function: Callable[..., float], overflow: float) -> Callable[..., float]:
-    def call(*arguments: float) -> float:
-        try:
-            return function(*arguments)
-        except OverflowError:
-            return overflow
-        except ValueError:
-            return -math.inf if function is math.log and arguments[0] == 0 else math.nan
-    return call
-
-
-def _floor(x: float) -> float:
-    return float(math.floor(x)) if math.isfinite(x) else x
-
-
-SCALAR: dict[str, Callable[..., float]] = {
-    "exp": _guard(math.exp, math.inf), "log": _guard(math.log, math.inf), "tanh": math.tanh,
-    "sqrt": _guard(math.sqrt, math.inf), "floor": _floor, "pow": _guard(math.pow, math.inf)}
-for _name, (_arguments, _body) in DEFINITIONS.items():
-    SCALAR[_name] = eval(f"lambda {', '.join(_arguments)}: {_body}", SCALAR)  # noqa: S307 our own constant table
 VECTOR = {name: np.frompyfunc(SCALAR[name], count, 1) for name, count in ARITY.items()}
-OPERATORS: dict[str, Callable] = {
-    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "<": np.less, "<=": np.less_equal,
-    ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
-    "and": lambda a, b: np.logical_and(a != 0, b != 0), "or": lambda a, b: np.logical_or(a != 0, b != 0)}
 
 
 def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
@@ -80,6 +54,7 @@ class Interpreter:
 
     def __init__(self, graph: Graph):
         verify(graph)
+        verify_discrete(graph)
         self.graph, self.order = graph, schedule(graph)
         self.values: Values = {}
         self.history: dict[str, list[np.ndarray]] = {}
@@ -117,7 +92,7 @@ class Interpreter:
         graph, name, shape = self.graph, projection.name, model.weight_shape(self.graph, projection)
         if not shape:
             return
-        copies = {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[graph.class_of(name).role]
+        copies = model.weight_copies(graph, name)
         rule = graph.rule_of(projection)
         keys = ["w", *([rule.optimiser.kind, *(s.name for s in rule.states)] if rule else [])]
         for key in keys:

@@ -1,13 +1,9 @@
 """Benchmark data sets and the user's own arrays.
 
 Every loader returns a :class:`Dataset`; whatever is wrong with a file or a request is a ``CortexError``:
-
-- ``D401`` unknown data set
-- ``D402`` the file was not found; the hint says how to get it
-- ``D403`` an archive that cannot be read, or whose arrays are not the expected ones
-- ``D404`` an empty part where samples are needed
-- ``D405`` a user's table or its labels cannot be used
-- ``D406`` an option that does not fit the data set
+D401 unknown data set; D402 file not found (the hint says how to get it); D403 an archive that cannot be read
+or whose arrays are not the expected ones; D404 an empty part where samples are needed; D405 a user's table or
+labels that cannot be used; D406 an option that does not fit the data set.
 """
 
 from __future__ import annotations
@@ -65,10 +61,10 @@ class Dataset:
         return x, y
 
     def sha256(self) -> str:
-        """Hex digest over name, shape and little-endian bytes of all six arrays."""
+        """Hex digest over part, shape and little-endian bytes of all six arrays."""
         digest = hashlib.sha256()
         for part in PARTS:
-            for letter, array in zip("xy", self.part(part)):
+            for letter, array in zip("xy", self.part(part), strict=True):
                 digest.update(f"{part}_{letter} {array.shape}".encode())
                 digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
         return digest.hexdigest()
@@ -88,7 +84,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Entry:
-    """A named data set; its first split is the default."""
+    """A data set that can be loaded; its first split is the default."""
 
     description: str
     splits: tuple[str, ...]
@@ -103,30 +99,30 @@ def available_datasets() -> dict[str, str]:
 def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
                  data_dir: str | os.PathLike[str] | None = None, limits: Mapping[str, int] | None = None,
                  valid_fraction: float = 0.0) -> Dataset:
-    """A named data set, or the user's own ``.npz`` or ``.csv`` file.
+    """A named data set, or the user's own ``.npz`` or ``.csv`` file. Raises D401 to D406.
 
-    ``split``: None for the set's default; ``stratified`` (seeded by ``split_seed``, one fifth is the test part) or
-    ``contiguous`` (the last fifth is the test part) for digits and tables; ``published`` or ``pal`` for Yin-Yang.
-    ``data_dir``: folder searched first. ``limits``: at most so many first samples of ``train``, ``valid``, ``test``.
+    ``split``: None for the set's default; for digits and tables ``stratified`` (seeded by ``split_seed``, one
+    fifth is for testing) or ``contiguous`` (the last fifth is); for Yin-Yang ``published`` or ``pal``.
+    ``data_dir``: a folder with the files. ``limits``: at most so many first samples of each named part.
     ``valid_fraction``: share of the training part that becomes the validation part, for digits and tables.
-    A user's ``.npz`` has ``train_x``, ``train_y``, ``test_x``, ``test_y`` and perhaps ``valid_x``, ``valid_y``;
-    the last column of a ``.csv`` is the integer label. Raises D401 to D406.
+    A user's ``.npz`` has ``train_x``, ``train_y``, ``test_x``, ``test_y`` and perhaps ``valid_x``,
+    ``valid_y``; the last column of a ``.csv`` is the integer label.
     """
     entry = _entry(name)
     split = entry.splits[0] if split is None else split
     if split not in entry.splits:
         raise unknown("D406", f"split of data set '{name}'", split, entry.splits)
     folder = None if data_dir is None else Path(data_dir)
-    request = Request(name, split, split_seed, folder, _checked_limits(limits), valid_fraction)
-    _check_numbers(request)
+    request = Request(name, split, split_seed, folder, dict(limits or {}), valid_fraction)
+    _check_options(request)
     return entry.load(request)
 
 
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Unlabelled streams: each array float64 (T, n), one row a step or a presentation; (T,) becomes (T, 1).
 
-    A ``.npz`` gives its arrays under their own keys, a ``.csv`` one array called ``input``.
-    Empty streams (T = 0) are allowed. Raises D402, D403 or D405.
+    A ``.npz`` gives its arrays under their own keys, a ``.csv`` one array called ``input``. Empty streams
+    (T = 0) are allowed. Raises D402, D403 or D405.
     """
     file = _existing(Path(path), None)
     if file.suffix.lower() == ".csv":
@@ -138,55 +134,39 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def _entry(name: str) -> Entry:
-    """The entry of a known name, or the one of a user's file by its suffix; D401 or D405."""
+    """The entry of a known name, or the one of a user's file by its suffix; D401."""
     if name in ENTRIES:
         return ENTRIES[name]
-    suffix = Path(name).suffix.lower()
-    if suffix == ".npz":
-        return Entry("", ("own",), _load_user_archive)
-    if suffix == ".csv":
+    if Path(name).suffix.lower() == ".csv":
         return Entry("", ("stratified", "contiguous"), _load_user_table)
-    if suffix or os.sep in name:
-        raise _unsupported(Path(name))
+    if Path(name).suffix or os.sep in name:
+        return Entry("", ("own",), _load_user_archive)
     raise unknown("D401", "data set", name, [*ENTRIES, "FILE.npz", "FILE.csv"])
 
 
-def _unsupported(path: Path) -> CortexError:
-    """D405 for a kind of file that nothing here reads."""
-    return CortexError("D405", f"{path}: files of kind '{path.suffix}' are not read.",
-                       "Save the data as .npz (numpy.savez) or .csv.")
-
-
-def _checked_limits(limits: Mapping[str, int] | None) -> dict[str, int]:
-    """The limits as a plain dict; D406 for unknown parts and for anything but whole numbers >= 0."""
-    result = dict(limits or {})
-    for part, count in result.items():
+def _check_options(request: Request) -> None:
+    """D406 for limits, a seed or a validation share that cannot be followed."""
+    for part, count in request.limits.items():
         if part not in PARTS:
             raise unknown("D406", "part of a data set in the limits", str(part), PARTS)
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
-            raise CortexError("D406", f"limit of part '{part}' is {count!r}; it must be a whole number >= 0.")
-    return result
-
-
-def _check_numbers(request: Request) -> None:
-    """D406 unless the seed fits a 32-bit generator and the validation share is in [0, 1) and possible."""
+            raise CortexError("D406", f"the limit of part '{part}' is {count!r}, not a whole number >= 0.")
     if not 0 <= request.split_seed < 2**32:
         raise CortexError("D406", f"split_seed is {request.split_seed}; it must be in [0, 2**32).")
     if not 0.0 <= request.valid_fraction < 1.0:
         raise CortexError("D406", f"valid_fraction is {request.valid_fraction}; it must be in [0, 1).")
     if request.valid_fraction > 0 and request.split not in ("stratified", "contiguous"):
-        raise CortexError("D406", f"valid_fraction is {request.valid_fraction}, but data set '{request.name}' "
-                                  "comes with its own validation part.", "Leave valid_fraction at 0.")
+        raise CortexError("D406", f"valid_fraction is {request.valid_fraction}, but '{request.name}' comes "
+                                  "with its own parts.", "Leave it at 0.")
 
 
 def _assemble(request: Request, source: str, parts: Mapping[str, Arrays], classes: int,
               scale: float = 1.0) -> Dataset:
-    """Apply limits, types and the factor on the inputs, and make the Dataset.
+    """Apply limits, types and the factor on the inputs to ``parts``; missing parts are empty.
 
-    ``parts`` maps a part to (x, y); missing parts are empty. Limits come before the conversion to float64.
+    Limits come before the conversion to float64, so that a few images of a large set need little memory.
     """
-    n_in = parts["train"][0].shape[1]
-    arrays = {}
+    n_in, arrays = parts["train"][0].shape[1], {}
     for part in PARTS:
         x, y = parts.get(part, (np.zeros((0, n_in)), np.zeros(0, np.int64)))
         end = request.limits.get(part, len(x))
@@ -195,42 +175,38 @@ def _assemble(request: Request, source: str, parts: Mapping[str, Arrays], classe
     return Dataset(request.name, source, **arrays, classes=classes)
 
 
-# --- sets without an official split ------------------------------------------------------------------------
-
-
 def _split(request: Request, x: np.ndarray, y: np.ndarray) -> dict[str, Arrays]:
-    """Cut one table (N, n), (N,) into train, valid and test as the request says; D405 if it is too small."""
+    """Cut one table (N, n_in), (N,) into its parts as the request says; an empty one stays empty. D405."""
     if len(x) == 0:
         return {"train": (x, y)}
-    rest, test = _cut(request, x, y, 0.2)
+    train, test = _cut(request, x, y, 0.2)
     if request.valid_fraction == 0:
-        return {"train": rest, "test": test}
-    train, valid = _cut(request, *rest, request.valid_fraction)
+        return {"train": train, "test": test}
+    train, valid = _cut(request, *train, request.valid_fraction)
     return {"train": train, "valid": valid, "test": test}
 
 
 def _cut(request: Request, x: np.ndarray, y: np.ndarray, share: float) -> tuple[Arrays, Arrays]:
-    """Two parts, the second with about ``share`` of the samples: seeded and stratified, or the last ones."""
+    """Two parts, the second with about ``share`` of the samples: seeded and stratified, or the last. D405."""
     if request.split == "contiguous":
         border = len(x) - int(len(x) * share)
         return (x[:border], y[:border]), (x[border:], y[border:])
     from sklearn.model_selection import train_test_split
 
     try:
-        first_x, second_x, first_y, second_y = train_test_split(x, y, test_size=share, stratify=y,
-                                                                random_state=request.split_seed)
+        cut = train_test_split(x, y, test_size=share, stratify=y, random_state=request.split_seed)
     except ValueError as error:
-        raise CortexError("D405", f"data set '{request.name}': {len(x)} samples of {len(np.unique(y))} classes "
-                                  f"cannot be split with the classes balanced ({error})",
+        raise CortexError("D405", f"data set '{request.name}': {len(x)} samples cannot be split with "
+                                  f"balanced classes ({_brief(error)}).",
                           "Give more samples per class or choose the split 'contiguous'.") from error
-    return (first_x, first_y), (second_x, second_y)
+    return (cut[0], cut[2]), (cut[1], cut[3])
 
 
 def _split_words(request: Request) -> str:
     """How the parts were made, for the provenance sentence."""
     if request.split == "contiguous":
-        return "contiguous split, the last fifth is the test part"
-    return f"stratified split with seed {request.split_seed}, one fifth is the test part"
+        return "contiguous split, the last fifth is for testing"
+    return f"stratified split with seed {request.split_seed}, one fifth is for testing"
 
 
 def _load_digits(request: Request) -> Dataset:
@@ -242,32 +218,29 @@ def _load_digits(request: Request) -> Dataset:
     return _assemble(request, source, _split(request, bunch.data, bunch.target), 10, 1 / 16)
 
 
-# --- Yin-Yang ----------------------------------------------------------------------------------------------
-
-
 YIN_YANG: dict[str, dict[str, tuple[int, int]]] = {
     "published": {"train": (5000, 42), "valid": (1000, 41), "test": (1000, 40)},
     "pal": {"train": (6000, 9876543), "valid": (900, 9876544), "test": (900, 9876545)},
 }
-"""(samples, seed) of each part. The sizes of ``pal`` are totals over the classes, which are drawn at random."""
+"""(samples, seed) of each part; samples are totals over the classes, which are drawn at random."""
 
 
-def yin_yang_class(x: float, y: float, big: float = 0.5, small: float = 0.1) -> int | None:
-    """Class of a point of the unit square: 0 yin, 1 yang, 2 dot; None outside the big circle."""
-    if np.sqrt((x - big) ** 2 + (y - big) ** 2) > big:
+def yin_yang_class(x: float, y: float) -> int | None:
+    """Class of a point of the unit square: 0 yin, 1 yang, 2 dot; None outside the circle of radius 0.5."""
+    if np.sqrt((x - 0.5) ** 2 + (y - 0.5) ** 2) > 0.5:
         return None
-    left = np.sqrt((x - 0.5 * big) ** 2 + (y - big) ** 2)
-    right = np.sqrt((x - 1.5 * big) ** 2 + (y - big) ** 2)
-    if left < small or right < small:
+    left = np.sqrt((x - 0.25) ** 2 + (y - 0.5) ** 2)
+    right = np.sqrt((x - 0.75) ** 2 + (y - 0.5) ** 2)
+    if left < 0.1 or right < 0.1:
         return 2
-    return int(left <= big / 2 or (y > big and right > big / 2))
+    return int(left <= 0.25 or (y > 0.5 and right > 0.25))
 
 
 def yin_yang_samples(size: int, seed: int) -> Arrays:
-    """``size`` samples (x, y, 1-x, 1-y) and their classes, bit-equal to the reference generator.
+    """Inputs (size, 4), each x, y, 1-x, 1-y, and classes (size,), bit-equal to the published generator's.
 
-    Source: Kriener, Goeltz, Petrovici 2022, doi 10.1145/3517343.3517380: per sample a class is drawn, then points
-    until one falls into it.
+    Per sample a class is drawn, then points until one falls into it (Kriener, Goeltz, Petrovici 2022, doi
+    10.1145/3517343.3517380).
     """
     generator = np.random.RandomState(seed)
     samples, labels = np.zeros((size, 4)), np.zeros(size, np.int64)
@@ -283,36 +256,34 @@ def yin_yang_samples(size: int, seed: int) -> Arrays:
 def _load_yin_yang(request: Request) -> Dataset:
     """Yin-Yang with the sizes and seeds of the split."""
     plan = YIN_YANG[request.split]
-    parts = {part: yin_yang_samples(*size_and_seed) for part, size_and_seed in plan.items()}
     drawn = ", ".join(f"{part} {size} (seed {seed})" for part, (size, seed) in plan.items())
+    parts = {part: yin_yang_samples(size, seed) for part, (size, seed) in plan.items()}
     return _assemble(request, f"Yin-Yang (Kriener et al. 2022), generated: {drawn}", parts, 3)
 
 
-# --- MNIST -------------------------------------------------------------------------------------------------
-
-
 MNIST_COUNTS = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
-MNIST_SHAPES = {"x_train": (60000, 28, 28), "y_train": (60000,), "x_test": (10000, 28, 28), "y_test": (10000,)}
-MNIST_HINT = ("Put mnist.npz (x_train, y_train, x_test, y_test as uint8) into a folder and name it with --data-dir "
-              "or CORTEXC_DATA, or allow scikit-learn to download it once (fetch_openml 'mnist_784').")
+MNIST_SHAPES = {"x_train": (60_000, 28, 28), "y_train": (60_000,), "x_test": (10_000, 28, 28),
+                "y_test": (10_000,)}
+MNIST_HINT = ("Put mnist.npz (x_train, y_train, x_test, y_test as uint8) into a folder and name that with "
+              "--data-dir or CORTEXC_DATA, or let scikit-learn download it once (fetch_openml 'mnist_784').")
 
 
 def _load_mnist(request: Request) -> Dataset:
-    """Pixels/256; the first 50 000 training images train, the last 10 000 validate (as in the PAL experiments)."""
+    """Pixels/256; the first 50 000 training images train, the last 10 000 validate (as for PAL)."""
     file = _find_file("mnist.npz", request.data_dir)
     arrays, origin = (_read_archive(file), str(file)) if file else (_fetch_mnist(), "OpenML's mnist_784")
     _check_mnist(arrays, origin)
     images, labels = arrays["x_train"].reshape(60000, 784), arrays["y_train"]
     parts = {"train": (images[:50000], labels[:50000]), "valid": (images[50000:], labels[50000:]),
              "test": (arrays["x_test"].reshape(10000, 784), arrays["y_test"])}
-    source = f"MNIST from {origin}, pixels/256; training images 0..49999 train, 50000..59999 validate"
+    source = f"MNIST from {origin}, pixels/256; training images 0 to 49999 train, 50000 to 59999 validate"
     return _assemble(request, source, parts, 10, 1 / 256)
 
 
 def _find_file(name: str, data_dir: Path | None) -> Path | None:
-    """The first existing ``name`` in ``data_dir``, ``$CORTEXC_DATA`` and the checkout's sibling ``shared/data``."""
-    folders = [data_dir, os.environ.get("CORTEXC_DATA"), Path(__file__).resolve().parents[3] / "shared" / "data"]
-    files = [Path(folder) / name for folder in folders if folder]
+    """The first ``name`` in ``data_dir``, ``$CORTEXC_DATA`` and ``../shared/data`` beside the checkout."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    files = [Path(folder) / name for folder in (data_dir, os.environ.get("CORTEXC_DATA"), beside) if folder]
     return next((file for file in files if file.exists()), None)
 
 
@@ -321,97 +292,90 @@ def _fetch_mnist() -> dict[str, np.ndarray]:
     from sklearn.datasets import fetch_openml
 
     try:
-        x, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff", n_retries=1)
+        x, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff",
+                            n_retries=1)
         x, y = np.asarray(x).astype(np.uint8).reshape(-1, 28, 28), np.asarray(y).astype(np.uint8)
-    except Exception as error:  # the network, the site or its cache: whatever it is, the data are not there
-        raise CortexError("D402", f"data set 'mnist' was not found and the download failed ({_brief(error)}).",
+    except Exception as error:  # the network, the site or the cache: whatever it is, the data are not there
+        raise CortexError("D402", f"data set 'mnist' was not found, its download failed ({_brief(error)}).",
                           MNIST_HINT) from error
     return {"x_train": x[:60000], "y_train": y[:60000], "x_test": x[60000:], "y_test": y[60000:]}
 
 
 def _check_mnist(arrays: Mapping[str, np.ndarray], origin: str) -> None:
-    """D403 unless keys, shapes, type and the training labels' histogram are MNIST's."""
+    """D403 unless keys, shapes, types and the counts of the training labels are MNIST's."""
     for key, shape in MNIST_SHAPES.items():
         if key not in arrays:
-            raise CortexError("D403", f"{origin}: key '{key}' is missing; found {sorted(arrays)}.", MNIST_HINT)
+            raise CortexError("D403", f"{origin}: missing '{key}'; found {sorted(arrays)}.", MNIST_HINT)
         found = arrays[key]
         if found.shape != shape or found.dtype != np.uint8:
-            raise CortexError("D403", f"{origin}: '{key}' is {found.dtype} {found.shape}, expected uint8 {shape}.",
-                              MNIST_HINT)
+            raise CortexError("D403", f"{origin}: '{key}' is {found.dtype} {found.shape}, expected uint8 "
+                                      f"{shape}.", MNIST_HINT)
     if tuple(np.bincount(arrays["y_train"])) != MNIST_COUNTS or arrays["y_test"].max() > 9:
-        raise CortexError("D403", f"{origin}: the labels are not those of MNIST in its original order.", MNIST_HINT)
-
-
-# --- the user's own files ----------------------------------------------------------------------------------
+        raise CortexError("D403", f"{origin}: the labels are not MNIST's.", MNIST_HINT)
 
 
 def _load_user_archive(request: Request) -> Dataset:
-    """A user's ``.npz``: x (N, n_in) and y (N,) of train and test, optionally valid."""
+    """A user's ``.npz``: x (N, n_in) and y (N,) of train and test, optionally valid. D403, D405."""
     file = _existing(Path(request.name), request.data_dir)
     arrays = _read_archive(file)
-    missing = [key for key in ("train_x", "train_y", "test_x", "test_y") if key not in arrays]
+    names = [part for part in PARTS if part != "valid" or "valid_x" in arrays or "valid_y" in arrays]
+    missing = [f"{part}_{letter}" for part in names for letter in "xy" if f"{part}_{letter}" not in arrays]
     if missing:
         raise CortexError("D403", f"{file}: missing {', '.join(missing)}; found {sorted(arrays)}.",
                           "Save it with numpy.savez(file, train_x=, train_y=, test_x=, test_y=).")
-    parts = {}
-    for part in PARTS if "valid_x" in arrays or "valid_y" in arrays else ("train", "test"):
-        parts[part] = _labelled(file, part, arrays)
+    parts = {part: _labelled(file, part, arrays[f"{part}_x"], arrays[f"{part}_y"]) for part in names}
     widths = {part: x.shape[1] for part, (x, _) in parts.items()}
     if len(set(widths.values())) > 1:
         raise CortexError("D403", f"{file}: the parts have different numbers of inputs: {widths}.")
-    return _assemble(request, f"user file {file}", parts, _classes([y for _, y in parts.values()]))
+    return _assemble(request, f"user file {file}", parts, max(_classes(y) for _, y in parts.values()))
 
 
 def _load_user_table(request: Request) -> Dataset:
-    """A user's ``.csv``: every column but the last is an input, the last is the integer label."""
+    """A user's ``.csv``: every column but the last is an input, the last is the integer label. D403, D405."""
     file = _existing(Path(request.name), request.data_dir)
     table = _read_table(file)
     if table.shape[1] < 2:
-        raise CortexError("D405", f"{file}: {table.shape[1]} column; at least one input and the label are needed.")
+        raise CortexError("D405", f"{file}: only one column; at least one input and the label are needed.")
     x, y = table[:, :-1], _labels(file, "the last column", table[:, -1])
-    return _assemble(request, f"user file {file}; {_split_words(request)}", _split(request, x, y), _classes([y]))
+    source = f"user file {file}; {_split_words(request)}"
+    return _assemble(request, source, _split(request, x, y), _classes(y))
 
 
-def _labelled(file: Path, part: str, arrays: Mapping[str, np.ndarray]) -> Arrays:
+def _labelled(file: Path, part: str, x: np.ndarray, y: np.ndarray) -> Arrays:
     """The checked (x, y) of one part of an archive; D403 or D405."""
-    for letter in "xy":
-        if f"{part}_{letter}" not in arrays:
-            raise CortexError("D403", f"{file}: missing {part}_{letter}; found {sorted(arrays)}.")
-    x, y = arrays[f"{part}_x"], _labels(file, f"'{part}_y'", arrays[f"{part}_y"])
+    labels = _labels(file, f"'{part}_y'", y)
     if x.ndim != 2:
         raise CortexError("D403", f"{file}: '{part}_x' has shape {x.shape}, expected (N, n_in).")
     if len(x) != len(y):
         raise CortexError("D403", f"{file}: '{part}_x' has {len(x)} samples, '{part}_y' {len(y)} labels.")
-    return _matrix(file, f"{part}_x", x), y
+    return _matrix(file, f"{part}_x", x), labels
 
 
 def _labels(file: Path, where: str, values: np.ndarray) -> np.ndarray:
-    """int64 (N,); D403 for the wrong shape or type, D405 unless all are whole numbers in [0, LARGEST_LABEL]."""
+    """int64 (N,); D403 for the wrong shape or type, D405 unless whole numbers in [0, LARGEST_LABEL]."""
     if values.ndim != 1 or values.dtype.kind not in "biuf":
-        raise CortexError("D403", f"{file}: {where} is {values.dtype} {values.shape}, expected integers (N,).")
+        raise CortexError("D403", f"{file}: {where} is {values.dtype} {values.shape}, not integers (N,).")
     good = (values >= 0) & (values <= LARGEST_LABEL) & (values == np.floor(values))
     if not good.all():
         row = int(np.argmin(good))
-        raise CortexError("D405", f"{file}: label {values[row]} of sample {row} in {where} is not a whole number "
-                                  f"from 0 to {LARGEST_LABEL}.", "Number the classes 0, 1, 2, ...")
+        raise CortexError("D405", f"{file}: label {values[row]} of sample {row} in {where} is not a whole "
+                                  f"number from 0 to {LARGEST_LABEL}.", "Number the classes 0, 1, 2, ...")
     return values.astype(np.int64)
 
 
-def _classes(labels: list[np.ndarray]) -> int:
+def _classes(labels: np.ndarray) -> int:
     """Largest label + 1; 0 without any sample."""
-    return max((int(y.max()) + 1 for y in labels if len(y)), default=0)
+    return int(labels.max()) + 1 if len(labels) else 0
 
 
 def _matrix(file: Path, key: str, values: np.ndarray) -> np.ndarray:
     """float64 (N, n), C-contiguous, finite; (N,) becomes (N, 1). D403 otherwise."""
-    if values.dtype.kind not in "biuf" or values.ndim not in (1, 2):
-        raise CortexError("D403", f"{file}: '{key}' is {values.dtype} {values.shape}, expected numbers (N, n).")
+    if values.dtype.kind not in "biuf" or values.ndim not in (1, 2) or 0 in values.shape[1:]:
+        raise CortexError("D403", f"{file}: '{key}' is {values.dtype} {values.shape}, not numbers (N, n).")
     matrix = np.ascontiguousarray(values[:, None] if values.ndim == 1 else values, np.float64)
-    if matrix.shape[1] == 0:
-        raise CortexError("D403", f"{file}: '{key}' has shape {matrix.shape}, without any column.")
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise CortexError("D403", f"{file}: '{key}' holds {matrix[row, column]} in row {row}, column {column}.",
+        raise CortexError("D403", f"{file}: '{key}' has {matrix[row, column]} in row {row}, column {column}.",
                           "Only finite numbers can be presented.")
     return matrix
 
@@ -419,53 +383,45 @@ def _matrix(file: Path, key: str, values: np.ndarray) -> np.ndarray:
 def _existing(path: Path, data_dir: Path | None) -> Path:
     """The user's file, as given or inside ``data_dir``; D402 if it is not there, D405 for another kind."""
     if path.suffix.lower() not in (".npz", ".csv"):
-        raise _unsupported(path)
+        raise CortexError("D405", f"{path}: files of kind '{path.suffix}' are not read.",
+                          "Save the data as .npz (numpy.savez) or .csv.")
     places = [path] if data_dir is None else [path, data_dir / path]
     for place in places:
         if place.exists():
             return place
-    raise CortexError("D402", f"file not found: {' or '.join(map(str, places))}.", "Check the path or --data-dir.")
+    tried = " or ".join(map(str, places))
+    raise CortexError("D402", f"file not found: {tried}.", "Check the path or --data-dir.")
 
 
 def _read_archive(file: Path) -> dict[str, np.ndarray]:
     """All arrays of an ``.npz``, without unpickling; D403 if any cannot be read."""
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except Exception as error:  # zip, zlib, header and memory errors: whatever it is, the file is no good
+            arrays = {key: archive[key] for key in archive.files}
+        strangers = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
+        if strangers:
+            raise ValueError(f"not arrays: {', '.join(strangers)}")
+        return arrays
+    except Exception as error:  # zip, zlib, header or memory: whatever it is, the file is no good
         raise CortexError("D403", f"{file}: not a readable .npz archive ({_brief(error)}).",
                           "It may be truncated; make or download it again.") from error
 
 
 def _read_table(file: Path) -> np.ndarray:
-    """A comma-separated table of numbers as float64 (N, columns), after an optional line of column names.
+    """A comma-separated table as float64 (N, columns); a first line without any number names the columns.
 
     D405 if it is ragged, not numeric or has not even a header; D403 for infinities and NaN.
     """
     try:
-        header = _header(file)
-        if _is_header_only(file, header):
-            return np.zeros((0, len(header)))
-        table = np.loadtxt(file, delimiter=",", ndmin=2, encoding="utf-8-sig", skiprows=1 if header else 0)
+        lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        if not lines:
+            raise ValueError("the file is empty")
+        rows = lines if any(map(_is_number, lines[0].split(","))) else lines[1:]
+        table = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, lines[0].count(",") + 1))
     except (OSError, ValueError, MemoryError) as error:
         raise CortexError("D405", f"{file}: not a table of comma-separated numbers ({_brief(error)}).",
                           "Every row needs the same number of columns.") from error
     return _matrix(file, "table", table)
-
-
-def _header(file: Path) -> list[str]:
-    """Column names if no field of the first line is a number, else nothing; ValueError for an empty file."""
-    with file.open(encoding="utf-8-sig") as lines:
-        fields = [field.strip() for field in lines.readline().split(",")]
-    if fields == [""]:
-        raise ValueError("the first line is empty")
-    return [] if any(map(_is_number, fields)) else fields
-
-
-def _is_header_only(file: Path, header: list[str]) -> bool:
-    """Whether nothing but blank lines follows the column names."""
-    with file.open(encoding="utf-8-sig") as lines:
-        return bool(header) and not any(line.strip() for line in list(lines)[1:])
 
 
 def _is_number(text: str) -> bool:
@@ -483,10 +439,10 @@ def _brief(error: BaseException) -> str:
 
 
 ENTRIES: dict[str, Entry] = {
-    "digits": Entry("scikit-learn's 8x8 digits, 1797 images, 10 classes, 64 inputs", ("stratified", "contiguous"),
-                    _load_digits),
-    "yin_yang": Entry("Yin-Yang points, 3 classes, 4 inputs, generated", ("published", "pal"), _load_yin_yang),
-    "mnist": Entry("MNIST, 70 000 images, 10 classes, 784 inputs, needs a file or a download", ("published",),
+    "digits": Entry("scikit-learn's 8x8 digits: 1797 images, 64 inputs, 10 classes",
+                    ("stratified", "contiguous"), _load_digits),
+    "yin_yang": Entry("Yin-Yang points, generated: 4 inputs, 3 classes", ("published", "pal"),
+                      _load_yin_yang),
+    "mnist": Entry("MNIST: 70 000 images, 784 inputs, 10 classes; needs a file or a download", ("published",),
                    _load_mnist),
 }
-"""All named data sets; the first split is the default."""

@@ -145,10 +145,9 @@ def rename(expression: Expression, table: dict[str, str]) -> Expression:
 def parse(text: str) -> Expression:
     """Raises E110 for text that is not one of our expressions."""
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return _convert(ast.parse(text.strip(), mode="eval").body, text)
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise CortexError("E110", f"cannot read expression '{text}': {error}.") from None
-    return _convert(tree, text)
 
 
 def _convert(node: ast.expr, text: str) -> Expression:
@@ -204,8 +203,8 @@ def show(expression: Expression) -> str:
 
 
 def number(value: float) -> str:
-    if value == float("inf"):
-        return "inf"
+    if not abs(value) < float("inf"):
+        return repr(float(value))
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 

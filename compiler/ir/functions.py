@@ -8,6 +8,11 @@ saturation are ordinary arithmetic.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import numpy as np
+
 PRIMITIVES: dict[str, int] = {"exp": 1, "log": 1, "tanh": 1, "sqrt": 1, "floor": 1, "pow": 2}
 """Name -> number of arguments; taken from libm (`math`), with infinities instead of exceptions."""
 
@@ -35,6 +40,44 @@ DEFINITIONS: dict[str, tuple[tuple[str, ...], str]] = {
 """Name -> (arguments, body). `shift_right` floors, like an arithmetic shift of a two's complement integer."""
 
 ARITY: dict[str, int] = PRIMITIVES | {name: len(args) for name, (args, _) in DEFINITIONS.items()}
+
+
+def _guard(function: Callable[[float], float], overflow: float) -> Callable[[float], float]:
+    def call(x: float) -> float:
+        try:
+            return function(x)
+        except OverflowError:
+            return overflow
+        except ValueError:
+            return -math.inf if function is math.log and x == 0 else math.nan
+    return call
+
+
+def _floor(x: float) -> float:
+    return float(math.floor(x)) if math.isfinite(x) else x
+
+
+def _pow(x: float, y: float) -> float:
+    """libm's pow: where `math.pow` raises, numpy gives libm's infinity or nan."""
+    try:
+        return math.pow(x, y)
+    except (OverflowError, ValueError):
+        with np.errstate(all="ignore"):
+            return float(np.power(np.float64(x), np.float64(y)))
+
+
+SCALAR: dict[str, Callable[..., float]] = {
+    "exp": _guard(math.exp, math.inf), "log": _guard(math.log, math.inf), "tanh": math.tanh,
+    "sqrt": _guard(math.sqrt, math.inf), "floor": _floor, "pow": _pow}
+"""Name -> the function on Python floats."""
+for _name, (_arguments, _body) in DEFINITIONS.items():
+    SCALAR[_name] = eval(f"lambda {', '.join(_arguments)}: {_body}", SCALAR)  # our own constant table
+
+OPERATORS: dict[str, Callable] = {
+    "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "<": np.less, "<=": np.less_equal,
+    ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
+    "and": lambda a, b: np.logical_and(a != 0, b != 0), "or": lambda a, b: np.logical_or(a != 0, b != 0)}
+"""Operator -> the function on arrays; comparisons and logic give booleans, to be read as 1.0 and 0.0."""
 
 ACTIVATIONS = ("linear", "relu", "soft_relu", "logistic", "tanh", "hard_sigmoid")
 """Names that circuits offer as an activation; `d_<name>` is the derivative."""

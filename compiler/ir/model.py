@@ -285,6 +285,11 @@ def rule_parameters(graph: Graph, projection: Projection) -> dict[str, float]:
     return {"dt": graph.dt, **table, **dict(projection.parameters)}
 
 
+def weight_copies(graph: Graph, projection: str) -> int:
+    """Length of the leading axis of a projection's weights."""
+    return {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[graph.class_of(projection).role]
+
+
 def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
     """(n_post, n_pre), or (channels_post, channels_pre, kernel, kernel) of a convolution; () for the identity."""
     kind = graph.class_of(projection.name).connectivity

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import names
-from compiler.ir.model import CellType, Graph, Population, Projection
+from compiler.ir.model import CellType, Equation, Graph, Population, Projection
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,19 @@ Operation = Segment | Delivery
 
 
 def instantaneous(cell: CellType) -> set[str]:
-    """Quantities of a cell that depend on this step's ports, directly or not."""
-    ports = {port.name for port in cell.ports}
-    found: set[str] = set()
-    for equation in cell.equations:
-        if names(equation.expression) & (ports | found):
-            found.add(equation.name)
-    return found
+    """Quantities of a cell that depend on this step's ports, directly or not, in any order of equations."""
+    ports, found = {port.name for port in cell.ports}, set[str]()
+    while True:
+        reached = {e.name for e in cell.equations if needed(cell, e) & (ports | found)}
+        if reached == found:
+            return found
+        found = reached
+
+
+def needed(cell: CellType, equation: Equation) -> set[str]:
+    """Names whose value of this step an equation reads; `dx/dt = ...` reads the earlier x."""
+    earlier = {e.name for e in cell.equations if e.derivative} if equation.derivative else set()
+    return names(equation.expression) - earlier
 
 
 def message_depth(graph: Graph, projection: Projection) -> int:
@@ -88,12 +94,15 @@ def _ready(graph: Graph, population: Population, done: set[str], delivered: set[
     available, ready = set(done), []
     pending = {e.name for e in cell.equations} - done
     for equation in sorted(cell.equations, key=lambda e: e.stage == "factor"):
-        read = names(equation.expression)
+        read = needed(cell, equation)
         if equation.stage == "factor":
             read |= {e.name for e in cell.equations if e.stage != "factor"}
         if equation.name in pending and not read & waiting and not read & (pending - available):
             ready.append(equation.name)
             available.add(equation.name)
+    late = [e for e in ready if cell.equation(e).stage != "send"]  # type: ignore[union-attr]
+    if waiting and not set(late) & instantaneous(cell):
+        return tuple(e for e in ready if e not in late)
     return tuple(ready)
 
 

@@ -99,17 +99,21 @@ def _cell(cell: model.CellType) -> Iterator[str]:
         yield f"noise {name} {kind}"
     yield from map(_state, cell.states)
     for e in cell.equations:
-        left = f"d{e.name}/dt" if e.derivative else e.name
-        yield f"{e.stage} {left} = {show(e.expression)}" + (f" @ {e.compartment}" if e.compartment else "")
+        place = f" @ {e.compartment}" if e.compartment else ""
+        yield f"{e.stage} {_left(e)} = {show(e.expression)}{place}"
     for name in cell.messages:
         yield f"message {name}"
+
+
+def _left(equation: model.Equation) -> str:
+    return f"d{equation.name}/dt" if equation.derivative else equation.name
 
 
 def _rule(rule: model.PlasticityRule) -> Iterator[str]:
     yield from map(_parameter, rule.parameters)
     yield from map(_state, rule.states)
     for e in rule.updates:
-        yield f"update {e.name} = {show(e.expression)}"
+        yield f"update {_left(e)} = {show(e.expression)}"
     yield f"increment {show(rule.increment)}"
     if rule.optimiser.kind != "none":
         yield f"optimiser {rule.optimiser.kind}({', '.join(map(show, rule.optimiser.arguments))})"
@@ -265,7 +269,19 @@ def _read_cell(graph: Graph, head: list[str], body: list[tuple[int, str, str]]) 
 
 def _read_optimiser(rest: str) -> model.Optimiser:
     kind, _, arguments = rest.strip().removesuffix(")").partition("(")
-    return model.Optimiser(kind.strip(), tuple(parse(a) for a in arguments.split(",") if a.strip()))
+    return model.Optimiser(kind.strip(), tuple(parse(a) for a in _split(arguments) if a.strip()))
+
+
+def _split(text: str) -> list[str]:
+    """Parts between the commas that stand outside parentheses."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def _read_rule(graph: Graph, head: list[str], body: list[tuple[int, str, str]]) -> Graph:

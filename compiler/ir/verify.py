@@ -67,6 +67,12 @@ def references(graph: Graph) -> Problems:
         yield from _known("E204", f"optimiser of rule '{rule.name}'", rule.optimiser.kind, model.OPTIMISERS)
 
 
+def separate_owners(graph: Graph) -> Problems:
+    for name in sorted({p.name for p in graph.populations} & {q.name for q in graph.projections}):
+        yield CortexError("E201", f"a population and a projection are both called '{name}'.",
+                          "Rename one: both own quantities and arrays under their name.")
+
+
 def _known(code: str, what: str, name: str | None, known: Iterable[str]) -> Problems:
     if name is not None and name not in set(known):
         yield unknown(code, what, name, known)
@@ -92,8 +98,10 @@ def _cell_names(graph: Graph, cell: CellType) -> Problems:
              *(f"gate.{g}" for g in graph.gates)}
     ports, states = {p.name for p in cell.ports}, {s.name for s in cell.states}
     defined = [e.name for e in cell.equations]
-    for name in sorted({n for n in defined if defined.count(n) > 1 or n in fixed | ports or n in RESERVED}):
-        yield CortexError("E212", f"'{name}' is defined twice in cell '{cell.name}'.", "Each name has one equation.")
+    yield from _defined_twice(f"cell '{cell.name}'", [
+        *defined, *(p.name for p in cell.ports), *(p.name for p in cell.parameters), *cell.inputs,
+        *(name for name, _ in cell.noise)])
+    yield from _defined_twice(f"the states of cell '{cell.name}'", [s.name for s in cell.states])
     for name in sorted(set(cell.messages) - set(defined)):
         yield unknown("E213", f"message of cell '{cell.name}'", name, defined)
     for e in cell.equations:
@@ -102,14 +110,32 @@ def _cell_names(graph: Graph, cell: CellType) -> Problems:
                               "Define it in a send or receive equation.")
     for name in sorted(states - set(defined)):
         yield CortexError("E214", f"state '{name}' of cell '{cell.name}' has no equation.", "Add one or remove it.")
-    for state in cell.states:
-        known = {"dt", *(p.name for p in cell.parameters), *states}
-        for name in sorted(reads(state.initial) - known):
-            yield unknown("E215", f"name in the initial value of '{state.name}' of cell '{cell.name}'", name, known)
+    constants = {"dt", *(p.name for p in cell.parameters)}
+    yield from _initial_values(f"cell '{cell.name}'", cell.states, constants, earlier=True)
     for equation in cell.equations:
+        if equation.derivative and equation.name not in states:
+            yield CortexError("E217", f"equation 'd{equation.name}/dt' of cell '{cell.name}' needs an earlier"
+                                      f" '{equation.name}', which has no declared initial value.",
+                              f"Add 'state {equation.name} = ...' to the cell.")
         visible = fixed | set(defined) | (ports if equation.stage != "send" else set())
         visible |= ports if cell.relay else set()
         yield from _readable(cell, equation.name, equation.expression, visible, states)
+
+
+def _defined_twice(where: str, found: list[str]) -> Problems:
+    for name in sorted({n for n in found if found.count(n) > 1 or n in RESERVED}):
+        yield CortexError("E212", f"'{name}' is defined twice in {where}.", "Each name has one meaning.")
+
+
+def _initial_values(where: str, states: tuple[model.State, ...], known: set[str], earlier: bool) -> Problems:
+    """`earlier`: whether an initial value may read the states declared above it."""
+    for state in states:
+        for name in sorted(names(state.initial) - known):
+            yield unknown("E215", f"name in the initial value of '{state.name}' of {where}", name, known)
+        for name in sorted(previous(state.initial)):
+            yield CortexError("E215", f"the initial value of '{state.name}' of {where} reads prev({name}).",
+                              "Nothing comes before the first step; read a parameter or a state above.")
+        known = known | {state.name} if earlier else known
 
 
 def _readable(cell: CellType, name: str, expression: Expression, visible: set[str], states: set[str]) -> Problems:
@@ -134,13 +160,23 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
     own = {s.name for s in rule.states}
     visible = offered | own | {"w", "dt", *(p.name for p in rule.parameters), *(f"gate.{g}" for g in graph.gates)}
     stored = {f"pre.{s.name}" for s in pre.states} | {f"post.{s.name}" for s in post.states} | own
-    expressions = [rule.increment, *(u.expression for u in rule.updates), *rule.optimiser.arguments]
-    for expression in expressions:
+    constants = {"dt", *(p.name for p in rule.parameters)}
+    yield from _defined_twice(f"rule '{rule.name}'", [*own, *(p.name for p in rule.parameters)])
+    yield from _initial_values(f"rule '{rule.name}'", rule.states, constants, earlier=False)
+    for argument in rule.optimiser.arguments:
+        for read in sorted(reads(argument) - constants):
+            where = f"name in the optimiser of rule '{rule.name}' (projection '{projection.name}')"
+            yield unknown("E218", where, read, constants)
+    for expression in [rule.increment, *(u.expression for u in rule.updates)]:
         for read in sorted(names(expression) - visible):
             yield unknown("E218", f"name in rule '{rule.name}' (projection '{projection.name}')", read, visible)
         for read in sorted(set(previous(expression)) - stored):
             yield CortexError("E219", f"rule '{rule.name}' (projection '{projection.name}') reads prev({read}), but "
                                       f"'{read}' has no declared initial value.", "Declare it as a state.")
+        for read in sorted(n for n, depth in previous(expression).items() if n in own and depth > 1):
+            yield CortexError("E219", f"rule '{rule.name}' (projection '{projection.name}') reads "
+                                      f"prev(prev({read})); a synapse keeps one earlier value of its states.",
+                              f"Add a state whose update is prev({read}).")
     for name in sorted(own ^ {u.name for u in rule.updates}):
         yield CortexError("E220", f"state '{name}' of rule '{rule.name}' needs exactly one 'state' and one 'update'.")
     wanted = len(model.OPTIMISERS.get(rule.optimiser.kind, ()))
@@ -191,18 +227,29 @@ def sizes(graph: Graph) -> Problems:
 
 def _sizes_of_projection(graph: Graph, q: Projection) -> Problems:
     pre, post = graph.population(q.pre).size, graph.population(q.post).size
-    kind = graph.class_of(q.name).connectivity
+    synapse = graph.class_of(q.name)
+    kind = synapse.connectivity
+    if kind == "identity" and synapse.rule:
+        yield CortexError("E229", f"projection '{q.name}' is an identity and has no weights, but "
+                                  f"its synapse class '{synapse.name}' has rule '{synapse.rule}'.",
+                          "Use connectivity one_to_one for a weight per pair.")
     if kind in ("one_to_one", "identity") and pre != post:
         yield CortexError("E227", f"projection '{q.name}' is {kind}, but '{q.pre}' has {pre} cells and '{q.post}' "
                                   f"{post}.", "Make the populations equal in size, or use dense connectivity.")
     if (kind == "convolution") != (q.convolution is not None) or (kind == "blocks") != (q.blocks is not None):
         yield CortexError("E228", f"projection '{q.name}' is of connectivity '{kind}' and must "
                                   f"{'give' if kind in ('convolution', 'blocks') else 'not give'} its shapes.")
+    elif q.convolution and min(q.convolution.kernel, q.convolution.stride, q.convolution.pool) < 1:
+        c = q.convolution
+        yield CortexError("E227", f"projection '{q.name}' has kernel {c.kernel}, stride {c.stride} and pool "
+                                  f"{c.pool}; the least is 1.")
     elif q.convolution:
         c = q.convolution
         yield from _equal("E227", q.name, "presynaptic channels x height x width", int(np.prod(c.pre)), pre)
         yield from _equal("E227", q.name, "postsynaptic channels x height x width", int(np.prod(c.post)), post)
         for axis in (1, 2):
+            left_over = f"pixels along axis {axis} that pooling by {c.pool} leaves over"
+            yield from _equal("E227", q.name, left_over, c.pre[axis] % c.pool, 0)
             out = (c.pre[axis] // c.pool + 2 * c.padding - c.kernel) // c.stride + 1
             yield from _equal("E227", q.name, f"output pixels along axis {axis}", out, c.post[axis])
     elif q.blocks:
@@ -225,9 +272,10 @@ def arrays_fit(graph: Graph) -> Problems:
             yield unknown("E240", "array", name, expected)
             continue
         shape = expected[name]
-        if array.shape not in (shape, (graph.seeds, *shape), (graph.batch, *shape)):
-            yield CortexError("E241", f"array '{name}' has shape {array.shape}, expected {shape}"
-                                      + (f" or {(graph.seeds, *shape)}." if graph.seeds > 1 else "."))
+        copies = _copies(graph, name)
+        if array.shape not in (shape, *((n, *shape) for n in copies)):
+            others = "".join(f" or {(n, *shape)}" for n in sorted(copies) if n > 1)
+            yield CortexError("E241", f"array '{name}' has shape {array.shape}, expected {shape}{others}.")
         elif not np.all(np.isfinite(array)):
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             yield CortexError("E242", f"array '{name}' is not finite: {array[index]} at index {index}.")
@@ -238,6 +286,14 @@ def arrays_fit(graph: Graph) -> Problems:
                               f"Bind an array of shape {model.weight_shape(graph, q)}.")
         if kind == "masked" and f"{q.name}.mask" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' is masked: array '{q.name}.mask' is missing.")
+
+
+def _copies(graph: Graph, array: str) -> set[int]:
+    """Lengths that the leading axis of an array may have."""
+    owner = array.split(".")[0]
+    if owner not in {q.name for q in graph.projections}:
+        return {graph.seeds, graph.batch}
+    return {1, model.weight_copies(graph, owner)}
 
 
 def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
@@ -302,6 +358,7 @@ def same_step_order(graph: Graph) -> Problems:
 
 def mirrors_fit(graph: Graph) -> Problems:
     for m in graph.mirrors:
+        yield from _mirror_ends(graph, m)
         shape = model.weight_shape(graph, graph.projection(m.source))
         for operation in m.operations:
             if operation not in ("transpose", "negate", "truncate") and not operation.startswith("add:"):
@@ -317,6 +374,20 @@ def mirrors_fit(graph: Graph) -> Problems:
         if shape != target:
             yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape}, expected {target}.",
                               "Add 'truncate', or check the order of the operations.")
+
+
+def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
+    source, target = (graph.class_of(name) for name in (m.source, m.target))
+    for name, synapse in ((m.source, source), (m.target, target)):
+        if synapse.connectivity not in ("dense", "masked", "blocks"):
+            yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': projection '{name}' is of "
+                                      f"connectivity '{synapse.connectivity}'.",
+                              "A mirror needs a weight matrix at both ends.")
+    copies = [model.weight_copies(graph, name) for name in (m.source, m.target)]
+    if copies[0] not in (1, copies[1]):
+        yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': the source has {copies[0]} copies "
+                                  f"({source.role}), the target {copies[1]} ({target.role}).",
+                          "Give both the same role.")
 
 
 def outputs_exist(graph: Graph) -> Problems:
@@ -335,7 +406,18 @@ def dtypes(graph: Graph) -> Problems:
                                           "float64, int2 .. int48.")
 
 
-NAME_CHECKS: tuple[Callable[[Graph], Problems], ...] = (unique_names, references)
+def verify_discrete(graph: Graph) -> None:
+    """Raises E255 if an equation is still a derivative: backends run difference equations only."""
+    owners = [(f"cell '{cell.name}'", cell.equations) for cell in graph.cells]
+    owners += [(f"rule '{rule.name}'", rule.updates) for rule in graph.rules]
+    for owner, equations in owners:
+        for equation in equations:
+            if equation.derivative:
+                raise CortexError("E255", f"equation 'd{equation.name}/dt' of {owner} is a derivative.",
+                                  "Run the pass 'discretise' first.")
+
+
+NAME_CHECKS: tuple[Callable[[Graph], Problems], ...] = (unique_names, separate_owners, references)
 MEANING_CHECKS: tuple[Callable[[Graph], Problems], ...] = (
     ends_of_projections, names_in_cells, names_in_rules, parameters_given, dtypes, sizes, mirrors_fit, arrays_fit,
     signs_hold, delays, same_step_order, outputs_exist)

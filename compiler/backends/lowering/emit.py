@@ -1,0 +1,71 @@
+"""Python source for expressions, in the shape that numba compiles and plain Python runs.
+
+An `Emitter` turns leaves into local variables and collects what a kernel needs as arguments: memory slots, gate
+columns, and *scalars*: the largest subtrees of parameters alone, evaluated once when the program is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, children, walk
+
+COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+
+
+@dataclass
+class Emitter:
+    """`leaf(node)` gives the source of a name; `constant(name)` says whether a name is a scalar parameter."""
+
+    leaf: Callable[[Name | Prev], str]
+    constant: Callable[[str], bool]
+    scalars: list[Expression] = field(default_factory=list)
+    gates: list[str] = field(default_factory=list)
+
+    def value(self, expression: Expression) -> str:
+        """Source of a float64 value."""
+        if self._is_scalar(expression):
+            return self._scalar(expression)
+        match expression:
+            case Number(value):
+                return "math.inf" if value == float("inf") else repr(value)
+            case Name(name) if name.startswith("gate."):
+                return self._gate(name)
+            case Name() | Prev():
+                return self.leaf(expression)
+            case Negate(operand):
+                return f"(-{self.value(operand)})"
+            case Binary(operator, left, right) if operator in "+-*/":
+                return f"({self.value(left)} {operator} {self.value(right)})"
+            case Binary():
+                return f"(1.0 if {self.condition(expression)} else 0.0)"
+            case Call(function, arguments):
+                return f"{function}({', '.join(map(self.value, arguments))})"
+            case Where(condition, then, otherwise):
+                return f"({self.value(then)} if {self.condition(condition)} else {self.value(otherwise)})"
+        raise TypeError(expression)
+
+    def condition(self, expression: Expression) -> str:
+        """Source of a truth value."""
+        match expression:
+            case Binary(operator, left, right) if operator in COMPARISONS:
+                return f"({self.value(left)} {operator} {self.value(right)})"
+            case Binary(operator, left, right) if operator in ("and", "or"):
+                return f"({self.condition(left)} {operator} {self.condition(right)})"
+        return f"({self.value(expression)} != 0.0)"
+
+    def _is_scalar(self, expression: Expression) -> bool:
+        leaves = [node for node in walk(expression) if not children(node)]
+        return any(isinstance(n, Name) for n in leaves) and all(
+            isinstance(n, Number) or (isinstance(n, Name) and self.constant(n.name)) for n in leaves)
+
+    def _scalar(self, expression: Expression) -> str:
+        if expression not in self.scalars:
+            self.scalars.append(expression)
+        return f"s{self.scalars.index(expression)}"
+
+    def _gate(self, name: str) -> str:
+        if name not in self.gates:
+            self.gates.append(name)
+        return f"g{self.gates.index(name)}"

@@ -1,0 +1,351 @@
+"""A lowered circuit: slots, operations in order, generated kernels, and its cut into groups.
+
+The operations are one list in an order that is right for the whole circuit. A group is the sublist that it owns, with
+a *transfer* after every operation whose result another group reads: producer sends and consumers receive at that
+place of the common order, so no partition can deadlock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.backends.interpreter import Interpreter, connection_mask, evaluate
+from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
+from compiler.backends.lowering.operations import (
+    Constant,
+    Gate,
+    KernelTable,
+    Operation,
+    Slot,
+    SlotTable,
+    padded,
+    slot_name,
+)
+from compiler.backends.lowering.source import module_source
+from compiler.backends.lowering.storage import plan_storage
+from compiler.backends.lowering.synapses import ProjectionLowering, shape_of
+from compiler.ir import model
+from compiler.ir.expressions import Expression
+from compiler.ir.model import Graph, Mirror
+from compiler.ir.schedule import Segment
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """After operation `position`, `slot` goes from group `source` to the groups `targets`."""
+
+    position: int
+    slot: str
+    source: str
+    targets: tuple[str, ...]
+
+
+@dataclass
+class Program:
+    """The whole circuit, lowered. `initial` holds the first value of every slot."""
+
+    graph: Graph
+    step: list[Operation]
+    flush: list[Operation]
+    slots: SlotTable
+    initial: dict[str, np.ndarray]
+    kinds: list[tuple[str, str, str]]
+    source: str
+    inputs: tuple[tuple[str, str, int], ...]
+    """(population, input name, column in the sample table)."""
+    noise: tuple[tuple[str, str, str, int], ...]
+    """(population, noise name, distribution, column in the noise table)."""
+    transfers: list[Transfer] = field(default_factory=list)
+
+    @property
+    def sample_width(self) -> int:
+        return sum(self.graph.population(p).size for p, _, _ in self.inputs)
+
+    @property
+    def noise_width(self) -> int:
+        return sum(self.graph.population(p).size * self.graph.batch for p, _, _, _ in self.noise)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(o.group for o in self.step))
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Column 0 is the gate that is always on."""
+        return ("", *self.graph.gates)
+
+    @property
+    def source_hash(self) -> str:
+        return hashlib.sha256(self.source.encode()).hexdigest()[:16]
+
+    def select(self, group: str | None = None) -> GroupProgram:
+        """The part of one group (None: everything)."""
+        return GroupProgram(self, group)
+
+
+class GroupProgram:
+    """Memory and table of the operations that one process owns."""
+
+    def __init__(self, program: Program, group: str | None):
+        self.program, self.group = program, group
+        own = [(i, o) for i, o in enumerate(program.step) if group in (None, o.group)]
+        self.step = [o for _, o in own]
+        self.flush = [o for o in program.flush if group in (None, o.group)]
+        self.positions = [i for i, _ in own]
+        self.offsets: dict[str, int] = {}
+        self.size = 0
+        for operation in (*self.step, *self.flush):
+            for argument in operation.arguments:
+                if isinstance(argument, (Slot, Constant)):
+                    self._place(_key(argument))
+        self.table = self._table()
+
+    def _place(self, key: str) -> None:
+        if key in self.offsets:
+            return
+        self.offsets[key] = self.size
+        size = self.program.slots.sizes.get(key, 1)
+        self.size += 1 if key.startswith("constant ") else padded(max(size, 1))
+
+    def _table(self) -> np.ndarray:
+        width = max((len(o.arguments) for o in (*self.step, *self.flush)), default=0) + 2
+        rows = np.zeros((len(self.step) + len(self.flush), width), dtype=np.uint64)
+        for row, operation in zip(rows, (*self.step, *self.flush), strict=True):
+            kind = (operation.kind, operation.kernel, operation.update)
+            values = [self._value(a) for a in operation.arguments]
+            row[:2 + len(values)] = [self.program.kinds.index(kind), self.program.gates.index(operation.gate), *values]
+        return rows
+
+    def _value(self, argument: object) -> int:
+        match argument:
+            case Slot() | Constant():
+                return self.offsets[_key(argument)]
+            case Gate(name):
+                return self.program.gates.index(name)
+        return int(argument)  # type: ignore[call-overload]
+
+    def memory(self) -> np.ndarray:
+        """A fresh memory with every slot's initial value."""
+        m = np.zeros(max(self.size, 1))
+        self.fill(m)
+        return m
+
+    def fill(self, m: np.ndarray) -> None:
+        for key, offset in self.offsets.items():
+            if key.startswith("constant "):
+                m[offset] = float.fromhex(key.split(" ", 1)[1])
+            elif key in self.program.initial:
+                values = self.program.initial[key]
+                m[offset:offset + len(values)] = values
+
+    def view(self, m: np.ndarray, name: str) -> np.ndarray:
+        """A slot of this group's memory."""
+        offset = self.offsets[name]
+        return m[offset:offset + self.program.slots.sizes[name]]
+
+
+def _key(argument: Slot | Constant) -> str:
+    return argument.name if isinstance(argument, Slot) else f"constant {float(argument.value).hex()}"
+
+
+def lower(graph: Graph, observed: frozenset[str] = frozenset()) -> Program:
+    """Raises E5xx for what has no lowering yet. `observed` names quantities that must live in memory."""
+    return _Lowering(graph, observed).program()
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, observed: frozenset[str]):
+        self.graph = _with_groups(graph)
+        self.observed = observed | {quantity for _, quantity in graph.outputs}
+        self.storage = plan_storage(self.graph, self.observed)
+        self.slots, self.kernels = SlotTable(self.graph), KernelTable()
+        self.projections = {q.name: ProjectionLowering(self.storage, q, self.slots, self.kernels, self.observed,
+                                                       evaluate_scalar) for q in self.graph.projections}
+        self.inputs: list[tuple[str, str, int]] = []
+        self.noise: list[tuple[str, str, str, int]] = []
+
+    def program(self) -> Program:
+        step = [*self._loads(), *self._draws(), *self._schedule(), *self._learning()]
+        flush = [o for q in self._fused() if (o := self.projections[q].update_operation())]
+        kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
+        source = module_source(self.graph.name, self.kernels, kinds)
+        initial = _initial(self.graph, self.storage, self.slots)
+        program = Program(self.graph, step, flush, self.slots, initial, kinds, source, tuple(self.inputs),
+                          tuple(self.noise))
+        program.transfers = _transfers(step)
+        return program
+
+    def _fused(self) -> list[str]:
+        return [q.name for q in self.graph.projections if q.lowering == "fused" and self.graph.rule_of(q)]
+
+    def _loads(self) -> list[Operation]:
+        column, result, batch = 0, [], self.graph.batch
+        for p in self.graph.populations:
+            for name in self.graph.cell(p.cell).inputs:
+                slot = self.slots.add(slot_name(p.name, name), p.size * batch)
+                self.inputs.append((p.name, name, column))
+                result.append(Operation("load", "load", (p.size, batch, slot, column), p.group, (), (slot.name,),
+                                        label=p.name))
+                column += p.size
+        return result
+
+    def _draws(self) -> list[Operation]:
+        column, result, batch = 0, [], self.graph.batch
+        order = list(self.graph.noise.order)
+        order += [p.name for p in self.graph.populations if p.name not in order]
+        for population in map(self.graph.population, order):
+            for name, kind in self.graph.cell(population.cell).noise:
+                slot = self.slots.add(slot_name(population.name, name), population.size * batch)
+                self.noise.append((population.name, name, kind, column))
+                result.append(Operation("noise", "draw", (population.size * batch, slot, column), population.group,
+                                        (), (slot.name,), self.graph.noise.gate or "", label=population.name))
+                column += population.size * batch
+        return result
+
+    def _schedule(self) -> list[Operation]:
+        result: list[Operation] = []
+        for operation in self.storage.order:
+            if isinstance(operation, Segment):
+                result.append(self._segment(operation))
+            else:
+                delivery = self.projections[operation.projection].delivery()
+                result += [delivery] if delivery else []
+        return result
+
+    def _segment(self, segment: Segment) -> Operation:
+        population = self.graph.population(segment.population)
+        vectors = vector_parameters(self.graph, self.graph.cell(population.cell))
+        for name in vectors:
+            self.slots.add(slot_name(population.name, name), population.size * self.graph.batch)
+        lowering = SegmentLowering(self.storage, segment, self.slots, vectors)
+        return lowering.lower(self.kernels, model.cell_parameters(self.graph, population), evaluate_scalar)
+
+    def _learning(self) -> list[Operation]:
+        """Factors, increments from un-incremented weights, mirrors, then the gated steps."""
+        factors = [o for q in self.projections.values() for o in q.factor_operations()]
+        increments = [o for q in self.projections.values() if (o := q.increment_operation())]
+        mirrors = [self._mirror(m) for m in self.graph.mirrors]
+        fused = set(self._fused())
+        updates = [o for name, q in self.projections.items() if name not in fused and (o := q.update_operation())]
+        return [*factors, *increments, *mirrors, *updates]
+
+    def _mirror(self, mirror: Mirror) -> Operation:
+        target, source = (shape_of(self.graph, self.graph.projection(n)) for n in (mirror.target, mirror.source))
+        sign, added_sign, added = 1.0, 1.0, None
+        for operation in mirror.operations:
+            if operation == "negate":
+                sign, added_sign = -sign, -added_sign
+            elif operation.startswith("add:"):
+                added, added_sign = operation[4:], 1.0
+        slot = self.slots.add(f"mirror {mirror.target}.added", target.weights if added else 1)
+        transposed = mirror.operations.count("transpose") % 2
+        slots = (f"{mirror.target}.w", f"{mirror.source}.w")
+        arguments = (target.post, target.rows, target.width, target.copies, source.post, source.rows, source.width,
+                     source.copies, Slot(slots[0]), Slot(slots[1]), transposed, slot, int(added is not None),
+                     Constant(sign), Constant(added_sign))
+        return Operation("kernel", "mirror", arguments, self.graph.projection(mirror.target).group,
+                         (slots[1],), (slots[0],), label=mirror.target)
+
+
+def evaluate_scalar(expression: Expression, parameters: dict[str, float]) -> float:
+    """A parameter expression, with the interpreter's own arithmetic."""
+    with np.errstate(all="ignore"):
+        return float(evaluate(expression, lambda name: np.asarray(parameters[name]), _no_history))
+
+
+def _no_history(name: str, depth: int) -> np.ndarray:
+    raise KeyError(name)
+
+
+def _with_groups(graph: Graph) -> Graph:
+    """Populations and projections that no partition has placed go to one group."""
+    from dataclasses import replace
+
+    return graph.with_(populations=tuple(replace(p, group=p.group or "network") for p in graph.populations),
+                       projections=tuple(replace(q, group=q.group or "network") for q in graph.projections))
+
+
+def _transfers(step: list[Operation]) -> list[Transfer]:
+    readers: dict[str, list[str]] = {}
+    for operation in step:
+        for slot in operation.reads:
+            readers.setdefault(slot, []).append(operation.group)
+    result = []
+    for position, operation in enumerate(step):
+        for slot in dict.fromkeys(operation.writes):
+            targets = tuple(g for g in dict.fromkeys(readers.get(slot, ())) if g != operation.group)
+            if targets:
+                result.append(Transfer(position, slot, operation.group, targets))
+    return result
+
+
+# ---- initial values, and arrays in and out of memory
+
+
+def _initial(graph: Graph, storage, slots: SlotTable) -> dict[str, np.ndarray]:
+    start = Interpreter(graph)
+    result: dict[str, np.ndarray] = {}
+    for population in graph.populations:
+        cell = graph.cell(population.cell)
+        for state in cell.states:
+            values = pack_state(start.values[f"{population.name}.{state.name}"])
+            for slot in range(storage.depth.get((cell.name, state.name), -1) + 1):
+                result[slot_name(population.name, state.name, slot)] = values
+        for name in vector_parameters(graph, cell):
+            values = np.broadcast_to(start.parameters[population.name][name], (graph.batch, population.size))
+            result[slot_name(population.name, name)] = pack_state(values)
+    for projection in graph.projections:
+        result |= _initial_weights(graph, projection, start)
+    for mirror in graph.mirrors:
+        for operation in mirror.operations:
+            if operation.startswith("add:"):
+                shape = shape_of(graph, graph.projection(mirror.target))
+                values = np.zeros((shape.rows, shape.width))
+                values[:, :shape.post] = graph.arrays[operation[4:]].T
+                result[f"mirror {mirror.target}.added"] = values.reshape(-1)
+    return result
+
+
+def _initial_weights(graph: Graph, projection: model.Projection, start: Interpreter) -> dict[str, np.ndarray]:
+    if graph.class_of(projection.name).connectivity == "identity":
+        return {}
+    shape = shape_of(graph, projection)
+    rule = graph.rule_of(projection)
+    keys = ["w", *([s.name for s in rule.states] if rule else [])]
+    keys += [rule.optimiser.kind] if rule and rule.optimiser.kind != "none" else []
+    result = {slot_name(projection.name, key): pack_weights(start.values[f"{projection.name}.{key}"], shape)
+              for key in keys}
+    mask = connection_mask(graph, projection)
+    if mask is not None:
+        result[slot_name(projection.name, "mask")] = pack_weights(np.repeat(mask[None], shape.copies, axis=0), shape)
+    return result
+
+
+def pack_state(values: np.ndarray) -> np.ndarray:
+    """(batch, n) -> n * batch, the batch innermost."""
+    return np.ascontiguousarray(values.T).reshape(-1)
+
+
+def unpack_state(flat: np.ndarray, size: int, batch: int) -> np.ndarray:
+    """(..., n * batch) -> (..., batch, n)."""
+    return flat[..., :size * batch].reshape(*flat.shape[:-1], size, batch).swapaxes(-1, -2)
+
+
+def pack_weights(values: np.ndarray, shape) -> np.ndarray:
+    """(copies, n_post, n_pre) -> pre-major, padded, copies innermost."""
+    if values.ndim == 2:
+        values = values[:, :, None]
+    out = np.zeros((shape.rows, shape.width, shape.copies))
+    out[:, :shape.post] = values.transpose(2, 1, 0)
+    return out.reshape(-1)
+
+
+def unpack_weights(flat: np.ndarray, shape) -> np.ndarray:
+    """(..., rows * width * copies) -> (..., copies, n_post, n_pre), or (..., copies, n) for one-to-one."""
+    cube = flat[..., :shape.weights].reshape(*flat.shape[:-1], shape.rows, shape.width, shape.copies)
+    cube = cube[..., :shape.post, :]
+    cube = np.moveaxis(cube, (-3, -2, -1), (-1, -2, -3))
+    return cube[..., 0] if shape.one_to_one else cube

@@ -1,0 +1,117 @@
+"""Which quantities of a circuit live in memory between operations, and how many past values each needs.
+
+A quantity that one segment computes and nobody else reads stays in a register. `slot 0` of a quantity is its newest
+value, `slot d` the value d steps older; the operation that computes it shifts the others first. So a reader that runs
+before (or in) that operation finds `prev` of depth d in slot d - 1, and a later reader in slot d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compiler.ir.expressions import Expression, Name, Prev, names, substitute, walk
+from compiler.ir.model import CellType, Graph, Projection
+from compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
+
+
+@dataclass
+class Storage:
+    """Slots per cell type (`depth[cell, quantity]` = greatest slot) and where every operation stands."""
+
+    graph: Graph
+    order: tuple[Operation, ...]
+    depth: dict[tuple[str, str], int] = field(default_factory=dict)
+    segment_of: dict[tuple[str, str], int] = field(default_factory=dict)
+    position: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def keep(self, cell: str, quantity: str, slot: int = 0) -> None:
+        self.depth[cell, quantity] = max(slot, self.depth.get((cell, quantity), 0))
+
+    def stored(self, cell: str, quantity: str) -> bool:
+        return (cell, quantity) in self.depth
+
+    def slot(self, population: str, quantity: str, depth: int, reader: int) -> int:
+        """Slot in which an operation at position `reader` finds the value `depth` steps old."""
+        return depth - 1 if depth > 0 and reader <= self.position[population, quantity] else depth
+
+
+def plan_storage(graph: Graph, observed: frozenset[str]) -> Storage:
+    storage = Storage(graph, schedule(graph))
+    for position, operation in enumerate(storage.order):
+        if isinstance(operation, Segment):
+            for name in operation.equations:
+                storage.position[operation.population, name] = position
+                storage.segment_of[operation.population, name] = operation.index
+    for operation in storage.order:
+        if isinstance(operation, Segment):
+            _keep_for_segment(storage, operation)
+        else:
+            _keep_for_delivery(storage, graph.projection(operation.projection))
+    for projection in graph.projections:
+        _keep_for_rule(storage, projection)
+    for name in observed:
+        owner, _, quantity = name.partition(".")
+        if any(p.name == owner for p in graph.populations) and graph.cell_of(owner).equation(quantity):
+            storage.keep(graph.population(owner).cell, quantity)
+    return storage
+
+
+def _keep_for_segment(storage: Storage, segment: Segment) -> None:
+    cell = storage.graph.cell_of(segment.population)
+    reader = storage.order.index(segment)
+    for name in segment.equations:
+        equation = cell.equation(name)
+        assert equation is not None
+        for node in walk(equation.expression):
+            if isinstance(node, Prev):
+                storage.keep(cell.name, node.name, storage.slot(segment.population, node.name, node.depth, reader))
+            elif isinstance(node, Name) and cell.equation(node.name) and node.name not in segment.equations:
+                storage.keep(cell.name, node.name)
+
+
+def _keep_for_delivery(storage: Storage, projection: Projection) -> None:
+    graph = storage.graph
+    message = graph.class_of(projection.name).message
+    reader = storage.order.index(Delivery(projection.name))
+    depth = message_depth(graph, projection)
+    storage.keep(graph.population(projection.pre).cell, message,
+                 storage.slot(projection.pre, message, depth, reader))
+
+
+def _keep_for_rule(storage: Storage, projection: Projection) -> None:
+    graph, rule = storage.graph, storage.graph.rule_of(projection)
+    if rule is None:
+        return
+    for expression in (rule.increment, *(u.expression for u in rule.updates)):
+        for node in walk(inline_factors(graph, projection, expression, frozenset())):
+            if isinstance(node, (Name, Prev)) and node.name.startswith(("pre.", "post.")):
+                side, quantity = node.name.split(".")
+                cell = graph.cell_of(projection.pre if side == "pre" else projection.post)
+                if cell.equation(quantity):
+                    storage.keep(cell.name, quantity, node.depth if isinstance(node, Prev) else 0)
+
+
+def inline_factors(graph: Graph, projection: Projection, expression: Expression,
+                   stored: frozenset[tuple[str, str]]) -> Expression:
+    """Replaces `post.f` and `pre.f` by f's own equation where f is a stateless factor that nothing stores.
+
+    So a factor is computed only in steps in which a rule that reads it learns.
+    """
+    table: dict[str, Expression] = {}
+    for name in names(expression):
+        side, _, quantity = name.partition(".")
+        if side not in ("pre", "post"):
+            continue
+        cell = graph.cell_of(projection.pre if side == "pre" else projection.post)
+        equation = cell.equation(quantity)
+        if equation and equation.stage == "factor" and not cell.state(quantity) and (cell.name, quantity) not in stored:
+            inner = _qualify(cell, equation.expression, side)
+            table[name] = inline_factors(graph, projection, inner, stored)
+    return substitute(expression, table)
+
+
+def _qualify(cell: CellType, expression: Expression, side: str) -> Expression:
+    """`x` of the cell as `side.x` (gates and dt keep their names)."""
+    from compiler.ir.expressions import reads, rename
+
+    return rename(expression, {n: f"{side}.{n}" for n in reads(expression) if not n.startswith("gate.") and n != "dt"})

@@ -1,0 +1,445 @@
+"""Kernels of projections: delivery, factors, updates.
+
+Weights are stored pre-major, (n_pre, n_post, copies), the postsynaptic index padded to 8 when there is no batch, so
+that every inner loop runs over postsynaptic cells and vectorises with the bits of the plain row sum.
+
+An increment is cut at its largest subtrees that read one side only: `P0 ..` are vectors over postsynaptic cells,
+`Q0 ..` over presynaptic ones; both are computed by *factor* operations in the cells' groups. What remains runs once
+per synapse. With `fused` lowering the increment of one step is applied on the way to the product of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compiler.backends.lowering.cells import message_slot, vector_parameters
+from compiler.backends.lowering.emit import Emitter
+from compiler.backends.lowering.operations import (
+    Argument,
+    Constant,
+    Gate,
+    KernelTable,
+    Operation,
+    Slot,
+    SlotTable,
+    function_source,
+    padded,
+    slot_name,
+)
+from compiler.backends.lowering.storage import Storage, inline_factors
+from compiler.ir.errors import CortexError
+from compiler.ir.expressions import Expression, Name, Prev, children, rebuild, show, walk
+from compiler.ir.model import Graph, PlasticityRule, Projection, rule_parameters
+from compiler.ir.verify import bounds
+
+DENSE = ("dense", "masked", "blocks")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one projection in memory: rows, row width, copies of the weight and samples per copy."""
+
+    pre: int
+    post: int
+    copies: int
+    repeats: int
+    one_to_one: bool
+
+    @property
+    def batch(self) -> int:
+        return self.copies * self.repeats
+
+    @property
+    def width(self) -> int:
+        return padded(self.post) if self.batch == 1 else self.post
+
+    @property
+    def rows(self) -> int:
+        return 1 if self.one_to_one else self.pre
+
+    @property
+    def weights(self) -> int:
+        return self.rows * self.width * self.copies
+
+
+def shape_of(graph: Graph, projection: Projection) -> Shape:
+    synapse = graph.class_of(projection.name)
+    if synapse.connectivity not in (*DENSE, "one_to_one"):
+        raise CortexError("E501", f"projection '{projection.name}': connectivity '{synapse.connectivity}' has no "
+                                  "lowering yet.", "Run it on the interpreter (--backend interpreter).")
+    copies = {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[synapse.role]
+    return Shape(graph.population(projection.pre).size, graph.population(projection.post).size, copies,
+                 graph.batch // copies, synapse.connectivity == "one_to_one")
+
+
+class ProjectionLowering:
+    """Everything that one projection contributes to the program."""
+
+    def __init__(self, storage: Storage, projection: Projection, slots: SlotTable, kernels: KernelTable,
+                 observed: frozenset[str], evaluate_scalar: Callable):
+        self.storage, self.projection, self.slots, self.kernels = storage, projection, slots, kernels
+        self.graph, self.observed, self.evaluate_scalar = storage.graph, observed, evaluate_scalar
+        self.synapse = self.graph.class_of(projection.name)
+        self.rule = self.graph.rule_of(projection)
+        if self.synapse.connectivity == "identity":
+            return
+        self.shape = shape_of(self.graph, projection)
+        self.slots.add(self.slot("w"), self.shape.weights)
+        self.slots.add(self.slot("current"), self.shape.width * self.shape.batch)
+        if self.rule:
+            self.factors = Factors(self)
+            self._check_supported(self.rule)
+
+    def slot(self, quantity: str) -> str:
+        return slot_name(self.projection.name, quantity)
+
+    def _check_supported(self, rule: PlasticityRule) -> None:
+        if rule.optimiser.kind not in ("none", "low_pass"):
+            raise CortexError("E502", f"projection '{self.projection.name}': optimiser '{rule.optimiser.kind}' has no "
+                                      "lowering yet.", "Run it on the interpreter (--backend interpreter).")
+        if rule.states and self.shape.repeats > 1:
+            raise CortexError("E503", f"projection '{self.projection.name}': per-synapse state with "
+                                      f"{self.shape.repeats} samples per weight has no lowering yet.",
+                              "Give the synapse class the role per_sample.")
+
+    @property
+    def materialised(self) -> bool:
+        """Whether increments go through memory: they are observed, or a mirror rewrites the weight in between."""
+        return self.slot("increment") in self.observed or any(
+            m.target == self.projection.name for m in self.graph.mirrors)
+
+    @property
+    def always_learns(self) -> bool:
+        """Whether the rule's operations run whatever the gate."""
+        return bool(self.rule and self.rule.states) or self.slot("increment") in self.observed
+
+    # ---- delivery
+
+    def delivery(self) -> Operation | None:
+        if self.synapse.connectivity == "identity":
+            return None
+        message = message_slot(self.storage, self.projection)
+        names = self._shape_arguments() | {"w": Slot(self.slot("w")), "pre": Slot(message),
+                                           "current": Slot(self.slot("current"))}
+        if self.projection.lowering == "fused" and self.rule:
+            return self._fused(names, message)
+        kernel = self.kernels.add(f"deliver_{self._variant()}", function_source(
+            "current[k] = sum over j, left to right, of w[j, k] * pre[j].", names, self._product(None)))
+        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
+                         (self.slot("w"), message), (self.slot("current"),), label=self.projection.name)
+
+    def _variant(self) -> str:
+        layout = "one_to_one" if self.shape.one_to_one else "dense"
+        return layout if self.shape.batch == 1 else f"{layout}_batch"
+
+    def _shape_arguments(self) -> dict[str, Argument]:
+        s = self.shape
+        if s.batch == 1:
+            return {"rows": s.rows, "width": s.width if not s.one_to_one else s.post}
+        return {"rows": s.rows, "width": s.width, "copies": s.copies, "repeats": s.repeats}
+
+    def _product(self, update: list[str] | None) -> list[str]:
+        """The delivery loops; `update` are lines that turn the old weight `x` into the new one."""
+        if self.shape.batch > 1:
+            return self._product_batch(update)
+        if self.shape.one_to_one:
+            body = ["x = m[w + k]", *(update or []), "m[current + k] = x * m[pre + k]"]
+            return ["for k in range(width):", *("    " + line for line in body)]
+        body = ["x = m[row + k]", *(update or []), "m[current + k] += x * p"]
+        return ["for k in range(width):", "    m[current + k] = 0.0", "for j in range(rows):", "    p = m[pre + j]",
+                *("    " + line for line in (self.factors.row_loads() if update else [])),
+                "    row = w + j * width", "    for k in range(width):", *("        " + line for line in body)]
+
+    def _product_batch(self, update: list[str] | None) -> list[str]:
+        one = self.shape.one_to_one
+        lines = ["for k in range(width * copies * repeats):", "    m[current + k] = 0.0"] if not one else []
+        index = "k * copies + c" if one else "(j * width + k) * copies + c"
+        source = "(k * copies + c) * repeats + r" if one else "(j * copies + c) * repeats + r"
+        assign = "=" if one else "+="
+        body = [f"x = m[w + {index}]", *(update or []), "for r in range(repeats):",
+                f"    m[current + (k * copies + c) * repeats + r] {assign} x * m[pre + {source}]"]
+        loops = ["for k in range(width):", "    for c in range(copies):", *("        " + line for line in body)]
+        return [*lines, *loops] if one else [*lines, "for j in range(rows):", *("    " + line for line in loops)]
+
+    # ---- learning
+
+    def _update_arguments(self) -> tuple[dict[str, Argument], list[str]]:
+        """Arguments and lines of the update of one weight `x` from factors."""
+        assert self.rule is not None
+        lines, emitter = self.factors.increment_lines()
+        names = self._shape_arguments() | {"w": Slot(self.slot("w"))} | self.factors.names
+        names |= self._optimiser_arguments()
+        lines += self._optimiser_lines(emitter)
+        return names | self._scalar_arguments(emitter), lines
+
+    def _scalar_arguments(self, emitter: Emitter) -> dict[str, Argument]:
+        return self._scalar_arguments_with(emitter, rule_parameters(self.graph, self.projection))
+
+    def _scalar_arguments_with(self, emitter: Emitter, parameters: dict[str, float]) -> dict[str, Argument]:
+        names: dict[str, Argument] = {f"s{j}": Constant(self.evaluate_scalar(s, parameters))
+                                      for j, s in enumerate(emitter.scalars)}
+        return names | {f"g{j}": Gate(g.removeprefix("gate.")) for j, g in enumerate(emitter.gates)}
+
+    def _optimiser_arguments(self) -> dict[str, Argument]:
+        assert self.rule is not None
+        if self.rule.optimiser.kind == "none":
+            return {}
+        name = self.slot(self.rule.optimiser.kind)
+        return {"held": self.slots.add(name, self.shape.weights)}
+
+    def _optimiser_lines(self, emitter: Emitter) -> list[str]:
+        assert self.rule is not None
+        lines, at = [], self.factors.weight_index()
+        if self.rule.optimiser.kind == "low_pass":
+            rate = emitter.value(self.rule.optimiser.arguments[0])
+            lines += [f"d = m[held + {at}]", f"d = d + {rate} * (dw - d)", f"m[held + {at}] = d", "dw = d"]
+        low, high = bounds(self.synapse)
+        lines += ["x = x + dw"]
+        if low > -float("inf"):
+            lines += [f"x = x if x > {low!r} else {low!r}"]
+        if high < float("inf"):
+            lines += [f"x = x if x < {high!r} else {high!r}"]
+        return [*lines, f"m[w + {at}] = x"]
+
+    def _fused(self, names: dict[str, Argument], message: str) -> Operation:
+        update_names, lines = self._update_arguments()
+        both = names | update_names
+        deliver = self.kernels.add(f"deliver_{self._variant()}_of_{self._rule_name()}", function_source(
+            "Delivers; the arguments after the first ones belong to the fused update.", both, self._product(None)))
+        update = self.kernels.add(f"learn_and_deliver_{self._variant()}_{self._rule_name()}", function_source(
+            f"Applies the last step's increment of rule {self._rule_name()}, then delivers, in one pass.",
+            both, self._product(lines)))
+        writes = (self.slot("current"), self.slot("w"))
+        return Operation("fused", deliver, tuple(both.values()), self.projection.group, (self.slot("w"), message),
+                         writes, gate=self.projection.gate or "", update=update, label=self.projection.name)
+
+    def _rule_name(self) -> str:
+        assert self.rule is not None
+        return self.rule.name
+
+    def factor_operations(self) -> list[Operation]:
+        if not self.rule or self.synapse.connectivity == "identity":
+            return []
+        gate = "" if self.always_learns else self.projection.gate or ""
+        return self.factors.operations(gate)
+
+    def increment_operation(self) -> Operation | None:
+        """Increments into memory, or None where the update computes them itself."""
+        if not self.rule or not self.materialised:
+            return None
+        lines, emitter = self.factors.increment_lines()
+        names = self._shape_arguments() | {"w": Slot(self.slot("w")), "increment": self.slots.add(
+            self.slot("increment"), self.shape.weights)} | self.factors.names | self._scalar_arguments(emitter)
+        body = self._weight_loops([f"x = m[w + {self.factors.weight_index()}]", *lines,
+                                   f"m[increment + {self.factors.weight_index()}] = dw"])
+        kernel = self.kernels.add(f"increment_{self._variant()}_{self._rule_name()}", function_source(
+            f"Increment of every synapse by rule {self._rule_name()}.", names, body))
+        gate = "" if self.always_learns else self.projection.gate or ""
+        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
+                         (self.slot("w"), *self.factors.read_slots()), (self.slot("increment"),), gate,
+                         label=self.projection.name)
+
+    def update_operation(self) -> Operation | None:
+        """The gated step of the weights; flushes the pending one where the projection is fused."""
+        if not self.rule or self.synapse.connectivity == "identity":
+            return None
+        if self.materialised:
+            return self._apply_operation()
+        names, lines = self._update_arguments()
+        gated = lines
+        if self.always_learns:
+            names = names | {"learn": Gate(self.projection.gate or "")}
+            gated = self._with_gate(lines)
+        body = self._weight_loops([f"x = m[w + {self.factors.weight_index()}]", *gated])
+        kernel = self.kernels.add(f"learn_{self._variant()}_{self._rule_name()}", function_source(
+            f"One step of rule {self._rule_name()} for every synapse.", names, body))
+        gate = "" if self.always_learns else self.projection.gate or ""
+        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
+                         (self.slot("w"), *self.factors.read_slots()), (self.slot("w"),), gate,
+                         label=self.projection.name)
+
+    def _with_gate(self, lines: list[str]) -> list[str]:
+        """Synaptic states move in every step, the weight only where the gate is on."""
+        cut = next(i for i, line in enumerate(lines) if line.startswith(("d = m[held", "x = x + dw")))
+        return [*lines[:cut], "if learn > 0.0:", *("    " + line for line in lines[cut:])]
+
+    def _apply_operation(self) -> Operation:
+        assert self.rule is not None
+        emitter = self.factors.synapse_emitter()
+        lines = self._optimiser_lines(emitter)
+        names = self._shape_arguments() | {"w": Slot(self.slot("w")), "increment": Slot(self.slot("increment"))}
+        names |= self._optimiser_arguments() | self._scalar_arguments(emitter)
+        at = self.factors.weight_index()
+        body = self._weight_loops([f"x = m[w + {at}]", f"dw = m[increment + {at}]", *lines], factors=False)
+        kernel = self.kernels.add(f"apply_{self._variant()}_{self._rule_name()}", function_source(
+            f"Applies increments of rule {self._rule_name()}.", names, body))
+        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
+                         (self.slot("w"), self.slot("increment")), (self.slot("w"),), self.projection.gate or "",
+                         label=self.projection.name)
+
+    def _weight_loops(self, body: list[str], factors: bool = True) -> list[str]:
+        """Loops over every weight; `row_loads` fetch presynaptic factors once per row."""
+        inner = ["    " + line for line in body]
+        if self.shape.batch > 1:
+            loops = ["for k in range(width):", "    for c in range(copies):", *("    " + line for line in inner)]
+            return loops if self.shape.one_to_one else ["for j in range(rows):", *("    " + line for line in loops)]
+        if self.shape.one_to_one:
+            return ["for k in range(width):", *inner]
+        loads = self.factors.row_loads() if factors else []
+        return ["for j in range(rows):", *("    " + line for line in loads), "    for k in range(width):",
+                *("    " + line for line in inner)]
+
+
+class Factors:
+    """The one-sided vectors of a rule and the expression that is left per synapse."""
+
+    def __init__(self, owner: ProjectionLowering):
+        self.owner = owner
+        self.graph, self.projection, self.shape = owner.graph, owner.projection, owner.shape
+        rule = owner.rule
+        assert rule is not None
+        self.rule = rule
+        self.post: list[Expression] = []
+        self.pre: list[Expression] = []
+        stored = frozenset(owner.storage.depth)
+        cut = lambda e: self._cut(inline_factors(self.graph, self.projection, e, stored))  # noqa: E731
+        self.updates = [(u.name, cut(u.expression)) for u in rule.updates]
+        self.increment = cut(rule.increment)
+        self.names: dict[str, Argument] = {}
+        for index in range(len(self.post)):
+            self.names[f"o_P{index}"] = self._vector("P", index, self.shape.width * self.shape.batch)
+        for index in range(len(self.pre)):
+            self.names[f"o_Q{index}"] = self._vector("Q", index, self.shape.pre * self.shape.batch)
+        for state in rule.states:
+            self.names[f"o_{state.name}"] = owner.slots.add(owner.slot(state.name), self.shape.weights)
+        if owner.synapse.connectivity in ("masked", "blocks"):
+            self.names["mask"] = owner.slots.add(owner.slot("mask"), self.shape.weights)
+
+    def _vector(self, side: str, index: int, size: int) -> Slot:
+        return self.owner.slots.add(slot_name(self.projection.name, f"{side}{index}"), size)
+
+    def read_slots(self) -> tuple[str, ...]:
+        return tuple(a.name for a in self.names.values() if isinstance(a, Slot))
+
+    def _cut(self, expression: Expression) -> Expression:
+        """Replaces the largest one-sided subtrees by `P0`, `Q0` ..."""
+        sides = self._sides(expression)
+        if sides in ({"post"}, {"pre"}):
+            vectors, letter = (self.post, "P") if sides == {"post"} else (self.pre, "Q")
+            if expression not in vectors:
+                vectors.append(expression)
+            return Name(f"{letter}{vectors.index(expression)}")
+        parts = tuple(map(self._cut, children(expression)))
+        return rebuild(expression, parts) if parts else expression
+
+    def _sides(self, expression: Expression) -> set[str]:
+        sides = set()
+        for node in walk(expression):
+            if isinstance(node, (Name, Prev)):
+                side = node.name.split(".")[0]
+                if node.name == "w" or any(s.name == node.name for s in self.rule.states):
+                    sides.add("synapse")
+                elif side in ("pre", "post") and not self._is_parameter(node.name):
+                    sides.add(side)
+        return sides
+
+    def _is_parameter(self, name: str) -> bool:
+        side, _, quantity = name.partition(".")
+        if side not in ("pre", "post"):
+            return name == "dt" or any(p.name == name for p in self.rule.parameters)
+        cell = self.graph.cell_of(self.projection.pre if side == "pre" else self.projection.post)
+        return any(p.name == quantity for p in cell.parameters) and quantity not in vector_parameters(self.graph, cell)
+
+    # ---- one-sided factors
+
+    def operations(self, gate: str) -> list[Operation]:
+        both = (("post", "P", self.post, self.projection.post), ("pre", "Q", self.pre, self.projection.pre))
+        return [self._operation(gate, *side) for side in both if side[2]]
+
+    def _operation(self, gate: str, side: str, letter: str, vectors: list[Expression], population: str) -> Operation:
+        reads: list[str] = []
+        names: dict[str, Argument] = {"n": self.graph.population(population).size * self.graph.batch}
+        loads: dict[str, str] = {}
+
+        def leaf(node: Name | Prev) -> str:
+            depth = node.depth if isinstance(node, Prev) else 0
+            quantity = node.name.split(".")[1]
+            local, slot = f"v_{quantity}_{depth}", slot_name(population, quantity, depth)
+            names[f"o_{quantity}_{depth}"] = Slot(slot)
+            loads[local] = f"{local} = m[o_{quantity}_{depth} + k]"
+            reads.append(slot)
+            return local
+
+        emitter = Emitter(leaf, self._is_parameter)
+        values = [emitter.value(v) for v in vectors]
+        for index in range(len(vectors)):
+            names[f"o_{letter}{index}"] = Slot(slot_name(self.projection.name, f"{letter}{index}"))
+        names |= self.owner._scalar_arguments_with(emitter, self._scoped_parameters())
+        stores = [f"m[o_{letter}{i} + k] = {v}" for i, v in enumerate(values)]
+        body = ["for k in range(n):", *("    " + line for line in [*loads.values(), *stores])]
+        kernel = self.owner.kernels.add(f"{side}_factors_{self.rule.name}", function_source(
+            f"{side}synaptic factors of rule {self.rule.name}: {'; '.join(map(show, vectors))}.", names, body))
+        writes = tuple(slot_name(self.projection.name, f"{letter}{i}") for i in range(len(vectors)))
+        group = self.graph.population(population).group
+        return Operation("kernel", kernel, tuple(names.values()), group, tuple(dict.fromkeys(reads)), writes, gate,
+                         label=self.projection.name)
+
+    def _scoped_parameters(self) -> dict[str, float]:
+        from compiler.ir.model import cell_parameters
+
+        table = dict(rule_parameters(self.graph, self.projection))
+        for side, population in (("pre", self.projection.pre), ("post", self.projection.post)):
+            values = cell_parameters(self.graph, self.graph.population(population))
+            table |= {f"{side}.{name}": value for name, value in values.items()}
+        return table
+
+    # ---- what is left per synapse
+
+    def weight_index(self) -> str:
+        """Index of the weight relative to the start of its array."""
+        if self.shape.one_to_one:
+            return "k" if self.shape.batch == 1 else "k * copies + c"
+        return "j * width + k" if self.shape.batch == 1 else "(j * width + k) * copies + c"
+
+    def row_loads(self) -> list[str]:
+        if self.shape.batch > 1 or self.shape.one_to_one:
+            return []
+        return [f"Q{i} = m[o_Q{i} + j]" for i in range(len(self.pre))]
+
+    def synapse_emitter(self) -> Emitter:
+        return Emitter(self._leaf, self._is_parameter)
+
+    def _leaf(self, node: Name | Prev) -> str:
+        name = node.name
+        if name == "w":
+            return "x"
+        if any(s.name == name for s in self.rule.states):
+            return f"old_{name}" if isinstance(node, Prev) else f"v_{name}"
+        batch = self.shape.batch > 1
+        if name.startswith("Q") and not batch and not self.shape.one_to_one:
+            return name
+        post = "k" if not batch else "(k * copies + c) * repeats + r"
+        pre = post if self.shape.one_to_one else "(j * copies + c) * repeats + r"
+        return f"m[o_{name} + {post if name.startswith('P') else pre}]"
+
+    def increment_lines(self) -> tuple[list[str], Emitter]:
+        """Lines that leave the increment of the weight `x` in `dw`, after moving the synaptic states."""
+        emitter, at, lines = self.synapse_emitter(), self.weight_index(), []
+        for state in self.rule.states:
+            lines.append(f"old_{state.name} = m[o_{state.name} + {at}]")
+            lines.append(f"v_{state.name} = old_{state.name}")
+        prefix = ["r = zero"] if self.shape.batch > 1 else []
+        for name, expression in self.updates:
+            lines += [*prefix, f"v_{name} = {emitter.value(expression)}", f"m[o_{name} + {at}] = v_{name}"]
+        lines += self._sum_over_samples(emitter.value(self.increment))
+        if "mask" in self.names:
+            lines.append(f"dw = dw * m[mask + {at}]")
+        return lines, emitter
+
+    def _sum_over_samples(self, value: str) -> list[str]:
+        if self.shape.batch == 1:
+            return [f"dw = {value}"]
+        if self.shape.repeats == 1:
+            return ["r = zero", f"dw = {value}"]
+        return ["r = zero", f"dw = {value}", "for r in range(one, repeats):", f"    dw += {value}"]

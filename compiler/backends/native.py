@@ -1,0 +1,168 @@
+"""The native backend: the generated kernels in a plain loop, without Lava."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from compiler.backends.lowering.program import GroupProgram, Program, unpack_state, unpack_weights
+from compiler.backends.lowering.synapses import shape_of
+from compiler.backends.runtime import Feed, NoiseSpec
+from compiler.ir.protocol import Protocol, Stream
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept (CORTEXC_CACHE, or the user's cache folder)."""
+    base = os.environ.get("CORTEXC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cortexc"
+    return Path(base) / "kernels"
+
+
+def load_kernels(source: str) -> ModuleType:
+    """Imports a generated module from a file named by its content, so that numba's cache is found again."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    name = f"cortexc_kernels_{digest}"
+    if name in sys.modules and os.environ.get("CORTEXC_JIT", "1") == ("1" if sys.modules[name].JIT else "0"):
+        return sys.modules[name]
+    folder = cache_folder() / digest
+    path = folder / f"{name}.py"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(source)
+        partial.replace(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def noise_spec(program: Program, seeds: list[int]) -> NoiseSpec:
+    """The noise columns of a program, in draw order; one seed per element of the seeds axis."""
+    graph = program.graph
+    index = {p.name: i for i, p in enumerate(graph.populations)}
+    columns = [(index[p], graph.population(p).size, kind) for p, _, kind, _ in program.noise]
+    gate = program.gates.index(graph.noise.gate or "")
+    return NoiseSpec(graph.noise.kind, seeds, columns, gate, graph.samples)
+
+
+def stream_width(program: Program, stream: Stream) -> int:
+    return sum(program.slots.sizes[q] for q in map(quantity_slot, stream.quantities))
+
+
+def quantity_slot(quantity: str) -> str:
+    return quantity
+
+
+def sized(program: Program, protocol: Protocol) -> Protocol:
+    """The protocol with the width of every stream."""
+    from dataclasses import replace
+
+    streams = tuple(replace(s, width=stream_width(program, s)) for s in protocol.streams)
+    return replace(protocol, streams=streams)
+
+
+def record_pieces(group: GroupProgram, protocol: Protocol) -> np.ndarray:
+    """(stream, offset, length, column) of everything that this group records."""
+    rows = []
+    for index, stream in enumerate(protocol.streams):
+        column = 0
+        for quantity in stream.quantities:
+            size = group.program.slots.sizes[quantity]
+            if owns(group, quantity):
+                rows.append((index, group.offsets[quantity], size, column))
+            column += size
+    return np.array(rows, dtype=np.uint64).reshape(-1, 4)
+
+
+def owns(group: GroupProgram, quantity: str) -> bool:
+    """Whether an operation of the group writes the quantity (or it never changes and the group holds it)."""
+    if group.group is None:
+        return quantity in group.offsets
+    writers = {o.group for o in group.program.step for w in o.writes if w == quantity}
+    if writers:
+        return group.group in writers
+    holders = [g for g in group.program.groups if quantity in group.program.select(g).offsets]
+    return bool(holders) and holders[0] == group.group
+
+
+class Records:
+    """What a run recorded, by stream: `rows(stream, quantity)` in user shape, the record axis first."""
+
+    def __init__(self, program: Program, protocol: Protocol, feed: Feed, buffer: np.ndarray):
+        self.program, self.protocol, self.feed, self.buffer = program, protocol, feed, buffer
+
+    def rows(self, stream: str, quantity: str) -> np.ndarray:
+        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre)."""
+        index = [s.name for s in self.protocol.streams].index(stream)
+        spec = self.protocol.streams[index]
+        count = self.feed.rows_written[index]
+        start = int(self.feed.bases[index])
+        table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)
+        sizes = [self.program.slots.sizes[q] for q in spec.quantities]
+        column = sum(sizes[:spec.quantities.index(quantity)])
+        return unpack(self.program, quantity, table[:, column:column + sizes[spec.quantities.index(quantity)]])
+
+
+def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
+    """A slot's values in user shape: (..., batch, n) or (..., copies, n_post, n_pre)."""
+    graph, (owner, name) = program.graph, quantity.split("#")[0].split(".", 1)
+    if any(q.name == owner for q in graph.projections):
+        shape = shape_of(graph, graph.projection(owner))
+        if name == "current" or name[0] in "PQ" and name[1:].isdigit():
+            size = shape.pre if name[0] == "Q" else shape.width
+            return unpack_state(flat, size, shape.batch)[..., :shape.pre if name[0] == "Q" else shape.post]
+        return unpack_weights(flat, shape)
+    return unpack_state(flat, graph.population(owner).size, graph.batch)
+
+
+class Native:
+    """Runs a program in this process. `samples` is (rows, sample_width); `records` is a flat float64 buffer."""
+
+    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
+                 recorded_noise: np.ndarray | None = None):
+        protocol.check(program.graph.gates)
+        self.program, self.protocol = program, sized(program, protocol)
+        self.group = program.select()
+        self.kernels = load_kernels(program.source)
+        self.feed = Feed(self.protocol.as_data(), list(program.graph.gates), noise_spec(program, seeds), recorded_noise)
+        self.memory = self.group.memory()
+        self.samples = np.ascontiguousarray(samples, dtype=np.float64).reshape(-1, program.sample_width)
+        self.buffer = np.zeros(max(self.feed.record_size, 1))
+        self.pieces = record_pieces(self.group, self.protocol)
+        self.table = self.group.table if self.kernels.JIT else self.group.table.astype(object)
+
+    @property
+    def records(self) -> Records:
+        return Records(self.program, self.protocol, self.feed, self.buffer)
+
+    def run(self, steps: int | None = None, block: int = 1000, on_block: Callable[[int], None] | None = None) -> int:
+        """Advances by `steps` (default: to the end), in blocks; returns the position."""
+        end = self.feed.total if steps is None else min(self.feed.total, self.feed.position + steps)
+        while self.feed.position < end:
+            self._block(self.feed.block(min(block, end - self.feed.position)))
+            if on_block:
+                on_block(self.feed.position)
+        return self.feed.position
+
+    def _block(self, b) -> None:
+        integer = np.uint64 if self.kernels.JIT else int
+        rows = len(self.group.table)
+        pieces = self.pieces if self.kernels.JIT else self.pieces.astype(object)
+        with np.errstate(all="ignore"):
+            self.kernels.run(self.memory, self.table, integer(len(self.group.step)), integer(rows), self.samples,
+                             b.rows, b.gates, b.noise, pieces, b.positions, self.buffer)
+
+    def value(self, quantity: str) -> np.ndarray:
+        """A stored quantity now, in user shape."""
+        return unpack(self.program, quantity, np.array(self.group.view(self.memory, quantity)))
+
+

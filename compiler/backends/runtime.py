@@ -1,0 +1,218 @@
+"""The runtime of a compiled circuit: turns a protocol into blocks of arrays, step by step reproducible.
+
+Plain numpy, no import of the compiler: the Lava backend copies this file beside the code it emits. A `Feed` gives,
+for the next K steps, which sample each batch element sees, the gates, the noise, and where recordings go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+CHUNK = 1024
+"""Steps per chunk of counter noise; part of the definition of the stream."""
+
+
+@dataclasses.dataclass
+class Block:
+    """Arrays of K steps: rows (K, batch), gates (K, 1 + gates) with column 0 always 1, noise (K, width) and
+    positions (K, streams): index into the record buffer, or -1."""
+
+    rows: np.ndarray
+    gates: np.ndarray
+    noise: np.ndarray
+    positions: np.ndarray
+
+
+@dataclasses.dataclass
+class NoiseSpec:
+    """`columns`: (population index, cells, distribution) in draw order; `kind` counter, legacy or recorded."""
+
+    kind: str
+    seeds: list[int]
+    columns: list[tuple[int, int, str]]
+    gate: int
+    samples: int = 1
+
+    @property
+    def width(self) -> int:
+        return sum(n for _, n, _ in self.columns) * len(self.seeds) * self.samples
+
+
+class Feed:
+    """Blocks of a protocol. `position` counts steps; `state()` and `restore()` are complete."""
+
+    def __init__(self, protocol: dict, gates: list[str], noise: NoiseSpec, recorded: np.ndarray | None = None):
+        self.phases = {p["name"]: p for p in protocol["phases"]}
+        self.sequence, self.streams = list(protocol["sequence"]), list(protocol["streams"])
+        self.gates, self.noise, self.recorded = list(gates), noise, recorded
+        self.batch = len(noise.seeds) * noise.samples
+        self.generators = [np.random.RandomState(s % 2**32) for s in noise.seeds]
+        self.orders: dict[str, np.ndarray] = {}
+        self.shuffles = 0
+        self.position, self.phase_index, self.phase_step = 0, 0, 0
+        self.current: np.ndarray | None = None
+        self.rows_written = [0] * len(self.streams)
+        self.bases = np.cumsum([0, *(self.count_rows(s["name"]) * s["width"] for s in self.streams)])
+        self.chunks: dict[tuple[int, int], tuple[int, np.ndarray]] = {}
+
+    @property
+    def total(self) -> int:
+        return sum(p["count"] * p["steps"] for p in map(self.phases.__getitem__, self.sequence))
+
+    @property
+    def record_size(self) -> int:
+        return int(self.bases[-1])
+
+    def count_rows(self, stream: str) -> int:
+        per_phase = {name: sum(len(_due(r, p, 0, p["count"] * p["steps"])) for s, r in p["records"] if s == stream)
+                     for name, p in self.phases.items()}
+        return sum(per_phase[name] for name in self.sequence)
+
+    def block(self, steps: int) -> Block:
+        """The next `steps` steps (fewer at the end of the protocol)."""
+        steps = min(steps, self.total - self.position)
+        block = Block(np.zeros((steps, self.batch), np.int64), np.zeros((steps, 1 + len(self.gates))),
+                      np.zeros((steps, self.noise.width)), np.full((steps, len(self.streams)), -1, np.int64))
+        done = 0
+        while done < steps:
+            done += self._fill(block, done, steps - done)
+        return block
+
+    def _fill(self, block: Block, at: int, room: int) -> int:
+        phase = self.phases[self.sequence[self.phase_index]]
+        length = phase["count"] * phase["steps"]
+        if self.phase_step == 0:
+            self._enter(phase)
+        take = min(room, length - self.phase_step)
+        part = slice(at, at + take)
+        steps = np.arange(self.phase_step, self.phase_step + take)
+        if take:
+            assert self.current is not None
+            block.rows[part] = self.current[steps // phase["steps"]]
+            block.gates[part, 0] = 1.0
+            for gate, pattern in phase["gates"]:
+                block.gates[part, 1 + self.gates.index(gate)] = np.asarray(pattern)[steps % len(pattern)]
+            self._draw(block, part)
+            self._place(block, phase, at, take)
+        self.phase_step, self.position = self.phase_step + take, self.position + take
+        if self.phase_step == length:
+            self.phase_step, self.phase_index = 0, self.phase_index + 1
+        return take
+
+    # ---- order of presentations
+
+    def _enter(self, phase: dict) -> None:
+        first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
+        order = np.arange(phase["count"])[:, None].repeat(self.batch, axis=1)
+        if phase["order"]:
+            order = self.orders.setdefault(phase["order"], order)
+            self._shuffle(order)
+        self.current = first[None, :] + order
+
+    def _shuffle(self, order: np.ndarray) -> None:
+        """Shuffles compound. All samples of one seed share one order."""
+        for s, seed in enumerate(self.noise.seeds):
+            column = np.ascontiguousarray(order[:, s * self.noise.samples])
+            if self.noise.kind == "legacy":
+                self.generators[s].shuffle(column)
+            else:
+                counter_generator(seed, 2**32 - 1, self.shuffles).shuffle(column)
+            order[:, s * self.noise.samples:(s + 1) * self.noise.samples] = column[:, None]
+        self.shuffles += 1
+
+    # ---- noise
+
+    def _draw(self, block: Block, part: slice) -> None:
+        on = block.gates[part, self.noise.gate] > 0
+        if not self.noise.width or not on.any():
+            return
+        if self.noise.kind == "recorded":
+            assert self.recorded is not None
+            block.noise[part] = self.recorded[self.position:self.position + len(on)]
+        elif self.noise.kind == "legacy":
+            block.noise[np.arange(part.start, part.stop)[on]] = self._legacy(int(on.sum()))
+        else:
+            self._counter(block, part)
+
+    def _legacy(self, steps: int) -> np.ndarray:
+        """One shared generator per seed; per step the populations in order."""
+        cells = sum(n for _, n, _ in self.noise.columns)
+        draws = np.stack([g.normal(0, 1, (steps, cells)) for g in self.generators], axis=2)
+        return draws.reshape(steps, -1)
+
+    def _counter(self, block: Block, part: slice) -> None:
+        start, column = self.position, 0
+        for population, cells, distribution in self.noise.columns:
+            for b in range(self.batch):
+                values = self._between(population, cells, distribution, b, start, start + part.stop - part.start)
+                block.noise[part, column + b:column + cells * self.batch:self.batch] = values
+            column += cells * self.batch
+
+    def _between(self, population: int, cells: int, distribution: str, b: int, start: int, stop: int) -> np.ndarray:
+        pieces = []
+        while start < stop:
+            chunk, offset = divmod(start, CHUNK)
+            take = min(stop - start, CHUNK - offset)
+            pieces.append(self._chunk(population, cells, distribution, b, chunk)[offset:offset + take])
+            start += take
+        return np.concatenate(pieces)
+
+    def _chunk(self, population: int, cells: int, distribution: str, b: int, chunk: int) -> np.ndarray:
+        held = self.chunks.get((population, b))
+        if held is None or held[0] != chunk:
+            seed = self.noise.seeds[b // self.noise.samples]
+            generator = counter_generator(seed, population * self.noise.samples + b % self.noise.samples, chunk)
+            draw = generator.standard_normal if distribution == "normal" else generator.random
+            held = self.chunks[population, b] = (chunk, draw((CHUNK, cells)))
+        return held[1]
+
+    # ---- recordings
+
+    def _place(self, block: Block, phase: dict, at: int, take: int) -> None:
+        for stream, rule in phase["records"]:
+            index = next(i for i, s in enumerate(self.streams) if s["name"] == stream)
+            due = _due(rule, phase, self.phase_step, self.phase_step + take) - self.phase_step + at
+            first, width = self.rows_written[index], self.streams[index]["width"]
+            block.positions[due, index] = self.bases[index] + width * np.arange(first, first + len(due))
+            self.rows_written[index] += len(due)
+
+    # ---- checkpoints
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next block depends on, as arrays."""
+        result = {"position": np.array([self.position, self.phase_index, self.phase_step, self.shuffles]),
+                  "rows_written": np.array(self.rows_written, np.int64)}
+        result |= {f"order.{name}": order for name, order in self.orders.items()}
+        if self.current is not None:
+            result["current"] = self.current
+        for s, generator in enumerate(self.generators):
+            _, key, index, has_gauss, gauss = generator.get_state(legacy=True)
+            result[f"generator{s}.key"] = np.asarray(key, dtype=np.int64)
+            result[f"generator{s}.rest"] = np.array([index, has_gauss, gauss], np.float64)
+        return result
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        self.position, self.phase_index, self.phase_step, self.shuffles = map(int, state["position"])
+        self.rows_written = [int(r) for r in state["rows_written"]]
+        self.orders = {k[6:]: np.array(v) for k, v in state.items() if k.startswith("order.")}
+        self.current = np.array(state["current"]) if "current" in state else None
+        for s, generator in enumerate(self.generators):
+            index, has_gauss, gauss = state[f"generator{s}.rest"]
+            key = state[f"generator{s}.key"].astype(np.uint32)
+            generator.set_state(("MT19937", key, int(index), int(has_gauss), float(gauss)))
+
+
+def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator:
+    """Philox keyed by seed and stream, its counter by the chunk: any piece can be drawn on its own."""
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream], counter=[0, 0, chunk, 0]))
+
+
+def _due(rule: dict, phase: dict, start: int, stop: int) -> np.ndarray:
+    """Steps of the phase in [start, stop) at which a stream records."""
+    if rule["every"]:
+        first = rule["offset"] + -(-max(start - rule["offset"], 0) // rule["every"]) * rule["every"]
+        return np.arange(first, stop, rule["every"])
+    steps = np.arange(start, stop)
+    return steps[np.isin(steps % phase["steps"], np.asarray(rule["at"], np.int64))]

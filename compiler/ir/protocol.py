@@ -1,0 +1,83 @@
+"""What happens when, as data: phases of presentations, with gates and recordings as per-step columns.
+
+A `Phase` presents `count` samples of the sample table, `steps` steps each. Gates are patterns over the steps, tiled
+through the phase. Kernels read all of this as arrays; nothing is compiled per phase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+from compiler.ir.errors import CortexError
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stream records every `every` steps of the phase, first after `offset` steps (0-based), or at the steps `at`
+    of each presentation."""
+
+    every: int = 0
+    offset: int = 0
+    at: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """`first`: row of the sample table where this phase's samples start (one entry, or one per batch element).
+    `order`: name of a persistent order that is shuffled before the phase; "" presents the rows as they stand."""
+
+    name: str
+    count: int
+    steps: int
+    first: tuple[int, ...] = (0,)
+    order: str = ""
+    gates: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    records: tuple[tuple[str, Record], ...] = ()
+
+    @property
+    def total(self) -> int:
+        return self.count * self.steps
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A recording: `quantities` are names of the program, written together; `width` float64 a row."""
+
+    name: str
+    quantities: tuple[str, ...]
+    width: int = 0
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """`sequence` names the phases in order; repeats are allowed."""
+
+    phases: tuple[Phase, ...]
+    sequence: tuple[str, ...]
+    streams: tuple[Stream, ...] = field(default=())
+
+    @property
+    def total(self) -> int:
+        lengths = {p.name: p.total for p in self.phases}
+        return sum(lengths[name] for name in self.sequence)
+
+    def check(self, gates: tuple[str, ...]) -> None:
+        """Raises E260 for a phase that is not there, an unknown gate or a negative count."""
+        names, streams = {p.name for p in self.phases}, {s.name for s in self.streams}
+        for name in self.sequence:
+            if name not in names:
+                raise CortexError("E261", f"the protocol's sequence names phase '{name}'; known: {sorted(names)}.")
+        for phase in self.phases:
+            if phase.count < 0 or phase.steps < 1:
+                raise CortexError("E262", f"phase '{phase.name}' has {phase.count} presentations of {phase.steps} "
+                                          "steps; they must be at least 0 and 1.")
+            for gate, _ in phase.gates:
+                if gate not in gates:
+                    raise CortexError("E263", f"phase '{phase.name}' sets gate '{gate}'; known: {', '.join(gates)}.")
+            for stream, _ in phase.records:
+                if stream not in streams:
+                    raise CortexError("E264", f"phase '{phase.name}' records '{stream}'; known: {sorted(streams)}.")
+
+    def as_data(self) -> dict:
+        """Plain data for the runtime."""
+        return asdict(self)

@@ -1,0 +1,108 @@
+"""What a pass is, and how a list of passes runs: valid graph in, valid graph out, anything goes in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from compiler.ir import CortexError, Graph, show_graph, unknown, verify
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks to observe; a pass removes only what nothing observes. Outputs are always observed.
+
+    Names: `population.quantity`, `projection.w`, `projection.increment`, `projection.current`,
+    `projection.<optimiser>` and `projection.<state>`. `everything` observes all that the graph has.
+    """
+
+    observed: frozenset[str] = frozenset()
+    everything: bool = False
+
+    def observes(self, *names: str) -> bool:
+        """Whether any of the names is observed."""
+        return self.everything or not self.observed.isdisjoint(names)
+
+
+class Pass(Protocol):
+    """A frozen dataclass whose fields are its options."""
+
+    name: ClassVar[str]
+
+    def apply(self, graph: Graph, request: Request) -> Graph: ...
+
+
+@dataclass(frozen=True)
+class Record:
+    """One pass that ran: how long it took and the text of the graph it left."""
+
+    name: str
+    seconds: float
+    text: str
+
+
+@dataclass(frozen=True)
+class PassReport:
+    graph: Graph
+    records: tuple[Record, ...]
+
+    def after(self, name: str) -> str:
+        """The graph's text after a pass. Raises E261 for a pass that did not run."""
+        for record in self.records:
+            if record.name == name:
+                return record.text
+        raise unknown("E261", "pass", name, [record.name for record in self.records])
+
+
+def run_passes(graph: Graph, passes: Iterable[Pass], request: Request | None = None) -> PassReport:
+    """Verifies before and after each pass. Raises E262 for an unknown observed name, E263 for a failing pass."""
+    request = request or Request()
+    verify(graph)
+    _check_observed(graph, request)
+    records: list[Record] = []
+    for each in passes:
+        start = time.perf_counter()
+        graph = _run(each, graph, request, [record.name for record in records])
+        records.append(Record(each.name, time.perf_counter() - start, show_graph(graph)))
+    return PassReport(graph, tuple(records))
+
+
+def _run(each: Pass, graph: Graph, request: Request, before: list[str]) -> Graph:
+    who = f"pass '{each.name}' (after {', '.join(before) or 'no other pass'})"
+    try:
+        result = each.apply(graph, request)
+    except CortexError as error:
+        raise CortexError(error.code, f"{who}: {error.message}", error.hint) from error
+    except Exception as error:
+        raise CortexError("E263", f"{who} failed on graph '{graph.name}': {type(error).__name__}: {error}.",
+                          "This is a fault of the compiler; leave the pass out.") from error
+    try:
+        verify(result)
+    except CortexError as error:
+        raise CortexError("E263", f"{who} left a graph that is not valid: {error.code} {error.message}",
+                          "This is a fault of the compiler; leave the pass out.") from error
+    return result
+
+
+def _check_observed(graph: Graph, request: Request) -> None:
+    known = observable(graph)
+    for name in sorted(request.observed - known):
+        raise unknown("E262", f"observed quantity of graph '{graph.name}'", name, known)
+
+
+def observable(graph: Graph) -> set[str]:
+    """Every name that a request may observe."""
+    found: set[str] = set()
+    for population in graph.populations:
+        cell = graph.cell(population.cell)
+        quantities = [*(e.name for e in cell.equations), *(p.name for p in cell.ports), *cell.inputs,
+                      *(name for name, _ in cell.noise)]
+        found |= {f"{population.name}.{quantity}" for quantity in quantities}
+    for projection in graph.projections:
+        rule = graph.rule_of(projection)
+        learnt = ("increment", rule.optimiser.kind, *(s.name for s in rule.states)) if rule else ()
+        weights = () if graph.class_of(projection.name).connectivity == "identity" else ("w",)
+        found |= {f"{projection.name}.{quantity}" for quantity in ("current", *weights, *learnt)}
+    return found

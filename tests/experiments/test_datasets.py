@@ -1,0 +1,282 @@
+"""Data sets: contents by hash, splits, the user's files, and one test per error code."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.datasets
+
+from compiler.experiments import datasets
+from compiler.experiments.datasets import available_datasets, load_arrays, load_dataset
+from compiler.ir.errors import CortexError
+
+PUBLISHED_HASHES = {
+    "train": ("f5a4054d56f2a058", "7ea074c03c7531b4"),
+    "valid": ("5eac358bdf212276", "6a5d1f872dddf69d"),
+    "test": ("7bab3ed668ed4992", "2e48e04154ecf043"),
+}
+"""First 16 hex digits of sha256 of the float64 samples and uint8 labels of the published Yin-Yang set."""
+
+
+def digest(array: np.ndarray, kind: str) -> str:
+    return hashlib.sha256(array.astype(kind).tobytes()).hexdigest()[:16]
+
+
+def code(function, *arguments, **options) -> str:
+    with pytest.raises(CortexError) as caught:
+        function(*arguments, **options)
+    assert caught.value.message
+    return caught.value.code
+
+
+def save(path: Path, **changes: np.ndarray | None) -> str:
+    """A small valid archive with some arrays replaced, or dropped where None."""
+    arrays = {"train_x": np.arange(12.0).reshape(6, 2), "train_y": np.array([0, 1, 2, 0, 1, 2]),
+              "test_x": np.ones((3, 2)), "test_y": np.array([0, 1, 2])} | changes
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return str(path)
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def check_types(data: datasets.Dataset) -> None:
+    for part in datasets.PARTS:
+        x, y = data.part(part)
+        assert x.dtype == np.float64 and x.flags.c_contiguous and x.shape == (len(y), data.n_in)
+        assert y.dtype == np.int64 and y.ndim == 1 and (y < data.classes).all()
+
+
+def test_yin_yang_equals_the_published_arrays():
+    data = load_dataset("yin_yang")
+    check_types(data)
+    for part, (x_hash, y_hash) in PUBLISHED_HASHES.items():
+        x, y = data.part(part)
+        assert (digest(x, "<f8"), digest(y, "u1")) == (x_hash, y_hash)
+    assert np.bincount(data.train_y).tolist() == [1681, 1702, 1617]
+
+
+def test_yin_yang_of_the_pal_experiments_has_its_totals():
+    data = load_dataset("yin_yang", split="pal")
+    assert (len(data.train_y), len(data.valid_y), len(data.test_y), data.classes) == (6000, 900, 900, 3)
+    assert "9876543" in data.source
+
+
+@pytest.mark.parametrize("point, label", [
+    ((0.25, 0.5), 2), ((0.75, 0.5), 2), ((0.25, 0.3), 1), ((0.5, 0.9), 1), ((0.75, 0.7), 0), ((0.5, 0.1), 0),
+    ((0.01, 0.01), None)])
+def test_yin_yang_geometry(point, label):
+    assert datasets.yin_yang_class(*point) == label
+
+
+def test_stratified_digits_are_balanced_and_seeded():
+    first, again, other = (load_dataset("digits", split_seed=seed) for seed in (3, 3, 4))
+    check_types(first)
+    assert (len(first.train_y), len(first.valid_y), len(first.test_y)) == (1437, 0, 360)
+    assert np.abs(np.bincount(first.test_y) - 36).max() <= 1
+    assert first.train_x.max() == 1.0 and first.train_x.min() == 0.0
+    assert first.sha256() == again.sha256() != other.sha256()
+
+
+def test_contiguous_digits_keep_the_order():
+    data = load_dataset("digits", split="contiguous")
+    bunch = sklearn.datasets.load_digits()
+    assert len(data.test_y) == 359
+    np.testing.assert_array_equal(np.vstack([data.train_x, data.test_x]) * 16, bunch.data)
+    np.testing.assert_array_equal(np.concatenate([data.train_y, data.test_y]), bunch.target)
+
+
+@pytest.mark.parametrize("split", ["stratified", "contiguous"])
+def test_validation_part_comes_out_of_the_training_part(split):
+    plain, data = (load_dataset("digits", split=split, valid_fraction=share) for share in (0.0, 0.25))
+    assert len(data.train_y) + len(data.valid_y) == len(plain.train_y) and 359 <= len(data.valid_y) <= 360
+    np.testing.assert_array_equal(data.test_x, plain.test_x)
+
+
+def test_limits_keep_the_first_samples():
+    data, whole = load_dataset("digits", limits={"train": 7, "test": 0}), load_dataset("digits")
+    np.testing.assert_array_equal(data.train_x, whole.train_x[:7])
+    assert data.test_x.shape == (0, 64) and data.classes == 10
+    assert code(data.require, "test") == "D404"
+
+
+def test_every_available_name_has_a_description():
+    assert set(available_datasets()) == {"digits", "yin_yang", "mnist"} and all(available_datasets().values())
+
+
+def test_mnist_when_it_is_there():
+    if datasets._find_file("mnist.npz", None) is None:
+        pytest.skip("mnist.npz is not here")
+    data = load_dataset("mnist", limits={"train": 50, "valid": 10, "test": 10})
+    check_types(data)
+    assert data.train_y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert data.test_y.tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert data.train_x.shape == (50, 784) and data.train_x.max() == 255 / 256
+
+
+def test_mnist_absent_says_how_to_get_it(tmp_path, monkeypatch):
+    def offline(*arguments, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(datasets, "_find_file", lambda name, folder: None)
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", offline)
+    with pytest.raises(CortexError, match="D402.*no network.*CORTEXC_DATA.*fetch_openml"):
+        load_dataset("mnist")
+
+
+def test_mnist_folder_by_argument_before_environment(tmp_path, monkeypatch):
+    for name in ("argument", "environment"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mnist.npz").write_bytes(b"")
+    monkeypatch.setenv("CORTEXC_DATA", str(tmp_path / "environment"))
+    with pytest.raises(CortexError, match="environment"):
+        load_dataset("mnist")
+    with pytest.raises(CortexError, match="argument"):
+        load_dataset("mnist", data_dir=tmp_path / "argument")
+
+
+@pytest.mark.parametrize("change", [
+    {"x_train": None}, {"x_train": np.zeros((5, 28, 28), np.uint8)}, {"y_test": np.zeros(10_000)},
+    {"y_train": np.zeros(60_000, np.uint8)}])
+def test_mnist_with_wrong_arrays(tmp_path, change):
+    arrays = {key: np.zeros(shape, np.uint8) for key, shape in datasets.MNIST_SHAPES.items()}
+    arrays["y_train"] = np.repeat(np.arange(10, dtype=np.uint8), datasets.MNIST_COUNTS)
+    arrays = {key: value for key, value in (arrays | change).items() if value is not None}
+    np.savez_compressed(tmp_path / "mnist.npz", **arrays)
+    assert code(load_dataset, "mnist", data_dir=tmp_path) == "D403"
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(CortexError, match=r"D401.*digits.*Did you mean 'digits'"):
+        load_dataset("digit")
+
+
+@pytest.mark.parametrize("options", [
+    {"split": "random"}, {"limits": {"trian": 3}}, {"limits": {"train": -1}}, {"limits": {"train": 1.5}},
+    {"valid_fraction": 1.0}, {"valid_fraction": float("nan")}, {"split_seed": -1}])
+def test_options_that_cannot_be_followed(options):
+    assert code(load_dataset, "digits", **options) == "D406"
+
+
+def test_validation_share_of_a_set_with_its_own_parts():
+    assert code(load_dataset, "yin_yang", valid_fraction=0.1) == "D406"
+
+
+def test_user_archive(tmp_path):
+    path = save(tmp_path / "own.npz", valid_x=np.zeros((1, 2), np.uint8), valid_y=np.array([3.0]))
+    data = load_dataset(path)
+    check_types(data)
+    assert data.classes == 4 and len(data.valid_y) == 1 and path in data.source
+    assert load_dataset("own.npz", data_dir=tmp_path).sha256() == data.sha256()
+
+
+def test_user_archive_without_samples_is_an_empty_set(tmp_path):
+    none = np.zeros((0, 2))
+    data = load_dataset(save(tmp_path / "own.npz", train_x=none, train_y=none[:, 0], test_x=none,
+                             test_y=none[:, 0]))
+    assert (data.n_in, data.classes, len(data.train_y)) == (2, 0, 0)
+    assert code(data.require, "train") == "D404"
+    assert code(data.part, "training") == "D406"
+
+
+@pytest.mark.parametrize("change, expected", [
+    ({"test_y": None}, "D403"), ({"valid_x": np.ones((1, 2))}, "D403"), ({"train_x": np.ones(6)}, "D403"),
+    ({"train_x": np.ones((5, 2))}, "D403"), ({"test_x": np.ones((3, 3))}, "D403"),
+    ({"train_x": np.ones((6, 0))}, "D403"), ({"test_x": np.full((3, 2), np.nan)}, "D403"),
+    ({"test_x": np.full((3, 2), np.inf)}, "D403"), ({"test_x": np.full((3, 2), "a")}, "D403"),
+    ({"test_x": np.ones((3, 2), complex)}, "D403"), ({"test_x": np.array([None] * 3)}, "D403"),
+    ({"test_y": np.array(["a", "b", "c"])}, "D403"), ({"test_y": np.zeros((3, 1))}, "D403"),
+    ({"test_y": np.array([0, 1, -1])}, "D405"), ({"test_y": np.array([0, 1, 0.5])}, "D405"),
+    ({"test_y": np.array([0, 1, np.nan])}, "D405"), ({"test_y": np.array([0, 1, 10**9])}, "D405")])
+def test_user_archive_with_wrong_arrays(tmp_path, change, expected):
+    assert code(load_dataset, save(tmp_path / "own.npz", **change)) == expected
+
+
+@pytest.mark.parametrize("content", ["truncated", "empty", "text", "array", "pickle", "member"])
+def test_unreadable_archives(tmp_path, content):
+    path = tmp_path / "own.npz"
+    save(path)
+    whole = path.read_bytes()
+    if content == "member":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("train_x.npy", b"not an array")
+    else:
+        path.write_bytes({"truncated": whole[:len(whole) // 2], "empty": b"", "text": b"hello",
+                          "array": b"\x93NUMPY", "pickle": pickle.dumps([1])}[content])
+    assert code(load_dataset, str(path)) == "D403"
+    assert code(load_arrays, path) == "D403"
+
+
+def test_a_damaged_member_is_found(tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, a=np.random.RandomState(0).rand(50, 4))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    assert code(load_arrays, path) == "D403"
+
+
+def test_user_table(tmp_path):
+    rows = [f"{k},{-k / 2},{k % 3}" for k in range(30)]
+    path = write(tmp_path / "own.csv", "a,b,label\n" + "\n".join(rows) + "\n\n")
+    data = load_dataset(path, split="contiguous")
+    check_types(data)
+    assert (len(data.train_y), len(data.test_y), data.n_in, data.classes) == (24, 6, 2, 3)
+    np.testing.assert_array_equal(data.train_x[3], [3, -1.5])
+    assert load_dataset(path).test_y.tolist() != data.test_y.tolist()
+    assert np.bincount(load_dataset(path).test_y).tolist() == [2, 2, 2]
+
+
+def test_user_table_with_a_header_only_is_an_empty_set(tmp_path):
+    data = load_dataset(write(tmp_path / "own.csv", "a,b,label\n"))
+    assert (data.n_in, len(data.train_y), data.classes) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("", "D405"), ("\n\n", "D405"), ("1,2\n3\n", "D405"), ("1,2\nx,1\n", "D405"), ("1\n0\n", "D405"),
+    ("1,2,0.5\n", "D405"), ("1,2,-1\n", "D405"), ("nan,2,1\n", "D403"), ("1,inf,1\n", "D403"),
+    ("1,2,0\n1,2,1\n", "D405"), ("1;2;0\n", "D405"), ("a\nb\n", "D405")])
+def test_user_tables_that_cannot_be_used(tmp_path, text, expected):
+    assert code(load_dataset, write(tmp_path / "own.csv", text)) == expected
+
+
+def test_tables_that_are_not_text(tmp_path):
+    (tmp_path / "own.csv").write_bytes(b"\xff\xfe\x00\x01")
+    assert code(load_dataset, str(tmp_path / "own.csv")) == "D405"
+    (tmp_path / "folder.csv").mkdir()
+    assert code(load_dataset, str(tmp_path / "folder.csv")) == "D405"
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("missing.npz", "D402"), ("missing.csv", "D402"), ("own.txt", "D405")])
+def test_user_files_that_are_not_there_or_of_another_kind(tmp_path, name, expected):
+    assert code(load_dataset, str(tmp_path / name)) == expected
+    assert code(load_dataset, name, data_dir=tmp_path) == expected
+    assert code(load_arrays, tmp_path / name) == expected
+
+
+def test_streams(tmp_path):
+    np.savez(tmp_path / "own.npz", input=np.arange(6, dtype=np.int16).reshape(3, 2), target=np.ones(3, "f4"))
+    arrays = load_arrays(tmp_path / "own.npz")
+    assert {key: (value.shape, value.dtype.name) for key, value in arrays.items()} == {
+        "input": ((3, 2), "float64"), "target": ((3, 1), "float64")}
+    table = load_arrays(write(tmp_path / "own.csv", "0.5,1\n1e-3,2\n"))
+    np.testing.assert_array_equal(table["input"], [[0.5, 1], [0.001, 2]])
+
+
+@pytest.mark.parametrize("value", [np.zeros((2, 2, 2)), np.array(1.0), np.array([[np.nan]]), np.array(["a"])])
+def test_streams_of_other_shapes_or_types(tmp_path, value):
+    np.savez(tmp_path / "own.npz", input=value)
+    assert code(load_arrays, tmp_path / "own.npz") == "D403"
+
+
+def test_an_archive_without_arrays(tmp_path):
+    np.savez(tmp_path / "own.npz")
+    assert code(load_arrays, tmp_path / "own.npz") == "D403"
