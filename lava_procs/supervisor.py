@@ -264,6 +264,7 @@ class Supervisor:
         if not self._await_boundary(done, signals):
             steps = min(steps, min(self._progress.page.steps()) - self.steps_done)
         self._at_boundary = True
+        self._progress.note_steps()
         self.steps_done += steps
         self._slice_steps = _next_slice(steps, time.monotonic() - began)
         return steps
@@ -301,7 +302,7 @@ def _next_slice(steps: int, seconds: float) -> int:
 
 
 class _Progress:
-    """Notices that the heartbeats have been still for too long; the median is over observed steps."""
+    """Notices that the heartbeats have been still for too long; a median step is one of the whole network."""
 
     def __init__(self, page: HeartbeatPage, stall: float, compute: float, first_step: float) -> None:
         self.page = page
@@ -313,7 +314,7 @@ class _Progress:
         """Begin anew: the time between two runs does not count."""
         self._looked = self._stepped = time.monotonic()
         self._snapshot = self.page.snapshot()
-        self._steps = max(self.page.steps(), default=0)
+        self._steps = min(self.page.steps(), default=0)
         self._quiet = 0.0
 
     def check(self) -> None:
@@ -322,14 +323,15 @@ class _Progress:
         gap, self._looked = now - self._looked, now
         if snapshot != self._snapshot:
             self._snapshot, self._quiet = snapshot, 0.0
-            self._note_steps(now)
+            self.note_steps()
             return
         self._quiet += min(gap, _LONGEST_GAP)
         if self._quiet > self._limit():
             raise Stalled(self._quiet, self.page.waits())
 
-    def _note_steps(self, now: float) -> None:
-        steps = max(self.page.steps(), default=0)
+    def note_steps(self) -> None:
+        """Note how long the steps took that all processes have completed since the last call."""
+        now, steps = time.monotonic(), min(self.page.steps(), default=0)
         if steps > self._steps:
             self._durations.append((now - self._stepped) / (steps - self._steps))
             self._steps, self._stepped = steps, now

@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
+from dataclasses import replace
 
 import numpy as np
 
 from compiler.backends.lowering.program import GroupProgram, Program, unpack_state, unpack_weights
 from compiler.backends.lowering.synapses import shape_of
-from compiler.backends.runtime import Feed, NoiseSpec
+from compiler.backends.runtime import Block, Feed, NoiseSpec, load_kernels
 from compiler.ir.protocol import Protocol, Stream
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept (CORTEXC_CACHE, or the user's cache folder)."""
-    base = os.environ.get("CORTEXC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cortexc"
-    return Path(base) / "kernels"
-
-
-def load_kernels(source: str) -> ModuleType:
-    """Imports a generated module from a file named by its content, so that numba's cache is found again."""
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    name = f"cortexc_kernels_{digest}"
-    if name in sys.modules and os.environ.get("CORTEXC_JIT", "1") == ("1" if sys.modules[name].JIT else "0"):
-        return sys.modules[name]
-    folder = cache_folder() / digest
-    path = folder / f"{name}.py"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(source)
-        partial.replace(path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def noise_spec(program: Program, seeds: list[int]) -> NoiseSpec:
@@ -55,17 +23,11 @@ def noise_spec(program: Program, seeds: list[int]) -> NoiseSpec:
 
 
 def stream_width(program: Program, stream: Stream) -> int:
-    return sum(program.slots.sizes[q] for q in map(quantity_slot, stream.quantities))
-
-
-def quantity_slot(quantity: str) -> str:
-    return quantity
+    return sum(program.slots.sizes[q] for q in stream.quantities)
 
 
 def sized(program: Program, protocol: Protocol) -> Protocol:
     """The protocol with the width of every stream."""
-    from dataclasses import replace
-
     streams = tuple(replace(s, width=stream_width(program, s)) for s in protocol.streams)
     return replace(protocol, streams=streams)
 
@@ -153,7 +115,7 @@ class Native:
                 on_block(self.feed.position)
         return self.feed.position
 
-    def _block(self, b) -> None:
+    def _block(self, b: Block) -> None:
         integer = np.uint64 if self.kernels.JIT else int
         rows = len(self.group.table)
         pieces = self.pieces if self.kernels.JIT else self.pieces.astype(object)
@@ -166,3 +128,19 @@ class Native:
         return unpack(self.program, quantity, np.array(self.group.view(self.memory, quantity)))
 
 
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on, by slot name: the same for every backend and granularity."""
+        result = {f"memory.{name}": np.array(self.group.view(self.memory, name)) for name in self.group.slot_names}
+        result |= {f"feed.{name}": array for name, array in self.feed.state().items()}
+        return result | {"records": self.buffer.copy()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continues from `state()`, to the same bits."""
+        for name in self.group.slot_names:
+            self.group.view(self.memory, name)[:] = state[f"memory.{name}"]
+        self.feed.restore({k.removeprefix("feed."): v for k, v in state.items() if k.startswith("feed.")})
+        self.buffer[:] = state["records"]
+
+    def close(self) -> None:
+        """Nothing to end; for the interface shared with Lava."""

@@ -7,6 +7,12 @@ for the next K steps, which sample each batch element sees, the gates, the noise
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -27,7 +33,8 @@ class Block:
 
 @dataclasses.dataclass
 class NoiseSpec:
-    """`columns`: (population index, cells, distribution) in draw order; `kind` counter, legacy or recorded."""
+    """`columns`: (population index, cells, distribution) in draw order; `kind` counter, legacy, recorded, or none
+    for a process that reads neither noise nor samples."""
 
     kind: str
     seeds: list[int]
@@ -126,7 +133,7 @@ class Feed:
 
     def _draw(self, block: Block, part: slice) -> None:
         on = block.gates[part, self.noise.gate] > 0
-        if not self.noise.width or not on.any():
+        if not self.noise.width or not on.any() or self.noise.kind == "none":
             return
         if self.noise.kind == "recorded":
             assert self.recorded is not None
@@ -202,6 +209,33 @@ class Feed:
             index, has_gauss, gauss = state[f"generator{s}.rest"]
             key = state[f"generator{s}.key"].astype(np.uint32)
             generator.set_state(("MT19937", key, int(index), int(has_gauss), float(gauss)))
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept (CORTEXC_CACHE, or the user's cache folder)."""
+    base = os.environ.get("CORTEXC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cortexc"
+    return Path(base) / "kernels"
+
+
+def load_kernels(source: str) -> ModuleType:
+    """Imports a generated module from a file named by its content, so that numba's cache is found again."""
+    jit = os.environ.get("CORTEXC_JIT", "1") != "0"
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    name = f"cortexc_kernels_{digest}_{'jit' if jit else 'plain'}"
+    if name in sys.modules:
+        return sys.modules[name]
+    path = cache_folder() / digest / f"{name}.py"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(source)
+        partial.replace(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
+    return module
 
 
 def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator:

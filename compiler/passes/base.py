@@ -1,4 +1,4 @@
-"""What a pass is, and how a list of passes runs: valid graph in, valid graph out, anything goes in between."""
+"""What a pass is, and how a list of passes runs: valid graph in, valid graph out."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PassReport:
 
 
 def run_passes(graph: Graph, passes: Iterable[Pass], request: Request | None = None) -> PassReport:
-    """Verifies before and after each pass. Raises E262 for an unknown observed name, E263 for a failing pass."""
+    """Verifies before and after each pass. E262: unknown observed name; E263: a pass failed."""
     request = request or Request()
     verify(graph)
     _check_observed(graph, request)

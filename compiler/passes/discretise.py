@@ -3,8 +3,8 @@
 before    receive du/dt = (drive - u) / tau
 after     receive u = prev(u) + dt * ((drive - prev(u)) / tau)
 
-Explicit Euler: every quantity of the cell (or rule) that has a derivative is taken before the step, so coupled
-equations read each other's earlier values; all other names keep their value of this step.
+Explicit Euler: every quantity of the cell (or rule) that has a derivative is taken before the step, so that
+coupled equations read each other's earlier values; all other names keep their value of this step.
 """
 
 from __future__ import annotations

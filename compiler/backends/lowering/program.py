@@ -141,6 +141,10 @@ class GroupProgram:
                 values = self.program.initial[key]
                 m[offset:offset + len(values)] = values
 
+    @property
+    def slot_names(self) -> list[str]:
+        return [key for key in self.offsets if not key.startswith("constant ")]
+
     def view(self, m: np.ndarray, name: str) -> np.ndarray:
         """A slot of this group's memory."""
         offset = self.offsets[name]

@@ -67,9 +67,9 @@ class MemberModel(PyLoihiProcessModel):
         else:
             self.current_out.send(self.value + 1)
             self.value = self.current_in.recv()
-        if self.fault == "product":
+        if self.fault == "product" and self.time_step == 1:
             self.arena[self.index] = threads_of_product()
-        elif self.arena is not None:
+        elif self.fault != "product" and self.arena is not None:
             self.arena[self.index] = self.time_step
 
 

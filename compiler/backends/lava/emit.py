@@ -1,0 +1,266 @@
+"""Turns a partitioned program into a folder of ordinary Lava code.
+
+One process per group. Groups that run the same kernels, send and receive in the same order share a process class:
+at granularity `population` that is a class per cell type and synapse class. Names of slots become names of ports:
+`P0.rate` is `rate` in P0's own process, `pre_rate` in a projection's, `P0_rate` elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from compiler.backends import runtime
+from compiler.backends.lowering.program import GroupProgram, Program
+from compiler.backends.native import noise_spec, record_pieces
+from compiler.ir import Graph, show_graph
+from compiler.ir.protocol import Protocol
+
+Event = tuple[str, str]
+"""("compute", "FIRST, LAST"), ("send", NAME) or ("receive", NAME), in the process's own names."""
+
+
+@dataclass
+class GroupPlan:
+    """One process: its events in order, its names, and the class that it shares."""
+
+    name: str
+    program: GroupProgram
+    events: list[Event]
+    names: dict[str, str]
+    kernels: dict[str, str]
+    class_name: str = ""
+
+
+@dataclass
+class NetworkPlan:
+    groups: list[GroupPlan]
+    connections: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """(source group, its name, target group, its name)."""
+
+
+def plan_network(program: Program) -> NetworkPlan:
+    plans = {name: _plan_group(program, name) for name in program.groups}
+    network = NetworkPlan(list(plans.values()))
+    for transfer in program.transfers:
+        for target in transfer.targets:
+            network.connections.append((transfer.source, plans[transfer.source].names[transfer.slot], target,
+                                        plans[target].names[transfer.slot]))
+    _name_classes(program.graph, network)
+    return network
+
+
+def _plan_group(program: Program, name: str) -> GroupPlan:
+    group = program.select(name)
+    sent = [t.slot for t in program.transfers if name == t.source or name in t.targets]
+    names = _local_names(program.graph, name, list(dict.fromkeys(sent)))
+    events: list[Event] = []
+    kernels: dict[str, str] = {}
+    first, row = 0, 0
+    for position, operation in enumerate(program.step):
+        row += operation.group == name
+        moves = [t for t in program.transfers if t.position == position and name in (t.source, *t.targets)]
+        if moves and row > first:
+            _compute(events, kernels, group, first, row)
+            first = row
+        events += [("send" if t.source == name else "receive", names[t.slot]) for t in moves]
+    if row > first:
+        _compute(events, kernels, group, first, row)
+    return GroupPlan(name, group, events, names, kernels)
+
+
+def _compute(events: list[Event], kernels: dict[str, str], group: GroupProgram, first: int, last: int) -> None:
+    span = f"{first}, {last}"
+    events.append(("compute", span))
+    kernels[span] = ", ".join(dict.fromkeys(o.kernel for o in group.step[first:last]))
+
+
+def _local_names(graph: Graph, group: str, slots: list[str]) -> dict[str, str]:
+    """Slot -> name inside the group's process; unique."""
+    table: dict[str, str] = {}
+    for slot in slots:
+        name = _local_name(graph, group, slot).replace("#", "_before").replace(".", "_").replace(" ", "_")
+        while name in table.values():
+            name += "_too"
+        table[slot] = name
+    return table
+
+
+def _local_name(graph: Graph, group: str, slot: str) -> str:
+    owner, quantity = slot.split(".", 1)
+    if owner == group:
+        return quantity
+    own = next((q for q in graph.projections if q.name == group), None)
+    if own is not None and owner in (own.pre, own.post):
+        return f"{'pre' if owner == own.pre else 'post'}_{quantity}"
+    other = next((q for q in graph.projections if q.name == owner), None)
+    if other is not None and any(p.name == group for p in graph.populations):
+        return f"{other.synapse}_{quantity}"
+    return slot
+
+
+def _name_classes(graph: Graph, network: NetworkPlan) -> None:
+    signatures: dict[tuple, str] = {}
+    for plan in network.groups:
+        signature = (_base_name(graph, plan.name), tuple(plan.events), tuple(plan.kernels.items()))
+        if signature not in signatures:
+            base = signature[0]
+            count = sum(s[0] == base for s in signatures)
+            signatures[signature] = base + (str(count + 1) if count else "")
+        plan.class_name = signatures[signature]
+
+
+def _base_name(graph: Graph, group: str) -> str:
+    population = next((p for p in graph.populations if p.name == group), None)
+    projection = next((q for q in graph.projections if q.name == group), None)
+    word = population.cell if population else projection.synapse if projection else \
+        "network" if group == "network" else "area"
+    return "".join(part.capitalize() for part in word.split("_"))
+
+
+# ---- text
+
+
+def network_source(program: Program) -> str:
+    """`network_lava.py`: process classes, process models, wiring."""
+    plan = plan_network(program)
+    whole = len(plan.groups) == 1
+    classes = {g.class_name: g for g in plan.groups}
+    parts = [_header(program, plan), *(_process(g) + "\n\n\n" + _model(g, whole) for g in classes.values()),
+             _models_table(classes), _build(plan), _main()]
+    return "\n\n\n".join(parts)
+
+
+def _header(program: Program, plan: NetworkPlan) -> str:
+    return f'''"""Circuit {program.graph.name} as a Lava process network of {len(plan.groups)} processes, generated by cortexc.
+
+Ordinary Lava code, meant to be read and edited: a process class per cell type and synapse class, its process model,
+and the wiring. The arithmetic is in kernels.py; row numbers in `compute` are rows of this group's program.
+Every process runs its part of one common order, so a receive never waits for a send that comes later in that order.
+
+    python network_lava.py [STEPS]
+"""
+import sys
+
+from lava.magma.core.decorator import implements, requires
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from lava_procs.group import GroupModel'''
+
+
+def _ports(plan: GroupPlan) -> list[tuple[str, str]]:
+    return [(name, "out" if kind == "send" else "in") for kind, name in plan.events if kind != "compute"]
+
+
+def _process(plan: GroupPlan) -> str:
+    lines = [f"class {plan.class_name}(AbstractProcess):", f'    """{_describe(plan)}"""', "",
+             "    def __init__(self, work):", "        super().__init__(name=work.name, work=work)"]
+    for name, way in _ports(plan):
+        kind = "OutPort" if way == "out" else "InPort"
+        lines.append(f'        self.{name}_{way} = {kind}(shape=(work.size("{name}"),))')
+    return "\n".join(lines)
+
+
+def _describe(plan: GroupPlan) -> str:
+    receives = [n for n, way in _ports(plan) if way == "in"]
+    sends = [n for n, way in _ports(plan) if way == "out"]
+    return (f"Receives {', '.join(receives) or 'nothing'}; sends {', '.join(sends) or 'nothing'}.")
+
+
+def _model(plan: GroupPlan, whole: bool) -> str:
+    lines = [f"@implements({plan.class_name}, protocol=LoihiProtocol)", "@requires(CPU)",
+             f"class {plan.class_name}Model(GroupModel):"]
+    for name, way in _ports(plan):
+        kind = f"Py{'Out' if way == 'out' else 'In'}Port"
+        lines.append(f"    {name}_{way}: {kind} = LavaPyType({kind}.VEC_DENSE, float)")
+    lines += [*([""] if _ports(plan) else []), "    def run_spk(self):"]
+    if whole:
+        return "\n".join([*lines, "        self.run_block()  # many network steps per Lava step"])
+    lines.append("        self.begin()")
+    for kind, name in plan.events:
+        comment = f"  # {plan.kernels[name]}" if kind == "compute" else ""
+        argument = name if kind == "compute" else f'"{name}"'
+        lines.append(f"        self.{kind}({argument}){comment}")
+    return "\n".join([*lines, "        self.end()"])
+
+
+def _models_table(classes: dict[str, GroupPlan]) -> str:
+    rows = "\n".join(f"    {name}: {name}Model," for name in classes)
+    return f"MODELS = {{\n{rows}\n}}"
+
+
+def _build(plan: NetworkPlan) -> str:
+    lines = ["def build(works):", '    """The wired processes; `works` holds each group\'s memory and program."""',
+             "    p = {}"]
+    for group in plan.groups:
+        names = {local: slot for slot, local in group.names.items()}
+        binding = ", ".join(f'"{local}": "{slot}"' for local, slot in names.items())
+        lines.append(f'    p["{group.name}"] = {group.class_name}(works["{group.name}"].bind({{{binding}}}))')
+    for source, out, target, into in plan.connections:
+        lines.append(f'    p["{source}"].{out}_out.connect(p["{target}"].{into}_in)')
+    return "\n".join([*lines, "    return list(p.values())"])
+
+
+def _main() -> str:
+    return '''if __name__ == "__main__":
+    from lava_procs.host import main
+
+    main(__file__, sys.modules[__name__])
+'''
+
+
+# ---- folder
+
+
+def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int], folder: Path, *, block: int,
+         recorded_noise: np.ndarray | None = None) -> Path:
+    """Writes the folder; `samples` is (rows, sample_width). Returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "network_lava.py").write_text(network_source(program))
+    (folder / "kernels.py").write_text(program.source)
+    (folder / "graph.ir").write_text(show_graph(program.graph))
+    shutil.copyfile(Path(runtime.__file__), folder / "runtime.py")
+    groups = {name: program.select(name) for name in program.groups}
+    (folder / "program.json").write_text(json.dumps(_description(program, protocol, groups, seeds, block), indent=1))
+    save_file(_arrays(protocol, groups, samples, recorded_noise), folder / "program.safetensors")
+    return folder
+
+
+def _description(program: Program, protocol: Protocol, groups: dict[str, GroupProgram], seeds: list[int],
+                 block: int) -> dict:
+    noise = noise_spec(program, seeds)
+    return {"circuit": program.graph.name, "gates": list(program.graph.gates), "protocol": protocol.as_data(),
+            "noise": vars(noise), "block": block, "owners": _owners(program),
+            "groups": {name: {"n_step": len(g.step), "feed": _feed_kind(g),
+                              "slots": {s: [g.offsets[s], program.slots.sizes[s]] for s in g.slot_names}}
+                       for name, g in groups.items()}}
+
+
+def _feed_kind(group: GroupProgram) -> str:
+    return "full" if any(o.kind in ("load", "noise") for o in group.step) else "gates only"
+
+
+def _owners(program: Program) -> dict[str, str]:
+    return {slot: o.group for o in program.step for slot in o.writes}
+
+
+def _arrays(protocol: Protocol, groups: dict[str, GroupProgram], samples: np.ndarray,
+            recorded: np.ndarray | None) -> dict[str, np.ndarray]:
+    arrays = {"samples": np.ascontiguousarray(samples, dtype=np.float64)}
+    for name, group in groups.items():
+        arrays[f"memory.{name}"] = group.memory()
+        arrays[f"table.{name}"] = group.table.view(np.int64)
+        arrays[f"pieces.{name}"] = record_pieces(group, protocol).view(np.int64)
+    if recorded is not None:
+        arrays["recorded_noise"] = np.ascontiguousarray(recorded, dtype=np.float64)
+    return arrays

@@ -1,0 +1,120 @@
+"""Runs a program on Lava's CPU simulator, with the interface of the native backend."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from compiler.backends.lava.emit import emit
+from compiler.backends.lowering.program import Program
+from compiler.backends.native import Records, sized, unpack
+from compiler.ir.errors import CortexError
+from compiler.ir.protocol import Protocol
+from lava_procs.host import Host
+
+BLOCK_SECONDS = 0.05
+"""Aimed duration of one Lava step at granularity `network`: long against Lava's overhead, short against Ctrl-C."""
+
+
+class LavaRun:
+    """One Lava network, emitted into `folder` (default: a temporary one) and run through the supervisor.
+
+    Errors of the network become coded errors: E701 a process raised, E702 a process died, E703 no progress,
+    E704 interrupted (the state is at a block boundary).
+    """
+
+    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
+                 recorded_noise: np.ndarray | None = None, *, folder: str | Path | None = None,
+                 block: int | None = None):
+        protocol.check(program.graph.gates)
+        self.program, self.protocol = program, sized(program, protocol)
+        self._temporary = tempfile.TemporaryDirectory(prefix="cortexc_") if folder is None else None
+        self.folder = Path(folder or self._temporary.name)  # type: ignore[union-attr]
+        samples = np.asarray(samples, dtype=np.float64).reshape(-1, program.sample_width)
+        emit(program, self.protocol, samples, seeds, self.folder, block=block or block_steps(program),
+             recorded_noise=recorded_noise)
+        self.host = Host(self.folder)
+
+    @property
+    def feed(self):
+        return self.host.leader.feed_now()
+
+    @property
+    def records(self) -> Records:
+        return Records(self.program, self.protocol, self.feed, self.host.records)
+
+    def run(self, steps: int | None = None, block: int | None = None,
+            on_block: Callable[[int], None] | None = None) -> int:
+        """Advances by `steps` (default: to the end), calling `on_block(position)` about every `block` steps."""
+        end = self.feed.total if steps is None else min(self.feed.total, self.feed.position + steps)
+        position = self.feed.position
+        with supervised(self):
+            while position < end:
+                chunk = end - position if on_block is None or block is None else min(block, end - position)
+                position = self.host.run(chunk)
+                if on_block:
+                    on_block(position)
+        return position
+
+    def value(self, quantity: str) -> np.ndarray:
+        return unpack(self.program, quantity, self.host.value(quantity))
+
+    def state(self) -> dict[str, np.ndarray]:
+        return self.host.state()
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        self.host.restore(state)
+
+    def close(self) -> None:
+        """Ends the network and removes a temporary folder; safe to call twice."""
+        self.host.stop()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> LavaRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class supervised:
+    """Turns the supervisor's errors into coded ones, and ends the network on any error."""
+
+    def __init__(self, run: LavaRun):
+        self.run = run
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
+        if error is None:
+            return
+        self.run.host.stop()
+        coded = coded_error(error)
+        if coded is not None:
+            raise coded from error
+
+
+def coded_error(error: BaseException) -> CortexError | None:
+    from lava_procs import supervisor as s
+
+    if isinstance(error, s.ChildRaised):
+        return CortexError("E701", f"process '{error.process_name}' raised an exception:\n{error.traceback_text}")
+    if isinstance(error, s.ChildDied):
+        return CortexError("E702", f"{error}.", "It may have run out of memory, or was killed.")
+    if isinstance(error, s.Stalled):
+        return CortexError("E703", f"{error}")
+    if isinstance(error, s.Interrupted):
+        return CortexError("E704", f"{error}.")
+    return None
+
+
+def block_steps(program: Program) -> int:
+    """Network steps per Lava step: about 50 ms, estimated from operations and synapses."""
+    synapses = sum(size for name, size in program.slots.sizes.items() if name.endswith(".w"))
+    microseconds = 0.04 * len(program.step) + 0.0015 * synapses + 0.02 * program.noise_width
+    return int(np.clip(BLOCK_SECONDS * 1e6 / microseconds, 1, 50_000))

@@ -1,0 +1,207 @@
+"""Eliminate-lookahead: a prospective quantity that undoes its own Euler membrane is the drive one step ago.
+
+before    state u = 0
+          state rate = logistic(u)
+          send breve = prev(prev(u)) + tau * (prev(u) - prev(prev(u))) / dt
+          receive drive = ...
+          receive u = prev(u) + dt * (drive - prev(u)) / tau
+after     state drive = 0
+          state rate = logistic(drive)
+          send breve = prev(drive)
+          receive drive = ...
+
+With u[n-1] = u[n-2] + dt * (drive[n-1] - u[n-2]) / tau, u[n-2] + tau * (u[n-1] - u[n-2]) / dt is drive[n-1]
+for all values of u, tau and dt. The first step has no drive behind it: `drive` starts at the value that
+`breve` has there, which is u. A look-ahead time other than the membrane's leaves u in the result, and the
+cell as it is.
+
+Equal algebraically, not to the bit: the subtraction of two close voltages disappears, with its rounding. The
+voltage goes too where nothing else reads or observes it; an array bound to it is then bound to the drive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from compiler.ir import CellType, Equation, Expression, Graph, State
+from compiler.ir.expressions import (
+    Binary,
+    Call,
+    Name,
+    Negate,
+    Number,
+    Prev,
+    children,
+    names,
+    previous,
+    rename,
+    transform,
+)
+from compiler.passes.base import Request
+from compiler.passes.fold import remove_dead
+
+if TYPE_CHECKING:
+    import sympy
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """Equation `prospective` of a cell is `prev(drive)`, where `drive` drives the membrane `voltage`.
+
+    `initial` is the value of the prospective quantity in the first step.
+    """
+
+    prospective: str
+    voltage: str
+    drive: str
+    initial: Expression
+
+
+@dataclass(frozen=True)
+class EliminateLookahead:
+    name: ClassVar[str] = "eliminate-lookahead"
+
+    def apply(self, graph: Graph, request: Request) -> Graph:
+        for cell in graph.cells:
+            graph = _eliminate_in_cell(graph, cell.name, request)
+        return graph
+
+
+def _eliminate_in_cell(graph: Graph, name: str, request: Request) -> Graph:
+    while (found := next(lookaheads(graph, graph.cell(name)), None)) is not None:
+        kept = _rewrite(graph, name, found, found.initial)
+        graph = _without_voltage(graph, name, found, request) or remove_dead(kept, request)
+    return graph
+
+
+def lookaheads(graph: Graph, cell: CellType) -> Iterator[Lookahead]:
+    """The look-aheads of a cell that cancel their membrane, in the order of its equations."""
+    for quantity in cell.equations:
+        read = previous(quantity.expression)
+        if quantity.stage != "send" or len(read) != 1 or not names(quantity.expression) <= _constants(cell):
+            continue
+        membrane = cell.equation(next(iter(read)))
+        if membrane and not membrane.derivative and membrane.name in previous(membrane.expression):
+            yield from _cancelling(graph, cell, quantity, membrane)
+
+
+def _cancelling(graph: Graph, cell: CellType, quantity: Equation, membrane: Equation) -> Iterator[Lookahead]:
+    """The named quantity that a look-ahead over a membrane reduces to, if there is one."""
+    algebra = Algebra(_constants(cell))
+    one_step_earlier = algebra.convert(membrane.expression, 1)
+    voltage = algebra.symbol(membrane.name, 1)
+    result = algebra.convert(quantity.expression, 0).subs(voltage, one_step_earlier)
+    initial = _first_value(algebra, quantity, membrane.name)
+    for drive in sorted(names(membrane.expression)):
+        if cell.equation(drive) and algebra.equal(result, algebra.symbol(drive, 1)) \
+                and _may_start_at(graph, cell, drive, initial, membrane.name):
+            yield Lookahead(quantity.name, membrane.name, drive, initial)
+
+
+def _first_value(algebra: Algebra, quantity: Equation, voltage: str) -> Expression:
+    """The prospective quantity over initial values: every earlier voltage is the declared one."""
+    start = transform(quantity.expression, lambda e: Name(e.name) if isinstance(e, Prev) else e)
+    same = algebra.equal(algebra.convert(start, 0), algebra.symbol(voltage, 0))
+    return Name(voltage) if same else start
+
+
+def _may_start_at(graph: Graph, cell: CellType, drive: str, initial: Expression, voltage: str) -> bool:
+    """Whether `prev(drive)` may be given this value in the first step: nobody declared another."""
+    declared, algebra = cell.state(drive), Algebra(_constants(cell))
+    states = [state for state in (declared, cell.state(voltage)) if state]
+    if any(state.dtype != "float64" for state in states):
+        return False
+    if declared is None:
+        return True
+    bound = any(f"{p.name}.{drive}" in graph.arrays for p in graph.populations if p.cell == cell.name)
+    return not bound and algebra.equal(algebra.convert(declared.initial, 0), algebra.convert(initial, 0))
+
+
+def _rewrite(graph: Graph, name: str, found: Lookahead, initial: Expression) -> Graph:
+    """`prospective = prev(drive)`, with the state `drive = initial` declared right after the voltage."""
+    cell = graph.cell(name)
+    equations = tuple(replace(e, expression=Prev(found.drive, 1)) if e.name == found.prospective else e
+                      for e in cell.equations)
+    states = [s for s in cell.states if s.name != found.drive]
+    place = [s.name for s in states].index(found.voltage) + 1
+    states.insert(place, State(found.drive, initial))
+    return _with_cell(graph, replace(cell, equations=equations, states=tuple(states)))
+
+
+def _without_voltage(graph: Graph, name: str, found: Lookahead, request: Request) -> Graph | None:
+    """The drive takes over the voltage's initial value and arrays; None if the voltage is still needed."""
+    voltage = graph.cell(name).state(found.voltage)
+    if voltage is None or found.initial != Name(found.voltage):
+        return None
+    graph = _rewrite(graph, name, found, voltage.initial)
+    cell, table = graph.cell(name), {found.voltage: found.drive}
+    states = tuple(replace(s, initial=rename(s.initial, table)) for s in cell.states)
+    arrays = {new: array for old, array in graph.arrays.items() for new in _bound_to(graph, name, found, old)}
+    graph = remove_dead(_with_cell(graph, replace(cell, states=states)).with_(arrays=arrays), request)
+    return graph if graph.cell(name).equation(found.voltage) is None else None
+
+
+def _bound_to(graph: Graph, cell: str, found: Lookahead, array: str) -> tuple[str, ...]:
+    """The names under which an array is bound: the voltage's also under the drive's."""
+    owner, _, quantity = array.partition(".")
+    ours = any(p.name == owner and p.cell == cell for p in graph.populations)
+    return (array, f"{owner}.{found.drive}") if ours and quantity == found.voltage else (array,)
+
+
+def _with_cell(graph: Graph, changed: CellType) -> Graph:
+    return graph.with_(cells=tuple(changed if c.name == changed.name else c for c in graph.cells))
+
+
+def _constants(cell: CellType) -> set[str]:
+    return {"dt", *(p.name for p in cell.parameters)}
+
+
+@dataclass(frozen=True)
+class Algebra:
+    """Rational functions with exact numbers, one symbol per quantity and age, and other functions opaque."""
+
+    constants: set[str]
+
+    def symbol(self, name: str, age: int) -> sympy.Symbol:
+        from sympy import Symbol  # importing sympy takes as long as everything else together
+
+        return Symbol(name if name in self.constants else f"{name}[-{age}]")
+
+    def convert(self, expression: Expression, age: int) -> sympy.Expr:
+        """The expression as it stood `age` steps ago."""
+        from sympy import Function, Rational
+
+        match expression:
+            case Number(value) if math.isfinite(value):
+                return Rational(*value.as_integer_ratio())
+            case Name(name):
+                return self.symbol(name, age)
+            case Prev(name, depth):
+                return self.symbol(name, age + depth)
+        parts = [self.convert(child, age) for child in children(expression)]
+        operation = ARITHMETIC.get(_kind(expression))
+        return operation(*parts) if operation else Function(_kind(expression))(*parts)
+
+    def equal(self, left: sympy.Expr, right: sympy.Expr) -> bool:
+        from sympy import cancel
+
+        return bool(cancel(left - right) == 0)
+
+
+ARITHMETIC: dict[str, Callable] = {
+    "negate": lambda a: -a, "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b}
+
+
+def _kind(expression: Expression) -> str:
+    match expression:
+        case Negate():
+            return "negate"
+        case Binary(operator):
+            return operator
+        case Call(function):
+            return function
+    return type(expression).__name__

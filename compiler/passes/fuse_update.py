@@ -1,0 +1,35 @@
+"""fuse-update: the increment of one step is applied on the way to the next product.
+
+before    projection W up input -> P0 gate=learn
+after     projection W up input -> P0 gate=learn lowering=fused
+
+So a plastic weight is read and written once a step. The bits stay the same: nothing else reads the weight in between.
+Left alone: weights that a mirror reads or writes, rules with per-synapse state, observed increments, projections that
+another pass has lowered already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from compiler.ir import Graph, Projection
+
+
+@dataclass(frozen=True)
+class FuseUpdate:
+    name: ClassVar[str] = "fuse-update"
+
+    def apply(self, graph: Graph, request: object = None) -> Graph:
+        observed = getattr(request, "observed", frozenset())
+        return graph.with_(projections=tuple(
+            replace(q, lowering="fused") if can_defer(graph, q, observed) else q for q in graph.projections))
+
+
+def can_defer(graph: Graph, projection: Projection, observed: frozenset[str]) -> bool:
+    """Whether this projection's increments may wait until the next delivery."""
+    rule, kind = graph.rule_of(projection), graph.class_of(projection.name).connectivity
+    mirrored = {name for m in graph.mirrors for name in (m.source, m.target)}
+    return (rule is not None and not rule.states and kind in ("dense", "masked", "blocks") and not projection.lowering
+            and projection.name not in mirrored and f"{projection.name}.increment" not in observed
+            and rule.optimiser.kind in ("none", "low_pass"))

@@ -1,0 +1,43 @@
+"""partition: gives every population and projection the group that it becomes a process of.
+
+before                                     after, granularity = area
+    population P0 hidden 20 area=layer1        population P0 hidden 20 area=layer1 group=layer1
+    projection W up input -> P0                projection W up input -> P0 group=layer1
+
+`population` makes singletons (what a chip would see), `area` puts a projection into its postsynaptic area, `network`
+makes one group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from compiler.ir import CortexError, Graph, Population, unknown
+
+GRANULARITIES = ("population", "area", "network")
+
+
+@dataclass(frozen=True)
+class Partition:
+    granularity: str = "network"
+    name: ClassVar[str] = "partition"
+
+    def apply(self, graph: Graph, request: object = None) -> Graph:
+        """Raises E601 for an unknown granularity, E602 where a fused projection would be cut off."""
+        if self.granularity not in GRANULARITIES:
+            raise unknown("E601", "granularity", self.granularity, GRANULARITIES)
+        lowered = [q.name for q in graph.projections if q.lowering]
+        if self.granularity != "network" and lowered:
+            raise CortexError("E602", f"granularity '{self.granularity}' runs one step at a time, but projections "
+                                      f"{', '.join(lowered)} are lowered across steps.", "Leave out fuse-update.")
+        groups = {p.name: self._group(p) for p in graph.populations}
+        return graph.with_(
+            populations=tuple(replace(p, group=groups[p.name]) for p in graph.populations),
+            projections=tuple(replace(q, group=q.name if self.granularity == "population" else groups[q.post])
+                              for q in graph.projections))
+
+    def _group(self, population: Population) -> str:
+        if self.granularity == "network":
+            return "network"
+        return population.area or population.name if self.granularity == "area" else population.name

@@ -1,0 +1,311 @@
+"""Read-sets: what each learning rule reads, where that is computed, and whether it is at the synapse.
+
+    rule forward: local
+      projections WPP_0, WPP_1
+      post.mismatch   soma   this step    local: computed in the postsynaptic cell
+      prev(pre.rate)  soma   1 step ago   local: transmitted as the message, kept at the synapse for 1 step
+      constants       dt, eta
+      increment is a sum of products
+
+It decides by where a quantity is computed, not by its name. A quantity of the postsynaptic cell is at the synapse. A
+quantity of the presynaptic cell is there if it is the transmitted message, or a trace: a function of that message's
+history and of constants alone, so that the synapse can compute it too; and only from the step in which the message has
+arrived. The weight and per-synapse states are at the synapse. Weights copied by a mirror, a kernel shared by many
+positions and an optimiser over a whole weight matrix need what is elsewhere, and are named non-local.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Projection, show
+from compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, children, reads, walk
+from compiler.ir.schedule import message_depth
+
+Kind = Literal["transmitted", "trace", "postsynaptic", "synaptic", "protocol", "constant", "elsewhere"]
+PROTOCOL, SYNAPSE = "protocol", "synapse"
+
+
+@dataclass(frozen=True)
+class Read:
+    """One quantity that a rule reads, `depth` steps before the current one (0 = this step).
+
+    `compartment` is where it is computed (`synapse` and `protocol` included). `kind` says how it gets to the
+    synapse: `transmitted` (the message), `trace` (computed from the message), `synaptic` (the weight and per-synapse
+    states), `postsynaptic`, `protocol` (gates), `constant`, or `elsewhere`: not at all.
+    """
+
+    name: str
+    depth: int
+    compartment: str
+    kind: Kind
+    reason: str
+
+    @property
+    def local(self) -> bool:
+        return self.kind != "elsewhere"
+
+    @property
+    def text(self) -> str:
+        """The quantity as an expression: `prev(pre.rate)`."""
+        return show(Prev(self.name, self.depth) if self.depth else Name(self.name))
+
+
+@dataclass(frozen=True)
+class ReadSet:
+    """All that one projection's learning reads; `rule` is None where only a mirror sets the weights.
+
+    `offending` is the first term of the increment that is no product of factors of one side each, None if there is
+    none.
+    """
+
+    projection: str
+    rule: str | None
+    reads: tuple[Read, ...]
+    offending: str | None = None
+
+    @property
+    def local(self) -> bool:
+        return all(read.local for read in self.reads)
+
+    @property
+    def nonlocal_reads(self) -> tuple[Read, ...]:
+        return tuple(read for read in self.reads if not read.local)
+
+    def read(self, text: str) -> Read:
+        """The read that shows as this expression. Raises KeyError."""
+        found = {read.text: read for read in self.reads}
+        return found[text]
+
+
+def read_sets(graph: Graph) -> list[ReadSet]:
+    """One for every projection that learns or that a mirror overwrites, in declaration order."""
+    mirrored = {mirror.target for mirror in graph.mirrors}
+    return [_read_set(graph, p) for p in graph.projections if graph.rule_of(p) or p.name in mirrored]
+
+
+def _read_set(graph: Graph, projection: Projection) -> ReadSet:
+    rule = graph.rule_of(projection)
+    found = (*_rule_reads(graph, projection, rule), *_mirrored(graph, projection))
+    term = offending_term(rule) if rule else None
+    return ReadSet(projection.name, rule.name if rule else None, found, show(term) if term else None)
+
+
+def _rule_reads(graph: Graph, projection: Projection, rule: PlasticityRule | None) -> Iterator[Read]:
+    if rule is None:
+        return
+    seen: dict[tuple[str, int], None] = {}
+    for expression in (*(u.expression for u in rule.updates), rule.increment, *rule.optimiser.arguments):
+        for node in walk(expression):
+            if isinstance(node, Name | Prev):
+                seen[node.name, node.depth if isinstance(node, Prev) else 0] = None
+    for name, depth in seen:
+        yield _classify(graph, projection, rule, name, depth)
+    yield from _over_many_synapses(graph, projection, rule)
+
+
+def _classify(graph: Graph, projection: Projection, rule: PlasticityRule, name: str, depth: int) -> Read:
+    side, _, quantity = name.partition(".")
+    if side == "post" and quantity:
+        place = compartment(graph.cell_of(projection.post), quantity)
+        return Read(name, depth, place, "postsynaptic", "computed in the postsynaptic cell")
+    if side == "pre" and quantity:
+        return _presynaptic(graph, projection, name, depth)
+    if side == "gate":
+        return Read(name, depth, PROTOCOL, "protocol", "broadcast by the protocol")
+    if name == "w" or name in {state.name for state in rule.states}:
+        return Read(name, depth, SYNAPSE, "synaptic", "the weight" if name == "w" else "stored at the synapse")
+    return Read(name, depth, SYNAPSE, "constant", "constant")
+
+
+def _presynaptic(graph: Graph, projection: Projection, name: str, depth: int) -> Read:
+    cell, message = graph.cell_of(projection.pre), graph.class_of(projection.name).message
+    quantity, place = name.removeprefix("pre."), compartment(cell, name.removeprefix("pre."))
+    travel = message_depth(graph, projection)
+    if quantity != message and quantity not in traces(cell, message):
+        return Read(name, depth, place, "elsewhere", f"not transmitted: the synapse receives '{message}' of cell "
+                                                     f"'{cell.name}'")
+    if depth < travel:
+        return Read(name, depth, place, "elsewhere", f"not there yet: message '{message}' arrives {_steps(travel)} "
+                                                     f"after it is computed")
+    if quantity == message:
+        kept = f", kept at the synapse for {_steps(depth - travel)}" if depth > travel else ""
+        return Read(name, depth, place, "transmitted", f"transmitted as the message{kept}")
+    return Read(name, depth, place, "trace", f"a trace that the synapse can compute from message '{message}'")
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count} steps"
+
+
+def _over_many_synapses(graph: Graph, projection: Projection, rule: PlasticityRule) -> Iterator[Read]:
+    """What a rule needs of other synapses although its expressions do not name them."""
+    if projection.convolution:
+        positions = projection.convolution.post[1] * projection.convolution.post[2]
+        yield Read("increment", 0, SYNAPSE, "elsewhere",
+                   f"the kernel is shared: increments of {positions} positions are summed")
+    if rule.optimiser.kind == "clipped":
+        yield Read("increment", 0, SYNAPSE, "elsewhere",
+                   "optimiser 'clipped' scales by the norm over all synapses of the projection")
+
+
+def _mirrored(graph: Graph, projection: Projection) -> Iterator[Read]:
+    for mirror in graph.mirrors:
+        if mirror.target == projection.name:
+            yield Read(f"{mirror.source}.w", 0, SYNAPSE, "elsewhere",
+                       f"weight transport: a mirror copies projection '{mirror.source}' "
+                       f"({' '.join(mirror.operations) or 'as it is'})")
+
+
+# --- where a quantity is computed -----------------------------------------------------------------------------
+
+
+def compartment(cell: CellType, quantity: str) -> str:
+    """The declared compartment, or that of the one port behind the quantity; several or none give the soma."""
+    found = _compartments(cell, quantity, frozenset())
+    return next(iter(found)) if len(found) == 1 else "soma"
+
+
+def _compartments(cell: CellType, quantity: str, visited: frozenset[str]) -> set[str]:
+    """Compartments of the ports that a quantity reads, directly or through others, now or earlier."""
+    for port in cell.ports:
+        if port.name == quantity:
+            return {port.compartment}
+    equation = cell.equation(quantity)
+    if equation is None or quantity in visited:
+        return set()
+    if equation.compartment:
+        return {equation.compartment}
+    sources = (_compartments(cell, name, visited | {quantity}) for name in reads(equation.expression))
+    return set[str]().union(*sources)
+
+
+def traces(cell: CellType, message: str) -> set[str]:
+    """Quantities that are functions of the message's history, of themselves and of constants alone."""
+    constants = {"dt", *(p.name for p in cell.parameters)}
+    found = {e.name for e in cell.equations if e.name != message}
+    while True:
+        known = constants | {message} | found
+        kept = {name for name in found if _reads_of(cell, name) <= known}
+        if kept == found:
+            return found
+        found = kept
+
+
+def _reads_of(cell: CellType, quantity: str) -> set[str]:
+    equation = cell.equation(quantity)
+    assert equation is not None
+    return {name for name in reads(equation.expression) if not name.startswith("gate.")}
+
+
+# --- sums of products -----------------------------------------------------------------------------------------
+
+
+def check_increments(graph: Graph) -> None:
+    """Raises E260 for the first rule whose increment is not a sum of products."""
+    for problem in increment_problems(graph):
+        raise problem
+
+
+def increment_problems(graph: Graph) -> Iterator[CortexError]:
+    for rule in graph.rules:
+        term = offending_term(rule)
+        if term:
+            sides = ", ".join(sorted(sides_of(rule, term)))
+            yield CortexError("E260", f"the increment of rule '{rule.name}' is not a sum of products: '{show(term)}' "
+                                      f"mixes {sides}.",
+                              "A factor may read the presynaptic side, the postsynaptic side or the synapse, one of "
+                              "them; compute it in the cell, or keep it as a per-synapse state.")
+
+
+def offending_term(rule: PlasticityRule) -> Expression | None:
+    """The first part of the increment that is no sum of products of factors of one side each."""
+    return _offending(rule, rule.increment)
+
+
+def _offending(rule: PlasticityRule, expression: Expression) -> Expression | None:
+    if _one_side(rule, expression):
+        return None
+    match expression:
+        case Negate(operand):
+            return _offending(rule, operand)
+        case Binary("+" | "-" | "*", left, right):
+            return _offending(rule, left) or _offending(rule, right)
+        case Binary("/", left, right) if _is_product(rule, right):
+            return _offending(rule, left)
+        case Where(condition, then, otherwise) if _is_indicator(rule, condition):
+            return _offending(rule, then) or _offending(rule, otherwise)
+        case _ if _is_indicator(rule, expression):
+            return None
+    return expression
+
+
+def _is_product(rule: PlasticityRule, expression: Expression) -> bool:
+    """A product of factors of one side each; so is its inverse."""
+    match expression:
+        case Binary("*" | "/", left, right) | Binary("*" | "/", left, right):
+            return _is_product(rule, left) and _is_product(rule, right)
+        case Negate(operand):
+            return _is_product(rule, operand)
+    return _one_side(rule, expression)
+
+
+def _is_indicator(rule: PlasticityRule, expression: Expression) -> bool:
+    """A condition that is a product of conditions of one side each."""
+    match expression:
+        case Binary("and", left, right):
+            return _is_indicator(rule, left) and _is_indicator(rule, right)
+    return _one_side(rule, expression)
+
+
+def _one_side(rule: PlasticityRule, expression: Expression) -> bool:
+    return len(sides_of(rule, expression)) <= 1
+
+
+def sides_of(rule: PlasticityRule, expression: Expression) -> set[str]:
+    """Which of `presynaptic`, `postsynaptic` and `synaptic` quantities an expression reads."""
+    own = {"w", *(state.name for state in rule.states)}
+    found = {_SIDES.get(name.partition(".")[0], "") for name in reads(expression)}
+    return (found | ({"synaptic"} if reads(expression) & own else set())) - {""}
+
+
+_SIDES = {"pre": "presynaptic", "post": "postsynaptic"}
+
+
+# --- text -----------------------------------------------------------------------------------------------------
+
+
+def explain_text(graph: Graph) -> str:
+    """The read-sets rule by rule; projections that read the same are listed together."""
+    groups: dict[tuple[str | None, tuple[Read, ...], str | None], list[str]] = {}
+    for found in read_sets(graph):
+        groups.setdefault((found.rule, found.reads, found.offending), []).append(found.projection)
+    blocks = [_explain(ReadSet(", ".join(projections), *key)) for key, projections in groups.items()]
+    return "\n".join(blocks) if blocks else f"graph {graph.name} has no plastic projection.\n"
+
+
+def _explain(found: ReadSet) -> str:
+    title = f"rule {found.rule}" if found.rule else "no rule"
+    lines = [f"{title}: {'local' if found.local else 'NON-LOCAL'}", f"  projections {found.projection}"]
+    lines += _table([_row(read) for read in found.reads if read.kind != "constant"])
+    constants = sorted(read.name for read in found.reads if read.kind == "constant")
+    lines += [f"  constants {', '.join(constants)}"] if constants else []
+    if found.rule and found.offending:
+        lines.append(f"  increment is NOT a sum of products (E260): {found.offending}")
+    elif found.rule:
+        lines.append("  increment is a sum of products")
+    return "\n".join(lines) + "\n"
+
+
+def _row(read: Read) -> tuple[str, ...]:
+    when = f"{_steps(read.depth)} ago" if read.depth else "this step"
+    return read.text, read.compartment, when, f"{'local' if read.local else 'NON-LOCAL'}: {read.reason}"
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterable[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"  {cells.rstrip()}"

@@ -1,0 +1,45 @@
+"""The base of every generated process model: one group of operations, running under Lava."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+
+from lava_procs.heartbeat import die_with_parent
+
+
+class GroupModel(PyLoihiProcessModel):
+    """Sends and receives slots of its `GroupWork`, and computes in between.
+
+    A generated model's `run_spk` reads like the circuit: `begin`, then compute, send and receive in the circuit's
+    common order, then `end`. `run_block` is for a group that is the whole network.
+    """
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        die_with_parent()
+        os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        self.work = proc_params["work"]
+        np.seterr(all="ignore")
+
+    def begin(self) -> None:
+        self.work.begin()
+
+    def compute(self, first: int, last: int) -> None:
+        self.work.compute(first, last)
+
+    def send(self, name: str) -> None:
+        """Sends the slot `name` through the port `name_out`."""
+        getattr(self, name + "_out").send(self.work.view(name))
+
+    def receive(self, name: str) -> None:
+        """Receives into the slot `name` through the port `name_in`."""
+        self.work.view(name)[:] = getattr(self, name + "_in").recv()
+
+    def end(self) -> None:
+        self.work.end()
+
+    def run_block(self) -> None:
+        self.work.run_block()

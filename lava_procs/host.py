@@ -1,0 +1,162 @@
+"""The parent's side of a compiled folder: builds the groups' work, starts the Lava network, reads results.
+
+A folder holds `network_lava.py`, `kernels.py`, `runtime.py`, `program.json` and `program.safetensors`. Nothing of the
+compiler is needed to run it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from lava_procs.work import GroupWork, shared_array
+
+
+def import_file(path: Path, name: str) -> ModuleType:
+    """Imports one file of a compiled folder under a name of its own."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Host:
+    """A compiled folder, ready to run. `state` and `records` are read between runs."""
+
+    def __init__(self, folder: str | Path, network: ModuleType | None = None):
+        self.folder = Path(folder)
+        self.description = json.loads((self.folder / "program.json").read_text())
+        self.arrays = load_file(self.folder / "program.safetensors")
+        tag = f"cortexc_{abs(hash(str(self.folder.resolve()))):x}"
+        self.runtime = import_file(self.folder / "runtime.py", tag + "_runtime")
+        self.kernels = self.runtime.load_kernels((self.folder / "kernels.py").read_text())
+        self.network = network
+        self.limit = shared_array(1, np.int64)
+        self.samples = self.arrays["samples"]
+        self.feed = self._feed("full")
+        self.records = shared_array(max(self.feed.record_size, 1))
+        self.works = {name: self._work(name, group) for name, group in self.description["groups"].items()}
+        self.supervisor: Any = None
+
+    def _feed(self, kind: str):
+        d = self.description
+        spec = self.runtime.NoiseSpec(**{**d["noise"], "columns": [tuple(c) for c in d["noise"]["columns"]]})
+        if kind == "gates only":
+            spec.kind = "none"
+        return self.runtime.Feed(d["protocol"], d["gates"], spec, self.arrays.get("recorded_noise"))
+
+    def _work(self, name: str, group: dict) -> GroupWork:
+        initial = self.arrays[f"memory.{name}"]
+        memory = shared_array(len(initial))
+        memory[:] = initial
+        offsets = {slot: (offset, size) for slot, (offset, size) in group["slots"].items()}
+        return GroupWork(name, memory, offsets, self.arrays[f"table.{name}"].view(np.uint64), group["n_step"],
+                         self.arrays[f"pieces.{name}"].view(np.uint64), self.kernels, self._feed(group["feed"]),
+                         self.samples, self.records, self.limit, self.description["block"])
+
+    # ---- running
+
+    @property
+    def whole_network(self) -> bool:
+        """Whether one group runs many network steps per Lava step."""
+        return len(self.works) == 1
+
+    @property
+    def leader(self) -> GroupWork:
+        """A group whose feed draws samples and noise, so that its state is complete."""
+        groups = self.description["groups"]
+        return self.works[next((n for n in groups if groups[n]["feed"] == "full"), next(iter(groups)))]
+
+    def start(self, on_progress: Callable[[int, int], None] | None = None) -> None:
+        """Builds the Lava network and starts its processes. Raises the supervisor's errors."""
+        from lava.magma.core.run_configs import Loihi2SimCfg
+
+        from lava_procs.supervisor import Supervisor
+
+        if self.network is None:
+            tag = f"cortexc_{abs(hash(str(self.folder.resolve()))):x}"
+            self.network = import_file(self.folder / "network_lava.py", tag + "_network")
+        for work in self.works.values():
+            work.warm_up()
+        processes = self.network.build(self.works)
+        models = {process: self.network.MODELS[type(process)] for process in processes}
+        config = Loihi2SimCfg(exception_proc_model_map=models)
+        self.supervisor = Supervisor(processes, config, on_progress=on_progress)
+        self.supervisor.start()
+
+    def run(self, steps: int | None = None) -> int:
+        """Advances the network by `steps` (default: to the end of the protocol); returns the position."""
+        if self.supervisor is None:
+            self.start()
+        position = self.position
+        end = self.feed.total if steps is None else min(self.feed.total, position + steps)
+        self.limit[0] = end
+        block = self.description["block"] if self.whole_network else 1
+        self.supervisor.run(math.ceil((end - position) / block))
+        return self.position
+
+    @property
+    def position(self) -> int:
+        """Network steps done."""
+        return self.leader.feed_now().position
+
+    def stop(self) -> None:
+        """Ends the network; safe in every state."""
+        if self.supervisor is not None:
+            self.supervisor.stop()
+            self.supervisor = None
+
+    # ---- state
+
+    def owner(self, slot: str) -> GroupWork:
+        """The group that writes a slot (the others hold copies)."""
+        return self.works[self.description["owners"].get(slot) or next(
+            name for name, w in self.works.items() if slot in w.offsets)]
+
+    def value(self, slot: str) -> np.ndarray:
+        work = self.owner(slot)
+        offset, size = work.offsets[slot]
+        return np.array(work.memory[offset:offset + size])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on, by slot name."""
+        names = dict.fromkeys(slot for work in self.works.values() for slot in work.offsets)
+        result = {f"memory.{name}": self.value(name) for name in names}
+        result |= {f"feed.{name}": array for name, array in self.leader.feed_now().state().items()}
+        return result | {"records": np.array(self.records)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continues from `state()`; only before the network has started."""
+        for work in self.works.values():
+            for name, (offset, size) in work.offsets.items():
+                work.memory[offset:offset + size] = state[f"memory.{name}"]
+            work.feed.restore({k.removeprefix("feed."): v for k, v in state.items() if k.startswith("feed.")})
+            work.mailbox.write(work.feed.state())
+        self.records[:] = state["records"]
+
+
+def main(folder: str, network: ModuleType) -> None:
+    """`python network_lava.py [STEPS]`: runs the folder and prints where it got to."""
+    host = Host(Path(folder).parent, network)
+    began = time.perf_counter()
+    try:
+        host.start()
+        ready = time.perf_counter()
+        position = host.run(int(sys.argv[1]) if len(sys.argv) > 1 else None)
+    finally:
+        host.stop()
+    seconds = time.perf_counter() - ready
+    print(json.dumps({"steps": position, "processes": len(host.works), "start_s": round(ready - began, 3),
+                      "run_s": round(seconds, 3)}))

@@ -1,0 +1,140 @@
+"""The work of one group of operations: its memory, its rows of the program, and its feed. Knows no Lava.
+
+Memory, recordings and the mailbox lie in anonymous shared memory made before the processes are forked, so the parent
+reads weights and recordings directly, at block boundaries, without asking Lava.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from types import ModuleType
+
+import numpy as np
+
+FETCH = 256
+"""Steps that a group fetches at once when it runs one step per Lava step."""
+
+
+def shared_array(size: int, dtype: type = np.float64) -> np.ndarray:
+    """A zeroed array in anonymous shared memory; it has no name, so nothing can be left behind."""
+    itemsize = np.dtype(dtype).itemsize
+    return np.frombuffer(mmap.mmap(-1, max(size, 1) * itemsize), dtype=dtype)[:size]
+
+
+class Mailbox:
+    """A feed's state in shared memory: a length, a JSON header, and the arrays behind it."""
+
+    def __init__(self, capacity: int):
+        self.bytes = shared_array(capacity + 16, np.uint8)
+
+    def write(self, state: dict[str, np.ndarray]) -> None:
+        """Raises ValueError when the state does not fit."""
+        arrays = {k: np.ascontiguousarray(v) for k, v in state.items()}
+        header = json.dumps([[k, v.dtype.str, list(v.shape)] for k, v in arrays.items()]).encode()
+        payload = b"".join([len(header).to_bytes(8, "little"), header, *(v.tobytes() for v in arrays.values())])
+        self.bytes[:len(payload)] = np.frombuffer(payload, np.uint8)
+
+    def read(self) -> dict[str, np.ndarray]:
+        """The state written last; empty if there was none."""
+        raw = self.bytes.tobytes()
+        length, result = int.from_bytes(raw[:8], "little"), {}
+        at = 8 + length
+        for name, dtype, shape in json.loads(raw[8:at]) if length else []:
+            count = int(np.prod(shape))
+            result[name] = np.frombuffer(raw, dtype, count, at).reshape(shape).copy()
+            at += count * np.dtype(dtype).itemsize
+        return result
+
+
+class GroupWork:
+    """What a group's process model does, apart from sending and receiving.
+
+    name: the group. memory: float64. offsets: slot name -> (offset, size). table: rows of the program, the first
+    `n_step` make one step. pieces: what this group records. limit: shared int64, the step at which to stop.
+    """
+
+    def __init__(self, name: str, memory: np.ndarray, offsets: dict[str, tuple[int, int]], table: np.ndarray,
+                 n_step: int, pieces: np.ndarray, kernels: ModuleType, feed, samples: np.ndarray, records: np.ndarray,
+                 limit: np.ndarray, block: int):
+        self.name, self.memory, self.offsets = name, memory, offsets
+        self.kernels, self.feed, self.samples, self.records, self.limit = kernels, feed, samples, records, limit
+        self.integer = np.uint64 if kernels.JIT else int
+        self.table = table if kernels.JIT else table.astype(object)
+        self.pieces = pieces if kernels.JIT else pieces.astype(object)
+        self.n_step, self.n_rows = self.integer(n_step), self.integer(len(table))
+        self.block_steps = block
+        self.mailbox = Mailbox(2 * _size_of(feed))
+        self.at = shared_array(1, np.int64)
+        self.block = None
+        self.local: dict[str, str] = {}
+
+    def bind(self, names: dict[str, str]) -> GroupWork:
+        """Lets the process model call slots by its own names."""
+        self.local = dict(names)
+        return self
+
+    def view(self, name: str) -> np.ndarray:
+        """A slot of this group's memory, by the model's own name."""
+        offset, size = self.offsets[self.local.get(name, name)]
+        return self.memory[offset:offset + size]
+
+    def size(self, name: str) -> int:
+        return self.offsets[self.local.get(name, name)][1]
+
+    def warm_up(self) -> None:
+        """Compiles (or loads from the cache) what this group calls, so that forked children inherit it."""
+        empty = self.feed.block(0)
+        with np.errstate(all="ignore"):
+            self.kernels.run(self.memory, self.table, self.integer(0), self.integer(0), self.samples, empty.rows,
+                             empty.gates, empty.noise, self.pieces, empty.positions, self.records)
+
+    def _fetch(self, steps: int) -> None:
+        self.mailbox.write(self.feed.state())
+        self.block = self.feed.block(steps)
+        self.at[0] = 0
+
+    # ---- one group for the whole network: many steps per Lava step
+
+    def run_block(self) -> None:
+        """The next block of network steps, up to the limit."""
+        self._fetch(min(self.block_steps, int(self.limit[0]) - self.feed.position))
+        b = self.block
+        with np.errstate(all="ignore"):
+            self.kernels.run(self.memory, self.table, self.n_step, self.n_rows, self.samples, b.rows, b.gates,
+                             b.noise, self.pieces, b.positions, self.records)
+        self.at[0] = len(b.gates)
+
+    # ---- several groups: one network step per Lava step
+
+    def begin(self) -> None:
+        """Makes the next step's gates, samples and noise ready."""
+        if self.block is None or self.at[0] == len(self.block.gates):
+            self._fetch(FETCH)
+
+    def compute(self, first: int, last: int) -> None:
+        """Runs rows first..last of this group for the present step."""
+        b = self.block
+        self.kernels.execute(self.memory, self.table, self.integer(first), self.integer(last), self.samples, b.rows,
+                             b.gates, b.noise, int(self.at[0]), False)
+
+    def end(self) -> None:
+        """Records what is due and closes the step."""
+        self.kernels.record(self.memory, self.pieces, self.block.positions, self.records, int(self.at[0]))
+        self.at[0] += 1
+
+    # ---- for the parent, between runs
+
+    def feed_now(self):
+        """Brings the parent's copy of the feed to the child's position; returns it."""
+        state = self.mailbox.read()
+        if state:
+            self.feed.restore(state)
+            self.feed.block(int(self.at[0]))
+        return self.feed
+
+
+def _size_of(feed) -> int:
+    """Bytes that the feed's state may take, with orders of every phase."""
+    samples = sum(p["count"] for p in feed.phases.values()) * feed.batch * 8
+    return 2 * samples + 6000 * max(len(feed.generators), 1) + 65536
