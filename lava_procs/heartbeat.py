@@ -184,11 +184,13 @@ def _beating(
 
 
 def _watch_channel(channel: Any, page: HeartbeatPage, index: int, port_index: int) -> None:
-    """Make one end of a channel mark waiting before, and computing after, each message."""
+    """Make one end of a channel mark waiting before, and computing after, each message it has to wait for."""
     method, direction = ("recv", RECEIVING) if hasattr(channel, "recv") else ("send", SENDING)
-    transfer = getattr(channel, method)
+    transfer, ready = getattr(channel, method), channel.probe
 
     def watched(*data: Any) -> Any:
+        if ready():
+            return transfer(*data)
         page.waiting(index, port_index, direction)
         result = transfer(*data)
         page.computing(index)

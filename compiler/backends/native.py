@@ -33,16 +33,17 @@ def sized(program: Program, protocol: Protocol) -> Protocol:
 
 
 def record_pieces(group: GroupProgram, protocol: Protocol) -> np.ndarray:
-    """(stream, offset, length, column) of everything that this group records."""
+    """(stream, offset, length, column, whether it is a weight) of everything that this group records."""
     rows = []
+    plastic = {slot for o in group.flush for slot in o.writes}
     for index, stream in enumerate(protocol.streams):
         column = 0
         for quantity in stream.quantities:
             size = group.program.slots.sizes[quantity]
             if owns(group, quantity):
-                rows.append((index, group.offsets[quantity], size, column))
+                rows.append((index, group.offsets[quantity], size, column, quantity in plastic))
             column += size
-    return np.array(rows, dtype=np.uint64).reshape(-1, 4)
+    return np.array(rows, dtype=np.uint64).reshape(-1, 5)
 
 
 def owns(group: GroupProgram, quantity: str) -> bool:
@@ -79,9 +80,10 @@ def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
     graph, (owner, name) = program.graph, quantity.split("#")[0].split(".", 1)
     if any(q.name == owner for q in graph.projections):
         shape = shape_of(graph, graph.projection(owner))
-        if name == "current" or name[0] in "PQ" and name[1:].isdigit():
-            size = shape.pre if name[0] == "Q" else shape.width
-            return unpack_state(flat, size, shape.batch)[..., :shape.pre if name[0] == "Q" else shape.post]
+        if name.startswith("pre_factor"):
+            return unpack_state(flat, shape.pre, shape.batch)
+        if name == "current" or name.startswith("post_factor"):
+            return unpack_state(flat, shape.width, shape.batch)[..., :shape.post]
         return unpack_weights(flat, shape)
     return unpack_state(flat, graph.population(owner).size, graph.batch)
 

@@ -1,1 +1,65 @@
+"""The shipped circuits: functions that return a graph, and the table that names them."""
 
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.ir.errors import unknown
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A shipped circuit. `options`, `build` and the `starts` are "module:name", imported when they are used.
+
+    `options` is a frozen dataclass of everything that fixes the circuit; `build(options)` returns the graph; a start
+    is called as `start(options, seeds, ranges)` and returns arrays with a leading axis over the seeds.
+    """
+
+    name: str
+    summary: str
+    source: str
+    variants: Mapping[str, str]
+    """Name of the variant -> what it is."""
+    options: str
+    build: str
+    starts: Mapping[str, str]
+
+    def options_class(self) -> type:
+        return imported(self.options)
+
+    def graph(self, options: Any) -> Any:
+        return imported(self.build)(options)
+
+    def start(self, name: str) -> Callable[[Any, Sequence[int], Mapping[str, tuple[float, float]]], dict]:
+        """Raises E306 for an unknown start."""
+        if name not in self.starts:
+            raise unknown("E306", f"start of circuit '{self.name}'", name, self.starts)
+        return imported(self.starts[name])
+
+
+CIRCUITS: dict[str, Circuit] = {
+    "pal": Circuit(
+        "pal", "dendritic microcircuit with learned feedback",
+        "Max et al. 2024, doi 10.1038/s42256-024-00845-3",
+        {"PAL": "feedback weights learn from noise", "FA": "fixed random feedback",
+         "BP": "feedback is the transpose of the forward weights (non-local)"},
+        "compiler.microcircuits.pal:Pal", "compiler.microcircuits.pal:build",
+        {"legacy": "compiler.microcircuits.pal_start:legacy_start",
+         "zero": "compiler.microcircuits.pal_start:zero_start_from"}),
+}
+
+
+def circuit(name: str) -> Circuit:
+    """Raises E300 for a name that is not shipped."""
+    if name not in CIRCUITS:
+        raise unknown("E300", "circuit", name, [*CIRCUITS, "FILE.ir", "FILE.py:build"])
+    return CIRCUITS[name]
+
+
+def imported(reference: str) -> Any:
+    """The object that "module:name" stands for."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -74,7 +74,7 @@ class Fold:
         return remove_dead(freeze_idle_rules(fold_constants(graph), request), request)
 
 
-# --- 1. constants ------------------------------------------------------------------------------------------
+# --- 1. constants ---------------------------------------------------------------------------------------
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -148,7 +148,7 @@ def _computed(node: Expression) -> float | None:
     return None
 
 
-# --- 2. rules that cannot move their weight ----------------------------------------------------------------
+# --- 2. rules that cannot move their weight -------------------------------------------------------------
 
 
 def freeze_idle_rules(graph: Graph, request: Request) -> Graph:
@@ -222,7 +222,7 @@ def _static_class(graph: Graph, synapse: SynapseClass) -> tuple[str, Graph]:
     return name, graph.with_(synapses=(*graph.synapses[:place], added, *graph.synapses[place:]))
 
 
-# --- 3. dead code ------------------------------------------------------------------------------------------
+# --- 3. dead code ---------------------------------------------------------------------------------------
 
 
 def remove_dead(graph: Graph, request: Request) -> Graph:

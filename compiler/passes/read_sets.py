@@ -7,11 +7,12 @@
       constants       dt, eta
       increment is a sum of products
 
-It decides by where a quantity is computed, not by its name. A quantity of the postsynaptic cell is at the synapse. A
-quantity of the presynaptic cell is there if it is the transmitted message, or a trace: a function of that message's
-history and of constants alone, so that the synapse can compute it too; and only from the step in which the message has
-arrived. The weight and per-synapse states are at the synapse. Weights copied by a mirror, a kernel shared by many
-positions and an optimiser over a whole weight matrix need what is elsewhere, and are named non-local.
+It decides by where a quantity is computed, not by its name. A quantity of the postsynaptic cell is at the
+synapse. A quantity of the presynaptic cell is there if it is the transmitted message, or a trace: a function
+of that message's history and of constants alone, so that the synapse can compute it too; and only from the
+step in which the message has arrived. The weight and per-synapse states are at the synapse. Weights copied by
+a mirror, a kernel shared by many positions and an optimiser over a whole weight matrix need what is
+elsewhere, and are named non-local.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Projection, show
-from compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, children, reads, walk
+from compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
+from compiler.ir.expressions import Binary, Name, Negate, Prev, Where, reads, walk
 from compiler.ir.schedule import message_depth
 
 Kind = Literal["transmitted", "trace", "postsynaptic", "synaptic", "protocol", "constant", "elsewhere"]
 PROTOCOL, SYNAPSE = "protocol", "synapse"
+SIDES = {"pre": "presynaptic", "post": "postsynaptic"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Read:
     """One quantity that a rule reads, `depth` steps before the current one (0 = this step).
 
     `compartment` is where it is computed (`synapse` and `protocol` included). `kind` says how it gets to the
-    synapse: `transmitted` (the message), `trace` (computed from the message), `synaptic` (the weight and per-synapse
-    states), `postsynaptic`, `protocol` (gates), `constant`, or `elsewhere`: not at all.
+    synapse: `transmitted` (the message), `trace` (computed from the message), `synaptic` (the weight and
+    per-synapse states), `postsynaptic`, `protocol` (gates), `constant`, or `elsewhere`: not at all.
     """
 
     name: str
@@ -57,8 +59,7 @@ class Read:
 class ReadSet:
     """All that one projection's learning reads; `rule` is None where only a mirror sets the weights.
 
-    `offending` is the first term of the increment that is no product of factors of one side each, None if there is
-    none.
+    `offending` is the first term of the increment that is no product of factors of one side each, if any.
     """
 
     projection: str
@@ -107,33 +108,32 @@ def _rule_reads(graph: Graph, projection: Projection, rule: PlasticityRule | Non
 
 
 def _classify(graph: Graph, projection: Projection, rule: PlasticityRule, name: str, depth: int) -> Read:
-    side, _, quantity = name.partition(".")
-    if side == "post" and quantity:
-        place = compartment(graph.cell_of(projection.post), quantity)
+    if name.startswith("post."):
+        place = compartment(graph.cell_of(projection.post), name.removeprefix("post."))
         return Read(name, depth, place, "postsynaptic", "computed in the postsynaptic cell")
-    if side == "pre" and quantity:
+    if name.startswith("pre."):
         return _presynaptic(graph, projection, name, depth)
-    if side == "gate":
+    if name.startswith("gate."):
         return Read(name, depth, PROTOCOL, "protocol", "broadcast by the protocol")
     if name == "w" or name in {state.name for state in rule.states}:
-        return Read(name, depth, SYNAPSE, "synaptic", "the weight" if name == "w" else "stored at the synapse")
+        return Read(name, depth, SYNAPSE, "synaptic", "the weight" if name == "w" else "kept at the synapse")
     return Read(name, depth, SYNAPSE, "constant", "constant")
 
 
 def _presynaptic(graph: Graph, projection: Projection, name: str, depth: int) -> Read:
     cell, message = graph.cell_of(projection.pre), graph.class_of(projection.name).message
-    quantity, place = name.removeprefix("pre."), compartment(cell, name.removeprefix("pre."))
-    travel = message_depth(graph, projection)
+    quantity, travel = name.removeprefix("pre."), message_depth(graph, projection)
+    kind: Kind = "elsewhere"
     if quantity != message and quantity not in traces(cell, message):
-        return Read(name, depth, place, "elsewhere", f"not transmitted: the synapse receives '{message}' of cell "
-                                                     f"'{cell.name}'")
-    if depth < travel:
-        return Read(name, depth, place, "elsewhere", f"not there yet: message '{message}' arrives {_steps(travel)} "
-                                                     f"after it is computed")
-    if quantity == message:
+        reason = f"not transmitted: the synapse receives '{message}' of cell '{cell.name}'"
+    elif depth < travel:
+        reason = f"not there yet: message '{message}' arrives {_steps(travel)} after it is computed"
+    elif quantity == message:
         kept = f", kept at the synapse for {_steps(depth - travel)}" if depth > travel else ""
-        return Read(name, depth, place, "transmitted", f"transmitted as the message{kept}")
-    return Read(name, depth, place, "trace", f"a trace that the synapse can compute from message '{message}'")
+        kind, reason = "transmitted", f"transmitted as the message{kept}"
+    else:
+        kind, reason = "trace", f"a trace that the synapse can compute from message '{message}'"
+    return Read(name, depth, compartment(cell, quantity), kind, reason)
 
 
 def _steps(count: int) -> str:
@@ -154,16 +154,16 @@ def _over_many_synapses(graph: Graph, projection: Projection, rule: PlasticityRu
 def _mirrored(graph: Graph, projection: Projection) -> Iterator[Read]:
     for mirror in graph.mirrors:
         if mirror.target == projection.name:
+            how = " ".join(mirror.operations) or "as it is"
             yield Read(f"{mirror.source}.w", 0, SYNAPSE, "elsewhere",
-                       f"weight transport: a mirror copies projection '{mirror.source}' "
-                       f"({' '.join(mirror.operations) or 'as it is'})")
+                       f"weight transport: a mirror copies projection '{mirror.source}' ({how})")
 
 
-# --- where a quantity is computed -----------------------------------------------------------------------------
+# --- where a quantity is computed -----------------------------------------------------------------------
 
 
 def compartment(cell: CellType, quantity: str) -> str:
-    """The declared compartment, or that of the one port behind the quantity; several or none give the soma."""
+    """The declared compartment, or that of the one port behind it; several or none give the soma."""
     found = _compartments(cell, quantity, frozenset())
     return next(iter(found)) if len(found) == 1 else "soma"
 
@@ -200,7 +200,7 @@ def _reads_of(cell: CellType, quantity: str) -> set[str]:
     return {name for name in reads(equation.expression) if not name.startswith("gate.")}
 
 
-# --- sums of products -----------------------------------------------------------------------------------------
+# --- sums of products -----------------------------------------------------------------------------------
 
 
 def check_increments(graph: Graph) -> None:
@@ -213,11 +213,10 @@ def increment_problems(graph: Graph) -> Iterator[CortexError]:
     for rule in graph.rules:
         term = offending_term(rule)
         if term:
-            sides = ", ".join(sorted(sides_of(rule, term)))
-            yield CortexError("E260", f"the increment of rule '{rule.name}' is not a sum of products: '{show(term)}' "
-                                      f"mixes {sides}.",
-                              "A factor may read the presynaptic side, the postsynaptic side or the synapse, one of "
-                              "them; compute it in the cell, or keep it as a per-synapse state.")
+            sides = " and ".join(sorted(sides_of(rule, term)))
+            yield CortexError("E260", f"the increment of rule '{rule.name}' is not a sum of products: "
+                                      f"'{show(term)}' mixes {sides} quantities in one factor.",
+                              "Let each factor read one side, or keep the term as a per-synapse state.")
 
 
 def offending_term(rule: PlasticityRule) -> Expression | None:
@@ -245,7 +244,7 @@ def _offending(rule: PlasticityRule, expression: Expression) -> Expression | Non
 def _is_product(rule: PlasticityRule, expression: Expression) -> bool:
     """A product of factors of one side each; so is its inverse."""
     match expression:
-        case Binary("*" | "/", left, right) | Binary("*" | "/", left, right):
+        case Binary("*" | "/", left, right):
             return _is_product(rule, left) and _is_product(rule, right)
         case Negate(operand):
             return _is_product(rule, operand)
@@ -266,15 +265,12 @@ def _one_side(rule: PlasticityRule, expression: Expression) -> bool:
 
 def sides_of(rule: PlasticityRule, expression: Expression) -> set[str]:
     """Which of `presynaptic`, `postsynaptic` and `synaptic` quantities an expression reads."""
-    own = {"w", *(state.name for state in rule.states)}
-    found = {_SIDES.get(name.partition(".")[0], "") for name in reads(expression)}
-    return (found | ({"synaptic"} if reads(expression) & own else set())) - {""}
+    read, own = reads(expression), {"w", *(state.name for state in rule.states)}
+    found = {SIDES[side] for side, dot, _ in (name.partition(".") for name in read) if dot and side in SIDES}
+    return found | ({"synaptic"} if read & own else set())
 
 
-_SIDES = {"pre": "presynaptic", "post": "postsynaptic"}
-
-
-# --- text -----------------------------------------------------------------------------------------------------
+# --- text -----------------------------------------------------------------------------------------------
 
 
 def explain_text(graph: Graph) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from compiler.backends.interpreter import Interpreter, connection_mask, evaluate
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
+from compiler.backends.lowering.hoist import Hoisted
 from compiler.backends.lowering.operations import (
     Constant,
     Gate,
@@ -173,17 +174,21 @@ class _Lowering:
 
     def program(self) -> Program:
         step = [*self._loads(), *self._draws(), *self._schedule(), *self._learning()]
-        flush = [o for q in self._fused() if (o := self.projections[q].update_operation())]
+        flush = [o for q in self._deferred() if (o := self.projections[q].update_operation())]
         kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
         source = module_source(self.graph.name, self.kernels, kinds)
         initial = _initial(self.graph, self.storage, self.slots)
+        for name, lowering in self.projections.items():
+            if lowering.rule and lowering.projection.lowering == "hoisted":
+                message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
+                initial |= Hoisted(lowering).initial(initial[message])
         program = Program(self.graph, step, flush, self.slots, initial, kinds, source, tuple(self.inputs),
                           tuple(self.noise))
         program.transfers = _transfers(step)
         return program
 
-    def _fused(self) -> list[str]:
-        return [q.name for q in self.graph.projections if q.lowering == "fused" and self.graph.rule_of(q)]
+    def _deferred(self) -> list[str]:
+        return [q.name for q in self.graph.projections if q.lowering and self.graph.rule_of(q)]
 
     def _loads(self) -> list[Operation]:
         column, result, batch = 0, [], self.graph.batch
@@ -232,8 +237,8 @@ class _Lowering:
         factors = [o for q in self.projections.values() for o in q.factor_operations()]
         increments = [o for q in self.projections.values() if (o := q.increment_operation())]
         mirrors = [self._mirror(m) for m in self.graph.mirrors]
-        fused = set(self._fused())
-        updates = [o for name, q in self.projections.items() if name not in fused and (o := q.update_operation())]
+        deferred = set(self._deferred())
+        updates = [o for name, q in self.projections.items() if name not in deferred and (o := q.update_operation())]
         return [*factors, *increments, *mirrors, *updates]
 
     def _mirror(self, mirror: Mirror) -> Operation:

@@ -118,7 +118,7 @@ def mirror(m, program, i, gates, t):
 RUN = '''
 @loop
 def record(m, pieces, positions, records, t):
-    """Writes what is due: pieces are (stream, offset, length, column)."""
+    """Writes what is due: pieces are (stream, offset, length, column, whether it is a deferred weight)."""
     for p in range(pieces.shape[0]):
         position = positions[t, pieces[p, 0]]
         if position >= 0:
@@ -128,9 +128,10 @@ def record(m, pieces, positions, records, t):
 
 
 @loop
-def due(positions, t):
-    for s in range(positions.shape[1]):
-        if positions[t, s] >= 0:
+def weights_due(pieces, positions, t):
+    """Whether a weight with a pending increment is to be recorded."""
+    for p in range(pieces.shape[0]):
+        if pieces[p, 4] == one and positions[t, pieces[p, 0]] >= 0:
             return True
     return False
 
@@ -143,10 +144,10 @@ def run(m, program, n_step, n_rows, samples, rows, gates, noise, pieces, positio
     for t in range(gates.shape[0]):
         execute(m, program, zero, n_step, samples, rows, gates, noise, t, pending)
         pending = True
-        if due(positions, t):
+        if weights_due(pieces, positions, t):
             execute(m, program, n_step, n_rows, samples, rows, gates, noise, t, False)
             pending = False
-            record(m, pieces, positions, records, t)
+        record(m, pieces, positions, records, t)
     if pending:
         execute(m, program, n_step, n_rows, samples, rows, gates, noise, gates.shape[0] - 1, False)
 '''
@@ -178,6 +179,10 @@ def _call(kind: str, name: str, update: str) -> list[str]:
         return ["load(m, program, i, samples, rows, t)"]
     if kind == "noise":
         return ["if gates[t, gate] > 0.0:", "    draw(m, program, i, noise, t)"]
+    if kind == "hoisted":
+        return [f"{name}(m, program, i, gates, rows, t, pending and gates[t - 1, gate] > 0.0)"]
+    if kind == "materialise":
+        return [f"{name}(m, program, i, gates, t)"]
     if kind == "fused":
         return ["if pending and gates[t - 1, gate] > 0.0:", f"    {update}(m, program, i, gates, t)", "else:",
                 f"    {name}(m, program, i, gates, t)"]

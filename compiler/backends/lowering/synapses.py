@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from compiler.backends.lowering.cells import message_slot, vector_parameters
 from compiler.backends.lowering.emit import Emitter
+from compiler.backends.lowering.hoist import Hoisted
 from compiler.backends.lowering.operations import (
     Argument,
     Constant,
@@ -124,6 +125,8 @@ class ProjectionLowering:
                                            "current": Slot(self.slot("current"))}
         if self.projection.lowering == "fused" and self.rule:
             return self._fused(names, message)
+        if self.projection.lowering == "hoisted" and self.rule:
+            return Hoisted(self).operation(message)
         kernel = self.kernels.add(f"deliver_{self._variant()}", function_source(
             "current[k] = sum over j, left to right, of w[j, k] * pre[j].", names, self._product(None)))
         return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
@@ -244,6 +247,8 @@ class ProjectionLowering:
         """The gated step of the weights; flushes the pending one where the projection is fused."""
         if not self.rule or self.synapse.connectivity == "identity":
             return None
+        if self.projection.lowering == "hoisted":
+            return Hoisted(self).flush()
         if self.materialised:
             return self._apply_operation()
         names, lines = self._update_arguments()
@@ -308,9 +313,9 @@ class Factors:
         self.increment = cut(rule.increment)
         self.names: dict[str, Argument] = {}
         for index in range(len(self.post)):
-            self.names[f"o_P{index}"] = self._vector("P", index, self.shape.width * self.shape.batch)
+            self.names[f"o_P{index}"] = self._vector("post_factor", index, self.shape.width * self.shape.batch)
         for index in range(len(self.pre)):
-            self.names[f"o_Q{index}"] = self._vector("Q", index, self.shape.pre * self.shape.batch)
+            self.names[f"o_Q{index}"] = self._vector("pre_factor", index, self.shape.pre * self.shape.batch)
         for state in rule.states:
             self.names[f"o_{state.name}"] = owner.slots.add(owner.slot(state.name), self.shape.weights)
         if owner.synapse.connectivity in ("masked", "blocks"):
@@ -374,13 +379,13 @@ class Factors:
         emitter = Emitter(leaf, self._is_parameter)
         values = [emitter.value(v) for v in vectors]
         for index in range(len(vectors)):
-            names[f"o_{letter}{index}"] = Slot(slot_name(self.projection.name, f"{letter}{index}"))
+            names[f"o_{letter}{index}"] = Slot(slot_name(self.projection.name, f"{side}_factor{index}"))
         names |= self.owner._scalar_arguments_with(emitter, self._scoped_parameters())
         stores = [f"m[o_{letter}{i} + k] = {v}" for i, v in enumerate(values)]
         body = ["for k in range(n):", *("    " + line for line in [*loads.values(), *stores])]
         kernel = self.owner.kernels.add(f"{side}_factors_{self.rule.name}", function_source(
             f"{side}synaptic factors of rule {self.rule.name}: {'; '.join(map(show, vectors))}.", names, body))
-        writes = tuple(slot_name(self.projection.name, f"{letter}{i}") for i in range(len(vectors)))
+        writes = tuple(slot_name(self.projection.name, f"{side}_factor{i}") for i in range(len(vectors)))
         group = self.graph.population(population).group
         return Operation("kernel", kernel, tuple(names.values()), group, tuple(dict.fromkeys(reads)), writes, gate,
                          label=self.projection.name)

@@ -1,0 +1,161 @@
+"""Kernels of a hoisted projection: a plastic projection whose input is constant during a presentation.
+
+With input x held, W x and D x (D: the low-passed increment) move by rank-one terms, so a step costs O(n_post):
+
+    dw = p q^T,  q = x (or x_old in the first step of a presentation, where the rule reads the previous input)
+    D x <- D x + rate (p (q . x) - D x);   W x <- W x + D x
+    D_n = keep_n D_0 + g x^T + h x_old^T;  W_n = W_0 + sum_n D_0 + G x^T + H x_old^T
+
+The matrices are rewritten once a presentation, in the pass that computes the next W x. Equal algebraically, not to
+the bit. `book` holds keep, sum, x.x, x.x_old, whether this is a presentation's first step, whether the matrices lag
+behind, whether W x is valid, and the sample's row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.backends.lowering.operations import (
+    Argument,
+    Gate,
+    Operation,
+    Slot,
+    arguments_source,
+    function_source,
+)
+from compiler.ir.expressions import Binary, Name, Prev
+
+if TYPE_CHECKING:
+    from compiler.backends.lowering.synapses import ProjectionLowering
+
+class Hoisted:
+    def __init__(self, owner: ProjectionLowering):
+        self.owner, self.projection = owner, owner.projection
+
+    def _names(self, message: str) -> dict[str, Argument]:
+        o, shape = self.owner, self.owner.shape
+        names: dict[str, Argument] = {"rows_pre": shape.rows, "width": shape.width, "w": Slot(o.slot("w"))}
+        names["held"] = o.slots.add(o.slot("low_pass"), shape.weights) if self._low_pass else Slot(o.slot("w"))
+        names |= {"pre": Slot(message), "current": Slot(o.slot("current")), "p": Slot(o.slot("post_factor0"))}
+        for vector in ("dx", "g", "h", "sum_g", "sum_h"):
+            names[vector] = o.slots.add(o.slot(f"hoist_{vector}"), shape.width)
+        for vector in ("x", "x_old"):
+            names[vector] = o.slots.add(o.slot(f"hoist_{vector}"), shape.rows)
+        return names | {"book": o.slots.add(o.slot("hoist_book"), 8)}
+
+    @property
+    def _low_pass(self) -> bool:
+        return self.owner.rule is not None and self.owner.rule.optimiser.kind == "low_pass"
+
+    def _arguments(self, message: str) -> tuple[dict[str, Argument], str]:
+        emitter = self.owner.factors.synapse_emitter()
+        rule = self.owner.rule
+        assert rule is not None
+        rate = emitter.value(rule.optimiser.arguments[0]) if self._low_pass else "1.0"
+        return self._names(message) | self.owner._scalar_arguments(emitter), rate
+
+    def operation(self, message: str) -> Operation:
+        """Delivers W x; `pending` says that the last step learned."""
+        names, rate = self._arguments(message)
+        body = ["    " + line for line in [*arguments_source(names), *self._step_lines(rate)]]
+        text = "\n".join(["@loop", "def NAME(m, program, i, gates, rows, t, pending):",
+                          '    """W x of a held input; rewrites the matrices when the presentation changes."""', *body])
+        kernel = self.owner.kernels.add(f"hoisted_{self._variant()}", text + "\n")
+        return Operation("hoisted", kernel, tuple(names.values()), self.projection.group,
+                         (self.owner.slot("w"), message), (self.owner.slot("current"), self.owner.slot("w")),
+                         gate=self.projection.gate or "", label=self.projection.name)
+
+    def _variant(self) -> str:
+        assert self.owner.rule is not None
+        return f"{self.owner.rule.name}{'' if reads_previous(self.owner) else '_now'}"
+
+    def _step_lines(self, rate: str) -> list[str]:
+        first = "m[book + four] > 0.0" if reads_previous(self.owner) else "False"
+        return [
+            *_constants(), f"first = {first}", "m[book + four] = 0.0", "if pending:",
+            *("    " + line for line in _advance(rate)),
+            "if m[book + six] > 0.0 and m[book + seven] == rows[t, zero]:", "    return",
+            "keep, total, dirty = m[book], m[book + one], m[book + five] > 0.0",
+            "for k in range(width):", "    m[current + k] = 0.0", "    m[dx + k] = 0.0",
+            "xx = 0.0", "xo = 0.0",
+            "for j in range(rows_pre):", "    new, x_j, o_j = m[pre + j], m[x + j], m[x_old + j]",
+            "    row, low = w + j * width, held + j * width", "    if dirty:",
+            *("        " + line for line in self._rewrite()),
+            "    m[x_old + j] = x_j", "    m[x + j] = new", "    xx += new * new", "    xo += x_j * new",
+            "    for k in range(width):", "        m[current + k] += m[row + k] * new",
+            *(["        m[dx + k] += m[low + k] * new"] if self._low_pass else []),
+            *_reset(), "m[book + two] = xx", "m[book + three] = xo", "m[book + four] = 1.0", "m[book + six] = 1.0",
+            "m[book + seven] = rows[t, zero]"]
+
+    def _rewrite(self) -> list[str]:
+        """Brings one row of the matrices up to date."""
+        if self._low_pass:
+            return ["for k in range(width):", "    d = m[low + k]",
+                    "    m[row + k] += total * d + m[sum_g + k] * x_j + m[sum_h + k] * o_j",
+                    "    m[low + k] = keep * d + m[g + k] * x_j + m[h + k] * o_j"]
+        return ["for k in range(width):", "    m[row + k] += m[sum_g + k] * x_j + m[sum_h + k] * o_j"]
+
+    def flush(self) -> Operation:
+        """Applies the present step's increment and brings the matrices up to date."""
+        message = self._message()
+        names, rate = self._arguments(message)
+        first = "m[book + four] > 0.0" if reads_previous(self.owner) else "False"
+        body = [*_constants(), f"first = {first}", "if learn > 0.0:",
+                *("    " + line for line in _advance(rate)),
+                "if m[book + five] > 0.0:", "    keep, total = m[book], m[book + one]",
+                "    for j in range(rows_pre):", "        x_j, o_j = m[x + j], m[x_old + j]",
+                "        row, low = w + j * width, held + j * width",
+                *("        " + line for line in self._rewrite()), *("    " + line for line in _reset()),
+                "    m[book + six] = 0.0"]
+        named = names | {"learn": Gate(self.projection.gate or "")}
+        kernel = self.owner.kernels.add(f"materialise_{self._variant()}", function_source(
+            "Brings the matrices of a hoisted projection up to date.", named, body))
+        return Operation("materialise", kernel, tuple(named.values()), self.projection.group,
+                         (self.owner.slot("w"),), (self.owner.slot("w"), self.owner.slot("low_pass")),
+                         label=self.projection.name)
+
+    def _message(self) -> str:
+        from compiler.backends.lowering.cells import message_slot
+
+        return message_slot(self.owner.storage, self.projection)
+
+    def initial(self, before: np.ndarray) -> dict[str, np.ndarray]:
+        """First values of the books: keep = 1, the last input = the message's initial value."""
+        book = np.zeros(8)
+        book[0] = 1.0
+        return {self.owner.slot("hoist_book"): book, self.owner.slot("hoist_x"): before}
+
+
+def _constants() -> list[str]:
+    return ["two = one + one", "three = two + one", "four = two + two", "five = four + one", "six = four + two",
+            "seven = six + one"]
+
+
+def _reset() -> list[str]:
+    return ["for k in range(width):", "    m[g + k] = 0.0", "    m[h + k] = 0.0", "    m[sum_g + k] = 0.0",
+            "    m[sum_h + k] = 0.0", "m[book] = 1.0", "m[book + one] = 0.0", "m[book + five] = 0.0"]
+
+
+def _advance(rate: str) -> list[str]:
+    """Adds the increment of one step to W x and to the books."""
+    return [f"rate = {rate}", "loss = 1.0 - rate", "m[book] = loss * m[book]", "m[book + one] += m[book]",
+            "m[book + five] = 1.0", "dot = m[book + three] if first else m[book + two]",
+            "share_g, share_h = (0.0, rate) if first else (rate, 0.0)",
+            "for k in range(width):", "    e = m[p + k]", "    d = loss * m[dx + k] + (rate * dot) * e",
+            "    m[dx + k] = d", "    m[current + k] += d",
+            "    a = loss * m[g + k] + share_g * e", "    b = loss * m[h + k] + share_h * e",
+            "    m[g + k] = a", "    m[h + k] = b", "    m[sum_g + k] += a", "    m[sum_h + k] += b"]
+
+
+def reads_previous(owner: ProjectionLowering) -> bool:
+    """Whether the rule multiplies with the previous input (`prev(pre.x)`) and not with the present one."""
+    return isinstance(owner.factors.pre[0], Prev)
+
+
+def product_of_sides(expression: object) -> bool:
+    """Whether what is left of an increment is one postsynaptic times one presynaptic factor."""
+    return (isinstance(expression, Binary) and expression.operator == "*"
+            and expression.left == Name("P0") and expression.right == Name("Q0"))
+
