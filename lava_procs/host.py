@@ -50,7 +50,7 @@ class Host:
         self.works = {name: self._work(name, group) for name, group in self.description["groups"].items()}
         self.supervisor: Any = None
 
-    def _feed(self, kind: str):
+    def _feed(self, kind: str) -> Any:
         d = self.description
         spec = self.runtime.NoiseSpec(**{**d["noise"], "columns": [tuple(c) for c in d["noise"]["columns"]]})
         if kind == "gates only":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -55,8 +56,8 @@ class GroupWork:
     """
 
     def __init__(self, name: str, memory: np.ndarray, offsets: dict[str, tuple[int, int]], table: np.ndarray,
-                 n_step: int, pieces: np.ndarray, kernels: ModuleType, feed, samples: np.ndarray, records: np.ndarray,
-                 limit: np.ndarray, block: int):
+                 n_step: int, pieces: np.ndarray, kernels: ModuleType, feed: Any, samples: np.ndarray,
+                 records: np.ndarray, limit: np.ndarray, block: int):
         self.name, self.memory, self.offsets = name, memory, offsets
         self.kernels, self.feed, self.samples, self.records, self.limit = kernels, feed, samples, records, limit
         self.integer = np.uint64 if kernels.JIT else int
@@ -66,7 +67,7 @@ class GroupWork:
         self.block_steps = block
         self.mailbox = Mailbox(2 * _size_of(feed))
         self.at = shared_array(1, np.int64)
-        self.block = None
+        self.block: Any = None
         self.local: dict[str, str] = {}
 
     def bind(self, names: dict[str, str]) -> GroupWork:
@@ -125,7 +126,7 @@ class GroupWork:
 
     # ---- for the parent, between runs
 
-    def feed_now(self):
+    def feed_now(self) -> Any:
         """Brings the parent's copy of the feed to the child's position; returns it."""
         state = self.mailbox.read()
         if state:
@@ -134,7 +135,7 @@ class GroupWork:
         return self.feed
 
 
-def _size_of(feed) -> int:
+def _size_of(feed: Any) -> int:
     """Bytes that the feed's state may take, with orders of every phase."""
     samples = sum(p["count"] for p in feed.phases.values()) * feed.batch * 8
     return 2 * samples + 6000 * max(len(feed.generators), 1) + 65536

@@ -59,8 +59,9 @@ class Interpreter:
         self.values: Values = {}
         self.history: dict[str, list[np.ndarray]] = {}
         self.depths = _depths(graph)
-        self.parameters = {p.name: model.cell_parameters(graph, p) for p in graph.populations}
-        self.parameters |= {q.name: model.rule_parameters(graph, q) for q in graph.projections}
+        self.parameters: dict[str, dict[str, float | np.ndarray]] = {
+            p.name: {**model.cell_parameters(graph, p)} for p in graph.populations}
+        self.parameters |= {q.name: {**model.rule_parameters(graph, q)} for q in graph.projections}
         for population in graph.populations:
             self._start_population(population)
         for projection in graph.projections:
@@ -375,7 +376,7 @@ def _as_patches(c: model.Convolution | None, message: np.ndarray) -> np.ndarray:
             pooled = pooled + pixels[:, :, :, y, :, x]
     pooled = pooled / float(c.pool * c.pool) if c.pool > 1 else pooled
     padded = np.pad(pooled, ((0, 0), (0, 0), (c.padding, c.padding), (c.padding, c.padding)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (c.kernel, c.kernel), axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (c.kernel, c.kernel), axis=(2, 3))  # type: ignore
     windows = windows[:, :, ::c.stride, ::c.stride].transpose(0, 2, 3, 1, 4, 5)
     return windows.reshape(len(message), c.post[1] * c.post[2], 1, channels * c.kernel * c.kernel)
 

@@ -167,10 +167,10 @@ def _convert(node: ast.expr, text: str) -> Expression:
             return Binary(ARITHMETIC[type(op)], convert(left), convert(right))
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in COMPARISON:
             return Binary(COMPARISON[type(op)], convert(left), convert(right))
-        case ast.BoolOp(op=op, values=values):
-            result = convert(values[0])
-            for value in values[1:]:
-                result = Binary(LOGICAL[type(op)], result, convert(value))
+        case ast.BoolOp(op=op, values=operands):
+            result = convert(operands[0])
+            for operand in operands[1:]:
+                result = Binary(LOGICAL[type(op)], result, convert(operand))
             return result
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
             return _call(function, tuple(map(convert, arguments)), text)

@@ -61,7 +61,7 @@ def show_graph(graph: Graph) -> str:
 
 
 def _float(value: float) -> str:
-    return number(value) if value >= 0 else "-" + number(-value)
+    return "-" + number(-value) if str(value)[0] == "-" else number(value)
 
 
 def _indent(lines: Iterator[str] | list[str]) -> list[str]:

@@ -402,8 +402,8 @@ def dtypes(graph: Graph) -> Problems:
             bits = state.dtype.removeprefix("int")
             integer = state.dtype.startswith("int") and bits.isdigit() and 2 <= int(bits) <= 48
             if state.dtype != "float64" and not integer:
-                yield CortexError("E253", f"state '{state.name}' of cell '{cell.name}' has dtype '{state.dtype}'; known: "
-                                          "float64, int2 .. int48.")
+                yield CortexError("E253", f"state '{state.name}' of cell '{cell.name}' has dtype '{state.dtype}'; "
+                                          "known: float64, int2 .. int48.")
 
 
 def verify_discrete(graph: Graph) -> None:

@@ -292,7 +292,8 @@ def _populations(circuit: Pal, activations: list[str]) -> tuple[Population, ...]
     values |= dict(tau_high_pass=c.tau_HP) if learns else {}
     cell = f"output_pyramidal{_suffix(activations[-1], activations)}"
     result.append(Population(f"P{H}", cell, n[-1], f"layer{H + 1}", tuple(values.items())))
-    values = dict(tau=1 / (c.gl + c.gden + c.gnI), gden=c.gden, gnI=c.gnI, attenuation=c.gden / (c.gl + c.gden), **shared)
+    values = dict(tau=1 / (c.gl + c.gden + c.gnI), gden=c.gden, gnI=c.gnI,
+                  attenuation=c.gden / (c.gl + c.gden), **shared)
     for i in range(H):
         cell = f"interneuron{_suffix(activations[i + 1], activations)}"
         result.append(Population(f"I{i}", cell, n[i + 2], f"layer{i + 1}", tuple(values.items())))

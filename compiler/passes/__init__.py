@@ -13,14 +13,17 @@ from compiler.passes.base import Pass, PassReport, Record, Request, observable, 
 from compiler.passes.discretise import Discretise
 from compiler.passes.eliminate_lookahead import EliminateLookahead
 from compiler.passes.fold import Fold
+from compiler.passes.fuse_update import FuseUpdate
+from compiler.passes.hoist_constant_input import HoistConstantInput
+from compiler.passes.partition import Partition
 
 PASSES: dict[str, type[Pass]] = {
     "discretise": Discretise,
     "fold": Fold,
     "eliminate-lookahead": EliminateLookahead,
-    # hoist-constant-input
-    # fuse-update
-    # partition
+    "hoist-constant-input": HoistConstantInput,
+    "fuse-update": FuseUpdate,
+    "partition": Partition,
 }
 """Name -> pass, in the order in which they run."""
 

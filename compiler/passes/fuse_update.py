@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.ir import Graph, Projection
+from compiler.passes.base import Request
 
 
 @dataclass(frozen=True)
 class FuseUpdate:
     name: ClassVar[str] = "fuse-update"
 
-    def apply(self, graph: Graph, request: object = None) -> Graph:
-        observed = getattr(request, "observed", frozenset())
+    def apply(self, graph: Graph, request: Request) -> Graph:
+        observed = request.observed
         return graph.with_(projections=tuple(
             replace(q, lowering="fused") if can_defer(graph, q, observed) else q for q in graph.projections))
 

@@ -4,7 +4,7 @@ before    projection W up input -> P0 gate=learn
 after     projection W up input -> P0 gate=learn lowering=hoisted
 
 While the input x is constant, W x follows from a few vectors; the matrix is rewritten once per presentation. Equal
-algebraically, not to the bit. Refused (left alone) where it would not be the same or would not pay: weights that
+algebraically, not to the bit. A static projection is delivered once per presentation, to the same bits. Refused (left alone) where it would not be the same or would not pay: weights that
 clip, that a mirror reads or writes, whose increment is observed, that belong to a batch; a presynaptic cell that does
 more than pass its input on; a rule that is not one postsynaptic factor times the (previous) message.
 """
@@ -17,6 +17,7 @@ from typing import ClassVar
 from compiler.ir import Graph, Projection
 from compiler.ir.expressions import Binary, Expression, Name, Prev, reads
 from compiler.ir.verify import bounds
+from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
 
 
@@ -26,16 +27,18 @@ class HoistConstantInput:
     least_inputs: int = 32
     """Projections from fewer cells are left alone: the bookkeeping would cost more than it saves."""
 
-    def apply(self, graph: Graph, request: object = None) -> Graph:
-        observed = getattr(request, "observed", frozenset())
+    def apply(self, graph: Graph, request: Request) -> Graph:
+        observed = request.observed
         return graph.with_(projections=tuple(
             replace(q, lowering="hoisted") if self._fits(graph, q, observed) else q for q in graph.projections))
 
     def _fits(self, graph: Graph, q: Projection, observed: frozenset[str]) -> bool:
         synapse, unbounded = graph.class_of(q.name), (-float("inf"), float("inf"))
-        return (can_defer(graph, q, observed) and graph.batch == 1 and synapse.connectivity == "dense"
-                and bounds(synapse) == unbounded and graph.population(q.pre).size >= self.least_inputs
-                and q.delay == 1 and _passes_input_on(graph, q) and _is_product(graph, q))
+        mirrored = any(q.name in (m.source, m.target) for m in graph.mirrors)
+        plastic = can_defer(graph, q, observed) and bounds(synapse) == unbounded and _is_product(graph, q)
+        return ((plastic or graph.rule_of(q) is None) and not mirrored and not q.lowering and graph.batch == 1
+                and synapse.connectivity == "dense" and graph.population(q.pre).size >= self.least_inputs
+                and q.delay == 1 and _passes_input_on(graph, q))
 
 
 def _passes_input_on(graph: Graph, q: Projection) -> bool:

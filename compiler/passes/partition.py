@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.ir import CortexError, Graph, Population, unknown
+from compiler.passes.base import Request
 
 GRANULARITIES = ("population", "area", "network")
 
@@ -23,7 +24,7 @@ class Partition:
     granularity: str = "network"
     name: ClassVar[str] = "partition"
 
-    def apply(self, graph: Graph, request: object = None) -> Graph:
+    def apply(self, graph: Graph, request: Request | None = None) -> Graph:
         """Raises E601 for an unknown granularity, E602 where a fused projection would be cut off."""
         if self.granularity not in GRANULARITIES:
             raise unknown("E601", "granularity", self.granularity, GRANULARITIES)

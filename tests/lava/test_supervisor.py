@@ -45,8 +45,11 @@ class Program:
             left = _remaining(self.child.pid)
             for process_id in left:
                 os.kill(process_id, signal.SIGKILL)
+            memory = _shared_memory_of(self.child.pid)
+            for name in memory:
+                os.unlink(f"/dev/shm/{name}")
         assert not left, f"processes left behind: {left}\n{self.errors()}"
-        assert not _shared_memory_of(self.child.pid)
+        assert not memory, f"shared memory left behind: {memory}"
         lines = self.output().splitlines()
         return json.loads(lines[-1]) if lines else {}
 
@@ -82,7 +85,8 @@ def _session_members(session: int) -> list[int]:
 
 def _shared_memory_of(process_id: int) -> list[str]:
     """Returns the shared memory and semaphores that a scenario has made: it puts its id into their names."""
-    return [name for name in os.listdir("/dev/shm") if f"{process_id:x}x" in name]
+    prefixes = (f"{process_id:x}x", f"sem.{process_id:x}x")
+    return [name for name in os.listdir("/dev/shm") if name.startswith(prefixes)]
 
 
 def start(folder: Path, *arguments: str) -> Program:

@@ -11,6 +11,7 @@ import numpy as np
 from compiler.backends.lava.emit import emit
 from compiler.backends.lowering.program import Program
 from compiler.backends.native import Records, sized, unpack
+from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError
 from compiler.ir.protocol import Protocol
 from lava_procs.host import Host
@@ -39,7 +40,7 @@ class LavaRun:
         self.host = Host(self.folder)
 
     @property
-    def feed(self):
+    def feed(self) -> Feed:
         return self.host.leader.feed_now()
 
     @property

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from compiler.backends.lowering.emit import Emitter
 from compiler.backends.lowering.operations import (
     Argument,
@@ -24,7 +26,7 @@ from compiler.backends.lowering.operations import (
 from compiler.backends.lowering.storage import Storage
 from compiler.ir.expressions import Expression, Name, Prev, walk
 from compiler.ir.model import CellType, Equation, Graph, Population, Projection
-from compiler.ir.schedule import Segment, message_depth
+from compiler.ir.schedule import Delivery, Segment, message_depth
 
 
 class SegmentLowering:
@@ -43,7 +45,8 @@ class SegmentLowering:
         self.writes: list[str] = []
         self.emitter = Emitter(self._leaf, self._constant)
 
-    def lower(self, kernels: KernelTable, parameters: dict[str, float], evaluate_scalar) -> Operation:
+    def lower(self, kernels: KernelTable, parameters: dict[str, float],
+              evaluate_scalar: Callable[[Expression, dict[str, float]], float]) -> Operation:
         body = [f"{self._local(e.name)} = {self.emitter.value(e.expression)}" for e in self._equations()]
         stores = self._stores()
         names: dict[str, Argument] = {"n": self.population.size * self.graph.batch, **self.names}
@@ -140,8 +143,6 @@ def current_slot(storage: Storage, projection: Projection) -> str:
 
 
 def message_slot(storage: Storage, projection: Projection) -> str:
-    from compiler.ir.schedule import Delivery
-
     graph = storage.graph
     message = graph.class_of(projection.name).message
     reader = storage.order.index(Delivery(projection.name))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compiler.backends.lowering.cells import message_slot
 from compiler.backends.lowering.operations import (
     Argument,
     Gate,
@@ -117,8 +118,6 @@ class Hoisted:
                          label=self.projection.name)
 
     def _message(self) -> str:
-        from compiler.backends.lowering.cells import message_slot
-
         return message_slot(self.owner.storage, self.projection)
 
     def initial(self, before: np.ndarray) -> dict[str, np.ndarray]:
@@ -126,6 +125,18 @@ class Hoisted:
         book = np.zeros(8)
         book[0] = 1.0
         return {self.owner.slot("hoist_book"): book, self.owner.slot("hoist_x"): before}
+
+
+def cached_delivery(owner: ProjectionLowering, names: dict[str, Argument], message: str) -> Operation:
+    """A static projection of a held input: the product is made once a presentation; same bits."""
+    names = names | {"book": owner.slots.add(owner.slot("hoist_book"), 8)}
+    body = [*arguments_source(names), "if m[book] > 0.0 and m[book + one] == rows_of_samples[t, zero]:", "    return",
+            "m[book] = 1.0", "m[book + one] = rows_of_samples[t, zero]", *owner._product(None)]
+    text = "\n".join(["@loop", "def NAME(m, program, i, gates, rows_of_samples, t, pending):",
+                      '    """Delivers only when the presentation changes."""', *("    " + line for line in body)])
+    kernel = owner.kernels.add("cached_delivery", text + "\n")
+    return Operation("hoisted", kernel, tuple(names.values()), owner.projection.group, (owner.slot("w"), message),
+                     (owner.slot("current"),), label=owner.projection.name)
 
 
 def _constants() -> list[str]:

@@ -8,7 +8,7 @@ place of the common order, so no partition can deadlock.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,8 +26,8 @@ from compiler.backends.lowering.operations import (
     slot_name,
 )
 from compiler.backends.lowering.source import module_source
-from compiler.backends.lowering.storage import plan_storage
-from compiler.backends.lowering.synapses import ProjectionLowering, shape_of
+from compiler.backends.lowering.storage import Storage, plan_storage
+from compiler.backends.lowering.synapses import ProjectionLowering, Shape, shape_of
 from compiler.ir import model
 from compiler.ir.expressions import Expression
 from compiler.ir.model import Graph, Mirror
@@ -177,7 +177,7 @@ class _Lowering:
         flush = [o for q in self._deferred() if (o := self.projections[q].update_operation())]
         kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
         source = module_source(self.graph.name, self.kernels, kinds)
-        initial = _initial(self.graph, self.storage, self.slots)
+        initial = _initial(self.graph, self.storage)
         for name, lowering in self.projections.items():
             if lowering.rule and lowering.projection.lowering == "hoisted":
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
@@ -271,8 +271,6 @@ def _no_history(name: str, depth: int) -> np.ndarray:
 
 def _with_groups(graph: Graph) -> Graph:
     """Populations and projections that no partition has placed go to one group."""
-    from dataclasses import replace
-
     return graph.with_(populations=tuple(replace(p, group=p.group or "network") for p in graph.populations),
                        projections=tuple(replace(q, group=q.group or "network") for q in graph.projections))
 
@@ -294,7 +292,7 @@ def _transfers(step: list[Operation]) -> list[Transfer]:
 # ---- initial values, and arrays in and out of memory
 
 
-def _initial(graph: Graph, storage, slots: SlotTable) -> dict[str, np.ndarray]:
+def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
     start = Interpreter(graph)
     result: dict[str, np.ndarray] = {}
     for population in graph.populations:
@@ -343,7 +341,7 @@ def unpack_state(flat: np.ndarray, size: int, batch: int) -> np.ndarray:
     return flat[..., :size * batch].reshape(*flat.shape[:-1], size, batch).swapaxes(-1, -2)
 
 
-def pack_weights(values: np.ndarray, shape) -> np.ndarray:
+def pack_weights(values: np.ndarray, shape: Shape) -> np.ndarray:
     """(copies, n_post, n_pre) -> pre-major, padded, copies innermost."""
     if values.ndim == 2:
         values = values[:, :, None]
@@ -352,7 +350,7 @@ def pack_weights(values: np.ndarray, shape) -> np.ndarray:
     return out.reshape(-1)
 
 
-def unpack_weights(flat: np.ndarray, shape) -> np.ndarray:
+def unpack_weights(flat: np.ndarray, shape: Shape) -> np.ndarray:
     """(..., rows * width * copies) -> (..., copies, n_post, n_pre), or (..., copies, n) for one-to-one."""
     cube = flat[..., :shape.weights].reshape(*flat.shape[:-1], shape.rows, shape.width, shape.copies)
     cube = cube[..., :shape.post, :]

@@ -23,8 +23,9 @@ if JIT:
     from numba import njit
 
     KERNEL = "void(float64[::1], uint64[:, ::1], uint64, float64[:, ::1], int64)"
-    scalar = njit(error_model="numpy", cache=True)
-    kernel = njit(KERNEL, error_model="numpy", cache=True)
+    inner = {"error_model": "numpy", "cache": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    scalar = njit(**inner)
+    kernel = njit(KERNEL, **inner)
     loop = njit(error_model="numpy", cache=True)
     zero, one, unsigned = np.uint64(0), np.uint64(1), np.uint64
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.ir.expressions import Expression, Name, Prev, names, substitute, walk
+from compiler.ir.expressions import Expression, Name, Prev, names, reads, rename, substitute, walk
 from compiler.ir.model import CellType, Graph, Projection
 from compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
 
@@ -112,6 +112,4 @@ def inline_factors(graph: Graph, projection: Projection, expression: Expression,
 
 def _qualify(cell: CellType, expression: Expression, side: str) -> Expression:
     """`x` of the cell as `side.x` (gates and dt keep their names)."""
-    from compiler.ir.expressions import reads, rename
-
     return rename(expression, {n: f"{side}.{n}" for n in reads(expression) if not n.startswith("gate.") and n != "dt"})

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from compiler.backends.lowering.cells import message_slot, vector_parameters
 from compiler.backends.lowering.emit import Emitter
-from compiler.backends.lowering.hoist import Hoisted
+from compiler.backends.lowering.hoist import Hoisted, cached_delivery
 from compiler.backends.lowering.operations import (
     Argument,
     Constant,
@@ -31,7 +31,7 @@ from compiler.backends.lowering.operations import (
 from compiler.backends.lowering.storage import Storage, inline_factors
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Expression, Name, Prev, children, rebuild, show, walk
-from compiler.ir.model import Graph, PlasticityRule, Projection, rule_parameters
+from compiler.ir.model import Graph, PlasticityRule, Projection, cell_parameters, rule_parameters
 from compiler.ir.verify import bounds
 
 DENSE = ("dense", "masked", "blocks")
@@ -127,6 +127,8 @@ class ProjectionLowering:
             return self._fused(names, message)
         if self.projection.lowering == "hoisted" and self.rule:
             return Hoisted(self).operation(message)
+        if self.projection.lowering == "hoisted":
+            return cached_delivery(self, names, message)
         kernel = self.kernels.add(f"deliver_{self._variant()}", function_source(
             "current[k] = sum over j, left to right, of w[j, k] * pre[j].", names, self._product(None)))
         return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
@@ -391,8 +393,6 @@ class Factors:
                          label=self.projection.name)
 
     def _scoped_parameters(self) -> dict[str, float]:
-        from compiler.ir.model import cell_parameters
-
         table = dict(rule_parameters(self.graph, self.projection))
         for side, population in (("pre", self.projection.pre), ("post", self.projection.post)):
             values = cell_parameters(self.graph, self.graph.population(population))

@@ -1,0 +1,145 @@
+"""The graph of an experiment: a shipped circuit, an IR text file, or the user's own function.
+
+X110 a file that cannot be read; X111 the user's function failed or returned no graph; X112 an option that it does not
+take.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_type_hints
+
+import msgspec
+import numpy as np
+
+from compiler.experiments.config import Model
+from compiler.ir import CortexError, Graph, parse_graph, unknown
+from compiler.microcircuits import CIRCUITS, Circuit
+
+Arrays = dict[str, np.ndarray]
+
+
+def build_circuit(model: Model, seeds: Sequence[int], noise: str = "") -> Graph:
+    """The graph with the arrays of every seed; several seeds are its `seeds` axis, each with weights of its own.
+
+    `noise`: kind of the noise streams, "" as the circuit says. Raises X110, X111, X112 and what the IR raises.
+    """
+    if model.circuit in CIRCUITS:
+        graph = _shipped(CIRCUITS[model.circuit], model, seeds)
+    elif ".py:" in model.circuit:
+        graph = _from_python(model, seeds)
+    else:
+        graph = parse_graph(_read_text(Path(model.circuit)))
+    if model.arrays:
+        graph = graph.with_(arrays={**graph.arrays, **read_arrays(Path(model.arrays))})
+    kind = noise or ("counter" if model.circuit in CIRCUITS else graph.noise.kind)
+    return with_seeds(graph.with_(noise=replace(graph.noise, kind=kind)), len(seeds))
+
+
+def with_seeds(graph: Graph, seeds: int) -> Graph:
+    """The graph with a seeds axis: weights that all samples share become one copy per seed."""
+    if seeds == graph.seeds:
+        return graph
+    synapses = tuple(replace(s, role="per_seed") if s.role == "shared" else s for s in graph.synapses)
+    return graph.with_(seeds=seeds, synapses=synapses)
+
+
+def _shipped(circuit: Circuit, model: Model, seeds: Sequence[int]) -> Graph:
+    hints = get_type_hints(circuit.options_class())
+    options = circuit.options_class()(**{k: msgspec.convert(v, hints[k]) for k, v in model.options.items()})
+    circuit.graph(options)  # checks the options before anything is drawn
+    start = circuit.start(model.start)
+    arrays = start(options, list(seeds) if len(seeds) > 1 else seeds[0], model.ranges)  # type: ignore[arg-type]
+    return circuit.graph(replace(options, arrays=arrays))
+
+
+# ---- the user's own files
+
+
+def _from_python(model: Model, seeds: Sequence[int]) -> Graph:
+    path, _, name = model.circuit.rpartition(":")
+    module = _import(Path(path))
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise unknown("X110", f"function of '{path}'", name, [k for k, v in vars(module).items() if callable(v)])
+    takes = inspect.signature(function).parameters
+    _check_options(function, path, name, model.options)
+    if "seed" not in takes:
+        return _called(function, path, model.options)
+    graphs = [_called(function, path, {**model.options, "seed": seed}) for seed in seeds]
+    return graphs[0] if len(seeds) == 1 else graphs[0].with_(arrays=_stacked(graphs, path))
+
+
+def _stacked(graphs: Sequence[Graph], path: str) -> Arrays:
+    shapes = [{name: array.shape for name, array in graph.arrays.items()} for graph in graphs]
+    if any(shape != shapes[0] for shape in shapes):
+        raise CortexError("X111", f"'{path}' gave arrays of different names or shapes for different seeds.")
+    return {name: np.stack([graph.arrays[name] for graph in graphs]) for name in graphs[0].arrays}
+
+
+def _check_options(function: Callable, path: str, name: str, options: dict[str, Any]) -> None:
+    takes = inspect.signature(function).parameters.values()
+    known = [p.name for p in takes if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    for key in options:
+        if key not in known and not any(p.kind is p.VAR_KEYWORD for p in takes):
+            raise unknown("X112", f"key in [model] of '{Path(path).name}:{name}'", key, known)
+    for p in takes:
+        if p.default is p.empty and p.name in known and p.name not in options and p.name != "seed":
+            raise CortexError("X112", f"'{Path(path).name}:{name}' needs '{p.name}'.", f"Add model.{p.name}.")
+
+
+def _called(function: Callable, path: str, options: dict[str, Any]) -> Graph:
+    graph = _guarded(path, lambda: function(**options))
+    if not isinstance(graph, Graph):
+        raise CortexError("X111", f"'{path}' returned a {type(graph).__name__}, not a Graph.")
+    return graph
+
+
+def _import(path: Path) -> ModuleType:
+    _read_text(path)
+    spec = importlib.util.spec_from_file_location(f"cortexc_user_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    _guarded(str(path), lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+    return module
+
+
+def _guarded(path: str, call: Callable[[], Any]) -> Any:
+    """Runs the user's code; what it raises becomes X111 with the file's own line."""
+    try:
+        return call()
+    except CortexError:
+        raise
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        line = lines[-1] if lines else getattr(error, "lineno", None)
+        where = f"{path}, line {line}" if line else path
+        raise CortexError("X111", f"{where}: {type(error).__name__}: {error}.") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CortexError("X110", f"cannot read circuit '{path}': {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise CortexError("X110", f"circuit '{path}' is not text: {error}.") from None
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Arrays by name from a .safetensors or .npz file. Raises X110."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import load_file
+
+            return load_file(path)
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # missing, truncated, pickled: whatever it is, the arrays are not there
+        raise CortexError("X110", f"cannot read arrays from '{path}': {str(error).splitlines()[0]}.") from None

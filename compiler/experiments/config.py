@@ -1,0 +1,396 @@
+"""Experiments: a TOML file, overrides, and the typed tables that the rest works with.
+
+X101 no such experiment; X102 not readable TOML; X103 an unknown key; X104 a value of the wrong type or range;
+X105 an override that cannot be applied; X106 options that do not fit the circuit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from compiler.experiments.toml_text import toml_text
+from compiler.ir.errors import CortexError, unknown
+from compiler.microcircuits import CIRCUITS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Range = tuple[float, float]
+Converted = TypeVar("Converted")
+
+
+class Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A table of an experiment; an unknown key is an error."""
+
+
+class Model(Table):
+    """`circuit`: a shipped name, an IR text file, or `my_circuit.py:build`. `options`: the circuit's own keys.
+
+    `start` and `ranges` choose the first weights of a shipped circuit; `arrays` is a file (.npz or .safetensors)
+    whose arrays replace them. `variants`: variant -> keys that it changes, applied when it is chosen.
+    """
+
+    circuit: str = "pal"
+    start: str = "zero"
+    ranges: dict[str, Range] = {}
+    arrays: str = ""
+    variants: dict[str, dict[str, Any]] = {}
+    options: dict[str, Any] = {}
+
+
+class Data(Table):
+    """Where the samples come from. `name`: a shipped set or a user's .npz or .csv file with labels.
+
+    `target`: voltages [of the right class, of the others]. `split_seed`: one, or one per seed of the run. `into` and
+    `target_into` name the exogenous inputs (`population.input`); by default the circuit's first and second. `inputs`
+    and `path` are for the task `stream`: arrays by exogenous input, static (n,) or (T, n), or "FILE.npz:key".
+    """
+
+    name: str = ""
+    split: str | None = None
+    split_seed: Count | list[Count] = 0
+    limits: dict[str, Count] = {}
+    valid_fraction: float = 0.0
+    folder: str = ""
+    target: tuple[float, float] = (1.0, 0.1)
+    into: str = ""
+    target_into: str = ""
+    path: str = ""
+    inputs: dict[str, Any] = {}
+
+
+class ProtocolTable(Table):
+    """What happens when; all lengths are in network steps.
+
+    `classify`: per epoch a validation (before it) and a shuffled training phase, a test at the end and after every
+    `test_every` epochs. `bw_only`, `fw_bw`: the published tasks (specs/pal.md 4). `stream`: the user's own arrays.
+    `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
+    `train_gates`, `test_gates`: the gates that are on. `teacher`: ranges of the teacher's weights (`fw_bw`).
+    """
+
+    task: Literal["classify", "bw_only", "fw_bw", "stream"] = "stream"
+    epochs: Count = 1
+    presentation_steps: Positive | None = None
+    settling_steps: Count = 0
+    dataset_size: Count = 100
+    readout: list[Count] = []
+    train_gates: list[str] | None = None
+    test_gates: list[str] | None = None
+    shuffle: bool | None = None
+    validation: Literal["", "train", "valid", "test"] = "valid"
+    validation_every: Count = 1
+    test_every: Count = 0
+    teacher: dict[str, Range] = {}
+
+    @property
+    def steps(self) -> int:
+        """Steps of one presentation: 100, or 1 for a stream."""
+        return self.presentation_steps or (1 if self.task == "stream" else 100)
+
+
+class Run(Table):
+    """How it runs. `block_ms`: aimed duration of a block. `until_epoch`: stop after that epoch (0: at the end).
+    `noise`: the kind of the noise streams, "" as the circuit says (counter)."""
+
+    seeds: Annotated[list[Count], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
+    backend: Literal["lava", "native", "interpreter"] = "lava"
+    granularity: Literal["population", "area", "network"] = "network"
+    block_ms: Annotated[float, msgspec.Meta(gt=0, le=250)] = 50.0
+    noise: Literal["", "counter", "legacy"] = ""
+    until_epoch: Count = 0
+    checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+
+
+class Passes(Table):
+    disable: list[str] = []
+
+
+class RecordTable(Table):
+    """A recording: every `every` steps of a phase after `offset`; or at the steps `at` of each presentation
+    (negative: from its end); or once, `at_end` of each phase. `phases`: only in these (default: in all).
+
+    `quantities` are names such as `P0.rate` or `WPP_0.w`. `angles`: pairs of weights (B, W), recorded too, whose
+    angle between B and the transpose of W is reported. `errors`: pairs of states whose squared difference is.
+    """
+
+    quantities: list[str] = []
+    angles: list[tuple[str, str]] = []
+    errors: list[tuple[str, str]] = []
+    every: Count = 0
+    offset: Count = 0
+    at: list[int] = []
+    at_end: bool = False
+    phases: list[str] = []
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """All quantities of the stream, each once."""
+        pairs = [name for pair in (*self.angles, *self.errors) for name in pair]
+        return tuple(dict.fromkeys([*self.quantities, *pairs]))
+
+
+class Experiment(Table):
+    """Everything that fixes a run, resolved: paths are absolute, the variant's keys are in `model.options`."""
+
+    name: str
+    description: str = ""
+    model: Model = Model()
+    data: Data = Data()
+    protocol: ProtocolTable = ProtocolTable()
+    run: Run = Run()
+    passes: Passes = Passes()
+    record: dict[str, RecordTable] = {}
+
+    def tables(self) -> dict[str, Any]:
+        """Plain tables that `load_experiment` reads back to the same experiment."""
+        tables = msgspec.to_builtins(self)
+        options = tables["model"].pop("options")
+        tables["model"] |= options
+        return tables
+
+    def text(self) -> str:
+        return toml_text(self.tables())
+
+    def sha256(self) -> str:
+        """Digest of everything that the result depends on: not the backend, nor how far or how fast it runs."""
+        tables = self.tables()
+        tables["run"] = {key: tables["run"][key] for key in ("seeds", "noise")}
+        del tables["description"], tables["name"]
+        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+
+    def with_run(self, **changes: Any) -> Experiment:
+        return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, **changes))
+
+
+TABLES: dict[str, type[Table]] = {
+    "model": Model, "data": Data, "protocol": ProtocolTable, "run": Run, "passes": Passes}
+
+
+def examples_folder() -> Path:
+    """Where the shipped experiments are: beside the sources, or where the package was installed."""
+    beside = Path(__file__).resolve().parents[2] / "examples"
+    return beside if beside.is_dir() else Path(sys.prefix) / "share" / "cortexc" / "examples"
+
+
+def shipped_experiments() -> dict[str, Path]:
+    """Name -> file."""
+    return {path.stem: path for path in sorted(examples_folder().glob("*.toml"))}
+
+
+def load_experiment(source: str | Path | Mapping[str, Any],
+                    overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment:
+    """A TOML file, a shipped experiment's name, a run folder, or tables. Raises X101 to X106.
+
+    `overrides`: `a.b=value` texts (value in TOML, bare words are strings), or a mapping of dotted names.
+    """
+    tables, name, folder = _read(source)
+    chosen = _overrides(overrides)
+    for path, value in chosen.items():
+        _assign(tables, path, value)
+    _choose_variant(tables, chosen)
+    return _build(tables, name, folder)
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, Path]:
+    if isinstance(source, Mapping):
+        return json.loads(json.dumps(source)), "experiment", Path.cwd()
+    path = _find(str(source))
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CortexError("X101", f"cannot read experiment '{path}': {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CortexError("X102", f"experiment '{path}' is not TOML: {error}.") from None
+    return tables, path.stem, path.resolve().parent
+
+
+def _find(source: str) -> Path:
+    path, shipped = Path(source), shipped_experiments()
+    if path.is_dir() and (path / "experiment.toml").exists():
+        return path / "experiment.toml"
+    if path.is_file():
+        return path
+    if source in shipped:
+        return shipped[source]
+    near = difflib.get_close_matches(source, shipped, 1)
+    known = ", ".join(shipped) or "none"
+    raise CortexError("X101", f"no experiment '{source}': neither a TOML file, nor a run folder, nor one of the "
+                              f"shipped ones ({known}).", f"Did you mean '{near[0]}'?" if near else "")
+
+
+# ---- overrides
+
+
+def _overrides(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(overrides, Mapping):
+        return dict(overrides)
+    pairs = {}
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not path.strip():
+            raise CortexError("X105", f"override '{text}' does not have the form a.b=value.")
+        pairs[path.strip()] = parse_value(value.strip())
+    return pairs
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value; what is none is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+
+
+def _assign(tables: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    if not parents and last not in ("name", "description"):
+        raise CortexError("X105", f"override '{path}' names no key in a table.", "Write for example protocol.epochs=2.")
+    table = tables
+    for part in parents:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise CortexError("X105", f"override '{path}': '{part}' is a value, not a table.")
+    table[last] = value
+
+
+def _choose_variant(tables: dict[str, Any], chosen: Mapping[str, Any]) -> None:
+    """The keys of the chosen variant, except those that were overridden by name."""
+    model = tables.get("model", {})
+    variants = model.pop("variants", {}) if isinstance(model, dict) else {}
+    changes = variants.get(model.get("variant")) if isinstance(variants, dict) and variants else None
+    if changes is not None and not isinstance(changes, dict):
+        raise CortexError("X104", f"model.variants.{model['variant']} must be a table.")
+    for key, value in (changes or {}).items():
+        if f"model.{key}" not in chosen:
+            model[key] = value
+
+
+# ---- tables to structs
+
+
+def _build(tables: dict[str, Any], name: str, folder: Path) -> Experiment:
+    _check_keys("", tables, {*TABLES, "name", "description", "record"})
+    _check_numbers(tables, "")
+    for key, struct in TABLES.items():
+        table = tables.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise CortexError("X104", f"'{key}' must be a table, got {table!r}.")
+        if key != "model":
+            _check_keys(key, table, struct.__struct_fields__)
+    tables["model"] = _split_options(tables["model"])
+    if isinstance(tables.get("record"), dict):
+        for stream, table in tables["record"].items():
+            _check_keys(f"record.{stream}", table if isinstance(table, dict) else {}, RecordTable.__struct_fields__)
+            _convert(table, RecordTable, f"record.{stream}")
+    return _resolve(_convert({"name": name, **tables}, Experiment), folder)
+
+
+def _convert(table: Any, struct: type[Converted], path: str = "") -> Converted:
+    """Raises X104 with the path of the value, and the known ones where there are few."""
+    try:
+        return msgspec.convert(table, struct)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        place = (path + where.rstrip("`").replace("options.", "")).strip(".") or "the experiment"
+        raise CortexError("X104", f"{place}: {what[0].lower()}{what[1:]}.", _choices(struct, where)) from None
+
+
+def _choices(struct: type, where: str) -> str:
+    """The allowed values of a key that takes one of a few."""
+    hint: Any = struct
+    for part in re.findall(r"\w+", where):
+        hint = get_type_hints(hint).get(part) if hasattr(hint, "__struct_fields__") else None
+    return f"Known: {', '.join(filter(None, get_args(hint)))}." if get_origin(hint) is Literal else ""
+
+
+def _check_keys(path: str, table: Mapping[str, Any], known: Any) -> None:
+    for key in table:
+        if key not in known:
+            raise unknown("X103", f"key in [{path}]" if path else "table or key of an experiment", key, known)
+
+
+def _check_numbers(value: Any, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CortexError("X104", f"{path} is {value}; only finite numbers can be used.")
+    if isinstance(value, (dict, list)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_numbers(part, f"{path}.{key}" if path and isinstance(value, dict) else f"{path}[{key}]" if path
+                           else str(key))
+
+
+def _split_options(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The circuit's own keys go to `options`; those of a shipped circuit are checked and converted."""
+    own = set(Model.__struct_fields__) - {"options"}
+    table = {key: value for key, value in model.items() if key in own}
+    options = {key: value for key, value in model.items() if key not in own}
+    name = table.get("circuit", "pal")
+    if isinstance(name, str) and name in CIRCUITS:
+        options = _shipped_options(name, options, own)
+    return {**table, "options": options}
+
+
+RESERVED = ("arrays", "noise")
+"""Fields of a shipped circuit that the experiment sets itself."""
+
+
+def _shipped_options(name: str, options: Mapping[str, Any], own: set[str]) -> dict[str, Any]:
+    hints = {k: v for k, v in get_type_hints(CIRCUITS[name].options_class()).items() if k not in RESERVED}
+    result = {}
+    for key, value in options.items():
+        if key not in hints:
+            raise unknown("X103", f"key in [model] of circuit '{name}'", key, {*hints, *own})
+        many = str(hints[key]).startswith("tuple")
+        converted = _convert([value] if many and not isinstance(value, list) else value, hints[key], f"model.{key}")
+        result[key] = msgspec.to_builtins(converted)
+    return result
+
+
+def _resolve(experiment: Experiment, folder: Path) -> Experiment:
+    """Absolute paths; the circuit's required options are there."""
+    model, data = experiment.model, experiment.data
+    _check_circuit(model)
+    changes = {key: _absolute(getattr(model, key), folder) for key in ("circuit", "arrays")}
+    if model.circuit in CIRCUITS:
+        del changes["circuit"]
+    paths = {key: _absolute(getattr(data, key), folder) for key in ("name", "path")}
+    paths["folder"] = str(folder / Path(data.folder).expanduser()) if data.folder else ""
+    inputs = {key: _absolute(value, folder) if isinstance(value, str) else value for key, value in data.inputs.items()}
+    return msgspec.structs.replace(experiment, model=msgspec.structs.replace(model, **changes),
+                                   data=msgspec.structs.replace(data, **paths, inputs=inputs))
+
+
+def _check_circuit(model: Model) -> None:
+    if model.circuit in CIRCUITS:
+        required = [f for f in _required_fields(CIRCUITS[model.circuit].options_class()) if f not in model.options]
+        for field in required:
+            raise CortexError("X106", f"[model] gives no '{field}', which circuit '{model.circuit}' needs.")
+    elif not model.circuit.endswith(".ir") and ".py:" not in model.circuit:
+        raise unknown("X106", "circuit", model.circuit, [*CIRCUITS, "FILE.ir", "FILE.py:build"])
+
+
+def _required_fields(options: type) -> Iterator[str]:
+    for field in dataclasses.fields(options):
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            yield field.name
+
+
+def _absolute(value: str, folder: Path) -> str:
+    """File names (recognised by a suffix or a separator) from the folder of the experiment."""
+    file = value.split(":", 1)[0]
+    is_path = bool(value) and (bool(Path(file).suffix) or "/" in file)
+    return str(folder / Path(value).expanduser()) if is_path else value

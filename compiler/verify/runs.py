@@ -1,0 +1,249 @@
+"""Trajectories, chunk by chunk: a graph with its stimulus, run on any backend, every quantity at every step.
+
+A *chunk* maps quantities to arrays whose first axis is K consecutive steps: (K, batch, n) for what a population owns,
+(K, copies, n_post, n_pre) for weights. Long runs are never held in memory as a whole, except on Lava, whose record
+buffer lives in another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from compiler.backends.groups import Grouped
+from compiler.backends.interpreter import Interpreter
+from compiler.backends.lowering import Program, lower
+from compiler.backends.native import Native
+from compiler.backends.runtime import Block, Feed, NoiseSpec
+from compiler.ir import CortexError, Graph, unknown
+from compiler.ir.model import weight_shape
+from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.passes.partition import Partition
+
+Chunk = dict[str, np.ndarray]
+
+BACKENDS = ("interpreter", "native", "lava")
+STREAM = "verify"
+WINDOW_BYTES = 64_000_000
+"""Most memory that one chunk of recordings takes, at least one step."""
+LONGEST_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A graph and everything it is fed with: `samples` (rows, width) in the order of `input_columns`, one seed per
+    element of the seeds axis, `noise` (steps, width) in the order of `noise_columns` where the graph replays draws."""
+
+    graph: Graph
+    protocol: Protocol
+    samples: np.ndarray
+    seeds: tuple[int, ...] = (1,)
+    noise: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.seeds) != self.graph.seeds:
+            raise CortexError("V126", f"{len(self.seeds)} seeds {list(self.seeds)} for graph '{self.graph.name}', whose "
+                                      f"batch has {self.graph.seeds}.", "Give one seed per element of the seeds axis.")
+
+    @property
+    def steps(self) -> int:
+        return self.protocol.total
+
+
+def input_columns(graph: Graph) -> list[tuple[str, slice]]:
+    """(`population.input`, columns of the sample table) of every exogenous input, in declaration order."""
+    sizes = [(f"{p.name}.{name}", p.size) for p in graph.populations for name in graph.cell(p.cell).inputs]
+    return _columns(sizes)
+
+
+def noise_columns(graph: Graph) -> list[tuple[str, slice]]:
+    """(`population.noise`, columns of the noise table: cells times batch, the batch innermost), in draw order."""
+    sizes = [(f"{p}.{name}", graph.population(p).size * graph.batch) for p, name, _ in draws(graph)]
+    return _columns(sizes)
+
+
+def draws(graph: Graph) -> list[tuple[str, str, str]]:
+    """(population, noise, distribution) in draw order: the declared populations, then the others."""
+    order = [*graph.noise.order, *(p.name for p in graph.populations if p.name not in graph.noise.order)]
+    return [(name, noise, kind) for name in order for noise, kind in graph.cell_of(name).noise]
+
+
+def _columns(sizes: Sequence[tuple[str, int]]) -> list[tuple[str, slice]]:
+    ends = np.cumsum([0, *(size for _, size in sizes)])
+    return [(name, slice(int(a), int(b))) for (name, _), a, b in zip(sizes, ends, ends[1:], strict=True)]
+
+
+def quantities(graph: Graph, increments: bool = False) -> list[str]:
+    """Every state, message, factor, current, weight and optimiser quantity; raw increments on demand, since a
+    program that shows them is lowered differently."""
+    found = [f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations]
+    for q in graph.projections:
+        if not weight_shape(graph, q):
+            continue
+        found += [f"{q.name}.current", f"{q.name}.w"]
+        rule = graph.rule_of(q)
+        if rule:
+            found += [f"{q.name}.increment"] if increments else []
+            found += [f"{q.name}.{rule.optimiser.kind}"] if rule.optimiser.kind != "none" else []
+            found += [f"{q.name}.{s.name}" for s in rule.states]
+    return found
+
+
+# ---- the interpreter
+
+
+def feed_of(setup: Setup) -> Feed:
+    """The protocol as blocks of rows, gates and noise, without recordings."""
+    graph = setup.graph
+    setup.protocol.check(graph.gates)
+    index = {p.name: i for i, p in enumerate(graph.populations)}
+    columns = [(index[p], graph.population(p).size, kind) for p, _, kind in draws(graph)]
+    gate = ["", *graph.gates].index(graph.noise.gate or "")
+    spec = NoiseSpec(graph.noise.kind, list(setup.seeds), columns, gate, graph.samples)
+    plain = replace(setup.protocol, streams=(), phases=tuple(replace(p, records=()) for p in setup.protocol.phases))
+    return Feed(plain.as_data(), list(graph.gates), spec, setup.noise)
+
+
+def blocks(setup: Setup, steps: int | None = None, chunk: int = LONGEST_CHUNK) -> Iterator[Block]:
+    """The stimulus, `chunk` steps at a time."""
+    feed = feed_of(setup)
+    end = feed.total if steps is None else min(steps, feed.total)
+    while feed.position < end:
+        yield feed.block(min(chunk, end - feed.position))
+
+
+class Stimulus:
+    """Inputs, gates and draws of single steps, by name. A draw keeps its value until the next one."""
+
+    def __init__(self, setup: Setup):
+        self.graph = setup.graph
+        self.samples = np.asarray(setup.samples, dtype=np.float64)
+        self.inputs, self.draws = input_columns(self.graph), noise_columns(self.graph)
+        self.noise: dict[str, np.ndarray] = {}
+        gate = ["", *self.graph.gates].index(self.graph.noise.gate or "")
+        self.noise_gate = gate
+
+    def step(self, block: Block, t: int) -> tuple[Chunk, dict[str, float], Chunk]:
+        """(inputs (batch, n), gates, noise (batch, n)) of step `t` of a block."""
+        rows = self.samples[block.rows[t]]
+        if not self.noise or block.gates[t, self.noise_gate] > 0:
+            drawn = block.noise[t] if block.gates[t, self.noise_gate] > 0 else np.zeros_like(block.noise[t])
+            self.noise = {name: drawn[part].reshape(-1, self.graph.batch).T for name, part in self.draws}
+        gates = dict(zip(self.graph.gates, block.gates[t, 1:].tolist(), strict=True))
+        return {name: rows[:, part] for name, part in self.inputs}, gates, self.noise
+
+
+def interpreted(setup: Setup, wanted: Sequence[str], steps: int | None = None,
+                chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
+    """The interpreter's trajectory: what the graph means."""
+    interpreter, stimulus = Interpreter(setup.graph), Stimulus(setup)
+    for block in blocks(setup, steps, chunk):
+        rows: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+        for t in range(len(block.gates)):
+            values = interpreter.step(*stimulus.step(block, t))
+            for name, past in rows.items():
+                past.append(values[name])
+        yield {name: np.stack(past) for name, past in rows.items()}
+
+
+# ---- compiled programs
+
+
+def compiled(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "network", steps: int | None = None,
+             chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
+    """The trajectory of a lowered program; only those of the quantities that it stores."""
+    graph = Partition(granularity).apply(setup.graph)
+    program = lower(graph, frozenset(wanted))
+    stored = tuple(name for name in wanted if name in program.slots.sizes)
+    total = setup.steps if steps is None else min(steps, setup.steps)
+    if on == "lava":
+        return _on_lava(setup, program, stored, total)
+    kind = Native if granularity == "network" else Grouped
+    return _in_this_process(kind, setup, program, stored, total, chunk)
+
+
+def recording_protocol(protocol: Protocol, stored: tuple[str, ...]) -> Protocol:
+    """The protocol with one stream that takes every quantity at every step."""
+    phases = tuple(replace(p, records=((STREAM, Record(every=1)),)) for p in protocol.phases)
+    return replace(protocol, phases=phases, streams=(Stream(STREAM, stored),))
+
+
+def _in_this_process(kind: type[Native], setup: Setup, program: Program, stored: tuple[str, ...], total: int,
+                     chunk: int) -> Iterator[Chunk]:
+    """Runs with a record buffer of one chunk, read and rewound after each."""
+    width = sum(program.slots.sizes[name] for name in stored)
+    chunk = max(1, min(chunk, total, WINDOW_BYTES // (8 * max(width, 1))))
+    protocol = recording_protocol(setup.protocol, stored)
+    window = Phase("window of verify", chunk, 1, records=((STREAM, Record(every=1)),))
+    small = replace(protocol, phases=(*protocol.phases, window), sequence=(window.name,))
+    run = kind(program, small, setup.samples, list(setup.seeds), setup.noise)
+    run.feed.sequence = list(protocol.sequence)
+    while run.feed.position < total:
+        run.feed.rows_written[0] = 0
+        run.run(min(chunk, total - run.feed.position))
+        yield {name: run.records.rows(STREAM, name).copy() for name in stored}
+
+
+def _on_lava(setup: Setup, program: Program, stored: tuple[str, ...], total: int) -> Iterator[Chunk]:
+    try:
+        from compiler.backends.lava import LavaRun
+    except ImportError as error:
+        raise missing("lava", error) from None
+    protocol = recording_protocol(setup.protocol, stored)
+    with LavaRun(program, protocol, setup.samples, list(setup.seeds), setup.noise) as run:
+        run.run(total)
+        yield {name: run.records.rows(STREAM, name).copy() for name in stored}
+
+
+def missing(extra: str, error: ImportError) -> CortexError:
+    return CortexError("V121", f"'{extra}' cannot be imported: {error}.", f"Install it: pip install 'cortexc[{extra}]'.")
+
+
+def trajectory(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "network", steps: int | None = None,
+               chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
+    """The trajectory on any backend. Raises V120 for an unknown one."""
+    if on not in BACKENDS:
+        raise unknown("V120", "backend", on, BACKENDS)
+    if on == "interpreter":
+        return interpreted(setup, wanted, steps, chunk)
+    return compiled(setup, wanted, on, granularity, steps, chunk)
+
+
+def aligned(first: Iterator[Chunk], second: Iterator[Chunk]) -> Iterator[tuple[int, Chunk, Chunk]]:
+    """(first step, chunk, chunk) of two trajectories, cut to common lengths; ends with the shorter one."""
+    sides: list[Any] = [_Side(first), _Side(second)]
+    start = 0
+    while all(side.fill() for side in sides):
+        count = min(side.length for side in sides)
+        yield start, sides[0].take(count), sides[1].take(count)
+        start += count
+
+
+class _Side:
+    """A trajectory from which any number of steps can be taken."""
+
+    def __init__(self, chunks: Iterator[Chunk]):
+        self.chunks, self.held, self.at, self.length = chunks, Chunk(), 0, 0
+
+    def fill(self) -> bool:
+        while self.length == 0:
+            held = next(self.chunks, None)
+            if held is None:
+                return False
+            self.held, self.at = held, 0
+            self.length = len(next(iter(held.values()), ()))
+            if not held:
+                return False
+        return True
+
+    def take(self, count: int) -> Chunk:
+        part = slice(self.at, self.at + count)
+        self.at, self.length = self.at + count, self.length - count
+        return {name: values[part] for name, values in self.held.items()}
+
+
+def renamed(chunks: Iterator[Chunk], rename: Callable[[Chunk], Chunk]) -> Iterator[Chunk]:
+    return map(rename, chunks)
