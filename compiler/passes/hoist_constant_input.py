@@ -1,12 +1,13 @@
-"""hoist-constant-input: a plastic projection from an input that is held during a presentation costs O(n_post) a step.
+"""hoist-constant-input: a projection from an input that is held during a presentation costs O(n_post) a step.
 
 before    projection W up input -> P0 gate=learn
 after     projection W up input -> P0 gate=learn lowering=hoisted
 
-While the input x is constant, W x follows from a few vectors; the matrix is rewritten once per presentation. Equal
-algebraically, not to the bit. A static projection is delivered once per presentation, to the same bits. Refused (left alone) where it would not be the same or would not pay: weights that
-clip, that a mirror reads or writes, whose increment is observed, that belong to a batch; a presynaptic cell that does
-more than pass its input on; a rule that is not one postsynaptic factor times the (previous) message.
+While the input x is constant, W x of a plastic projection follows from a few vectors, and the matrix is rewritten once
+per presentation: equal algebraically, not to the bit. A static projection is delivered once per presentation, to the
+same bits. Left alone where it would not be the same or would not pay: weights that clip, that a mirror reads or
+writes, whose increment is observed, that belong to a batch; a presynaptic cell that does more than pass its input on;
+a rule that is not one postsynaptic factor times the (previous) message.
 """
 
 from __future__ import annotations

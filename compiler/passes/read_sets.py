@@ -1,7 +1,7 @@
 """Read-sets: what each learning rule reads, where that is computed, and whether it is at the synapse.
 
     rule forward: local
-      projections WPP_0, WPP_1
+      projections V, W
       post.mismatch   soma   this step    local: computed in the postsynaptic cell
       prev(pre.rate)  soma   1 step ago   local: transmitted as the message, kept at the synapse for 1 step
       constants       dt, eta

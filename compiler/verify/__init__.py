@@ -1,1 +1,22 @@
+"""Evidence that what runs is the circuit: recordings, an independent reference, the interpreter, and mutations of all.
 
+`verify_golden(path)`, `verify_graph(graph, protocol, samples)`, `verify_against_reference(circuit)`; each gives a
+`Result`. `record_trajectory(path, setup)` writes a recording of one's own circuit.
+"""
+
+from compiler.verify.compare import Comparison, Divergence, Result
+from compiler.verify.oracle import load_function
+from compiler.verify.recordings import Recording, load_recording, record_trajectory
+from compiler.verify.runs import Setup, quantities, trajectory
+from compiler.verify.verification import (
+    reference_setup,
+    verify_against_reference,
+    verify_golden,
+    verify_graph,
+    verify_recording,
+    verify_setup,
+)
+
+__all__ = ["Comparison", "Divergence", "Recording", "Result", "Setup", "load_function", "load_recording", "quantities",
+           "record_trajectory", "reference_setup", "trajectory", "verify_against_reference", "verify_golden",
+           "verify_graph", "verify_recording", "verify_setup"]

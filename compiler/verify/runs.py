@@ -73,7 +73,7 @@ def draws(graph: Graph) -> list[tuple[str, str, str]]:
 
 def _columns(sizes: Sequence[tuple[str, int]]) -> list[tuple[str, slice]]:
     ends = np.cumsum([0, *(size for _, size in sizes)])
-    return [(name, slice(int(a), int(b))) for (name, _), a, b in zip(sizes, ends, ends[1:], strict=True)]
+    return [(name, slice(int(a), int(b))) for (name, _), a, b in zip(sizes, ends, ends[1:], strict=False)]
 
 
 def quantities(graph: Graph, increments: bool = False) -> list[str]:

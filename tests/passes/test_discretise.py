@@ -54,8 +54,8 @@ projection W plastic a -> b
 """
 
 
-def discretised(text: str) -> Graph:
-    graph = parse_graph(text)
+def discretised(text: str, **arrays: np.ndarray) -> Graph:
+    graph = parse_graph(text).with_(arrays={f"{name}.w": array for name, array in arrays.items()})
     verify(graph)
     result = Discretise().apply(graph, Request())
     verify(result)
@@ -95,7 +95,7 @@ def test_the_order_is_one() -> None:
 
 
 def test_states_of_a_synapse_are_discretised_too() -> None:
-    graph = discretised(TRACE).with_(arrays={"W.w": np.zeros((1, 1))})
+    graph = discretised(TRACE, W=np.zeros((1, 1)))
     assert show(graph.rules[0].updates[0].expression) == "prev(e) + dt * (pre.rate - prev(e))"
     values = Interpreter(graph).step({"a.value": np.array([3.0])}, {}, {})
     assert values["W.e"].item() == 1 + 0.25 * (3 - 1)

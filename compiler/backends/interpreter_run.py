@@ -1,0 +1,146 @@
+"""The interpreter with the interface of the native backend: slow, for whatever has no lowering yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from compiler.backends.interpreter import Interpreter, Values
+from compiler.backends.runtime import Block, Feed, NoiseSpec
+from compiler.ir import Graph, Population
+from compiler.ir.protocol import Protocol
+
+
+class InterpreterRun:
+    """Runs a graph step by step. `samples` is (rows, columns), columns in the order of the exogenous inputs."""
+
+    def __init__(self, graph: Graph, protocol: Protocol, samples: np.ndarray, seeds: list[int]):
+        protocol.check(graph.gates)
+        self.graph, self.interpreter = graph, Interpreter(graph)
+        self._fill()
+        self.protocol = self._sized(protocol)
+        spec = _noise_spec(graph, seeds)
+        self.feed = Feed(self.protocol.as_data(), list(graph.gates), spec)
+        self.buffer = np.zeros(max(self.feed.record_size, 1))
+        self.samples = np.asarray(samples, dtype=np.float64)
+
+    def _fill(self) -> None:
+        """Quantities that no step has computed yet are 0, so that every name has a shape."""
+        values = self.interpreter.values
+        for p in self.graph.populations:
+            cell = self.graph.cell(p.cell)
+            names = [*(e.name for e in cell.equations), *cell.inputs, *(n for n, _ in cell.noise)]
+            for name in names:
+                values.setdefault(f"{p.name}.{name}", np.zeros((self.graph.batch, p.size)))
+        for q in self.graph.projections:
+            size = self.graph.population(q.post).size
+            values.setdefault(f"{q.name}.current", np.zeros((self.graph.batch, size)))
+
+    def _sized(self, protocol: Protocol) -> Protocol:
+        streams = tuple(replace(s, width=sum(self.interpreter.values[q].size for q in s.quantities))
+                        for s in protocol.streams)
+        return replace(protocol, streams=streams)
+
+    def run(self, steps: int | None = None, block: int = 20, on_block: Callable[[int], None] | None = None) -> int:
+        """Advances by `steps` (default: to the end), in blocks; returns the position."""
+        end = self.feed.total if steps is None else min(self.feed.total, self.feed.position + steps)
+        while self.feed.position < end:
+            self._block(self.feed.block(min(block, end - self.feed.position)))
+            if on_block:
+                on_block(self.feed.position)
+        return self.feed.position
+
+    def _block(self, block: Block) -> None:
+        for t in range(len(block.gates)):
+            gates = dict(zip(self.graph.gates, block.gates[t, 1:], strict=True))
+            self.interpreter.step(self._inputs(block.rows[t]), gates, self._noise(block.noise[t], gates))
+            self._record(block.positions[t])
+
+    def _inputs(self, rows: np.ndarray) -> Values:
+        inputs, column = {}, 0
+        for population, name in _named(self.graph, "inputs"):
+            inputs[f"{population.name}.{name}"] = self.samples[rows, column:column + population.size]
+            column += population.size
+        return inputs
+
+    def _noise(self, row: np.ndarray, gates: dict[str, float]) -> Values:
+        """This step's draws; while the noise gate is off, the last ones stay."""
+        gate = self.graph.noise.gate
+        if gate and not gates[gate] > 0:
+            return {}
+        noise, column, batch = {}, 0, self.graph.batch
+        for population, name in _draw_order(self.graph):
+            width = population.size * batch
+            noise[f"{population.name}.{name}"] = row[column:column + width].reshape(population.size, batch).T
+            column += width
+        return noise
+
+    def _record(self, positions: np.ndarray) -> None:
+        for stream, position in zip(self.protocol.streams, positions, strict=True):
+            if position >= 0:
+                row = [self.interpreter.values[q].reshape(-1) for q in stream.quantities]
+                self.buffer[position:position + stream.width] = np.concatenate(row)
+
+    @property
+    def records(self) -> InterpreterRecords:
+        return InterpreterRecords(self)
+
+    def value(self, quantity: str) -> np.ndarray:
+        """A quantity now: (batch, n) or (copies, n_post, n_pre). Raises KeyError."""
+        return np.array(self.interpreter.values[quantity])
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on."""
+        result = {f"memory.{name}": np.array(array) for name, array in self.interpreter.values.items()}
+        for name, past in self.interpreter.history.items():
+            result |= {f"history.{name}#{i}": np.array(array) for i, array in enumerate(past)}
+        result |= {f"feed.{name}": array for name, array in self.feed.state().items()}
+        return result | {"records": self.buffer.copy()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continues from `state()`, to the same bits."""
+        values = {k.removeprefix("memory."): np.array(v) for k, v in state.items() if k.startswith("memory.")}
+        self.interpreter.values = values
+        for key in sorted((k for k in state if k.startswith("history.")), key=lambda k: int(k.rpartition("#")[2])):
+            name, _, index = key.removeprefix("history.").rpartition("#")
+            past = self.interpreter.history.setdefault(name, [])
+            past[int(index):int(index) + 1] = [np.array(state[key])]
+        self.feed.restore({k.removeprefix("feed."): v for k, v in state.items() if k.startswith("feed.")})
+        self.buffer[:] = state["records"]
+
+    def close(self) -> None:
+        """Nothing to end; for the interface shared with Lava."""
+
+
+class InterpreterRecords:
+    """What was recorded, by stream: `rows(stream, quantity)`, the record axis first."""
+
+    def __init__(self, run: InterpreterRun):
+        self.run = run
+
+    def rows(self, stream: str, quantity: str) -> np.ndarray:
+        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre)."""
+        run, index = self.run, [s.name for s in self.run.protocol.streams].index(stream)
+        spec, count, start = run.protocol.streams[index], run.feed.rows_written[index], int(run.feed.bases[index])
+        table = run.buffer[start:start + count * spec.width].reshape(count, spec.width)
+        shapes = {q: run.interpreter.values[q].shape for q in spec.quantities}
+        column = sum(int(np.prod(shapes[q])) for q in spec.quantities[:spec.quantities.index(quantity)])
+        return table[:, column:column + int(np.prod(shapes[quantity]))].reshape(count, *shapes[quantity])
+
+
+def _named(graph: Graph, kind: str) -> list[tuple[Population, str]]:
+    return [(p, name) for p in graph.populations for name in getattr(graph.cell(p.cell), kind)]
+
+
+def _draw_order(graph: Graph) -> list[tuple[Population, str]]:
+    order = [*graph.noise.order, *(p.name for p in graph.populations if p.name not in graph.noise.order)]
+    return [(p, name) for p in map(graph.population, order) for name, _ in graph.cell(p.cell).noise]
+
+
+def _noise_spec(graph: Graph, seeds: list[int]) -> NoiseSpec:
+    index = {p.name: i for i, p in enumerate(graph.populations)}
+    columns = [(index[p.name], p.size, dict(graph.cell(p.cell).noise)[name]) for p, name in _draw_order(graph)]
+    gate = ["", *graph.gates].index(graph.noise.gate or "")
+    return NoiseSpec(graph.noise.kind, seeds, columns, gate, graph.samples)

@@ -1,0 +1,284 @@
+"""`cortexc bench speed`: microseconds per step and ratios, measured side by side in one run, on one core.
+
+Yardsticks: the hand-written loops of a folder of anchor scripts (`--set anchors=FOLDER`, CORTEXC_ANCHORS, or
+../shared/anchors when it is there). Without them the rows that need them are left out and named.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.backends.native import Native
+from compiler.bench.nets import DIGITS, HOLD, LEARNING, NETS, Job, job, random_weights
+from compiler.microcircuits.pal import Pal, build
+
+FULL = ("fold", "eliminate-lookahead", "fuse-update")
+REPEATS = 5
+
+
+def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows {metric, value, unit, baseline}. Options: anchors (folder), parts (names), quick (bool)."""
+    parts: dict[str, Callable[[dict], Iterator[dict]]] = {
+        "native": native_against_anchors, "lava": lava_against_native, "granularity": granularities,
+        "hoisted": hoisted, "sizes": sizes}
+    wanted = options.get("parts") or list(parts)
+    with one_core():
+        return [row for name in wanted for row in parts[name](options)]
+
+
+def row(metric: str, value: float, unit: str, baseline: str) -> dict[str, Any]:
+    return {"metric": metric, "value": float(f"{value:.4g}"), "unit": unit, "baseline": baseline}
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Binds this process (and the Lava processes it starts) to one core, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def all_cores() -> Iterator[None]:
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def best(functions: dict[str, Callable[[], float]], repeats: int = REPEATS) -> dict[str, float]:
+    """The least of `repeats` interleaved measurements of each."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            times[name].append(function())
+    return {name: min(values) for name, values in times.items()}
+
+
+def timed_native(work: Job) -> Callable[[], float]:
+    """Microseconds per step of one pass over the job, kernels compiled, all inputs drawn beforehand."""
+    native = Native(work.program, work.protocol, work.samples, [1], work.recorded_noise)
+    steps = native.feed.total
+    block = native.feed.block(steps)
+    native._block(native.feed.block(0))
+
+    def measure() -> float:
+        began = time.perf_counter()
+        native._block(block)
+        return (time.perf_counter() - began) / steps * 1e6
+
+    return measure
+
+
+# ---- native against hand-written loops
+
+
+def anchors_folder(options: dict[str, Any]) -> Path | None:
+    given = options.get("anchors") or os.environ.get("CORTEXC_ANCHORS") or "../shared/anchors"
+    folder = Path(given)
+    return folder if (folder / "numba_kernel.py").is_file() else None
+
+
+def anchor(folder: Path, module: str, net_name: str, steps: int, **options: str) -> Callable[[], float]:
+    """Microseconds per step of an anchor's own loop."""
+    sys.path.insert(0, str(folder))
+    try:
+        common, kernel = importlib.import_module("common"), importlib.import_module(module)
+    finally:
+        sys.path.remove(str(folder))
+    net = common.NETS[net_name]()
+    state, (inputs, targets, white) = common.random_state(net, 123), common.stimulus(net, steps)
+    if module == "numpy_layers":
+        return _timed(lambda: kernel.run(net, state, inputs, targets, white, net.flags), steps)
+    simulator = kernel.Simulator(net, state, **options)
+    targets, white = simulator.lay.pad_target(targets), simulator.lay.pad_noise(white)
+    simulator.advance(inputs[:1], targets[:1], white[:1], net.flags)
+    return _timed(lambda: simulator.advance(inputs, targets, white, net.flags), steps)
+
+
+def _timed(function: Callable[[], object], steps: int) -> Callable[[], float]:
+    def measure() -> float:
+        began = time.perf_counter()
+        function()
+        return (time.perf_counter() - began) / steps * 1e6
+
+    return measure
+
+
+def native_against_anchors(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    steps, folder = 10_000 if options.get("quick") else 100_000, anchors_folder(options)
+    for name, (circuit, gates) in NETS.items():
+        functions = {"native": timed_native(job(circuit, gates, steps, FULL))}
+        if folder:
+            functions["numba"] = anchor(folder, "numba_kernel", name, steps, variant="libm")
+            functions["C"] = anchor(folder, "c_kernel", name, steps)
+            functions["numpy"] = anchor(folder, "numpy_layers", name, steps // 20)
+        times = best(functions)
+        yield row(f"native step, {name}", times["native"], "us", "float64, one core, plasticity on")
+        for other, text in (("numba", "hand-written numba loop with libm's exp"), ("C", "hand-written C loop")):
+            if other in times:
+                yield row(f"native / {other}, {name}", times["native"] / times[other], "ratio", text)
+        if "numpy" in times:
+            yield row(f"numpy per layer / native, {name}", times["numpy"] / times["native"], "ratio",
+                      "per-layer numpy loop")
+
+
+# ---- Lava against native
+
+
+def lava_against_native(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Same noise drawn while running (the legacy stream), same recordings (weights every 1000 steps)."""
+    from compiler.backends.lava import LavaRun
+
+    steps = 20_000 if options.get("quick") else 300_000
+    for name, (circuit, gates) in NETS.items():
+        work = job(circuit, gates, steps, FULL, noise="legacy", record_every=1000)
+
+        def native(work: Job = work) -> float:
+            runner = Native(work.program, work.protocol, work.samples, [1])
+            runner._block(runner.feed.block(0))
+            began = time.perf_counter()
+            runner.run(block=10_000)
+            return (time.perf_counter() - began) / runner.feed.total * 1e6
+
+        def lava(work: Job = work) -> float:
+            with LavaRun(work.program, work.protocol, work.samples, [1]) as runner:
+                runner.host.start()
+                began = time.perf_counter()
+                runner.run()
+                return (time.perf_counter() - began) / runner.feed.total * 1e6
+
+        times = best({"native": native, "lava": lava}, 3)
+        yield row(f"Lava network step, {name}", times["lava"], "us", "noise drawn and weights recorded")
+        yield row(f"Lava network / native, {name}", times["lava"] / times["native"], "ratio",
+                  "the same kernels in a plain loop")
+
+
+def granularities(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Steps of the digits net at each granularity, and of the same process graph with empty steps."""
+    steps = 500 if options.get("quick") else 3000
+    with all_cores():
+        times = best({g: _lava_step(g, steps, empty=False) for g in ("population", "area", "network")}
+                     | {"empty": _lava_step("population", steps, empty=True)}, 3)
+    for granularity in ("population", "area", "network"):
+        yield row(f"Lava {granularity} step, digits", times[granularity], "us", "two cores")
+    yield row("Lava population / empty, digits", times["population"] / times["empty"], "ratio",
+              "the same Lava process graph with empty steps")
+    yield row("Lava population / network, digits", times["population"] / times["network"], "ratio",
+              "one process, many steps per Lava step")
+
+
+def _lava_step(granularity: str, steps: int, empty: bool) -> Callable[[], float]:
+    from compiler.backends.lava import LavaRun
+
+    passes = FULL if granularity == "network" else FULL[:2]
+    work = job(DIGITS, LEARNING, steps * (50 if granularity == "network" else 1), passes, granularity=granularity,
+               noise="counter")
+
+    def measure() -> float:
+        with tempfile.TemporaryDirectory() as folder, \
+                LavaRun(work.program, work.protocol, work.samples, [1], folder=folder) as runner:
+            if empty:
+                _empty_steps(Path(folder) / "network_lava.py")
+            runner.host.start()
+            runner.host.limit[0] = runner.feed.total
+            lava_steps = steps if granularity != "network" else \
+                -(-runner.feed.total // runner.host.description["block"])
+            began = time.perf_counter()
+            runner.host.supervisor.run(lava_steps)
+            return (time.perf_counter() - began) / (work.protocol.total if granularity == "network" else steps) * 1e6
+
+    return measure
+
+
+def _empty_steps(path: Path) -> None:
+    """Leaves only the sends and receives of every process model."""
+    lines = path.read_text().splitlines()
+    kept = [line for line in lines if not line.strip().startswith(("self.compute(", "self.begin(", "self.end("))]
+    path.write_text("\n".join(kept) + "\n")
+
+
+# ---- hoisting
+
+
+def hoisted(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """784-100-10 plastic and hoisted, against the same circuit with that projection static and its product cached."""
+    circuit = Pal((784, 100, 10), eta_fw=(1.0, 0.005), eta_IP=(0.02,), eta_PI=(0.02,), eta_bw=(0.2,), alpha=(1e-6,),
+                  sigma=(0.01,))
+    steps = 5_000 if options.get("quick") else 30_000
+    passes = ("fold", "eliminate-lookahead", "hoist-constant-input", "fuse-update")
+    graph = random_weights(build(Pal(**{**vars(circuit), "noise": "recorded"})), 1, 0.1)
+    static = graph.with_(
+        synapses=(*graph.synapses, _without_rule(graph.synapse("bottom_up"))),
+        projections=tuple(_static(q) if q.name == "WPP_0" else q for q in graph.projections))
+    times = best({"hoisted": timed_native(job(circuit, LEARNING, steps, passes, graph=graph)),
+                  "static": timed_native(job(circuit, LEARNING, steps, passes, graph=static)),
+                  "plain": timed_native(job(circuit, LEARNING, min(steps, 5_000), FULL, graph=graph))}, 3)
+    yield row("hoisted step, 784-100-10", times["hoisted"], "us", "plastic input projection, low-pass on")
+    yield row("hoisted / static, 784-100-10", times["hoisted"] / times["static"], "ratio",
+              "input projection static, its product cached")
+    yield row("not hoisted / hoisted, 784-100-10", times["plain"] / times["hoisted"], "ratio", "fused update")
+
+
+def _without_rule(synapse: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(synapse, name="bottom_up_static", rule=None)
+
+
+def _static(projection: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(projection, synapse="bottom_up_static", parameters=(), gate=None)
+
+
+# ---- cost against size
+
+
+def sizes(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """n-n-n nets, everything plastic: native, and Lava at two granularities."""
+    quick = options.get("quick")
+    for n in (10, 50, 200) if quick else (10, 30, 100, 300, 1000, 2000):
+        circuit = Pal((n, n, n), eta_fw=(1.0 / n,), eta_IP=(0.02 / n,), eta_PI=(0.02 / n,), eta_bw=(0.2 / n,),
+                      alpha=(1e-6,), sigma=(0.01,))
+        steps = int(np.clip(4e8 / (5 * n * n + 2000) / (20 if quick else 1), 100, 50_000)) // HOLD * HOLD
+        work = job(circuit, LEARNING, max(steps, HOLD), FULL)
+        yield row(f"native step, {n}-{n}-{n}", best({"n": timed_native(work)}, 2)["n"], "us", "one core")
+        for granularity in ("network", "population"):
+            yield row(f"Lava {granularity} step, {n}-{n}-{n}", _lava_size(circuit, granularity, n, bool(quick)), "us",
+                      "two cores")
+
+
+def _lava_size(circuit: Pal, granularity: str, n: int, quick: bool) -> float:
+    from compiler.backends.lava import LavaRun
+
+    steps = 200 if n >= 1000 or quick else 1000
+    passes = FULL if granularity == "network" else FULL[:2]
+    work = job(circuit, LEARNING, steps, passes, granularity=granularity, noise="counter")
+    with all_cores(), LavaRun(work.program, work.protocol, work.samples, [1]) as runner:
+        runner.host.start()
+        runner.run(HOLD // 2)
+        began = time.perf_counter()
+        runner.run()
+        return (time.perf_counter() - began) / (runner.feed.total - HOLD // 2) * 1e6

@@ -1,0 +1,140 @@
+"""Checkpoints: one safetensors file with all that the next step depends on; a resumed run ends with the same bits.
+
+X140 no checkpoint; X141 not readable (truncated, corrupt); X142 of another format; X143 of another circuit;
+X144 of another experiment; X145 of another program (passes, backend). Writing raises X131.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.experiments.files import write_safetensors
+from compiler.ir import CortexError, Graph, show_graph
+
+FORMAT = "1"
+NAME = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint belongs to: digests of the circuit (text and arrays), the experiment and its samples."""
+
+    graph: str
+    experiment: str
+    samples: str
+
+
+def graph_sha256(graph: Graph) -> str:
+    """Digest of the canonical text and of every array with its name and shape."""
+    digest = hashlib.sha256(show_graph(graph).encode())
+    digest.update(arrays_sha256(graph.arrays).encode())
+    return digest.hexdigest()
+
+
+def arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    """Digest over names, shapes, types and little-endian bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.shape} {array.dtype.str[1:]};".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, runner: Any, identity: Identity) -> None:
+    """Writes the runner's state; an older checkpoint stays intact until the new one is complete. Raises X131."""
+    arrays = runner.state()
+    records = arrays.pop("records")
+    arrays |= _written(runner, records)
+    metadata = {"format": FORMAT, "position": str(int(arrays["feed.position"][0])), **asdict(identity),
+                "sha256": arrays_sha256(arrays)}
+    write_safetensors(path, arrays, metadata)
+
+
+def load_checkpoint(path: Path, runner: Any, identity: Identity) -> int:
+    """Puts a fresh runner where the checkpoint was taken; returns the position. Raises X140 to X145."""
+    metadata, arrays = read_checkpoint(path)
+    _check_identity(path, metadata, identity)
+    _check_quantities(path, arrays, runner.state())
+    feed_state = {k.removeprefix("feed."): v for k, v in arrays.items() if k.startswith("feed.")}
+    state = {name: array for name, array in arrays.items() if not name.startswith("records.")}
+    runner.restore({**state, "records": _expanded(runner, arrays, feed_state)})
+    return int(metadata["position"])
+
+
+def _check_quantities(path: Path, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+    """Every quantity of the program is there, with its size. (The interpreter adds some when they first appear.)"""
+    wanted = [name for name in expected if name.startswith(("memory.", "history."))]
+    missing = [name for name in wanted if name not in found]
+    different = [name for name in wanted if name in found and found[name].size != expected[name].size]
+    if missing or different:
+        raise CortexError("X145", f"checkpoint '{path}' is of another program: {len(missing)} of {len(wanted)} "
+                                  f"quantities are missing, {len(different)} differ in size.",
+                          "Resume with the passes and the backend that it was made with.")
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Metadata and arrays, checked against their digest. Raises X140, X141, X142."""
+    if not path.exists():
+        raise CortexError("X140", f"no checkpoint '{path}'.", "Start without --resume, or name the run's folder.")
+    try:
+        content = path.read_bytes()
+        metadata, arrays = _parse(content)
+    except OSError as error:
+        raise CortexError("X141", f"cannot read checkpoint '{path}': {error.strerror}.") from None
+    except Exception as error:  # truncated or not a safetensors file: whatever it is, it cannot be resumed
+        raise CortexError("X141", f"checkpoint '{path}' is truncated or corrupt ({_brief(error)}).",
+                          "Delete it and start again.") from None
+    if metadata.get("format") != FORMAT:
+        raise CortexError("X142", f"checkpoint '{path}' has format {metadata.get('format')}, this version reads "
+                                  f"{FORMAT}.")
+    if metadata.get("sha256") != arrays_sha256(arrays):
+        raise CortexError("X141", f"checkpoint '{path}' is corrupt: its content does not match its digest.",
+                          "Delete it and start again.")
+    return metadata, arrays
+
+
+def _parse(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    from safetensors.numpy import load
+
+    arrays = load(content)
+    (length,) = struct.unpack("<Q", content[:8])
+    return json.loads(content[8:8 + length]).get("__metadata__", {}), arrays
+
+
+def _brief(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def _check_identity(path: Path, metadata: Mapping[str, str], identity: Identity) -> None:
+    if metadata.get("graph") != identity.graph:
+        raise CortexError("X143", f"checkpoint '{path}' is of another circuit.",
+                          "Resume with the experiment that it was made with, or start without --resume.")
+    if (metadata.get("experiment"), metadata.get("samples")) != (identity.experiment, identity.samples):
+        raise CortexError("X144", f"checkpoint '{path}' is of the same circuit in another experiment.",
+                          "Resume with the same data and protocol, or start without --resume.")
+
+
+# ---- the record buffer: only what has been written
+
+
+def _written(runner: Any, buffer: np.ndarray) -> dict[str, np.ndarray]:
+    feed, streams = runner.feed, runner.protocol.streams
+    return {f"records.{i}": buffer[int(feed.bases[i]):int(feed.bases[i]) + feed.rows_written[i] * s.width]
+            for i, s in enumerate(streams)}
+
+
+def _expanded(runner: Any, arrays: Mapping[str, np.ndarray], feed_state: Mapping[str, np.ndarray]) -> np.ndarray:
+    feed, buffer = runner.feed, np.zeros(max(runner.feed.record_size, 1))
+    for i, stream in enumerate(runner.protocol.streams):
+        start, rows = int(feed.bases[i]), int(feed_state["rows_written"][i])
+        buffer[start:start + rows * stream.width] = arrays[f"records.{i}"]
+    return buffer

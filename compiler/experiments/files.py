@@ -1,0 +1,80 @@
+"""Files of a run folder, never half-written: everything goes to a temporary name and is renamed when complete.
+
+X130 a folder that cannot be written; X131 a file that cannot be written (disk full, no permission).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.ir.errors import CortexError
+
+
+def writable_folder(folder: str | Path) -> Path:
+    """The folder, made if it is not there; a file is written and removed to be sure. Raises X130."""
+    path = Path(folder)
+    probe = path / f".cortexc_probe_{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"cortexc")
+        probe.unlink()
+    except OSError as error:
+        raise CortexError("X130", f"cannot write to folder '{path}': {error.strerror}.",
+                          "Choose another one with -o.") from None
+    return path
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file completely or not at all; what was there before stays until then. Raises X131."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise CortexError("X131", f"cannot write '{path}' ({len(content)} bytes): {error.strerror}.",
+                          "Free some space or choose another folder; what was there before is intact.") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, table: Mapping[str, Any]) -> None:
+    write_text(path, json_text(table) + "\n")
+
+
+def json_text(table: Mapping[str, Any]) -> str:
+    """Indented JSON; numpy's numbers and arrays become plain ones."""
+    return json.dumps(table, indent=2, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return str(value)
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_bytes(path, save(contiguous, dict(metadata or {})))
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())

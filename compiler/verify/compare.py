@@ -1,0 +1,212 @@
+"""Comparison of two trajectories, chunk by chunk, by limits that small quantities cannot slip under.
+
+A variable passes when its largest error is at most 1e-10 and at most 1e-8 of its range over the run: the largest
+movement of one of its components, its magnitude where it stays constant, and no relative limit where it is zero
+throughout. An error that is not a number is infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from compiler.ir import CortexError
+
+ABSOLUTE, RELATIVE = 1e-10, 1e-8
+CONSTANT = 8 * np.finfo(np.float64).eps
+"""A movement below this share of the magnitude is rounding: the variable counts as constant."""
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first value outside the limits: 0-based step, and index in the variable's array of that step."""
+
+    step: int
+    variable: str
+    index: tuple[int, ...]
+    got: float
+    expected: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Largest errors of a variable over the run; `rel` is relative to `scale`, 0 where the variable is zero."""
+
+    abs: float
+    rel: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a verification found. `reasons` say why it failed; `not_compared` names what one side did not have."""
+
+    passed: bool
+    evidence: str
+    steps: int
+    variables: dict[str, Errors]
+    first_divergence: Divergence | None = None
+    reasons: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
+    on: str = ""
+    granularity: str = ""
+
+    @property
+    def max_abs_error(self) -> float:
+        return max((e.abs for e in self.variables.values()), default=0.0)
+
+    @property
+    def max_rel_error(self) -> float:
+        return max((e.rel for e in self.variables.values()), default=0.0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; a number that is not finite becomes None."""
+        where = self.first_divergence
+        return {
+            "passed": self.passed, "evidence": self.evidence, "max_abs_error": finite(self.max_abs_error),
+            "max_rel_error": finite(self.max_rel_error), "steps": self.steps,
+            "variables": {name: {"abs": finite(e.abs), "rel": finite(e.rel)} for name, e in self.variables.items()},
+            "first_divergence": None if where is None else {
+                "step": where.step, "variable": where.variable, "index": list(where.index),
+                "got": finite(where.got), "expected": finite(where.expected)},
+            "reasons": list(self.reasons), "not_compared": list(self.not_compared), "on": self.on,
+            "granularity": self.granularity}
+
+
+def finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+@dataclass
+class Track:
+    """One variable so far. `growth`: every error that was the largest yet, so the first beyond any limit is here."""
+
+    low: np.ndarray
+    high: np.ndarray
+    got_low: np.ndarray
+    got_high: np.ndarray
+    worst: float = 0.0
+    growth: list[tuple[float, Divergence]] = field(default_factory=list)
+
+    @property
+    def span(self) -> float:
+        return _largest(self.high - self.low)
+
+    @property
+    def moved(self) -> bool:
+        return _largest(self.got_high - self.got_low) > 0
+
+    @property
+    def scale(self) -> float:
+        """What errors are relative to; 0 where the variable is zero throughout."""
+        magnitude = max(_largest(np.abs(self.high)), _largest(np.abs(self.low)))
+        return self.span if self.span > CONSTANT * magnitude else magnitude
+
+    @property
+    def limit(self) -> float:
+        return min(ABSOLUTE, RELATIVE * self.scale) if self.scale > 0 else ABSOLUTE
+
+    def errors(self) -> Errors:
+        return Errors(self.worst, self.worst / self.scale if self.scale > 0 else 0.0, self.scale)
+
+    def first_beyond(self) -> Divergence | None:
+        return next((where for error, where in self.growth if error > self.limit), None)
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(values.max()) if values.size else 0.0
+
+
+class Comparison:
+    """Collects chunks of two trajectories. `order`: variables in the order in which a step computes them, so that
+    of several divergences in one step the first is named. `plastic`: weights whose gate is on at some step."""
+
+    def __init__(self, order: Sequence[str] = (), plastic: Sequence[str] = ()):
+        self.rank = {name: i for i, name in enumerate(order)}
+        self.plastic = [name for name in plastic]
+        self.tracks: dict[str, Track] = {}
+        self.steps = 0
+
+    def add(self, got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+        """Arrays (K, ...) of the next K steps; only variables of both sides count."""
+        count = 0
+        for name in expected:
+            if name in got:
+                self._add(name, np.asarray(got[name], np.float64), np.asarray(expected[name], np.float64))
+                count = max(count, len(expected[name]))
+        self.steps += count
+
+    def add_constant(self, name: str, got: np.ndarray, expected: np.ndarray) -> None:
+        """A value that holds for the whole run."""
+        self._add(name, got[None], expected[None])
+
+    def _add(self, name: str, got: np.ndarray, expected: np.ndarray) -> None:
+        if got.shape != expected.shape:
+            raise CortexError("V125", f"variable '{name}' has shape {got.shape[1:]} per step, expected "
+                                      f"{expected.shape[1:]} ({len(got)} and {len(expected)} steps).")
+        if not expected.size:
+            return
+        track = self.tracks.setdefault(name, Track(*(np.array(v[0]) for v in (expected, expected, got, got))))
+        _widen(track.low, track.high, expected)
+        _widen(track.got_low, track.got_high, got)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(got - expected)
+        error = np.where(np.isnan(error), np.inf, error).reshape(len(error), -1)
+        self._note_growth(name, track, error, got, expected)
+
+    def _note_growth(self, name: str, track: Track, error: np.ndarray, got: np.ndarray,
+                     expected: np.ndarray) -> None:
+        largest = error.max(1)
+        before = np.maximum.accumulate(np.concatenate(([track.worst], largest[:-1])))
+        for k in np.flatnonzero(largest > before):
+            index = np.unravel_index(int(error[k].argmax()), got.shape[1:])
+            place = (k, *index)
+            where = Divergence(self.steps + int(k), name, tuple(map(int, index)), float(got[place]),
+                               float(expected[place]))
+            track.growth.append((float(largest[k]), where))
+        track.worst = max(track.worst, float(largest.max()))
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether some error is beyond the absolute limit, so that no further step can save the comparison."""
+        return any(track.worst > ABSOLUTE for track in self.tracks.values())
+
+    def first_divergence(self) -> Divergence | None:
+        """The earliest; within its step, the one computed first."""
+        found = [where for track in self.tracks.values() if (where := track.first_beyond())]
+        return min(found, key=lambda d: (d.step, self.rank.get(d.variable, len(self.rank))), default=None)
+
+    def reasons(self) -> list[str]:
+        """Why the comparison fails; empty if it passes."""
+        found = []
+        if not self.tracks:
+            found.append(f"no variable was compared over {self.steps} steps")
+        if where := self.first_divergence():
+            found.append(f"'{where.variable}'{list(where.index)} is {where.got!r} at step {where.step}, expected "
+                         f"{where.expected!r}")
+        found += [f"weights '{name}' never moved although their gate was on and the expected ones did"
+                  for name in self.plastic if name in self.tracks and self._stuck(self.tracks[name])]
+        return found
+
+    def _stuck(self, track: Track) -> bool:
+        return track.span > 0 and not track.moved
+
+    @property
+    def nothing_learnt(self) -> bool:
+        """Whether some weight's gate was on and no such weight moved in the expected trajectory."""
+        learning = [self.tracks[name] for name in self.plastic if name in self.tracks]
+        return bool(learning) and all(track.span == 0 for track in learning)
+
+    def result(self, evidence: str, extra: Sequence[str] = (), **details: Any) -> Result:
+        reasons = [*self.reasons(), *extra]
+        errors = {name: track.errors() for name, track in self.tracks.items()}
+        return Result(not reasons, evidence, self.steps, errors, self.first_divergence(), tuple(reasons), **details)
+
+
+def _widen(low: np.ndarray, high: np.ndarray, values: np.ndarray) -> None:
+    np.minimum(low, values.min(0), out=low)
+    np.maximum(high, values.max(0), out=high)

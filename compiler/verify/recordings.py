@@ -1,0 +1,294 @@
+"""Recorded trajectories: npz files that say what a circuit was fed with and what every quantity was at every step.
+
+Two formats. The published one (`pal_*.npz`: `params_json` and arrays such as `uP_0`) is read by `published`. The
+general one is for a user's own circuit and carries it:
+
+    graph.ir            text of the graph
+    init_NAME           array bound to the graph (`init_hidden.u`, `init_W.w`, `init_W.mask` ...)
+    POPULATION.INPUT    (T, n) or (T, batch, n), exogenous inputs
+    POPULATION.NOISE    (T, n) or (T, batch, n), draws, where the circuit has noise
+    gate.NAME           (T,), default 0 throughout
+    OWNER.QUANTITY      what to compare: (T, n) or (T, batch, n), weights (T, n_post, n_pre) or (T, copies, ...)
+    evidence            text, who recorded it; default `user-recording`
+
+Errors: V101 unreadable file, V102 no recording, V103 circuit not there, V104..V107 options, V108 array missing,
+V109 shape, V110 not finite, V111 kind of number, V112 unknown quantity, V113 lengths, V114 target, V115 start.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.ir import CortexError, Graph, parse_graph, show_graph, unknown, verify
+from compiler.ir.model import weight_copies, weight_shape
+from compiler.ir.protocol import Phase, Protocol
+from compiler.verify.runs import (
+    LONGEST_CHUNK,
+    Chunk,
+    Setup,
+    Stimulus,
+    aligned,
+    blocks,
+    input_columns,
+    noise_columns,
+    quantities,
+    trajectory,
+)
+
+Arrays = dict[str, np.ndarray]
+
+TEXT_KEYS = ("graph.ir", "params_json", "evidence")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a recorded variable is found: `quantity` as it is (`now`), one step earlier (`before`), or `zero`.
+    `single`: the file has no batch axis."""
+
+    quantity: str
+    kind: str = "now"
+    single: bool = True
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file, ready to be run and compared. `expected`: file variable -> (T, ...); `before`: values of row -1."""
+
+    name: str
+    setup: Setup
+    expected: Arrays
+    sources: dict[str, Source]
+    evidence: str
+    before: Arrays = field(default_factory=dict)
+    constants: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    not_compared: tuple[str, ...] = ()
+    circuit: Any = None
+    arrays: Arrays = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The quantities that the comparison needs."""
+        return list(dict.fromkeys(s.quantity for s in self.sources.values() if s.kind != "zero"))
+
+    def chunks(self, chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
+        """What was recorded, a chunk at a time."""
+        for start in range(0, self.setup.steps, chunk):
+            yield {name: values[start:start + chunk] for name, values in self.expected.items()}
+
+    def named(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """A backend's trajectory under the file's names; what the backend does not have is left out."""
+        last = {name: values[None] for name, values in self.before.items()}
+        for chunk in chunks:
+            steps = len(next(iter(chunk.values()), ()))
+            found: Chunk = {}
+            for name, source in self.sources.items():
+                if source.kind == "zero":
+                    found[name] = np.zeros((steps, *self.expected[name].shape[1:]))
+                elif source.quantity in chunk:
+                    values = chunk[source.quantity]
+                    values = values[:, 0] if source.single else values
+                    found[name] = np.concatenate((last[name], values[:-1])) if source.kind == "before" else values
+                    if source.kind == "before":
+                        last[name] = values[-1:]
+            yield found
+
+
+def load_recording(path: str | Path) -> Recording:
+    """Reads a recording of either format. Raises V101..V115."""
+    from compiler.verify.published import published_recording
+
+    path = Path(path)
+    arrays = read_arrays(path)
+    if "graph.ir" in arrays:
+        return _general(path.name, arrays)
+    if "params_json" in arrays:
+        return published_recording(path.name, arrays)
+    raise CortexError("V102", f"'{path}' is no recording: it has neither 'params_json' nor 'graph.ir' among its "
+                              f"{len(arrays)} arrays ({', '.join(sorted(arrays)[:8])}).",
+                      "Give a file of recorded trajectories; record_trajectory() writes one.")
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Every array of an npz file, read completely. Raises V101, V111."""
+    if not path.is_file():
+        raise CortexError("V101", f"recording '{path}' {'is a folder' if path.exists() else 'does not exist'}.")
+    name = ""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise CortexError("V102", f"'{path}' holds a single array; a recording is an npz file of named arrays.")
+            arrays = {}
+            for name in file.files:
+                arrays[name] = file[name]
+            return arrays
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        where = f", at array '{name}'" if name else ""
+        if "Object arrays" in str(error):
+            raise CortexError("V111", f"array '{name}' of '{path}' holds Python objects.", "Save numbers.") from None
+        raise CortexError("V101", f"cannot read '{path}' as an npz file{where}: {error or type(error).__name__}.",
+                          "It may be truncated or damaged; copy or record it again.") from None
+
+
+# ---- checks of arrays
+
+
+def text_of(arrays: Mapping[str, np.ndarray], name: str) -> str:
+    """Raises V111 where the entry is not a text."""
+    value = arrays[name]
+    if value.dtype.kind not in "US" or value.size != 1:
+        raise CortexError("V111", f"'{name}' is of kind {value.dtype} and shape {value.shape}; it must be one text.")
+    item = value.reshape(-1)[0]
+    return item.decode() if isinstance(item, bytes) else str(item)
+
+
+def numbers(arrays: Mapping[str, np.ndarray], name: str, shape: Sequence[int | None], what: str = "",
+            nan: bool = False) -> np.ndarray:
+    """An array as float64. `shape`: None fits any length. Raises V108 missing, V111 kind, V109 shape, V110 not finite."""
+    if name not in arrays:
+        raise CortexError("V108", f"array '{name}' is missing{what and f' ({what})'}; expected shape {_show(shape)}.")
+    value = arrays[name]
+    if value.dtype.kind not in "fiub" or value.dtype.kind == "f" and value.dtype.itemsize < 8:
+        raise CortexError("V111", f"array '{name}' is of kind {value.dtype}; a recording needs float64 (limits are "
+                                  "1e-10 absolute and 1e-8 of the range).", "Record it in double precision.")
+    fits = value.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, value.shape, strict=True))
+    if not fits:
+        raise CortexError("V109", f"array '{name}' has shape {value.shape}, expected {_show(shape)}"
+                                  f"{what and f' ({what})'}.")
+    value = np.asarray(value, dtype=np.float64)
+    bad = np.argwhere(~np.isfinite(value)) if not nan else np.argwhere(np.isinf(value))
+    if len(bad):
+        index = tuple(int(i) for i in bad[0])
+        raise CortexError("V110", f"array '{name}' is {value[index]} at index {index} ({len(bad)} values are not "
+                                  "finite).", "A recording must be finite.")
+    return value
+
+
+def _show(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join("T" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def gate_columns(columns: Mapping[str, np.ndarray]) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    return tuple((gate, tuple(map(float, values))) for gate, values in columns.items())
+
+
+def one_step_protocol(steps: int, gates: Mapping[str, np.ndarray], batch: int = 1) -> Protocol:
+    """Every step presents a row of its own: batch element b those from b * steps on."""
+    first = tuple(b * steps for b in range(batch))
+    return Protocol((Phase("recording", steps, 1, first, gates=gate_columns(gates)),), ("recording",))
+
+
+# ---- the general format
+
+
+def _general(name: str, arrays: Arrays) -> Recording:
+    graph = parse_graph(text_of(arrays, "graph.ir"))
+    bound = {key[5:]: numbers(arrays, key, [None] * arrays[key].ndim) for key in arrays if key.startswith("init_")}
+    graph = graph.with_(arrays=bound, noise=replace(graph.noise, kind="recorded"))
+    verify(graph)
+    steps = _length(graph, arrays)
+    setup = Setup(graph, one_step_protocol(steps, _gates(graph, arrays, steps), graph.batch),
+                  _samples(graph, arrays, steps), tuple(range(1, graph.seeds + 1)), _noise(graph, arrays, steps))
+    exogenous = {*dict(input_columns(graph)), *dict(noise_columns(graph)), *(f"gate.{g}" for g in graph.gates)}
+    compared = [k for k in arrays if "." in k and k not in exogenous and k not in TEXT_KEYS
+                and not k.startswith("init_")]
+    sources, expected = {}, {}
+    for key in compared:
+        sources[key], expected[key] = _compared(graph, arrays, key, steps)
+    evidence = text_of(arrays, "evidence") if "evidence" in arrays else "user-recording"
+    rest = tuple(k for k in arrays if "." not in k and k not in TEXT_KEYS)
+    return Recording(name, setup, expected, sources, evidence, not_compared=rest, arrays=arrays)
+
+
+def _length(graph: Graph, arrays: Arrays) -> int:
+    """The number of steps on which all arrays agree. Raises V113."""
+    lengths = {k: len(v) for k, v in arrays.items() if "." in k and not k.startswith("init_") and k not in TEXT_KEYS
+               and v.ndim}
+    if not lengths or min(lengths.values()) < 1:
+        raise CortexError("V113", f"the recording of graph '{graph.name}' has no steps.", "Record at least one.")
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{k} {n}" for k, n in sorted(lengths.items(), key=lambda item: item[1]))
+        raise CortexError("V113", f"the arrays have different numbers of steps: {listed}.")
+    return next(iter(lengths.values()))
+
+
+def _gates(graph: Graph, arrays: Arrays, steps: int) -> Arrays:
+    for key in arrays:
+        if key.startswith("gate.") and key[5:] not in graph.gates:
+            raise unknown("V112", "gate", key[5:], graph.gates)
+    return {g: numbers(arrays, f"gate.{g}", (steps,)) for g in graph.gates if f"gate.{g}" in arrays}
+
+
+def _per_element(graph: Graph, arrays: Arrays, key: str, steps: int, what: str) -> np.ndarray:
+    """(T, batch, n) from an array with or without a batch axis."""
+    size = graph.population(key.split(".")[0]).size
+    if key in arrays and arrays[key].ndim == 2:
+        return np.repeat(numbers(arrays, key, (steps, size), what)[:, None], graph.batch, axis=1)
+    return numbers(arrays, key, (steps, graph.batch, size), what)
+
+
+def _samples(graph: Graph, arrays: Arrays, steps: int) -> np.ndarray:
+    """(batch * T, width)."""
+    parts = [_per_element(graph, arrays, name, steps, "an exogenous input") for name, _ in input_columns(graph)]
+    if not parts:
+        return np.zeros((graph.batch * steps, 0))
+    return np.concatenate(parts, axis=2).swapaxes(0, 1).reshape(graph.batch * steps, -1)
+
+
+def _noise(graph: Graph, arrays: Arrays, steps: int) -> np.ndarray:
+    """(T, cells * batch of every stream)."""
+    parts = [_per_element(graph, arrays, name, steps, "the draws of the noise").swapaxes(1, 2).reshape(steps, -1)
+             for name, _ in noise_columns(graph)]
+    return np.concatenate(parts, axis=1) if parts else np.zeros((steps, 0))
+
+
+def _compared(graph: Graph, arrays: Arrays, key: str, steps: int) -> tuple[Source, np.ndarray]:
+    known = {*quantities(graph, increments=True), *(f"{p.name}.{port.name}" for p in graph.populations
+                                                     for port in graph.cell(p.cell).ports)}
+    if key not in known:
+        raise unknown("V112", f"quantity of graph '{graph.name}'", key, known)
+    owner, _, quantity = key.partition(".")
+    weights = any(q.name == owner for q in graph.projections) and quantity != "current"
+    if weights:
+        copies, shape = weight_copies(graph, owner), weight_shape(graph, graph.projection(owner))
+    else:
+        end = graph.projection(owner).post if quantity == "current" else owner
+        copies, shape = graph.batch, (graph.population(end).size,)
+    single = arrays[key].ndim == 1 + len(shape) and copies == 1
+    return Source(key, single=single), numbers(arrays, key, (steps, *shape) if single else (steps, copies, *shape))
+
+
+def record_trajectory(path: str | Path, setup: Setup, on: str = "interpreter", granularity: str = "network",
+                      wanted: Sequence[str] | None = None, steps: int | None = None) -> None:
+    """Runs a graph and writes the general format: stimulus, start and every quantity of every step."""
+    graph = setup.graph
+    names = list(wanted) if wanted is not None else quantities(graph, increments=True)
+    parts: dict[str, list[np.ndarray]] = {}
+    both = aligned(stimulus_chunks(setup, steps), trajectory(setup, names, on, granularity, steps))
+    for _, stimulus, chunk in both:
+        for name, values in {**stimulus, **chunk}.items():
+            parts.setdefault(name, []).append(_plain(values))
+    arrays: dict[str, Any] = {name: np.concatenate(found) for name, found in parts.items()}
+    arrays |= {f"init_{name}": array for name, array in graph.arrays.items()}
+    np.savez_compressed(path, **{"graph.ir": show_graph(graph), "evidence": on}, **arrays)
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Without a batch axis of length 1."""
+    return values[:, 0] if values.ndim > 1 and values.shape[1] == 1 else values
+
+
+def stimulus_chunks(setup: Setup, steps: int | None = None) -> Iterator[Chunk]:
+    """Inputs and draws (K, batch, n), gates (K,), by name."""
+    stimulus = Stimulus(setup)
+    for block in blocks(setup, steps):
+        rows = [stimulus.step(block, t) for t in range(len(block.gates))]
+        found = {name: np.stack([inputs[name] for inputs, _, _ in rows]) for name, _ in stimulus.inputs}
+        found |= {name: np.stack([noise[name] for _, _, noise in rows]) for name, _ in stimulus.draws}
+        yield found | {f"gate.{g}": np.array([gates[g] for _, gates, _ in rows]) for g in setup.graph.gates}

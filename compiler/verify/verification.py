@@ -1,0 +1,183 @@
+"""The questions that `cortexc verify` asks, each answered by a `Result` that names its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from compiler.ir import CortexError, Graph, unknown
+from compiler.ir.protocol import Phase, Protocol
+from compiler.ir.schedule import Delivery, schedule
+from compiler.microcircuits import pal
+from compiler.verify import oracle
+from compiler.verify.compare import Comparison, Result
+from compiler.verify.published import EVIDENCE, pal_sources
+from compiler.verify.recordings import Recording, load_recording
+from compiler.verify.runs import BACKENDS, LONGEST_CHUNK, Chunk, Setup, aligned, input_columns, quantities, trajectory
+
+SIDES = ("reference", *BACKENDS)
+
+LEARNING = ("learn_forward", "learn_lateral", "learn_feedback", "noise")
+
+
+def verify_golden(path: str | Path, on: str = "native", granularity: str = "network", passes: bool = False) -> Result:
+    """A recorded trajectory against a backend (or the reference). With `passes` the graph goes through the compiler's
+    passes first and what is left of it is compared. Raises V101..V115 for the file, V120..V122 for the side."""
+    recording = load_recording(path)
+    if on not in SIDES:
+        raise unknown("V120", "backend", on, SIDES)
+    return verify_recording(recording, on, granularity, passes)
+
+
+def verify_recording(recording: Recording, on: str = "native", granularity: str = "network",
+                     passes: bool = False) -> Result:
+    """The same for a recording in memory."""
+    if passes:
+        recording = replace(recording, setup=after_passes(recording.setup))
+    setup = recording.setup
+    if on == "reference":
+        got = _reference_rows(recording)
+    else:
+        got = recording.named(trajectory(setup, recording.wanted, on, granularity))
+    names = {source.quantity: name for name, source in recording.sources.items() if source.kind == "now"}
+    comparison = Comparison([names[q] for q in computing_order(setup.graph) if q in names],
+                            [names[f"{q}.w"] for q in gated_on(setup) if f"{q}.w" in names])
+    for _, ours, theirs in aligned(got, recording.chunks()):
+        comparison.add(ours, theirs)
+    for name, (ours, theirs) in recording.constants.items():
+        comparison.add_constant(name, ours, theirs)
+    return _result(comparison, recording.evidence, recording.expected, setup.steps, on, granularity,
+                   recording.not_compared)
+
+
+def _reference_rows(recording: Recording) -> Iterator[Chunk]:
+    if recording.circuit is None:
+        raise CortexError("V122", f"there is no independent reference for the circuit of '{recording.name}'.",
+                          "Use --on interpreter, or --reference FILE.py:function.")
+    high_pass = recording.setup.graph == pal.build(replace(recording.circuit, noise="recorded"))
+    chunks = oracle.pal_trajectory(recording.circuit, recording.setup, high_pass=high_pass)
+    return ({name: values[:, 0] for name, values in chunk.items()} for chunk in chunks)
+
+
+def _result(comparison: Comparison, evidence: str, expected: Sequence[str] | Mapping, steps: int, on: str,
+            granularity: str, not_compared: Sequence[str] = (), must_learn: bool = False) -> Result:
+    left = [name for name in expected if name not in comparison.tracks]
+    extra = []
+    if comparison.steps < steps:
+        extra.append(f"only {comparison.steps} of {steps} steps were compared")
+    if must_learn and comparison.nothing_learnt:
+        extra.append(f"no weight moved although a learning gate was on: {', '.join(comparison.plastic)}")
+    return comparison.result(evidence, extra, not_compared=(*left, *not_compared), on=on, granularity=granularity)
+
+
+def after_passes(setup: Setup) -> Setup:
+    """The setup with the graph that the compiler's passes leave when only outputs are observed."""
+    from compiler.passes import PIPELINE, pipeline, run_passes
+
+    names = [name for name in PIPELINE if name not in ("hoist-constant-input", "partition")]
+    return replace(setup, graph=run_passes(setup.graph, pipeline(names)).graph)
+
+
+def computing_order(graph: Graph) -> list[str]:
+    """Every quantity in the order in which a step computes it."""
+    found: list[str] = []
+    for operation in schedule(graph):
+        if isinstance(operation, Delivery):
+            found.append(f"{operation.projection}.current")
+        else:
+            found += [f"{operation.population}.{name}" for name in operation.equations]
+    learnt = [q for q in quantities(graph, increments=True) if q not in set(found)]
+    return [*found, *sorted(learnt, key=lambda q: (not q.endswith(".increment"), q.endswith(".w")))]
+
+
+def gated_on(setup: Setup) -> list[str]:
+    """Plastic projections whose learning gate is on at some step."""
+    phases = {phase.name: phase for phase in setup.protocol.phases}
+    on = {gate for name in setup.protocol.sequence for gate, pattern in phases[name].gates
+          if phases[name].total and any(value > 0 for value in pattern)}
+    return [q.name for q in setup.graph.projections if setup.graph.rule_of(q) and (q.gate is None or q.gate in on)]
+
+
+# ---- one's own circuit
+
+
+Reference = str | Callable[[Graph, Mapping[str, np.ndarray], int], Mapping[str, np.ndarray]]
+
+
+def verify_graph(graph: Graph, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int] = (1,), on: str = "native",
+                 granularity: str = "network", against: Reference = "interpreter", steps: int | None = None,
+                 noise: np.ndarray | None = None, increments: bool = False) -> Result:
+    """A backend against the interpreter or a reference function (or its place, `FILE.py:function`): every state,
+    message, current and weight of every step. Raises V120.. for the side, V130..V132 for the reference function."""
+    setup = Setup(graph, protocol, samples, tuple(seeds), noise)
+    return verify_setup(setup, on, granularity, against, steps, increments)
+
+
+def verify_setup(setup: Setup, on: str = "native", granularity: str = "network", against: Reference = "interpreter",
+                 steps: int | None = None, increments: bool = False) -> Result:
+    """The same for a setup."""
+    wanted = quantities(setup.graph, increments)
+    count = setup.steps if steps is None else min(steps, setup.steps)
+    if against == "interpreter":
+        evidence, expected = "interpreter", trajectory(setup, wanted, "interpreter", steps=count)
+    else:
+        function = oracle.load_function(against) if isinstance(against, str) else against
+        evidence, expected = "user-reference", oracle.user_trajectory(function, setup, count)
+    got = trajectory(setup, wanted, on, granularity, count)
+    return _compare(setup, got, expected, evidence, wanted, count, on, granularity)
+
+
+def _compare(setup: Setup, got: Iterator[Chunk], expected: Iterator[Chunk], evidence: str, wanted: Sequence[str],
+             count: int, on: str, granularity: str) -> Result:
+    comparison = Comparison(computing_order(setup.graph), [f"{name}.w" for name in gated_on(setup)])
+    for _, ours, theirs in aligned(got, expected):
+        comparison.add(ours, theirs)
+    return _result(comparison, evidence, wanted, count, on, granularity, must_learn=True)
+
+
+# ---- the shipped circuits, against the independent reference
+
+
+def verify_against_reference(circuit: pal.Pal, steps: int = 20_000, seeds: Sequence[int] = (123, 456),
+                             on: str = "native", granularity: str = "network", setup: Setup | None = None,
+                             increments: bool = False) -> Result:
+    """A circuit against the hand-written torch model: the same start, inputs, gates and draws, all seeds as one batch.
+    `setup` gives one's own experiment with this circuit; without it, `reference_setup`. Raises V121..V123."""
+    setup = setup or reference_setup(circuit, steps, seeds)
+    count = min(steps, setup.steps)
+    there = set(quantities(setup.graph, increments))
+    wanted = [s.quantity for s in pal_sources(circuit).values() if s.kind == "now" and s.quantity in there]
+    got = trajectory(setup, wanted, on, granularity, count, chunk=200)
+    expected = oracle.pal_names(circuit, oracle.pal_trajectory(circuit, setup, count, chunk=200), there)
+    return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
+
+
+def reference_setup(circuit: pal.Pal, steps: int, seeds: Sequence[int], presentation: int = 50) -> Setup:
+    """Random inputs and targets, each held for `presentation` steps: a tenth of the run settles, then everything
+    learns, with a target in three presentations of four; every seed starts as the published simulator starts it."""
+    circuit = circuit if circuit.noise != "recorded" else replace(circuit, noise="counter")
+    reference = oracle.load_reference()
+    states = reference.stack_states([reference.initial_state(oracle.pal_parameters(circuit), s) for s in seeds])
+    arrays = {source.quantity: getattr(states, reference.GOLDEN_NAMES[name.rsplit("_", 1)[0]])[int(name[-1])].numpy()
+              for name, source in pal_sources(circuit).items() if source.quantity.endswith((".u", ".w"))
+              and source.kind == "now"}
+    graph = pal.build(replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
+    count = -(-steps // presentation)
+    settling, learning = max(count // 10, 1), tuple((gate, (1.0,)) for gate in LEARNING)
+    target = tuple(float(i // presentation % 4 != 3) for i in range(4 * presentation))
+    protocol = Protocol((Phase("settling", settling, presentation), Phase(
+        "training", count, presentation, (settling,), gates=(*learning, ("target", target)))), ("settling", "training"))
+    samples = np.random.default_rng(seeds[0]).uniform(0, 1, (settling + count, _width(graph)))
+    return Setup(graph, protocol, samples, tuple(seeds))
+
+
+def _width(graph: Graph) -> int:
+    columns = input_columns(graph)
+    return columns[-1][1].stop if columns else 0
+
+
+__all__ = ["EVIDENCE", "LONGEST_CHUNK", "SIDES", "after_passes", "computing_order", "gated_on", "reference_setup",
+           "verify_against_reference", "verify_golden", "verify_graph", "verify_recording", "verify_setup"]

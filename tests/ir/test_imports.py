@@ -1,0 +1,91 @@
+"""What may import what: the compiler runs without Lava and torch, and no general part names a circuit."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"lava", "torch"}:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+import compiler
+for module in pkgutil.walk_packages(compiler.__path__, "compiler."):
+    if not module.name.startswith("compiler.backends.lava"):
+        importlib.import_module(module.name)
+        print(module.name)
+"""
+CIRCUITS = re.compile(
+    r"\bpal\b|phaseless|errormc|error[-_ ]neurons?\b|error_?neuron|sacramento|dendritic[-_ ]?(microcircuit|predictive|pc)"
+    r"|\bdpc\b|sign[-_ ]?concordant|WPP|BPP|WIP|BPI|BII", re.IGNORECASE)
+GENERAL = ("compiler/ir", "compiler/passes", "compiler/backends", "lava_procs", "hardware_maps")
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_the_compiler_imports_without_lava_and_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    imported = set(done.stdout.split())
+    assert {"compiler.ir.verify", "compiler.passes.fold", "compiler.backends.interpreter",
+            "compiler.microcircuits.pal"} <= imported
+
+
+def test_the_blocker_blocks() -> None:
+    code = IMPORT_ALL.split("import compiler\n")[0] + "import torch\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "torch is blocked" in done.stderr
+
+
+@pytest.mark.parametrize("folder", GENERAL)
+def test_no_general_part_names_a_circuit(folder: str) -> None:
+    named = [f"{path.relative_to(ROOT)}:{number}: {line.strip()}" for path in files(folder)
+             for number, line in enumerate(path.read_text().splitlines(), 1) if CIRCUITS.search(line)]
+    assert files(folder) and named == []
+
+
+@pytest.mark.parametrize("text", [
+    "the PAL circuit", "pal.md", "an error-neuron net", "ErrorNeuron", "error neurons", "Sacramento et al.", "dPC",
+    "dendritic microcircuit", "sign-concordant", "SignConcordant", "errormc", "self.WPP_0"])
+def test_the_pattern_finds_names(text: str) -> None:
+    assert CIRCUITS.search(text)
+
+
+@pytest.mark.parametrize("text", ["principal", "palette", "an error signal", "postsynaptic neuron", "concordance"])
+def test_the_pattern_leaves_other_words_alone(text: str) -> None:
+    assert not CIRCUITS.search(text)
+
+
+ALLOWED = {"compiler/ir": {"compiler.ir"}, "compiler/microcircuits": {"compiler.ir", "compiler.microcircuits"},
+           "compiler/passes": {"compiler.ir", "compiler.passes", "hardware_maps"}, "lava_procs": {"lava_procs"},
+           "hardware_maps": {"hardware_maps"}}
+OURS = ("compiler", "lava_procs", "hardware_maps", "reference", "cortexc")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {name for name in found if name.split(".")[0] in OURS}
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_a_part_imports_only_what_it_may(folder: str) -> None:
+    for path in files(folder):
+        for name in imports(path):
+            allowed = any(name == root or name.startswith(root + ".") for root in ALLOWED[folder])
+            assert allowed, f"{path.relative_to(ROOT)} imports {name}"
