@@ -7,7 +7,7 @@ buffer lives in another process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,14 +138,15 @@ class Stimulus:
 
 def interpreted(setup: Setup, wanted: Sequence[str], steps: int | None = None,
                 chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
-    """The interpreter's trajectory: what the graph means."""
+    """The interpreter's trajectory: what the graph means; only those of the quantities that it has."""
     interpreter, stimulus = Interpreter(setup.graph), Stimulus(setup)
     for block in blocks(setup, steps, chunk):
-        rows: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+        rows: dict[str, list[np.ndarray]] = {}
         for t in range(len(block.gates)):
             values = interpreter.step(*stimulus.step(block, t))
-            for name, past in rows.items():
-                past.append(values[name])
+            for name in wanted:
+                if name in values:
+                    rows.setdefault(name, []).append(values[name])
         yield {name: np.stack(past) for name, past in rows.items()}
 
 
@@ -244,6 +245,3 @@ class _Side:
         self.at, self.length = self.at + count, self.length - count
         return {name: values[part] for name, values in self.held.items()}
 
-
-def renamed(chunks: Iterator[Chunk], rename: Callable[[Chunk], Chunk]) -> Iterator[Chunk]:
-    return map(rename, chunks)

@@ -100,7 +100,7 @@ def test_a_raising_process_is_one_coded_error(tmp_path):
     with LavaRun(program, protocol, samples, [7], folder=tmp_path) as lava:
         path = tmp_path / "network_lava.py"
         path.write_text(path.read_text().replace("        self.end()", "        raise ValueError('planted')", 1))
-        with pytest.raises(CortexError, match="E701 .*planted") as error:
+        with pytest.raises(CortexError, match="(?s)E701 .*planted") as error:
             lava.run()
     assert error.value.code == "E701"
 
