@@ -1,20 +1,20 @@
-"""The base of every generated process model: one group of operations, running under Lava."""
+"""The bases of every generated process model: one group of operations, running under Lava."""
 
 from __future__ import annotations
 
 import os
 
 import numpy as np
-from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.model import PyAsyncProcessModel, PyLoihiProcessModel
 
 from lava_procs.heartbeat import die_with_parent
 
 
-class GroupModel(PyLoihiProcessModel):
+class GroupSteps:
     """Sends and receives slots of its `GroupWork`, and computes in between.
 
-    A generated model's `run_spk` reads like the circuit: `begin`, then compute, send and receive in the circuit's
-    common order, then `end`. `run_block` is for a group that is the whole network.
+    A generated model's `step` reads like the circuit: `begin`, then compute, send and receive in the circuit's common
+    order, then `end`. `run_block` is for a group that is the whole network: many network steps per Lava step.
     """
 
     def __init__(self, proc_params):
@@ -43,3 +43,18 @@ class GroupModel(PyLoihiProcessModel):
 
     def run_block(self) -> None:
         self.work.run_block()
+
+
+class LoihiGroupModel(GroupSteps, PyLoihiProcessModel):
+    """One `step` per time step of Loihi's protocol, as a chip would synchronise; works beside stock processes."""
+
+    def run_spk(self) -> None:
+        self.step()
+
+
+class AsyncGroupModel(GroupSteps, PyAsyncProcessModel):
+    """Only messages synchronise: the same steps in the same order, with less waiting."""
+
+    def run_async(self) -> None:
+        for _ in range(self.num_steps):
+            self.step()

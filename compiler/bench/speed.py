@@ -180,16 +180,18 @@ def granularities(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     steps = 500 if options.get("quick") else 3000
     with all_cores():
         times = best({g: _lava_step(g, steps, empty=False) for g in ("population", "area", "network")}
-                     | {"empty": _lava_step("population", steps, empty=True)}, 3)
+                     | {"empty": _lava_step("population", steps, empty=True),
+                        "loihi": _lava_step("population", steps, empty=False, synchronisation="loihi")}, 3)
     for granularity in ("population", "area", "network"):
         yield row(f"Lava {granularity} step, digits", times[granularity], "us", "two cores")
+    yield row("Lava population step, digits, Loihi protocol", times["loihi"], "us", "two cores")
     yield row("Lava population / empty, digits", times["population"] / times["empty"], "ratio",
               "the same Lava process graph with empty steps")
     yield row("Lava population / network, digits", times["population"] / times["network"], "ratio",
               "one process, many steps per Lava step")
 
 
-def _lava_step(granularity: str, steps: int, empty: bool) -> Callable[[], float]:
+def _lava_step(granularity: str, steps: int, empty: bool, synchronisation: str = "async") -> Callable[[], float]:
     from compiler.backends.lava import LavaRun
 
     passes = FULL if granularity == "network" else FULL[:2]
@@ -198,7 +200,8 @@ def _lava_step(granularity: str, steps: int, empty: bool) -> Callable[[], float]
 
     def measure() -> float:
         with tempfile.TemporaryDirectory() as folder, \
-                LavaRun(work.program, work.protocol, work.samples, [1], folder=folder) as runner:
+                LavaRun(work.program, work.protocol, work.samples, [1], folder=folder,
+                        synchronisation=synchronisation) as runner:
             if empty:
                 _empty_steps(Path(folder) / "network_lava.py")
             runner.host.start()
@@ -216,6 +219,7 @@ def _empty_steps(path: Path) -> None:
     """Leaves only the sends and receives of every process model."""
     lines = path.read_text().splitlines()
     kept = [line for line in lines if not line.strip().startswith(("self.compute(", "self.begin(", "self.end("))]
+    kept = [line + "\n        pass" if line == "    def step(self):" else line for line in kept]
     path.write_text("\n".join(kept) + "\n")
 
 

@@ -239,13 +239,15 @@ def _find(source: str) -> Path:
 def _overrides(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(overrides, Mapping):
         return dict(overrides)
-    pairs = {}
-    for text in overrides:
-        path, equals, value = text.partition("=")
-        if not equals or not path.strip():
-            raise CortexError("X105", f"override '{text}' does not have the form a.b=value.")
-        pairs[path.strip()] = parse_value(value.strip())
-    return pairs
+    return dict(map(parse_override, overrides))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """The name and the value of an `a.b=value`. Raises X105."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise CortexError("X105", f"override '{text}' does not have the form a.b=value.")
+    return path.strip(), parse_value(value.strip())
 
 
 def parse_value(text: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,14 +58,20 @@ def write_json(path: Path, table: Mapping[str, Any]) -> None:
 
 
 def json_text(table: Mapping[str, Any]) -> str:
-    """Indented JSON; numpy's numbers and arrays become plain ones."""
-    return json.dumps(table, indent=2, default=_plain)
+    """Indented JSON; numpy's numbers and arrays become plain ones, a number that is not finite becomes null."""
+    return json.dumps(_plain(table), indent=2, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    return str(value)
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float)) or value is None else str(value)
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:

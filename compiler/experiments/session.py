@@ -90,6 +90,14 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     return Compiled(experiment, graph, plan, report, seconds)
 
 
+def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:
+    """The graph as written and what the passes make of it; no data are loaded. The seeds axis has length 1."""
+    graph = build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise)
+    observed = frozenset(quantity for table in experiment.record.values() for quantity in table.recorded)
+    chosen = chosen_passes(experiment) if passes else []
+    return graph, run_passes(graph, chosen, Request(observed))
+
+
 def chosen_passes(experiment: Experiment) -> list:
     """The pipeline without what is disabled or does not fit the granularity. Raises X151."""
     run, disabled = experiment.run, set(experiment.passes.disable)
@@ -124,10 +132,10 @@ def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np
     return runner.records.rows("target", graph.outputs[0][1])[:, 0]
 
 
-def make_runner(compiled: Compiled, folder: Path | None = None) -> Any:
+def make_runner(compiled: Compiled, folder: Path | None = None, reuse: bool = False) -> Any:
     """The backend's runner: `run`, `value`, `records`, `feed`, `state`, `restore`, `close`. Raises X150.
 
-    `folder`: where the Lava backend puts its code.
+    `folder`: where the Lava backend puts its code, or, with `reuse`, where it finds it.
     """
     experiment, plan = compiled.experiment, compiled.plan
     protocol, samples, seeds = plan.protocol, plan.samples, list(experiment.run.seeds)
@@ -143,7 +151,8 @@ def make_runner(compiled: Compiled, folder: Path | None = None) -> Any:
 
         return Native(program, protocol, samples, seeds)
     block = first_block(program, experiment.run.block_ms)
-    return lava_run()(program, protocol, samples, seeds, folder=folder, block=block)
+    options: dict[str, Any] = {"reuse": True} if reuse else {}
+    return lava_run()(program, protocol, samples, seeds, folder=folder, block=block, **options)
 
 
 def lava_run() -> Any:
@@ -174,14 +183,14 @@ class Session:
     """One run of an experiment. `folder`: its run folder (checkpoints and results go there), or None."""
 
     def __init__(self, experiment: Experiment, folder: str | Path | None = None, *, progress: Progress | None = None,
-                 code_folder: Path | None = None):
+                 code_folder: Path | None = None, reuse: bool = False):
         self.experiment = experiment
         self.folder = None if folder is None else writable_folder(folder)
         self.compiled = compile_experiment(experiment)
         self.identity = self.compiled.identity()
         self.progress, self.seconds = progress, dict(self.compiled.seconds)
         with self._timed("compile"):
-            self.runner = make_runner(self.compiled, code_folder)
+            self.runner = make_runner(self.compiled, code_folder, reuse)
         self.resumed_from = 0
         self.steps_run = 0
         self.signal = 0
@@ -405,15 +414,18 @@ def write_run_files(folder: Path, compiled: Compiled) -> None:
 
 
 def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, steps: int | None = None,
-                   resume: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+                   resume: bool = False, progress: Progress | None = None,
+                   compiled: Path | None = None) -> dict[str, Any]:
     """Runs an experiment and returns its results; with a folder, everything is kept there.
 
-    `resume` continues from the folder's checkpoint. Raises coded errors, and Interrupted on SIGINT or SIGTERM.
+    `resume` continues from the folder's checkpoint. `compiled`: a folder whose Lava code is run as it is. Raises
+    coded errors, and Interrupted on SIGINT or SIGTERM.
     """
     if resume and folder is None:
         raise CortexError("X140", "there is no run folder to resume from.", "Name it with -o.")
-    code = code_folder(experiment, folder)
-    with Session(experiment, folder, progress=progress, code_folder=code) as session:
+    code = compiled or code_folder(experiment, folder)
+    reuse = compiled is not None and experiment.run.backend == "lava"
+    with Session(experiment, folder, progress=progress, code_folder=code, reuse=reuse) as session:
         if resume:
             session.resume()
         if session.folder:

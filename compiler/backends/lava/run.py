@@ -23,20 +23,21 @@ BLOCK_SECONDS = 0.05
 class LavaRun:
     """One Lava network, emitted into `folder` (default: a temporary one) and run through the supervisor.
 
-    Errors of the network become coded errors: E701 a process raised, E702 a process died, E703 no progress,
+    `synchronisation`: `async` (only messages synchronise the processes) or `loihi` (every step, as a chip would); the
+    results are the same. Errors of the network become coded errors: E701 a process raised, E702 a process died, E703 no progress,
     E704 interrupted (the state is at a block boundary).
     """
 
     def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
                  recorded_noise: np.ndarray | None = None, *, folder: str | Path | None = None,
-                 block: int | None = None):
+                 block: int | None = None, synchronisation: str = "async"):
         protocol.check(program.graph.gates)
         self.program, self.protocol = program, sized(program, protocol)
         self._temporary = tempfile.TemporaryDirectory(prefix="cortexc_") if folder is None else None
         self.folder = Path(folder or self._temporary.name)  # type: ignore[union-attr]
         samples = np.asarray(samples, dtype=np.float64).reshape(-1, program.sample_width)
         emit(program, self.protocol, samples, seeds, self.folder, block=block or block_steps(program),
-             recorded_noise=recorded_noise)
+             recorded_noise=recorded_noise, synchronisation=synchronisation)
         self.host = Host(self.folder)
 
     @property

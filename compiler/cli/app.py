@@ -1,0 +1,151 @@
+"""The commands. What they need is imported when they run, so that `--help` and `models` are quick."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Optional
+
+import typer
+
+from compiler.cli.output import Output
+from compiler.ir.errors import CortexError
+
+app = typer.Typer(name="cortexc", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Compiles cortical microcircuits that learn by local rules to Lava process graphs.")
+ClickException = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+Experiment = Annotated[str, typer.Argument(help="A TOML file, a shipped experiment's name, or a run folder.")]
+Set = Annotated[Optional[list[str]], typer.Option("--set", help="Override: a.b=value (TOML; repeatable).")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Granularity = Annotated[Optional[str], typer.Option(help="population, area or network.")]
+Backend = Annotated[Optional[str], typer.Option(help="lava, native or interpreter.")]
+Steps = Annotated[Optional[int], typer.Option(min=0, help="Network steps.")]
+Folder = Annotated[Optional[str], typer.Option("-o", "--output", help="Folder for the results.")]
+DataDir = Annotated[Optional[str], typer.Option(help="Folder with the data sets (or CORTEXC_DATA).")]
+ShowProgress = Annotated[Optional[bool], typer.Option("--progress/--no-progress", help="Progress bar on stderr.")]
+
+
+@app.command()
+def models(json: Json = False) -> int:
+    """List the shipped circuits and experiments."""
+    return _run(json, "models")
+
+
+@app.command()
+def show(experiment: Experiment, after: Annotated[Optional[str], typer.Option(help="After this pass.")] = None,
+         granularity: Granularity = None, set_: Set = None, json: Json = False) -> int:
+    """Print the circuit as IR text, as written or after a pass."""
+    return _run(json, "show", experiment=experiment, after=after, granularity=granularity, overrides=set_)
+
+
+@app.command()
+def explain(experiment: Experiment, set_: Set = None, json: Json = False) -> int:
+    """Say what every learning rule reads, where that is computed, and whether it is local."""
+    return _run(json, "explain", experiment=experiment, overrides=set_)
+
+
+@app.command("compile")
+def compile_(experiment: Experiment, output: Annotated[str, typer.Option("-o", "--output", help="Folder for the code.")],
+             granularity: Granularity = None, data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
+    """Write the Lava program: graph, arrays, kernels, network_lava.py, manifest."""
+    return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity,
+                data_dir=data_dir, overrides=set_)
+
+
+@app.command()
+def run(experiment: Experiment, output: Folder = None, backend: Backend = None, granularity: Granularity = None,
+        steps: Steps = None, resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+        data_dir: DataDir = None, set_: Set = None, progress: ShowProgress = None, json: Json = False) -> int:
+    """Run an experiment and keep its results in a folder."""
+    return _run(json, "run", experiment=experiment, output=output, backend=backend, granularity=granularity,
+                steps=steps, resume=resume, data_dir=data_dir, overrides=set_, progress=progress)
+
+
+@app.command()
+def verify(experiment: Annotated[Optional[str], typer.Argument(help="A TOML file or a shipped name.")] = None,
+           golden: Annotated[Optional[str], typer.Option(help="A recorded trajectory (.npz).")] = None,
+           on: Annotated[Optional[str], typer.Option(help="reference, interpreter, native or lava.")] = None,
+           granularity: Annotated[Optional[str], typer.Option(help="population, area, network or all.")] = None,
+           steps: Steps = None,
+           reference: Annotated[Optional[str], typer.Option(help="FILE.py:function to compare with.")] = None,
+           passes: Annotated[bool, typer.Option("--passes", help="Compare what is left after the passes.")] = False,
+           data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
+    """Check that what runs is the circuit: 0 verified, 1 diverged, 2 the input is wrong."""
+    return _run(json, "verify", experiment=experiment, golden=golden, on=on, granularity=granularity, steps=steps,
+                reference=reference, passes=passes, data_dir=data_dir, overrides=set_)
+
+
+@app.command()
+def export(run: Annotated[str, typer.Argument(help="A run folder.")],
+           to: Annotated[str, typer.Option(help="npz, torch, lava or nir.")], output: Folder = None,
+           json: Json = False) -> int:
+    """Export what a run has learnt."""
+    return _run(json, "export", folder=run, to=to, output=output)
+
+
+@app.command()
+def bench(name: Annotated[str, typer.Argument(help="Which benchmark.")], output: Folder = None,
+          golden: Annotated[Optional[str], typer.Option(help="Folder of the recordings (or CORTEXC_GOLDEN).")] = None,
+          set_: Set = None, json: Json = False) -> int:
+    """Measure, and print rows with the machine they were measured on."""
+    return _run(json, "bench", name=name, output=output, golden=golden, overrides=set_)
+
+
+def _run(json: bool, command: str, **options: Any) -> int:
+    """Runs a command of `commands` and turns what it raises into a message and an exit code."""
+    out = Output(json)
+
+    def call() -> int:
+        from compiler.cli import commands
+
+        return getattr(commands, command)(out, **options) or 0
+
+    return _guarded(out, call)
+
+
+def _guarded(out: Output, call: Callable[[], int]) -> int:
+    try:
+        return call()
+    except CortexError as error:
+        out.coded(error)
+        return 2
+    except KeyboardInterrupt:
+        out.error("X191", "interrupted before the first block was complete; nothing was saved.")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        out.system(error)
+        return 2
+    except MemoryError:
+        out.error("X192", "there is not enough memory.", "Use fewer samples, seeds or recordings.")
+        return 2
+    except Exception as error:
+        if not hasattr(error, "signal"):
+            raise
+        return _interrupted(out, error)
+
+
+def _interrupted(out: Output, error: Any) -> int:
+    hint = f"Go on with --resume ('{error.checkpoint}')." if getattr(error, "checkpoint", None) else ""
+    out.error("X191", f"{error}.", hint)
+    return 143 if error.signal == signal.SIGTERM else 130
+
+
+def execute(arguments: list[str]) -> int:
+    """Parses the arguments and runs the command; returns the exit code."""
+    json = "--json" in arguments
+    try:
+        result = typer.main.get_command(app).main(arguments, prog_name="cortexc", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except ClickException as error:
+        if json:
+            Output(True).error("X100", error.format_message().rstrip("."), "See cortexc --help.")
+        else:
+            error.show()
+        return int(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return 130

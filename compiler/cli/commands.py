@@ -1,0 +1,219 @@
+"""What the commands do. Each takes the output and its options, and returns an exit code or None for 0."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compiler.cli.output import Output, progress_bar
+from compiler.experiments.config import Experiment, load_experiment, shipped_experiments
+from compiler.ir.errors import CortexError, unknown
+from compiler.microcircuits import CIRCUITS
+
+Overrides = Sequence[str] | None
+
+
+def _load(experiment: str, overrides: Overrides, **run: Any) -> Experiment:
+    """The experiment with --set, and with options such as --backend that are short for it."""
+    short = {"data_dir": "data.folder"}
+    extra = [f"{short.get(key, 'run.' + key)}={value}" for key, value in run.items() if value is not None]
+    return load_experiment(experiment, [*(overrides or ()), *extra])
+
+
+# ---- models, show, explain
+
+
+def models(out: Output) -> None:
+    circuits = [{"name": c.name, "summary": c.summary, "source": c.source, "variants": dict(c.variants),
+                 "starts": list(c.starts)} for c in CIRCUITS.values()]
+    experiments = {name: _description(path) for name, path in shipped_experiments().items()}
+    lines = ["circuits"]
+    for circuit in CIRCUITS.values():
+        lines.append(f"  {circuit.name:<16}{circuit.summary} ({circuit.source})")
+        lines += [f"    {name:<14}{what}" for name, what in circuit.variants.items()]
+    lines += ["experiments", *(f"  {name:<16}{what}" for name, what in experiments.items())]
+    out.result({"circuits": circuits, "experiments": experiments}, "\n".join(lines))
+
+
+def _description(path: Path) -> str:
+    return load_experiment(path).description
+
+
+def show(out: Output, experiment: str, after: str | None, granularity: str | None, overrides: Overrides) -> None:
+    from compiler.experiments.session import circuit_after_passes
+    from compiler.ir import show_graph
+
+    graph, report = circuit_after_passes(_load(experiment, overrides, granularity=granularity))
+    text = show_graph(graph) if after is None else report.after(after)
+    passes = [{"name": record.name, "seconds": record.seconds} for record in report.records]
+    out.result({"graph": graph.name, "after": after, "text": text, "passes": passes}, text)
+
+
+def explain(out: Output, experiment: str, overrides: Overrides) -> None:
+    from dataclasses import asdict
+
+    from compiler.experiments.session import circuit_after_passes
+    from compiler.passes.read_sets import explain_text, read_sets
+
+    graph, _ = circuit_after_passes(_load(experiment, overrides), passes=False)
+    found = [{**asdict(each), "local": each.local} for each in read_sets(graph)]
+    out.result({"graph": graph.name, "read_sets": found}, explain_text(graph))
+
+
+# ---- compile, run, export
+
+
+def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, data_dir: str | None,
+                   overrides: Overrides) -> None:
+    from compiler.experiments.export import compile_to_folder
+
+    with out.captured():
+        loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir)
+        manifest = compile_to_folder(loaded, Path(output))
+    files = "\n".join(f"  {name}" for name in manifest["files"])
+    out.result(manifest, f"{manifest['circuit']}: {manifest['processes']} Lava processes in {output}\n{files}")
+
+
+def run(out: Output, experiment: str, output: str | None, backend: str | None, granularity: str | None,
+        steps: int | None, resume: bool, data_dir: str | None, overrides: Overrides, progress: bool | None) -> None:
+    from compiler.experiments.session import run_experiment
+
+    loaded = _load(experiment, overrides, backend=backend, granularity=granularity, data_dir=data_dir)
+    folder = _run_folder(experiment, loaded, output, resume)
+    with out.captured(), progress_bar(progress, loaded.name) as bar:
+        results = run_experiment(loaded, folder, steps=steps, resume=resume, progress=bar,
+                                 compiled=_compiled_folder(experiment))
+    out.result(results, run_summary(results))
+
+
+def _run_folder(experiment: str, loaded: Experiment, output: str | None, resume: bool) -> Path:
+    """-o; or the folder that was named; or the next free `runs/NAME` (with --resume: the last one)."""
+    if output:
+        return Path(output)
+    if Path(experiment).is_dir():
+        return Path(experiment)
+    base = Path("runs") / loaded.name
+    taken = [base.with_name(f"{base.name}-{i}") if i > 1 else base for i in range(1, 10_000)]
+    free = next(i for i, path in enumerate(taken) if not path.exists())
+    return taken[max(free - 1, 0)] if resume else taken[free]
+
+
+def _compiled_folder(experiment: str) -> Path | None:
+    """A folder that `compile` wrote: its own code is run, with whatever was edited."""
+    return Path(experiment) if (Path(experiment) / "network_lava.py").exists() else None
+
+
+def run_summary(results: Mapping[str, Any]) -> str:
+    seconds = {name: value for name, value in results["seconds"].items() if value >= 0.005}
+    lines = [f"{results['name']} ({results['circuit']}) on {results['backend']}, granularity {results['granularity']}",
+             f"  steps            {results['steps']:,} of {results['total_steps']:,}, "
+             f"{results['steps_per_second']:,.0f} per second",
+             f"  time             {results['wall_s']:.2f} s: " + ", ".join(f"{k} {v:.2f}" for k, v in seconds.items())]
+    if results["test_accuracy"] is not None:
+        lines.append(f"  test accuracy    {100 * results['test_accuracy']:.2f} % (seeds "
+                     + ", ".join(f"{s['seed']}: {100 * s['test_accuracy']:.2f}" for s in results["seeds"]) + ")")
+    for name, curve in results["curves"].items():
+        if curve["rows"]:
+            lines.append(f"  {name}: {_numbers(curve['first'])} -> {_numbers(curve['last'])}")
+    lines.append(f"  weights sha256   {results['weights_sha256']}")
+    return "\n".join([*lines, f"  folder           {results['output']}"])
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def export(out: Output, folder: str, to: str, output: str | None) -> None:
+    from compiler.experiments.export import export_run
+
+    with out.captured():
+        path = export_run(Path(folder), to, None if output is None else Path(output))
+    out.result({"format": to, "output": str(path)}, str(path))
+
+
+# ---- verify, bench
+
+
+def verify(out: Output, experiment: str | None, golden: str | None, on: str | None, granularity: str | None,
+           steps: int | None, reference: str | None, passes: bool, data_dir: str | None, overrides: Overrides) -> int:
+    from compiler.experiments.checks import verify_experiment, verify_recording_file
+
+    if (experiment is None) == (golden is None):
+        raise CortexError("X160", "verify takes either an experiment or --golden FILE.npz.")
+    wanted = ["population", "area", "network"] if granularity == "all" else [granularity]
+    with out.captured():
+        if golden is not None:
+            found = [verify_recording_file(golden, on, each, passes) for each in wanted]
+        else:
+            loaded = _load(str(experiment), overrides, data_dir=data_dir)
+            found = [verify_experiment(loaded, on, each, steps, reference) for each in wanted]
+    tables = [result.as_dict() for result in found]
+    worst = next((table for table in tables if not table["passed"]), tables[-1])
+    table = worst if len(tables) == 1 else {**worst, "granularities": tables}
+    out.result(table, "\n".join(map(_verify_summary, tables)))
+    return 0 if all(table["passed"] for table in tables) else 1
+
+
+def _verify_summary(table: Mapping[str, Any]) -> str:
+    words = "verified" if table["passed"] else "DIVERGED"
+    lines = [f"{words} against {table['evidence']} on {table['on']}, granularity {table['granularity']}: "
+             f"{len(table['variables'])} variables, {table['steps']:,} steps, largest error {_size(table['max_abs_error'])}"
+             f" (relative to the range {_size(table['max_rel_error'])})"]
+    where = table["first_divergence"]
+    if where:
+        lines.append(f"  first divergence: step {where['step']}, {where['variable']}{where['index']}: "
+                     f"{where['got']} instead of {where['expected']}")
+    return "\n".join([*lines, *(f"  {reason}" for reason in table.get("reasons", ()))])
+
+
+def _size(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.1e}"
+
+
+BENCHMARKS: dict[str, str] = {
+    "pal-feedback": "compiler.bench.feedback:rows",
+    "speed": "compiler.bench.speed:rows",
+}
+"""Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
+
+
+def bench(out: Output, name: str, output: str | None, golden: str | None, overrides: Overrides) -> None:
+    import importlib
+
+    from compiler.experiments.config import parse_override
+    from compiler.experiments.files import writable_folder, write_json
+    from compiler.experiments.session import machine
+
+    if name not in BENCHMARKS:
+        raise unknown("X161", "benchmark", name, BENCHMARKS)
+    options = dict(parse_override(text) for text in overrides or ())
+    options |= {"golden": golden} if golden else {}
+    options |= {"output": output} if output else {}
+    folder = writable_folder(output) if output else None
+    module, _, function = BENCHMARKS[name].partition(":")
+    start = time.perf_counter()
+    with out.captured():
+        rows = getattr(importlib.import_module(module), function)(options)
+    table = {"name": name, "rows": rows, "machine": machine(), "options": options,
+             "wall_s": time.perf_counter() - start}
+    if folder:
+        write_json(folder / f"{name}.json", table)
+    out.result(table, _table(rows))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [keys, *([_cell(row.get(key)) for key in keys] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+                     for line in cells)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_cell, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,96 @@
+"""What the command line prints: with --json one object on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from compiler.ir.errors import CortexError
+
+SYSTEM_HINTS = {28: "Free some space on the disk.", 13: "Check the permissions."}
+
+
+class Output:
+    """Where results and messages go. With `json`, stdout is kept for the one object."""
+
+    def __init__(self, json: bool):
+        self.json = json
+        self.printed = False
+        self._stdout = sys.stdout
+
+    @contextlib.contextmanager
+    def captured(self) -> Iterator[None]:
+        """With `json`, whatever else is written to stdout, by child processes too, goes to stderr."""
+        if not self.json:
+            yield
+            return
+        with contextlib.redirect_stdout(sys.stderr), _moved_descriptor(self._stdout):
+            yield
+
+    def result(self, table: dict[str, Any], text: str) -> None:
+        """The result: the table as JSON, or the text."""
+        from compiler.experiments.files import json_text
+
+        print(json_text(table) if self.json else text.rstrip("\n"), file=self._stdout, flush=True)
+        self.printed = True
+
+    def error(self, code: str, message: str, hint: str = "") -> None:
+        if self.json and not self.printed:
+            self.result({"error": {"code": code, "message": message, "hint": hint}}, "")
+        else:
+            print(" ".join(filter(None, (code, message, hint))), file=sys.stderr, flush=True)
+
+    def coded(self, error: CortexError) -> None:
+        self.error(error.code, error.message, error.hint)
+
+    def system(self, error: OSError) -> None:
+        where = f" '{error.filename}'" if error.filename else ""
+        self.error("X190", f"the system refused{where}: {error.strerror or error}.", SYSTEM_HINTS.get(error.errno or 0, ""))
+
+
+@contextlib.contextmanager
+def _moved_descriptor(stdout: Any) -> Iterator[None]:
+    """Descriptor 1 points to stderr meanwhile; `stdout` writes to the place it had."""
+    try:
+        moves = stdout is sys.__stdout__ and stdout.fileno() == 1
+    except (AttributeError, OSError, ValueError):
+        moves = False
+    if not moves:
+        yield
+        return
+    stdout.flush()
+    held = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(held, 1)
+        os.close(held)
+
+
+@contextlib.contextmanager
+def progress_bar(wanted: bool | None, label: str) -> Iterator[Callable[[int, int, float], None] | None]:
+    """A bar on stderr with steps per second and the time left; None where it is not wanted or there is no terminal."""
+    if wanted is False or (wanted is None and not sys.stderr.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    console = Console(stderr=True, force_terminal=True if wanted else None)
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(label, total=None, state="compiling")
+        shown = [0.0]
+
+        def update(position: int, end: int, speed: float) -> None:
+            if position >= end or time.monotonic() - shown[0] > 0.2:
+                state = f"{position:,} of {end:,} steps, {speed:,.0f} a second"
+                bar.update(task, completed=position, total=end, state=state)
+                shown[0] = time.monotonic()
+
+        yield update

@@ -1,0 +1,55 @@
+"""Verification of experiments and recordings, for the command line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, get_type_hints
+
+import msgspec
+
+from compiler.experiments.circuits import build_circuit
+from compiler.experiments.config import Experiment
+from compiler.experiments.protocols import make_plan
+from compiler.experiments.session import teacher_targets
+from compiler.ir.protocol import Protocol
+from compiler.microcircuits import CIRCUITS
+
+STEPS = {"independent-reference": 20_000, "interpreter": 1_000}
+"""Steps that are compared by default; the interpreter is slow."""
+
+
+def verify_recording_file(path: str, on: str | None = None, granularity: str | None = None,
+                          passes: bool = False) -> Any:
+    """A recorded trajectory against a side (default: native). Raises the V codes."""
+    from compiler.verify import verify_golden
+
+    return verify_golden(path, on or ("lava" if granularity else "native"), granularity or "network", passes)
+
+
+def verify_experiment(experiment: Experiment, on: str | None = None, granularity: str | None = None,
+                      steps: int | None = None, reference: str | None = None) -> Any:
+    """An experiment's circuit with its own data and learning phases: a shipped circuit against its hand-written
+    reference, any other against the interpreter or the user's `reference`."""
+    from compiler import verify
+
+    run, model = experiment.run, experiment.model
+    on = on or ("lava" if granularity else run.backend)
+    graph = build_circuit(model, run.seeds, run.noise)
+    plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
+    setup = verify.Setup(graph, learning_first(plan.protocol), plan.samples, tuple(run.seeds))
+    where = {"on": on, "granularity": granularity or run.granularity}
+    if model.circuit in CIRCUITS and reference is None and on != "interpreter":
+        hints = get_type_hints(CIRCUITS[model.circuit].options_class())
+        options = {key: msgspec.convert(value, hints[key]) for key, value in model.options.items()}
+        circuit = CIRCUITS[model.circuit].options_class()(**options, arrays=graph.arrays, noise=graph.noise.kind)
+        count = steps or min(STEPS["independent-reference"], setup.steps)
+        return verify.verify_against_reference(circuit, count, run.seeds, **where, setup=setup)
+    count = steps or min(STEPS["interpreter"], setup.steps)
+    return verify.verify_setup(setup, against=reference or "interpreter", steps=count, **where)
+
+
+def learning_first(protocol: Protocol) -> Protocol:
+    """The phases in which something is on, once each, before the others; nothing is recorded."""
+    phases = tuple(replace(phase, records=()) for phase in protocol.phases)
+    ordered = sorted(phases, key=lambda phase: -len(phase.gates))
+    return Protocol(phases, tuple(phase.name for phase in ordered if phase.total))
