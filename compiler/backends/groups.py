@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.backends.lowering.program import GroupProgram, Program, Transfer
-from compiler.backends.native import Native, owns, record_pieces, unpack
+from compiler.backends.native import Native, current, owns, record_pieces
 from compiler.backends.runtime import Block
 from compiler.ir.protocol import Protocol
 
@@ -54,11 +54,11 @@ class Grouped(Native):
                 for part in self.parts.values():
                     part.pending = True
                     if self.kernels.weights_due(part.pieces, b.positions, t):
-                        self._flush(part, b, t)
+                        self._flush(part, b, t, False)
                     self.kernels.record(part.memory, part.pieces, b.positions, self.buffer, t)
             for part in self.parts.values():
                 if part.pending:
-                    self._flush(part, b, len(b.gates) - 1)
+                    self._flush(part, b, len(b.gates) - 1, True)
 
     def _step(self, b: Block, t: int) -> None:
         for position, operation in enumerate(self.program.step):
@@ -73,8 +73,8 @@ class Grouped(Native):
         self.kernels.execute(part.memory, part.table, integer(first), integer(last), self.samples, b.rows, b.gates,
                              b.noise, t, pending)
 
-    def _flush(self, part: Part, b: Block, t: int) -> None:
-        self._execute(part, len(part.program.step), len(part.table), b, t, False)
+    def _flush(self, part: Part, b: Block, t: int, pending: bool) -> None:
+        self._execute(part, len(part.program.step), len(part.table), b, t, pending)
         part.pending = False
 
     def _move(self, transfer: Transfer) -> None:
@@ -85,5 +85,8 @@ class Grouped(Native):
 
     def value(self, quantity: str) -> np.ndarray:
         """A stored quantity now, in user shape."""
-        owner = next(part for part in self.parts.values() if owns(part.program, quantity))
-        return unpack(self.program, quantity, np.array(owner.program.view(owner.memory, quantity)))
+        return current(self.program, quantity, self._read)
+
+    def _read(self, slot: str) -> np.ndarray:
+        owner = next(part for part in self.parts.values() if owns(part.program, slot))
+        return np.array(owner.program.view(owner.memory, slot))

@@ -289,7 +289,9 @@ class Interpreter:
         if step is None:
             return
         low, high = bounds(self.graph.class_of(name))
-        self.values[f"{name}.w"] = np.clip(w + step, low, high) if (low, high) != (-np.inf, np.inf) else w + step
+        w = w + step
+        w = np.where(w < low, low, w)
+        self.values[f"{name}.w"] = np.where(w > high, high, w)
 
 
 def _none(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from compiler.backends.lowering.hoist import materialised
 from compiler.backends.lowering.program import GroupProgram, Program, unpack_state, unpack_weights
 from compiler.backends.lowering.synapses import shape_of
 from compiler.backends.runtime import Block, Feed, NoiseSpec, load_kernels
@@ -88,6 +89,18 @@ def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
     return unpack_state(flat, graph.population(owner).size, graph.batch)
 
 
+def current(program: Program, quantity: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
+    """A quantity in user shape from slots as they lie in memory; hoisted weights are brought up to date."""
+    graph, (owner, name) = program.graph, quantity.split(".", 1)
+    projection = next((q for q in graph.projections if q.name == owner and q.lowering == "hoisted"), None)
+    rule = graph.rule_of(projection) if projection else None
+    if projection is None or rule is None or name not in ("w", "low_pass"):
+        return unpack(program, quantity, read(quantity))
+    packed = materialised(shape_of(graph, projection), lambda slot: read(f"{owner}.{slot}"), name,
+                          rule.optimiser.kind == "low_pass")
+    return unpack(program, quantity, packed)
+
+
 class Native:
     """Runs a program in this process. `samples` is (rows, sample_width); `records` is a flat float64 buffer."""
 
@@ -127,7 +140,7 @@ class Native:
 
     def value(self, quantity: str) -> np.ndarray:
         """A stored quantity now, in user shape."""
-        return unpack(self.program, quantity, np.array(self.group.view(self.memory, quantity)))
+        return current(self.program, quantity, lambda slot: np.array(self.group.view(self.memory, slot)))
 
 
 

@@ -72,25 +72,55 @@ def _moved_descriptor(stdout: Any) -> Iterator[None]:
         os.close(held)
 
 
+Update = Callable[[int, int, float], None]
+
+
 @contextlib.contextmanager
-def progress_bar(wanted: bool | None, label: str) -> Iterator[Callable[[int, int, float], None] | None]:
-    """A bar on stderr with steps per second and the time left; None where it is not wanted or there is no terminal."""
-    if wanted is False or (wanted is None and not sys.stderr.isatty()):
+def progress_bar(wanted: bool | None, label: str) -> Iterator[Update | None]:
+    """A bar on stderr with steps per second and the time left, or plain lines where it is no terminal; None if it is
+    not wanted (by default: where there is no terminal)."""
+    terminal = sys.stderr.isatty()
+    if wanted is False or (wanted is None and not terminal):
         yield None
-        return
+    elif terminal:
+        with _bar(label) as update:
+            yield update
+    else:
+        yield _throttled(2.0, lambda position, end, speed: print(
+            f"{label}: {_state(position, end, speed)}, {_seconds_left(position, end, speed)} s left", file=sys.stderr))
+
+
+@contextlib.contextmanager
+def _bar(label: str) -> Iterator[Update]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
-    console = Console(stderr=True, force_terminal=True if wanted else None)
-    with Progress(*columns, console=console) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None, state="compiling")
-        shown = [0.0]
 
-        def update(position: int, end: int, speed: float) -> None:
-            if position >= end or time.monotonic() - shown[0] > 0.2:
-                state = f"{position:,} of {end:,} steps, {speed:,.0f} a second"
-                bar.update(task, completed=position, total=end, state=state)
-                shown[0] = time.monotonic()
+        def show(position: int, end: int, speed: float) -> None:
+            state = f"{_state(position, end, speed)}, {_seconds_left(position, end, speed)} s left"
+            bar.update(task, completed=position, total=end, state=state)
 
-        yield update
+        yield _throttled(0.2, show)
+
+
+def _state(position: int, end: int, speed: float) -> str:
+    return f"{position:,} of {end:,} steps, {speed:,.0f} a second"
+
+
+def _seconds_left(position: int, end: int, speed: float) -> str:
+    return f"{(end - position) / speed:,.0f}" if speed > 0 else "?"
+
+
+def _throttled(seconds: float, show: Update) -> Update:
+    """Calls `show` at most every so many seconds, and at the end."""
+    shown = [0.0]
+
+    def update(position: int, end: int, speed: float) -> None:
+        if position >= end or time.monotonic() - shown[0] > seconds:
+            shown[0] = time.monotonic()
+            show(position, end, speed)
+
+    return update

@@ -337,15 +337,25 @@ class Session:
         kept = [q.name for q in graph.projections if graph.class_of(q.name).connectivity != "identity"]
         return {f"{name}.w": self.runner.value(f"{name}.w") for name in kept}
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Weights, states and optimiser states now, in the shape in which a graph binds them."""
+    def states(self) -> dict[str, np.ndarray]:
+        """Every state of every population that the program keeps: `population.state` -> (batch, n)."""
         graph = self.compiled.report.graph
         names = [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
+        return {name: value for name in names if (value := self._value(name)) is not None}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a new run of the circuit can start from: weights, optimiser and synaptic states, and the states of
+        those populations of which a pass has removed none; in the shape in which a graph binds them."""
+        graph, states = self.compiled.graph, self.states()
+        found = self.weights()
         for q in graph.projections:
             rule = graph.rule_of(q)
-            names += [f"{q.name}.{key}" for key in ([rule.optimiser.kind, *(s.name for s in rule.states)] if rule else [])]
-        states = {name: value for name in names if (value := self._value(name)) is not None}
-        found = {**self.weights(), **states}
+            keys = [rule.optimiser.kind, *(s.name for s in rule.states)] if rule else []
+            values = {f"{q.name}.{key}": self._value(f"{q.name}.{key}") for key in keys if key != "none"}
+            found |= {name: value for name, value in values.items() if value is not None}
+        for p in graph.populations:
+            names = [f"{p.name}.{s.name}" for s in graph.cell(p.cell).states]
+            found |= {name: states[name] for name in names} if set(names) <= set(states) else {}
         return found if graph.batch > 1 else {name: array[0] for name, array in found.items()}
 
     def _value(self, name: str) -> np.ndarray | None:
@@ -399,6 +409,7 @@ class Session:
             return results
         write_run_files(self.folder, self.compiled)
         write_safetensors(self.folder / "final.safetensors", self.arrays())
+        write_safetensors(self.folder / "states.safetensors", self.states())
         arrays = figures.recorded_arrays(self.plan, self.runner.records)
         write_npz(self.folder / "records.npz", arrays | figures.curves(self.experiment, self.runner.records))
         self.checkpoint()

@@ -61,22 +61,33 @@ def schedule(graph: Graph) -> tuple[Operation, ...]:
     done: dict[str, set[str]] = {p.name: set() for p in graph.populations}
     segments = {p.name: 0 for p in graph.populations}
     delivered: set[str] = set()
-    while True:
-        progress = False
+
+    def run(population: Population, ready: tuple[str, ...]) -> None:
+        order.append(Segment(population.name, ready, segments[population.name]))
+        segments[population.name] += 1
+        done[population.name] |= set(ready)
+
+    def advance() -> bool:
+        before = len(order)
         for projection in graph.projections:
             if projection.name not in delivered and _can_deliver(graph, projection, done):
                 delivered.add(projection.name)
                 order.append(Delivery(projection.name))
-                progress = True
         for population in graph.populations:
-            ready = _ready(graph, population, done[population.name], delivered)
-            if ready:
-                order.append(Segment(population.name, ready, segments[population.name]))
-                segments[population.name] += 1
-                done[population.name] |= set(ready)
-                progress = True
-        if not progress:
-            break
+            if ready := _ready(graph, population, done[population.name], delivered):
+                run(population, ready)
+        return len(order) > before
+
+    def release() -> bool:
+        """What reads no port need not wait for one, if others wait for it."""
+        for population in graph.populations:
+            if ready := _ready(graph, population, done[population.name], delivered, hold=False):
+                run(population, ready)
+                return True
+        return False
+
+    while advance() or release():
+        pass
     _check_complete(graph, done, delivered)
     return tuple(order)
 
@@ -87,7 +98,9 @@ def _can_deliver(graph: Graph, projection: Projection, done: dict[str, set[str]]
     return graph.class_of(projection.name).message in done[projection.pre]
 
 
-def _ready(graph: Graph, population: Population, done: set[str], delivered: set[str]) -> tuple[str, ...]:
+def _ready(graph: Graph, population: Population, done: set[str], delivered: set[str],
+           hold: bool = True) -> tuple[str, ...]:
+    """Equations that can run; `hold` keeps those after `send` together until the ports are there."""
     cell = graph.cell(population.cell)
     waiting = {port.name for port in cell.ports
                if any(p.name not in delivered for p in graph.into(population.name, port.name))}
@@ -101,7 +114,7 @@ def _ready(graph: Graph, population: Population, done: set[str], delivered: set[
             ready.append(equation.name)
             available.add(equation.name)
     late = [e for e in ready if cell.equation(e).stage != "send"]  # type: ignore[union-attr]
-    if waiting and not set(late) & instantaneous(cell):
+    if hold and waiting and not set(late) & instantaneous(cell):
         return tuple(e for e in ready if e not in late)
     return tuple(ready)
 

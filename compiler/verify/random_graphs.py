@@ -130,7 +130,7 @@ def general_cell(c: Choices, name: str) -> Cell:
     cell.stored = [*sends, *receives, *(f for f in factors if maybe(c))]
     known = list(cell.parameters)
     for state in cell.stored:
-        cell.lines.append(f"state {state} = tanh({expression(c, [*known, '0.3'], 1)})")
+        cell.lines.append(f"state {state} = tanh({c.pick(NUMBERS)} * {c.pick([*known, '0.3'])})")
         known.append(state)
     free = [*cell.parameters, *inputs, *(z.split()[0] for z in draws), "dt"]
     _equations(c, cell, "send", sends, free)

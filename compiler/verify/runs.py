@@ -158,12 +158,34 @@ def compiled(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "n
     """The trajectory of a lowered program; only those of the quantities that it stores."""
     graph = Partition(granularity).apply(setup.graph)
     program = lower(graph, frozenset(wanted))
-    stored = tuple(name for name in wanted if name in program.slots.sizes)
+    stored = [name for name in wanted if name in program.slots.sizes]
     total = setup.steps if steps is None else min(steps, setup.steps)
-    if on == "lava":
-        return _on_lava(setup, program, stored, total)
-    kind = Native if granularity == "network" else Grouped
-    return _in_this_process(kind, setup, program, stored, total, chunk)
+
+    def run(names: Sequence[str]) -> Iterator[Chunk]:
+        if on == "lava":
+            return _on_lava(setup, program, tuple(names), total)
+        kind = Native if granularity == "network" else Grouped
+        return _in_this_process(kind, setup, program, tuple(names), total, chunk)
+
+    late = [name for name in stored if name in deferred(graph)]
+    if not late:
+        return run(stored)
+    return _joined(run([name for name in stored if name not in late]), run(late))
+
+
+def deferred(graph: Graph) -> set[str]:
+    """Weights that a lowering across steps leaves behind; to look at them every step would undo the lowering, so
+    they are recorded in a run of their own."""
+    found = set()
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        if q.lowering and rule:
+            found |= {f"{q.name}.w", f"{q.name}.{rule.optimiser.kind}"}
+    return found
+
+
+def _joined(first: Iterator[Chunk], second: Iterator[Chunk]) -> Iterator[Chunk]:
+    return ({**a, **b} for _, a, b in aligned(first, second))
 
 
 def recording_protocol(protocol: Protocol, stored: tuple[str, ...]) -> Protocol:

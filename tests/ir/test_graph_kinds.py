@@ -547,6 +547,37 @@ def test_forward_and_backward_pass_fit_into_one_step() -> None:
     assert track(rows, "W.w")[1] == [[1 - 0.5 * 2 * 3, -1 - 0.5 * 2 * 1], [-1, 1]]
 
 
+LISTED_LATE = SOURCE + """
+cell unit
+  port basal @ basal
+  state kept = 0
+  send shown = doubled
+  receive doubled = 2 * kept
+  receive kept = basal
+  message shown
+synapse onward
+  message shown
+  port basal
+  connectivity identity
+synapse drive
+  message rate
+  port basal
+  connectivity identity
+population input source 1
+population first unit 1
+population second unit 1
+projection D drive input -> first
+projection S onward first -> second delay=0
+"""
+
+
+def test_a_message_of_this_step_is_one_in_any_order_of_equations() -> None:
+    values = Interpreter(parse_graph(LISTED_LATE)).step({"input.value": np.array([3.0])}, {}, {})
+    assert values["second.kept"].item() == 6
+    with pytest.raises(CortexError, match="E232 projection 'S' delays message 'shown' of cell 'unit' by 1 steps"):
+        verify(parse_graph(LISTED_LATE.replace(" delay=0", "")))
+
+
 def test_a_same_step_cycle_is_refused() -> None:
     text = TWO_PASS.replace("d_relu(basal) * apical", "apical").replace("rate = relu(basal)", "rate = basal + apical")
     with pytest.raises(CortexError, match="E230 same-step cycle through projections V, B"):
@@ -616,5 +647,5 @@ def test_integers_shift_saturate_and_round_stochastically() -> None:
 
 
 def test_shifting_right_floors() -> None:
-    rows = run("integer", [{"input.value": [-1.25], "cells.dither": [0.0]}, {"input.value": [0.0], "cells.dither": [0.0]}])
+    rows = run("integer", [{"input.value": [value], "cells.dither": [0.0]} for value in (-1.25, 0.0)])
     assert track(rows, "cells.v") == [-5, -2]

@@ -20,13 +20,13 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import compiler
 for module in pkgutil.walk_packages(compiler.__path__, "compiler."):
-    if not module.name.startswith("compiler.backends.lava"):
+    if not module.name.startswith("compiler.backends.lava") and not module.name.endswith(".__main__"):
         importlib.import_module(module.name)
         print(module.name)
 """
 CIRCUITS = re.compile(
-    r"\bpal\b|phaseless|errormc|error[-_ ]neurons?\b|error_?neuron|sacramento|dendritic[-_ ]?(microcircuit|predictive|pc)"
-    r"|\bdpc\b|sign[-_ ]?concordant|WPP|BPP|WIP|BPI|BII", re.IGNORECASE)
+    r"\bpal\b|phaseless|errormc|error[-_ ]neurons?\b|error_?neuron|sacramento"
+    r"|dendritic[-_ ]?(microcircuit|predictive|pc)|\bdpc\b|sign[-_ ]?concordant|WPP|BPP|WIP|BPI|BII", re.IGNORECASE)
 GENERAL = ("compiler/ir", "compiler/passes", "compiler/backends", "lava_procs", "hardware_maps")
 
 

@@ -161,7 +161,8 @@ def test_what_only_an_update_reads_counts() -> None:
 
 
 def test_a_mirror_makes_a_projection_non_local_with_and_without_a_rule() -> None:
-    text = CIRCUIT + "synapse plain\n  message rate\n  port apical\nprojection B plain a -> b\nmirror B = W : transpose\n"
+    plain = "synapse plain\n  message rate\n  port apical\nprojection B plain a -> b\n"
+    text = CIRCUIT + plain + "mirror B = W : transpose\n"
     plastic, mirrored = read_sets(parse_graph(text))
     assert (plastic.projection, plastic.local) == ("W", True)
     assert (mirrored.projection, mirrored.rule, mirrored.local) == ("B", None, False)

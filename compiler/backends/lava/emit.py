@@ -140,8 +140,8 @@ def network_source(program: Program, synchronisation: str = "async") -> str:
     plan = plan_network(program)
     whole = len(plan.groups) == 1
     classes = {g.class_name: g for g in plan.groups}
-    parts = [_header(program, plan, synchronisation), *(_process(g) + "\n\n\n" + _model(g, whole) for g in classes.values()),
-             _models_table(classes), _build(plan), _main()]
+    pairs = [_process(group) + "\n\n\n" + _model(group, whole) for group in classes.values()]
+    parts = [_header(program, plan, synchronisation), *pairs, _models_table(classes), _build(plan), _main()]
     return "\n\n\n".join(parts)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.backends.lava.emit import emit
 from compiler.backends.lowering.program import Program
-from compiler.backends.native import Records, sized, unpack
+from compiler.backends.native import Records, current, sized
 from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError
 from compiler.ir.protocol import Protocol
@@ -24,8 +24,8 @@ class LavaRun:
     """One Lava network, emitted into `folder` (default: a temporary one) and run through the supervisor.
 
     `synchronisation`: `async` (only messages synchronise the processes) or `loihi` (every step, as a chip would); the
-    results are the same. Errors of the network become coded errors: E701 a process raised, E702 a process died, E703 no progress,
-    E704 interrupted (the state is at a block boundary).
+    results are the same. Errors of the network become coded errors: E701 a process raised, E702 a process died,
+    E703 no progress, E704 interrupted (the state is at a block boundary).
     """
 
     def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
@@ -62,7 +62,7 @@ class LavaRun:
         return position
 
     def value(self, quantity: str) -> np.ndarray:
-        return unpack(self.program, quantity, self.host.value(quantity))
+        return current(self.program, quantity, self.host.value)
 
     def state(self) -> dict[str, np.ndarray]:
         return self.host.state()

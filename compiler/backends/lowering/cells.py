@@ -113,7 +113,7 @@ class SegmentLowering:
             return local
         terms = []
         for index, projection in enumerate(self.graph.into(self.population.name, port)):
-            current = current_slot(self.storage, projection)
+            current = current_slot(self.storage, projection, self.reader)
             self.names[f"o_{port}_in{index}"] = Slot(current)
             self._note_read(current)
             terms.append(f"m[o_{port}_in{index} + k]")
@@ -133,19 +133,20 @@ class SegmentLowering:
         return lines
 
 
-def current_slot(storage: Storage, projection: Projection) -> str:
-    """Where a projection's current lies; an identity projection's current is the message itself."""
+def current_slot(storage: Storage, projection: Projection, reader: int) -> str:
+    """Where the operation at position `reader` finds a current; an identity projection's is the message itself."""
     graph = storage.graph
     synapse = graph.class_of(projection.name)
     if synapse.connectivity != "identity":
         return slot_name(projection.name, "current")
-    return message_slot(storage, projection)
+    return message_slot(storage, projection, reader)
 
 
-def message_slot(storage: Storage, projection: Projection) -> str:
+def message_slot(storage: Storage, projection: Projection, reader: int | None = None) -> str:
+    """Where `reader` (default: the delivery) finds the message that this step delivers."""
     graph = storage.graph
     message = graph.class_of(projection.name).message
-    reader = storage.order.index(Delivery(projection.name))
+    reader = storage.order.index(Delivery(projection.name)) if reader is None else reader
     slot = storage.slot(projection.pre, message, message_depth(graph, projection), reader)
     return slot_name(projection.pre, message, slot)
 

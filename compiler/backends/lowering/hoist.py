@@ -13,6 +13,7 @@ behind, whether W x is valid, and the sample's row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,12 +25,26 @@ from compiler.backends.lowering.operations import (
     Operation,
     Slot,
     arguments_source,
-    function_source,
 )
 from compiler.ir.expressions import Binary, Name, Prev
 
 if TYPE_CHECKING:
-    from compiler.backends.lowering.synapses import ProjectionLowering
+    from compiler.backends.lowering.synapses import ProjectionLowering, Shape
+
+def materialised(shape: Shape, read: Callable[[str], np.ndarray], weights: str, low_pass: bool) -> np.ndarray:
+    """The packed weights (or `low_pass` increments) of a hoisted projection as they would be without hoisting.
+
+    `read` gives a slot by its name without the owner, as in memory.
+    """
+    keep, total = read("hoist_book")[:2]
+    x, x_old = read("hoist_x")[:shape.rows], read("hoist_x_old")[:shape.rows]
+    held = read("low_pass" if low_pass else "w").reshape(shape.rows, shape.width)
+    vectors = ("hoist_sum_g", "hoist_sum_h") if weights == "w" else ("hoist_g", "hoist_h")
+    moved = np.outer(x, read(vectors[0])) + np.outer(x_old, read(vectors[1]))
+    if weights == "w":
+        return (read("w").reshape(held.shape) + (total * held if low_pass else 0.0) + moved).reshape(-1)
+    return (keep * held + moved).reshape(-1)
+
 
 class Hoisted:
     def __init__(self, owner: ProjectionLowering):
@@ -99,20 +114,25 @@ class Hoisted:
         return ["for k in range(width):", "    m[row + k] += m[sum_g + k] * x_j + m[sum_h + k] * o_j"]
 
     def flush(self) -> Operation:
-        """Applies the present step's increment and brings the matrices up to date."""
+        """Applies the present step's increment and, for a recording, brings the matrices up to date.
+
+        At the end of a block only the books move, so results do not depend on where blocks are cut.
+        """
         message = self._message()
         names, rate = self._arguments(message)
         first = "m[book + four] > 0.0" if reads_previous(self.owner) else "False"
-        body = [*_constants(), f"first = {first}", "if learn > 0.0:",
+        body = [*_constants(), f"first = {first}", "m[book + four] = 0.0", "if learn > 0.0:",
                 *("    " + line for line in _advance(rate)),
-                "if m[book + five] > 0.0:", "    keep, total = m[book], m[book + one]",
+                "if m[book + five] > 0.0 and not end_of_block:", "    keep, total = m[book], m[book + one]",
                 "    for j in range(rows_pre):", "        x_j, o_j = m[x + j], m[x_old + j]",
                 "        row, low = w + j * width, held + j * width",
                 *("        " + line for line in self._rewrite()), *("    " + line for line in _reset()),
                 "    m[book + six] = 0.0"]
         named = names | {"learn": Gate(self.projection.gate or "")}
-        kernel = self.owner.kernels.add(f"materialise_{self._variant()}", function_source(
-            "Brings the matrices of a hoisted projection up to date.", named, body))
+        text = "\n".join(["@loop", "def NAME(m, program, i, gates, t, end_of_block):",
+                          '    """Closes a step; brings the matrices up to date unless a block merely ends."""',
+                          *("    " + line for line in [*arguments_source(named), *body])])
+        kernel = self.owner.kernels.add(f"materialise_{self._variant()}", text + "\n")
         return Operation("materialise", kernel, tuple(named.values()), self.projection.group,
                          (self.owner.slot("w"),), (self.owner.slot("w"), self.owner.slot("low_pass")),
                          label=self.projection.name)

@@ -150,7 +150,7 @@ def run(m, program, n_step, n_rows, samples, rows, gates, noise, pieces, positio
             pending = False
         record(m, pieces, positions, records, t)
     if pending:
-        execute(m, program, n_step, n_rows, samples, rows, gates, noise, gates.shape[0] - 1, False)
+        execute(m, program, n_step, n_rows, samples, rows, gates, noise, gates.shape[0] - 1, True)
 '''
 
 
@@ -183,9 +183,9 @@ def _call(kind: str, name: str, update: str) -> list[str]:
     if kind == "hoisted":
         return [f"{name}(m, program, i, gates, rows, t, pending and gates[t - 1, gate] > 0.0)"]
     if kind == "materialise":
-        return [f"{name}(m, program, i, gates, t)"]
+        return [f"{name}(m, program, i, gates, t, pending)"]
     if kind == "fused":
-        return ["if pending and gates[t - 1, gate] > 0.0:", f"    {update}(m, program, i, gates, t)", "else:",
+        return ["if pending and gates[t - 1, gate] > 0.0:", f"    {update}(m, program, i, gates, t - 1)", "else:",
                 f"    {name}(m, program, i, gates, t)"]
     return ["if gates[t, gate] > 0.0:", f"    {name}(m, program, i, gates, t)"]
 

@@ -74,8 +74,10 @@ def _keep_for_delivery(storage: Storage, projection: Projection) -> None:
     message = graph.class_of(projection.name).message
     reader = storage.order.index(Delivery(projection.name))
     depth = message_depth(graph, projection)
-    storage.keep(graph.population(projection.pre).cell, message,
-                 storage.slot(projection.pre, message, depth, reader))
+    slot = storage.slot(projection.pre, message, depth, reader)
+    if graph.class_of(projection.name).connectivity == "identity":
+        slot = depth  # no delivery copies the message: the postsynaptic cell reads it, perhaps after it has shifted
+    storage.keep(graph.population(projection.pre).cell, message, slot)
 
 
 def _keep_for_rule(storage: Storage, projection: Projection) -> None:

@@ -202,9 +202,9 @@ class ProjectionLowering:
         low, high = bounds(self.synapse)
         lines += ["x = x + dw"]
         if low > -float("inf"):
-            lines += [f"x = x if x > {low!r} else {low!r}"]
+            lines += [f"x = {low!r} if x < {low!r} else x"]
         if high < float("inf"):
-            lines += [f"x = x if x < {high!r} else {high!r}"]
+            lines += [f"x = {high!r} if x > {high!r} else x"]
         return [*lines, f"m[w + {at}] = x"]
 
     def _fused(self, names: dict[str, Argument], message: str) -> Operation:

@@ -1,0 +1,96 @@
+"""What leaves a run: arrays for numpy and torch, and Lava code, with what has been learnt.
+
+X170 not a run folder; X171 an unknown format; X172 a format that is not there yet or whose library is not installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from compiler.experiments.circuits import read_arrays
+from compiler.experiments.config import Experiment, load_experiment
+from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text
+from compiler.experiments.session import compile_experiment, first_block
+from compiler.ir import CortexError, show_graph, unknown
+
+FINAL, STATES = "final.safetensors", "states.safetensors"
+
+
+def export_run(folder: Path, to: str, output: Path | None = None) -> Path:
+    """Writes what a run has learnt as `npz`, `torch` (a state dict of plain tensors) or `lava` (a folder that runs on
+    its own); returns the path. Raises X170, X171, X172 and what writing raises."""
+    if to not in EXPORTERS:
+        raise unknown("X171", "export format", to, EXPORTERS)
+    if not (folder / FINAL).exists():
+        raise CortexError("X170", f"'{folder}' holds no finished run: there is no {FINAL}.",
+                          "Run it to the end, or as far as --steps says; an interrupted run goes on with --resume.")
+    path, export = EXPORTERS[to]
+    target = output or folder / path
+    writable_folder(target if to == "lava" else target.parent)
+    export(folder, {**read_arrays(folder / STATES), **read_arrays(folder / FINAL)}, target)
+    return target
+
+
+def _to_npz(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    write_npz(path, arrays)
+
+
+def _to_torch(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    try:
+        import torch
+    except ImportError:
+        raise CortexError("X172", "torch is not installed.", "pip install 'cortexc[reference]'.") from None
+    buffer = io.BytesIO()
+    torch.save({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _to_lava(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """The circuit starts from what has been learnt; data and protocol are the experiment's."""
+    experiment = load_experiment(folder)
+    model = msgspec.structs.replace(experiment.model, arrays=str((folder / FINAL).resolve()))
+    compile_to_folder(msgspec.structs.replace(experiment.with_run(backend="lava"), model=model), path)
+
+
+def _to_nir(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    raise CortexError("X172", "export to NIR is not there yet.", "Use npz, torch or lava.")
+
+
+EXPORTERS: dict[str, tuple[str, Callable[[Path, Mapping[str, np.ndarray], Path], None]]] = {
+    "npz": ("export.npz", _to_npz), "torch": ("export.pt", _to_torch), "lava": ("export_lava", _to_lava),
+    "nir": ("export.nir", _to_nir)}
+"""Format -> (name in the run folder, what writes it)."""
+
+
+def compile_to_folder(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """The Lava program of an experiment: graph, arrays, kernels, network_lava.py, manifest. Returns the manifest."""
+    from compiler.backends.lava import emit
+    from compiler.backends.lowering.program import lower
+    from compiler.backends.native import sized
+
+    writable_folder(folder)
+    compiled = compile_experiment(experiment.with_run(backend="lava"))
+    program = lower(compiled.report.graph, compiled.observed)
+    emit(program, sized(program, compiled.plan.protocol), compiled.plan.samples, list(experiment.run.seeds), folder,
+         block=first_block(program, experiment.run.block_ms))
+    write_text(folder / "source.ir", show_graph(compiled.graph))
+    write_text(folder / "experiment.toml", compiled.experiment.text())
+    manifest = {"circuit": compiled.graph.name, "experiment": experiment.name, "processes": len(program.groups),
+                "granularity": experiment.run.granularity, "seeds": list(experiment.run.seeds),
+                "steps": compiled.plan.protocol.total, "graph_sha256": compiled.identity().graph,
+                "experiment_sha256": experiment.sha256(), "passes": [r.name for r in compiled.report.records],
+                "files": _digests(folder)}
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "manifest.json"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.name[0] != "."}
