@@ -1,4 +1,4 @@
-"""Experiments: a TOML file, overrides, and the typed tables that the rest works with.
+"""Loading experiments: a TOML file, overrides, variants, and checks that name the key and what is known.
 
 X101 no such experiment; X102 not readable TOML; X103 an unknown key; X104 a value of the wrong type or range;
 X105 an override that cannot be applied; X106 options that do not fit the circuit.
@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import json
 import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from compiler.experiments.toml_text import toml_text
+from compiler.experiments.tables import TABLES, Experiment, Model, RecordTable
 from compiler.ir.errors import CortexError, unknown
 from compiler.microcircuits import CIRCUITS
 
@@ -28,157 +27,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Range = tuple[float, float]
 Converted = TypeVar("Converted")
-
-
-class Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """A table of an experiment; an unknown key is an error."""
-
-
-class Model(Table):
-    """`circuit`: a shipped name, an IR text file, or `my_circuit.py:build`. `options`: the circuit's own keys.
-
-    `start` and `ranges` choose the first weights of a shipped circuit; `arrays` is a file (.npz or .safetensors)
-    whose arrays replace them. `variants`: variant -> keys that it changes, applied when it is chosen.
-    """
-
-    circuit: str = "pal"
-    start: str = "zero"
-    ranges: dict[str, Range] = {}
-    arrays: str = ""
-    variants: dict[str, dict[str, Any]] = {}
-    options: dict[str, Any] = {}
-
-
-class Data(Table):
-    """Where the samples come from. `name`: a shipped set or a user's .npz or .csv file with labels.
-
-    `target`: voltages [of the right class, of the others]. `split_seed`: one, or one per seed of the run. `into` and
-    `target_into` name the exogenous inputs (`population.input`); by default the circuit's first and second. `inputs`
-    and `path` are for the task `stream`: arrays by exogenous input, static (n,) or (T, n), or "FILE.npz:key".
-    """
-
-    name: str = ""
-    split: str | None = None
-    split_seed: Count | list[Count] = 0
-    limits: dict[str, Count] = {}
-    valid_fraction: float = 0.0
-    folder: str = ""
-    target: tuple[float, float] = (1.0, 0.1)
-    into: str = ""
-    target_into: str = ""
-    path: str = ""
-    inputs: dict[str, Any] = {}
-
-
-class ProtocolTable(Table):
-    """What happens when; all lengths are in network steps.
-
-    `classify`: per epoch a validation (before it) and a shuffled training phase, a test at the end and after every
-    `test_every` epochs. `bw_only`, `fw_bw`: the published tasks (specs/pal.md 4). `stream`: the user's own arrays.
-    `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
-    `train_gates`, `test_gates`: the gates that are on. `teacher`: ranges of the teacher's weights (`fw_bw`).
-    """
-
-    task: Literal["classify", "bw_only", "fw_bw", "stream"] = "stream"
-    epochs: Count = 1
-    presentation_steps: Positive | None = None
-    settling_steps: Count = 0
-    dataset_size: Count = 100
-    readout: list[Count] = []
-    train_gates: list[str] | None = None
-    test_gates: list[str] | None = None
-    shuffle: bool | None = None
-    validation: Literal["", "train", "valid", "test"] = "valid"
-    validation_every: Count = 1
-    test_every: Count = 0
-    teacher: dict[str, Range] = {}
-
-    @property
-    def steps(self) -> int:
-        """Steps of one presentation: 100, or 1 for a stream."""
-        return self.presentation_steps or (1 if self.task == "stream" else 100)
-
-
-class Run(Table):
-    """How it runs. `block_ms`: aimed duration of a block. `until_epoch`: stop after that epoch (0: at the end).
-    `noise`: the kind of the noise streams, "" as the circuit says (counter)."""
-
-    seeds: Annotated[list[Count], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
-    backend: Literal["lava", "native", "interpreter"] = "lava"
-    granularity: Literal["population", "area", "network"] = "network"
-    block_ms: Annotated[float, msgspec.Meta(gt=0, le=250)] = 50.0
-    noise: Literal["", "counter", "legacy"] = ""
-    until_epoch: Count = 0
-    checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
-
-
-class Passes(Table):
-    disable: list[str] = []
-
-
-class RecordTable(Table):
-    """A recording: every `every` steps of a phase after `offset`; or at the steps `at` of each presentation
-    (negative: from its end); or once, `at_end` of each phase. `phases`: only in these (default: in all).
-
-    `quantities` are names such as `P0.rate` or `WPP_0.w`. `angles`: pairs of weights (B, W), recorded too, whose
-    angle between B and the transpose of W is reported. `errors`: pairs of states whose squared difference is.
-    """
-
-    quantities: list[str] = []
-    angles: list[tuple[str, str]] = []
-    errors: list[tuple[str, str]] = []
-    every: Count = 0
-    offset: Count = 0
-    at: list[int] = []
-    at_end: bool = False
-    phases: list[str] = []
-
-    @property
-    def recorded(self) -> tuple[str, ...]:
-        """All quantities of the stream, each once."""
-        pairs = [name for pair in (*self.angles, *self.errors) for name in pair]
-        return tuple(dict.fromkeys([*self.quantities, *pairs]))
-
-
-class Experiment(Table):
-    """Everything that fixes a run, resolved: paths are absolute, the variant's keys are in `model.options`."""
-
-    name: str
-    description: str = ""
-    model: Model = Model()
-    data: Data = Data()
-    protocol: ProtocolTable = ProtocolTable()
-    run: Run = Run()
-    passes: Passes = Passes()
-    record: dict[str, RecordTable] = {}
-
-    def tables(self) -> dict[str, Any]:
-        """Plain tables that `load_experiment` reads back to the same experiment."""
-        tables = msgspec.to_builtins(self)
-        options = tables["model"].pop("options")
-        tables["model"] |= options
-        return tables
-
-    def text(self) -> str:
-        return toml_text(self.tables())
-
-    def sha256(self) -> str:
-        """Digest of everything that the result depends on: not the backend, nor how far or how fast it runs."""
-        tables = self.tables()
-        tables["run"] = {key: tables["run"][key] for key in ("seeds", "noise")}
-        del tables["description"], tables["name"]
-        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
-
-    def with_run(self, **changes: Any) -> Experiment:
-        return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, **changes))
-
-
-TABLES: dict[str, type[Table]] = {
-    "model": Model, "data": Data, "protocol": ProtocolTable, "run": Run, "passes": Passes}
 
 
 def examples_folder() -> Path:
@@ -233,9 +82,6 @@ def _find(source: str) -> Path:
                               f"shipped ones ({known}).", f"Did you mean '{near[0]}'?" if near else "")
 
 
-# ---- overrides
-
-
 def _overrides(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(overrides, Mapping):
         return dict(overrides)
@@ -280,9 +126,6 @@ def _choose_variant(tables: dict[str, Any], chosen: Mapping[str, Any]) -> None:
     for key, value in (changes or {}).items():
         if f"model.{key}" not in chosen:
             model[key] = value
-
-
-# ---- tables to structs
 
 
 def _build(tables: dict[str, Any], name: str, folder: Path) -> Experiment:

@@ -22,15 +22,14 @@ class FuseUpdate:
     name: ClassVar[str] = "fuse-update"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
-        observed = request.observed
         return graph.with_(projections=tuple(
-            replace(q, lowering="fused") if can_defer(graph, q, observed) else q for q in graph.projections))
+            replace(q, lowering="fused") if can_defer(graph, q, request) else q for q in graph.projections))
 
 
-def can_defer(graph: Graph, projection: Projection, observed: frozenset[str]) -> bool:
+def can_defer(graph: Graph, projection: Projection, request: Request) -> bool:
     """Whether this projection's increments may wait until the next delivery."""
     rule, kind = graph.rule_of(projection), graph.class_of(projection.name).connectivity
     mirrored = {name for m in graph.mirrors for name in (m.source, m.target)}
     return (rule is not None and not rule.states and kind in ("dense", "masked", "blocks") and not projection.lowering
-            and projection.name not in mirrored and f"{projection.name}.increment" not in observed
+            and projection.name not in mirrored and not request.observes(f"{projection.name}.increment")
             and rule.optimiser.kind in ("none", "low_pass"))

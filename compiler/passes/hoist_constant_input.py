@@ -29,14 +29,13 @@ class HoistConstantInput:
     """Projections from fewer cells are left alone: the bookkeeping would cost more than it saves."""
 
     def apply(self, graph: Graph, request: Request) -> Graph:
-        observed = request.observed
         return graph.with_(projections=tuple(
-            replace(q, lowering="hoisted") if self._fits(graph, q, observed) else q for q in graph.projections))
+            replace(q, lowering="hoisted") if self._fits(graph, q, request) else q for q in graph.projections))
 
-    def _fits(self, graph: Graph, q: Projection, observed: frozenset[str]) -> bool:
+    def _fits(self, graph: Graph, q: Projection, request: Request) -> bool:
         synapse, unbounded = graph.class_of(q.name), (-float("inf"), float("inf"))
         mirrored = any(q.name in (m.source, m.target) for m in graph.mirrors)
-        plastic = can_defer(graph, q, observed) and bounds(synapse) == unbounded and _is_product(graph, q)
+        plastic = can_defer(graph, q, request) and bounds(synapse) == unbounded and _is_product(graph, q)
         return ((plastic or graph.rule_of(q) is None) and not mirrored and not q.lowering and graph.batch == 1
                 and synapse.connectivity == "dense" and graph.population(q.pre).size >= self.least_inputs
                 and q.delay == 1 and _passes_input_on(graph, q))

@@ -243,10 +243,12 @@ class _Lowering:
 
     def _mirror(self, mirror: Mirror) -> Operation:
         target, source = (shape_of(self.graph, self.graph.projection(n)) for n in (mirror.target, mirror.source))
-        sign, added_sign, added = 1.0, 1.0, None
+        sign, added_sign, added, padding = 1.0, 1.0, None, 0.0
         for operation in mirror.operations:
             if operation == "negate":
-                sign, added_sign = -sign, -added_sign
+                sign, added_sign, padding = -sign, -added_sign, -padding
+            elif operation == "truncate":
+                padding = 0.0
             elif operation.startswith("add:"):
                 added, added_sign = operation[4:], 1.0
         slot = self.slots.add(f"mirror {mirror.target}.added", target.weights if added else 1)
@@ -254,7 +256,7 @@ class _Lowering:
         slots = (f"{mirror.target}.w", f"{mirror.source}.w")
         arguments = (target.post, target.rows, target.width, target.copies, source.post, source.rows, source.width,
                      source.copies, Slot(slots[0]), Slot(slots[1]), transposed, slot, int(added is not None),
-                     Constant(sign), Constant(added_sign))
+                     Constant(sign), Constant(added_sign), Constant(padding))
         return Operation("kernel", "mirror", arguments, self.graph.projection(mirror.target).group,
                          (slots[1],), (slots[0],), label=mirror.target)
 

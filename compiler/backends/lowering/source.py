@@ -102,12 +102,12 @@ def mirror(m, program, i, gates, t):
     source_post, source_pre, source_width, source_copies = program[i, 6], program[i, 7], program[i, 8], program[i, 9]
     target, source, transposed, added = program[i, 10], program[i, 11], program[i, 12], program[i, 13]
     has_added = program[i, 14]
-    sign, added_sign = m[program[i, 15]], m[program[i, 16]]
+    sign, added_sign, padding = m[program[i, 15]], m[program[i, 16]], m[program[i, 17]]
     for j in range(n_pre):
         for k in range(n_post):
             row, column = (k, j) if transposed == one else (j, k)
             for c in range(copies):
-                x = 0.0
+                x = padding
                 if row < source_pre and column < source_post:
                     from_copy = c if source_copies == copies else zero
                     x = sign * m[source + (row * source_width + column) * source_copies + from_copy]

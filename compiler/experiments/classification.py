@@ -1,0 +1,130 @@
+"""The task `classify`: per epoch a validation and a shuffled training phase, tests at the end and in between.
+
+The output is read at some steps of every presentation; the mean of these is the score, and the largest wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from compiler.experiments.datasets import PARTS, Dataset, load_dataset
+from compiler.experiments.plans import Column, Plan, columns, gate_columns, output, settling
+from compiler.experiments.tables import Data, Experiment, ProtocolTable
+from compiler.ir import CortexError, Graph, unknown
+from compiler.ir.protocol import Phase, Protocol, Record, Stream
+
+READOUT = "readout_"
+"""Prefix of the streams that are scored; the rest of the name is the phase."""
+
+
+def classification_plan(experiment: Experiment, graph: Graph) -> Plan:
+    table, sets = experiment.protocol, load_sets(experiment.data, len(experiment.run.seeds))
+    for part in ("train", "test"):
+        sets[0].require(part)
+    into, target = _classify_columns(experiment.data, graph, sets[0])
+    samples = np.concatenate([_rows(graph, s, into, target, experiment.data.target) for s in sets])
+    per_seed = [sets[i % len(sets)] for i in range(graph.seeds)]
+    validates = table.validation != "" and len(per_seed[0].part(table.validation)[0]) > 0
+    phases = [*settling(table, len(sets[0].train_x)), _train_phase(table, graph, sets)]
+    phases += [_scored_phase(table, graph, sets, "validation", table.validation)] if validates else []
+    phases += [_scored_phase(table, graph, sets, "test", "test")]
+    settling = [phase.name for phase in phases if phase.name.startswith("settle")]
+    sequence, epochs = _epochs(table, settling, validates)
+    streams = tuple(Stream(f"{READOUT}{p.name}", (output(graph),)) for p in phases if p.name in ("validation", "test"))
+    labels = {"test": np.stack([s.test_y for s in per_seed])}
+    labels |= {"validation": np.stack([s.part(table.validation)[1] for s in per_seed])} if validates else {}
+    protocol = Protocol(tuple(phases), sequence, streams)
+    return Plan(protocol, samples, epochs, labels, sets[0].source)
+
+
+def load_sets(data: Data, seeds: int) -> list[Dataset]:
+    """One data set, or one per seed where `split_seed` is a list. Raises D401 to D406, X120."""
+    if not data.name:
+        raise CortexError("X120", "[data] gives no 'name'.", "Name a data set, or a .npz or .csv file.")
+    chosen = data.split_seed if isinstance(data.split_seed, list) else [data.split_seed]
+    if len(chosen) not in (1, seeds):
+        raise CortexError("X120", f"data.split_seed has {len(chosen)} entries, but run.seeds has {seeds}.",
+                          "Give one, or as many as there are seeds.")
+    return [load_dataset(data.name, split=data.split, split_seed=seed, data_dir=data.folder or None,
+                         limits=data.limits, valid_fraction=data.valid_fraction) for seed in chosen]
+
+
+def _classify_columns(data: Data, graph: Graph, dataset: Dataset) -> tuple[Column, Column]:
+    known = columns(graph)
+    if len(known) < 2:
+        raise CortexError("X120", f"circuit '{graph.name}' has {len(known)} exogenous inputs; classification needs one "
+                                  "for the sample and one for the target.")
+    into, target = (_column(known, name, default) for name, default in ((data.into, 0), (data.target_into, 1)))
+    for column, size, what in ((into, dataset.n_in, "features"), (target, dataset.classes, "classes")):
+        if column.size != size:
+            raise CortexError("X120", f"population '{column.population}' has {column.size} cells, but data set "
+                                      f"'{dataset.name}' has {size} {what}.", "Make the layer as large.")
+    size = graph.population(output(graph).split(".")[0]).size
+    if size != dataset.classes:
+        raise CortexError("X120", f"the output '{output(graph)}' has {size} cells, but data set '{dataset.name}' has "
+                                  f"{dataset.classes} classes.")
+    return into, target
+
+
+def _column(known: list[Column], name: str, default: int) -> Column:
+    if not name:
+        return known[default]
+    found = [c for c in known if name in (c.key, c.population)]
+    if not found:
+        raise unknown("X120", "exogenous input", name, [c.key for c in known])
+    return found[0]
+
+
+def _rows(graph: Graph, dataset: Dataset, into: Column, target: Column, voltages: tuple[float, float]) -> np.ndarray:
+    """Rows of train, valid and test; the target of the latter two is 0, so that nothing can leak."""
+    x = np.concatenate([dataset.part(part)[0] for part in PARTS])
+    rows = np.zeros((len(x), columns(graph)[-1].stop))
+    rows[:, into.start:into.stop] = x
+    right, others = voltages
+    one_hot = np.where(np.eye(dataset.classes)[dataset.train_y] == 1, right, others)
+    rows[:len(one_hot), target.start:target.stop] = one_hot
+    return rows
+
+
+def _first(graph: Graph, sets: Sequence[Dataset], part: str) -> tuple[int, ...]:
+    """Row where a part starts, for every batch element (one entry if all agree)."""
+    lengths = [sum(len(s.part(p)[0]) for p in PARTS) for s in sets]
+    before = sum(len(sets[0].part(p)[0]) for p in PARTS[:PARTS.index(part)])
+    starts = [sum(lengths[:i]) + before for i in range(len(sets))]
+    return tuple(starts[0:1]) if len(sets) == 1 else tuple(s for s in starts for _ in range(graph.samples))
+
+
+def _train_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset]) -> Phase:
+    gates = graph.gates if table.train_gates is None else table.train_gates
+    order = "" if table.shuffle is False else "train"
+    return Phase("train", len(sets[0].train_x), table.steps, _first(graph, sets, "train"), order, gate_columns(gates))
+
+
+def _scored_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], name: str, part: str) -> Phase:
+    default = [gate for gate in graph.gates if gate == "noise"]
+    gates = default if table.test_gates is None else table.test_gates
+    record = (f"{READOUT}{name}", Record(at=readout_steps(table)))
+    return Phase(name, len(sets[0].part(part)[0]), table.steps, _first(graph, sets, part), "", gate_columns(gates), (record,))
+
+
+def readout_steps(table: ProtocolTable) -> tuple[int, ...]:
+    """Steps of a presentation at which the output is read: 39, 59, 79, 99 of 100 by default. Raises X122."""
+    steps = table.readout or sorted({max(i * table.steps // 5 - 1, 0) for i in range(2, 6)})
+    for step in steps:
+        if step >= table.steps:
+            raise CortexError("X122", f"protocol.readout names step {step}, but a presentation has {table.steps} steps "
+                                      f"(0 to {table.steps - 1}).")
+    return tuple(sorted(set(steps)))
+
+
+def _epochs(table: ProtocolTable, settling: list[str], validates: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The sequence of phases and the epoch of each; what comes after the last epoch counts to it."""
+    sequence, epochs, every = list(settling), [0] * len(settling), table.validation_every if validates else 0
+    for epoch in range(table.epochs):
+        tests = table.test_every and (epoch + 1) % table.test_every == 0 and epoch + 1 < table.epochs
+        phases = [*(["validation"] if every and epoch % every == 0 else []), "train", *(["test"] if tests else [])]
+        sequence, epochs = sequence + phases, epochs + [epoch] * len(phases)
+    final = [*(["validation"] if every else []), "test"]
+    return tuple(sequence + final), tuple(epochs + [max(table.epochs - 1, 0)] * len(final))

@@ -1,0 +1,152 @@
+"""From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
+
+X150 the backend is not installed; X151 a pass or a quantity that is not there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
+from compiler.experiments.circuits import build_circuit
+from compiler.experiments.plans import Plan
+from compiler.experiments.protocols import make_plan
+from compiler.experiments.published import teacher_plan
+from compiler.experiments.tables import Experiment, Model
+from compiler.ir import CortexError, Graph, unknown
+from compiler.ir.protocol import Protocol
+from compiler.passes import PIPELINE, PassReport, Request, observable, pipeline, run_passes
+from compiler.passes.partition import Partition
+
+ACROSS_STEPS = ("hoist-constant-input", "fuse-update")
+"""Passes that lower a projection across steps; they need granularity `network`."""
+BLOCK_BYTES = 32 * 2**20
+
+
+@dataclass
+class Compiled:
+    """An experiment up to the passes. `graph` is the source, `report.graph` what is lowered."""
+
+    experiment: Experiment
+    graph: Graph
+    plan: Plan
+    report: PassReport
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def observed(self) -> frozenset[str]:
+        return observed_quantities(self.plan.protocol)
+
+    def identity(self) -> Identity:
+        samples = {"samples": self.plan.samples, **self.plan.labels}
+        return Identity(graph_sha256(self.graph), self.experiment.sha256(), arrays_sha256(samples))
+
+
+def observed_quantities(protocol: Protocol) -> frozenset[str]:
+    return frozenset(quantity for stream in protocol.streams for quantity in stream.quantities)
+
+
+def compile_experiment(experiment: Experiment) -> Compiled:
+    """Builds the circuit, its data and protocol, and runs the passes. Raises coded errors only."""
+    start = time.perf_counter()
+    run = experiment.run
+    graph = build_circuit(experiment.model, run.seeds, run.noise)
+    plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
+    _check_recorded(plan.protocol, graph)
+    built = time.perf_counter()
+    report = run_passes(graph, chosen_passes(experiment), Request(observed_quantities(plan.protocol)))
+    seconds = {"build": built - start, "passes": time.perf_counter() - built}
+    return Compiled(experiment, graph, plan, report, seconds)
+
+
+def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:
+    """The graph as written and what the passes make of it; no data are loaded. The seeds axis has length 1."""
+    graph = build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise)
+    observed = frozenset(quantity for table in experiment.record.values() for quantity in table.recorded)
+    chosen = chosen_passes(experiment) if passes else []
+    return graph, run_passes(graph, chosen, Request(observed))
+
+
+def chosen_passes(experiment: Experiment) -> list:
+    """The pipeline without what is disabled or does not fit the granularity. Raises X151."""
+    run, disabled = experiment.run, set(experiment.passes.disable)
+    for name in disabled - set(PIPELINE):
+        raise unknown("X151", "pass in passes.disable", name, PIPELINE)
+    granularity = run.granularity if run.backend == "lava" else "network"
+    skipped = disabled | {"partition"} | set(ACROSS_STEPS if granularity != "network" else ())
+    return [*pipeline(name for name in PIPELINE if name not in skipped), Partition(granularity)]
+
+
+def _check_recorded(protocol: Protocol, graph: Graph) -> None:
+    known = observable(graph)
+    for stream in protocol.streams:
+        for quantity in stream.quantities:
+            if quantity not in known:
+                raise unknown("X151", f"quantity in [record.{stream.name}]", quantity, known)
+
+
+def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np.ndarray:
+    """Targets (samples, n) of the task fw_bw: the output of the teacher, run natively. Raises X122."""
+    from compiler.backends.lowering.program import lower
+    from compiler.backends.native import Native
+
+    model = experiment.model
+    options = {"circuit": model.circuit, "start": "legacy", "ranges": experiment.protocol.teacher}
+    graph = build_circuit(Model(**options, options=model.options), [seed])
+    plan = teacher_plan(experiment.protocol, graph, inputs)
+    observed = observed_quantities(plan.protocol)
+    plain = run_passes(graph, pipeline(["discretise", "fold"]), Request(observed)).graph
+    runner = Native(lower(plain, observed), plan.protocol, plan.samples, [seed])
+    runner.run()
+    return runner.records.rows("target", graph.outputs[0][1])[:, 0]
+
+
+def make_runner(compiled: Compiled, folder: Path | None = None, reuse: bool = False) -> Any:
+    """The backend's runner: `run`, `value`, `records`, `feed`, `state`, `restore`, `close`. Raises X150.
+
+    `folder`: where the Lava backend puts its code, or, with `reuse`, where it finds it.
+    """
+    experiment, plan = compiled.experiment, compiled.plan
+    protocol, samples, seeds = plan.protocol, plan.samples, list(experiment.run.seeds)
+    if experiment.run.backend == "interpreter":
+        from compiler.backends.interpreter_run import InterpreterRun
+
+        return InterpreterRun(compiled.report.graph, protocol, samples, seeds)
+    from compiler.backends.lowering.program import lower
+
+    program = lower(compiled.report.graph, compiled.observed)
+    if experiment.run.backend == "native":
+        from compiler.backends.native import Native
+
+        return Native(program, protocol, samples, seeds)
+    block = first_block(program, experiment.run.block_ms)
+    options: dict[str, Any] = {"reuse": True} if reuse else {}
+    return lava_run()(program, protocol, samples, seeds, folder=folder, block=block, **options)
+
+
+def lava_run() -> Any:
+    """The Lava backend's runner class. Raises X150 where Lava is not installed."""
+    if importlib.util.find_spec("lava") is None:
+        raise CortexError("X150", "the backend 'lava' is not installed.",
+                          "pip install 'cortexc[lava]' on Python 3.10, or use --backend native.")
+    from compiler.backends.lava import LavaRun
+
+    return LavaRun
+
+
+def first_block(program: Any, milliseconds: float) -> int:
+    """Steps in a block of about that duration, estimated from operations and synapses."""
+    synapses = sum(size for name, size in program.slots.sizes.items() if name.endswith(".w"))
+    microseconds = 0.04 * len(program.step) + 0.0015 * synapses + 0.02 * program.noise_width
+    return int(np.clip(milliseconds * 1000 / max(microseconds, 1e-3), 1, most_steps(program.noise_width)))
+
+
+def most_steps(noise_width: int) -> int:
+    """A block's arrays stay within BLOCK_BYTES."""
+    return max(1, min(50_000, BLOCK_BYTES // (8 * (noise_width + 16))))

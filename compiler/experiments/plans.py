@@ -1,0 +1,100 @@
+"""What a run does, as data: the plan that every task makes, and what the tasks share.
+
+X120 data that do not fit the circuit; X122 a protocol that cannot be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler.experiments.tables import ProtocolTable
+from compiler.ir import CortexError, Graph
+from compiler.ir.protocol import Phase, Protocol
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run through a phase: steps `start` to `stop` of the protocol, in epoch `epoch` (0-based)."""
+
+    phase: str
+    epoch: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`samples`: (rows, columns) in the order of the graph's exogenous inputs. `labels`: phase -> (seeds, count).
+
+    `source` says where the samples come from.
+    """
+
+    protocol: Protocol
+    samples: np.ndarray
+    epochs: tuple[int, ...]
+    labels: Mapping[str, np.ndarray]
+    source: str = ""
+
+    def parts(self) -> Iterator[Part]:
+        """Every phase of the sequence with its place in time."""
+        lengths, start = {p.name: p.total for p in self.protocol.phases}, 0
+        for name, epoch in zip(self.protocol.sequence, self.epochs, strict=True):
+            yield Part(name, epoch, start, start + lengths[name])
+            start += lengths[name]
+
+    def end_of_epoch(self, count: int) -> int:
+        """Position after the first `count` epochs, with the test that follows them, if any; 0: the whole protocol."""
+        stops = [part.stop for part in self.parts() if part.epoch < count]
+        return stops[-1] if count and stops else self.protocol.total
+
+
+@dataclass(frozen=True)
+class Column:
+    """An exogenous input: `population.name` fills columns `start` to `stop` of the table of samples."""
+
+    population: str
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.population}.{self.name}"
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+
+def columns(graph: Graph) -> list[Column]:
+    """The exogenous inputs of a graph, in the order of the table of samples."""
+    result: list[Column] = []
+    for population in graph.populations:
+        for name in graph.cell(population.cell).inputs:
+            start = result[-1].stop if result else 0
+            result.append(Column(population.name, name, start, start + population.size))
+    return result
+
+
+def output(graph: Graph) -> str:
+    if not graph.outputs:
+        raise CortexError("X120", f"circuit '{graph.name}' names no output.", "Add 'output NAME = population.quantity'.")
+    return graph.outputs[0][1]
+
+
+def gate_columns(names: Sequence[str]) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    return tuple((name, (1.0,)) for name in names)
+
+
+def settling(table: ProtocolTable, samples: int) -> list[Phase]:
+    """The first samples without learning, noise or target; a rest shorter than a presentation is a phase of its own."""
+    count, rest = divmod(table.settling_steps, table.steps)
+    needed = count + bool(rest)
+    if needed > samples:
+        raise CortexError("X122", f"protocol.settling_steps = {table.settling_steps} presents {needed} samples of "
+                                  f"{table.steps} steps, but there are {samples}.", "Shorten it.")
+    phases = [Phase("settle", count, table.steps)] if count else []
+    return phases + ([Phase("settle_rest", 1, rest, (count,))] if rest else [])
