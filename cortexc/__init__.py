@@ -1,1 +1,44 @@
+"""Cortical microcircuits with local learning rules, compiled to Lava.
 
+    import cortexc
+
+    experiment = cortexc.load("pal_digits", ["run.backend=native"])
+    results = cortexc.run(experiment, "runs/digits")
+"""
+
+from compiler.experiments.checks import verify_experiment as verify
+from compiler.experiments.compilation import compile_experiment as compile
+from compiler.experiments.config import load_experiment as load
+from compiler.experiments.export import compile_to_folder
+from compiler.experiments.export import export_run as export
+from compiler.experiments.session import Interrupted, Session
+from compiler.experiments.session import run_experiment as run
+from compiler.ir import (
+    CellType,
+    Convolution,
+    CortexError,
+    Equation,
+    Graph,
+    Mirror,
+    Noise,
+    Optimiser,
+    Parameter,
+    PlasticityRule,
+    Population,
+    Port,
+    Projection,
+    State,
+    SynapseClass,
+    parse,
+    parse_graph,
+    show_graph,
+)
+from compiler.ir import verify as check_graph
+from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.passes import pipeline, run_passes
+
+__all__ = [
+    "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Noise", "Optimiser",
+    "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record", "Session", "State",
+    "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export", "load", "parse", "parse_graph",
+    "pipeline", "run", "run_passes", "show_graph", "verify"]

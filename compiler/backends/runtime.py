@@ -18,6 +18,8 @@ import numpy as np
 
 CHUNK = 1024
 """Steps per chunk of counter noise; part of the definition of the stream."""
+DRAWS = 2**16
+"""The second draw of a population comes from the stream of its index plus this, and so on; part of it too."""
 
 
 @dataclasses.dataclass
@@ -144,35 +146,46 @@ class Feed:
             self._counter(block, part)
 
     def _legacy(self, steps: int) -> np.ndarray:
-        """One shared generator per seed; per step the populations in order."""
-        cells = sum(n for _, n, _ in self.noise.columns)
-        draws = np.stack([g.normal(0, 1, (steps, cells)) for g in self.generators], axis=2)
+        """One shared generator per seed; per step the populations in order, of each cell all samples."""
+        draws = np.stack([self._shared(g, steps) for g in self.generators], axis=2)
         return draws.reshape(steps, -1)
+
+    def _shared(self, generator: np.random.RandomState, steps: int) -> np.ndarray:
+        """(steps, cells, samples)."""
+        columns, samples = self.noise.columns, self.noise.samples
+        if all(distribution == "normal" for _, _, distribution in columns):
+            return generator.normal(0, 1, (steps, sum(n for _, n, _ in columns), samples))
+        draw = {"normal": generator.normal, "uniform": generator.uniform}
+        rows = [[draw[kind](0, 1, (n, samples)) for _, n, kind in columns] for _ in range(steps)]
+        return np.stack([np.concatenate(row) for row in rows])
 
     def _counter(self, block: Block, part: slice) -> None:
         start, column = self.position, 0
+        earlier: list[int] = []
         for population, cells, distribution in self.noise.columns:
+            stream = population + DRAWS * earlier.count(population)
+            earlier.append(population)
             for b in range(self.batch):
-                values = self._between(population, cells, distribution, b, start, start + part.stop - part.start)
+                values = self._between(stream, cells, distribution, b, start, start + part.stop - part.start)
                 block.noise[part, column + b:column + cells * self.batch:self.batch] = values
             column += cells * self.batch
 
-    def _between(self, population: int, cells: int, distribution: str, b: int, start: int, stop: int) -> np.ndarray:
+    def _between(self, stream: int, cells: int, distribution: str, b: int, start: int, stop: int) -> np.ndarray:
         pieces = []
         while start < stop:
             chunk, offset = divmod(start, CHUNK)
             take = min(stop - start, CHUNK - offset)
-            pieces.append(self._chunk(population, cells, distribution, b, chunk)[offset:offset + take])
+            pieces.append(self._chunk(stream, cells, distribution, b, chunk)[offset:offset + take])
             start += take
         return np.concatenate(pieces)
 
-    def _chunk(self, population: int, cells: int, distribution: str, b: int, chunk: int) -> np.ndarray:
-        held = self.chunks.get((population, b))
+    def _chunk(self, stream: int, cells: int, distribution: str, b: int, chunk: int) -> np.ndarray:
+        held = self.chunks.get((stream, b))
         if held is None or held[0] != chunk:
             seed = self.noise.seeds[b // self.noise.samples]
-            generator = counter_generator(seed, population * self.noise.samples + b % self.noise.samples, chunk)
+            generator = counter_generator(seed, stream * self.noise.samples + b % self.noise.samples, chunk)
             draw = generator.standard_normal if distribution == "normal" else generator.random
-            held = self.chunks[population, b] = (chunk, draw((CHUNK, cells)))
+            held = self.chunks[stream, b] = (chunk, draw((CHUNK, cells)))
         return held[1]
 
     # ---- recordings

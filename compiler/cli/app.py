@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -14,17 +14,17 @@ from compiler.ir.errors import CortexError
 
 app = typer.Typer(name="cortexc", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Compiles cortical microcircuits that learn by local rules to Lava process graphs.")
-ClickException = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 Experiment = Annotated[str, typer.Argument(help="A TOML file, a shipped experiment's name, or a run folder.")]
-Set = Annotated[Optional[list[str]], typer.Option("--set", help="Override: a.b=value (TOML; repeatable).")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=value (TOML; repeatable).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Granularity = Annotated[Optional[str], typer.Option(help="population, area or network.")]
-Backend = Annotated[Optional[str], typer.Option(help="lava, native or interpreter.")]
-Steps = Annotated[Optional[int], typer.Option(min=0, help="Network steps.")]
-Folder = Annotated[Optional[str], typer.Option("-o", "--output", help="Folder for the results.")]
-DataDir = Annotated[Optional[str], typer.Option(help="Folder with the data sets (or CORTEXC_DATA).")]
-ShowProgress = Annotated[Optional[bool], typer.Option("--progress/--no-progress", help="Progress bar on stderr.")]
+Granularity = Annotated[str | None, typer.Option(help="population, area or network.")]
+Backend = Annotated[str | None, typer.Option(help="lava, native or interpreter.")]
+Steps = Annotated[int | None, typer.Option(min=0, help="Network steps.")]
+Folder = Annotated[str | None, typer.Option("-o", "--output", help="Folder for the results.")]
+DataDir = Annotated[str | None, typer.Option(help="Folder with the data sets (or CORTEXC_DATA).")]
+ShowProgress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Progress bar on stderr.")]
 
 
 @app.command()
@@ -34,7 +34,7 @@ def models(json: Json = False) -> int:
 
 
 @app.command()
-def show(experiment: Experiment, after: Annotated[Optional[str], typer.Option(help="After this pass.")] = None,
+def show(experiment: Experiment, after: Annotated[str | None, typer.Option(help="After this pass.")] = None,
          granularity: Granularity = None, set_: Set = None, json: Json = False) -> int:
     """Print the circuit as IR text, as written or after a pass."""
     return _run(json, "show", experiment=experiment, after=after, granularity=granularity, overrides=set_)
@@ -47,7 +47,8 @@ def explain(experiment: Experiment, set_: Set = None, json: Json = False) -> int
 
 
 @app.command("compile")
-def compile_(experiment: Experiment, output: Annotated[str, typer.Option("-o", "--output", help="Folder for the code.")],
+def compile_(experiment: Experiment,
+             output: Annotated[str, typer.Option("-o", "--output", help="Folder for the code.")],
              granularity: Granularity = None, data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
     """Write the Lava program: graph, arrays, kernels, network_lava.py, manifest."""
     return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity,
@@ -56,7 +57,8 @@ def compile_(experiment: Experiment, output: Annotated[str, typer.Option("-o", "
 
 @app.command()
 def run(experiment: Experiment, output: Folder = None, backend: Backend = None, granularity: Granularity = None,
-        steps: Steps = None, resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+        steps: Steps = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
         data_dir: DataDir = None, set_: Set = None, progress: ShowProgress = None, json: Json = False) -> int:
     """Run an experiment and keep its results in a folder."""
     return _run(json, "run", experiment=experiment, output=output, backend=backend, granularity=granularity,
@@ -64,12 +66,12 @@ def run(experiment: Experiment, output: Folder = None, backend: Backend = None, 
 
 
 @app.command()
-def verify(experiment: Annotated[Optional[str], typer.Argument(help="A TOML file or a shipped name.")] = None,
-           golden: Annotated[Optional[str], typer.Option(help="A recorded trajectory (.npz).")] = None,
-           on: Annotated[Optional[str], typer.Option(help="reference, interpreter, native or lava.")] = None,
-           granularity: Annotated[Optional[str], typer.Option(help="population, area, network or all.")] = None,
+def verify(experiment: Annotated[str | None, typer.Argument(help="A TOML file or a shipped name.")] = None,
+           golden: Annotated[str | None, typer.Option(help="A recorded trajectory (.npz).")] = None,
+           on: Annotated[str | None, typer.Option(help="reference, interpreter, native or lava.")] = None,
+           granularity: Annotated[str | None, typer.Option(help="population, area, network or all.")] = None,
            steps: Steps = None,
-           reference: Annotated[Optional[str], typer.Option(help="FILE.py:function to compare with.")] = None,
+           reference: Annotated[str | None, typer.Option(help="FILE.py:function to compare with.")] = None,
            passes: Annotated[bool, typer.Option("--passes", help="Compare what is left after the passes.")] = False,
            data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
     """Check that what runs is the circuit: 0 verified, 1 diverged, 2 the input is wrong."""
@@ -87,7 +89,7 @@ def export(run: Annotated[str, typer.Argument(help="A run folder.")],
 
 @app.command()
 def bench(name: Annotated[str, typer.Argument(help="Which benchmark.")], output: Folder = None,
-          golden: Annotated[Optional[str], typer.Option(help="Folder of the recordings (or CORTEXC_GOLDEN).")] = None,
+          golden: Annotated[str | None, typer.Option(help="Folder of the recordings (or CORTEXC_GOLDEN).")] = None,
           set_: Set = None, json: Json = False) -> int:
     """Measure, and print rows with the machine they were measured on."""
     return _run(json, "bench", name=name, output=output, golden=golden, overrides=set_)
@@ -112,7 +114,7 @@ def _guarded(out: Output, call: Callable[[], int]) -> int:
         out.coded(error)
         return 2
     except KeyboardInterrupt:
-        out.error("X191", "interrupted before the first block was complete; nothing was saved.")
+        out.error("X191", "interrupted.")
         return 130
     except BrokenPipeError:
         sys.stderr.close()

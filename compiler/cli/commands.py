@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from compiler.cli.output import Output, progress_bar
-from compiler.experiments.config import Experiment, load_experiment, shipped_experiments
+from compiler.experiments.config import load_experiment, shipped_experiments
+from compiler.experiments.tables import Experiment
 from compiler.ir.errors import CortexError, unknown
 from compiler.microcircuits import CIRCUITS
 
@@ -42,7 +43,7 @@ def _description(path: Path) -> str:
 
 
 def show(out: Output, experiment: str, after: str | None, granularity: str | None, overrides: Overrides) -> None:
-    from compiler.experiments.session import circuit_after_passes
+    from compiler.experiments.compilation import circuit_after_passes
     from compiler.ir import show_graph
 
     graph, report = circuit_after_passes(_load(experiment, overrides, granularity=granularity))
@@ -54,7 +55,7 @@ def show(out: Output, experiment: str, after: str | None, granularity: str | Non
 def explain(out: Output, experiment: str, overrides: Overrides) -> None:
     from dataclasses import asdict
 
-    from compiler.experiments.session import circuit_after_passes
+    from compiler.experiments.compilation import circuit_after_passes
     from compiler.passes.read_sets import explain_text, read_sets
 
     graph, _ = circuit_after_passes(_load(experiment, overrides), passes=False)
@@ -159,8 +160,8 @@ def verify(out: Output, experiment: str | None, golden: str | None, on: str | No
 def _verify_summary(table: Mapping[str, Any]) -> str:
     words = "verified" if table["passed"] else "DIVERGED"
     lines = [f"{words} against {table['evidence']} on {table['on']}, granularity {table['granularity']}: "
-             f"{len(table['variables'])} variables, {table['steps']:,} steps, largest error {_size(table['max_abs_error'])}"
-             f" (relative to the range {_size(table['max_rel_error'])})"]
+             f"{len(table['variables'])} variables, {table['steps']:,} steps, largest error "
+             f"{_size(table['max_abs_error'])}, {_size(table['max_rel_error'])} of the range"]
     where = table["first_divergence"]
     if where:
         lines.append(f"  first divergence: step {where['step']}, {where['variable']}{where['index']}: "
@@ -174,6 +175,10 @@ def _size(value: float | None) -> str:
 
 BENCHMARKS: dict[str, str] = {
     "pal-feedback": "compiler.bench.feedback:rows",
+    "pal-fig4ab": "compiler.bench.sweeps:fig4ab",
+    "pal-yinyang": "compiler.bench.sweeps:yinyang",
+    "pal-mnist": "compiler.bench.sweeps:mnist",
+    "demo": "compiler.bench.demo:rows",
     "speed": "compiler.bench.speed:rows",
 }
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
@@ -184,7 +189,7 @@ def bench(out: Output, name: str, output: str | None, golden: str | None, overri
 
     from compiler.experiments.config import parse_override
     from compiler.experiments.files import writable_folder, write_json
-    from compiler.experiments.session import machine
+    from compiler.experiments.results import machine
 
     if name not in BENCHMARKS:
         raise unknown("X161", "benchmark", name, BENCHMARKS)

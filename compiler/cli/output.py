@@ -48,18 +48,14 @@ class Output:
         self.error(error.code, error.message, error.hint)
 
     def system(self, error: OSError) -> None:
-        where = f" '{error.filename}'" if error.filename else ""
-        self.error("X190", f"the system refused{where}: {error.strerror or error}.", SYSTEM_HINTS.get(error.errno or 0, ""))
+        where, hint = f" '{error.filename}'" if error.filename else "", SYSTEM_HINTS.get(error.errno or 0, "")
+        self.error("X190", f"the system refused{where}: {error.strerror or error}.", hint)
 
 
 @contextlib.contextmanager
 def _moved_descriptor(stdout: Any) -> Iterator[None]:
     """Descriptor 1 points to stderr meanwhile; `stdout` writes to the place it had."""
-    try:
-        moves = stdout is sys.__stdout__ and stdout.fileno() == 1
-    except (AttributeError, OSError, ValueError):
-        moves = False
-    if not moves:
+    if not _is_descriptor_1(stdout):
         yield
         return
     stdout.flush()
@@ -70,6 +66,15 @@ def _moved_descriptor(stdout: Any) -> Iterator[None]:
     finally:
         os.dup2(held, 1)
         os.close(held)
+
+
+def _is_descriptor_1(stdout: Any) -> bool:
+    if stdout is None:
+        return False
+    try:
+        return stdout is sys.__stdout__ and int(stdout.fileno()) == 1
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 Update = Callable[[int, int, float], None]

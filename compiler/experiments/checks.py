@@ -8,9 +8,9 @@ from typing import Any, get_type_hints
 import msgspec
 
 from compiler.experiments.circuits import build_circuit
-from compiler.experiments.config import Experiment
+from compiler.experiments.compilation import teacher_targets
 from compiler.experiments.protocols import make_plan
-from compiler.experiments.session import teacher_targets
+from compiler.experiments.tables import Experiment
 from compiler.ir.protocol import Protocol
 from compiler.microcircuits import CIRCUITS
 
@@ -37,15 +37,15 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
     graph = build_circuit(model, run.seeds, run.noise)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     setup = verify.Setup(graph, learning_first(plan.protocol), plan.samples, tuple(run.seeds))
-    where = {"on": on, "granularity": granularity or run.granularity}
+    granularity = granularity or run.granularity
     if model.circuit in CIRCUITS and reference is None and on != "interpreter":
         hints = get_type_hints(CIRCUITS[model.circuit].options_class())
         options = {key: msgspec.convert(value, hints[key]) for key, value in model.options.items()}
         circuit = CIRCUITS[model.circuit].options_class()(**options, arrays=graph.arrays, noise=graph.noise.kind)
         count = steps or min(STEPS["independent-reference"], setup.steps)
-        return verify.verify_against_reference(circuit, count, run.seeds, **where, setup=setup)
+        return verify.verify_against_reference(circuit, count, run.seeds, on, granularity, setup=setup)
     count = steps or min(STEPS["interpreter"], setup.steps)
-    return verify.verify_setup(setup, against=reference or "interpreter", steps=count, **where)
+    return verify.verify_setup(setup, on, granularity, reference or "interpreter", count)
 
 
 def learning_first(protocol: Protocol) -> Protocol:

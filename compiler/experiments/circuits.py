@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 import msgspec
 import numpy as np
 
-from compiler.experiments.config import Model
+from compiler.experiments.tables import Model
 from compiler.ir import CortexError, Graph, parse_graph, unknown
 from compiler.microcircuits import CIRCUITS, Circuit
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.experiments.datasets import PARTS, Dataset, load_dataset
-from compiler.experiments.plans import Column, Plan, columns, gate_columns, output, settling
+from compiler.experiments.plans import Column, Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.tables import Data, Experiment, ProtocolTable
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -27,7 +27,7 @@ def classification_plan(experiment: Experiment, graph: Graph) -> Plan:
     samples = np.concatenate([_rows(graph, s, into, target, experiment.data.target) for s in sets])
     per_seed = [sets[i % len(sets)] for i in range(graph.seeds)]
     validates = table.validation != "" and len(per_seed[0].part(table.validation)[0]) > 0
-    phases = [*settling(table, len(sets[0].train_x)), _train_phase(table, graph, sets)]
+    phases = [*settling_phases(table, len(sets[0].train_x)), _train_phase(table, graph, sets)]
     phases += [_scored_phase(table, graph, sets, "validation", table.validation)] if validates else []
     phases += [_scored_phase(table, graph, sets, "test", "test")]
     settling = [phase.name for phase in phases if phase.name.startswith("settle")]
@@ -47,8 +47,13 @@ def load_sets(data: Data, seeds: int) -> list[Dataset]:
     if len(chosen) not in (1, seeds):
         raise CortexError("X120", f"data.split_seed has {len(chosen)} entries, but run.seeds has {seeds}.",
                           "Give one, or as many as there are seeds.")
-    return [load_dataset(data.name, split=data.split, split_seed=seed, data_dir=data.folder or None,
+    sets = [load_dataset(data.name, split=data.split, split_seed=seed, data_dir=data.folder or None,
                          limits=data.limits, valid_fraction=data.valid_fraction) for seed in chosen]
+    sizes = {tuple(len(s.part(part)[0]) for part in PARTS) for s in sets}
+    if len(sizes) > 1:
+        raise CortexError("X120", f"the splits of '{data.name}' have different sizes {sorted(sizes)} (train, valid, "
+                                  "test); the seeds of one run share the protocol.", "Run them one by one.")
+    return sets
 
 
 def _classify_columns(data: Data, graph: Graph, dataset: Dataset) -> tuple[Column, Column]:
@@ -106,7 +111,8 @@ def _scored_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], n
     default = [gate for gate in graph.gates if gate == "noise"]
     gates = default if table.test_gates is None else table.test_gates
     record = (f"{READOUT}{name}", Record(at=readout_steps(table)))
-    return Phase(name, len(sets[0].part(part)[0]), table.steps, _first(graph, sets, part), "", gate_columns(gates), (record,))
+    count, first = len(sets[0].part(part)[0]), _first(graph, sets, part)
+    return Phase(name, count, table.steps, first, "", gate_columns(gates), (record,))
 
 
 def readout_steps(table: ProtocolTable) -> tuple[int, ...]:

@@ -96,9 +96,9 @@ def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np
     from compiler.backends.lowering.program import lower
     from compiler.backends.native import Native
 
-    model = experiment.model
-    options = {"circuit": model.circuit, "start": "legacy", "ranges": experiment.protocol.teacher}
-    graph = build_circuit(Model(**options, options=model.options), [seed])
+    model = Model(circuit=experiment.model.circuit, start="legacy", ranges=experiment.protocol.teacher,
+                  options=experiment.model.options)
+    graph = build_circuit(model, [seed])
     plan = teacher_plan(experiment.protocol, graph, inputs)
     observed = observed_quantities(plan.protocol)
     plain = run_passes(graph, pipeline(["discretise", "fold"]), Request(observed)).graph

@@ -15,12 +15,12 @@ import msgspec
 import numpy as np
 
 from compiler.experiments.circuits import read_arrays
-from compiler.experiments.config import Experiment, load_experiment
+from compiler.experiments.compilation import compile_experiment, first_block
+from compiler.experiments.config import load_experiment
 from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text
-from compiler.experiments.session import compile_experiment, first_block
+from compiler.experiments.results import FINAL, STATES
+from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, show_graph, unknown
-
-FINAL, STATES = "final.safetensors", "states.safetensors"
 
 
 def export_run(folder: Path, to: str, output: Path | None = None) -> Path:

@@ -43,10 +43,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise CortexError("X131", f"cannot write '{path}' ({len(content)} bytes): {error.strerror}.",
                           "Free some space or choose another folder; what was there before is intact.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -81,7 +81,8 @@ def columns(graph: Graph) -> list[Column]:
 
 def output(graph: Graph) -> str:
     if not graph.outputs:
-        raise CortexError("X120", f"circuit '{graph.name}' names no output.", "Add 'output NAME = population.quantity'.")
+        raise CortexError("X120", f"circuit '{graph.name}' names no output.",
+                          "Add 'output NAME = population.quantity'.")
     return graph.outputs[0][1]
 
 
@@ -89,7 +90,7 @@ def gate_columns(names: Sequence[str]) -> tuple[tuple[str, tuple[float, ...]], .
     return tuple((name, (1.0,)) for name in names)
 
 
-def settling(table: ProtocolTable, samples: int) -> list[Phase]:
+def settling_phases(table: ProtocolTable, samples: int) -> list[Phase]:
     """The first samples without learning, noise or target; a rest shorter than a presentation is a phase of its own."""
     count, rest = divmod(table.settling_steps, table.steps)
     needed = count + bool(rest)

@@ -47,12 +47,13 @@ def _check_record(name: str, table: RecordTable, protocol: Protocol) -> None:
     if name.startswith(READOUT):
         raise CortexError("X121", f"[record.{name}]: names that start with '{READOUT}' are taken.", "Choose another.")
     if not table.recorded:
-        raise CortexError("X121", f"[record.{name}] names no quantities.", "Add quantities = [\"population.quantity\"].")
+        raise CortexError("X121", f"[record.{name}] names no quantities.",
+                          "Add quantities = [\"population.quantity\"].")
     if bool(table.every) + bool(table.at) + table.at_end != 1:
         raise CortexError("X121", f"[record.{name}] must have exactly one of 'every' (> 0), 'at' and 'at_end'.")
-    for phase in table.phases:
-        if phase not in known:
-            raise unknown("X121", f"phase in [record.{name}]", phase, known)
+    for wanted in table.phases:
+        if wanted not in known:
+            raise unknown("X121", f"phase in [record.{name}]", wanted, known)
     for phase in protocol.phases:
         for step in table.at:
             if (phase.name in table.phases or not table.phases) and not -phase.steps <= step < phase.steps:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compiler.experiments.plans import Plan, columns, gate_columns, output, settling
+from compiler.experiments.plans import Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.tables import Experiment, ProtocolTable
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -24,6 +24,9 @@ def published_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None
     """bw_only: inputs of the first seed, no target. fw_bw: inputs and targets of one teacher for all seeds."""
     table, first_seed = experiment.protocol, experiment.run.seeds[0]
     layout = columns(graph)
+    if len(layout) < 2:
+        raise CortexError("X120", f"task {table.task} needs a circuit with an input and a target, but '{graph.name}' "
+                                  f"has {len(layout)} exogenous inputs.")
     seed = first_seed if table.task == "bw_only" else teacher_seed(first_seed)
     inputs = input_samples(seed, table.dataset_size, layout[0].size)
     samples = np.zeros((table.dataset_size, layout[-1].stop))
@@ -35,7 +38,7 @@ def published_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None
         samples[:, layout[1].start:layout[1].stop] = teacher(inputs, seed)
     default = BW_GATES if table.task == "bw_only" else FW_BW_GATES
     gates = gate_columns(default if table.train_gates is None else table.train_gates)
-    settling = settling(table, table.dataset_size)
+    settling = settling_phases(table, table.dataset_size)
     train = Phase("train", table.dataset_size, table.steps, (0,), "" if table.shuffle is False else "train", gates)
     names = tuple(phase.name for phase in settling)
     protocol = Protocol((*settling, train), names + ("train",) * table.epochs)
@@ -65,7 +68,7 @@ def teacher_plan(table: ProtocolTable, graph: Graph, inputs: np.ndarray) -> Plan
     samples[:, :inputs.shape[1]] = inputs
     record = ("target", Record(at=(table.steps - 2,)))
     run = Phase("run", len(inputs), table.steps, records=(record,))
-    settling = settling(table, len(inputs))
+    settling = settling_phases(table, len(inputs))
     names = (*(phase.name for phase in settling), "run")
     protocol = Protocol((*settling, run), names, (Stream("target", (output(graph),)),))
     return Plan(protocol, samples, (0,) * len(names), {})

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.config import Experiment
-from compiler.experiments.protocols import READOUT, Part, Plan, readout_steps
+from compiler.experiments.classification import READOUT, readout_steps
+from compiler.experiments.plans import Part, Plan
+from compiler.experiments.tables import Experiment
 
 Curve = np.ndarray
 
@@ -86,7 +87,7 @@ def curves(experiment: Experiment, records: Any) -> dict[str, Curve]:
     return result
 
 
-def summaries(plan: Plan, experiment: Experiment, found: Mapping[str, Curve]) -> dict[str, Any]:
+def summaries(experiment: Experiment, found: Mapping[str, Curve]) -> dict[str, Any]:
     """Per curve: rows, the first and last value of each seed, and for errors the mean over the last epoch."""
     result = {}
     for name, curve in found.items():

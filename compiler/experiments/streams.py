@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compiler.experiments.datasets import load_arrays
-from compiler.experiments.plans import Column, Plan, columns, gate_columns, settling
+from compiler.experiments.plans import Column, Plan, columns, gate_columns, settling_phases
 from compiler.experiments.tables import Data, Experiment
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol
@@ -25,7 +25,7 @@ def stream_plan(experiment: Experiment, graph: Graph) -> Plan:
     for column in layout:
         samples[:, column.start:column.stop] = arrays[column.key]
     gates = gate_columns(graph.gates if table.train_gates is None else table.train_gates)
-    settling = settling(table, count)
+    settling = settling_phases(table, count)
     run = Phase("run", count, table.steps, order="run" if table.shuffle else "", gates=gates)
     names = tuple(phase.name for phase in settling)
     protocol = Protocol((*settling, run), names + ("run",) * table.epochs)

@@ -19,7 +19,7 @@ class Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     """A table of an experiment; an unknown key is an error."""
 
 
-class Model(Table):
+class Model(Table, frozen=True):
     """`circuit`: a shipped name, an IR text file, or `my_circuit.py:build`. `options`: the circuit's own keys.
 
     `start` and `ranges` choose the first weights of a shipped circuit; `arrays` is a file (.npz or .safetensors)
@@ -34,7 +34,7 @@ class Model(Table):
     options: dict[str, Any] = {}
 
 
-class Data(Table):
+class Data(Table, frozen=True):
     """Where the samples come from. `name`: a shipped set or a user's .npz or .csv file with labels.
 
     `target`: voltages [of the right class, of the others]. `split_seed`: one, or one per seed of the run. `into` and
@@ -55,7 +55,7 @@ class Data(Table):
     inputs: dict[str, Any] = {}
 
 
-class ProtocolTable(Table):
+class ProtocolTable(Table, frozen=True):
     """What happens when; all lengths are in network steps.
 
     `classify`: per epoch a validation (before it) and a shuffled training phase, a test at the end and after every
@@ -84,7 +84,7 @@ class ProtocolTable(Table):
         return self.presentation_steps or (1 if self.task == "stream" else 100)
 
 
-class Run(Table):
+class Run(Table, frozen=True):
     """How it runs. `block_ms`: aimed duration of a block. `until_epoch`: stop after that epoch (0: at the end).
     `noise`: the kind of the noise streams, "" as the circuit says (counter)."""
 
@@ -97,11 +97,11 @@ class Run(Table):
     checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
 
 
-class Passes(Table):
+class Passes(Table, frozen=True):
     disable: list[str] = []
 
 
-class RecordTable(Table):
+class RecordTable(Table, frozen=True):
     """A recording: every `every` steps of a phase after `offset`; or at the steps `at` of each presentation
     (negative: from its end); or once, `at_end` of each phase. `phases`: only in these (default: in all).
 
@@ -125,7 +125,7 @@ class RecordTable(Table):
         return tuple(dict.fromkeys([*self.quantities, *pairs]))
 
 
-class Experiment(Table):
+class Experiment(Table, frozen=True):
     """Everything that fixes a run, resolved: paths are absolute, the variant's keys are in `model.options`."""
 
     name: str

@@ -366,6 +366,9 @@ def mirrors_fit(graph: Graph) -> Problems:
                               {"transpose", "negate", "truncate", "add:ARRAY"})
             if operation.startswith("add:") and operation[4:] not in graph.arrays:
                 yield CortexError("E243", f"mirror '{m.target}' adds array '{operation[4:]}', which is missing.")
+            if operation.startswith("add:") and shape != model.weight_shape(graph, graph.projection(m.target)):
+                yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape} where it adds array "
+                                          f"'{operation[4:]}', which has the target's shape.", "Truncate first.")
             if operation == "transpose":
                 shape = shape[::-1]
             if operation == "truncate":

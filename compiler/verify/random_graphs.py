@@ -17,6 +17,7 @@ from compiler.ir import Graph, parse_graph, verify
 from compiler.ir.model import Mirror, Noise, Population, Projection, weight_copies, weight_shape
 from compiler.ir.protocol import Phase, Protocol
 from compiler.ir.schedule import instantaneous
+from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
 from compiler.verify.runs import Setup, input_columns, noise_columns
 
@@ -279,6 +280,8 @@ def _with_mirrors(c: Choices, graph: Graph, rng: np.random.Generator) -> Graph:
         if maybe(c):
             operations.append(f"add:extra{index}")
             arrays[f"extra{index}"] = rng.uniform(-0.1, 0.1, weight_shape(graph, target))
+        if len(set(weight_shape(graph, target))) == 1 and maybe(c):
+            operations.append("transpose")
         operations.insert(c.integer(0, len(operations)), "negate")
         mirrors.append(Mirror(target.name, source.name, tuple(operations)))
     return graph.with_(mirrors=tuple(mirrors), arrays=arrays)
@@ -292,7 +295,7 @@ def _with_noise(c: Choices, graph: Graph) -> Graph:
 
 
 def _lowered(c: Choices, graph: Graph, q: Projection) -> Projection:
-    return replace(q, lowering="fused") if can_defer(graph, q, frozenset()) and maybe(c) else q
+    return replace(q, lowering="fused") if can_defer(graph, q, Request()) and maybe(c) else q
 
 
 def _stimulated(c: Choices, graph: Graph, steps: int, rng: np.random.Generator) -> Setup:

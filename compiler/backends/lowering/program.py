@@ -28,7 +28,7 @@ from compiler.backends.lowering.operations import (
 from compiler.backends.lowering.source import module_source
 from compiler.backends.lowering.storage import Storage, plan_storage
 from compiler.backends.lowering.synapses import ProjectionLowering, Shape, shape_of
-from compiler.ir import model
+from compiler.ir import CortexError, model
 from compiler.ir.expressions import Expression
 from compiler.ir.model import Graph, Mirror
 from compiler.ir.schedule import Segment
@@ -243,15 +243,15 @@ class _Lowering:
 
     def _mirror(self, mirror: Mirror) -> Operation:
         target, source = (shape_of(self.graph, self.graph.projection(n)) for n in (mirror.target, mirror.source))
-        sign, added_sign, added, padding = 1.0, 1.0, None, 0.0
+        sign, added_sign, padding, added = 1.0, 1.0, 0.0, added_array(self.graph, mirror)
         for operation in mirror.operations:
             if operation == "negate":
                 sign, added_sign, padding = -sign, -added_sign, -padding
             elif operation == "truncate":
                 padding = 0.0
             elif operation.startswith("add:"):
-                added, added_sign = operation[4:], 1.0
-        slot = self.slots.add(f"mirror {mirror.target}.added", target.weights if added else 1)
+                added_sign = 1.0
+        slot = self.slots.add(f"mirror {mirror.target}.added", 1 if added is None else target.weights)
         transposed = mirror.operations.count("transpose") % 2
         slots = (f"{mirror.target}.w", f"{mirror.source}.w")
         arguments = (target.post, target.rows, target.width, target.copies, source.post, source.rows, source.width,
@@ -309,13 +309,27 @@ def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
     for projection in graph.projections:
         result |= _initial_weights(graph, projection, start)
     for mirror in graph.mirrors:
-        for operation in mirror.operations:
-            if operation.startswith("add:"):
-                shape = shape_of(graph, graph.projection(mirror.target))
-                values = np.zeros((shape.rows, shape.width))
-                values[:, :shape.post] = graph.arrays[operation[4:]].T
-                result[f"mirror {mirror.target}.added"] = values.reshape(-1)
+        added = added_array(graph, mirror)
+        if added is not None:
+            shape = shape_of(graph, graph.projection(mirror.target))
+            values = np.zeros((shape.rows, shape.width))
+            values[:, :shape.post] = added.T
+            result[f"mirror {mirror.target}.added"] = values.reshape(-1)
     return result
+
+
+def added_array(graph: Graph, mirror: Mirror) -> np.ndarray | None:
+    """What a mirror adds, as the operations after it turn it, up to its sign. Raises E504 for more than one."""
+    found: np.ndarray | None = None
+    for operation in mirror.operations:
+        if operation.startswith("add:") and found is not None:
+            raise CortexError("E504", f"mirror '{mirror.target}' of '{mirror.source}' adds more than one array: "
+                                      f"{' '.join(mirror.operations)}.", "Add the arrays up and bind their sum.")
+        if operation.startswith("add:"):
+            found = graph.arrays[operation[4:]]
+        elif operation == "transpose" and found is not None:
+            found = found.T
+    return found
 
 
 def _initial_weights(graph: Graph, projection: model.Projection, start: Interpreter) -> dict[str, np.ndarray]:

@@ -1,0 +1,169 @@
+"""Many runs of one experiment: variants times seeds, on both cores, resumable.
+
+`cortexc bench pal-yinyang`, `pal-mnist`, `pal-fig4ab`. With `-o FOLDER` every run keeps a folder of its own there:
+what has finished is read, what was interrupted goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.experiments.checkpoints import NAME
+from compiler.experiments.config import load_experiment
+from compiler.experiments.session import run_experiment
+
+VARIANTS = ("PAL", "FA")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run; `overrides` as on the command line, by key."""
+
+    experiment: str
+    variant: str
+    overrides: Mapping[str, Any]
+    folder: str | None = None
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """The results of a run: read, resumed or run, as its folder allows."""
+    experiment = load_experiment(job.experiment, {**job.overrides, "model.variant": job.variant})
+    if job.folder is None:
+        return run_experiment(experiment)
+    folder = Path(job.folder)
+    results = folder / "results.json"
+    if results.is_file():
+        found = json.loads(results.read_text())
+        if found.get("experiment_sha256") == experiment.sha256():
+            return found
+    return run_experiment(experiment, folder, resume=(folder / NAME).is_file())
+
+
+def run_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
+    """Results in the order of the jobs; `workers` processes."""
+    if workers == 1:
+        return [run_job(job) for job in jobs]
+    from joblib import Parallel, delayed
+
+    return list(Parallel(n_jobs=workers)(delayed(run_job)(job) for job in jobs))
+
+
+def overrides_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of an experiment among a benchmark's options, and short forms."""
+    short = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "run.until_epoch"}
+    found = {key: value for key, value in options.items() if "." in key}
+    return found | {key: options[name] for name, key in short.items() if name in options}
+
+
+def jobs_of(experiment: str, options: Mapping[str, Any], variants: Sequence[str], seeds: Sequence[int]) -> list[Job]:
+    """One job per variant and seed."""
+    output = options.get("output")
+    return [Job(experiment, variant, {**overrides_of(options), "run.seeds": [seed]},
+                f"{output}/{variant}_{seed}" if output else None)
+            for variant in options.get("variants", variants) for seed in options.get("seeds", seeds)]
+
+
+def accuracy_rows(jobs: Sequence[Job], results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row per run, then a row per variant with mean and spread over seeds."""
+    rows = [_row(job, found) for job, found in zip(jobs, results, strict=True)]
+    for variant in dict.fromkeys(job.variant for job in jobs):
+        values = [r["accuracy"] for r in rows if r["variant"] == variant]
+        rows.append({"variant": variant, "seed": "mean", "accuracy": float(np.mean(values)),
+                     "spread": float(np.std(values)), "runs": len(values)})
+    return rows
+
+
+def _row(job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
+    angles = [curve["last"][0] for name, curve in found["curves"].items() if "/angle " in name and "last" in curve]
+    tests = found["tests"]
+    return {"variant": job.variant, "seed": job.overrides["run.seeds"][0], "accuracy": found["test_accuracy"],
+            "epochs": tests[-1]["epoch"] if tests else 0, "angle_deg": angles[0] if angles else None,
+            "backend": found["backend"], "granularity": found["granularity"], "steps": found["steps"],
+            "wall_s": found["wall_s"]}
+
+
+# ---- Yin-Yang and MNIST
+
+
+def yinyang(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows {variant, seed, accuracy, epochs, angle_deg, ...}: PAL and FA, 10 seeds, 50 epochs (`--set epochs=0`: 400).
+
+    The comparison rows are a linear classifier, a frozen hidden layer and a backprop net of the same size.
+    """
+    jobs = jobs_of("pal_yinyang", options, VARIANTS, range(123456, 123466))
+    rows = accuracy_rows(jobs, run_all(jobs, int(options.get("jobs", 2))))
+    return rows + baseline_rows("yin_yang", "pal", hidden=30, epochs=100)
+
+
+def mnist(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """784-100-10, PAL and FA, one seed, as many epochs as `--set epochs=N` says."""
+    jobs = jobs_of("pal_mnist", options, VARIANTS, (123456,))
+    rows = accuracy_rows(jobs, run_all(jobs, int(options.get("jobs", 2))))
+    return rows + baseline_rows("mnist", None, hidden=100, epochs=5)
+
+
+def baseline_rows(name: str, split: str | None, hidden: int, epochs: int, seeds: Sequence[int] = (0, 1, 2)) \
+        -> list[dict[str, Any]]:
+    """Linear classifier, frozen hidden layer, backprop net of the same size: mean and spread over seeds."""
+    from compiler.experiments.baselines import frozen_hidden, linear_classifier, mlp_backprop
+    from compiler.experiments.datasets import load_dataset
+
+    data = load_dataset(name, **({"split": split} if split else {}))
+    found = {"linear classifier": [linear_classifier(data, 0)],
+             "hidden layer frozen": [frozen_hidden(data, hidden, seed) for seed in seeds],
+             "same-size net with backprop": [mlp_backprop(data, hidden, epochs, seed) for seed in seeds]}
+    return [{"variant": label, "seed": "mean", "accuracy": float(np.mean([b.test_accuracy for b in each])),
+             "spread": float(np.std([b.test_accuracy for b in each])), "runs": len(each)}
+            for label, each in found.items()]
+
+
+# ---- Fig 4ab
+
+
+def fig4ab(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows {variant, seed, mse, first_epoch_below, WPP_0, WPP_1, BPP_0}: one batch of ten seeds per variant.
+
+    `mse` is the squared output error at the last step of each presentation, averaged over the last epoch;
+    `first_epoch_below` the first epoch (1-based) whose mean is under 1e-3, or None.
+    """
+    variants = options.get("variants", ("PAL", "FA", "BP"))
+    output = options.get("output")
+    overrides = overrides_of(options)
+    if "seeds" in options:
+        overrides["run.seeds"] = list(options["seeds"])
+    jobs = [Job("pal_fig4ab", v, overrides, f"{output}/{v}" if output else None) for v in variants]
+    workers = int(options.get("jobs", 2))
+    if workers == 1:
+        return [row for job in jobs for row in _fig4ab_rows(job)]
+    from joblib import Parallel, delayed
+
+    return [row for rows in Parallel(n_jobs=workers)(delayed(_fig4ab_rows)(job) for job in jobs) for row in rows]
+
+
+def _fig4ab_rows(job: Job) -> list[dict[str, Any]]:
+    from compiler.experiments.records import epoch_means, squared_error
+    from compiler.experiments.session import Session
+
+    experiment = load_experiment(job.experiment, {**job.overrides, "model.variant": job.variant})
+    with Session(experiment) as session:
+        session.run()
+        records = session.runner.records
+        errors = epoch_means(squared_error(records, "output", "P1.breve", "teacher.rate"),
+                             experiment.protocol.dataset_size)
+        weights = {name: records.rows("weights", f"{name}.w")[-1].reshape(-1) for name in ("WPP_0", "WPP_1", "BPP_0")}
+        seconds, steps = session.seconds["run"], session.position
+    rows = []
+    for index, seed in enumerate(experiment.run.seeds):
+        below = np.flatnonzero(errors[:, index] < 1e-3)
+        rows.append({"variant": job.variant, "seed": seed, "mse": float(errors[-1, index]),
+                     "learned": bool(errors[-1, index] < 1e-3), "epochs": len(errors),
+                     "first_epoch_below": int(below[0]) + 1 if len(below) else None,
+                     **{name: float(values[index]) for name, values in weights.items()},
+                     "backend": experiment.run.backend, "steps": steps, "wall_s": seconds})
+    return rows

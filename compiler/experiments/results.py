@@ -1,0 +1,172 @@
+"""What a run leaves: results, final arrays, recordings, and the files of the run folder.
+
+    experiment.toml       everything that fixes the run, resolved
+    graph.ir              the circuit as it was before the passes; arrays.safetensors: the arrays it started with
+    checkpoint.safetensors
+    final.safetensors     what a new run can start from; states.safetensors: every state that the program keeps
+    records.npz           STREAM/QUANTITY, and the curves that [record] asks for
+    results.json          what `run --json` prints; written last
+
+X152 weights that are not finite.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.experiments import records as figures
+from compiler.experiments.checkpoints import arrays_sha256
+from compiler.experiments.compilation import Compiled
+from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
+from compiler.ir import CortexError, show_graph
+
+if TYPE_CHECKING:
+    from compiler.experiments.session import Session
+
+Arrays = dict[str, np.ndarray]
+FINAL, STATES = "final.safetensors", "states.safetensors"
+
+
+# ---- arrays
+
+
+def weights(session: Session) -> Arrays:
+    """All weights now: `projection.w` -> (copies, n_post, n_pre)."""
+    graph = session.compiled.report.graph
+    kept = [q.name for q in graph.projections if graph.class_of(q.name).connectivity != "identity"]
+    return {f"{name}.w": session.runner.value(f"{name}.w") for name in kept}
+
+
+def states(session: Session) -> Arrays:
+    """Every state of every population that the program keeps: `population.state` -> (batch, n)."""
+    graph = session.compiled.report.graph
+    return _values(session, [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states])
+
+
+def final_arrays(session: Session) -> Arrays:
+    """What a new run of the circuit can start from: weights, optimiser and synaptic states, and the states of those
+    populations of which a pass has removed none; in the shape in which a graph binds them."""
+    graph, kept, names = session.compiled.graph, states(session), []
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        keys = [rule.optimiser.kind, *(s.name for s in rule.states)] if rule else []
+        names += [f"{q.name}.{key}" for key in keys if key != "none"]
+    found = {**weights(session), **_values(session, names)}
+    for p in graph.populations:
+        own = [f"{p.name}.{s.name}" for s in graph.cell(p.cell).states]
+        found |= {name: kept[name] for name in own} if set(own) <= set(kept) else {}
+    return found if graph.batch > 1 else {name: array[0] for name, array in found.items()}
+
+
+def _values(session: Session, names: list[str]) -> Arrays:
+    found = {}
+    for name in names:
+        try:
+            found[name] = session.runner.value(name)
+        except KeyError:
+            continue  # a pass or the lowering has removed it
+    return found
+
+
+def check_finite(session: Session) -> None:
+    """Raises X152 with the first weights that are not finite."""
+    for name, array in weights(session).items():
+        if not np.isfinite(array).all():
+            count = int((~np.isfinite(array)).sum())
+            raise CortexError("X152", f"'{name}' has {count} values that are not finite after {session.position} "
+                                      "steps.", "Lower the learning rates.")
+
+
+def seed_sha256(found: Mapping[str, np.ndarray], index: int, seeds: int) -> str:
+    """Digest of one seed's weights (copies, ...): the same whether the seed ran alone or in a batch."""
+    own = {}
+    for name, array in found.items():
+        share = max(len(array) // seeds, 1)
+        start = index * share if len(array) >= seeds else 0
+        own[name] = array[start] if share == 1 else array[start:start + share]
+    return arrays_sha256(own)
+
+
+# ---- results
+
+
+def results(session: Session) -> dict[str, Any]:
+    """What `run --json` prints and `results.json` holds."""
+    experiment, plan = session.experiment, session.plan
+    with session.timed("readout"):
+        found, scores = weights(session), figures.scores(plan, experiment, session.records, session.position)
+        curves = figures.summaries(experiment, figures.curves(experiment, session.records))
+    tests, validations = ([s for s in scores if s.phase == phase] for phase in ("test", "validation"))
+    return {**_what(session), **_speed(session), **_per_seed(session, found, tests),
+            "finite": all(bool(np.isfinite(array).all()) for array in found.values()), "tests": _score_table(tests),
+            "validations": _score_table(validations), "curves": curves,
+            "output": str(session.folder) if session.folder else None, "machine": machine()}
+
+
+def _what(session: Session) -> dict[str, Any]:
+    experiment, compiled = session.experiment, session.compiled
+    on_lava = experiment.run.backend == "lava"
+    return {"name": experiment.name, "circuit": compiled.graph.name,
+            "variant": experiment.model.options.get("variant"), "data": compiled.plan.source,
+            "backend": experiment.run.backend, "granularity": experiment.run.granularity if on_lava else "network",
+            "completed": session.position >= session.total, "graph_sha256": session.identity.graph,
+            "experiment_sha256": session.identity.experiment,
+            "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records]}
+
+
+def _speed(session: Session) -> dict[str, Any]:
+    """`steps_per_second` is of this call alone, without compiling, starting and checkpoints."""
+    seconds = session.seconds.get("run", 0.0) - session.run_checkpoints
+    return {"steps": session.position, "total_steps": session.total, "resumed_from": session.resumed_from,
+            "steps_per_second": session.steps_run / seconds if session.steps_run and seconds > 0 else 0.0,
+            "wall_s": sum(session.seconds.values()), "seconds": dict(session.seconds)}
+
+
+def _per_seed(session: Session, found: Mapping[str, np.ndarray], tests: list[figures.Score]) -> dict[str, Any]:
+    seeds = session.experiment.run.seeds
+    digests = [seed_sha256(found, i, len(seeds)) for i in range(len(seeds))]
+    last = list(tests[-1].accuracy) if tests else [None] * len(seeds)
+    rows = [{"seed": s, "test_accuracy": a, "weights_sha256": d} for s, a, d in zip(seeds, last, digests, strict=True)]
+    whole = digests[0] if len(seeds) == 1 else arrays_sha256(found)
+    return {"test_accuracy": tests[-1].mean if tests else None, "weights_sha256": whole, "seeds": rows}
+
+
+def _score_table(found: list[figures.Score]) -> list[dict[str, Any]]:
+    return [{"epoch": s.epoch + 1, "step": s.position, "accuracy": list(s.accuracy), "mean": s.mean} for s in found]
+
+
+def machine() -> dict[str, Any]:
+    """What ran it, for speed figures."""
+    return {"system": platform.platform(), "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(), "python": platform.python_version(), "numpy": np.__version__}
+
+
+# ---- the run folder
+
+
+def write_start(folder: Path, compiled: Compiled) -> None:
+    """What the run starts from; results of an earlier run in the same folder go."""
+    (folder / "results.json").unlink(missing_ok=True)
+    write_text(folder / "graph.ir", show_graph(compiled.graph))
+    write_safetensors(folder / "arrays.safetensors", compiled.graph.arrays)
+    write_text(folder / "experiment.toml", compiled.experiment.text())
+
+
+def save_run(session: Session) -> dict[str, Any]:
+    """Writes what the run leaves, if it has a folder, and returns its results. Raises X131."""
+    table, folder = results(session), session.folder
+    if folder is None:
+        return table
+    write_safetensors(folder / FINAL, final_arrays(session))
+    write_safetensors(folder / STATES, states(session))
+    recorded = figures.recorded_arrays(session.plan, session.records)
+    write_npz(folder / "records.npz", recorded | figures.curves(session.experiment, session.records))
+    session.checkpoint()
+    write_json(folder / "results.json", table)
+    return table
