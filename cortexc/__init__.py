@@ -39,6 +39,6 @@ from compiler.passes import pipeline, run_passes
 
 __all__ = [
     "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Noise", "Optimiser",
-    "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record", "Session", "State",
-    "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export", "load", "parse", "parse_graph",
-    "pipeline", "run", "run_passes", "show_graph", "verify"]
+    "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record", "Session",
+    "State", "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export", "load", "parse",
+    "parse_graph", "pipeline", "run", "run_passes", "show_graph", "verify"]

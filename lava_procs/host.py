@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,12 @@ def import_file(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def allow_fork() -> None:
+    """Lets Lava set the start method `fork` when it is imported, also where another library has set one before."""
+    if "lava.magma.runtime.message_infrastructure.multiprocessing" not in sys.modules:
+        multiprocessing.set_start_method(None, force=True)
 
 
 class Host:
@@ -81,6 +88,7 @@ class Host:
 
     def start(self, on_progress: Callable[[int, int], None] | None = None) -> None:
         """Builds the Lava network and starts its processes. Raises the supervisor's errors."""
+        allow_fork()
         from lava.magma.core.run_configs import Loihi2SimCfg
 
         from lava_procs.supervisor import Supervisor

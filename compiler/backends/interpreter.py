@@ -59,6 +59,7 @@ class Interpreter:
         self.values: Values = {}
         self.history: dict[str, list[np.ndarray]] = {}
         self.depths = _depths(graph)
+        self.message_depths = {q.name: message_depth(graph, q) for q in graph.projections}
         self.parameters: dict[str, dict[str, float | np.ndarray]] = {
             p.name: {**model.cell_parameters(graph, p)} for p in graph.populations}
         self.parameters |= {q.name: {**model.rule_parameters(graph, q)} for q in graph.projections}
@@ -163,7 +164,7 @@ class Interpreter:
         self.values[f"{population}.{port}"] = total
 
     def _message(self, projection: Projection) -> np.ndarray:
-        message, depth = self.graph.class_of(projection.name).message, message_depth(self.graph, projection)
+        message, depth = self.graph.class_of(projection.name).message, self.message_depths[projection.name]
         key = f"{projection.pre}.{message}"
         return self.values[key] if depth == 0 else self.history[key][depth - 1]
 
@@ -256,7 +257,7 @@ class Interpreter:
             value = _sum_in_order(value, 1).reshape(self.graph.batch, *shape)
         value = np.broadcast_to(value, (self.graph.batch, *shape))
         copies = len(self.values[f"{projection.name}.w"])
-        return _sum_in_order(value.reshape(copies, -1, *shape), 1)
+        return _sum_in_order(value.reshape(copies, self.graph.batch // copies, *shape), 1)
 
     def _mirror(self, mirror: model.Mirror) -> None:
         w = self.values[f"{mirror.source}.w"]

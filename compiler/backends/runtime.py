@@ -155,8 +155,7 @@ class Feed:
         columns, samples = self.noise.columns, self.noise.samples
         if all(distribution == "normal" for _, _, distribution in columns):
             return generator.normal(0, 1, (steps, sum(n for _, n, _ in columns), samples))
-        draw = {"normal": generator.normal, "uniform": generator.uniform}
-        rows = [[draw[kind](0, 1, (n, samples)) for _, n, kind in columns] for _ in range(steps)]
+        rows = [[getattr(generator, kind)(0, 1, (n, samples)) for _, n, kind in columns] for _ in range(steps)]
         return np.stack([np.concatenate(row) for row in rows])
 
     def _counter(self, block: Block, part: slice) -> None:

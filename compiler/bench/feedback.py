@@ -44,18 +44,26 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def stored_curves(folder: str | None = None) -> dict[str, np.ndarray]:
     """The authors' curves. Raises X180 where they are not found."""
+    place = golden_folder(folder)
+    if place is None:
+        raise CortexError("X180", f"'{FILE}' was not found in {', '.join(map(str, _places(folder)))}.",
+                          "Name its folder with --golden or CORTEXC_GOLDEN.")
+    with np.load(place / FILE) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def golden_folder(folder: str | None = None) -> Path | None:
+    """The folder of recordings: as given, CORTEXC_GOLDEN, or shared/golden beside the project; or None."""
+    return next((place for place in _places(folder) if (place / FILE).is_file()), None)
+
+
+def _places(folder: str | None) -> list[Path]:
     beside = Path(__file__).resolve().parents[3] / "shared" / "golden"
-    places = [Path(p) for p in (folder, os.environ.get("CORTEXC_GOLDEN"), beside) if p]
-    for place in places:
-        if (place / FILE).is_file():
-            with np.load(place / FILE) as archive:
-                return {name: archive[name] for name in archive.files}
-    raise CortexError("X180", f"'{FILE}' was not found in {', '.join(map(str, places))}.",
-                      "Name its folder with --golden or CORTEXC_GOLDEN.")
+    return [Path(p) for p in (folder, os.environ.get("CORTEXC_GOLDEN"), beside) if p]
 
 
 def _listed(value: Any) -> list[str]:
-    figures = [value] if isinstance(value, str) else list(value)
+    figures = list(map(str, value)) if isinstance(value, (list, tuple)) else [str(value)]
     for figure in figures:
         if figure not in FIGURES:
             raise CortexError("X181", f"there is no stored curve of figure '{figure}'; known: {', '.join(FIGURES)}.")

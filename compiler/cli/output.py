@@ -69,10 +69,9 @@ def _moved_descriptor(stdout: Any) -> Iterator[None]:
 
 
 def _is_descriptor_1(stdout: Any) -> bool:
-    if stdout is None:
-        return False
+    original: Any = sys.__stdout__
     try:
-        return stdout is sys.__stdout__ and int(stdout.fileno()) == 1
+        return stdout is original and int(original.fileno()) == 1
     except (AttributeError, OSError, ValueError):
         return False
 

@@ -35,7 +35,7 @@ def build_circuit(model: Model, seeds: Sequence[int], noise: str = "") -> Graph:
     elif ".py:" in model.circuit:
         graph = _from_python(model, seeds)
     else:
-        graph = parse_graph(_read_text(Path(model.circuit)))
+        graph = _from_text(model)
     if model.arrays:
         graph = graph.with_(arrays={**graph.arrays, **read_arrays(Path(model.arrays))})
     kind = noise or ("counter" if model.circuit in CIRCUITS else graph.noise.kind)
@@ -60,6 +60,12 @@ def _shipped(circuit: Circuit, model: Model, seeds: Sequence[int]) -> Graph:
 
 
 # ---- the user's own files
+
+
+def _from_text(model: Model) -> Graph:
+    for key in model.options:
+        raise unknown("X112", f"key in [model] of '{Path(model.circuit).name}'", key, ["circuit", "arrays"])
+    return parse_graph(_read_text(Path(model.circuit)))
 
 
 def _from_python(model: Model, seeds: Sequence[int]) -> Graph:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import math
 import re
 import sys
@@ -57,7 +56,7 @@ def load_experiment(source: str | Path | Mapping[str, Any],
 
 def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, Path]:
     if isinstance(source, Mapping):
-        return json.loads(json.dumps(source)), "experiment", Path.cwd()
+        return _plain(source), "experiment", Path.cwd()
     path = _find(str(source))
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -66,6 +65,15 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CortexError("X102", f"experiment '{path}' is not TOML: {error}.") from None
     return tables, path.stem, path.resolve().parent
+
+
+def _plain(value: Any) -> Any:
+    """A copy of tables with lists for tuples and arrays."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _find(source: str) -> Path:
@@ -201,7 +209,7 @@ def _shipped_options(name: str, options: Mapping[str, Any], own: set[str]) -> di
             raise unknown("X103", f"key in [model] of circuit '{name}'", key, {*hints, *own})
         many = str(hints[key]).startswith("tuple")
         converted = _convert([value] if many and not isinstance(value, list) else value, hints[key], f"model.{key}")
-        result[key] = msgspec.to_builtins(converted)
+        result[key] = _plain(converted)
     return result
 
 

@@ -13,6 +13,8 @@ from compiler.experiments.plans import Part, Plan
 from compiler.experiments.tables import Experiment
 
 Curve = np.ndarray
+LISTED = 1000
+"""Curves of up to so many rows are listed whole in the results."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def summaries(experiment: Experiment, found: Mapping[str, Curve]) -> dict[str, A
         entry: dict[str, Any] = {"rows": len(curve)}
         if len(curve):
             entry |= {"first": curve[0].tolist(), "last": curve[-1].tolist()}
+        if len(curve) <= LISTED:
+            entry["values"] = curve.tolist()
         per_epoch = experiment.protocol.dataset_size
         if "/error " in name and experiment.protocol.task == "fw_bw" and len(curve) >= per_epoch > 0:
             entry["last_epoch"] = curve[-per_epoch:].mean(axis=0).tolist()

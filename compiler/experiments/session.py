@@ -26,6 +26,7 @@ from compiler.ir import CortexError
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(position, end, steps per second) after every block."""
+FIRST_STEPS = 100
 LAVA_SECONDS = 0.5
 """Least aimed duration of one call of the Lava backend, where a call costs more."""
 
@@ -134,18 +135,23 @@ class Session:
             raise self._interrupted(number, getattr(error.__cause__, "consistent", False)) from None
 
     def _chunk(self) -> int:
-        if not self.chunk:
-            program = getattr(self.runner, "program", None)
-            self.chunk = 20 if program is None else first_block(program, self.experiment.run.block_ms)
+        """Steps of the next call; the first is short, since its speed is not known yet."""
+        self.chunk = self.chunk or max(self._unit(), FIRST_STEPS)
         return self.chunk
+
+    def _unit(self) -> int:
+        """Calls are multiples of this: on Lava with one process, of the network steps in one of its steps."""
+        run = self.experiment.run
+        on_lava = run.backend == "lava" and run.granularity == "network"
+        return first_block(self.runner.program, run.block_ms) if on_lava else 1
 
     def _adapt(self, seconds: float) -> None:
         """The next call takes about `block_ms`."""
         on_lava = self.experiment.run.backend == "lava"
         aimed = max(self.experiment.run.block_ms / 1000, LAVA_SECONDS if on_lava else 0.0)
         factor = np.clip(aimed / max(seconds, 1e-6), 0.25, 4.0)
-        most = 10**7 if on_lava else most_steps(self.runner.feed.noise.width)
-        self.chunk = int(np.clip(self.chunk * factor, 1, most))
+        most, unit = 10**7 if on_lava else most_steps(self.runner.feed.noise.width), self._unit()
+        self.chunk = max(int(np.clip(self.chunk * factor, 1, most)) // unit, 1) * unit
 
     # ---- signals
 

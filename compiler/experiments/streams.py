@@ -56,8 +56,8 @@ def _as_array(given: Any, column: Column) -> np.ndarray:
     except (ValueError, TypeError):
         raise CortexError("X120", f"the array of input '{column.key}' is not a table of numbers.") from None
     array = array[None] if array.ndim == 0 else array
-    if array.ndim == 2 and array.shape[0] == 0:
-        array = np.zeros((0, column.size))
+    if array.shape[0] == 0:
+        return np.zeros((0, column.size))
     if array.ndim > 2 or array.shape[-1] != column.size:
         raise CortexError("X120", f"the array of input '{column.key}' has shape {array.shape}; expected "
                                   f"({column.size},) or (T, {column.size}).")

@@ -54,7 +54,7 @@ def _guard(function: Callable[[float], float], overflow: float) -> Callable[[flo
 
 
 def _floor(x: float) -> float:
-    return float(math.floor(x)) if math.isfinite(x) else x
+    return float(math.floor(x)) if math.isfinite(x) and x != 0 else x  # libm's keeps the sign of zero
 
 
 def _pow(x: float, y: float) -> float:

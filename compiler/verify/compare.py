@@ -150,7 +150,10 @@ class Comparison:
                                       f"{expected.shape[1:]} ({len(got)} and {len(expected)} steps).")
         if not expected.size:
             return
-        track = self.tracks.setdefault(name, Track(*(np.array(v[0]) for v in (expected, expected, got, got))))
+        if name not in self.tracks:
+            low, high, got_low, got_high = (np.array(v[0]) for v in (expected, expected, got, got))
+            self.tracks[name] = Track(low, high, got_low, got_high)
+        track = self.tracks[name]
         _widen(track.low, track.high, expected)
         _widen(track.got_low, track.got_high, got)
         with np.errstate(invalid="ignore"):

@@ -187,7 +187,7 @@ def random_setup(c: Choices, steps: int = 12, fused: bool = True) -> Setup:
     populations = _populations(c, cells)
     graph = graph.with_(populations=populations, seeds=c.integer(1, 2), samples=c.integer(1, 2))
     by_name = {p.name: next(cell for cell in cells if cell.name == p.cell) for p in populations}
-    for index in range(c.integer(1, 6)):
+    for index in range(c.integer(1, 9)):
         graph = _with_projection(c, graph, by_name, index)
     rng = np.random.default_rng(c.integer(0, 1000))
     graph = _with_noise(c, _with_mirrors(c, _with_arrays(c, graph, rng), rng))
@@ -199,10 +199,10 @@ def random_setup(c: Choices, steps: int = 12, fused: bool = True) -> Setup:
 
 def _populations(c: Choices, cells: Sequence[Cell]) -> tuple[Population, ...]:
     found = [Population("n0", "source", c.integer(1, 3))]
-    for i in range(1, 1 + c.integer(1, 4)):
+    for i in range(1, 1 + c.integer(1, 5)):
         cell = c.pick(cells)
         values = tuple((p, float(c.pick(NUMBERS))) for p in cell.parameters)
-        found.append(Population(f"n{i}", cell.name, c.integer(1, 4), f"area{c.integer(0, 2)}", values))
+        found.append(Population(f"n{i}", cell.name, c.pick((2, 1, 3, 4, 0, 9)), f"area{c.integer(0, 2)}", values))
     return tuple(found)
 
 

@@ -150,7 +150,7 @@ def text_of(arrays: Mapping[str, np.ndarray], name: str) -> str:
 
 def numbers(arrays: Mapping[str, np.ndarray], name: str, shape: Sequence[int | None], what: str = "",
             nan: bool = False) -> np.ndarray:
-    """An array as float64. `shape`: None fits any length. Raises V108 missing, V111 kind, V109 shape, V110 not finite."""
+    """An array as float64; None in `shape` fits any length. Raises V108 missing, V109 shape, V110 not finite, V111."""
     if name not in arrays:
         raise CortexError("V108", f"array '{name}' is missing{what and f' ({what})'}; expected shape {_show(shape)}.")
     value = arrays[name]

@@ -45,8 +45,8 @@ class Setup:
 
     def __post_init__(self) -> None:
         if len(self.seeds) != self.graph.seeds:
-            raise CortexError("V126", f"{len(self.seeds)} seeds {list(self.seeds)} for graph '{self.graph.name}', whose "
-                                      f"batch has {self.graph.seeds}.", "Give one seed per element of the seeds axis.")
+            raise CortexError("V126", f"graph '{self.graph.name}' runs {self.graph.seeds} seeds, got "
+                                      f"{len(self.seeds)}: {list(self.seeds)}.", "Give one per element of the batch.")
 
     @property
     def steps(self) -> int:
@@ -222,7 +222,7 @@ def _on_lava(setup: Setup, program: Program, stored: tuple[str, ...], total: int
 
 
 def missing(extra: str, error: ImportError) -> CortexError:
-    return CortexError("V121", f"'{extra}' cannot be imported: {error}.", f"Install it: pip install 'cortexc[{extra}]'.")
+    return CortexError("V121", f"extra '{extra}' is not installed: {error}.", f"pip install 'cortexc[{extra}]' adds it.")
 
 
 def trajectory(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "network", steps: int | None = None,

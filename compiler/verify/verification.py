@@ -47,8 +47,8 @@ def verify_recording(recording: Recording, on: str = "native", granularity: str 
                             [names[f"{q}.w"] for q in gated_on(setup) if f"{q}.w" in names])
     for _, ours, theirs in aligned(got, recording.chunks()):
         comparison.add(ours, theirs)
-    for name, (ours, theirs) in recording.constants.items():
-        comparison.add_constant(name, ours, theirs)
+    for name, (value, recorded) in recording.constants.items():
+        comparison.add_constant(name, value, recorded)
     return _result(comparison, recording.evidence, recording.expected, setup.steps, on, granularity,
                    recording.not_compared)
 
@@ -162,9 +162,11 @@ def reference_setup(circuit: pal.Pal, steps: int, seeds: Sequence[int], presenta
     circuit = circuit if circuit.noise != "recorded" else replace(circuit, noise="counter")
     reference = oracle.load_reference()
     states = reference.stack_states([reference.initial_state(oracle.pal_parameters(circuit), s) for s in seeds])
-    arrays = {source.quantity: getattr(states, reference.GOLDEN_NAMES[name.rsplit("_", 1)[0]])[int(name[-1])].numpy()
-              for name, source in pal_sources(circuit).items() if source.quantity.endswith((".u", ".w"))
-              and source.kind == "now"}
+    arrays = {}
+    for name, source in pal_sources(circuit).items():
+        if source.kind == "now" and source.quantity.endswith((".u", ".w")):
+            kind, layer = name.rsplit("_", 1)
+            arrays[source.quantity] = getattr(states, reference.GOLDEN_NAMES[kind])[int(layer)].numpy()
     graph = pal.build(replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
     count = -(-steps // presentation)
     settling, learning = max(count // 10, 1), tuple((gate, (1.0,)) for gate in LEARNING)

@@ -46,7 +46,10 @@ class SegmentLowering:
         self.emitter = Emitter(self._leaf, self._constant)
 
     def lower(self, kernels: KernelTable, parameters: dict[str, float],
-              evaluate_scalar: Callable[[Expression, dict[str, float]], float]) -> Operation:
+              evaluate_scalar: Callable[[Expression, dict[str, float]], float]) -> Operation | None:
+        """None for a segment of which nothing is read or observed."""
+        if not self._equations():
+            return None
         body = [f"{self._local(e.name)} = {self.emitter.value(e.expression)}" for e in self._equations()]
         stores = self._stores()
         names: dict[str, Argument] = {"n": self.population.size * self.graph.batch, **self.names}

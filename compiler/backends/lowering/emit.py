@@ -14,6 +14,12 @@ from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Numb
 COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 
 
+def is_literal(expression: Expression) -> bool:
+    """Whether numbers alone make it. LLVM turns `pow` of a visible one into exp2, a product or a square root, whose
+    last bit may differ from libm's; a scalar in memory is out of its sight."""
+    return all(isinstance(node, Number) for node in walk(expression) if not children(node))
+
+
 @dataclass
 class Emitter:
     """`leaf(node)` gives the source of a name; `constant(name)` says whether a name is a scalar parameter."""
@@ -40,6 +46,8 @@ class Emitter:
                 return f"({self.value(left)} {operator} {self.value(right)})"
             case Binary():
                 return f"(1.0 if {self.condition(expression)} else 0.0)"
+            case Call("pow", arguments):
+                return f"pow({', '.join(self._scalar(a) if is_literal(a) else self.value(a) for a in arguments)})"
             case Call(function, arguments):
                 return f"{function}({', '.join(map(self.value, arguments))})"
             case Where(condition, then, otherwise):

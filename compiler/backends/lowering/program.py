@@ -218,13 +218,13 @@ class _Lowering:
         result: list[Operation] = []
         for operation in self.storage.order:
             if isinstance(operation, Segment):
-                result.append(self._segment(operation))
+                lowered = self._segment(operation)
             else:
-                delivery = self.projections[operation.projection].delivery()
-                result += [delivery] if delivery else []
+                lowered = self.projections[operation.projection].delivery()
+            result += [lowered] if lowered else []
         return result
 
-    def _segment(self, segment: Segment) -> Operation:
+    def _segment(self, segment: Segment) -> Operation | None:
         population = self.graph.population(segment.population)
         vectors = vector_parameters(self.graph, self.graph.cell(population.cell))
         for name in vectors:

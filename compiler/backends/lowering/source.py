@@ -69,8 +69,14 @@ else:
                 return np.float64(-math.inf if function is math.log and arguments[0] == 0 else math.nan)
         return call
 
-    exp, log, pow = guarded(math.exp, math.inf), guarded(math.log, math.inf), guarded(math.pow, math.inf)
-    tanh, sqrt, floor = guarded(math.tanh, 0.0), guarded(math.sqrt, math.inf), np.floor
+    def pow(x, y):
+        try:
+            return np.float64(math.pow(x, y))
+        except (OverflowError, ValueError):
+            return np.power(np.float64(x), np.float64(y))
+
+    exp, log, tanh = guarded(math.exp, math.inf), guarded(math.log, math.inf), guarded(math.tanh, 0.0)
+    sqrt, floor = guarded(math.sqrt, math.inf), np.floor
 
 
 '''

@@ -1,0 +1,169 @@
+"""`cortexc bench demo`: the main job. Compiles the digits circuit, verifies it, trains it on Lava, writes a report.
+
+Parts, timed: verification at three granularities against the torch reference (and against the recorded trajectories
+where their folder is there); PAL, FA and BP in the circuit on five seeded splits and on the contiguous one; a backprop
+net of the same size, a frozen hidden layer, a linear classifier; one epoch at granularity `population`, to the same
+bits. Options: epochs, jobs, golden, output, quick.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from compiler.bench.sweeps import Job, run_all
+from compiler.experiments.config import load_experiment
+from compiler.experiments.files import write_json, write_text
+
+EXPERIMENT = "pal_digits"
+SPLITS = (0, 1, 2, 3, 4)
+VARIANTS = ("PAL", "FA", "BP")
+LABELS = {"PAL": "PAL, learned feedback", "FA": "fixed random feedback (FA)",
+          "BP": "weight transport (BP) in the circuit"}
+GRANULARITIES = ("population", "area", "network")
+GOLDEN = ("pal_232_fw_bw_noise.npz", "pal_232_fw_bw_BP.npz", "pal_232_bw_only_taur0.npz")
+
+
+def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The accuracy table; writes `report.html` and `results.json` into the output folder."""
+    folder = Path(options.get("output", "runs/demo"))
+    folder.mkdir(parents=True, exist_ok=True)
+    demo = Demo(options, Console(stderr=True))
+    demo.run()
+    write_json(folder / "results.json", demo.results)
+    from compiler.bench.report import report_html
+
+    write_text(folder / "report.html", report_html(demo.results))
+    demo.console.print(f"report: {folder / 'report.html'}")
+    return demo.results["table"]
+
+
+class Demo:
+    """Runs the parts one after the other; `results` collects what the report shows."""
+
+    def __init__(self, options: Mapping[str, Any], console: Console):
+        self.options, self.console = dict(options), console
+        self.results: dict[str, Any] = {"seconds": {}}
+
+    def run(self) -> None:
+        for name, part in self.parts().items():
+            with self._timed(name):
+                part()
+        self.results["seconds"]["total"] = sum(self.results["seconds"].values())
+
+    def parts(self) -> dict[str, Callable[[], None]]:
+        return {"compile": self.compile, "verify": self.verify, "train on Lava": self.train,
+                "baselines": self.baselines, "one epoch at population granularity": self.population_epoch}
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        with self.console.status(name):
+            yield
+        self.results["seconds"][name] = time.perf_counter() - start
+        self.console.print(f"{name}: {self.results['seconds'][name]:.1f} s")
+
+    def _overrides(self, **more: Any) -> dict[str, Any]:
+        epochs = {"protocol.epochs": self.options["epochs"]} if "epochs" in self.options else {}
+        return {"protocol.test_every": 1, **epochs, **more}
+
+    # ---- parts
+
+    def compile(self) -> None:
+        """Graph, passes, kernels; what `cortexc show` and `explain` print."""
+        from compiler.experiments.session import compile_experiment
+        from compiler.passes.read_sets import explain_text
+
+        compiled = compile_experiment(load_experiment(EXPERIMENT, self._overrides()))
+        graph = compiled.report.graph
+        self.results["circuit"] = {
+            "name": graph.name, "explain": explain_text(compiled.graph),
+            "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records],
+            "populations": [{"name": p.name, "cell": p.cell, "size": p.size, "area": p.area}
+                            for p in graph.populations],
+            "projections": [{"name": q.name, "pre": q.pre, "post": q.post, "synapse": q.synapse,
+                             "plastic": graph.rule_of(q) is not None} for q in graph.projections]}
+
+    def verify(self) -> None:
+        """Every result names its evidence."""
+        from compiler.bench.feedback import golden_folder
+        from compiler.experiments.checks import verify_experiment
+        from compiler.verify import verify_golden
+
+        found = []
+        folder = golden_folder(self.options.get("golden"))
+        for granularity in GRANULARITIES:
+            for name in GOLDEN if folder else ():
+                found.append((name, verify_golden(folder / name, "lava", granularity, False)))
+            experiment = load_experiment(EXPERIMENT, self._overrides())
+            found.append((EXPERIMENT, verify_experiment(experiment, "lava", granularity, 500)))
+        self.results["verification"] = [
+            {"what": what, "granularity": r.as_dict()["granularity"], **{k: r.as_dict()[k] for k in (
+                "evidence", "passed", "steps", "max_abs_error", "max_rel_error")},
+             "variables": len(r.as_dict()["variables"])} for what, r in found]
+        for entry in self.results["verification"]:
+            verdict = "verified" if entry["passed"] else "DIVERGED"
+            self.console.print(f"  {verdict} {entry['what']} at {entry['granularity']} against {entry['evidence']}: "
+                               f"{entry['max_abs_error']:.1e}")
+
+    def train(self) -> None:
+        jobs, labels = [], []
+        for variant in VARIANTS:
+            for split in (*SPLITS, "contiguous"):
+                data = {"data.split": "contiguous"} if split == "contiguous" else {"data.split_seed": split}
+                seed = 0 if split == "contiguous" else split
+                jobs.append(Job(EXPERIMENT, variant, self._overrides(**data, **{"run.seeds": [seed]})))
+                labels.append((variant, split))
+        found = run_all(jobs, int(self.options.get("jobs", 2)))
+        self.runs = dict(zip(labels, found, strict=True))
+        self.results["table"] = [self._row(v, [self.runs[v, s]["test_accuracy"] for s in SPLITS],
+                                           self.runs[v, "contiguous"]["test_accuracy"]) for v in VARIANTS]
+        first = self.runs["PAL", 0]
+        self.results["curves"] = {v: [_curve(self.runs[v, s]) for s in SPLITS] for v in VARIANTS}
+        self.results["run"] = {key: first[key] for key in ("steps", "steps_per_second", "seconds", "backend",
+                                                           "granularity", "machine", "data")}
+
+    @staticmethod
+    def _row(variant: str, accuracies: list[float], contiguous: float, where: str = "Lava, network") -> dict[str, Any]:
+        return {"row": LABELS.get(variant, variant), "accuracy": float(np.mean(accuracies)),
+                "spread": float(np.std(accuracies)), "contiguous": contiguous, "splits": accuracies, "where": where}
+
+    def baselines(self) -> None:
+        from compiler.experiments.baselines import frozen_hidden, linear_classifier, mlp_backprop
+        from compiler.experiments.datasets import load_dataset
+
+        sets = [load_dataset("digits", split="stratified", split_seed=s) for s in SPLITS]
+        contiguous = load_dataset("digits", split="contiguous")
+        methods = {"same-size net with backprop": lambda d, s: mlp_backprop(d, 30, seed=s),
+                   "hidden layer frozen": lambda d, s: frozen_hidden(d, 30, s),
+                   "linear classifier": lambda d, s: linear_classifier(d, s)}
+        for name, method in methods.items():
+            found = [method(d, s).test_accuracy for d, s in zip(sets, SPLITS, strict=True)]
+            self.results["table"].append(self._row(name, found, method(contiguous, 0).test_accuracy, "numpy"))
+
+    def population_epoch(self) -> None:
+        """One epoch with a process per population and projection has the bits of one with a single process."""
+        overrides = self._overrides() | {"protocol.epochs": 1, "passes.disable": ["hoist-constant-input"]}
+        if self.options.get("quick"):
+            overrides["data.limits"] = {"train": 20, "test": 5}
+        found = [run_all([Job(EXPERIMENT, "PAL", {**overrides, "run.granularity": granularity})], 1)[0]
+                 for granularity in ("population", "network")]
+        self.results["population"] = {
+            "same_bits": found[0]["weights_sha256"] == found[1]["weights_sha256"], "steps": found[0]["steps"],
+            "weights_sha256": found[0]["weights_sha256"],
+            "us_per_step": {f["granularity"]: 1e6 / f["steps_per_second"] for f in found}}
+        self.console.print(f"  same bits: {self.results['population']['same_bits']}")
+
+
+def _curve(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Accuracy after each tested epoch and the angle between B and W^T after each epoch."""
+    curves = [curve for name, curve in found["curves"].items() if "/angle " in name]
+    angles = [row[0] for row in curves[0].get("values", [])] if curves else []
+    return {"epochs": [t["epoch"] for t in found["tests"]], "accuracy": [t["mean"] for t in found["tests"]],
+            "angle": angles}

@@ -1,0 +1,141 @@
+"""One HTML page from a demo's results: tables, plots, where time went. Self-contained; pictures are inline."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import networkx as nx
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}pre{background:#f6f6f6;padding:1em;
+overflow:auto;font-size:12px}.good{color:#17632f}.bad{color:#a11}"""
+COLOURS = {"PAL": "#1b6ca8", "FA": "#c2571a", "BP": "#3a7d44"}
+
+
+def report_html(results: Mapping[str, Any]) -> str:
+    """The page. `results` is what `cortexc bench demo` keeps in results.json."""
+    parts = [
+        "<h1>PAL learns handwritten digits on Lava</h1>", _lead(results),
+        "<h2>Accuracy</h2>", _accuracy_table(results["table"]), _picture(accuracy_figure(results)),
+        "<h2>Feedback aligns</h2>", _picture(angle_figure(results)),
+        "<h2>Is it the same circuit?</h2>", _verification_table(results["verification"]), _population(results),
+        "<h2>The circuit</h2>", _picture(graph_figure(results["circuit"])),
+        f"<pre>{html.escape(results['circuit']['explain'])}</pre>",
+        "<h2>Where time went</h2>", _picture(time_figure(results))]
+    body = "\n".join(parts)
+    return f"<!doctype html><meta charset=utf-8><title>cortexc</title><style>{STYLE}</style>\n{body}\n"
+
+
+def _lead(results: Mapping[str, Any]) -> str:
+    run = results["run"]
+    return (f"<p>Circuit {html.escape(results['circuit']['name'])}; {html.escape(run['data'])}. Trained on Lava's CPU "
+            f"simulator with rules that are local to the synapse: {run['steps']:,} network steps at "
+            f"{run['steps_per_second']:,.0f} steps per second.</p>")
+
+
+def _accuracy_table(table: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["<table><tr><th>method</th><th class=n>test accuracy, mean of 5 splits</th><th class=n>spread</th>"
+             "<th class=n>contiguous split</th><th>where</th></tr>"]
+    for row in table:
+        lines.append(f"<tr><td>{html.escape(row['row'])}</td><td class=n>{row['accuracy']:.2%}</td>"
+                     f"<td class=n>{row['spread']:.2%}</td><td class=n>{row['contiguous']:.2%}</td>"
+                     f"<td>{html.escape(row['where'])}</td></tr>")
+    return "\n".join([*lines, "</table>"])
+
+
+def _verification_table(entries: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["<table><tr><th>what</th><th>granularity</th><th>evidence</th><th class=n>variables</th>"
+             "<th class=n>steps</th><th class=n>largest error</th><th class=n>of the range</th><th></th></tr>"]
+    for e in entries:
+        mark = "<span class=good>verified</span>" if e["passed"] else "<span class=bad>diverged</span>"
+        lines.append(f"<tr><td>{html.escape(e['what'])}</td><td>{e['granularity']}</td><td>{e['evidence']}</td>"
+                     f"<td class=n>{e['variables']}</td><td class=n>{e['steps']:,}</td>"
+                     f"<td class=n>{_size(e['max_abs_error'])}</td><td class=n>{_size(e['max_rel_error'])}</td>"
+                     f"<td>{mark}</td></tr>")
+    return "\n".join([*lines, "</table>"])
+
+
+def _size(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.1e}"
+
+
+def _population(results: Mapping[str, Any]) -> str:
+    p = results["population"]
+    speeds = ", ".join(f"{name} {value:,.1f} us" for name, value in p["us_per_step"].items())
+    verdict = "the same bits as" if p["same_bits"] else "<span class=bad>other bits than</span>"
+    return (f"<p>One epoch ({p['steps']:,} steps) with one Lava process per population and projection gave {verdict} "
+            f"one process for the network. Per step: {speeds}.</p>")
+
+
+def _picture(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def accuracy_figure(results: Mapping[str, Any]) -> Any:
+    figure, axes = _axes("Test accuracy, five splits", "epoch", "%")
+    for variant, curves in results["curves"].items():
+        for index, curve in enumerate(curves):
+            axes.plot(curve["epochs"], [100 * a for a in curve["accuracy"]], color=COLOURS[variant], alpha=0.7,
+                      label=variant if index == 0 else None)
+    axes.legend(frameon=False)
+    return figure
+
+
+def angle_figure(results: Mapping[str, Any]) -> Any:
+    figure, axes = _axes("Angle between feedback weights B and W transposed", "epoch", "degrees")
+    for variant, curves in results["curves"].items():
+        for index, curve in enumerate(curves):
+            axes.plot(range(1, len(curve["angle"]) + 1), curve["angle"], color=COLOURS[variant], alpha=0.7,
+                      label=variant if index == 0 else None)
+    axes.axhline(90, color="#999", linewidth=0.8, linestyle=":")
+    axes.legend(frameon=False)
+    return figure
+
+
+def graph_figure(circuit: Mapping[str, Any]) -> Any:
+    """Populations by area, from the input up; plastic projections drawn solid."""
+    graph = nx.MultiDiGraph()
+    areas = list(dict.fromkeys(p["area"] for p in circuit["populations"]))
+    place: dict[str, tuple[float, float]] = {}
+    for area in areas:
+        members = [p for p in circuit["populations"] if p["area"] == area]
+        for index, p in enumerate(members):
+            place[p["name"]] = (2.0 * areas.index(area), -1.4 * index)
+            graph.add_node(p["name"], label=f"{p['name']}\n{p['size']}")
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    nx.draw_networkx_nodes(graph, place, ax=axes, node_size=1500, node_color="#e8eef4", edgecolors="#456")
+    nx.draw_networkx_labels(graph, place, {n: d["label"] for n, d in graph.nodes(data=True)}, ax=axes, font_size=8)
+    for index, q in enumerate(circuit["projections"]):
+        nx.draw_networkx_edges(graph, place, edgelist=[(q["pre"], q["post"])], ax=axes, node_size=1500, arrowsize=11,
+                               style="-" if q["plastic"] else ":", edge_color="#1b6ca8" if q["plastic"] else "#999",
+                               connectionstyle=f"arc3,rad={0.12 + 0.07 * (index % 3)}")
+    axes.set(title="Populations and projections (solid: plastic)")
+    axes.margins(0.15)
+    axes.axis("off")
+    return figure
+
+
+def time_figure(results: Mapping[str, Any]) -> Any:
+    seconds = {k: v for k, v in results["seconds"].items() if k != "total"}
+    figure, axes = _axes(f"{results['seconds']['total']:.0f} s in all", "seconds", "")
+    axes.barh(list(seconds)[::-1], list(seconds.values())[::-1], color="#7a9cb8")
+    return figure

@@ -1,0 +1,202 @@
+"""The commands: output, exit codes, and no traceback for what a user can get wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from compiler.cli.app import execute
+
+EXPERIMENT = """
+[model]
+circuit = "pal"
+layers = [2, 3, 2, 2]
+start = "legacy"
+eta_bw = 50
+eta_PI = 5
+sigma = 0.05
+[protocol]
+task = "bw_only"
+epochs = 2
+dataset_size = 4
+presentation_steps = 5
+[run]
+seeds = [3]
+backend = "native"
+[record.angles]
+every = 5
+offset = 4
+angles = [["BPP_0.w", "WPP_1.w"]]
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("CORTEXC_JIT", "0")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(EXPERIMENT)
+
+
+@pytest.fixture
+def call(capfd):
+    """call(*arguments): exit code, stdout, stderr."""
+
+    def run(*arguments):
+        code = execute(list(arguments))
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def call_json(call):
+    """call_json(*arguments): exit code and the one object on stdout."""
+
+    def run(*arguments):
+        code, out, err = call(*arguments, "--json")
+        assert "Traceback" not in err
+        return code, json.loads(out)
+
+    return run
+
+
+def test_models_lists_circuits_and_experiments(call, call_json):
+    code, out, err = call("models")
+    assert code == 0 and "pal_digits" in out and "PAL" in out and err == ""
+    code, table = call_json("models")
+    assert code == 0 and [c["name"] for c in table["circuits"]] == ["pal"] and "pal_mnist" in table["experiments"]
+
+
+def test_show_prints_the_circuit_and_every_pass(call, call_json):
+    code, out, _ = call("show", "mine.toml")
+    assert code == 0 and out.startswith("graph pal-2-3-2-2") and "state u = 0" in out
+    code, after, _ = call("show", "mine.toml", "--after", "eliminate-lookahead")
+    assert code == 0 and "state u = 0" not in after
+    code, table = call_json("show", "mine.toml", "--after", "fold")
+    assert code == 0 and table["text"].startswith("graph pal-2-3-2-2") and len(table["passes"]) > 3
+
+
+def test_shown_text_can_be_run_again(call, call_json, tmp_path):
+    _, out, _ = call("show", "mine.toml")
+    (tmp_path / "again.ir").write_text(out)
+    code, text, _ = call("explain", "mine.toml")
+    assert code == 0 and "feedback_alignment: local" in text
+    code, table = call_json("explain", "mine.toml", "--set", "model.variant=BP")
+    assert code == 0 and not all(entry["local"] for entry in table["read_sets"])
+
+
+def test_run_prints_results_and_keeps_them(call, call_json, tmp_path):
+    code, table = call_json("run", "mine.toml", "-o", "out")
+    assert code == 0 and table["steps"] == 40 and table["output"] == "out"
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["weights_sha256"] == table["weights_sha256"]
+    code, out, err = call("run", "mine.toml", "--progress")
+    assert code == 0 and "weights sha256" in out and "40 of 40 steps" in err and "runs/mine" in out
+    assert (tmp_path / "runs" / "mine" / "results.json").exists()
+    assert call("run", "mine.toml")[0] == 0 and (tmp_path / "runs" / "mine-2").is_dir()
+
+
+def test_run_in_pieces(call_json):
+    _, whole = call_json("run", "mine.toml", "-o", "whole")
+    code, part = call_json("run", "mine.toml", "-o", "part", "--steps", "13")
+    assert code == 0 and part["steps"] == 13 and not part["completed"]
+    _, rest = call_json("run", "part", "--resume")
+    assert rest["weights_sha256"] == whole["weights_sha256"] and rest["resumed_from"] == 13
+    assert call_json("run", "mine.toml", "-o", "part", "--steps", "0")[1]["steps"] == 0
+
+
+def test_run_on_the_interpreter(call_json):
+    _, native = call_json("run", "mine.toml", "-o", "a")
+    _, slow = call_json("run", "mine.toml", "-o", "b", "--backend", "interpreter")
+    assert slow["weights_sha256"] == native["weights_sha256"] and slow["backend"] == "interpreter"
+
+
+def test_compile_and_export(call, call_json, tmp_path):
+    code, table = call_json("compile", "mine.toml", "-o", "code", "--granularity", "area")
+    assert code == 0 and "network_lava.py" in table["files"] and (tmp_path / "code" / "network_lava.py").exists()
+    call("run", "mine.toml", "-o", "out")
+    code, out, _ = call("export", "out", "--to", "npz")
+    assert code == 0 and np.load(out.strip())["BPP_0.w"].shape == (3, 2)
+
+
+def test_verify_a_recording(call_json, tmp_path):
+    golden = _golden()
+    code, table = call_json("verify", "--golden", str(golden), "--on", "interpreter")
+    assert code == 0 and table["passed"] and table["evidence"] == "published-simulator"
+    assert {"max_abs_error", "max_rel_error", "steps", "variables", "first_divergence"} <= set(table)
+    with np.load(golden) as archive:
+        arrays = dict(archive)
+    arrays["WPP_0"] = arrays["WPP_0"] + np.linspace(0, 1e-6, len(arrays["WPP_0"]))[:, None, None]
+    np.savez(tmp_path / "bent.npz", **arrays)
+    code, table = call_json("verify", "--golden", "bent.npz", "--on", "interpreter")
+    assert code == 1 and not table["passed"] and table["first_divergence"]["variable"] == "WPP_0"
+
+
+def _golden():
+    from pathlib import Path
+
+    folder = Path(__file__).resolve().parents[3] / "shared" / "golden"
+    if not folder.is_dir():
+        pytest.skip("no recorded trajectories")
+    return folder / "pal_111_fw_bw_noise.npz"
+
+
+def test_verify_an_experiment(call_json):
+    pytest.importorskip("torch")
+    code, table = call_json("verify", "mine.toml", "--steps", "30")
+    assert code == 0 and table["evidence"] == "independent-reference" and table["steps"] == 30
+    code, table = call_json("verify", "mine.toml", "--on", "interpreter", "--steps", "0")
+    assert code in (1, 2)
+
+
+def test_bench_lists_rows(call, call_json, monkeypatch):
+    monkeypatch.setattr("compiler.bench.feedback.rows", lambda options: [{"figure": "3abc", "options": str(options)}])
+    code, table = call_json("bench", "pal-feedback", "--set", "seeds=[123]", "--golden", "somewhere", "-o", "out")
+    assert code == 0 and table["name"] == "pal-feedback" and table["machine"]["cores"]
+    assert table["rows"][0]["options"] == "{'seeds': [123], 'golden': 'somewhere', 'output': 'out'}"
+    code, out, _ = call("bench", "pal-feedback")
+    assert code == 0 and out.split()[:2] == ["figure", "options"]
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    (["run", "nothing.toml"], "X101", "no experiment"), (["run", "bad.toml"], "X102", "not TOML"),
+    (["run", "mine.toml", "--set", "model.layer=3"], "X103", "Did you mean 'layers'?"),
+    (["run", "mine.toml", "--set", "model.eta_bw=inf"], "X104", "finite"),
+    (["run", "mine.toml", "--backend", "lav"], "X104", "native"),
+    (["run", "mine.toml", "--set", "nothing"], "X105", "a.b=value"),
+    (["run", "mine.toml", "-o", "/proc/nowhere"], "X130", "cannot write"),
+    (["run", "mine.toml", "--resume", "-o", "fresh"], "X140", "no checkpoint"),
+    (["run", "mine.toml", "--set", "record.a.quantities=['P0.rat']", "--set", "record.a.at=[1]"], "X151", "P0.rat"),
+    (["show", "mine.toml", "--after", "folt"], "E261", "Did you mean 'fold'?"),
+    (["verify"], "X160", "--golden"), (["verify", "mine.toml", "--golden", "x"], "X160", "--golden"),
+    (["verify", "--golden", "nothing.npz"], "V1", "nothing.npz"),
+    (["bench", "spead"], "X161", "Did you mean 'speed'?"),
+    (["bench", "pal-feedback", "--golden", "/nowhere", "--set", "figures=4"], "X18", "3abc"),
+    (["export", "nowhere", "--to", "npz"], "X170", "nowhere"), (["export", ".", "--to", "zip"], "X171", "npz"),
+    (["run"], "X100", "xperiment"), (["frobnicate"], "X100", "frobnicate"), (["run", "mine.toml", "--steps", "-1"], "X100", "--steps"),
+])
+def test_mistakes_are_coded_and_exit_with_2(call, call_json, tmp_path, arguments, code, words):
+    (tmp_path / "bad.toml").write_text("[model")
+    exit_code, table = call_json(*arguments)
+    assert exit_code == 2 and set(table) == {"error"}
+    error = table["error"]
+    assert error["code"].startswith(code) and words in f"{error['message']} {error['hint']}"
+    exit_code, out, err = call(*arguments)
+    assert exit_code == 2 and out == "" and "Traceback" not in err
+    assert code == "X100" or err.startswith(code)
+
+
+def test_the_system_refusing_is_no_traceback(call_json, monkeypatch):
+    import errno
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    monkeypatch.setattr("compiler.experiments.session.make_runner", full)
+    code, table = call_json("run", "mine.toml", "-o", "out")
+    assert code == 2 and table["error"]["code"] == "X190" and "somewhere" in table["error"]["message"]
+
+
+def test_bugs_are_not_hidden(monkeypatch):
+    monkeypatch.setattr("compiler.experiments.session.make_runner", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        execute(["run", "mine.toml", "-o", "out"])

@@ -1,0 +1,152 @@
+"""The command in a process of its own: start-up, signals, full disks."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "compiler.cli"]
+EXPERIMENT = """
+[model]
+circuit = "pal"
+layers = [2, 3, 2]
+start = "legacy"
+eta_bw = 50
+sigma = 0.05
+[protocol]
+task = "bw_only"
+epochs = 100000
+dataset_size = 4
+presentation_steps = 5
+[run]
+seeds = [3]
+backend = "native"
+noise = "legacy"
+block_ms = 20
+"""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def environment():
+    return {**os.environ, "CORTEXC_JIT": "0", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def started(tmp_path, environment):
+    """A run that has written its first checkpoint by the clock."""
+    (tmp_path / "mine.toml").write_text(EXPERIMENT)
+    process = subprocess.Popen([*COMMAND, "run", "mine.toml", "-o", "out", "--set", "run.checkpoint_seconds=0.2"],
+                               cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    checkpoint, deadline, first = tmp_path / "out" / "checkpoint.safetensors", time.monotonic() + 60, 0.0
+    while time.monotonic() < deadline:
+        if checkpoint.exists():
+            first = first or checkpoint.stat().st_mtime_ns
+            if checkpoint.stat().st_mtime_ns != first:
+                break
+        time.sleep(0.02)
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def position(folder):
+    from compiler.experiments.checkpoints import NAME, read_checkpoint
+
+    return int(read_checkpoint(folder / NAME)[0]["position"])
+
+
+def resumed(folder, environment, steps):
+    done = subprocess.run([*COMMAND, "run", "out", "--resume", "--json", "--steps", str(steps)], cwd=folder,
+                          env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_a_checkpoint_and_say_how_to_go_on(started, tmp_path, environment, number, code):
+    started.send_signal(number)
+    out, err = started.communicate(timeout=15)
+    assert started.returncode == code and out == "" and "Traceback" not in err
+    assert err.startswith("X191 interrupted by") and "--resume" in err
+    stopped = position(tmp_path / "out")
+    assert f"after {stopped} steps" in err
+    pieces = resumed(tmp_path, environment, 60)
+    whole = subprocess.run([*COMMAND, "run", "mine.toml", "-o", "whole", "--json", "--steps", str(stopped + 60)],
+                           cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(whole.stdout)["weights_sha256"] == pieces["weights_sha256"]
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint(started, tmp_path, environment):
+    started.kill()
+    started.wait()
+    before = position(tmp_path / "out")
+    assert before > 0
+    result = resumed(tmp_path, environment, 10)
+    assert result["resumed_from"] == before and result["steps"] == before + 10
+
+
+def test_help_and_models_start_quickly(environment):
+    for arguments in (["--help"], ["models"], ["run", "--help"]):
+        best = min(_seconds(arguments, environment) for _ in range(3))
+        assert best < 1.5, f"{arguments} took {best:.2f} s"
+
+
+def _seconds(arguments, environment):
+    start = time.perf_counter()
+    subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, check=True)
+    return time.perf_counter() - start
+
+
+def test_start_up_imports_nothing_heavy(environment):
+    heavy = ["numba", "torch", "lava", "sklearn", "scipy", "sympy", "matplotlib"]
+    code = f"import sys, compiler.cli.commands; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+NOISY = """
+import os, sys
+from compiler.cli.app import execute
+from compiler.experiments import session
+
+def noisy(*arguments):
+    print("chatter")
+    os.system("echo more chatter")
+    return original(*arguments)
+
+original, session.compile_experiment = session.compile_experiment, noisy
+sys.exit(execute(["run", "mine.toml", "-o", "out", "--steps", "10", "--json"]))
+"""
+
+
+def test_whatever_else_is_printed_goes_to_stderr(tmp_path, environment):
+    (tmp_path / "mine.toml").write_text(EXPERIMENT)
+    done = subprocess.run([sys.executable, "-c", NOISY], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["steps"] == 10
+    assert "more chatter" in done.stderr
+
+
+def test_a_full_disk_ends_the_run_with_a_coded_error(tmp_path, environment):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or not shutil.which("mount") or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("no right to mount a small disk")
+    try:
+        (tmp_path / "mine.toml").write_text(EXPERIMENT.replace("100000", "2000"))
+        done = subprocess.run(
+            [*COMMAND, "run", "mine.toml", "-o", "disk", "--set", "run.checkpoint_seconds=0.1", "--set",
+             "record.a.quantities=['P0.rate']", "--set", "record.a.every=1", "--json"], cwd=tmp_path, env=environment,
+            capture_output=True, text=True)
+        error = json.loads(done.stdout)["error"]
+        assert done.returncode == 2 and error["code"] == "X131" and "No space left" in error["message"]
+        assert position(disk) >= 0 and not [p for p in disk.iterdir() if "partial" in p.name]
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)

@@ -1,0 +1,55 @@
+"""Exports of runs, and compiled folders."""
+
+import json
+
+import numpy as np
+import pytest
+
+from compiler.experiments.config import load_experiment
+from compiler.experiments.export import compile_to_folder, export_run
+from compiler.experiments.session import run_experiment
+from compiler.ir import CortexError
+
+
+@pytest.fixture
+def run_folder(tiny_classification, tmp_path):
+    run_experiment(load_experiment(tiny_classification, {"run.seeds": [1]}), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_npz_has_weights_and_states_in_user_shape(run_folder):
+    with np.load(export_run(run_folder, "npz")) as archive:
+        assert archive["WPP_0.w"].shape == (3, 2) and archive["BPP_0.w"].shape == (3, 2)
+        assert archive["WPP_1.low_pass"].shape == (2, 3) and archive["P0.xi"].shape == (1, 3)
+
+
+def test_torch_holds_plain_tensors(run_folder, tmp_path):
+    torch = pytest.importorskip("torch")
+    state = torch.load(export_run(run_folder, "torch", tmp_path / "deep" / "out.pt"), weights_only=True)
+    assert state["WPP_0.w"].shape == (3, 2) and state["WPP_0.w"].dtype == torch.float64
+
+
+def test_lava_starts_from_what_was_learnt(run_folder):
+    folder = export_run(run_folder, "lava")
+    assert {"network_lava.py", "kernels.py", "manifest.json", "experiment.toml"} <= {p.name for p in folder.iterdir()}
+    assert load_experiment(folder).model.arrays == str(run_folder / "final.safetensors")
+
+
+@pytest.mark.parametrize("granularity, processes", [("network", 1), ("area", 3), ("population", 11)])
+def test_compiled_folders_say_what_they_hold(tiny_classification, tmp_path, granularity, processes):
+    experiment = load_experiment(tiny_classification, {"run.granularity": granularity})
+    manifest = compile_to_folder(experiment, tmp_path / granularity)
+    assert json.loads((tmp_path / granularity / "manifest.json").read_text()) == manifest
+    assert manifest["granularity"] == granularity and manifest["processes"] == processes
+    assert all((tmp_path / granularity / name).exists() for name in manifest["files"])
+
+
+def test_what_cannot_be_exported_is_coded(run_folder, tmp_path, monkeypatch):
+    for folder, to, code in ((tmp_path, "npz", "X170"), (run_folder, "onnx", "X171"), (run_folder, "nir", "X172")):
+        with pytest.raises(CortexError) as caught:
+            export_run(folder, to)
+        assert caught.value.code == code
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(CortexError) as caught:
+        export_run(run_folder, "torch")
+    assert caught.value.code == "X172"

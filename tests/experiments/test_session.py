@@ -1,0 +1,159 @@
+"""Runs: results, batches of seeds, run folders, and wrong requests."""
+
+import json
+
+import numpy as np
+import pytest
+
+from compiler.experiments.circuits import read_arrays
+from compiler.experiments.config import load_experiment
+from compiler.experiments.session import Session, run_experiment
+from compiler.ir import CortexError
+
+
+def test_results_have_the_promised_keys(tiny_classification):
+    results = run_experiment(load_experiment(tiny_classification))
+    assert {"test_accuracy", "steps", "steps_per_second", "wall_s", "granularity", "backend", "weights_sha256",
+            "output"} <= set(results)
+    assert results["completed"] and results["steps"] == results["total_steps"] == (3 * 4 + 2 * 12 + 6) * 10
+    assert len(results["validations"]) == 3 and len(results["tests"]) == 1
+    assert 0 <= results["test_accuracy"] <= 1 and results["finite"]
+    assert [row["seed"] for row in results["seeds"]] == [1, 2]
+    json.dumps(results)
+
+
+def test_a_batch_has_the_bits_of_its_seeds(tiny_classification):
+    both = run_experiment(load_experiment(tiny_classification))
+    for index, seed in enumerate((1, 2)):
+        alone = run_experiment(load_experiment(tiny_classification, {"run.seeds": [seed]}))
+        assert alone["weights_sha256"] == both["seeds"][index]["weights_sha256"]
+        assert alone["tests"][0]["accuracy"] == [both["tests"][0]["accuracy"][index]]
+
+
+def test_legacy_noise_and_shuffles_in_a_batch(tiny_feedback):
+    both = run_experiment(load_experiment(tiny_feedback))
+    tiny_feedback["run"]["seeds"] = [123]
+    alone = run_experiment(load_experiment(tiny_feedback))
+    assert alone["weights_sha256"] == both["seeds"][0]["weights_sha256"]
+
+
+@pytest.mark.parametrize("variant", ["PAL", "FA", "BP"])
+def test_interpreter_and_native_agree_to_the_bit(tiny_classification, variant):
+    overrides = {"model.variant": variant, "protocol.epochs": 1}
+    native = run_experiment(load_experiment(tiny_classification, overrides))
+    slow = run_experiment(load_experiment(tiny_classification, {**overrides, "run.backend": "interpreter"}))
+    assert slow["weights_sha256"] == native["weights_sha256"]
+    assert slow["tests"] == native["tests"] and slow["validations"] == native["validations"]
+
+
+def test_training_with_learning_off_in_the_test(tiny_classification):
+    with Session(load_experiment(tiny_classification)) as session:
+        parts = list(session.plan.parts())
+        session.run(parts[-2].start)
+        before = session.runner.value("WPP_0.w")
+        session.run()
+        assert np.array_equal(before, session.runner.value("WPP_0.w"))
+
+
+def test_runs_stop_after_steps_and_after_an_epoch(tiny_classification):
+    experiment = load_experiment(tiny_classification, {"run.until_epoch": 1})
+    results = run_experiment(experiment)
+    assert results["steps"] == (4 + 12) * 10 and results["test_accuracy"] is None and not results["completed"]
+    none = run_experiment(experiment, steps=0)
+    assert none["steps"] == 0 and none["steps_per_second"] == 0 and none["tests"] == []
+    assert run_experiment(load_experiment(tiny_classification), steps=10**9)["completed"]
+
+
+def test_zero_epochs_and_empty_streams(tiny_classification):
+    results = run_experiment(load_experiment(tiny_classification, {"protocol.epochs": 0}))
+    assert results["test_accuracy"] is not None and len(results["validations"]) == 1
+    stream = {"model": {"circuit": "pal", "layers": [2, 3, 1]}, "run": {"backend": "native"},
+              "data": {"inputs": {"input": [1.0, 2.0], "teacher": []}}}
+    assert run_experiment(load_experiment(stream))["steps"] == 0
+
+
+def test_a_layer_without_cells(tiny_classification):
+    tiny_classification["model"]["layers"] = [2, 0, 2]
+    assert run_experiment(load_experiment(tiny_classification))["completed"]
+
+
+def test_the_run_folder_is_complete(tiny_classification, tmp_path):
+    folder = tmp_path / "run"
+    results = run_experiment(load_experiment(tiny_classification), folder)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"graph.ir", "arrays.safetensors", "experiment.toml", "checkpoint.safetensors", "final.safetensors",
+                     "states.safetensors", "records.npz", "results.json"}
+    assert json.loads((folder / "results.json").read_text())["weights_sha256"] == results["weights_sha256"]
+    again = run_experiment(load_experiment(folder))
+    assert again["weights_sha256"] == results["weights_sha256"]
+    assert again["experiment_sha256"] == results["experiment_sha256"]
+
+
+def test_a_run_can_start_from_what_another_learnt(tiny_classification, tmp_path):
+    run_experiment(load_experiment(tiny_classification), tmp_path)
+    overrides = {"model.arrays": str(tmp_path / "final.safetensors"), "protocol.epochs": 0}
+    with Session(load_experiment(tiny_classification, overrides)) as session:
+        learnt = read_arrays(tmp_path / "final.safetensors")
+        assert np.array_equal(session.runner.value("WPP_1.w"), learnt["WPP_1.w"])
+
+
+def test_recordings_are_kept_in_user_shape(tiny_feedback, tmp_path):
+    run_experiment(load_experiment(tiny_feedback), tmp_path)
+    with np.load(tmp_path / "records.npz") as records:
+        assert records["angles/BPP_0.w"].shape == (1 + 2 * 3, 2, 3, 2)
+        assert records["angles/angle BPP_0.w WPP_1.w"].shape == (7, 2)
+        assert records["output/P2.breve"].shape == (12, 2, 2)
+
+
+def test_recording_changes_nothing(tiny_feedback):
+    with_records = run_experiment(load_experiment(tiny_feedback))
+    del tiny_feedback["record"]
+    assert run_experiment(load_experiment(tiny_feedback))["weights_sha256"] == with_records["weights_sha256"]
+
+
+def test_the_teacher_gives_targets(tiny_feedback):
+    tiny_feedback["protocol"] |= {"task": "fw_bw", "teacher": {"WPP": [2, 2]}}
+    with Session(load_experiment(tiny_feedback)) as session:
+        targets = session.plan.samples[:, 2:]
+        assert np.isfinite(targets).all() and len(np.unique(targets)) > 4
+        session.run()
+        assert np.abs(session.runner.value("WPP_0.w") - session.compiled.graph.arrays["WPP_0.w"]).max() > 0
+
+
+def test_weights_that_are_not_finite_at_the_end_are_an_error_but_kept(tiny_classification, tmp_path):
+    overrides = {"model.activation": "linear", "model.eta_bw": 1e9, "model.sigma": 1e150}
+    with pytest.raises(CortexError) as caught:
+        run_experiment(load_experiment(tiny_classification, overrides), tmp_path)
+    assert caught.value.code == "X152"
+    assert json.loads((tmp_path / "results.json").read_text())["finite"] is False
+
+
+@pytest.mark.parametrize("override, code", [
+    ({"passes.disable": ["fuse"]}, "X151"), ({"record.a.quantities": ["P0.rat"], "record.a.at": [1]}, "X151"),
+    ({"model.start": "cold"}, "E306"), ({"model.ranges": {"WPB": [0, 1]}}, "E304"), ({"model.variant": "DFA"}, "E301"),
+    ({"model.layers": [2]}, "E302"), ({"model.eta_bw": [1, 2, 3]}, "E303"), ({"model.arrays": "missing.npz"}, "X110")])
+def test_wrong_requests_are_coded(tiny_classification, override, code):
+    with pytest.raises(CortexError) as caught:
+        Session(load_experiment(tiny_classification, override))
+    assert caught.value.code == code
+
+
+def test_arrays_that_are_not_finite_are_coded(tiny_classification, tmp_path):
+    np.savez(tmp_path / "bad.npz", **{"WPP_0.w": np.full((3, 2), np.nan)})
+    with pytest.raises(CortexError) as caught:
+        Session(load_experiment(tiny_classification, {"model.arrays": str(tmp_path / "bad.npz")}))
+    assert caught.value.code.startswith("E24")
+
+
+def test_an_unwritable_folder_is_an_error_before_any_work(tiny_classification, monkeypatch):
+    monkeypatch.setattr("compiler.experiments.session.compile_experiment", pytest.fail)
+    with pytest.raises(CortexError) as caught:
+        Session(load_experiment(tiny_classification), "/proc/nowhere")
+    assert caught.value.code == "X130"
+
+
+def test_the_lava_backend_says_when_it_is_not_there(tiny_classification, monkeypatch):
+    monkeypatch.setattr("compiler.experiments.compilation.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(CortexError) as caught:
+        Session(load_experiment(tiny_classification, {"run.backend": "lava"}))
+    assert caught.value.code == "X150" and "native" in caught.value.hint
