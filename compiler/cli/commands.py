@@ -85,16 +85,17 @@ def run(out: Output, experiment: str, output: str | None, backend: str | None, g
     folder = _run_folder(experiment, loaded, output, resume)
     with out.captured(), progress_bar(progress, loaded.name) as bar:
         results = run_experiment(loaded, folder, steps=steps, resume=resume, progress=bar,
-                                 compiled=_compiled_folder(experiment))
+                                 edited=_compiled_folder(experiment))
     out.result(results, run_summary(results))
 
 
 def _run_folder(experiment: str, loaded: Experiment, output: str | None, resume: bool) -> Path:
-    """-o; or the folder that was named; or the next free `runs/NAME` (with --resume: the last one)."""
+    """-o; or the folder that was named (`run` in it, if it is a compiled one); or the next free `runs/NAME` (with
+    --resume: the last one)."""
     if output:
         return Path(output)
     if Path(experiment).is_dir():
-        return Path(experiment)
+        return Path(experiment) / "run" if _compiled_folder(experiment) else Path(experiment)
     base = Path("runs") / loaded.name
     taken = [base.with_name(f"{base.name}-{i}") if i > 1 else base for i in range(1, 10_000)]
     free = next(i for i, path in enumerate(taken) if not path.exists())

@@ -34,22 +34,24 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
 
     run, model = experiment.run, experiment.model
     on = on or ("lava" if granularity else run.backend)
+    granularity = granularity or run.granularity
+    shipped = model.circuit in CIRCUITS and reference is None and on != "interpreter"
     graph = build_circuit(model, run.seeds, run.noise)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
-    setup = verify.Setup(graph, learning_first(plan.protocol), plan.samples, tuple(run.seeds))
-    granularity = granularity or run.granularity
-    if model.circuit in CIRCUITS and reference is None and on != "interpreter":
-        hints = get_type_hints(CIRCUITS[model.circuit].options_class())
-        options = {key: msgspec.convert(value, hints[key]) for key, value in model.options.items()}
-        circuit = CIRCUITS[model.circuit].options_class()(**options, arrays=graph.arrays, noise=graph.noise.kind)
-        count = steps or min(STEPS["independent-reference"], setup.steps)
-        return verify.verify_against_reference(circuit, count, run.seeds, on, granularity, setup=setup)
-    count = steps or min(STEPS["interpreter"], setup.steps)
-    return verify.verify_setup(setup, on, granularity, reference or "interpreter", count)
+    count = STEPS["independent-reference" if shipped else "interpreter"] if steps is None else steps
+    setup = verify.Setup(graph, learning_first(plan.protocol, count), plan.samples, tuple(run.seeds))
+    if not shipped:
+        return verify.verify_setup(setup, on, granularity, reference or "interpreter", count)
+    hints = get_type_hints(CIRCUITS[model.circuit].options_class())
+    options = {key: msgspec.convert(value, hints[key]) for key, value in model.options.items()}
+    circuit = CIRCUITS[model.circuit].options_class()(**options, arrays=graph.arrays, noise=graph.noise.kind)
+    return verify.verify_against_reference(circuit, count, run.seeds, on, granularity, setup=setup)
 
 
-def learning_first(protocol: Protocol) -> Protocol:
-    """The phases in which something is on, once each, before the others; nothing is recorded."""
+def learning_first(protocol: Protocol, steps: int) -> Protocol:
+    """The phases in which something is on before the others, over and over for at least so many steps (unless there
+    are none); nothing is recorded."""
     phases = tuple(replace(phase, records=()) for phase in protocol.phases)
-    ordered = sorted(phases, key=lambda phase: -len(phase.gates))
-    return Protocol(phases, tuple(phase.name for phase in ordered if phase.total))
+    ordered = [phase for phase in sorted(phases, key=lambda phase: -len(phase.gates)) if phase.total]
+    rounds = -(-steps // sum(phase.total for phase in ordered)) if ordered else 0
+    return Protocol(phases, tuple(phase.name for phase in ordered) * max(rounds, 1))

@@ -1,11 +1,12 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
-X150 the backend is not installed; X151 a pass or a quantity that is not there.
+X150 the backend is not installed; X151 a pass or a quantity that is not there; X153 code of another circuit.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ from compiler.passes.partition import Partition
 
 ACROSS_STEPS = ("hoist-constant-input", "fuse-update")
 """Passes that lower a projection across steps; they need granularity `network`."""
+GRAPH, CODE = "graph.ir", ("network_lava.py", "kernels.py")
+"""Files of a compiled folder: the graph after the passes, and what may be edited."""
 BLOCK_BYTES = 32 * 2**20
 
 
@@ -107,10 +110,10 @@ def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np
     return runner.records.rows("target", graph.outputs[0][1])[:, 0]
 
 
-def make_runner(compiled: Compiled, folder: Path | None = None, reuse: bool = False) -> Any:
-    """The backend's runner: `run`, `value`, `records`, `feed`, `state`, `restore`, `close`. Raises X150.
+def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | None = None) -> Any:
+    """The backend's runner: `run`, `value`, `records`, `feed`, `state`, `restore`, `close`. Raises X150, X153.
 
-    `folder`: where the Lava backend puts its code, or, with `reuse`, where it finds it.
+    `folder`: where the Lava backend puts its code. `edited`: a compiled folder whose code is run instead.
     """
     experiment, plan = compiled.experiment, compiled.plan
     protocol, samples, seeds = plan.protocol, plan.samples, list(experiment.run.seeds)
@@ -126,8 +129,19 @@ def make_runner(compiled: Compiled, folder: Path | None = None, reuse: bool = Fa
 
         return Native(program, protocol, samples, seeds)
     block = first_block(program, experiment.run.block_ms)
-    options: dict[str, Any] = {"reuse": True} if reuse else {}
-    return lava_run()(program, protocol, samples, seeds, folder=folder, block=block, **options)
+    runner = lava_run()(program, protocol, samples, seeds, folder=folder, block=block)
+    return _with_code_of(runner, edited) if edited else runner
+
+
+def _with_code_of(runner: Any, edited: Path) -> Any:
+    """The Lava runner with the network and kernels of a compiled folder, as they are now. Raises X153."""
+    if (edited / GRAPH).read_text() != (runner.folder / GRAPH).read_text():
+        raise CortexError("X153", f"the code in '{edited}' was compiled from another circuit or for other passes.",
+                          "Compile it again, or run the experiment without its folder.")
+    for name in CODE:
+        shutil.copyfile(edited / name, runner.folder / name)
+    runner.host = type(runner.host)(runner.folder)
+    return runner
 
 
 def lava_run() -> Any:

@@ -22,7 +22,8 @@ Teacher = Callable[[np.ndarray, int], np.ndarray]
 
 def published_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None) -> Plan:
     """bw_only: inputs of the first seed, no target. fw_bw: inputs and targets of one teacher for all seeds."""
-    table, first_seed = experiment.protocol, experiment.run.seeds[0]
+    table = experiment.protocol
+    first_seed = experiment.run.seeds[0] if table.first_seed is None else table.first_seed
     layout = columns(graph)
     if len(layout) < 2:
         raise CortexError("X120", f"task {table.task} needs a circuit with an input and a target, but '{graph.name}' "

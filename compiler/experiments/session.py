@@ -42,18 +42,19 @@ class Interrupted(Exception):
 class Session:
     """One run of an experiment. `folder`: its run folder (for checkpoints and results), or None.
 
-    `code`: where the Lava backend puts its code or, with `reuse`, where it finds it. `seconds` says where time went.
+    `code`: where the Lava backend puts its code. `edited`: a compiled folder whose Lava code is run instead.
+    `seconds` says where time went.
     """
 
     def __init__(self, experiment: Experiment, folder: str | Path | None = None, *, progress: Progress | None = None,
-                 code: Path | None = None, reuse: bool = False):
+                 code: Path | None = None, edited: Path | None = None):
         self.experiment, self.progress = experiment, progress
         self.folder = None if folder is None else writable_folder(folder)
         self.compiled = compile_experiment(experiment)
         self.identity = self.compiled.identity()
         self.seconds = dict(self.compiled.seconds)
         with self.timed("compile"):
-            self.runner: Any = make_runner(self.compiled, code, reuse)
+            self.runner: Any = make_runner(self.compiled, code, edited)
         self.resumed_from = self.steps_run = self.signal = self.chunk = 0
         self.run_checkpoints = 0.0
         self.last_checkpoint = time.monotonic()
@@ -204,16 +205,16 @@ class Session:
 
 def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, steps: int | None = None,
                    resume: bool = False, progress: Progress | None = None,
-                   compiled: Path | None = None) -> dict[str, Any]:
+                   edited: Path | None = None) -> dict[str, Any]:
     """Runs an experiment and returns its results; with a folder, everything is kept there.
 
-    `resume` continues from the folder's checkpoint. `compiled`: a folder whose Lava code is run as it is. Raises
+    `resume` continues from the folder's checkpoint. `edited`: a compiled folder whose Lava code is run. Raises
     coded errors (X152 for weights that are not finite at the end), and Interrupted on SIGINT or SIGTERM.
     """
     if resume and folder is None:
         raise CortexError("X140", "there is no run folder to resume from.", "Name it with -o.")
-    code = compiled or (Path(folder) / "lava" if folder is not None else None)
-    with Session(experiment, folder, progress=progress, code=code, reuse=compiled is not None) as session:
+    code = Path(folder) / "lava" if folder is not None else None
+    with Session(experiment, folder, progress=progress, code=code, edited=edited) as session:
         if resume:
             session.resume()
         if session.folder:

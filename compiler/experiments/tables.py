@@ -62,6 +62,7 @@ class ProtocolTable(Table, frozen=True):
     `test_every` epochs. `bw_only`, `fw_bw`: the published tasks (specs/pal.md 4). `stream`: the user's own arrays.
     `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
     `train_gates`, `test_gates`: the gates that are on. `teacher`: ranges of the teacher's weights (`fw_bw`).
+    `first_seed`: the seed that fixes inputs and teacher of the published tasks; by default the run's first.
     """
 
     task: Literal["classify", "bw_only", "fw_bw", "stream"] = "stream"
@@ -77,6 +78,7 @@ class ProtocolTable(Table, frozen=True):
     validation_every: Count = 1
     test_every: Count = 0
     teacher: dict[str, Range] = {}
+    first_seed: Count | None = None
 
     @property
     def steps(self) -> int:

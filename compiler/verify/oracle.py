@@ -6,9 +6,10 @@ The only file that knows the reference; torch is imported when it is asked for.
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.model import weight_copies, weight_shape
 from compiler.microcircuits.pal import Pal
 from compiler.verify.published import pal_sources
-from compiler.verify.recordings import stimulus_chunks
+from compiler.verify.recordings import Arrays, stimulus_chunks
 from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, missing, quantities
 
 if TYPE_CHECKING:
@@ -105,6 +106,38 @@ def pal_names(circuit: Pal, chunks: Iterator[Chunk], known: set[str]) -> Iterato
     table = {name: s.quantity for name, s in pal_sources(circuit).items() if s.kind == "now" and s.quantity in known}
     for chunk in chunks:
         yield {quantity: chunk[name] for name, quantity in table.items()}
+
+
+def reference_arrays(circuit: Pal, steps: int = 200, seed: int = 1, high_pass: bool = True) -> Arrays:
+    """A recording in the published format, made by the torch reference: other depths, sizes and options than those
+    of the published simulator, inputs held for 5 steps, and learning gates that change independently of each other."""
+    import torch
+
+    torch.set_num_threads(1)
+    pal, parameters, rng = load_reference(), pal_parameters(circuit, high_pass), np.random.default_rng(seed)
+    model, hidden = pal.PalReference(parameters, pal.initial_state(parameters, seed)), circuit.layers[1:-1]
+    held = [rng.integers(0, 2, -(-steps // 5)).repeat(5)[:steps] for _ in range(4)]
+    arrays: Arrays = {"flags": np.stack(held[:3], axis=1).astype(bool), "evidence": np.array("independent-reference"),
+                      "params_json": np.array(json.dumps(published_options(parameters)))}
+    arrays["r0"] = rng.uniform(0, 1, (-(-steps // 5), circuit.layers[0])).repeat(5, axis=0)[:steps]
+    arrays["u_tgt"] = np.where(held[3][:, None] > 0, rng.uniform(-1, 1, (steps, circuit.layers[-1])), np.nan)
+    arrays |= {f"white_{i}": rng.normal(size=(steps, n)) for i, n in enumerate(hidden)}
+    arrays |= {f"init_{name}": value.numpy()[0] for name, value in model.snapshot().items()}
+    rows = []
+    for t in range(steps):
+        target = torch.tensor(arrays["u_tgt"][t:t + 1]) if held[3][t] else None
+        white = [torch.tensor(arrays[f"white_{i}"][t:t + 1]) for i in range(len(hidden))]
+        model.step(torch.tensor(arrays["r0"][t:t + 1]), target, *map(bool, arrays["flags"][t]), white)
+        rows.append({name: value.numpy()[0] for name, value in model.snapshot().items()})
+    return arrays | {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def published_options(parameters: PalParameters) -> dict[str, Any]:
+    """The parameters under the names of the published configurations."""
+    names = {"tau_xi": "tauxi", "tau_HP": "tauHP", "tau_LO": "tauLO", "sigma": "noise_scale", "variant": "model_type"}
+    values = {field.name: getattr(parameters, field.name) for field in fields(parameters)}
+    options = {names.get(name, name): value for name, value in values.items() if value is not None}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
 # ---- a user's own reference

@@ -86,7 +86,8 @@ def _pal(name: str, arrays: Arrays, options: dict[str, Any]) -> Recording:
     before = {key: numbers(arrays, "init_" + key.replace("_old", ""), expected[key].shape[1:])
               for key, source in sources.items() if source.kind == "before"}
     rest = tuple(sorted(key for key in arrays if TEACHER.fullmatch(key) or key not in _known(circuit)))
-    return Recording(name, setup, expected, sources, EVIDENCE, before, _time_constants(graph, circuit, arrays), rest,
+    evidence = text_of(arrays, "evidence") if "evidence" in arrays else EVIDENCE
+    return Recording(name, setup, expected, sources, evidence, before, _time_constants(graph, circuit, arrays), rest,
                      circuit, arrays)
 
 
@@ -297,7 +298,7 @@ def _present(sources: dict[str, Source], arrays: Arrays) -> dict[str, Source]:
 
 def _known(circuit: pal.Pal) -> set[str]:
     """Arrays that serve the comparison."""
-    names = (*pal_sources(circuit), "taueffP", "taueffP_notgt", "taueffI", "params_json", "r0", "u_tgt",
+    names = (*pal_sources(circuit), "taueffP", "taueffP_notgt", "taueffI", "params_json", "evidence", "r0", "u_tgt",
                             "flags", *(f"white_{i}" for i in range(circuit.hidden)))
     return {*names, *(f"init_{name}" for name in names)}
 

@@ -35,7 +35,7 @@ def test_lava_starts_from_what_was_learnt(run_folder):
     assert load_experiment(folder).model.arrays == str(run_folder / "final.safetensors")
 
 
-@pytest.mark.parametrize("granularity, processes", [("network", 1), ("area", 3), ("population", 11)])
+@pytest.mark.parametrize("granularity, processes", [("network", 1), ("area", 3), ("population", 10)])
 def test_compiled_folders_say_what_they_hold(tiny_classification, tmp_path, granularity, processes):
     experiment = load_experiment(tiny_classification, {"run.granularity": granularity})
     manifest = compile_to_folder(experiment, tmp_path / granularity)
