@@ -31,12 +31,14 @@ class GroupSteps:
         self.work.compute(first, last)
 
     def send(self, name: str) -> None:
-        """Sends the slot `name` through the port `name_out`."""
-        getattr(self, name + "_out").send(self.work.view(name))
+        """Sends the slot `name` through the port `name_out`; a tick is only a beat."""
+        getattr(self, name + "_out").send(np.zeros(1) if name == "tick" else self.work.view(name))
 
     def receive(self, name: str) -> None:
         """Receives into the slot `name` through the port `name_in`."""
-        self.work.view(name)[:] = getattr(self, name + "_in").recv()
+        message = getattr(self, name + "_in").recv()
+        if name != "tick":
+            self.work.view(name)[:] = message
 
     def end(self) -> None:
         self.work.end()

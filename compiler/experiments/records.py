@@ -108,6 +108,8 @@ def summaries(experiment: Experiment, found: Mapping[str, Curve]) -> dict[str, A
 def epoch_means(curve: Curve, per_epoch: int) -> Curve:
     """(epochs, seeds): means over the completed epochs of `per_epoch` rows each."""
     epochs = len(curve) // per_epoch if per_epoch else 0
+    if epochs == 0:
+        return np.zeros((0, *curve.shape[1:]))
     return curve[:epochs * per_epoch].reshape(epochs, per_epoch, *curve.shape[1:]).mean(axis=1)
 
 

@@ -100,12 +100,11 @@ class Session:
         """Advances by `steps`, or to `run.until_epoch`; returns the position. Raises Interrupted on a signal."""
         end = self.plan.end_of_epoch(self.experiment.run.until_epoch) if steps is None else self.position + steps
         end = min(end, self.total)
-        with self._signals():
-            if self.position < end:
-                with self.timed("start"):
-                    self._advance(1)
-            with self.timed("run"):
-                self._run_to(end)
+        if self.position < end:
+            with self.timed("start"):  # compiles; Ctrl-C ends it at once, since nothing can be lost yet
+                self._advance(1)
+        with self._signals(), self.timed("run"):
+            self._run_to(end)
         return self.position
 
     def _run_to(self, end: int) -> None:
@@ -131,9 +130,12 @@ class Session:
             return self.runner.run(steps, block=steps)
         except CortexError as error:
             number = getattr(error.__cause__, "signal", None)
-            if error.code != "E704" or number is None:
+            if error.code == "E704" and number is not None:
+                raise self._interrupted(number, getattr(error.__cause__, "consistent", False)) from None
+            if not (self.folder and (self.folder / NAME).exists()):
                 raise
-            raise self._interrupted(number, getattr(error.__cause__, "consistent", False)) from None
+            hint = f"{error.hint} The last checkpoint is intact; go on with --resume."
+            raise CortexError(error.code, error.message, hint.strip()) from error
 
     def _chunk(self) -> int:
         """Steps of the next call; the first is short, since its speed is not known yet."""

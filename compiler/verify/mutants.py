@@ -22,6 +22,8 @@ from compiler.ir.expressions import (
     Prev,
     Where,
     children,
+    previous,
+    reads,
     rebuild,
     substitute,
     transform,
@@ -40,6 +42,7 @@ from compiler.ir.model import (
     rule_parameters,
     weight_shape,
 )
+from compiler.ir.schedule import message_depth
 
 Mutant = tuple[str, Graph]
 Variant = Expression
@@ -420,7 +423,62 @@ def still_the_same(graph: Graph, mutant: Graph) -> str:
         return ""
     if _equal_equations(graph, mutant):
         return "equal for these parameters: the change is multiplied by 0, or written in another way"
-    return ""
+    return "the first value is multiplied by 0 where it is read" if _unread_first_value(graph, mutant) else ""
+
+
+def _unread_first_value(graph: Graph, mutant: Graph) -> bool:
+    """Whether only first values of states differ, each of which drops out of whatever reads it in the first step."""
+    if graph.rules != mutant.rules:
+        return False
+    for old, new in zip(graph.cells, mutant.cells, strict=True):
+        changed = [a.name for a, b in zip(old.states, new.states, strict=True) if a.initial != b.initial]
+        if old.equations != new.equations or not all(_drops_out(graph, old, name) for name in changed):
+            return False
+    return True
+
+
+def _drops_out(graph: Graph, cell: CellType, state: str) -> bool:
+    if any(state in reads(s.initial) for s in cell.states):
+        return False
+    if any(state in _first_step(graph, cell, e.expression, "", state) for e in cell.equations):
+        return False
+    for q in graph.projections:
+        if graph.cell_of(q.pre) is cell and message_depth(graph, q) > 0 and graph.class_of(q.name).message == state:
+            return False
+        rule = graph.rule_of(q)
+        for expression in [rule.increment, *(u.expression for u in rule.updates)] if rule else []:
+            sides = [side for side, end in (("pre.", q.pre), ("post.", q.post)) if graph.cell_of(end) is cell]
+            if any(f"{side}{state}" in _first_step(graph, cell, expression, q.name, state) for side in sides):
+                return False
+    return True
+
+
+def _first_step(graph: Graph, cell: CellType, expression: Expression, projection: str, state: str) -> set[str]:
+    """Earlier values that an expression really reads in the first step; deeper reads count whatever they meet."""
+    read = previous(expression)
+    deep = {name for name, depth in read.items() if depth > 1}
+
+    def first(node: Expression) -> Expression:
+        if not isinstance(node, Prev) or node.name.rpartition(".")[2] == state:
+            return node
+        value = _first_value(graph, cell, node.name, projection)
+        return node if value is None else Number(value)
+
+    return deep | set(previous(reduced(transform(expression, first), {})))
+
+
+def _first_value(graph: Graph, cell: CellType, name: str, projection: str) -> float | None:
+    """The declared literal that every instance starts from, or None."""
+    side, _, quantity = name.rpartition(".")
+    owners = [p.name for p in graph.populations if p.cell == cell.name]
+    if side:
+        q = graph.projection(projection)
+        owners = [q.pre if side == "pre" else q.post]
+        cell = graph.cell_of(owners[0])
+    declared = cell.state(quantity)
+    if declared is None or any(f"{owner}.{quantity}" in graph.arrays for owner in owners):
+        return None
+    return declared.initial.value if isinstance(declared.initial, Number) else None
 
 
 def _same_but_equations(graph: Graph, mutant: Graph) -> bool:

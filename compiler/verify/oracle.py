@@ -122,13 +122,14 @@ def reference_arrays(circuit: Pal, steps: int = 200, seed: int = 1, high_pass: b
     arrays["r0"] = rng.uniform(0, 1, (-(-steps // 5), circuit.layers[0])).repeat(5, axis=0)[:steps]
     arrays["u_tgt"] = np.where(held[3][:, None] > 0, rng.uniform(-1, 1, (steps, circuit.layers[-1])), np.nan)
     arrays |= {f"white_{i}": rng.normal(size=(steps, n)) for i, n in enumerate(hidden)}
-    arrays |= {f"init_{name}": value.numpy()[0] for name, value in model.snapshot().items()}
+    written = pal_sources(circuit)
+    arrays |= {f"init_{name}": value.numpy()[0] for name, value in model.snapshot().items() if name in written}
     rows = []
     for t in range(steps):
         target = torch.tensor(arrays["u_tgt"][t:t + 1]) if held[3][t] else None
         white = [torch.tensor(arrays[f"white_{i}"][t:t + 1]) for i in range(len(hidden))]
         model.step(torch.tensor(arrays["r0"][t:t + 1]), target, *map(bool, arrays["flags"][t]), white)
-        rows.append({name: value.numpy()[0] for name, value in model.snapshot().items()})
+        rows.append({name: value.numpy()[0] for name, value in model.snapshot().items() if name in written})
     return arrays | {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 

@@ -153,7 +153,7 @@ class FullDisk:
     """A file that takes 100 bytes."""
 
     def __init__(self, path, mode):
-        self.file = open(path, mode)
+        self.file = open(path, mode)  # noqa: SIM115
 
     def __enter__(self):
         return self

@@ -12,6 +12,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -30,6 +31,7 @@ from lava_procs.group import AsyncGroupModel as GroupModel""",
 from lava_procs.group import LoihiGroupModel as GroupModel"""}
 """How Lava synchronises the processes: only by their messages, or step by step as a chip would."""
 
+TICK = "tick"
 Event = tuple[str, str]
 """("compute", "FIRST, LAST"), ("send", NAME) or ("receive", NAME), in the process's own names."""
 
@@ -58,10 +60,24 @@ def plan_network(program: Program) -> NetworkPlan:
     network = NetworkPlan(list(plans.values()))
     for transfer in program.transfers:
         for target in transfer.targets:
-            network.connections.append((transfer.source, plans[transfer.source].names[transfer.slot], target,
-                                        plans[target].names[transfer.slot]))
+            wire = (transfer.source, plans[transfer.source].names[transfer.slot], target,
+                    plans[target].names[transfer.slot])
+            network.connections += [wire] if wire not in network.connections else []
+    _join_components(network)
     _name_classes(program.graph, network)
     return network
+
+
+def _join_components(network: NetworkPlan) -> None:
+    """Lava runs what is connected: circuits that fall apart are held together by a tick, sent first in every step."""
+    edges = nx.Graph([(source, target) for source, _, target, _ in network.connections])
+    edges.add_nodes_from(group.name for group in network.groups)
+    first, *others = [next(g for g in network.groups if g.name in part) for part in nx.connected_components(edges)]
+    for group in others:
+        network.connections.append((first.name, TICK, group.name, TICK))
+        group.events.insert(0, ("receive", TICK))
+    if others:
+        first.events.insert(0, ("send", TICK))
 
 
 def _plan_group(program: Program, name: str) -> GroupPlan:
@@ -166,7 +182,9 @@ from lava.magma.core.resources import CPU
 
 
 def _ports(plan: GroupPlan) -> list[tuple[str, str]]:
-    return [(name, "out" if kind == "send" else "in") for kind, name in plan.events if kind != "compute"]
+    """Each port once, however often a step uses it."""
+    ports = [(name, "out" if kind == "send" else "in") for kind, name in plan.events if kind != "compute"]
+    return list(dict.fromkeys(ports))
 
 
 def _process(plan: GroupPlan) -> str:

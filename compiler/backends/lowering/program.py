@@ -184,7 +184,7 @@ class _Lowering:
                 initial |= Hoisted(lowering).initial(initial[message])
         program = Program(self.graph, step, flush, self.slots, initial, kinds, source, tuple(self.inputs),
                           tuple(self.noise))
-        program.transfers = _transfers(step)
+        program.transfers = _transfers(step, self.slots)
         return program
 
     def _deferred(self) -> list[str]:
@@ -277,7 +277,8 @@ def _with_groups(graph: Graph) -> Graph:
                        projections=tuple(replace(q, group=q.group or "network") for q in graph.projections))
 
 
-def _transfers(step: list[Operation]) -> list[Transfer]:
+def _transfers(step: list[Operation], slots: SlotTable) -> list[Transfer]:
+    """Who sends what to whom; empty slots are not sent."""
     readers: dict[str, list[str]] = {}
     for operation in step:
         for slot in operation.reads:
@@ -286,7 +287,7 @@ def _transfers(step: list[Operation]) -> list[Transfer]:
     for position, operation in enumerate(step):
         for slot in dict.fromkeys(operation.writes):
             targets = tuple(g for g in dict.fromkeys(readers.get(slot, ())) if g != operation.group)
-            if targets:
+            if targets and slots.sizes[slot]:
                 result.append(Transfer(position, slot, operation.group, targets))
     return result
 
