@@ -99,8 +99,8 @@ class Demo:
         found = []
         folder = golden_folder(self.options.get("golden"))
         for granularity in GRANULARITIES:
-            for name in GOLDEN if folder else ():
-                found.append((name, verify_golden(folder / name, "lava", granularity, False)))
+            for path in [folder / name for name in GOLDEN] if folder else []:
+                found.append((path.name, verify_golden(path, "lava", granularity, False)))
             experiment = load_experiment(EXPERIMENT, self._overrides())
             found.append((EXPERIMENT, verify_experiment(experiment, "lava", granularity, 500)))
         self.results["verification"] = [

@@ -114,7 +114,7 @@ def baseline_rows(name: str, split: str | None, hidden: int, epochs: int, seeds:
     from compiler.experiments.baselines import frozen_hidden, linear_classifier, mlp_backprop
     from compiler.experiments.datasets import load_dataset
 
-    data = load_dataset(name, **({"split": split} if split else {}))
+    data = load_dataset(name, split=split) if split else load_dataset(name)
     found = {"linear classifier": [linear_classifier(data, 0)],
              "hidden layer frozen": [frozen_hidden(data, hidden, seed) for seed in seeds],
              "same-size net with backprop": [mlp_backprop(data, hidden, epochs, seed) for seed in seeds]}

@@ -181,6 +181,7 @@ BENCHMARKS: dict[str, str] = {
     "pal-mnist": "compiler.bench.sweeps:mnist",
     "demo": "compiler.bench.demo:rows",
     "speed": "compiler.bench.speed:rows",
+    "mutations": "compiler.verify.mutations:rows",
 }
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
 

@@ -53,10 +53,14 @@ def with_seeds(graph: Graph, seeds: int) -> Graph:
 def _shipped(circuit: Circuit, model: Model, seeds: Sequence[int]) -> Graph:
     hints = get_type_hints(circuit.options_class())
     options = circuit.options_class()(**{k: msgspec.convert(v, hints[k]) for k, v in model.options.items()})
-    circuit.graph(options)  # checks the options before anything is drawn
-    start = circuit.start(model.start)
-    arrays = start(options, list(seeds) if len(seeds) > 1 else seeds[0], model.ranges)  # type: ignore[arg-type]
-    return circuit.graph(replace(options, arrays=arrays))
+    try:
+        circuit.graph(options)  # checks the options before anything is drawn
+        start = circuit.start(model.start)
+        arrays = start(options, list(seeds) if len(seeds) > 1 else seeds[0], model.ranges)  # type: ignore[arg-type]
+        return circuit.graph(replace(options, arrays=arrays))
+    except ArithmeticError as error:
+        raise CortexError("X106", f"circuit '{circuit.name}' cannot be built with these options: {error}.",
+                          "Look for conductances and time constants that are 0.") from None
 
 
 # ---- the user's own files
@@ -148,4 +152,5 @@ def read_arrays(path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # missing, truncated, pickled: whatever it is, the arrays are not there
-        raise CortexError("X110", f"cannot read arrays from '{path}': {str(error).splitlines()[0]}.") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CortexError("X110", f"cannot read arrays from '{path}': {reason}.") from None

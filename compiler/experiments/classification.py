@@ -104,7 +104,17 @@ def _first(graph: Graph, sets: Sequence[Dataset], part: str) -> tuple[int, ...]:
 def _train_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset]) -> Phase:
     gates = graph.gates if table.train_gates is None else table.train_gates
     order = "" if table.shuffle is False else "train"
-    return Phase("train", len(sets[0].train_x), table.steps, _first(graph, sets, "train"), order, gate_columns(gates))
+    columns = tuple(_lagged(table, graph, *column) for column in gate_columns(gates))
+    return Phase("train", len(sets[0].train_x), table.steps, _first(graph, sets, "train"), order, columns)
+
+
+def _lagged(table: ProtocolTable, graph: Graph, gate: str, pattern: tuple[float, ...]) \
+        -> tuple[str, tuple[float, ...]]:
+    """A rule's gate is off during the learning lag."""
+    lag = min(table.learning_lag, table.steps)
+    if not lag or gate not in {q.gate for q in graph.projections}:
+        return gate, pattern
+    return gate, (0.0,) * lag + (1.0,) * (table.steps - lag)
 
 
 def _scored_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], name: str, part: str) -> Phase:

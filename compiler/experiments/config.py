@@ -44,12 +44,13 @@ def load_experiment(source: str | Path | Mapping[str, Any],
                     overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment:
     """A TOML file, a shipped experiment's name, a run folder, or tables. Raises X101 to X106.
 
-    `overrides`: `a.b=value` texts (value in TOML, bare words are strings), or a mapping of dotted names.
+    `overrides`: `a.b=value` texts (value in TOML, bare words are strings), or a mapping of dotted names. File names
+    start at the experiment's folder, those in overrides at the working folder.
     """
     tables, name, folder = _read(source)
     chosen = _overrides(overrides)
     for path, value in chosen.items():
-        _assign(tables, path, value)
+        _assign(tables, path, _from_here(path, value))
     _choose_variant(tables, chosen)
     return _build(tables, name, folder)
 
@@ -110,6 +111,14 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
         return text
+
+
+def _from_here(path: str, value: Any) -> Any:
+    """File names in overrides start at the working folder, not at the experiment's."""
+    if path == "data.folder" and isinstance(value, str):
+        return str(Path.cwd() / Path(value).expanduser())
+    names_file = path in ("model.circuit", "model.arrays", "data.name", "data.path") or path.startswith("data.inputs.")
+    return _absolute(value, Path.cwd()) if names_file and isinstance(value, str) else value
 
 
 def _assign(tables: dict[str, Any], path: str, value: Any) -> None:

@@ -61,8 +61,9 @@ class ProtocolTable(Table, frozen=True):
     `classify`: per epoch a validation (before it) and a shuffled training phase, a test at the end and after every
     `test_every` epochs. `bw_only`, `fw_bw`: the published tasks (specs/pal.md 4). `stream`: the user's own arrays.
     `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
-    `train_gates`, `test_gates`: the gates that are on. `teacher`: ranges of the teacher's weights (`fw_bw`).
-    `first_seed`: the seed that fixes inputs and teacher of the published tasks; by default the run's first.
+    `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in which
+    rules do not learn (`classify`), so that the new sample can reach all layers. `teacher`: ranges of the teacher's
+    weights (`fw_bw`). `first_seed`: the seed that fixes inputs and teacher of the published tasks; by default the run's first.
     """
 
     task: Literal["classify", "bw_only", "fw_bw", "stream"] = "stream"
@@ -72,6 +73,7 @@ class ProtocolTable(Table, frozen=True):
     dataset_size: Count = 100
     readout: list[Count] = []
     train_gates: list[str] | None = None
+    learning_lag: Count = 0
     test_gates: list[str] | None = None
     shuffle: bool | None = None
     validation: Literal["", "train", "valid", "test"] = "valid"

@@ -22,6 +22,7 @@ from compiler.ir.expressions import (
     Prev,
     Where,
     children,
+    names,
     previous,
     reads,
     rebuild,
@@ -357,9 +358,9 @@ def _class_variants(graph: Graph, synapse: SynapseClass) -> Iterator[tuple[str, 
     for rule in (*(r.name for r in graph.rules), None):
         if owners and rule != synapse.rule and (synapse.rule or rule) and synapse.connectivity != "identity":
             yield f"rule {rule}", replace(synapse, rule=rule)
-    if synapse.sign != "free":
+    if synapse.sign != "free" and synapse.rule:
         yield "sign free", replace(synapse, sign="free")
-    if synapse.limits != SynapseClass("", "", "").limits:
+    if synapse.limits != SynapseClass("", "", "").limits and synapse.rule:
         yield "no limits", replace(synapse, limits=SynapseClass("", "", "").limits)
 
 
@@ -400,10 +401,10 @@ def in_noise(graph: Graph) -> Iterator[Mutant]:
         return
     for gate in (*graph.gates, None):
         if gate != graph.noise.gate:
-            yield f"noise gate {gate}", graph.with_(noise=replace(graph.noise, gate=gate))
+            yield f"draws: gate {gate}", graph.with_(noise=replace(graph.noise, gate=gate))
     if len(graph.noise.order) > 1:
         order = tuple(reversed(graph.noise.order))
-        yield "noise order reversed", graph.with_(noise=replace(graph.noise, order=order))
+        yield "draws: order reversed", graph.with_(noise=replace(graph.noise, order=order))
 
 
 OPERATORS: tuple[Callable[[Graph], Iterator[Mutant]], ...] = (
@@ -414,16 +415,43 @@ OPERATORS: tuple[Callable[[Graph], Iterator[Mutant]], ...] = (
 
 
 def still_the_same(graph: Graph, mutant: Graph) -> str:
-    """Why the mutant is the same circuit, or "": its equations are equal for the parameters of this graph, with
-    products by 0 left out; or only the order of recorded draws differs, which are found by name."""
-    if replace(mutant.noise, order=graph.noise.order) == graph.noise and mutant == graph.with_(noise=mutant.noise) \
-            and mutant.noise != graph.noise and graph.noise.kind == "recorded":
-        return "recorded draws are found by name, whatever their order"
-    if not _same_but_equations(graph, mutant):
-        return ""
-    if _equal_equations(graph, mutant):
-        return "equal for these parameters: the change is multiplied by 0, or written in another way"
-    return "the first value is multiplied by 0 where it is read" if _unread_first_value(graph, mutant) else ""
+    """Why the mutant is the same circuit, or "" where that is not proven."""
+    return next((reason for proof, reason in PROOFS if proof(graph, mutant)), "")
+
+
+def _draws_without_a_gate(graph: Graph, mutant: Graph) -> bool:
+    """More draws than before, none of which is read: replayed draws do not move on by being drawn."""
+    bare = graph.with_(noise=replace(graph.noise, gate=None))
+    if graph.noise.kind != "recorded" or graph.noise.gate is None or not _identical(mutant, bare):
+        return False
+    condition = Binary(">", Name(f"gate.{graph.noise.gate}"), Number(0.0))
+
+    def off(node: Expression) -> Expression:
+        return node.otherwise if isinstance(node, Where) and node.condition == condition else node
+
+    return all(not names(transform(e.expression, off)) & {n for n, _ in cell.noise}
+               for cell in graph.cells for e in cell.equations) and not any(
+                   name.endswith(f".{n}") for cell in graph.cells for n, _ in cell.noise
+                   for rule in graph.rules for name in reads(rule.increment))
+
+
+def _independent_mirrors(graph: Graph, mutant: Graph) -> bool:
+    """Two neighbours changed places, and neither touches what the other writes."""
+    if not _identical(mutant, graph.with_(mirrors=mutant.mirrors)) or len(mutant.mirrors) != len(graph.mirrors):
+        return False
+    changed = [pair for pair in zip(graph.mirrors, mutant.mirrors, strict=True) if pair[0] != pair[1]]
+    if len(changed) != 2 or changed[0] != changed[1][::-1]:
+        return False
+    a, b = changed[0]
+    return a.target not in (b.source, b.target) and b.target != a.source
+
+
+def _equal_equations_only(graph: Graph, mutant: Graph) -> bool:
+    return _same_but_equations(graph, mutant) and _equal_equations(graph, mutant)
+
+
+def _unread_first_values_only(graph: Graph, mutant: Graph) -> bool:
+    return _same_but_equations(graph, mutant) and _unread_first_value(graph, mutant)
 
 
 def _unread_first_value(graph: Graph, mutant: Graph) -> bool:
@@ -481,11 +509,16 @@ def _first_value(graph: Graph, cell: CellType, name: str, projection: str) -> fl
     return declared.initial.value if isinstance(declared.initial, Number) else None
 
 
+def _identical(graph: Graph, other: Graph) -> bool:
+    """Equal, and bound to the same arrays."""
+    return graph == other and graph.arrays.keys() == other.arrays.keys() and all(
+        other.arrays[name] is array for name, array in graph.arrays.items())
+
+
 def _same_but_equations(graph: Graph, mutant: Graph) -> bool:
-    bare = graph.with_(cells=mutant.cells, rules=mutant.rules)
-    same = bare == mutant and all(mutant.arrays.get(k) is v for k, v in graph.arrays.items())
     shapes = zip(graph.cells, mutant.cells, strict=True)
-    return same and all(a == replace(b, equations=a.equations, states=a.states) for a, b in shapes)
+    return _identical(graph.with_(cells=mutant.cells, rules=mutant.rules), mutant) and all(
+        a == replace(b, equations=a.equations, states=a.states) for a, b in shapes)
 
 
 def _equal_equations(graph: Graph, mutant: Graph) -> bool:
@@ -506,10 +539,16 @@ def _equal_rules(graph: Graph, mutant: Graph, q: Projection) -> bool:
     if old is None or new is None or old == new:
         return old == new
     table = {name: Number(value) for name, value in rule_parameters(graph, q).items()}
-    expressions = [[r.increment, *(u.expression for u in r.updates), *(s.initial for s in r.states),
-                    *r.optimiser.arguments] for r in (old, new)]
+    expressions = [[r.increment, *_updates(r), *(s.initial for s in r.states), *r.optimiser.arguments]
+                   for r in (old, new)]
     return old.optimiser.kind == new.optimiser.kind and all(
         reduced(a, table) == reduced(b, table) for a, b in zip(*expressions, strict=True))
+
+
+def _updates(rule: PlasticityRule) -> list[Expression]:
+    """Updates, where a state that is not updated yet is its own last value."""
+    return [substitute(update.expression, {later.name: Prev(later.name, 1) for later in rule.updates[index:]})
+            for index, update in enumerate(rule.updates)]
 
 
 def reduced(expression: Expression, table: dict[str, Number]) -> Expression:
@@ -534,3 +573,10 @@ def _reduce(node: Expression) -> Expression:
         case Where(_, then, otherwise) if then == otherwise:
             return then
     return node
+
+
+PROOFS: tuple[tuple[Callable[[Graph, Graph], bool], str], ...] = (
+    (_draws_without_a_gate, "replayed draws are read only while their gate is on"),
+    (_independent_mirrors, "the two mirrors do not touch each other's weights"),
+    (_equal_equations_only, "equal for these parameters: the change is multiplied by 0, or written in another way"),
+    (_unread_first_values_only, "the first value is multiplied by 0 where it is read"))

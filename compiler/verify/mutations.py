@@ -7,6 +7,7 @@ product, until it leaves the absolute limit or the run ends. One recording that 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +19,11 @@ from typing import Any
 import numpy as np
 
 from compiler.ir import CortexError, Graph, verify
+from compiler.microcircuits.pal import Pal
 from compiler.verify.compare import Comparison
 from compiler.verify.mutants import mutants, still_the_same
+from compiler.verify.oracle import reference_arrays
+from compiler.verify.published import published_recording
 from compiler.verify.recordings import Recording, load_recording
 from compiler.verify.runs import aligned, compiled, interpreted
 
@@ -95,9 +99,9 @@ def _chosen(descriptions: list[str], sample: int | None, seed: int) -> list[str]
 
 
 def _check_unmutated(recording: Recording) -> None:
-    reasons = found(recording, recording.setup.graph)
+    reasons = against(recording, recording.setup.graph).reasons()
     if reasons:
-        raise CortexError("V140", f"recording '{recording.name}' does not match its own circuit: {reasons}.",
+        raise CortexError("V140", f"recording '{recording.name}' does not match its own circuit: {'; '.join(reasons)}.",
                           "Only a recording that the circuit reproduces can find mistakes in it.")
 
 
@@ -121,7 +125,7 @@ def _judge(description: str, places: Sequence[tuple[Recording, Graph]], score: S
         except Exception as error:
             score.raised[description] = f"{type(error).__name__}: {error}"
             return
-        alive.append(recording)
+        alive.append((recording, graph))
     if alive:
         score.survivors[description] = _why(description, alive)
     elif same:
@@ -130,8 +134,14 @@ def _judge(description: str, places: Sequence[tuple[Recording, Graph]], score: S
         score.invalid[description] = invalid
 
 
-def found(recording: Recording, graph: Graph) -> str:
-    """Why the recording refutes the graph, or "": the same limits as in every verification."""
+def found(recording: Recording, graph: Graph) -> bool:
+    """Whether the recording refutes the graph, by the limits of every verification."""
+    comparison = against(recording, graph)
+    return comparison.hopeless or bool(comparison.reasons())
+
+
+def against(recording: Recording, graph: Graph) -> Comparison:
+    """The comparison of a graph with a recording, given up as soon as it is hopeless."""
     setup = replace(recording.setup, graph=graph)
     comparison = Comparison()
     try:
@@ -141,22 +151,23 @@ def found(recording: Recording, graph: Graph) -> str:
     for _, ours, theirs in aligned(recording.named(chunks), recording.chunks(CHUNK)):
         comparison.add(ours, theirs)
         if comparison.hopeless:
-            return "an error is beyond the absolute limit"
+            return comparison
     for name, (value, recorded) in recording.constants.items():
         comparison.add_constant(name, value, recorded)
-    return "; ".join(comparison.reasons())
+    return comparison
 
 
-def _why(description: str, recordings: Sequence[Recording]) -> str:
+def _why(description: str, alive: Sequence[tuple[Recording, Graph]]) -> str:
     """What is known about a survivor."""
-    columns = [gate_columns(recording) for recording in recordings]
-    names = [name for name in columns[0] if any(w.strip("().,") in (name, f"gate.{name}") for w in description.split())]
-    for name in names:
+    columns = [gate_columns(recording) for recording, _ in alive]
+    for name in sorted(columns[0].keys() & set(re.findall(r"\w+", description))):
         twins = [other for other in columns[0] if other != name
                  and all(np.array_equal(c[name], c[other]) for c in columns)]
         if twins:
             return f"gate '{name}' equals '{', '.join(twins)}' at every step of every recording that has the site"
-    return "no recording reaches it"
+    errors = [track.worst / track.limit for recording, graph in alive
+              for track in against(recording, graph).tracks.values()]
+    return f"the largest error over {len(alive)} recordings is {max(errors, default=0.0):.1g} of its limit"
 
 
 def gate_columns(recording: Recording) -> dict[str, np.ndarray]:
@@ -164,6 +175,29 @@ def gate_columns(recording: Recording) -> dict[str, np.ndarray]:
     phase, graph = recording.setup.protocol.phases[0], recording.setup.graph
     table = dict(phase.gates)
     return {g: np.asarray(table.get(g, (0.0,) * phase.total), dtype=float) for g in graph.gates}
+
+
+def reference_recordings(steps: int = 100) -> list[Recording]:
+    """Trajectories of the torch reference that tell apart what the published ones do not: learning gates and target
+    that change independently of each other, noise that ends again, more layers, half a look-ahead."""
+    deep = Pal((2, 3, 4, 2), "PAL", ("logistic",), eta_fw=(2.0, 0.5, 0.3), eta_bw=(20.0, 10.0), eta_IP=(10.0, 5.0),
+               eta_PI=(0.5, 0.4), alpha=(1e-3, 1e-4), sigma=(0.05, 0.03))
+    circuits = {"pal": deep, "half-look-ahead": replace(deep, taur=0.5), "FA": replace(deep, variant="FA"),
+                "BP": replace(deep, variant="BP")}
+    return [published_recording(f"reference_{name}", reference_arrays(circuit, steps, seed))
+            for seed, (name, circuit) in enumerate(circuits.items(), 1)]
+
+
+def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
+    """`cortexc bench mutations`: a row per place of the mistake, the sum, and a row per survivor. Options: golden (the
+    folder of the published recordings), sample (how many mutants; default all), seed. Raises V101."""
+    default = os.environ.get("CORTEXC_GOLDEN", str(Path(__file__).parents[2] / ".." / "shared" / "golden"))
+    folder = Path(str(options.get("golden") or default))
+    files = sorted(folder.glob("pal_[0-9]*.npz"), key=lambda path: ("232_fw_bw_noise" not in path.name, path.name))
+    if not files:
+        raise CortexError("V101", f"folder '{folder}' holds no recording pal_*.npz.", "Give it with --golden FOLDER.")
+    score = mutation_score([*files, *reference_recordings()], options.get("sample"), int(options.get("seed", 0)))
+    return [*score.as_rows(), *({"place": f"survivor: {d}", "reason": why} for d, why in score.survivors.items())]
 
 
 @contextmanager

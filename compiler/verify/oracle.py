@@ -189,7 +189,7 @@ def user_trajectory(function: UserReference, setup: Setup, steps: int) -> Iterat
     except Exception as error:
         raise _raised(who, error) from error
     if not isinstance(answer, Mapping):
-        raise CortexError("V132", f"reference {who} returned {type(answer).__name__}; expected a dict of arrays by name.")
+        raise CortexError("V132", f"reference {who} returned {type(answer).__name__}, not a dict of arrays.")
     known = set(quantities(setup.graph, increments=True))
     yield {name: _answer(who, name, values, known, setup, steps) for name, values in answer.items()}
 

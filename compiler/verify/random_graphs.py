@@ -153,7 +153,7 @@ def _equations(c: Choices, cell: Cell, stage: str, names: Sequence[str], leaves:
         leaves.append(name)
 
 
-CELLS = (general_cell, general_cell, spiking_cell, relay_cell, source_cell)
+CELLS = (general_cell, general_cell, spiking_cell, relay_cell, source_cell, relay_cell)
 
 
 # ---- rules
@@ -180,7 +180,7 @@ def rule_text(c: Choices, name: str, pre: Cell, post: Cell, states: bool) -> str
 
 def random_setup(c: Choices, steps: int = 12, fused: bool = True) -> Setup:
     """A verified circuit with arrays, a protocol of about `steps` steps, samples, seeds and draws."""
-    cells = [c.pick(CELLS)(c, f"c{i}") for i in range(c.integer(1, 3))]
+    cells = [c.pick(CELLS[:3] if i == 0 else CELLS)(c, f"c{i}") for i in range(c.integer(2, 4))]
     cells.append(source_cell(c, "source"))
     graph = parse_graph("graph random\n  dt 0.1\n" + "".join(f"  gate {g}\n" for g in GATES)
                         + "".join(cell.text for cell in cells))
@@ -199,10 +199,11 @@ def random_setup(c: Choices, steps: int = 12, fused: bool = True) -> Setup:
 
 def _populations(c: Choices, cells: Sequence[Cell]) -> tuple[Population, ...]:
     found = [Population("n0", "source", c.integer(1, 3))]
-    for i in range(1, 1 + c.integer(1, 5)):
-        cell = c.pick(cells)
+    for i in range(1, 1 + c.integer(2, 6)):
+        cell = c.pick(cells) if i > 1 else cells[0]
         values = tuple((p, float(c.pick(NUMBERS))) for p in cell.parameters)
-        found.append(Population(f"n{i}", cell.name, c.pick((2, 1, 3, 4, 0, 9)), f"area{c.integer(0, 2)}", values))
+        size = 0 if maybe(c, 15) else c.pick((2, 1, 3, 4, 9))
+        found.append(Population(f"n{i}", cell.name, size, f"area{c.integer(0, 2)}", values))
     return tuple(found)
 
 

@@ -121,13 +121,14 @@ def read_arrays(path: Path) -> Arrays:
         raise CortexError("V101", f"recording '{path}' {'is a folder' if path.exists() else 'does not exist'}.")
     name = ""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise CortexError("V102", f"'{path}' holds a single array; a recording is an npz file of named arrays.")
-            arrays = {}
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise CortexError("V102", f"'{path}' holds a single array; a recording is an npz file of named arrays.")
+        arrays = {}
+        with file:
             for name in file.files:
                 arrays[name] = file[name]
-            return arrays
+        return arrays
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         where = f", at array '{name}'" if name else ""
         if "Object arrays" in str(error):
@@ -202,7 +203,7 @@ def _general(name: str, arrays: Arrays) -> Recording:
     for key in compared:
         sources[key], expected[key] = _compared(graph, arrays, key, steps)
     evidence = text_of(arrays, "evidence") if "evidence" in arrays else "user-recording"
-    rest = tuple(k for k in arrays if "." not in k and k not in TEXT_KEYS)
+    rest = tuple(k for k in arrays if "." not in k and k not in TEXT_KEYS and not k.startswith("init_"))
     return Recording(name, setup, expected, sources, evidence, not_compared=rest, arrays=arrays)
 
 

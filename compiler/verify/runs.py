@@ -222,7 +222,7 @@ def _on_lava(setup: Setup, program: Program, stored: tuple[str, ...], total: int
 
 
 def missing(extra: str, error: ImportError) -> CortexError:
-    return CortexError("V121", f"extra '{extra}' is not installed: {error}.", f"pip install 'cortexc[{extra}]' adds it.")
+    return CortexError("V121", f"extra '{extra}' is not installed: {error}.", f"Run pip install 'cortexc[{extra}]'.")
 
 
 def trajectory(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "network", steps: int | None = None,

@@ -104,3 +104,13 @@ def test_the_digest_ignores_how_and_how_far_it_runs():
     assert load_experiment(BASE, ["run.backend=native", "run.until_epoch=3", "run.block_ms=10"]).sha256() == digest
     assert load_experiment(BASE, ["run.seeds=[1]"]).sha256() != digest
     assert load_experiment(BASE, ["protocol.epochs=7"]).sha256() != digest
+
+
+def test_paths_in_overrides_start_at_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = ["model.arrays=w.npz", "data.folder=sets", "data.name=x.csv", "data.inputs.stimulus=y.npz:key"]
+    experiment = load_experiment("pal_digits", overrides)
+    assert experiment.model.arrays == str(tmp_path / "w.npz") and experiment.data.folder == str(tmp_path / "sets")
+    assert experiment.data.name == str(tmp_path / "x.csv")
+    assert experiment.data.inputs["stimulus"] == str(tmp_path / "y.npz:key")
+    assert load_experiment("pal_digits", ["data.name=digits"]).data.name == "digits"

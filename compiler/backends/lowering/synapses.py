@@ -52,6 +52,11 @@ class Shape:
         return self.copies * self.repeats
 
     @property
+    def literals(self) -> tuple[str, str]:
+        """Copies and repeats as constants of the kernel text, so that their loops unroll."""
+        return f"unsigned_{self.copies}", f"unsigned_{self.repeats}"
+
+    @property
     def width(self) -> int:
         return padded(self.post) if self.batch == 1 else self.post
 
@@ -142,7 +147,7 @@ class ProjectionLowering:
         s = self.shape
         if s.batch == 1:
             return {"rows": s.rows, "width": s.width if not s.one_to_one else s.post}
-        return {"rows": s.rows, "width": s.width, "copies": s.copies, "repeats": s.repeats}
+        return {"rows": s.rows, "width": s.width}
 
     def _product(self, update: list[str] | None) -> list[str]:
         """The delivery loops; `update` are lines that turn the old weight `x` into the new one."""
@@ -157,14 +162,14 @@ class ProjectionLowering:
                 "    row = w + j * width", "    for k in range(width):", *("        " + line for line in body)]
 
     def _product_batch(self, update: list[str] | None) -> list[str]:
-        one = self.shape.one_to_one
-        lines = ["for k in range(width * copies * repeats):", "    m[current + k] = 0.0"] if not one else []
-        index = "k * copies + c" if one else "(j * width + k) * copies + c"
-        source = "(k * copies + c) * repeats + r" if one else "(j * copies + c) * repeats + r"
+        one, (copies, repeats) = self.shape.one_to_one, self.shape.literals
+        lines = [f"for k in range(width * {copies} * {repeats}):", "    m[current + k] = 0.0"] if not one else []
+        index = f"k * {copies} + c" if one else f"(j * width + k) * {copies} + c"
+        source = f"({'k' if one else 'j'} * {copies} + c) * {repeats} + r"
         assign = "=" if one else "+="
-        body = [f"x = m[w + {index}]", *(update or []), "for r in range(repeats):",
-                f"    m[current + (k * copies + c) * repeats + r] {assign} x * m[pre + {source}]"]
-        loops = ["for k in range(width):", "    for c in range(copies):", *("        " + line for line in body)]
+        body = [f"x = m[w + {index}]", *(update or []), f"for r in range({repeats}):",
+                f"    m[current + (k * {copies} + c) * {repeats} + r] {assign} x * m[pre + {source}]"]
+        loops = ["for k in range(width):", f"    for c in range({copies}):", *("        " + line for line in body)]
         return [*lines, *loops] if one else [*lines, "for j in range(rows):", *("    " + line for line in loops)]
 
     # ---- learning
@@ -289,7 +294,8 @@ class ProjectionLowering:
         """Loops over every weight; `row_loads` fetch presynaptic factors once per row."""
         inner = ["    " + line for line in body]
         if self.shape.batch > 1:
-            loops = ["for k in range(width):", "    for c in range(copies):", *("    " + line for line in inner)]
+            copies = self.shape.literals[0]
+            loops = ["for k in range(width):", f"    for c in range({copies}):", *("    " + line for line in inner)]
             return loops if self.shape.one_to_one else ["for j in range(rows):", *("    " + line for line in loops)]
         if self.shape.one_to_one:
             return ["for k in range(width):", *inner]
@@ -404,8 +410,8 @@ class Factors:
     def weight_index(self) -> str:
         """Index of the weight relative to the start of its array."""
         if self.shape.one_to_one:
-            return "k" if self.shape.batch == 1 else "k * copies + c"
-        return "j * width + k" if self.shape.batch == 1 else "(j * width + k) * copies + c"
+            return "k" if self.shape.batch == 1 else f"k * {self.shape.literals[0]} + c"
+        return "j * width + k" if self.shape.batch == 1 else f"(j * width + k) * {self.shape.literals[0]} + c"
 
     def row_loads(self) -> list[str]:
         if self.shape.batch > 1 or self.shape.one_to_one:
@@ -424,8 +430,9 @@ class Factors:
         batch = self.shape.batch > 1
         if name.startswith("Q") and not batch and not self.shape.one_to_one:
             return name
-        post = "k" if not batch else "(k * copies + c) * repeats + r"
-        pre = post if self.shape.one_to_one else "(j * copies + c) * repeats + r"
+        copies, repeats = self.shape.literals
+        post = "k" if not batch else f"(k * {copies} + c) * {repeats} + r"
+        pre = post if self.shape.one_to_one else f"(j * {copies} + c) * {repeats} + r"
         return f"m[o_{name} + {post if name.startswith('P') else pre}]"
 
     def increment_lines(self) -> tuple[list[str], Emitter]:
@@ -447,4 +454,4 @@ class Factors:
             return [f"dw = {value}"]
         if self.shape.repeats == 1:
             return ["r = zero", f"dw = {value}"]
-        return ["r = zero", f"dw = {value}", "for r in range(one, repeats):", f"    dw += {value}"]
+        return ["r = zero", f"dw = {value}", f"for r in range(one, {self.shape.literals[1]}):", f"    dw += {value}"]
