@@ -63,7 +63,8 @@ class ProtocolTable(Table, frozen=True):
     `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
     `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in which
     rules do not learn (`classify`), so that the new sample can reach all layers. `teacher`: ranges of the teacher's
-    weights (`fw_bw`). `first_seed`: the seed that fixes inputs and teacher of the published tasks; by default the run's first.
+    weights (`fw_bw`). `first_seed`: the seed that fixes inputs and teacher of the published tasks; by default the
+    run's first.
     """
 
     task: Literal["classify", "bw_only", "fw_bw", "stream"] = "stream"

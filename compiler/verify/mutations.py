@@ -21,7 +21,8 @@ import numpy as np
 from compiler.ir import CortexError, Graph, verify
 from compiler.microcircuits.pal import Pal
 from compiler.verify.compare import Comparison
-from compiler.verify.mutants import mutants, still_the_same
+from compiler.verify.equivalence import still_the_same
+from compiler.verify.mutants import mutants
 from compiler.verify.oracle import reference_arrays
 from compiler.verify.published import published_recording
 from compiler.verify.recordings import Recording, load_recording

@@ -14,9 +14,9 @@ from compiler.ir.schedule import Delivery, schedule
 from compiler.microcircuits import pal
 from compiler.verify import oracle
 from compiler.verify.compare import Comparison, Result
-from compiler.verify.published import EVIDENCE, pal_sources
+from compiler.verify.published import pal_sources
 from compiler.verify.recordings import Recording, load_recording
-from compiler.verify.runs import BACKENDS, LONGEST_CHUNK, Chunk, Setup, aligned, input_columns, quantities, trajectory
+from compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, input_columns, quantities, trajectory
 
 SIDES = ("reference", *BACKENDS)
 
@@ -181,6 +181,3 @@ def _width(graph: Graph) -> int:
     columns = input_columns(graph)
     return columns[-1][1].stop if columns else 0
 
-
-__all__ = ["EVIDENCE", "LONGEST_CHUNK", "SIDES", "after_passes", "computing_order", "gated_on", "reference_setup",
-           "verify_against_reference", "verify_golden", "verify_graph", "verify_recording", "verify_setup"]

@@ -12,7 +12,8 @@ import pytest
 from compiler.ir import CortexError, parse_graph, problems, show_graph
 from compiler.ir.protocol import Phase, Protocol
 from compiler.verify import Setup, load_recording, record_trajectory
-from compiler.verify.mutants import OPERATORS, mutants, still_the_same
+from compiler.verify.equivalence import still_the_same
+from compiler.verify.mutants import OPERATORS, mutants
 from compiler.verify.mutations import Score, mutation_score, plain_python, reference_recordings, rows
 
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))
