@@ -1,1 +1,1 @@
-
+"""The compiler: circuits to programs. Read docs/architecture.md first."""

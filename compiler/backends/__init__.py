@@ -1,1 +1,1 @@
-
+"""What runs a circuit: the interpreter, the native loop, Lava."""

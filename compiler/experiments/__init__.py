@@ -1,1 +1,1 @@
-
+"""Experiments: configuration, data, protocols, sessions, checkpoints, results."""
