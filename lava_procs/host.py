@@ -118,7 +118,7 @@ class Host:
     @property
     def position(self) -> int:
         """Network steps done."""
-        return self.leader.feed_now().position
+        return int(self.leader.at[1])
 
     def stop(self) -> None:
         """Ends the network; safe in every state."""
@@ -152,6 +152,7 @@ class Host:
                 work.memory[offset:offset + size] = state[f"memory.{name}"]
             work.feed.restore({k.removeprefix("feed."): v for k, v in state.items() if k.startswith("feed.")})
             work.mailbox.write(work.feed.state())
+            work.at[:] = 0, work.feed.position
         self.records[:] = state["records"]
 
 

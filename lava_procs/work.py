@@ -66,7 +66,7 @@ class GroupWork:
         self.n_step, self.n_rows = self.integer(n_step), self.integer(len(table))
         self.block_steps = block
         self.mailbox = Mailbox(2 * _size_of(feed))
-        self.at = shared_array(1, np.int64)
+        self.at = shared_array(2, np.int64)  # steps done of the present block; network steps done in all
         self.block: Any = None
         self.local: dict[str, str] = {}
 
@@ -105,7 +105,7 @@ class GroupWork:
         with np.errstate(all="ignore"):
             self.kernels.run(self.memory, self.table, self.n_step, self.n_rows, self.samples, b.rows, b.gates,
                              b.noise, self.pieces, b.positions, self.records)
-        self.at[0] = len(b.gates)
+        self.at[:] = len(b.gates), self.feed.position
 
     # ---- several groups: one network step per Lava step
 
@@ -123,13 +123,13 @@ class GroupWork:
     def end(self) -> None:
         """Records what is due and closes the step."""
         self.kernels.record(self.memory, self.pieces, self.block.positions, self.records, int(self.at[0]))
-        self.at[0] += 1
+        self.at += 1
 
     # ---- for the parent, between runs
 
     def feed_now(self) -> Any:
-        """Brings the parent's copy of the feed to the child's position; returns it."""
-        state = self.mailbox.read()
+        """Brings the parent's copy of the feed to the child's position, drawing the block again; returns it."""
+        state = self.mailbox.read() if self.feed.position != self.at[1] else None
         if state:
             self.feed.restore(state)
             self.feed.block(int(self.at[0]))

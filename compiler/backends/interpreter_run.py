@@ -43,6 +43,11 @@ class InterpreterRun:
                         for s in protocol.streams)
         return replace(protocol, streams=streams)
 
+    @property
+    def position(self) -> int:
+        """Network steps done."""
+        return self.feed.position
+
     def run(self, steps: int | None = None, block: int = 20, on_block: Callable[[int], None] | None = None) -> int:
         """Advances by `steps` (default: to the end), in blocks; returns the position."""
         end = self.feed.total if steps is None else min(self.feed.total, self.feed.position + steps)

@@ -118,6 +118,11 @@ class Native:
         self.table = self.group.table if self.kernels.JIT else self.group.table.astype(object)
 
     @property
+    def position(self) -> int:
+        """Network steps done."""
+        return self.feed.position
+
+    @property
     def records(self) -> Records:
         return Records(self.program, self.protocol, self.feed, self.buffer)
 

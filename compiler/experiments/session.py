@@ -55,6 +55,7 @@ class Session:
         self.seconds = dict(self.compiled.seconds)
         with self.timed("compile"):
             self.runner: Any = make_runner(self.compiled, code, edited)
+        self.width = self.runner.feed.noise.width
         self.resumed_from = self.steps_run = self.signal = self.chunk = 0
         self.run_checkpoints = 0.0
         self.last_checkpoint = time.monotonic()
@@ -66,7 +67,7 @@ class Session:
     @property
     def position(self) -> int:
         """Network steps done."""
-        return int(self.runner.feed.position)
+        return int(self.runner.position)
 
     @property
     def total(self) -> int:
@@ -153,7 +154,7 @@ class Session:
         on_lava = self.experiment.run.backend == "lava"
         aimed = max(self.experiment.run.block_ms / 1000, LAVA_SECONDS if on_lava else 0.0)
         factor = np.clip(aimed / max(seconds, 1e-6), 0.25, 4.0)
-        most, unit = 10**7 if on_lava else most_steps(self.runner.feed.noise.width), self._unit()
+        most, unit = 10**7 if on_lava else most_steps(self.width), self._unit()
         self.chunk = max(int(np.clip(self.chunk * factor, 1, most)) // unit, 1) * unit
 
     # ---- signals

@@ -45,14 +45,19 @@ class LavaRun:
         return self.host.leader.feed_now()
 
     @property
+    def position(self) -> int:
+        """Network steps done."""
+        return self.host.position
+
+    @property
     def records(self) -> Records:
         return Records(self.program, self.protocol, self.feed, self.host.records)
 
     def run(self, steps: int | None = None, block: int | None = None,
             on_block: Callable[[int], None] | None = None) -> int:
         """Advances by `steps` (default: to the end), calling `on_block(position)` about every `block` steps."""
-        end = self.feed.total if steps is None else min(self.feed.total, self.feed.position + steps)
-        position = self.feed.position
+        position, total = self.position, self.host.feed.total
+        end = total if steps is None else min(total, position + steps)
         with supervised(self):
             while position < end:
                 chunk = end - position if on_block is None or block is None else min(block, end - position)
