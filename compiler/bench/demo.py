@@ -71,7 +71,7 @@ class Demo:
 
     def _overrides(self, **more: Any) -> dict[str, Any]:
         epochs = {"protocol.epochs": self.options["epochs"]} if "epochs" in self.options else {}
-        return {"protocol.test_every": 1, **epochs, **more}
+        return {"protocol.test_every": 2, **epochs, **more}
 
     # ---- parts
 
