@@ -26,8 +26,11 @@ SIDES = [
     pytest.param("native", "population", marks=pytest.mark.slow),
     pytest.param("interpreter", "network", marks=pytest.mark.slow),
     pytest.param("reference", "network", marks=pytest.mark.slow),
+    pytest.param("lava", "network", marks=pytest.mark.lava),
+    pytest.param("lava", "area", marks=pytest.mark.lava),
+    pytest.param("lava", "population", marks=pytest.mark.lava),
 ]
-"""(on, granularity). A further backend is one more line: pytest.param("lava", "area", marks=pytest.mark.lava)."""
+"""(on, granularity)."""
 
 
 def golden(name: str) -> Path:
@@ -70,7 +73,9 @@ def test_every_variable_of_the_file_is_compared(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("on, granularity", [("interpreter", "network"), ("native", "network"), ("native", "population")])
+@pytest.mark.parametrize("on, granularity", [
+    ("interpreter", "network"), ("native", "network"), ("native", "population"),
+    *(pytest.param("lava", g, marks=pytest.mark.lava) for g in ("network", "area", "population"))])
 def test_matches_after_the_passes(name, on, granularity):
     """What the passes leave is the same circuit: rates, compartments and weights at least."""
     result = verify_golden(golden(name), on, granularity, passes=True)

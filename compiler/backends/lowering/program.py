@@ -176,7 +176,7 @@ class _Lowering:
         step = [*self._loads(), *self._draws(), *self._schedule(), *self._learning()]
         flush = [o for q in self._deferred() if (o := self.projections[q].update_operation())]
         kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
-        source = module_source(self.graph.name, self.kernels, kinds)
+        source = module_source(self.kernels, kinds)
         initial = _initial(self.graph, self.storage)
         for name, lowering in self.projections.items():
             if lowering.rule and lowering.projection.lowering == "hoisted":
