@@ -149,7 +149,8 @@ class Demo:
 
     def population_epoch(self) -> None:
         """One epoch with a process per population and projection has the bits of one with a single process."""
-        overrides = self._overrides() | {"protocol.epochs": 1, "passes.disable": ["hoist-constant-input"]}
+        overrides = self._overrides() | {"protocol.epochs": 1, "passes.disable": ["hoist-constant-input"],
+                                         "data.limits": {"test": 20}}
         if self.options.get("quick"):
             overrides["data.limits"] = {"train": 20, "test": 5}
         found = [run_all([Job(EXPERIMENT, "PAL", {**overrides, "run.granularity": granularity})], 1)[0]
