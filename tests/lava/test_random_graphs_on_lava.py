@@ -14,4 +14,4 @@ def test_lava_has_the_bits_of_the_interpreter(seed, monkeypatch):
     granularity = ("population", "area", "network")[seed % 3]
     setup = random_setup(RandomChoices(1000 + seed), steps=12, fused=granularity == "network")
     result = verify_setup(setup, "lava", granularity, "interpreter", setup.steps)
-    assert result.passed and result.as_dict()["max_abs_error"] == 0.0, result.as_dict()["first_divergence"]
+    assert result.first_divergence is None and result.max_abs_error == 0.0 and result.variables, result.reasons
