@@ -33,7 +33,10 @@ def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
         "hoisted": hoisted, "sizes": sizes}
     wanted = options.get("parts") or list(parts)
     with one_core():
-        return [row for name in wanted for row in parts[name](options)]
+        found = [row for name in wanted for row in parts[name](options)]
+    if "sizes" in wanted and options.get("output"):
+        plot_sizes(found, Path(options["output"]) / "cost_against_size.png")
+    return found
 
 
 def row(metric: str, value: float, unit: str, baseline: str) -> dict[str, Any]:
@@ -258,6 +261,24 @@ def _static(projection: Any) -> Any:
 
 
 # ---- cost against size
+
+
+def plot_sizes(found: list[dict[str, Any]], path: Path) -> None:
+    """Microseconds per step against units per layer, both logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for label in ("native", "Lava network", "Lava population"):
+        points = [(int(r["metric"].rsplit("-", 1)[1]), r["value"]) for r in found
+                  if r["metric"].startswith(f"{label} step, ") and r["metric"].count("-") == 2]
+        axes.loglog(*zip(*points, strict=True), marker="o", label=label)
+    axes.set(xlabel="units per layer (n-n-n)", ylabel="us per step", title="Cost of a step, everything plastic")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
 
 
 def sizes(options: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,11 +4,13 @@ With input x held, W x and D x (D: the low-passed increment) move by rank-one te
 
     dw = p q^T,  q = x (or x_old in the first step of a presentation, where the rule reads the previous input)
     D x <- D x + rate (p (q . x) - D x);   W x <- W x + D x
-    D_n = keep_n D_0 + g x^T + h x_old^T;  W_n = W_0 + sum_n D_0 + G x^T + H x_old^T
+    D_n = keep_n D_0 + g x^T + c_n p_1 x_old^T;  W_n = W_0 + sum_n D_0 + G x^T + (sum of c) p_1 x_old^T
+
+p_1 is the factor p of the presentation's first step, c_n its share that is left.
 
 The matrices are rewritten once a presentation, in the pass that computes the next W x. Equal algebraically, not to
 the bit. `book` holds keep, sum, x.x, x.x_old, whether this is a presentation's first step, whether the matrices lag
-behind, whether W x is valid, and the sample's row.
+behind, whether W x is valid, the sample's row, c and the sum of c.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ def materialised(shape: Shape, read: Callable[[str], np.ndarray], weights: str, 
     keep, total = read("hoist_book")[:2]
     x, x_old = read("hoist_x")[:shape.rows], read("hoist_x_old")[:shape.rows]
     held = read("low_pass" if low_pass else "w").reshape(shape.rows, shape.width)
-    vectors = ("hoist_sum_g", "hoist_sum_h") if weights == "w" else ("hoist_g", "hoist_h")
-    moved = np.outer(x, read(vectors[0])) + np.outer(x_old, read(vectors[1]))
+    vector, share = ("hoist_sum_g", 9) if weights == "w" else ("hoist_g", 8)
+    moved = np.outer(x, read(vector)) + read("hoist_book")[share] * np.outer(x_old, read("hoist_p_first"))
     if weights == "w":
         return (read("w").reshape(held.shape) + (total * held if low_pass else 0.0) + moved).reshape(-1)
     return (keep * held + moved).reshape(-1)
@@ -55,11 +57,11 @@ class Hoisted:
         names: dict[str, Argument] = {"rows_pre": shape.rows, "width": shape.width, "w": Slot(o.slot("w"))}
         names["held"] = o.slots.add(o.slot("low_pass"), shape.weights) if self._low_pass else Slot(o.slot("w"))
         names |= {"pre": Slot(message), "current": Slot(o.slot("current")), "p": Slot(o.slot("post_factor0"))}
-        for vector in ("dx", "g", "h", "sum_g", "sum_h"):
+        for vector in ("dx", "g", "sum_g", "p_first"):
             names[vector] = o.slots.add(o.slot(f"hoist_{vector}"), shape.width)
         for vector in ("x", "x_old"):
             names[vector] = o.slots.add(o.slot(f"hoist_{vector}"), shape.rows)
-        return names | {"book": o.slots.add(o.slot("hoist_book"), 8)}
+        return names | {"book": o.slots.add(o.slot("hoist_book"), 16)}
 
     @property
     def _low_pass(self) -> bool:
@@ -97,7 +99,8 @@ class Hoisted:
             "for k in range(width):", "    m[current + k] = 0.0", "    m[dx + k] = 0.0",
             "xx = 0.0", "xo = 0.0",
             "for j in range(rows_pre):", "    new, x_j, o_j = m[pre + j], m[x + j], m[x_old + j]",
-            "    row, low = w + j * width, held + j * width", "    if dirty:",
+            "    row, low = w + j * width, held + j * width",
+            "    left, late = m[book + eight] * o_j, m[book + nine] * o_j", "    if dirty:",
             *("        " + line for line in self._rewrite()),
             "    m[x_old + j] = x_j", "    m[x + j] = new", "    xx += new * new", "    xo += x_j * new",
             "    for k in range(width):", "        m[current + k] += m[row + k] * new",
@@ -109,9 +112,9 @@ class Hoisted:
         """Brings one row of the matrices up to date."""
         if self._low_pass:
             return ["for k in range(width):", "    d = m[low + k]",
-                    "    m[row + k] += total * d + m[sum_g + k] * x_j + m[sum_h + k] * o_j",
-                    "    m[low + k] = keep * d + m[g + k] * x_j + m[h + k] * o_j"]
-        return ["for k in range(width):", "    m[row + k] += m[sum_g + k] * x_j + m[sum_h + k] * o_j"]
+                    "    m[row + k] += total * d + m[sum_g + k] * x_j + m[p_first + k] * late",
+                    "    m[low + k] = keep * d + m[g + k] * x_j + m[p_first + k] * left"]
+        return ["for k in range(width):", "    m[row + k] += m[sum_g + k] * x_j + m[p_first + k] * late"]
 
     def flush(self) -> Operation:
         """Applies the present step's increment and, for a recording, brings the matrices up to date.
@@ -126,6 +129,7 @@ class Hoisted:
                 "if m[book + five] > 0.0 and not end_of_block:", "    keep, total = m[book], m[book + one]",
                 "    for j in range(rows_pre):", "        x_j, o_j = m[x + j], m[x_old + j]",
                 "        row, low = w + j * width, held + j * width",
+                "        left, late = m[book + eight] * o_j, m[book + nine] * o_j",
                 *("        " + line for line in self._rewrite()), *("    " + line for line in _reset()),
                 "    m[book + six] = 0.0"]
         named = names | {"learn": Gate(self.projection.gate or "")}
@@ -142,7 +146,7 @@ class Hoisted:
 
     def initial(self, before: np.ndarray) -> dict[str, np.ndarray]:
         """First values of the books: keep = 1, the last input = the message's initial value."""
-        book = np.zeros(8)
+        book = np.zeros(16)
         book[0] = 1.0
         return {self.owner.slot("hoist_book"): book, self.owner.slot("hoist_x"): before}
 
@@ -161,23 +165,26 @@ def cached_delivery(owner: ProjectionLowering, names: dict[str, Argument], messa
 
 def _constants() -> list[str]:
     return ["two = one + one", "three = two + one", "four = two + two", "five = four + one", "six = four + two",
-            "seven = six + one"]
+            "seven = six + one", "eight = four + four", "nine = eight + one"]
 
 
 def _reset() -> list[str]:
-    return ["for k in range(width):", "    m[g + k] = 0.0", "    m[h + k] = 0.0", "    m[sum_g + k] = 0.0",
-            "    m[sum_h + k] = 0.0", "m[book] = 1.0", "m[book + one] = 0.0", "m[book + five] = 0.0"]
+    return ["for k in range(width):", "    m[g + k] = 0.0", "    m[sum_g + k] = 0.0",
+            "    m[p_first + k] = 0.0", "m[book] = 1.0", "m[book + one] = 0.0", "m[book + five] = 0.0",
+            "m[book + eight] = 0.0", "m[book + nine] = 0.0"]
 
 
 def _advance(rate: str) -> list[str]:
     """Adds the increment of one step to W x and to the books."""
     return [f"rate = {rate}", "loss = 1.0 - rate", "m[book] = loss * m[book]", "m[book + one] += m[book]",
             "m[book + five] = 1.0", "dot = m[book + three] if first else m[book + two]",
-            "share_g, share_h = (0.0, rate) if first else (rate, 0.0)",
+            "share = 0.0 if first else rate",
+            "if first:", "    for k in range(width):", "        m[p_first + k] = m[p + k]",
+            "m[book + eight] = rate if first else loss * m[book + eight]",
+            "m[book + nine] += m[book + eight]",
             "for k in range(width):", "    e = m[p + k]", "    d = loss * m[dx + k] + (rate * dot) * e",
             "    m[dx + k] = d", "    m[current + k] += d",
-            "    a = loss * m[g + k] + share_g * e", "    b = loss * m[h + k] + share_h * e",
-            "    m[g + k] = a", "    m[h + k] = b", "    m[sum_g + k] += a", "    m[sum_h + k] += b"]
+            "    a = loss * m[g + k] + share * e", "    m[g + k] = a", "    m[sum_g + k] += a"]
 
 
 def reads_previous(owner: ProjectionLowering) -> bool:
