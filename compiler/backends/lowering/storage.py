@@ -88,6 +88,8 @@ def _keep_for_rule(storage: Storage, projection: Projection) -> None:
         for node in walk(inline_factors(graph, projection, expression, frozenset())):
             if isinstance(node, (Name, Prev)) and node.name.startswith(("pre.", "post.")):
                 side, quantity = node.name.split(".")
+                if side == "pre" and projection.lowering == "hoisted":
+                    continue  # it keeps the held input itself
                 cell = graph.cell_of(projection.pre if side == "pre" else projection.post)
                 if cell.equation(quantity):
                     storage.keep(cell.name, quantity, node.depth if isinstance(node, Prev) else 0)

@@ -368,7 +368,8 @@ class Factors:
 
     def operations(self, gate: str) -> list[Operation]:
         both = (("post", "P", self.post, self.projection.post), ("pre", "Q", self.pre, self.projection.pre))
-        return [self._operation(gate, *side) for side in both if side[2]]
+        hoisted = self.projection.lowering == "hoisted"  # keeps the held input itself
+        return [self._operation(gate, *side) for side in both if side[2] and not (hoisted and side[0] == "pre")]
 
     def _operation(self, gate: str, side: str, letter: str, vectors: list[Expression], population: str) -> Operation:
         reads: list[str] = []
