@@ -22,7 +22,8 @@ test: setup
 	$(BIN)/pytest
 
 test-fast: setup
-	$(BIN)/pytest -m "not lava and not slow"
+	$(BIN)/pytest -m "not lava and not slow" tests/ir tests/passes tests/backends/test_feed.py \
+		tests/verify/test_golden_files.py
 
 check: setup
 	$(BIN)/ruff check .
