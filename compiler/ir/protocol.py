@@ -62,21 +62,21 @@ class Protocol:
         return sum(lengths[name] for name in self.sequence)
 
     def check(self, gates: tuple[str, ...]) -> None:
-        """Raises E260 for a phase that is not there, an unknown gate or a negative count."""
+        """Raises E271 to E274 for a phase that is not there, an unknown gate or a negative count."""
         names, streams = {p.name for p in self.phases}, {s.name for s in self.streams}
         for name in self.sequence:
             if name not in names:
-                raise CortexError("E261", f"the protocol's sequence names phase '{name}'; known: {sorted(names)}.")
+                raise CortexError("E271", f"the protocol's sequence names phase '{name}'; known: {sorted(names)}.")
         for phase in self.phases:
             if phase.count < 0 or phase.steps < 1:
-                raise CortexError("E262", f"phase '{phase.name}' has {phase.count} presentations of {phase.steps} "
+                raise CortexError("E272", f"phase '{phase.name}' has {phase.count} presentations of {phase.steps} "
                                           "steps; they must be at least 0 and 1.")
             for gate, _ in phase.gates:
                 if gate not in gates:
-                    raise CortexError("E263", f"phase '{phase.name}' sets gate '{gate}'; known: {', '.join(gates)}.")
+                    raise CortexError("E273", f"phase '{phase.name}' sets gate '{gate}'; known: {', '.join(gates)}.")
             for stream, _ in phase.records:
                 if stream not in streams:
-                    raise CortexError("E264", f"phase '{phase.name}' records '{stream}'; known: {sorted(streams)}.")
+                    raise CortexError("E274", f"phase '{phase.name}' records '{stream}'; known: {sorted(streams)}.")
 
     def as_data(self) -> dict:
         """Plain data for the runtime."""

@@ -79,9 +79,9 @@ def test_an_empty_protocol_ends_at_once():
 
 
 @pytest.mark.parametrize("protocol, code", [
-    (Protocol((SETTLE,), ("settel",)), "E261"), (Protocol((Phase("a", -1, 1),), ("a",)), "E262"),
-    (Protocol((Phase("a", 1, 1, gates=(("lern", (1.0,)),)),), ("a",)), "E263"),
-    (Protocol((Phase("a", 1, 1, records=(("w", Record(every=1)),)),), ("a",)), "E264")])
+    (Protocol((SETTLE,), ("settel",)), "E271"), (Protocol((Phase("a", -1, 1),), ("a",)), "E272"),
+    (Protocol((Phase("a", 1, 1, gates=(("lern", (1.0,)),)),), ("a",)), "E273"),
+    (Protocol((Phase("a", 1, 1, records=(("w", Record(every=1)),)),), ("a",)), "E274")])
 def test_a_protocol_that_does_not_fit_is_refused(protocol, code):
     with pytest.raises(CortexError) as error:
         protocol.check(("learn",))

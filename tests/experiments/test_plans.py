@@ -131,6 +131,6 @@ def test_recordings_that_cannot_be_made_are_coded(record, code):
 @pytest.mark.parametrize("override, code", [
     ("data.name=''", "X120"), ("data.into=inpt", "X120"), ("model.layers=[3, 3, 2]", "X120"),
     ("model.layers=[2, 3, 3]", "X120"), ("protocol.readout=[10]", "X122"), ("data.limits.test=0", "D404"),
-    ("protocol.settling_steps=1000", "X122"), ("data.name=digit", "D401"), ("protocol.train_gates=['lern']", "E263")])
+    ("protocol.settling_steps=1000", "X122"), ("data.name=digit", "D401"), ("protocol.train_gates=['lern']", "E273")])
 def test_classification_that_does_not_fit_is_coded(tiny_classification, override, code):
     assert code_of(tiny_classification, override) == code
