@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.microcircuits.pal import Pal, build
 from compiler.passes import Request, pipeline, run_passes
+from compiler.passes.partition import Partition
 
 HOLD = 100
 """Steps per presentation."""
@@ -44,14 +45,10 @@ def random_weights(graph: Graph, seed: int, span: float = 1.0) -> Graph:
 def job(circuit: Pal, gates: tuple[str, ...], steps: int, passes: tuple[str, ...], *, granularity: str = "network",
         noise: str = "recorded", record_every: int = 0, graph: Graph | None = None) -> Job:
     """`noise` recorded draws everything beforehand; legacy and counter draw while running."""
-    from dataclasses import replace
-
     graph = random_weights(build(replace(circuit, noise=noise)), 1) if graph is None else graph
     chosen = [p for p in pipeline() if p.name in passes]
     observed = frozenset(f"{q.name}.w" for q in graph.projections if q.name.startswith("BPP"))
     graph = run_passes(graph, chosen, Request(observed)).graph
-    from compiler.passes.partition import Partition
-
     program = lower(Partition(granularity).apply(graph))
     rng = np.random.default_rng(2)
     presentations = -(-steps // HOLD)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from compiler.backends.native import Native
 from compiler.bench.nets import DIGITS, HOLD, LEARNING, NETS, Job, job, random_weights
+from compiler.ir import Projection, SynapseClass
 from compiler.microcircuits.pal import Pal, build
 
 FULL = ("fold", "eliminate-lookahead", "fuse-update")
@@ -248,15 +250,11 @@ def hoisted(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield row("not hoisted / hoisted, 784-100-10", times["plain"] / times["hoisted"], "ratio", "fused update")
 
 
-def _without_rule(synapse: Any) -> Any:
-    from dataclasses import replace
-
+def _without_rule(synapse: SynapseClass) -> SynapseClass:
     return replace(synapse, name="bottom_up_static", rule=None)
 
 
-def _static(projection: Any) -> Any:
-    from dataclasses import replace
-
+def _static(projection: Projection) -> Projection:
     return replace(projection, synapse="bottom_up_static", parameters=(), gate=None)
 
 
