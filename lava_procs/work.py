@@ -63,7 +63,7 @@ class GroupWork:
         self.integer = np.uint64 if kernels.JIT else int
         self.table = table if kernels.JIT else table.astype(object)
         self.pieces = pieces if kernels.JIT else pieces.astype(object)
-        self.n_step, self.n_rows = self.integer(n_step), self.integer(len(table))
+        self.n_step = n_step
         self.block_steps = block
         self.mailbox = Mailbox(2 * _size_of(feed))
         self.at = shared_array(2, np.int64)  # steps done of the present block; network steps done in all
@@ -87,9 +87,14 @@ class GroupWork:
     def warm_up(self) -> None:
         """Compiles (or loads from the cache) what this group calls, so that forked children inherit it."""
         empty = self.feed.block(0)
+        self._run(empty, 0, 0, 0, 0, False)
+
+    def _run(self, block: Any, first: int, last: int, start: int, stop: int, whole: bool) -> None:
+        integer = self.integer
         with np.errstate(all="ignore"):
-            self.kernels.run(self.memory, self.table, self.integer(0), self.integer(0), self.samples, empty.rows,
-                             empty.gates, empty.noise, self.pieces, empty.positions, self.records)
+            self.kernels.run(self.memory, self.table, integer(first), integer(last), self.samples, block.rows,
+                             block.gates, block.noise, start, stop, False, self.pieces, block.positions, self.records,
+                             whole)
 
     def _fetch(self, steps: int) -> None:
         self.mailbox.write(self.feed.state())
@@ -102,9 +107,7 @@ class GroupWork:
         """The next block of network steps, up to the limit."""
         self._fetch(min(self.block_steps, int(self.limit[0]) - self.feed.position))
         b = self.block
-        with np.errstate(all="ignore"):
-            self.kernels.run(self.memory, self.table, self.n_step, self.n_rows, self.samples, b.rows, b.gates,
-                             b.noise, self.pieces, b.positions, self.records)
+        self._run(b, 0, self.n_step, 0, len(b.gates), True)
         self.at[:] = len(b.gates), self.feed.position
 
     # ---- several groups: one network step per Lava step
@@ -116,9 +119,8 @@ class GroupWork:
 
     def compute(self, first: int, last: int) -> None:
         """Runs rows first..last of this group for the present step."""
-        b = self.block
-        self.kernels.execute(self.memory, self.table, self.integer(first), self.integer(last), self.samples, b.rows,
-                             b.gates, b.noise, int(self.at[0]), False)
+        step = int(self.at[0])
+        self._run(self.block, first, last, step, step + 1, False)
 
     def end(self) -> None:
         """Records what is due and closes the step."""

@@ -70,8 +70,8 @@ class Grouped(Native):
 
     def _execute(self, part: Part, first: int, last: int, b: Block, t: int, pending: bool) -> None:
         integer = np.uint64 if self.kernels.JIT else int
-        self.kernels.execute(part.memory, part.table, integer(first), integer(last), self.samples, b.rows, b.gates,
-                             b.noise, t, pending)
+        self.kernels.run(part.memory, part.table, integer(first), integer(last), self.samples, b.rows, b.gates,
+                         b.noise, t, t + 1, pending, part.pieces, b.positions, self.buffer, False)
 
     def _flush(self, part: Part, b: Block, t: int, pending: bool) -> None:
         self._execute(part, len(part.program.step), len(part.table), b, t, pending)

@@ -137,11 +137,10 @@ class Native:
 
     def _block(self, b: Block) -> None:
         integer = np.uint64 if self.kernels.JIT else int
-        rows = len(self.group.table)
         pieces = self.pieces if self.kernels.JIT else self.pieces.astype(object)
         with np.errstate(all="ignore"):
-            self.kernels.run(self.memory, self.table, integer(len(self.group.step)), integer(rows), self.samples,
-                             b.rows, b.gates, b.noise, pieces, b.positions, self.buffer)
+            self.kernels.run(self.memory, self.table, integer(0), integer(len(self.group.step)), self.samples,
+                             b.rows, b.gates, b.noise, 0, len(b.gates), False, pieces, b.positions, self.buffer, True)
 
     def value(self, quantity: str) -> np.ndarray:
         """A stored quantity now, in user shape."""

@@ -92,21 +92,15 @@ class Demo:
 
     def verify(self) -> None:
         """Every result names its evidence."""
-        from compiler.bench.feedback import golden_folder
-        from compiler.experiments.checks import verify_experiment
-        from compiler.verify import verify_golden
+        from joblib import Parallel, delayed
 
-        found = []
+        from compiler.bench.feedback import golden_folder
+
         folder = golden_folder(self.options.get("golden"))
-        for granularity in GRANULARITIES:
-            for path in [folder / name for name in GOLDEN] if folder else []:
-                found.append((path.name, verify_golden(path, "lava", granularity, False)))
-            experiment = load_experiment(EXPERIMENT, self._overrides())
-            found.append((EXPERIMENT, verify_experiment(experiment, "lava", granularity, 500)))
-        self.results["verification"] = [
-            {"what": what, "granularity": r.as_dict()["granularity"], **{k: r.as_dict()[k] for k in (
-                "evidence", "passed", "steps", "max_abs_error", "max_rel_error")},
-             "variables": len(r.as_dict()["variables"])} for what, r in found]
+        names = [*(str(folder / name) for name in GOLDEN if folder), EXPERIMENT]
+        checks = [delayed(_verified)(name, granularity, self._overrides())
+                  for granularity in GRANULARITIES for name in names]
+        self.results["verification"] = Parallel(n_jobs=int(self.options.get("jobs", 2)))(checks)
         for entry in self.results["verification"]:
             verdict = "verified" if entry["passed"] else "DIVERGED"
             self.console.print(f"  {verdict} {entry['what']} at {entry['granularity']} against {entry['evidence']}: "
@@ -160,6 +154,18 @@ class Demo:
             "weights_sha256": found[0]["weights_sha256"],
             "us_per_step": {f["granularity"]: 1e6 / f["steps_per_second"] for f in found}}
         self.console.print(f"  same bits: {self.results['population']['same_bits']}")
+
+
+def _verified(name: str, granularity: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """One comparison on Lava: a recording's file, or a shipped experiment against the reference."""
+    from compiler.experiments.checks import verify_experiment
+    from compiler.verify import verify_golden
+
+    found = verify_experiment(load_experiment(name, overrides), "lava", granularity, 500) if name == EXPERIMENT \
+        else verify_golden(Path(name), "lava", granularity, False)
+    table = found.as_dict()
+    kept = ("granularity", "evidence", "passed", "steps", "max_abs_error", "max_rel_error")
+    return {"what": Path(name).name, "variables": len(table["variables"]), **{key: table[key] for key in kept}}
 
 
 def _curve(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Hoisted:
         """Delivers W x; `pending` says that the last step learned."""
         names, rate = self._arguments(message)
         body = ["    " + line for line in [*arguments_source(names), *self._step_lines(rate)]]
-        text = "\n".join(["@loop", "def NAME(m, program, i, gates, rows, t, pending):",
+        text = "\n".join(["@across_steps", "def NAME(m, program, i, gates, rows, t, pending):",
                           '    """W x of a held input; rewrites the matrices when the presentation changes."""', *body])
         kernel = self.owner.kernels.add(f"hoisted_{self._variant()}", text + "\n")
         return Operation("hoisted", kernel, tuple(names.values()), self.projection.group,
@@ -133,7 +133,7 @@ class Hoisted:
                 *("        " + line for line in self._rewrite()), *("    " + line for line in _reset()),
                 "    m[book + six] = 0.0"]
         named = names | {"learn": Gate(self.projection.gate or "")}
-        text = "\n".join(["@loop", "def NAME(m, program, i, gates, t, end_of_block):",
+        text = "\n".join(["@closing", "def NAME(m, program, i, gates, t, end_of_block):",
                           '    """Closes a step; brings the matrices up to date unless a block merely ends."""',
                           *("    " + line for line in [*arguments_source(named), *body])])
         kernel = self.owner.kernels.add(f"materialise_{self._variant()}", text + "\n")
@@ -156,7 +156,7 @@ def cached_delivery(owner: ProjectionLowering, names: dict[str, Argument], messa
     names = names | {"book": owner.slots.add(owner.slot("hoist_book"), 8)}
     body = [*arguments_source(names), "if m[book] > 0.0 and m[book + one] == rows_of_samples[t, zero]:", "    return",
             "m[book] = 1.0", "m[book + one] = rows_of_samples[t, zero]", *owner._product(None)]
-    text = "\n".join(["@loop", "def NAME(m, program, i, gates, rows_of_samples, t, pending):",
+    text = "\n".join(["@across_steps", "def NAME(m, program, i, gates, rows_of_samples, t, pending):",
                       '    """Delivers only when the presentation changes."""', *("    " + line for line in body)])
     kernel = owner.kernels.add("cached_delivery", text + "\n")
     return Operation("hoisted", kernel, tuple(names.values()), owner.projection.group, (owner.slot("w"), message),

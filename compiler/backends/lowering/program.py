@@ -173,7 +173,8 @@ class _Lowering:
         self.noise: list[tuple[str, str, str, int]] = []
 
     def program(self) -> Program:
-        step = [*self._loads(), *self._draws(), *self._schedule(), *self._learning()]
+        kept = [o for q in self.projections.values() for o in q.early_operations()]
+        step = [*kept, *self._loads(), *self._draws(), *self._schedule(), *self._learning()]
         flush = [o for q in self._deferred() if (o := self.projections[q].update_operation())]
         kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
         source = module_source(self.kernels, kinds)

@@ -23,11 +23,19 @@ JIT = os.environ.get("CORTEXC_JIT", "1") != "0"
 if JIT:
     from numba import njit
 
-    KERNEL = "void(float64[::1], uint64[:, ::1], uint64, float64[:, ::1], int64)"
+    MEMORY, TABLE, VALUES, INDICES = "float64[::1]", "uint64[:, ::1]", "float64[:, ::1]", "int64[:, ::1]"
+    ROW = f"{MEMORY}, {TABLE}, uint64"
+    STEPS = f"uint64, uint64, {VALUES}, {INDICES}, {VALUES}, {VALUES}, int64, int64, boolean"
     inner = {"error_model": "numpy", "cache": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+    def typed(arguments, **options):
+        """With its types given, a function is compiled once."""
+        return njit(arguments, **(options or {"error_model": "numpy", "cache": True}))
+
     scalar = njit(**inner)
-    kernel = njit(KERNEL, **inner)
-    loop = njit(error_model="numpy", cache=True)
+    kernel = typed(f"void({ROW}, {VALUES}, int64)", **inner)
+    across_steps = typed(f"void({ROW}, {VALUES}, {INDICES}, int64, boolean)", **inner)
+    closing = typed(f"void({ROW}, {VALUES}, int64, boolean)", **inner)
     zero, one, unsigned = np.uint64(0), np.uint64(1), np.uint64
 
     @scalar
@@ -57,7 +65,12 @@ else:
     def scalar(function):
         return function
 
-    kernel = loop = scalar
+    kernel = across_steps = closing = scalar
+    MEMORY = TABLE = VALUES = INDICES = ROW = STEPS = ""
+
+    def typed(arguments):
+        return scalar
+
     zero, one, unsigned = 0, 1, int
 
     def guarded(function, overflow):
@@ -83,7 +96,7 @@ else:
 '''
 
 FIXED = '''
-@loop
+@typed(f"void({ROW}, {VALUES}, {INDICES}, int64)")
 def load(m, program, i, samples, rows, t):
     """Copies this step's sample into a source's input; skipped while the presentation lasts."""
     n, batch, out, column = program[i, 2], program[i, 3], program[i, 4], program[i, 5]
@@ -94,7 +107,7 @@ def load(m, program, i, samples, rows, t):
                 m[out + k * batch + b] = samples[row, column + k]
 
 
-@loop
+@typed(f"void({ROW}, {VALUES}, int64)")
 def draw(m, program, i, noise, t):
     """Copies this step's draws."""
     n, out, column = program[i, 2], program[i, 3], program[i, 4]
@@ -124,7 +137,7 @@ def mirror(m, program, i, gates, t):
 '''
 
 RUN = '''
-@loop
+@typed(f"void({MEMORY}, {TABLE}, {INDICES}, {MEMORY}, int64)")
 def record(m, pieces, positions, records, t):
     """Writes what is due: pieces are (stream, offset, length, column, whether it is a deferred weight)."""
     for p in range(pieces.shape[0]):
@@ -135,7 +148,7 @@ def record(m, pieces, positions, records, t):
                 records[start + k] = m[pieces[p, 1] + k]
 
 
-@loop
+@typed(f"boolean({TABLE}, {INDICES}, int64)")
 def weights_due(pieces, positions, t):
     """Whether a weight with a pending increment is to be recorded."""
     for p in range(pieces.shape[0]):
@@ -144,20 +157,24 @@ def weights_due(pieces, positions, t):
     return False
 
 
-@loop
-def run(m, program, n_step, n_rows, samples, rows, gates, noise, pieces, positions, records):
-    """Runs len(gates) steps. Rows up to `n_step` are the step; the rest flush pending increments before anything
-    looks at the weights: at recordings and at the end of the block."""
-    pending = False
-    for t in range(gates.shape[0]):
-        execute(m, program, zero, n_step, samples, rows, gates, noise, t, pending)
-        pending = True
-        if weights_due(pieces, positions, t):
-            execute(m, program, n_step, n_rows, samples, rows, gates, noise, t, False)
-            pending = False
-        record(m, pieces, positions, records, t)
-    if pending:
-        execute(m, program, n_step, n_rows, samples, rows, gates, noise, gates.shape[0] - 1, True)
+@typed(f"void({MEMORY}, {TABLE}, {STEPS}, {TABLE}, {INDICES}, {MEMORY}, boolean)")
+def run(m, program, first, last, samples, rows, gates, noise, start, stop, pending, pieces, positions, records, whole):
+    """Runs the program's rows first..last for steps start..stop, skipping those whose gate is off.
+
+    `pending`: the increments of the step before are still to be applied. `whole`: these rows are the whole step; the
+    rows behind them then apply pending increments before anything looks at the weights (at recordings and at the end
+    of the block), and what is due is recorded.
+    """
+    for t in range(start, stop):
+        due = whole and weights_due(pieces, positions, t)
+        flush = whole and (due or t + 1 == stop)
+        for i in range(first, unsigned(program.shape[0]) if flush else last):
+            late = pending if i < last else not due
+            gate, operation = program[i, 1], program[i, 0]
+DISPATCH
+        pending = not flush
+        if whole:
+            record(m, pieces, positions, records, t)
 '''
 
 
@@ -169,17 +186,13 @@ def functions_source() -> str:
     return "\n\n".join(parts)
 
 
-def dispatcher_source(kinds: list[tuple[str, str, str]]) -> str:
-    """`execute`: runs rows first..last of step t. `kinds` lists (kind, kernel, update) by operation number."""
-    lines = ["@loop", "def execute(m, program, first, last, samples, rows, gates, noise, t, pending):",
-             '    """Runs the program\'s rows first..last for step t, skipping those whose gate is off."""',
-             "    for i in range(first, last):", "        gate, operation = program[i, 1], program[i, 0]"]
+def run_source(kinds: list[tuple[str, str, str]]) -> str:
+    """The loops over steps and rows. `kinds` lists (kind, kernel, update) by operation number."""
+    lines = []
     for number, (kind, name, update) in enumerate(kinds):
-        lines.append(f"        {'elif' if number else 'if'} operation == {number}:")
-        lines += ["            " + line for line in _call(kind, name, update)]
-    if not kinds:
-        lines.append("        pass")
-    return "\n".join(lines) + "\n"
+        lines += [f"{'elif' if number else 'if'} operation == {number}:",
+                  *("    " + line for line in _call(kind, name, update))]
+    return RUN.replace("DISPATCH", "\n".join(" " * 12 + line for line in lines or ["pass"]))
 
 
 def _call(kind: str, name: str, update: str) -> list[str]:
@@ -188,11 +201,11 @@ def _call(kind: str, name: str, update: str) -> list[str]:
     if kind == "noise":
         return ["if gates[t, gate] > 0.0:", "    draw(m, program, i, noise, t)"]
     if kind == "hoisted":
-        return [f"{name}(m, program, i, gates, rows, t, pending and gates[t - 1, gate] > 0.0)"]
+        return [f"{name}(m, program, i, gates, rows, t, late and gates[t - 1, gate] > 0.0)"]
     if kind == "materialise":
-        return [f"{name}(m, program, i, gates, t, pending)"]
+        return [f"{name}(m, program, i, gates, t, late)"]
     if kind == "fused":
-        return ["if pending and gates[t - 1, gate] > 0.0:", f"    {update}(m, program, i, gates, t - 1)", "else:",
+        return ["if late and gates[t - 1, gate] > 0.0:", f"    {update}(m, program, i, gates, t - 1)", "else:",
                 f"    {name}(m, program, i, gates, t)"]
     return ["if gates[t, gate] > 0.0:", f"    {name}(m, program, i, gates, t)"]
 
@@ -204,7 +217,7 @@ def module_source(kernels: KernelTable, kinds: list[tuple[str, str, str]]) -> st
     fixed = FIXED if "mirror" in {k[1] for k in kinds} else FIXED.split("\n@kernel\ndef mirror")[0]
     constants = "".join(f"unsigned_{n} = unsigned({n})\n" for n in sorted(set(map(int, NUMBER.findall(texts)))))
     head = HEADER + (constants + "\n\n" if constants else "")
-    return head + library + "\n" + fixed + "\n\n" + texts + "\n\n" + dispatcher_source(kinds) + "\n" + RUN
+    return head + library + "\n" + fixed + "\n\n" + texts + "\n\n" + run_source(kinds)
 
 
 def _used(library: str, text: str) -> str:

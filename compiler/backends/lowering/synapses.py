@@ -11,7 +11,7 @@ per synapse. With `fused` lowering the increment of one step is applied on the w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.backends.lowering.cells import message_slot, vector_parameters
 from compiler.backends.lowering.emit import Emitter
@@ -134,10 +134,13 @@ class ProjectionLowering:
             return Hoisted(self).operation(message)
         if self.projection.lowering == "hoisted":
             return cached_delivery(self, names, message)
-        kernel = self.kernels.add(f"deliver_{self._variant()}", function_source(
-            "current[k] = sum over j, left to right, of w[j, k] * pre[j].", names, self._product(None)))
+        kernel = self._deliver_kernel(names)
         return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
                          (self.slot("w"), message), (self.slot("current"),), label=self.projection.name)
+
+    def _deliver_kernel(self, names: dict[str, Argument]) -> str:
+        return self.kernels.add(f"deliver_{self._variant()}", function_source(
+            "current[k] = sum over j, left to right, of w[j, k] * pre[j].", names, self._product(None)))
 
     def _variant(self) -> str:
         layout = "one_to_one" if self.shape.one_to_one else "dense"
@@ -215,8 +218,7 @@ class ProjectionLowering:
     def _fused(self, names: dict[str, Argument], message: str) -> Operation:
         update_names, lines = self._update_arguments()
         both = names | update_names
-        deliver = self.kernels.add(f"deliver_{self._variant()}_of_{self._rule_name()}", function_source(
-            "Delivers; the arguments after the first ones belong to the fused update.", both, self._product(None)))
+        deliver = self._deliver_kernel(names)
         update = self.kernels.add(f"learn_and_deliver_{self._variant()}_{self._rule_name()}", function_source(
             f"Applies the last step's increment of rule {self._rule_name()}, then delivers, in one pass.",
             both, self._product(lines)))
@@ -233,6 +235,12 @@ class ProjectionLowering:
             return []
         gate = "" if self.always_learns else self.projection.gate or ""
         return self.factors.operations(gate)
+
+    def early_operations(self) -> list[Operation]:
+        """What must run before this step's messages replace the last ones."""
+        if not self.rule or self.synapse.connectivity == "identity" or not self.factors.kept_at_synapse:
+            return []
+        return [self.factors.keep("" if self.always_learns else self.projection.gate or "")]
 
     def increment_operation(self) -> Operation | None:
         """Increments into memory, or None where the update computes them itself."""
@@ -367,11 +375,28 @@ class Factors:
     # ---- one-sided factors
 
     def operations(self, gate: str) -> list[Operation]:
-        both = (("post", "P", self.post, self.projection.post), ("pre", "Q", self.pre, self.projection.pre))
+        post = [self._operation(gate, "post")] if self.post else []
         hoisted = self.projection.lowering == "hoisted"  # keeps the held input itself
-        return [self._operation(gate, *side) for side in both if side[2] and not (hoisted and side[0] == "pre")]
+        return post + ([self._operation(gate, "pre")] if self.pre and not hoisted and not self.kept_at_synapse else [])
 
-    def _operation(self, gate: str, side: str, letter: str, vectors: list[Expression], population: str) -> Operation:
+    @property
+    def kept_at_synapse(self) -> bool:
+        """Whether the presynaptic factors are the message of one step ago, which the projection still holds when a
+        step begins: then nobody needs to send it again."""
+        message = message_slot(self.owner.storage, self.projection)
+        earlier = Prev(f"pre.{self.graph.class_of(self.projection.name).message}", 1)
+        return (self.pre == [earlier] and not self.projection.lowering
+                and message == slot_name(self.projection.pre, earlier.name.split(".")[1]))
+
+    def keep(self, gate: str) -> Operation:
+        """At the beginning of a step: keeps the message of one step ago, in the projection's own group."""
+        return replace(self._operation(gate, "pre", age=1), group=self.projection.group)
+
+    def _operation(self, gate: str, side: str, age: int = 0) -> Operation:
+        """Computes one side's factors from what is in memory; `age`: how many steps older that is than this step."""
+        post = side == "post"
+        letter, vectors = ("P", self.post) if post else ("Q", self.pre)
+        population = self.projection.post if post else self.projection.pre
         reads: list[str] = []
         names: dict[str, Argument] = {"n": self.graph.population(population).size * self.graph.batch}
         loads: dict[str, str] = {}
@@ -379,7 +404,7 @@ class Factors:
         def leaf(node: Name | Prev) -> str:
             depth = node.depth if isinstance(node, Prev) else 0
             quantity = node.name.split(".")[1]
-            local, slot = f"v_{quantity}_{depth}", slot_name(population, quantity, depth)
+            local, slot = f"v_{quantity}_{depth}", slot_name(population, quantity, depth - age)
             names[f"o_{quantity}_{depth}"] = Slot(slot)
             loads[local] = f"{local} = m[o_{quantity}_{depth} + k]"
             reads.append(slot)
