@@ -81,9 +81,9 @@ class Projection:
         """The transpose of `drive`: (N, n_post) to (N, n_pre)."""
         posts = message.reshape(len(message), self.channels, -1)
         patches = torch.einsum("cpf,ncp->nfp", self._per_position(weight), posts)
-        maps = patches.reshape(-1, *self.pooled)
-        if self.kind != "dense":
-            maps = functional.fold(patches, self.pooled[1:], self.kernel, padding=self.padding)
+        if self.kind == "dense":
+            return self._unpool(patches.reshape(-1, *self.pooled)).flatten(1)
+        maps = functional.fold(patches, self.pooled[1:], self.kernel, padding=self.padding)
         return self._unpool(maps).flatten(1)
 
     def correlate(self, message: Tensor, below: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class SignConcordantParameters:
             raise ValueError(neuron)
         if self.pipelined and (self.update == "step" or self.policy == "DFA"):
             raise ValueError("pipelined timing needs update 'minibatch' and feedback from layer to layer, not DFA")
-        target_train(self.steps)
+        _ = self.projections, target_train(self.steps)
 
     @cached_property
     def projections(self) -> tuple[Projection, ...]:

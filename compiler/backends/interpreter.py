@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from compiler.backends import feature_maps
 from compiler.ir import model
 from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, previous, show
 from compiler.ir.functions import ARITY, OPERATORS, SCALAR
@@ -176,8 +177,9 @@ class Interpreter:
         w = self._per_sample(self.values[f"{projection.name}.w"])
         if kind == "one_to_one":
             current = w * message
-        elif kind == "convolution":
-            current = _convolve(projection.convolution, w, message)
+        elif projection.convolution:
+            way = feature_maps.transposed if kind.startswith("transposed") else feature_maps.forward
+            current = way(projection.convolution, _as_taps(w), message)
         else:
             current = np.zeros((self.graph.batch, w.shape[1]))
             for j in range(w.shape[2]):
@@ -194,9 +196,13 @@ class Interpreter:
         for projection in plastic:
             self._increment(projection)
         for mirror in self.graph.mirrors:
-            self._mirror(mirror)
+            if not mirror.after:
+                self._mirror(mirror)
         for projection in plastic:
             self._apply(projection)
+        for mirror in self.graph.mirrors:
+            if mirror.after:
+                self._mirror(mirror)
 
     def _increment(self, projection: Projection) -> None:
         rule = self.graph.rule_of(projection)
@@ -220,9 +226,8 @@ class Interpreter:
             array = values(projection.pre if end == "pre" else projection.post, quantity)
             if kind == "one_to_one":
                 return array
-            if kind == "convolution":
-                return _as_patches(projection.convolution, array) if end == "pre" else \
-                    _as_positions(projection.convolution, array)
+            if projection.convolution:
+                return self._map_side(projection.convolution, kind, end, array)
             return array[:, None, :] if end == "pre" else array[:, :, None]
 
         def now(name: str) -> np.ndarray:
@@ -239,21 +244,32 @@ class Interpreter:
 
         return now, before
 
+    @staticmethod
+    def _map_side(c: model.Convolution, kind: str, end: str, array: np.ndarray) -> np.ndarray:
+        """One side of a rule between maps: (batch, positions, channels, taps), `local` (batch, channels, positions,
+        taps), with length 1 where the side has no such axis."""
+        if kind == "local":
+            return feature_maps.patches(c, array)[:, None] if end == "pre" else \
+                array.reshape(len(array), *c.post[:1], c.positions, 1)
+        return feature_maps.patches(c, array)[:, :, None] if end == "pre" else \
+            feature_maps.positions(c, array)[..., None]
+
     def _synaptic(self, projection: Projection, array: np.ndarray) -> np.ndarray:
-        """A per-synapse array as the rule sees it: (batch, post, pre), convolutions (batch, 1, post, pre * k * k)."""
-        array = self._per_sample(array)
-        if self.graph.class_of(projection.name).connectivity != "convolution":
+        """A per-synapse array as the rule sees it: (batch, post, pre), or as in `_map_side`."""
+        array, kind = self._per_sample(array), self.graph.class_of(projection.name).connectivity
+        if projection.convolution is None:
             return array
-        return array.reshape(len(array), 1, array.shape[1], -1)
+        return _as_taps(array) if kind == "local" else _as_taps(array)[:, None]
 
     def _collect(self, projection: Projection, value: np.ndarray) -> np.ndarray:
         """The increment per copy of the weight: positions, then samples, added in index order."""
         shape = model.weight_shape(self.graph, projection)
-        if self.graph.class_of(projection.name).connectivity == "convolution":
-            c = projection.convolution
-            assert c is not None
-            positions = c.post[1] * c.post[2]
-            value = np.broadcast_to(value, (self.graph.batch, positions, shape[0], int(np.prod(shape[1:]))))
+        c = projection.convolution
+        if c and self.graph.class_of(projection.name).connectivity == "local":
+            value = np.broadcast_to(value, (self.graph.batch, c.post[0], c.positions, c.taps))
+            value = value.reshape(self.graph.batch, *shape)
+        elif c:
+            value = np.broadcast_to(value, (self.graph.batch, c.positions, c.post[0], c.taps))
             value = _sum_in_order(value, 1).reshape(self.graph.batch, *shape)
         value = np.broadcast_to(value, (self.graph.batch, *shape))
         copies = len(self.values[f"{projection.name}.w"])
@@ -272,6 +288,10 @@ class Interpreter:
                 rows, columns = np.minimum(w.shape[1:], target.shape[1:])
                 cut[:, :rows, :columns] = w[:, :rows, :columns]
                 w = cut
+            elif operation == "sign":
+                w = np.where(w > 0, 1.0, np.where(w < 0, -1.0, 0.0))
+            elif operation.startswith("times:"):
+                w = w * self.graph.arrays[operation[6:]]
             else:
                 w = w + self.graph.arrays[operation[4:]]
         self.values[f"{mirror.target}.w"] = np.ascontiguousarray(np.broadcast_to(w, target.shape))
@@ -282,11 +302,14 @@ class Interpreter:
     def _apply(self, projection: Projection) -> None:
         rule, name = self.graph.rule_of(projection), projection.name
         assert rule is not None
-        if not self._gate(projection.gate):
+        learns, sums = self._gate(projection.gate), rule.optimiser.kind in model.SUMMED
+        applies = learns if projection.apply is None else self._gate(projection.apply)
+        if not learns and not (sums and applies):
             return
         increment, w = self.values[f"{name}.increment"], self.values[f"{name}.w"]
         arguments = [evaluate(a, lambda n: self._look(name, n), _nothing) for a in rule.optimiser.arguments]
-        step = OPTIMISERS[rule.optimiser.kind](self, name, increment, arguments, self._gate(projection.apply))
+        increment = increment if learns else np.zeros_like(increment)
+        step = OPTIMISERS[rule.optimiser.kind](self, name, increment, arguments, applies)
         if step is None:
             return
         low, high = bounds(self.graph.class_of(name))
@@ -319,7 +342,8 @@ def _clipped(self: Interpreter, name: str, dw: np.ndarray, arguments: list, appl
     total = _summed(self, name, "clipped", dw, apply)
     if total is None:
         return None
-    norms = np.sqrt(_sum_in_order(np.square(total).reshape(len(total), -1), 1)).reshape(-1, *[1] * (total.ndim - 1))
+    per_cell = _sum_in_order(np.square(total).reshape(*total.shape[:2], -1), 2)
+    norms = np.sqrt(_sum_in_order(per_cell, 1)).reshape(-1, *[1] * (total.ndim - 1))
     return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
 
 
@@ -330,11 +354,10 @@ def _adam(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: 
     rate, beta1, beta2, epsilon = arguments
     zero = np.zeros_like(total)
     first, second = self.values.get(f"{name}.adam_first", zero), self.values.get(f"{name}.adam_second", zero)
-    count = self.values.get(f"{name}.adam_count", np.asarray(0.0)) + 1
+    powers = self.values.get(f"{name}.adam_powers", np.ones(2)) * (beta1, beta2)  # beta1^n, beta2^n after n steps
     first, second = beta1 * first + (1 - beta1) * total, beta2 * second + (1 - beta2) * total * total
-    self.values |= {f"{name}.adam_first": first, f"{name}.adam_second": second, f"{name}.adam_count": count}
-    corrected = second / (1 - beta2 ** count)
-    return rate * (first / (1 - beta1 ** count)) / (np.sqrt(corrected) + epsilon)
+    self.values |= {f"{name}.adam_first": first, f"{name}.adam_second": second, f"{name}.adam_powers": powers}
+    return rate * (first / (1 - powers[0])) / (np.sqrt(second / (1 - powers[1])) + epsilon)
 
 
 OPTIMISERS: dict[str, Callable] = {
@@ -354,10 +377,11 @@ def _sum_in_order(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def connection_mask(graph: Graph, projection: Projection) -> np.ndarray | None:
-    """(n_post, n_pre) of 0 and 1, or None where every pair is connected."""
+    """0 and 1 in the weights' shape, or None where every pair is connected."""
     kind = graph.class_of(projection.name).connectivity
-    if kind == "masked":
-        return (graph.arrays[f"{projection.name}.mask"] != 0).astype(np.float64)
+    mask = graph.arrays.get(f"{projection.name}.mask")
+    if mask is not None and (kind == "masked" or projection.convolution):
+        return (mask != 0).astype(np.float64)
     if kind != "blocks" or projection.blocks is None:
         return None
     post, pre, pairs = projection.blocks
@@ -368,35 +392,10 @@ def connection_mask(graph: Graph, projection: Projection) -> np.ndarray | None:
     return mask
 
 
-def _as_patches(c: model.Convolution | None, message: np.ndarray) -> np.ndarray:
-    """(batch, positions, 1, channels * kernel * kernel) from (batch, channels * height * width)."""
-    assert c is not None
-    channels, height, width = c.pre
-    pixels = message.reshape(-1, channels, height // c.pool, c.pool, width // c.pool, c.pool)
-    pooled = np.zeros((len(message), channels, height // c.pool, width // c.pool))
-    for y in range(c.pool):
-        for x in range(c.pool):
-            pooled = pooled + pixels[:, :, :, y, :, x]
-    pooled = pooled / float(c.pool * c.pool) if c.pool > 1 else pooled
-    padded = np.pad(pooled, ((0, 0), (0, 0), (c.padding, c.padding), (c.padding, c.padding)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (c.kernel, c.kernel), axis=(2, 3))  # type: ignore
-    windows = windows[:, :, ::c.stride, ::c.stride].transpose(0, 2, 3, 1, 4, 5)
-    return windows.reshape(len(message), c.post[1] * c.post[2], 1, channels * c.kernel * c.kernel)
-
-
-def _as_positions(c: model.Convolution | None, values: np.ndarray) -> np.ndarray:
-    """(batch, positions, channels, 1) from (batch, channels * height * width)."""
-    assert c is not None
-    return values.reshape(len(values), c.post[0], -1).transpose(0, 2, 1)[..., None]
-
-
-def _convolve(c: model.Convolution | None, w: np.ndarray, message: np.ndarray) -> np.ndarray:
-    patches = _as_patches(c, message)[:, :, 0]
-    kernels = w.reshape(len(w), w.shape[1], -1)
-    total = np.zeros((len(message), kernels.shape[1], patches.shape[1]))
-    for j in range(kernels.shape[2]):
-        total = total + kernels[:, :, j, None] * patches[:, None, :, j]
-    return total.reshape(len(message), -1)
+def _as_taps(w: np.ndarray) -> np.ndarray:
+    """Weights between maps with one axis over the taps."""
+    return w.reshape(len(w), w.shape[1], -1) if w.ndim == 5 else w.reshape(
+        len(w), w.shape[1], w.shape[2] * w.shape[3], -1)
 
 
 def _depths(graph: Graph) -> dict[str, int]:

@@ -11,6 +11,7 @@ from compiler.backends.lowering.hoist import materialised
 from compiler.backends.lowering.program import GroupProgram, Program, unpack_state, unpack_weights
 from compiler.backends.lowering.synapses import shape_of
 from compiler.backends.runtime import Block, Feed, NoiseSpec, load_kernels
+from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Protocol, Stream
 
 
@@ -82,10 +83,12 @@ def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
     if any(q.name == owner for q in graph.projections):
         shape = shape_of(graph, graph.projection(owner))
         if name.startswith("pre_factor"):
-            return unpack_state(flat, shape.pre, shape.batch)
+            return unpack_state(flat, shape.cells[0], shape.batch)
         if name == "current" or name.startswith("post_factor"):
-            return unpack_state(flat, shape.width, shape.batch)[..., :shape.post]
-        return unpack_weights(flat, shape)
+            return unpack_state(flat, shape.post_cells, shape.batch)[..., :shape.cells[1]]
+        weights = unpack_weights(flat, shape)
+        of = weight_shape(graph, graph.projection(owner))
+        return weights.reshape(*weights.shape[:weights.ndim - (1 if shape.one_to_one else 2)], *of)
     return unpack_state(flat, graph.population(owner).size, graph.batch)
 
 

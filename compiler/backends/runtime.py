@@ -113,22 +113,28 @@ class Feed:
     # ---- order of presentations
 
     def _enter(self, phase: dict) -> None:
-        first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
-        order = np.arange(phase["count"])[:, None].repeat(self.batch, axis=1)
+        seeds, samples = len(self.noise.seeds), self.noise.samples
+        rows = phase.get("rows") or phase["count"]
+        order = np.arange(rows)[:, None].repeat(seeds, axis=1)
         if phase["order"]:
             order = self.orders.setdefault(phase["order"], order)
             self._shuffle(order)
-        self.current = first[None, :] + order
+        shown = order.repeat(samples, axis=1)
+        if phase.get("rows"):
+            places = np.minimum(np.arange(phase["count"] * samples), max(rows - 1, 0))
+            shown = order[places].reshape(phase["count"], samples, seeds).swapaxes(1, 2)
+        first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
+        self.current = first[None, :] + shown.reshape(phase["count"], self.batch)
 
     def _shuffle(self, order: np.ndarray) -> None:
-        """Shuffles compound. All samples of one seed share one order."""
+        """Shuffles every seed's column; shuffles compound."""
         for s, seed in enumerate(self.noise.seeds):
-            column = np.ascontiguousarray(order[:, s * self.noise.samples])
+            column = np.ascontiguousarray(order[:, s])
             if self.noise.kind == "legacy":
                 self.generators[s].shuffle(column)
             else:
                 counter_generator(seed, 2**32 - 1, self.shuffles).shuffle(column)
-            order[:, s * self.noise.samples:(s + 1) * self.noise.samples] = column[:, None]
+            order[:, s] = column
         self.shuffles += 1
 
     # ---- noise

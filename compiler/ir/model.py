@@ -21,7 +21,13 @@ Stage = Literal["send", "receive", "factor"]
 STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
 ROLES = ("shared", "per_seed", "per_sample")
 SIGNS = ("free", "non_negative", "non_positive")
-CONNECTIVITY = ("dense", "one_to_one", "masked", "blocks", "convolution", "identity")
+CONNECTIVITY = ("dense", "one_to_one", "masked", "blocks", "convolution", "transposed_convolution", "local",
+                "transposed_local", "identity")
+WITH_MAPS = ("convolution", "transposed_convolution", "local", "transposed_local")
+"""Connectivity between feature maps: shared kernels, or a kernel of its own for every position (`local`); the
+transposed ones go from the upper maps to the lower ones, with the weights laid out as in the forward direction."""
+SUMMED = ("accumulate", "clipped", "adam")
+"""Optimisers that sum increments until the projection's `apply` gate."""
 OPTIMISERS: dict[str, tuple[str, ...]] = {
     "none": (),
     "low_pass": ("rate",),
@@ -154,9 +160,11 @@ class Population:
 
 @dataclass(frozen=True)
 class Convolution:
-    """Shapes (channels, height, width) of both ends; `kernel` and `stride` in pixels, zero padding on all sides.
+    """Shapes (channels, height, width) of the lower maps `pre` and the upper maps `post`, whichever way the
+    projection goes; `kernel` and `stride` in pixels, zero padding on all sides.
 
-    The weight array is (channels_post, channels_pre, kernel, kernel). `pool` averages pool x pool pixels first.
+    The weight array is (channels_post, channels_pre, kernel, kernel), `local` (channels_post, height_post, width_post,
+    channels_pre, kernel, kernel). `pool` averages pool x pool pixels of the lower maps first.
     """
 
     pre: tuple[int, int, int]
@@ -166,13 +174,23 @@ class Convolution:
     padding: int = 0
     pool: int = 1
 
+    @property
+    def taps(self) -> int:
+        """Weights into one unit of the upper maps."""
+        return self.pre[0] * self.kernel * self.kernel
+
+    @property
+    def positions(self) -> int:
+        return self.post[1] * self.post[2]
+
 
 @dataclass(frozen=True)
 class Projection:
     """One synapse class between two populations.
 
     `delay` counts steps: 1 (default) delivers a `send` message in the step in which it is sent; 0 is for messages that
-    depend on this step's input (relays). `gate` and `apply` name protocol columns; the rule learns where `gate` > 0.
+    depend on this step's input (relays). `gate` and `apply` name protocol columns; the rule learns where `gate` > 0,
+    and what its optimiser has summed becomes a step where `apply` > 0 (by default wherever it learns).
     `blocks`: (sizes of the post areas, sizes of the pre areas, pairs (post, pre) that are connected).
     `group` (the process it lowers to) and `lowering` (`fused`, `hoisted` or neither) are set by passes.
     """
@@ -195,12 +213,14 @@ class Projection:
 class Mirror:
     """Weight transport: `target := f(source)` every step, f applied left to right. Non-local by construction.
 
-    `operations`: `transpose`, `negate`, `truncate` (cut or zero-pad to the target's shape), `add:ARRAY`.
+    `operations`: `transpose`, `negate`, `truncate` (cut or zero-pad to the target's shape), `add:ARRAY`, `sign`
+    (-1, 0 or 1), `times:ARRAY`. With `after` the source is read after this step's update instead of before it.
     """
 
     target: str
     source: str
     operations: tuple[str, ...]
+    after: bool = False
 
 
 @dataclass(frozen=True)
@@ -291,11 +311,11 @@ def weight_copies(graph: Graph, projection: str) -> int:
 
 
 def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
-    """(n_post, n_pre), or (channels_post, channels_pre, kernel, kernel) of a convolution; () for the identity."""
-    kind = graph.class_of(projection.name).connectivity
-    if kind == "convolution" and projection.convolution:
-        c = projection.convolution
-        return c.post[0], c.pre[0], c.kernel, c.kernel
+    """(n_post, n_pre), or that of a `Convolution`'s weights; () for the identity."""
+    kind, c = graph.class_of(projection.name).connectivity, projection.convolution
+    if c and kind in WITH_MAPS:
+        own = c.post if kind.endswith("local") else c.post[:1]
+        return *own, c.pre[0], c.kernel, c.kernel
     if kind == "identity":
         return ()
     if kind == "one_to_one":

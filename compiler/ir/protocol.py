@@ -6,6 +6,7 @@ through the phase. Kernels read all of this as arrays; nothing is compiled per p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from compiler.ir.errors import CortexError
@@ -22,9 +23,22 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Presentation:
+    """How a circuit wants a sample presented: steps, gates while it trains and while it is tested, and the steps at
+    which its output is read."""
+
+    steps: int
+    train: Mapping[str, tuple[float, ...]]
+    test: Mapping[str, tuple[float, ...]]
+    readout: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Phase:
     """`first`: row of the sample table where this phase's samples start (one entry, or one per batch element).
-    `order`: name of a persistent order that is shuffled before the phase; "" presents the rows as they stand."""
+    `order`: name of a persistent order that is shuffled before the phase; "" presents the rows as they stand.
+    `rows`: 0, and all samples of a seed see the same row; else so many rows are spread over the samples, those that do
+    not fill the last presentation are left out, or, if there is no other way, the last row is repeated."""
 
     name: str
     count: int
@@ -33,6 +47,7 @@ class Phase:
     order: str = ""
     gates: tuple[tuple[str, tuple[float, ...]], ...] = ()
     records: tuple[tuple[str, Record], ...] = ()
+    rows: int = 0
 
     @property
     def total(self) -> int:

@@ -55,7 +55,8 @@ def show_graph(graph: Graph) -> str:
     for projection in graph.projections:
         lines += [_projection(projection)]
         lines += _indent(f"{k} = {_float(v)}" for k, v in projection.parameters)
-    lines += [f"mirror {m.target} = {m.source} : {' '.join(m.operations)}" for m in graph.mirrors]
+    lines += [f"mirror {m.target} = {m.source} : {' '.join((*m.operations, *['after'] * m.after))}"
+              for m in graph.mirrors]
     lines += [f"output {name} = {quantity}" for name, quantity in graph.outputs]
     return "\n".join(lines) + "\n"
 
@@ -362,8 +363,10 @@ def _read_projection(graph: Graph, head: list[str], body: list[tuple[int, str, s
 
 def _read_mirror(graph: Graph, head: list[str], body: list[tuple[int, str, str]]) -> Graph:
     left, right = _definition(" ".join(head))
-    source, _, operations = right.partition(":")
-    return graph.with_(mirrors=(*graph.mirrors, model.Mirror(left, source.strip(), tuple(operations.split()))))
+    source, _, words = right.partition(":")
+    operations = tuple(word for word in words.split() if word != "after")
+    mirror = model.Mirror(left, source.strip(), operations, after=operations != tuple(words.split()))
+    return graph.with_(mirrors=(*graph.mirrors, mirror))
 
 
 def _read_output(graph: Graph, head: list[str], body: list[tuple[int, str, str]]) -> Graph:

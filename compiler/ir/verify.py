@@ -16,6 +16,7 @@ from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 
 Problems = Iterator[CortexError]
+ARRAY_WORDS = ("add", "times")
 RESERVED = {"dt", "w", "inf", "prev", "where"}
 
 
@@ -236,17 +237,19 @@ def _sizes_of_projection(graph: Graph, q: Projection) -> Problems:
     if kind in ("one_to_one", "identity") and pre != post:
         yield CortexError("E227", f"projection '{q.name}' is {kind}, but '{q.pre}' has {pre} cells and '{q.post}' "
                                   f"{post}.", "Make the populations equal in size, or use dense connectivity.")
-    if (kind == "convolution") != (q.convolution is not None) or (kind == "blocks") != (q.blocks is not None):
+    with_maps = kind in model.WITH_MAPS
+    if with_maps != (q.convolution is not None) or (kind == "blocks") != (q.blocks is not None):
         yield CortexError("E228", f"projection '{q.name}' is of connectivity '{kind}' and must "
-                                  f"{'give' if kind in ('convolution', 'blocks') else 'not give'} its shapes.")
+                                  f"{'give' if with_maps or kind == 'blocks' else 'not give'} its shapes.")
     elif q.convolution and min(q.convolution.kernel, q.convolution.stride, q.convolution.pool) < 1:
         c = q.convolution
         yield CortexError("E227", f"projection '{q.name}' has kernel {c.kernel}, stride {c.stride} and pool "
                                   f"{c.pool}; the least is 1.")
     elif q.convolution:
         c = q.convolution
-        yield from _equal("E227", q.name, "presynaptic channels x height x width", int(np.prod(c.pre)), pre)
-        yield from _equal("E227", q.name, "postsynaptic channels x height x width", int(np.prod(c.post)), post)
+        lower, upper = (post, pre) if kind.startswith("transposed") else (pre, post)
+        yield from _equal("E227", q.name, "lower channels x height x width", int(np.prod(c.pre)), lower)
+        yield from _equal("E227", q.name, "upper channels x height x width", int(np.prod(c.post)), upper)
         for axis in (1, 2):
             left_over = f"pixels along axis {axis} that pooling by {c.pool} leaves over"
             yield from _equal("E227", q.name, left_over, c.pre[axis] % c.pool, 0)
@@ -310,8 +313,8 @@ def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
             shapes |= {f"{q.name}.{key}": weights for key in (rule.optimiser.kind, *(s.name for s in rule.states))}
     for m in graph.mirrors:
         for operation in m.operations:
-            if operation.startswith("add:"):
-                shapes[operation[4:]] = model.weight_shape(graph, graph.projection(m.target))
+            if ":" in operation:
+                shapes[operation.partition(":")[2]] = model.weight_shape(graph, graph.projection(m.target))
     return shapes
 
 
@@ -361,14 +364,15 @@ def mirrors_fit(graph: Graph) -> Problems:
         yield from _mirror_ends(graph, m)
         shape = model.weight_shape(graph, graph.projection(m.source))
         for operation in m.operations:
-            if operation not in ("transpose", "negate", "truncate") and not operation.startswith("add:"):
+            name, _, array = operation.partition(":")
+            if operation not in ("transpose", "negate", "truncate", "sign") and not (array and name in ARRAY_WORDS):
                 yield unknown("E250", f"operation of mirror '{m.target}'", operation,
-                              {"transpose", "negate", "truncate", "add:ARRAY"})
-            if operation.startswith("add:") and operation[4:] not in graph.arrays:
-                yield CortexError("E243", f"mirror '{m.target}' adds array '{operation[4:]}', which is missing.")
-            if operation.startswith("add:") and shape != model.weight_shape(graph, graph.projection(m.target)):
-                yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape} where it adds array "
-                                          f"'{operation[4:]}', which has the target's shape.", "Truncate first.")
+                              {"transpose", "negate", "truncate", "sign", "add:ARRAY", "times:ARRAY"})
+            if array and array not in graph.arrays:
+                yield CortexError("E243", f"mirror '{m.target}' uses array '{array}', which is missing.")
+            if array and shape != model.weight_shape(graph, graph.projection(m.target)):
+                yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape} where it uses array "
+                                          f"'{array}', which has the target's shape.", "Truncate first.")
             if operation == "transpose":
                 shape = shape[::-1]
             if operation == "truncate":
@@ -382,7 +386,7 @@ def mirrors_fit(graph: Graph) -> Problems:
 def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
     source, target = (graph.class_of(name) for name in (m.source, m.target))
     for name, synapse in ((m.source, source), (m.target, target)):
-        if synapse.connectivity not in ("dense", "masked", "blocks"):
+        if synapse.connectivity not in ("dense", "masked", "blocks", *model.WITH_MAPS):
             yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': projection '{name}' is of "
                                       f"connectivity '{synapse.connectivity}'.",
                               "A mirror needs a weight matrix at both ends.")

@@ -26,6 +26,8 @@ class Circuit:
     options: str
     build: str
     starts: Mapping[str, str]
+    presentation: str = ""
+    """"module:name", called with the options and the steps of a sample; gives a `Presentation`."""
 
     def options_class(self) -> type:
         return imported(self.options)
@@ -49,6 +51,18 @@ CIRCUITS: dict[str, Circuit] = {
         "compiler.microcircuits.pal:Pal", "compiler.microcircuits.pal:build",
         {"legacy": "compiler.microcircuits.pal_start:legacy_start",
          "zero": "compiler.microcircuits.pal_start:zero_start_from"}),
+    "sign-concordant": Circuit(
+        "sign-concordant", "spiking microcircuit with three cell types; a reconstruction from the abstract",
+        "after the abstract of Yang & Li 2022, arXiv 2205.07292",
+        {"locked": "two types of connectivity fix the sign of both ways",
+         "frSF": "sign of the forward weight, fixed magnitudes (non-local)",
+         "brSF": "the same, magnitudes redrawn at every update (non-local)",
+         "uSF": "the same, one magnitude per layer (non-local)", "FA": "fixed random feedback",
+         "DFA": "fixed random feedback from the output to every layer",
+         "BP": "feedback is the forward weight (non-local)"},
+        "compiler.microcircuits.sign_concordant:SignConcordant", "compiler.microcircuits.sign_concordant:build",
+        {"normal": "compiler.microcircuits.sign_concordant_start:normal_start"},
+        "compiler.microcircuits.sign_concordant:presentation"),
 }
 
 

@@ -255,7 +255,7 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
     ),
     (
         "E227",
-        "projection 'K': presynaptic channels x height x width is 8, expected 4",
+        "projection 'K': lower channels x height x width is 8, expected 4",
         lambda: edited(("1x2x2/1x2x2", "2x2x2/1x2x2")),
     ),
     ("E227", "projection 'K': output pixels along axis 1 is 1, expected 2", lambda: edited(("1,1,0,1", "2,1,0,1"))),
@@ -332,7 +332,7 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         lambda: edited(arrays_changed={"b.u": np.array([0, 0, np.nan, 0])}),
     ),
     ("E243", "projection 'V' has no weights: array 'V.w'.*\\(4, 4\\)", lambda: edited(arrays_changed={"V.w": None})),
-    ("E243", "mirror 'B' adds array 'B.offset', which is missing", lambda: edited(arrays_changed={"B.offset": None})),
+    ("E243", "mirror 'B' uses array 'B.offset', which is missing", lambda: edited(arrays_changed={"B.offset": None})),
     (
         "E243",
         "projection 'V' is masked: array 'V.mask' is missing",
@@ -351,7 +351,7 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
     ),
     (
         "E250",
-        "operation of mirror 'B' 'transposed'; known: add:ARRAY, negate, transpose, truncate",
+        "operation of mirror 'B' 'transposed'; known: add:ARRAY, negate, sign, times:ARRAY, transpose, truncate",
         lambda: edited((": transpose", ": transposed")),
     ),
     (

@@ -236,28 +236,29 @@ class _Lowering:
     def _learning(self) -> list[Operation]:
         """Factors, increments from un-incremented weights, mirrors, then the gated steps."""
         factors = [o for q in self.projections.values() for o in q.factor_operations()]
-        increments = [o for q in self.projections.values() if (o := q.increment_operation())]
-        mirrors = [self._mirror(m) for m in self.graph.mirrors]
+        increments = [o for q in self.projections.values() for o in q.increment_operations()]
+        before, after = ([self._mirror(m) for m in self.graph.mirrors if m.after == late] for late in (False, True))
         deferred = set(self._deferred())
         updates = [o for name, q in self.projections.items() if name not in deferred and (o := q.update_operation())]
-        return [*factors, *increments, *mirrors, *updates]
+        return [*factors, *increments, *before, *updates, *after]
 
     def _mirror(self, mirror: Mirror) -> Operation:
         target, source = (shape_of(self.graph, self.graph.projection(n)) for n in (mirror.target, mirror.source))
-        sign, added_sign, padding, added = 1.0, 1.0, 0.0, added_array(self.graph, mirror)
-        for operation in mirror.operations:
+        scale, array_scale, padding, words = 1.0, 1.0, 0.0, mirror.operations
+        for operation in words:
             if operation == "negate":
-                sign, added_sign, padding = -sign, -added_sign, -padding
+                scale, array_scale, padding = -scale, -array_scale, -padding
             elif operation == "truncate":
                 padding = 0.0
             elif operation.startswith("add:"):
-                added_sign = 1.0
-        slot = self.slots.add(f"mirror {mirror.target}.added", 1 if added is None else target.weights)
-        transposed = mirror.operations.count("transpose") % 2
+                array_scale = 1.0
+        array = self.slots.add(f"mirror {mirror.target}.array",
+                               1 if mirror_array(self.graph, mirror) is None else target.weights)
         slots = (f"{mirror.target}.w", f"{mirror.source}.w")
+        adds, multiplies = (int(any(o.startswith(word) for o in words)) for word in ("add:", "times:"))
         arguments = (target.post, target.rows, target.width, target.copies, source.post, source.rows, source.width,
-                     source.copies, Slot(slots[0]), Slot(slots[1]), transposed, slot, int(added is not None),
-                     Constant(sign), Constant(added_sign), Constant(padding))
+                     source.copies, Slot(slots[0]), Slot(slots[1]), words.count("transpose") % 2, array, adds,
+                     multiplies, int("sign" in words), Constant(scale), Constant(array_scale), Constant(padding))
         return Operation("kernel", "mirror", arguments, self.graph.projection(mirror.target).group,
                          (slots[1],), (slots[0],), label=mirror.target)
 
@@ -311,26 +312,31 @@ def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
     for projection in graph.projections:
         result |= _initial_weights(graph, projection, start)
     for mirror in graph.mirrors:
-        added = added_array(graph, mirror)
-        if added is not None:
+        array = mirror_array(graph, mirror)
+        if array is not None:
             shape = shape_of(graph, graph.projection(mirror.target))
-            values = np.zeros((shape.rows, shape.width))
-            values[:, :shape.post] = added.T
-            result[f"mirror {mirror.target}.added"] = values.reshape(-1)
+            weights = model.weight_shape(graph, graph.projection(mirror.target))
+            result[f"mirror {mirror.target}.array"] = pack_weights(
+                np.broadcast_to(array, (shape.copies, *weights)), shape)
     return result
 
 
-def added_array(graph: Graph, mirror: Mirror) -> np.ndarray | None:
-    """What a mirror adds, as the operations after it turn it, up to its sign. Raises E504 for more than one."""
+def mirror_array(graph: Graph, mirror: Mirror) -> np.ndarray | None:
+    """What a mirror adds or multiplies with, as the operations after it turn it, up to its sign. Raises E504 for more
+    than one."""
     found: np.ndarray | None = None
     for operation in mirror.operations:
-        if operation.startswith("add:") and found is not None:
-            raise CortexError("E504", f"mirror '{mirror.target}' of '{mirror.source}' adds more than one array: "
-                                      f"{' '.join(mirror.operations)}.", "Add the arrays up and bind their sum.")
-        if operation.startswith("add:"):
-            found = graph.arrays[operation[4:]]
+        word, _, name = operation.partition(":")
+        if name and found is not None:
+            raise CortexError("E504", f"mirror '{mirror.target}' of '{mirror.source}' uses more than one array: "
+                                      f"{' '.join(mirror.operations)}.", "Combine the arrays and bind the result.")
+        if operation == "sign" and found is not None:
+            raise CortexError("E504", f"mirror '{mirror.target}' of '{mirror.source}' takes the sign after it has "
+                                      f"used array: {' '.join(mirror.operations)}.", "Take the sign first.")
+        if name:
+            found = graph.arrays[name]
         elif operation == "transpose" and found is not None:
-            found = found.T
+            found = found.swapaxes(-1, -2)
     return found
 
 
@@ -341,12 +347,14 @@ def _initial_weights(graph: Graph, projection: model.Projection, start: Interpre
     rule = graph.rule_of(projection)
     keys = ["w", *([s.name for s in rule.states] if rule else [])]
     keys += [rule.optimiser.kind] if rule and rule.optimiser.kind != "none" else []
+    powers = {slot_name(projection.name, "adam_powers"): np.ones(2)} if "adam" in keys else {}
     result = {slot_name(projection.name, key): pack_weights(start.values[f"{projection.name}.{key}"], shape)
               for key in keys}
     mask = connection_mask(graph, projection)
     if mask is not None:
-        result[slot_name(projection.name, "mask")] = pack_weights(np.repeat(mask[None], shape.copies, axis=0), shape)
-    return result
+        copies = np.broadcast_to(mask, (shape.copies, *model.weight_shape(graph, projection)))
+        result[slot_name(projection.name, "mask")] = pack_weights(copies, shape)
+    return result | powers
 
 
 def pack_state(values: np.ndarray) -> np.ndarray:
@@ -361,8 +369,7 @@ def unpack_state(flat: np.ndarray, size: int, batch: int) -> np.ndarray:
 
 def pack_weights(values: np.ndarray, shape: Shape) -> np.ndarray:
     """(copies, n_post, n_pre) -> pre-major, padded, copies innermost."""
-    if values.ndim == 2:
-        values = values[:, :, None]
+    values = values.reshape(len(values), shape.post, shape.rows)
     out = np.zeros((shape.rows, shape.width, shape.copies))
     out[:, :shape.post] = values.transpose(2, 1, 0)
     return out.reshape(-1)

@@ -117,12 +117,13 @@ def draw(m, program, i, noise, t):
 
 @kernel
 def mirror(m, program, i, gates, t):
-    """target[a, b] = sign * source[a, b] or [b, a], cut or zero-padded, plus added[a, b]; all pre-major."""
+    """target[a, b] = scale * source[a, b] or [b, a], or scale * its sign; cut or zero-padded; plus or times
+    array[a, b]; all pre-major."""
     n_post, n_pre, width, copies = program[i, 2], program[i, 3], program[i, 4], program[i, 5]
     source_post, source_pre, source_width, source_copies = program[i, 6], program[i, 7], program[i, 8], program[i, 9]
-    target, source, transposed, added = program[i, 10], program[i, 11], program[i, 12], program[i, 13]
-    has_added = program[i, 14]
-    sign, added_sign, padding = m[program[i, 15]], m[program[i, 16]], m[program[i, 17]]
+    target, source, transposed, array = program[i, 10], program[i, 11], program[i, 12], program[i, 13]
+    adds, multiplies, signs = program[i, 14], program[i, 15], program[i, 16]
+    scale, array_scale, padding = m[program[i, 17]], m[program[i, 18]], m[program[i, 19]]
     for j in range(n_pre):
         for k in range(n_post):
             row, column = (k, j) if transposed == one else (j, k)
@@ -130,10 +131,16 @@ def mirror(m, program, i, gates, t):
                 x = padding
                 if row < source_pre and column < source_post:
                     from_copy = c if source_copies == copies else zero
-                    x = sign * m[source + (row * source_width + column) * source_copies + from_copy]
-                if has_added == one:
-                    x = x + added_sign * m[added + j * width + k]
-                m[target + (j * width + k) * copies + c] = x
+                    x = m[source + (row * source_width + column) * source_copies + from_copy]
+                    if signs == one:
+                        x = 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)
+                    x = scale * x
+                at = (j * width + k) * copies + c
+                if adds == one:
+                    x = x + array_scale * m[array + at]
+                if multiplies == one:
+                    x = x * m[array + at]
+                m[target + at] = x
 '''
 
 RUN = '''

@@ -29,9 +29,11 @@ from compiler.backends.lowering.operations import (
     slot_name,
 )
 from compiler.backends.lowering.storage import Storage, inline_factors
+from compiler.backends.lowering.summed import BLOCK, Summed
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Expression, Name, Prev, children, rebuild, show, walk
-from compiler.ir.model import Graph, PlasticityRule, Projection, cell_parameters, rule_parameters
+from compiler.ir.model import SUMMED, Graph, PlasticityRule, Projection, cell_parameters, rule_parameters
+from compiler.ir.schedule import message_depth
 from compiler.ir.verify import bounds
 
 DENSE = ("dense", "masked", "blocks")
@@ -39,13 +41,18 @@ DENSE = ("dense", "masked", "blocks")
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of one projection in memory: rows, row width, copies of the weight and samples per copy."""
+    """Sizes of one projection in memory: rows, row width, copies of the weight and samples per copy.
+
+    `pre` and `post` are those of the weight matrix; between maps, taps and kernels (`cells`: pre- and postsynaptic
+    cells, which differ from them there).
+    """
 
     pre: int
     post: int
     copies: int
     repeats: int
     one_to_one: bool
+    cells: tuple[int, int]
 
     @property
     def batch(self) -> int:
@@ -68,15 +75,19 @@ class Shape:
     def weights(self) -> int:
         return self.rows * self.width * self.copies
 
+    @property
+    def post_cells(self) -> int:
+        """Length of postsynaptic vectors per sample, padded where the weights are."""
+        return self.width if self.cells[1] == self.post else self.cells[1]
+
 
 def shape_of(graph: Graph, projection: Projection) -> Shape:
-    synapse = graph.class_of(projection.name)
-    if synapse.connectivity not in (*DENSE, "one_to_one"):
-        raise CortexError("E501", f"projection '{projection.name}': connectivity '{synapse.connectivity}' has no "
-                                  "lowering yet.", "Run it on the interpreter (--backend interpreter).")
+    synapse, maps = graph.class_of(projection.name), projection.convolution
     copies = {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[synapse.role]
-    return Shape(graph.population(projection.pre).size, graph.population(projection.post).size, copies,
-                 graph.batch // copies, synapse.connectivity == "one_to_one")
+    cells = pre, post = graph.population(projection.pre).size, graph.population(projection.post).size
+    if maps:
+        pre, post = maps.taps, maps.post[0] * (maps.positions if synapse.connectivity.endswith("local") else 1)
+    return Shape(pre, post, copies, graph.batch // copies, synapse.connectivity == "one_to_one", cells)
 
 
 class ProjectionLowering:
@@ -88,22 +99,21 @@ class ProjectionLowering:
         self.graph, self.observed, self.evaluate_scalar = storage.graph, observed, evaluate_scalar
         self.synapse = self.graph.class_of(projection.name)
         self.rule = self.graph.rule_of(projection)
+        self.summed: Summed | None = None
         if self.synapse.connectivity == "identity":
             return
         self.shape = shape_of(self.graph, projection)
         self.slots.add(self.slot("w"), self.shape.weights)
-        self.slots.add(self.slot("current"), self.shape.width * self.shape.batch)
+        self.slots.add(self.slot("current"), self.shape.post_cells * self.shape.batch)
         if self.rule:
             self.factors = Factors(self)
+            self.summed = Summed(self) if self.rule.optimiser.kind in SUMMED else None
             self._check_supported(self.rule)
 
     def slot(self, quantity: str) -> str:
         return slot_name(self.projection.name, quantity)
 
     def _check_supported(self, rule: PlasticityRule) -> None:
-        if rule.optimiser.kind not in ("none", "low_pass"):
-            raise CortexError("E502", f"projection '{self.projection.name}': optimiser '{rule.optimiser.kind}' has no "
-                                      "lowering yet.", "Run it on the interpreter (--backend interpreter).")
         if rule.states and self.shape.repeats > 1:
             raise CortexError("E503", f"projection '{self.projection.name}': per-synapse state with "
                                       f"{self.shape.repeats} samples per weight has no lowering yet.",
@@ -112,8 +122,9 @@ class ProjectionLowering:
     @property
     def materialised(self) -> bool:
         """Whether increments go through memory: they are observed, or a mirror rewrites the weight in between."""
-        return self.slot("increment") in self.observed or any(
-            m.target == self.projection.name for m in self.graph.mirrors)
+        mirrored = any(m.target == self.projection.name for m in self.graph.mirrors)
+        general = self.summed is not None and not self.summed.by_rows
+        return self.slot("increment") in self.observed or mirrored or general
 
     @property
     def always_learns(self) -> bool:
@@ -154,6 +165,8 @@ class ProjectionLowering:
 
     def _product(self, update: list[str] | None) -> list[str]:
         """The delivery loops; `update` are lines that turn the old weight `x` into the new one."""
+        if self.shape.repeats >= BLOCK and not update and not self.shape.one_to_one:
+            return self._product_of_samples()
         if self.shape.batch > 1:
             return self._product_batch(update)
         if self.shape.one_to_one:
@@ -175,7 +188,57 @@ class ProjectionLowering:
         loops = ["for k in range(width):", f"    for c in range({copies}):", *("        " + line for line in body)]
         return [*lines, *loops] if one else [*lines, "for j in range(rows):", *("    " + line for line in loops)]
 
+    def _product_of_samples(self) -> list[str]:
+        """Eight presynaptic cells at a time; the inner loop runs over samples, which share the weight."""
+        copies, repeats = self.shape.literals
+        size = f"unsigned_{BLOCK}"
+
+        def block(count: int) -> list[str]:
+            taken = [f"x{u} = m[at + unsigned_{u} * width * {copies}]" for u in range(count)]
+            terms = [f"x{u} * m[source + unsigned_{u} * {copies} * {repeats} + r]" for u in range(count)]
+            return ["for k in range(width):", f"    for c in range({copies}):",
+                    f"        at, source = w + (j * width + k) * {copies} + c, pre + (j * {copies} + c) * {repeats}",
+                    *("        " + line for line in taken), f"        to = current + (k * {copies} + c) * {repeats}",
+                    f"        for r in range({repeats}):",
+                    f"            m[to + r] = {' + '.join(['m[to + r]', *terms])}"]
+
+        return [f"for i in range(width * {copies} * {repeats}):", "    m[current + i] = 0.0",
+                f"for j in range(zero, rows - rows % {size}, {size}):", *("    " + line for line in block(BLOCK)),
+                f"for j in range(rows - rows % {size}, rows):", *("    " + line for line in block(1))]
+
     # ---- learning
+
+    def increment_rows(self) -> tuple[dict[str, Argument], list[str], list[str]]:
+        """For a product of sides: more arguments, lines before the rows, and lines that leave the increments of row j
+        in `row`, summed over samples; `post` and `pre` are the factors."""
+        copies, repeats = self.shape.literals
+        if self.shape.batch == 1:
+            return {}, [], ["p = m[pre + j]", "for i in range(width):", "    m[row + i] = m[post + i] * p"]
+        if self.shape.repeats == 1:
+            at = f"k * {copies} + c"
+            return {}, [], ["for k in range(width):", f"    for c in range({copies}):",
+                            f"        m[row + {at}] = m[post + {at}] * m[pre + j * {copies} + c]"]
+        size = self.shape.width * self.shape.batch
+        turned: dict[str, Argument] = {"turned": self.slots.add(self.slot("turned"), size)}
+        prepared = [f"for c in range({copies}):", f"    for r in range({repeats}):", "        for k in range(width):",
+                    f"            m[turned + (c * {repeats} + r) * width + k] = "
+                    f"m[post + (k * {copies} + c) * {repeats} + r]"]
+
+        def block(count: int, fresh: bool = False) -> list[str]:
+            taken = [f"p{u} = m[at + r + unsigned_{u}]" for u in range(count)]
+            terms = [f"m[source + unsigned_{u} * width + k] * p{u}" for u in range(count)]
+            to = f"m[row + k * {copies} + c]"
+            return [*taken, "source = from_c + r * width", "for k in range(width):",
+                    f"    {to} = {' + '.join([*([] if fresh else [to]), *terms])}"]
+
+        blocks = (self.shape.repeats - 1) // BLOCK
+        end, left = 1 + blocks * BLOCK, (self.shape.repeats - 1) % BLOCK
+        lines = ["r = zero", *block(1, fresh=True),
+                 f"for r in range(one, unsigned_{end}, unsigned_{BLOCK}):", *("    " + line for line in block(BLOCK))]
+        lines += [f"r = unsigned_{end}", *block(left)] if left else []
+        row = [f"for c in range({copies}):", f"    at = pre + (j * {copies} + c) * {repeats}",
+               f"    from_c = turned + c * {repeats} * width", *("    " + line for line in lines)]
+        return turned, prepared, row
 
     def _update_arguments(self) -> tuple[dict[str, Argument], list[str]]:
         """Arguments and lines of the update of one weight `x` from factors."""
@@ -207,13 +270,13 @@ class ProjectionLowering:
         if self.rule.optimiser.kind == "low_pass":
             rate = emitter.value(self.rule.optimiser.arguments[0])
             lines += [f"d = m[held + {at}]", f"d = d + {rate} * (dw - d)", f"m[held + {at}] = d", "dw = d"]
+        return [*lines, "x = x + dw", *self.limit_lines(), f"m[w + {at}] = x"]
+
+    def limit_lines(self) -> list[str]:
+        """The weight `x` within its bounds."""
         low, high = bounds(self.synapse)
-        lines += ["x = x + dw"]
-        if low > -float("inf"):
-            lines += [f"x = {low!r} if x < {low!r} else x"]
-        if high < float("inf"):
-            lines += [f"x = {high!r} if x > {high!r} else x"]
-        return [*lines, f"m[w + {at}] = x"]
+        return [*([f"x = {low!r} if x < {low!r} else x"] if low > -float("inf") else []),
+                *([f"x = {high!r} if x > {high!r} else x"] if high < float("inf") else [])]
 
     def _fused(self, names: dict[str, Argument], message: str) -> Operation:
         update_names, lines = self._update_arguments()
@@ -242,10 +305,14 @@ class ProjectionLowering:
             return []
         return [self.factors.keep("" if self.always_learns else self.projection.gate or "")]
 
-    def increment_operation(self) -> Operation | None:
-        """Increments into memory, or None where the update computes them itself."""
-        if not self.rule or not self.materialised:
-            return None
+    def increment_operations(self) -> list[Operation]:
+        """Increments into memory where the update does not compute them itself, and into their sum."""
+        if not self.rule or self.synapse.connectivity == "identity" or self.projection.lowering:
+            return []
+        return [*([self._increment_operation()] if self.materialised else []),
+                *([self.summed.gather()] if self.summed else [])]
+
+    def _increment_operation(self) -> Operation:
         lines, emitter = self.factors.increment_lines()
         names = self._shape_arguments() | {"w": Slot(self.slot("w")), "increment": self.slots.add(
             self.slot("increment"), self.shape.weights)} | self.factors.names | self._scalar_arguments(emitter)
@@ -264,6 +331,8 @@ class ProjectionLowering:
             return None
         if self.projection.lowering == "hoisted":
             return Hoisted(self).flush()
+        if self.summed:
+            return self.summed.apply()
         if self.materialised:
             return self._apply_operation()
         names, lines = self._update_arguments()
@@ -329,9 +398,11 @@ class Factors:
         self.increment = cut(rule.increment)
         self.names: dict[str, Argument] = {}
         for index in range(len(self.post)):
-            self.names[f"o_P{index}"] = self._vector("post_factor", index, self.shape.width * self.shape.batch)
+            self.names[f"o_P{index}"] = self._vector("post_factor", index, self.shape.post_cells * self.shape.batch)
         for index in range(len(self.pre)):
-            self.names[f"o_Q{index}"] = self._vector("pre_factor", index, self.shape.pre * self.shape.batch)
+            self.names[f"o_Q{index}"] = self._vector("pre_factor", index, self.shape.cells[0] * self.shape.batch)
+        if self.is_delivered:
+            self.names["o_Q0"] = Slot(message_slot(owner.storage, self.projection))
         for state in rule.states:
             self.names[f"o_{state.name}"] = owner.slots.add(owner.slot(state.name), self.shape.weights)
         if owner.synapse.connectivity in ("masked", "blocks"):
@@ -377,7 +448,15 @@ class Factors:
     def operations(self, gate: str) -> list[Operation]:
         post = [self._operation(gate, "post")] if self.post else []
         hoisted = self.projection.lowering == "hoisted"  # keeps the held input itself
-        return post + ([self._operation(gate, "pre")] if self.pre and not hoisted and not self.kept_at_synapse else [])
+        there = hoisted or self.kept_at_synapse or self.is_delivered
+        return post + ([self._operation(gate, "pre")] if self.pre and not there else [])
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the presynaptic factor is the very message that this step delivers, computed in this step."""
+        message = self.graph.class_of(self.projection.name).message
+        return (self.pre == [Name(f"pre.{message}")] and not self.projection.lowering
+                and message_depth(self.graph, self.projection) == 0)
 
     @property
     def kept_at_synapse(self) -> bool:

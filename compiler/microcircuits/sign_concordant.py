@@ -1,0 +1,441 @@
+"""The sign-concordant spiking microcircuit: pyramidal, parvalbumin and somatostatin cells.
+
+A reconstruction from the abstract of Yang & Li 2022 (arXiv 2205.07292): wiring and equations are those of
+specs/sign_concordant.md sections 1 to 4, and the paper's own numbers are not claimed.
+
+Layers 1 .. L of cells above the `image`. `PC1` .. are pyramidal cells, `PV1` .. and `SST1` .. interneurons that pass
+their input on within the step, one of each per pyramidal cell. A pair of columns is joined by one of two types of
+connectivity, drawn once. E-type: PC -> PC forward (`wE_l`), PC -> PC apical back (`cE_l`). I-type: PC -> PV -> PC
+forward (`wI_l`), PC -> SST -> PC apical back (`cI_l`). All four are non-negative, so that feedback has the sign of the
+forward path by structure. The apical potential of the top layer is the teacher's trace minus the cell's own,
+minus the derivative of the Van Rossum distance.
+
+Feedback `locked` is this circuit. The other policies let a pair change its sign, which two fixed types cannot say:
+there a pair has one signed weight forward (`W_l`) and back (`B_l`): `FA` and `DFA` fixed at random, `frSF` and `uSF`
+the sign of W times fixed magnitudes or one constant, `brSF` redrawn with every update, `BP` W itself (mirrors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph, unknown
+from compiler.ir.protocol import Presentation
+from compiler.microcircuits.layers import Layer, read_layers
+
+FEEDBACK = ("locked", "frSF", "brSF", "uSF", "FA", "DFA", "BP")
+MESSAGES = ("graded", "two_line", "spiking")
+OPTIMISERS = ("none", "clipped", "adam")
+SURROGATES = {
+    "logistic": "closeness / (width * (1 + closeness) * (1 + closeness))",
+    "boxcar": "where(abs(u - threshold) < 0.5, 1, 0)"}
+
+SOURCES = """
+cell image
+  input value
+  parameter tau_s 1
+{trace_parameter}  state kernel = 0
+{states}{trace_state}  send kernel = where(gate.start > 0, 0, (1 - 1 / tau_s) * prev(kernel)) + 1 / tau_s
+  send psc = value * kernel
+{trace}  message psc
+cell teacher
+  input value
+  parameter tau_s 1
+  state psc = 0
+  send spike = value * gate.teach
+  send psc = where(gate.start > 0, 0, (1 - 1 / tau_s) * prev(psc)) + spike / tau_s
+  message psc
+"""
+
+PYRAMIDAL = """
+cell {name}
+{ports}  parameter tau_m 1
+  parameter tau_s 1
+  parameter threshold 1
+  parameter width 1
+{parameters}  state u = 0
+  state spike = 0
+  state psc = 0
+{states}  receive u = where({start} > 0, 0, (1 - 1 / tau_m) * prev(u) * (1 - prev(spike))) + {current} @ soma
+  receive spike = where(u > threshold, 1, 0) @ soma
+  receive psc = where({start} > 0, 0, (1 - 1 / tau_s) * prev(psc)) + spike / tau_s @ soma
+{trace}  receive apical_potential = {apical} @ apical
+  receive closeness = exp(-abs(u - threshold) / width) @ soma
+  receive sensitivity = {surrogate} @ soma
+  receive error = {error} @ apical
+{lines}  message psc
+  message error
+"""
+
+LINES = """  receive error_positive = max(error, 0) @ apical
+  receive error_negative = max(-error, 0) @ apical
+  message error_positive
+  message error_negative
+"""
+
+INTERNEURONS = """
+cell parvalbumin
+  port dendrite @ dendrite
+  port modulation @ soma
+{ports}  receive rate = dendrite
+  receive error = {error}
+  message rate
+cell somatostatin
+  port soma @ soma
+  receive rate = soma
+  message rate
+"""
+
+RULES = """
+rule hebbian
+  parameter eta 1
+{parameters}  increment eta * post.error * {trace}
+{optimiser}
+rule anti_hebbian
+  parameter eta 1
+{parameters}  increment eta * -post.error * {trace}
+{optimiser}
+"""
+
+
+@dataclass(frozen=True)
+class SignConcordant:
+    """Everything that fixes the circuit; times in steps (specs/sign_concordant.md 2 to 4).
+
+    layers: see `compiler.microcircuits.layers`. feedback: how errors come down. message: `graded` (signed), `two_line`
+    (Dale-strict: a positive and a negative line) or `spiking` (unbiased stochastic rounding to multiples of `theta`).
+    trace: what a synapse multiplies the error with, the presynaptic trace (`psc`) or that filtered by the membrane.
+    optimiser: `none`, `clipped` (the summed increment is scaled to at most `norm`) or `adam` (`rate`, `beta1`,
+    `beta2`, `epsilon`). eta: factor of every increment, per layer. limit: greatest weight. update: increments are
+    applied after every `presentation` or every `step`. timing: `phase_locked` (layers in order within a step) or
+    `pipelined` (one step per hop).
+    """
+
+    layers: tuple[int | str, ...]
+    feedback: str = "locked"
+    message: str = "graded"
+    trace: str = "psc"
+    surrogate: str = "logistic"
+    optimiser: str = "adam"
+    eta: tuple[float, ...] = (0.01,)
+    rate: float = 5e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    norm: float = 100.0
+    theta: float = 0.25
+    tau_m: float = 5.0
+    tau_s: float = 3.0
+    threshold: float = 1.0
+    width: float = 0.2
+    limit: float = 4.0
+    update: str = "presentation"
+    timing: str = "phase_locked"
+    noise: str = "counter"
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
+
+    @property
+    def shapes(self) -> list[Layer]:
+        """The input and layers 1 .. L."""
+        return read_layers(self.layers)
+
+    @property
+    def top(self) -> int:
+        """L, the number of layers of cells."""
+        return len(self.shapes) - 1
+
+    @property
+    def locked(self) -> bool:
+        return self.feedback == "locked"
+
+    @property
+    def pipelined(self) -> bool:
+        return self.timing == "pipelined"
+
+
+def build(circuit: SignConcordant) -> Graph:
+    """The graph with the given arrays (`wE_1.w`, `wE_1.mask`, `cE_2.w` ... or `W_1.w`, `B_2.w` ...). Raises E310 to
+    E316."""
+    check(circuit)
+    name = "sign-concordant-" + "-".join(map(str, circuit.layers))
+    graph = parse_graph(_cells(circuit) + _rules(circuit) + _synapses(circuit))
+    top = f"PC{circuit.top}"
+    return graph.with_(
+        name=name, gates=gates(circuit), populations=tuple(_populations(circuit)),
+        projections=tuple(_projections(circuit)), mirrors=tuple(_mirrors(circuit)),
+        noise=Noise(circuit.noise), outputs=(("output", f"{top}.psc"),), arrays=circuit.arrays)
+
+
+def check(circuit: SignConcordant) -> None:
+    """Raises E310 to E316 for options that do not fit each other."""
+    for what, value, known in (
+            ("feedback", circuit.feedback, FEEDBACK), ("message", circuit.message, MESSAGES),
+            ("trace", circuit.trace, ("psc", "membrane")), ("surrogate", circuit.surrogate, SURROGATES),
+            ("optimiser", circuit.optimiser, OPTIMISERS), ("update", circuit.update, ("presentation", "step")),
+            ("timing", circuit.timing, ("phase_locked", "pipelined"))):
+        if value not in known:
+            raise unknown("E311", f"{what} of circuit 'sign-concordant'", value, known)
+    layers = circuit.shapes
+    if len(circuit.eta) not in (1, circuit.top):
+        raise CortexError("E312", f"'eta' has {len(circuit.eta)} entries, expected 1 or {circuit.top}.")
+    if circuit.message == "two_line" and not circuit.locked:
+        raise CortexError("E314", f"message 'two_line' needs the two types of connectivity; feedback "
+                                  f"'{circuit.feedback}' has signed weights.", "Use feedback 'locked'.")
+    if circuit.pipelined and circuit.update == "step":
+        raise CortexError("E314", "updates at every step and pipelined timing exclude each other: increments of one "
+                                  "step belong to different times of the sample.", "Use update 'presentation'.")
+    if circuit.feedback == "DFA" and any(layer.maps and layer.maps[1:] != (1, 1) for layer in layers[1:-1]):
+        raise CortexError("E314", "feedback 'DFA' goes to dense layers only.")
+    _check_types(circuit)
+
+
+def _check_types(circuit: SignConcordant) -> None:
+    """Every pair has exactly one type of connectivity."""
+    for forward in range(1, circuit.top + 1):
+        for e, i in ((f"wE_{forward}.mask", f"wI_{forward}.mask"), (f"cE_{forward}.mask", f"cI_{forward}.mask")):
+            if e not in circuit.arrays or i not in circuit.arrays:
+                continue
+            types = (circuit.arrays[e] != 0).astype(int) + (circuit.arrays[i] != 0)
+            if (types != 1).any():
+                at = tuple(int(k) for k in np.argwhere(types != 1)[0])
+                count, both = int((types != 1).sum()), "both types" if types[at] == 2 else "no type"
+                raise CortexError("E313", f"masks '{e}' and '{i}' give {both} to the pair {at} ({count} pairs in all).",
+                                  "Every pair has one type of connectivity: the masks must be complementary.")
+
+
+# ---- timing
+
+
+def gates(circuit: SignConcordant) -> tuple[str, ...]:
+    """`start` resets the cells, `teach` carries the target spikes, `learn` gates all rules, `apply` their updates;
+    pipelined, every layer has its own `start_l` and `learn_l`."""
+    own = [f"{name}_{layer}" for name in ("start", "learn") for layer in range(1, circuit.top + 1)]
+    return ("start", "teach", *(own if circuit.pipelined else ["learn"]), "apply")
+
+
+def presentation(circuit: SignConcordant, steps: int) -> Presentation:
+    """How a sample of `steps` steps is presented: its prediction is the largest trace of the top layer, summed over
+    the sample's steps. Pipelined, it takes 2 L steps more. Raises E315."""
+    patterns = gate_patterns(circuit, steps)
+    test = {name: pattern for name, pattern in patterns.items() if name.startswith("start")}
+    late = circuit.top - 1 if circuit.pipelined else 0
+    return Presentation(len(patterns["start"]), patterns, test, tuple(range(late, late + steps)))
+
+
+def gate_patterns(circuit: SignConcordant, steps: int) -> Mapping[str, tuple[float, ...]]:
+    """The gates of one training presentation. Raises E315 if it is too short for the target train."""
+    length, teach = steps + (2 * circuit.top if circuit.pipelined else 0), target_train(steps)
+
+    def window(first: int, count: int) -> tuple[float, ...]:
+        return tuple(float(first <= t < first + count) for t in range(length))
+
+    patterns = {"start": window(0, 1), "teach": teach + (0.0,) * (length - steps), "apply": window(length - 1, 1)}
+    if circuit.update == "step":
+        patterns["apply"] = (1.0,) * length
+    if not circuit.pipelined:
+        return patterns | {"learn": (1.0,) * length}
+    for layer in range(1, circuit.top + 1):
+        patterns |= {f"start_{layer}": window(layer - 1, 1),
+                     f"learn_{layer}": window(2 * circuit.top - layer - 1, steps)}
+    return patterns
+
+
+def target_train(steps: int) -> tuple[float, ...]:
+    """Spikes of the right class (specs/sign_concordant.md 3.1): 0,1,1,1,1, repeated below 10 steps; from there on 0
+    and 1 in turn. Raises E315."""
+    if steps < 5 or (steps >= 10 and steps % 10):
+        raise CortexError("E315", f"a presentation of {steps} steps does not fit the target train: it takes 5 to 9 "
+                                  "steps, or a multiple of 10.", "Set protocol.presentation_steps = 5.")
+    return tuple(float(t % 5 > 0) if steps < 10 else float(t % 2) for t in range(steps))
+
+
+# ---- cells and rules
+
+
+def _cells(circuit: SignConcordant) -> str:
+    membrane, pipelined = circuit.trace == "membrane", circuit.pipelined
+    text = SOURCES.format(
+        trace_parameter="  parameter tau_m 1\n" if membrane else "", states="  state psc = 0\n" if pipelined else "",
+        trace_state="  state basal_trace = 0\n" if membrane else "", trace=_trace("gate.start", "send", membrane))
+    names = dict.fromkeys(_cell_name(circuit, layer) for layer in range(1, circuit.top + 1))
+    layers = {_cell_name(circuit, layer): layer for layer in range(circuit.top, 0, -1)}
+    text += "".join(_pyramidal(circuit, layers[name]) for name in names)
+    lines = circuit.message == "two_line"
+    return text + INTERNEURONS.format(ports="  port modulation_negative @ soma\n" if lines else "",
+                                      error="modulation - modulation_negative" if lines else "modulation")
+
+
+def _trace(start: str, stage: str, membrane: bool) -> str:
+    return f"  {stage} basal_trace = where({start} > 0, 0, (1 - 1 / tau_m) * prev(basal_trace)) + psc\n" \
+        if membrane else ""
+
+
+def _cell_name(circuit: SignConcordant, layer: int) -> str:
+    """Pipelined, every layer has its own delays and so its own cell type; an error goes up in the top layer only."""
+    if circuit.pipelined:
+        return f"pyramidal_{layer}"
+    return "pyramidal" if layer < circuit.top else "output_pyramidal"
+
+
+def _pyramidal(circuit: SignConcordant, layer: int) -> str:
+    membrane, lines, is_top = circuit.trace == "membrane", circuit.message == "two_line", layer == circuit.top
+    ports = ["basal @ basal", *(["perisomatic @ soma"] if circuit.locked else []), "apical @ apical"]
+    inhibited = circuit.locked or is_top
+    ports += ["martinotti @ apical"] if inhibited else []
+    delay = 2 * (circuit.top - layer) if circuit.pipelined else 0
+    sensitivity = "prev(" * delay + "sensitivity" + ")" * delay
+    states = [*(["sensitivity = 0"] if delay else []), *(["basal_trace = 0"] if membrane else []),
+              *(["error = 0"] if circuit.pipelined else []),
+              *(["error_positive = 0", "error_negative = 0"] if circuit.pipelined and lines else [])]
+    message = f"{sensitivity} * apical_potential"
+    spiking = circuit.message == "spiking"
+    start = f"gate.start_{layer}" if circuit.pipelined else "gate.start"
+    return PYRAMIDAL.format(
+        name=_cell_name(circuit, layer), ports="".join(f"  port {p}\n" for p in ports), start=start,
+        parameters="  parameter theta 1\n  noise jitter uniform\n" if spiking else "",
+        states="".join(f"  state {s}\n" for s in states), trace=_trace(start, "receive", membrane),
+        current="(basal - perisomatic)" if circuit.locked else "basal",
+        apical="apical - martinotti" if inhibited else "apical", surrogate=SURROGATES[circuit.surrogate],
+        error=f"theta * floor({message} / theta + jitter)" if spiking else message, lines=LINES if lines else "")
+
+
+def _rules(circuit: SignConcordant) -> str:
+    parameters, optimiser = "", "  optimiser accumulate"
+    if circuit.optimiser == "clipped":
+        parameters, optimiser = "  parameter norm 1\n", "  optimiser clipped(norm)"
+    if circuit.optimiser == "adam":
+        names = ("rate", "beta1", "beta2", "epsilon")
+        parameters = "".join(f"  parameter {name} 1\n" for name in names)
+        optimiser = f"  optimiser adam({', '.join(names)})"
+    trace = "pre.psc" if circuit.trace == "psc" else "pre.basal_trace"
+    if not circuit.pipelined:
+        return RULES.format(parameters=parameters, optimiser=optimiser, trace=trace)
+    text = ""
+    for layer in range(1, circuit.top + 1):
+        delay = 2 * (circuit.top - layer) + (layer > 1)
+        own = RULES.format(parameters=parameters, optimiser=optimiser, trace="prev(" * delay + trace + ")" * delay)
+        text += own.replace("hebbian\n", f"hebbian_{layer}\n")
+    return text
+
+
+def _synapses(circuit: SignConcordant) -> str:
+    """Synapse classes by connectivity; the signs and limits are theirs."""
+    suffix = [f"_{layer}" for layer in range(1, circuit.top + 1)] if circuit.pipelined else [""]
+    limits = f"  limits 0 {circuit.limit}\n  sign non_negative\n" if circuit.locked else \
+        f"  limits {-circuit.limit} {circuit.limit}\n"
+    text = ""
+    for kind in dict.fromkeys(layer.connectivity for layer in circuit.shapes[1:]):
+        for end in suffix:
+            forward = [("excitatory", "basal", "hebbian")]
+            forward += [("disynaptic", "dendrite", "anti_hebbian")] if circuit.locked else []
+            text += "".join(f"synapse {name}_{kind}{end}\n  message psc\n  port {port}\n  connectivity "
+                            f"{_masked(circuit, kind)}\n  rule {rule}{end}\n{limits}" for name, port, rule in forward)
+        text += _feedback_synapses(circuit, kind)
+    one_to_one = [("perisomatic_inhibition", "rate", "perisomatic"), ("modulation", "error", "modulation"),
+                  ("martinotti_inhibition", "rate", "martinotti"), ("teaching", "psc", "apical"),
+                  ("copy", "psc", "soma")]
+    if circuit.message == "two_line":
+        one_to_one[1:2] = [("modulation", "error_positive", "modulation"),
+                           ("modulation_negative", "error_negative", "modulation_negative")]
+    return text + "".join(f"synapse {name}\n  message {message}\n  port {port}\n  connectivity identity\n"
+                          for name, message, port in one_to_one)
+
+
+def _masked(circuit: SignConcordant, kind: str) -> str:
+    return "masked" if kind == "dense" and circuit.locked else kind
+
+
+def _feedback_synapses(circuit: SignConcordant, kind: str) -> str:
+    back = kind if kind == "dense" else f"transposed_{kind}"
+    sign = "  sign non_negative\n" if circuit.locked else ""
+    lines = [("", "error_positive"), ("_negative", "error_negative")] if circuit.message == "two_line" else [
+        ("", "error")]
+    ends = [("apical", "apical"), ("to_somatostatin", "soma")] if circuit.locked else [("apical", "apical")]
+    return "".join(f"synapse {end}_{kind}{line}\n  message {message}\n  port {port}\n  connectivity "
+                   f"{_masked(circuit, back)}\n{sign}" for line, message in lines for end, port in ends)
+
+
+# ---- populations and projections
+
+
+def _populations(circuit: SignConcordant) -> list[Population]:
+    layers, c = circuit.shapes, circuit
+    membrane = {"tau_m": c.tau_m} if c.trace == "membrane" else {}
+    result = [Population("image", "image", layers[0].size, "input", tuple({"tau_s": c.tau_s, **membrane}.items()))]
+    values = {"tau_m": c.tau_m, "tau_s": c.tau_s, "threshold": c.threshold, "width": c.width}
+    values |= {"theta": c.theta} if c.message == "spiking" else {}
+    for i, layer in enumerate(layers[1:], 1):
+        result.append(Population(f"PC{i}", _cell_name(c, i), layer.size, f"layer{i}", tuple(values.items())))
+        if c.locked:
+            result.append(Population(f"PV{i}", "parvalbumin", layer.size, f"layer{i}"))
+        if c.locked or i == c.top:
+            result.append(Population(f"SST{i}", "somatostatin", layer.size, f"layer{i}"))
+    return [*result, Population("teacher", "teacher", layers[-1].size, f"layer{c.top}", (("tau_s", c.tau_s),))]
+
+
+def _projections(circuit: SignConcordant) -> list[Projection]:
+    result: list[Projection] = []
+    for i in range(1, circuit.top + 1):
+        result += _forward(circuit, i)
+        result += _backward(circuit, i) if i > 1 else []
+    top = circuit.top
+    return [*result,
+            Projection("teaching", "teaching", "teacher", f"PC{top}", top if circuit.pipelined else 1),
+            Projection("copy", "copy", f"PC{top}", f"SST{top}", 0),
+            Projection(f"sst_{top}", "martinotti_inhibition", f"SST{top}", f"PC{top}", 0)]
+
+
+def _forward(circuit: SignConcordant, i: int) -> list[Projection]:
+    c, layer = circuit, circuit.shapes[i]
+    end = f"_{i}" if c.pipelined else ""
+    values = {"eta": c.eta[0] if len(c.eta) == 1 else c.eta[i - 1]}
+    values |= {"norm": c.norm} if c.optimiser == "clipped" else {}
+    values |= dict(rate=c.rate, beta1=c.beta1, beta2=c.beta2, epsilon=c.epsilon) if c.optimiser == "adam" else {}
+    shared = dict(delay=1 if i == 1 or c.pipelined else 0, gate=f"learn{end}", apply="apply",
+                  parameters=tuple(values.items()), convolution=layer.convolution)
+    below, kind = (f"PC{i - 1}" if i > 1 else "image"), layer.connectivity
+    if not c.locked:
+        return [Projection(f"W_{i}", f"excitatory_{kind}{end}", below, f"PC{i}", **shared)]  # type: ignore[arg-type]
+    modulation = [Projection(f"modulation_{i}", "modulation", f"PC{i}", f"PV{i}", 0)]
+    if c.message == "two_line":
+        modulation.append(Projection(f"modulation_negative_{i}", "modulation_negative", f"PC{i}", f"PV{i}", 0))
+    return [Projection(f"wE_{i}", f"excitatory_{kind}{end}", below, f"PC{i}", **shared),  # type: ignore[arg-type]
+            Projection(f"wI_{i}", f"disynaptic_{kind}{end}", below, f"PV{i}", **shared),  # type: ignore[arg-type]
+            Projection(f"pv_{i}", "perisomatic_inhibition", f"PV{i}", f"PC{i}", 0), *modulation]
+
+
+def _backward(circuit: SignConcordant, i: int) -> list[Projection]:
+    """From layer i to the layer below it; `DFA` from the top layer."""
+    c, kind = circuit, circuit.shapes[i].connectivity
+    above, below, delay = f"PC{i}", i - 1, int(c.pipelined)
+    if not c.locked:
+        direct = c.feedback == "DFA"
+        kind = "dense" if direct else kind
+        hops = c.top - below if c.pipelined else 0
+        return [Projection(f"B_{i}", f"apical_{kind}", f"PC{c.top}" if direct else above, f"PC{below}",
+                           hops if direct else delay, convolution=None if direct else c.shapes[i].convolution)]
+    cells, shape = (f"PC{below}", f"SST{below}"), c.shapes[i].convolution
+
+    def pair(line: str, to_e: str, to_i: str) -> list[Projection]:
+        classes = {f"PC{below}": f"apical_{kind}{line}", f"SST{below}": f"to_somatostatin_{kind}{line}"}
+        return [Projection(f"cE{line}_{i}", classes[to_e], above, to_e, delay, convolution=shape),
+                Projection(f"cI{line}_{i}", classes[to_i], above, to_i, delay, convolution=shape)]
+
+    lines = pair("", *cells) + (pair("_negative", *cells[::-1]) if c.message == "two_line" else [])
+    return [*lines, Projection(f"sst_{below}", "martinotti_inhibition", f"SST{below}", f"PC{below}", 0)]
+
+
+def _mirrors(circuit: SignConcordant) -> list[Mirror]:
+    """Weight transport of the policies that need it: of the sign, or of the weight."""
+    if circuit.feedback in ("locked", "FA", "DFA"):
+        return []
+    result = []
+    for i in range(2, circuit.top + 1):
+        turned = () if circuit.shapes[i].convolution else ("transpose",)
+        scaled = () if circuit.feedback == "BP" else ("sign", f"times:B_{i}.magnitude")
+        result.append(Mirror(f"B_{i}", f"W_{i}", turned + scaled, after=True))
+    return result
+
