@@ -11,7 +11,7 @@ from compiler.backends.lowering.hoist import materialised
 from compiler.backends.lowering.program import GroupProgram, Program, unpack_state, unpack_weights
 from compiler.backends.lowering.synapses import shape_of
 from compiler.backends.runtime import Block, Feed, NoiseSpec, load_kernels
-from compiler.ir.model import weight_shape
+from compiler.ir.model import SUMMED, weight_shape
 from compiler.ir.protocol import Protocol, Stream
 
 
@@ -97,7 +97,7 @@ def current(program: Program, quantity: str, read: Callable[[str], np.ndarray]) 
     graph, (owner, name) = program.graph, quantity.split(".", 1)
     projection = next((q for q in graph.projections if q.name == owner and q.lowering == "hoisted"), None)
     rule = graph.rule_of(projection) if projection else None
-    if projection is None or rule is None or name not in ("w", "low_pass"):
+    if projection is None or rule is None or name not in ("w", "low_pass") or rule.optimiser.kind in SUMMED:
         return unpack(program, quantity, read(quantity))
     packed = materialised(shape_of(graph, projection), lambda slot: read(f"{owner}.{slot}"), name,
                           rule.optimiser.kind == "low_pass")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, get_type_hints
+from typing import Any
 
-import msgspec
-
-from compiler.experiments.circuits import build_circuit
+from compiler.experiments.circuits import build_circuit, circuit_options
 from compiler.experiments.compilation import teacher_targets
 from compiler.experiments.protocols import make_plan
 from compiler.experiments.tables import Experiment
@@ -36,15 +34,13 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
     on = on or ("lava" if granularity else run.backend)
     granularity = granularity or run.granularity
     shipped = model.circuit in CIRCUITS and reference is None and on != "interpreter"
-    graph = build_circuit(model, run.seeds, run.noise)
+    graph = build_circuit(model, run.seeds, run.noise, experiment.protocol.minibatch)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     count = STEPS["independent-reference" if shipped else "interpreter"] if steps is None else steps
     setup = verify.Setup(graph, learning_first(plan.protocol, count), plan.samples, tuple(run.seeds))
     if not shipped:
         return verify.verify_setup(setup, on, granularity, reference or "interpreter", count)
-    hints = get_type_hints(CIRCUITS[model.circuit].options_class())
-    options = {key: msgspec.convert(value, hints[key]) for key, value in model.options.items()}
-    circuit = CIRCUITS[model.circuit].options_class()(**options, arrays=graph.arrays, noise=graph.noise.kind)
+    circuit = circuit_options(model, arrays=graph.arrays, noise=graph.noise.kind)
     return verify.verify_against_reference(circuit, count, run.seeds, on, granularity, setup=setup)
 
 

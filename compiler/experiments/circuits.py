@@ -25,10 +25,11 @@ from compiler.microcircuits import CIRCUITS, Circuit
 Arrays = dict[str, np.ndarray]
 
 
-def build_circuit(model: Model, seeds: Sequence[int], noise: str = "") -> Graph:
+def build_circuit(model: Model, seeds: Sequence[int], noise: str = "", samples: int = 1) -> Graph:
     """The graph with the arrays of every seed; several seeds are its `seeds` axis, each with weights of its own.
 
-    `noise`: kind of the noise streams, "" as the circuit says. Raises X110, X111, X112 and what the IR raises.
+    `noise`: kind of the noise streams, "" as the circuit says. `samples`: length of its samples axis.
+    Raises X110, X111, X112 and what the IR raises.
     """
     if model.circuit in CIRCUITS:
         graph = _shipped(CIRCUITS[model.circuit], model, seeds)
@@ -39,7 +40,8 @@ def build_circuit(model: Model, seeds: Sequence[int], noise: str = "") -> Graph:
     if model.arrays:
         graph = graph.with_(arrays={**graph.arrays, **read_arrays(Path(model.arrays))})
     kind = noise or ("counter" if model.circuit in CIRCUITS else graph.noise.kind)
-    return with_seeds(graph.with_(noise=replace(graph.noise, kind=kind)), len(seeds))
+    return with_seeds(graph.with_(noise=replace(graph.noise, kind=kind), samples=max(samples, graph.samples)),
+                      len(seeds))
 
 
 def with_seeds(graph: Graph, seeds: int) -> Graph:
@@ -50,9 +52,15 @@ def with_seeds(graph: Graph, seeds: int) -> Graph:
     return graph.with_(seeds=seeds, synapses=synapses)
 
 
+def circuit_options(model: Model, **more: Any) -> Any:
+    """The options of a shipped circuit: the experiment's, and `more`."""
+    options = CIRCUITS[model.circuit].options_class()
+    hints = get_type_hints(options)
+    return options(**{k: msgspec.convert(v, hints[k]) for k, v in model.options.items()}, **more)
+
+
 def _shipped(circuit: Circuit, model: Model, seeds: Sequence[int]) -> Graph:
-    hints = get_type_hints(circuit.options_class())
-    options = circuit.options_class()(**{k: msgspec.convert(v, hints[k]) for k, v in model.options.items()})
+    options = circuit_options(model)
     try:
         circuit.graph(options)  # checks the options before anything is drawn
         start = circuit.start(model.start)

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from compiler.experiments.circuits import circuit_options
 from compiler.experiments.datasets import PARTS, Dataset, load_dataset
 from compiler.experiments.plans import Column, Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.tables import Data, Experiment, ProtocolTable
 from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.ir.protocol import Phase, Presentation, Protocol, Record, Stream
+from compiler.microcircuits import CIRCUITS
 
 READOUT = "readout_"
 """Prefix of the streams that are scored; the rest of the name is the phase."""
@@ -25,11 +27,12 @@ def classification_plan(experiment: Experiment, graph: Graph) -> Plan:
         sets[0].require(part)
     into, target = _classify_columns(experiment.data, graph, sets[0])
     samples = np.concatenate([_rows(graph, s, into, target, experiment.data.target) for s in sets])
+    shown = presentation(experiment)
     per_seed = [sets[i % len(sets)] for i in range(graph.seeds)]
     validates = table.validation != "" and len(per_seed[0].part(table.validation)[0]) > 0
-    phases = [*settling_phases(table, len(sets[0].train_x)), _train_phase(table, graph, sets)]
-    phases += [_scored_phase(table, graph, sets, "validation", table.validation)] if validates else []
-    phases += [_scored_phase(table, graph, sets, "test", "test")]
+    phases = [*settling_phases(table, len(sets[0].train_x)), _train_phase(table, graph, sets, shown)]
+    phases += [_scored_phase(table, graph, sets, shown, "validation", table.validation)] if validates else []
+    phases += [_scored_phase(table, graph, sets, shown, "test", "test")]
     settling = [phase.name for phase in phases if phase.name.startswith("settle")]
     sequence, epochs = _epochs(table, settling, validates)
     streams = tuple(Stream(f"{READOUT}{p.name}", (output(graph),)) for p in phases if p.name in ("validation", "test"))
@@ -48,7 +51,8 @@ def load_sets(data: Data, seeds: int) -> list[Dataset]:
         raise CortexError("X120", f"data.split_seed has {len(chosen)} entries, but run.seeds has {seeds}.",
                           "Give one, or as many as there are seeds.")
     sets = [load_dataset(data.name, split=data.split, split_seed=seed, data_dir=data.folder or None,
-                         limits=data.limits, valid_fraction=data.valid_fraction) for seed in chosen]
+                         limits=data.limits, valid_fraction=data.valid_fraction, normalise=data.normalise)
+            for seed in chosen]
     sizes = {tuple(len(s.part(part)[0]) for part in PARTS) for s in sets}
     if len(sizes) > 1:
         raise CortexError("X120", f"the splits of '{data.name}' have different sizes {sorted(sizes)} (train, valid, "
@@ -101,11 +105,23 @@ def _first(graph: Graph, sets: Sequence[Dataset], part: str) -> tuple[int, ...]:
     return tuple(starts[0:1]) if len(sets) == 1 else tuple(s for s in starts for _ in range(graph.samples))
 
 
-def _train_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset]) -> Phase:
+def presentation(experiment: Experiment) -> Presentation:
+    """How a sample is presented: as the shipped circuit says, or all gates on, and the output read at
+    `protocol.readout`. Raises E315, X122."""
+    table, model = experiment.protocol, experiment.model
+    if model.circuit in CIRCUITS and CIRCUITS[model.circuit].presentation:
+        return CIRCUITS[model.circuit].presented(circuit_options(model), table.steps)
+    return Presentation(table.steps, {}, {}, readout_steps(table))
+
+
+def _train_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> Phase:
     gates = graph.gates if table.train_gates is None else table.train_gates
     order = "" if table.shuffle is False else "train"
-    columns = tuple(_lagged(table, graph, *column) for column in gate_columns(gates))
-    return Phase("train", len(sets[0].train_x), table.steps, _first(graph, sets, "train"), order, columns)
+    columns = [_lagged(table, graph, *column) for column in gate_columns(gates)]
+    count, samples = len(sets[0].train_x), graph.samples
+    return Phase("train", count // samples, shown.steps, _first(graph, sets, "train"), order,
+                 tuple((name, shown.train.get(name, pattern)) for name, pattern in columns),
+                 rows=count if samples > 1 else 0)
 
 
 def _lagged(table: ProtocolTable, graph: Graph, gate: str, pattern: tuple[float, ...]) \
@@ -117,12 +133,15 @@ def _lagged(table: ProtocolTable, graph: Graph, gate: str, pattern: tuple[float,
     return gate, (0.0,) * lag + (1.0,) * (table.steps - lag)
 
 
-def _scored_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], name: str, part: str) -> Phase:
-    default = [gate for gate in graph.gates if gate == "noise"]
+def _scored_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation, name: str,
+                  part: str) -> Phase:
+    default = [gate for gate in graph.gates if gate == "noise" or gate in shown.test]
     gates = default if table.test_gates is None else table.test_gates
-    record = (f"{READOUT}{name}", Record(at=readout_steps(table)))
-    count, first = len(sets[0].part(part)[0]), _first(graph, sets, part)
-    return Phase(name, count, table.steps, first, "", gate_columns(gates), (record,))
+    record = (f"{READOUT}{name}", Record(at=shown.readout))
+    count, first, samples = len(sets[0].part(part)[0]), _first(graph, sets, part), graph.samples
+    columns = tuple((gate, shown.test.get(gate, pattern)) for gate, pattern in gate_columns(gates))
+    return Phase(name, -(-count // samples), shown.steps, first, "", columns, (record,),
+                 rows=count if samples > 1 else 0)
 
 
 def readout_steps(table: ProtocolTable) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     """Builds the circuit, its data and protocol, and runs the passes. Raises coded errors only."""
     start = time.perf_counter()
     run = experiment.run
-    graph = build_circuit(experiment.model, run.seeds, run.noise)
+    graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
     built = time.perf_counter()

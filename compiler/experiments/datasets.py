@@ -1,4 +1,4 @@
-"""Benchmark data sets and the user's own arrays.
+"""Benchmark data sets and the user's own arrays; the image sets are in :mod:`compiler.experiments.image_sets`.
 
 Every loader returns a :class:`Dataset`; whatever is wrong with a file or a request is a ``CortexError``:
 D401 unknown data set; D402 file not found (the hint says how to get it); D403 an archive that cannot be read
@@ -8,87 +8,18 @@ labels that cannot be used; D406 an option that does not fit the data set.
 
 from __future__ import annotations
 
-import hashlib
+import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from compiler.experiments import image_sets
+from compiler.experiments.samples import PARTS, Arrays, Dataset, Entry, Request, assemble, brief, read_archive
 from compiler.ir.errors import CortexError, unknown
 
-Arrays = tuple[np.ndarray, np.ndarray]
-PARTS = ("train", "valid", "test")
 LARGEST_LABEL = 65_535
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Static samples with labels, in three parts of which any may be empty.
-
-    Every ``*_x`` is float64 (N, n_in), C-contiguous; every ``*_y`` is int64 (N,) with values in [0, classes).
-    """
-
-    name: str
-    source: str
-    """Where the numbers come from and how they were split, in one sentence."""
-    train_x: np.ndarray
-    train_y: np.ndarray
-    valid_x: np.ndarray
-    valid_y: np.ndarray
-    test_x: np.ndarray
-    test_y: np.ndarray
-    classes: int
-
-    @property
-    def n_in(self) -> int:
-        """Number of input features."""
-        return int(self.train_x.shape[1])
-
-    def part(self, name: str) -> Arrays:
-        """``(x, y)`` of the part ``train``, ``valid`` or ``test``; D406 for another name."""
-        if name not in PARTS:
-            raise unknown("D406", "part of a data set", name, PARTS)
-        return getattr(self, f"{name}_x"), getattr(self, f"{name}_y")
-
-    def require(self, name: str) -> Arrays:
-        """Like :meth:`part`, but D404 if the part has no samples."""
-        x, y = self.part(name)
-        if len(x) == 0:
-            raise CortexError("D404", f"data set '{self.name}': the part '{name}' is empty (0 samples).",
-                              "Give it samples, raise its limit, or choose another split.")
-        return x, y
-
-    def sha256(self) -> str:
-        """Hex digest over part, shape and little-endian bytes of all six arrays."""
-        digest = hashlib.sha256()
-        for part in PARTS:
-            for letter, array in zip("xy", self.part(part), strict=True):
-                digest.update(f"{part}_{letter} {array.shape}".encode())
-                digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Request:
-    """The options of one call of :func:`load_dataset`, as the loaders see them."""
-
-    name: str
-    split: str
-    split_seed: int
-    data_dir: Path | None
-    limits: Mapping[str, int]
-    valid_fraction: float
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A data set that can be loaded; its first split is the default."""
-
-    description: str
-    splits: tuple[str, ...]
-    load: Callable[[Request], Dataset]
 
 
 def available_datasets() -> dict[str, str]:
@@ -98,13 +29,16 @@ def available_datasets() -> dict[str, str]:
 
 def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
                  data_dir: str | os.PathLike[str] | None = None, limits: Mapping[str, int] | None = None,
-                 valid_fraction: float = 0.0) -> Dataset:
+                 valid_fraction: float = 0.0, normalise: tuple[float, float] | None = None) -> Dataset:
     """A named data set, or the user's own ``.npz`` or ``.csv`` file. Raises D401 to D406.
 
     ``split``: None for the set's default; for digits and tables ``stratified`` (seeded by ``split_seed``, one
-    fifth is for testing) or ``contiguous`` (the last fifth is); for Yin-Yang ``published`` or ``pal``.
+    fifth is for testing) or ``contiguous`` (the last fifth is); for Yin-Yang ``published`` or ``pal``; for MNIST
+    ``published`` (10 000 training images validate, pixels/256) or ``full`` (all train, pixels/255); for
+    Fashion-MNIST ``full`` or ``holdout`` (10 000 validate), for CIFAR-10 ``full``, both with pixels/255.
     ``data_dir``: a folder with the files. ``limits``: at most so many first samples of each named part.
     ``valid_fraction``: share of the training part that becomes the validation part, for digits and tables.
+    ``normalise``: (mean, deviation); the inputs, scaled as above, become (x - mean) / deviation.
     A user's ``.npz`` has ``train_x``, ``train_y``, ``test_x``, ``test_y`` and perhaps ``valid_x``,
     ``valid_y``; the last column of a ``.csv`` is the integer label.
     """
@@ -113,7 +47,8 @@ def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
     if split not in entry.splits:
         raise unknown("D406", f"split of data set '{name}'", split, entry.splits)
     folder = None if data_dir is None else Path(data_dir)
-    request = Request(name, split, split_seed, folder, dict(limits or {}), valid_fraction)
+    request = Request(name, split, split_seed, folder, dict(limits or {}), valid_fraction,
+                      None if normalise is None else _normalisation(normalise))
     _check_options(request)
     return entry.load(request)
 
@@ -127,7 +62,7 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     file = _existing(Path(path), None)
     if file.suffix.lower() == ".csv":
         return {"input": _read_table(file)}
-    arrays = _read_archive(file)
+    arrays = read_archive(file)
     if not arrays:
         raise CortexError("D403", f"{file}: the archive holds no arrays.")
     return {key: _matrix(file, key, value) for key, value in arrays.items()}
@@ -160,19 +95,17 @@ def _check_options(request: Request) -> None:
                                   "with its own parts.", "Leave it at 0.")
 
 
-def _assemble(request: Request, source: str, parts: Mapping[str, Arrays], classes: int,
-              scale: float = 1.0) -> Dataset:
-    """Apply limits, types and the factor on the inputs to ``parts``; missing parts are empty.
-
-    Limits come before the conversion to float64, so that a few images of a large set need little memory.
-    """
-    n_in, arrays = parts["train"][0].shape[1], {}
-    for part in PARTS:
-        x, y = parts.get(part, (np.zeros((0, n_in)), np.zeros(0, np.int64)))
-        end = request.limits.get(part, len(x))
-        arrays[f"{part}_x"] = np.ascontiguousarray(x[:end], np.float64) * scale
-        arrays[f"{part}_y"] = np.array(y[:end], np.int64)
-    return Dataset(request.name, source, **arrays, classes=classes)
+def _normalisation(normalise: tuple[float, float]) -> tuple[float, float]:
+    """(mean, deviation) as floats; D406 unless finite, the deviation positive."""
+    try:
+        mean, deviation = map(float, normalise)
+    except (TypeError, ValueError, OverflowError):
+        raise CortexError("D406", f"normalise is {normalise!r}, not two numbers (mean, deviation).",
+                          "For example (0.1307, 0.3081) for MNIST.") from None
+    if not math.isfinite(mean) or not math.isfinite(deviation) or deviation <= 0:
+        raise CortexError("D406", f"normalise is (mean {mean}, deviation {deviation}); both must be finite and the "
+                                  "deviation positive.", "For example (0.1307, 0.3081) for MNIST.")
+    return mean, deviation
 
 
 def _split(request: Request, x: np.ndarray, y: np.ndarray) -> dict[str, Arrays]:
@@ -197,7 +130,7 @@ def _cut(request: Request, x: np.ndarray, y: np.ndarray, share: float) -> tuple[
         cut = train_test_split(x, y, test_size=share, stratify=y, random_state=request.split_seed)
     except ValueError as error:
         raise CortexError("D405", f"data set '{request.name}': {len(x)} samples cannot be split with "
-                                  f"balanced classes ({_brief(error)}).",
+                                  f"balanced classes ({brief(error)}).",
                           "Give more samples per class or choose the split 'contiguous'.") from error
     return (cut[0], cut[2]), (cut[1], cut[3])
 
@@ -215,7 +148,7 @@ def _load_digits(request: Request) -> Dataset:
 
     bunch = load_digits()
     source = f"scikit-learn's bundled digits (1797 images, 8x8), pixels/16; {_split_words(request)}"
-    return _assemble(request, source, _split(request, bunch.data, bunch.target), 10, 1 / 16)
+    return assemble(request, source, _split(request, bunch.data, bunch.target), 10, 16)
 
 
 YIN_YANG: dict[str, dict[str, tuple[int, int]]] = {
@@ -258,66 +191,13 @@ def _load_yin_yang(request: Request) -> Dataset:
     plan = YIN_YANG[request.split]
     drawn = ", ".join(f"{part} {size} (seed {seed})" for part, (size, seed) in plan.items())
     parts = {part: yin_yang_samples(size, seed) for part, (size, seed) in plan.items()}
-    return _assemble(request, f"Yin-Yang (Kriener et al. 2022), generated: {drawn}", parts, 3)
-
-
-MNIST_COUNTS = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
-MNIST_SHAPES = {"x_train": (60_000, 28, 28), "y_train": (60_000,), "x_test": (10_000, 28, 28),
-                "y_test": (10_000,)}
-MNIST_HINT = ("Put mnist.npz (x_train, y_train, x_test, y_test as uint8) into a folder and name that with "
-              "--data-dir or CORTEXC_DATA, or let scikit-learn download it once (fetch_openml 'mnist_784').")
-
-
-def _load_mnist(request: Request) -> Dataset:
-    """Pixels/256; the first 50 000 training images train, the last 10 000 validate (as for PAL)."""
-    file = _find_file("mnist.npz", request.data_dir)
-    arrays, origin = (_read_archive(file), str(file)) if file else (_fetch_mnist(), "OpenML's mnist_784")
-    _check_mnist(arrays, origin)
-    images, labels = arrays["x_train"].reshape(60000, 784), arrays["y_train"]
-    parts = {"train": (images[:50000], labels[:50000]), "valid": (images[50000:], labels[50000:]),
-             "test": (arrays["x_test"].reshape(10000, 784), arrays["y_test"])}
-    source = f"MNIST from {origin}, pixels/256; training images 0 to 49999 train, 50000 to 59999 validate"
-    return _assemble(request, source, parts, 10, 1 / 256)
-
-
-def _find_file(name: str, data_dir: Path | None) -> Path | None:
-    """The first ``name`` in ``data_dir``, ``$CORTEXC_DATA`` and ``../shared/data`` beside the checkout."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    files = [Path(folder) / name for folder in (data_dir, os.environ.get("CORTEXC_DATA"), beside) if folder]
-    return next((file for file in files if file.exists()), None)
-
-
-def _fetch_mnist() -> dict[str, np.ndarray]:
-    """MNIST by scikit-learn's download, which it caches; D402 if that fails."""
-    from sklearn.datasets import fetch_openml
-
-    try:
-        x, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False, parser="liac-arff",
-                            n_retries=1)
-        x, y = np.asarray(x).astype(np.uint8).reshape(-1, 28, 28), np.asarray(y).astype(np.uint8)
-    except Exception as error:  # the network, the site or the cache: whatever it is, the data are not there
-        raise CortexError("D402", f"data set 'mnist' was not found, its download failed ({_brief(error)}).",
-                          MNIST_HINT) from error
-    return {"x_train": x[:60000], "y_train": y[:60000], "x_test": x[60000:], "y_test": y[60000:]}
-
-
-def _check_mnist(arrays: Mapping[str, np.ndarray], origin: str) -> None:
-    """D403 unless keys, shapes, types and the counts of the training labels are MNIST's."""
-    for key, shape in MNIST_SHAPES.items():
-        if key not in arrays:
-            raise CortexError("D403", f"{origin}: missing '{key}'; found {sorted(arrays)}.", MNIST_HINT)
-        found = arrays[key]
-        if found.shape != shape or found.dtype != np.uint8:
-            raise CortexError("D403", f"{origin}: '{key}' is {found.dtype} {found.shape}, expected uint8 "
-                                      f"{shape}.", MNIST_HINT)
-    if tuple(np.bincount(arrays["y_train"])) != MNIST_COUNTS or arrays["y_test"].max() > 9:
-        raise CortexError("D403", f"{origin}: the labels are not MNIST's.", MNIST_HINT)
+    return assemble(request, f"Yin-Yang (Kriener et al. 2022), generated: {drawn}", parts, 3)
 
 
 def _load_user_archive(request: Request) -> Dataset:
     """A user's ``.npz``: x (N, n_in) and y (N,) of train and test, optionally valid. D403, D405."""
     file = _existing(Path(request.name), request.data_dir)
-    arrays = _read_archive(file)
+    arrays = read_archive(file)
     names = [part for part in PARTS if part != "valid" or "valid_x" in arrays or "valid_y" in arrays]
     missing = [f"{part}_{letter}" for part in names for letter in "xy" if f"{part}_{letter}" not in arrays]
     if missing:
@@ -327,7 +207,7 @@ def _load_user_archive(request: Request) -> Dataset:
     widths = {part: x.shape[1] for part, (x, _) in parts.items()}
     if len(set(widths.values())) > 1:
         raise CortexError("D403", f"{file}: the parts have different numbers of inputs: {widths}.")
-    return _assemble(request, f"user file {file}", parts, max(_classes(y) for _, y in parts.values()))
+    return assemble(request, f"user file {file}", parts, max(_classes(y) for _, y in parts.values()))
 
 
 def _load_user_table(request: Request) -> Dataset:
@@ -338,7 +218,7 @@ def _load_user_table(request: Request) -> Dataset:
         raise CortexError("D405", f"{file}: only one column; at least one input and the label are needed.")
     x, y = table[:, :-1], _labels(file, "the last column", table[:, -1])
     source = f"user file {file}; {_split_words(request)}"
-    return _assemble(request, source, _split(request, x, y), _classes(y))
+    return assemble(request, source, _split(request, x, y), _classes(y))
 
 
 def _labelled(file: Path, part: str, x: np.ndarray, y: np.ndarray) -> Arrays:
@@ -393,20 +273,6 @@ def _existing(path: Path, data_dir: Path | None) -> Path:
     raise CortexError("D402", f"file not found: {tried}.", "Check the path or --data-dir.")
 
 
-def _read_archive(file: Path) -> dict[str, np.ndarray]:
-    """All arrays of an ``.npz``, without unpickling; D403 if any cannot be read."""
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-        strangers = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
-        if strangers:
-            raise ValueError(f"not arrays: {', '.join(strangers)}")
-        return arrays
-    except Exception as error:  # zip, zlib, header or memory: whatever it is, the file is no good
-        raise CortexError("D403", f"{file}: not a readable .npz archive ({_brief(error)}).",
-                          "It may be truncated; make or download it again.") from error
-
-
 def _read_table(file: Path) -> np.ndarray:
     """A comma-separated table as float64 (N, columns); a first line without any number names the columns.
 
@@ -419,7 +285,7 @@ def _read_table(file: Path) -> np.ndarray:
         rows = lines if any(map(_is_number, lines[0].split(","))) else lines[1:]
         table = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, lines[0].count(",") + 1))
     except (OSError, ValueError, MemoryError) as error:
-        raise CortexError("D405", f"{file}: not a table of comma-separated numbers ({_brief(error)}).",
+        raise CortexError("D405", f"{file}: not a table of comma-separated numbers ({brief(error)}).",
                           "Every row needs the same number of columns.") from error
     return _matrix(file, "table", table)
 
@@ -433,16 +299,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _brief(error: BaseException) -> str:
-    """The first line of an error, or its type if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 ENTRIES: dict[str, Entry] = {
     "digits": Entry("scikit-learn's 8x8 digits: 1797 images, 64 inputs, 10 classes",
                     ("stratified", "contiguous"), _load_digits),
     "yin_yang": Entry("Yin-Yang points, generated: 4 inputs, 3 classes", ("published", "pal"),
                       _load_yin_yang),
-    "mnist": Entry("MNIST: 70 000 images, 784 inputs, 10 classes; needs a file or a download", ("published",),
-                   _load_mnist),
+    **image_sets.ENTRIES,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.classification import READOUT, readout_steps
+from compiler.experiments.classification import READOUT
 from compiler.experiments.plans import Part, Plan
 from compiler.experiments.tables import Experiment
 
@@ -46,7 +46,8 @@ def scores(plan: Plan, experiment: Experiment, records: Any, position: int) -> l
 
 def _accuracy(plan: Plan, experiment: Experiment, records: Any, part: Part, index: int) -> tuple[float, ...]:
     labels = plan.labels[part.phase]
-    instants, count = len(readout_steps(experiment.protocol)), labels.shape[1]
+    phase = next(p for p in plan.protocol.phases if p.name == part.phase)
+    instants, count = len(dict(phase.records)[f"{READOUT}{part.phase}"].at), phase.count
     if count == 0:
         return tuple(float("nan") for _ in labels)
     stream = next(s for s in plan.protocol.streams if s.name == f"{READOUT}{part.phase}")
@@ -54,7 +55,9 @@ def _accuracy(plan: Plan, experiment: Experiment, records: Any, part: Part, inde
     output = rows.reshape(count, instants, *rows.shape[1:]).mean(axis=1)
     chosen = output.argmax(axis=-1)
     samples = output.shape[1] // len(labels)
-    return tuple(float(np.mean(chosen[:, i * samples] == labels[i])) for i in range(len(labels)))
+    per_seed = chosen.reshape(count, len(labels), samples).swapaxes(0, 1)
+    answers = per_seed.reshape(len(labels), -1)[:, :labels.shape[1]] if phase.rows else per_seed[:, :, 0]
+    return tuple(float(np.mean(answers[i] == labels[i])) for i in range(len(labels)))
 
 
 # ---- curves

@@ -37,9 +37,10 @@ class Model(Table, frozen=True):
 class Data(Table, frozen=True):
     """Where the samples come from. `name`: a shipped set or a user's .npz or .csv file with labels.
 
-    `target`: voltages [of the right class, of the others]. `split_seed`: one, or one per seed of the run. `into` and
-    `target_into` name the exogenous inputs (`population.input`); by default the circuit's first and second. `inputs`
-    and `path` are for the task `stream`: arrays by exogenous input, static (n,) or (T, n), or "FILE.npz:key".
+    `target`: voltages [of the right class, of the others]. `normalise`: (mean, deviation) taken off the inputs.
+    `split_seed`: one, or one per seed of the run. `into` and `target_into` name the exogenous inputs
+    (`population.input`); by default the circuit's first and second. `inputs` and `path` are for the task `stream`:
+    arrays by exogenous input, static (n,) or (T, n), or "FILE.npz:key".
     """
 
     name: str = ""
@@ -49,6 +50,7 @@ class Data(Table, frozen=True):
     valid_fraction: float = 0.0
     folder: str = ""
     target: tuple[float, float] = (1.0, 0.1)
+    normalise: tuple[float, float] | None = None
     into: str = ""
     target_into: str = ""
     path: str = ""
@@ -62,7 +64,8 @@ class ProtocolTable(Table, frozen=True):
     `test_every` epochs. `bw_only`, `fw_bw`: the published tasks (specs/pal.md 4). `stream`: the user's own arrays.
     `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
     `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in which
-    rules do not learn (`classify`), so that the new sample can reach all layers. `teacher`: ranges of the teacher's
+    rules do not learn (`classify`), so that the new sample can reach all layers. `minibatch`: samples that are shown
+    at once and share the weights (`classify`). `teacher`: ranges of the teacher's
     weights (`fw_bw`). `first_seed`: the seed that fixes inputs and teacher of the published tasks; by default the
     run's first.
     """
@@ -70,6 +73,7 @@ class ProtocolTable(Table, frozen=True):
     task: Literal["classify", "bw_only", "fw_bw", "stream"] = "stream"
     epochs: Count = 1
     presentation_steps: Positive | None = None
+    minibatch: Positive = 1
     settling_steps: Count = 0
     dataset_size: Count = 100
     readout: list[Count] = []

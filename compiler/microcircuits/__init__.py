@@ -35,6 +35,9 @@ class Circuit:
     def graph(self, options: Any) -> Any:
         return imported(self.build)(options)
 
+    def presented(self, options: Any, steps: int) -> Any:
+        return imported(self.presentation)(options, steps)
+
     def start(self, name: str) -> Callable[[Any, Sequence[int], Mapping[str, tuple[float, float]]], dict]:
         """Raises E306 for an unknown start."""
         if name not in self.starts:

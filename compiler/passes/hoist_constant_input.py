@@ -4,10 +4,13 @@ before    projection W up input -> P0 gate=learn
 after     projection W up input -> P0 gate=learn lowering=hoisted
 
 While the input x is constant, W x of a plastic projection follows from a few vectors, and the matrix is rewritten once
-per presentation: equal algebraically, not to the bit. A static projection is delivered once per presentation, to the
-same bits. Left alone where it would not be the same or would not pay: weights that clip, that a mirror reads or
-writes, whose increment is observed, that belong to a batch; a presynaptic cell that does more than pass its input on;
-a rule that is not one postsynaptic factor times the (previous) message.
+per presentation: equal algebraically, not to the bit. Where an optimiser sums increments until an update, x may come
+times one number that all cells share in a step (an input trace), in minibatches and between feature maps too.
+
+A static projection is delivered once per presentation, to the same bits. Left alone where it would not be the same or
+would not pay: weights that clip at every step, that a mirror reads or writes, whose increment is observed, that belong
+to a batch; a presynaptic cell that does more than pass its input on; a rule that is not one postsynaptic factor times
+the (previous) message.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from typing import ClassVar
 
 from compiler.ir import Graph, Projection
 from compiler.ir.expressions import Binary, Expression, Name, Prev, reads
+from compiler.ir.held_input import held_input, reads_message_now
+from compiler.ir.model import SUMMED
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
@@ -33,12 +38,24 @@ class HoistConstantInput:
             replace(q, lowering="hoisted") if self._fits(graph, q, request) else q for q in graph.projections))
 
     def _fits(self, graph: Graph, q: Projection, request: Request) -> bool:
-        synapse, unbounded = graph.class_of(q.name), (-float("inf"), float("inf"))
-        mirrored = any(q.name in (m.source, m.target) for m in graph.mirrors)
-        plastic = can_defer(graph, q, request) and bounds(synapse) == unbounded and _is_product(graph, q)
-        return ((plastic or graph.rule_of(q) is None) and not mirrored and not q.lowering and graph.batch == 1
-                and synapse.connectivity == "dense" and graph.population(q.pre).size >= self.least_inputs
-                and q.delay == 1 and _passes_input_on(graph, q))
+        rule, mirrored = graph.rule_of(q), any(q.name in (m.source, m.target) for m in graph.mirrors)
+        if mirrored or q.lowering or graph.population(q.pre).size < self.least_inputs or q.delay != 1:
+            return False
+        if rule and rule.optimiser.kind in SUMMED:
+            return _sums(graph, q, request)
+        unbounded = bounds(graph.class_of(q.name)) == (-float("inf"), float("inf"))
+        plastic = can_defer(graph, q, request) and unbounded and _is_product(graph, q)
+        return ((plastic or rule is None) and graph.batch == 1 and graph.class_of(q.name).connectivity == "dense"
+                and _passes_input_on(graph, q))
+
+
+def _sums(graph: Graph, q: Projection, request: Request) -> bool:
+    """Whether increments are summed until an update, and the message is the input, or the input times one number."""
+    rule, kind = graph.rule_of(q), graph.class_of(q.name).connectivity
+    assert rule is not None
+    return (kind not in ("one_to_one", "identity") and not rule.states and held_input(graph, q) is not None
+            and reads_message_now(graph, q, rule.increment)
+            and not request.observes(f"{q.name}.increment") and not request.observes(f"{q.name}.{rule.optimiser.kind}"))
 
 
 def _passes_input_on(graph: Graph, q: Projection) -> bool:

@@ -108,49 +108,8 @@ def test_limits_keep_the_first_samples():
 
 
 def test_every_available_name_has_a_description():
-    assert set(available_datasets()) == {"digits", "yin_yang", "mnist"} and all(available_datasets().values())
-
-
-def test_mnist_when_it_is_there():
-    if datasets._find_file("mnist.npz", None) is None:
-        pytest.skip("mnist.npz is not here")
-    data = load_dataset("mnist", limits={"train": 50, "valid": 10, "test": 10})
-    check_types(data)
-    assert data.train_y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert data.test_y.tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    assert data.train_x.shape == (50, 784) and data.train_x.max() == 255 / 256
-
-
-def test_mnist_absent_says_how_to_get_it(tmp_path, monkeypatch):
-    def offline(*arguments, **options):
-        raise OSError("no network")
-
-    monkeypatch.setattr(datasets, "_find_file", lambda name, folder: None)
-    monkeypatch.setattr(sklearn.datasets, "fetch_openml", offline)
-    with pytest.raises(CortexError, match="D402.*no network.*CORTEXC_DATA.*fetch_openml"):
-        load_dataset("mnist")
-
-
-def test_mnist_folder_by_argument_before_environment(tmp_path, monkeypatch):
-    for name in ("argument", "environment"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "mnist.npz").write_bytes(b"")
-    monkeypatch.setenv("CORTEXC_DATA", str(tmp_path / "environment"))
-    with pytest.raises(CortexError, match="environment"):
-        load_dataset("mnist")
-    with pytest.raises(CortexError, match="argument"):
-        load_dataset("mnist", data_dir=tmp_path / "argument")
-
-
-@pytest.mark.parametrize("change", [
-    {"x_train": None}, {"x_train": np.zeros((5, 28, 28), np.uint8)}, {"y_test": np.zeros(10_000)},
-    {"y_train": np.zeros(60_000, np.uint8)}])
-def test_mnist_with_wrong_arrays(tmp_path, change):
-    arrays = {key: np.zeros(shape, np.uint8) for key, shape in datasets.MNIST_SHAPES.items()}
-    arrays["y_train"] = np.repeat(np.arange(10, dtype=np.uint8), datasets.MNIST_COUNTS)
-    arrays = {key: value for key, value in (arrays | change).items() if value is not None}
-    np.savez_compressed(tmp_path / "mnist.npz", **arrays)
-    assert code(load_dataset, "mnist", data_dir=tmp_path) == "D403"
+    names = {"digits", "yin_yang", "mnist", "fashion_mnist", "cifar10"}
+    assert set(available_datasets()) == names and all(available_datasets().values())
 
 
 def test_unknown_name_lists_the_known_ones():
@@ -160,9 +119,29 @@ def test_unknown_name_lists_the_known_ones():
 
 @pytest.mark.parametrize("options", [
     {"split": "random"}, {"limits": {"trian": 3}}, {"limits": {"train": -1}}, {"limits": {"train": 1.5}},
-    {"valid_fraction": 1.0}, {"valid_fraction": float("nan")}, {"split_seed": -1}])
+    {"valid_fraction": 1.0}, {"valid_fraction": float("nan")}, {"split_seed": -1}, {"normalise": (0.5, 0.0)},
+    {"normalise": (0.5, -1.0)}, {"normalise": (0.5, np.nan)}, {"normalise": (0.5, np.inf)},
+    {"normalise": (np.inf, 1.0)}, {"normalise": (np.nan, 1.0)}, {"normalise": (0.5,)}, {"normalise": 0.5},
+    {"normalise": ("mean", 1.0)}, {"normalise": (10**400, 1.0)}, {"normalise": (0.5, 5e-324)}])
 def test_options_that_cannot_be_followed(options):
     assert code(load_dataset, "digits", **options) == "D406"
+
+
+@pytest.mark.parametrize("name", ["digits", "yin_yang"])
+def test_normalised_inputs(name):
+    plain, data = load_dataset(name), load_dataset(name, normalise=(0.25, 0.3))
+    check_types(data)
+    for part in datasets.PARTS:
+        np.testing.assert_array_equal(data.part(part)[0], (plain.part(part)[0] - 0.25) / 0.3)
+        np.testing.assert_array_equal(data.part(part)[1], plain.part(part)[1])
+    assert data.source == plain.source + "; inputs normalised with mean 0.25 and deviation 0.3"
+
+
+def test_normalised_user_files(tmp_path):
+    table = write(tmp_path / "own.csv", "".join(f"{k},{k % 2}\n" for k in range(10)))
+    assert load_dataset(table, split="contiguous", normalise=(1, 2)).train_x[:3, 0].tolist() == [-0.5, 0.0, 0.5]
+    archive = save(tmp_path / "own.npz", train_x=np.full((6, 2), 7, np.uint8))
+    assert (load_dataset(archive, normalise=(1, 2)).train_x == 3).all()
 
 
 def test_validation_share_of_a_set_with_its_own_parts():

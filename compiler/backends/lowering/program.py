@@ -15,6 +15,7 @@ import numpy as np
 from compiler.backends.interpreter import Interpreter, connection_mask, evaluate
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.hoist import Hoisted
+from compiler.backends.lowering.maps import MapLowering
 from compiler.backends.lowering.operations import (
     Constant,
     Gate,
@@ -167,8 +168,9 @@ class _Lowering:
         self.observed = observed | {quantity for _, quantity in graph.outputs}
         self.storage = plan_storage(self.graph, self.observed)
         self.slots, self.kernels = SlotTable(self.graph), KernelTable()
-        self.projections = {q.name: ProjectionLowering(self.storage, q, self.slots, self.kernels, self.observed,
-                                                       evaluate_scalar) for q in self.graph.projections}
+        self.projections = {q.name: (MapLowering if q.convolution else ProjectionLowering)(
+            self.storage, q, self.slots, self.kernels, self.observed, evaluate_scalar)
+            for q in self.graph.projections}
         self.inputs: list[tuple[str, str, int]] = []
         self.noise: list[tuple[str, str, str, int]] = []
 
@@ -180,7 +182,7 @@ class _Lowering:
         source = module_source(self.kernels, kinds)
         initial = _initial(self.graph, self.storage)
         for name, lowering in self.projections.items():
-            if lowering.rule and lowering.projection.lowering == "hoisted":
+            if lowering.rule and lowering.projection.lowering == "hoisted" and not lowering.held:
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
                 initial |= Hoisted(lowering).initial(initial[message])
         program = Program(self.graph, step, flush, self.slots, initial, kinds, source, tuple(self.inputs),
@@ -189,7 +191,7 @@ class _Lowering:
         return program
 
     def _deferred(self) -> list[str]:
-        return [q.name for q in self.graph.projections if q.lowering and self.graph.rule_of(q)]
+        return [name for name, q in self.projections.items() if q.projection.lowering and q.rule and not q.held]
 
     def _loads(self) -> list[Operation]:
         column, result, batch = 0, [], self.graph.batch
@@ -219,10 +221,9 @@ class _Lowering:
         result: list[Operation] = []
         for operation in self.storage.order:
             if isinstance(operation, Segment):
-                lowered = self._segment(operation)
+                result += [lowered] if (lowered := self._segment(operation)) else []
             else:
-                lowered = self.projections[operation.projection].delivery()
-            result += [lowered] if lowered else []
+                result += self.projections[operation.projection].deliveries()
         return result
 
     def _segment(self, segment: Segment) -> Operation | None:

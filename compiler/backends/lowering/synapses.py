@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from compiler.backends.interpreter import connection_mask
 from compiler.backends.lowering.cells import message_slot, vector_parameters
 from compiler.backends.lowering.emit import Emitter
-from compiler.backends.lowering.hoist import Hoisted, cached_delivery
+from compiler.backends.lowering.held import Held
+from compiler.backends.lowering.hoist import Hoisted, cached_delivery, product_of_sides
 from compiler.backends.lowering.operations import (
     Argument,
     Constant,
@@ -76,6 +78,11 @@ class Shape:
         return self.rows * self.width * self.copies
 
     @property
+    def maps(self) -> bool:
+        """Whether it joins feature maps."""
+        return self.cells != (self.pre, self.post)
+
+    @property
     def post_cells(self) -> int:
         """Length of postsynaptic vectors per sample, padded where the weights are."""
         return self.width if self.cells[1] == self.post else self.cells[1]
@@ -100,6 +107,7 @@ class ProjectionLowering:
         self.synapse = self.graph.class_of(projection.name)
         self.rule = self.graph.rule_of(projection)
         self.summed: Summed | None = None
+        self.held: Held | None = None
         if self.synapse.connectivity == "identity":
             return
         self.shape = shape_of(self.graph, projection)
@@ -108,6 +116,7 @@ class ProjectionLowering:
         if self.rule:
             self.factors = Factors(self)
             self.summed = Summed(self) if self.rule.optimiser.kind in SUMMED else None
+            self.held = Held(self) if self.summed and projection.lowering == "hoisted" else None
             self._check_supported(self.rule)
 
     def slot(self, quantity: str) -> str:
@@ -124,7 +133,8 @@ class ProjectionLowering:
         """Whether increments go through memory: they are observed, or a mirror rewrites the weight in between."""
         mirrored = any(m.target == self.projection.name for m in self.graph.mirrors)
         general = self.summed is not None and not self.summed.by_rows
-        return self.slot("increment") in self.observed or mirrored or general
+        between_maps = self.shape.maps and self.summed is None
+        return self.slot("increment") in self.observed or mirrored or general or between_maps
 
     @property
     def always_learns(self) -> bool:
@@ -133,9 +143,12 @@ class ProjectionLowering:
 
     # ---- delivery
 
-    def delivery(self) -> Operation | None:
+    def deliveries(self) -> list[Operation]:
         if self.synapse.connectivity == "identity":
-            return None
+            return []
+        return self.held.deliveries() if self.held else [self._delivery()]
+
+    def _delivery(self) -> Operation:
         message = message_slot(self.storage, self.projection)
         names = self._shape_arguments() | {"w": Slot(self.slot("w")), "pre": Slot(message),
                                            "current": Slot(self.slot("current"))}
@@ -148,6 +161,16 @@ class ProjectionLowering:
         kernel = self._deliver_kernel(names)
         return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
                          (self.slot("w"), message), (self.slot("current"),), label=self.projection.name)
+
+    def product_lines(self, pre: Slot, current: Slot, skip: list[str]) -> tuple[dict[str, Argument], list[str]]:
+        """current := W pre; `skip`: lines that leave out row j."""
+        names = self._shape_arguments() | {"w": Slot(self.slot("w")), "pre": pre, "current": current}
+        lines = self._product(None)
+        at = lines.index("for j in range(rows):") + 1 if skip else 0
+        return names, [*lines[:at], *("    " + line for line in skip), *lines[at:]]
+
+    def plain_kernel(self, name: str, doc: str, names: dict[str, Argument], lines: list[str]) -> str:
+        return self.kernels.add(name, function_source(doc, names, lines))
 
     def _deliver_kernel(self, names: dict[str, Argument]) -> str:
         return self.kernels.add(f"deliver_{self._variant()}", function_source(
@@ -207,6 +230,38 @@ class ProjectionLowering:
                 f"for j in range(rows - rows % {size}, rows):", *("    " + line for line in block(1))]
 
     # ---- learning
+
+    @property
+    def is_product(self) -> bool:
+        """Whether an increment is one postsynaptic times one presynaptic factor, without state at the synapse."""
+        return bool(self.rule) and product_of_sides(self.factors.increment) and not self.rule.states  # type: ignore
+
+    @property
+    def stride(self) -> str:
+        """Length of a row in memory."""
+        return f"(width * {self.shape.literals[0]})" if self.shape.batch > 1 else "width"
+
+    @property
+    def increment(self) -> str:
+        """The increment of weight i of row j, as `increment_rows` leave it."""
+        masked = f" * m[mask + j * {self.stride} + i]" if "mask" in self.factors.names else ""
+        return f"m[row + i]{masked}"
+
+    def increment_loop(self, names: dict[str, Argument], each: list[str], skip: list[str] | None = None,
+                       post: Argument | None = None, pre: Argument | None = None) \
+            -> tuple[dict[str, Argument], list[str]]:
+        """A loop over rows j that computes each row's increments, then does `each` for its weights i.
+
+        `skip`: lines before a row is computed. `post` and `pre`: the factors, if not the rule's own.
+        """
+        names = names | {"post": post or self.factors.names["o_P0"], "pre": pre or self.factors.names["o_Q0"],
+                         "row": self.slots.add(self.slot("row"), self.shape.width * self.shape.copies)}
+        if "mask" in self.factors.names:
+            names["mask"] = self.factors.names["mask"]
+        more, prepared, row = self.increment_rows()
+        lines = [*prepared, "for j in range(rows):", *("    " + line for line in [*(skip or []), *row]),
+                 f"    for i in range({self.stride}):", *("        " + line for line in each)]
+        return names | more, lines
 
     def increment_rows(self) -> tuple[dict[str, Argument], list[str], list[str]]:
         """For a product of sides: more arguments, lines before the rows, and lines that leave the increments of row j
@@ -307,12 +362,25 @@ class ProjectionLowering:
 
     def increment_operations(self) -> list[Operation]:
         """Increments into memory where the update does not compute them itself, and into their sum."""
+        if self.held:
+            return [self.held.gather()]
         if not self.rule or self.synapse.connectivity == "identity" or self.projection.lowering:
             return []
         return [*([self._increment_operation()] if self.materialised else []),
                 *([self.summed.gather()] if self.summed else [])]
 
+    def _increments_by_rows(self) -> Operation:
+        names = self._shape_arguments() | {"increment": self.slots.add(self.slot("increment"), self.shape.weights)}
+        names, lines = self.increment_loop(names, [f"m[increment + j * {self.stride} + i] = {self.increment}"])
+        kernel = self.plain_kernel(f"increment_{self._variant()}_{self._rule_name()}",
+                                   f"Increment of every synapse by rule {self._rule_name()}.", names, lines)
+        gate = "" if self.always_learns else self.projection.gate or ""
+        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
+                         self.factors.read_slots(), (self.slot("increment"),), gate, label=self.projection.name)
+
     def _increment_operation(self) -> Operation:
+        if self.shape.maps:
+            return self._increments_by_rows()
         lines, emitter = self.factors.increment_lines()
         names = self._shape_arguments() | {"w": Slot(self.slot("w")), "increment": self.slots.add(
             self.slot("increment"), self.shape.weights)} | self.factors.names | self._scalar_arguments(emitter)
@@ -329,6 +397,8 @@ class ProjectionLowering:
         """The gated step of the weights; flushes the pending one where the projection is fused."""
         if not self.rule or self.synapse.connectivity == "identity":
             return None
+        if self.held:
+            return self.held.apply()
         if self.projection.lowering == "hoisted":
             return Hoisted(self).flush()
         if self.summed:
@@ -405,7 +475,7 @@ class Factors:
             self.names["o_Q0"] = Slot(message_slot(owner.storage, self.projection))
         for state in rule.states:
             self.names[f"o_{state.name}"] = owner.slots.add(owner.slot(state.name), self.shape.weights)
-        if owner.synapse.connectivity in ("masked", "blocks"):
+        if connection_mask(self.graph, self.projection) is not None:
             self.names["mask"] = owner.slots.add(owner.slot("mask"), self.shape.weights)
 
     def _vector(self, side: str, index: int, size: int) -> Slot:

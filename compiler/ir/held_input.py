@@ -1,0 +1,45 @@
+"""Which projections carry an input that is held while a presentation lasts."""
+
+from __future__ import annotations
+
+from compiler.ir.expressions import Binary, Expression, Name, Prev, walk
+from compiler.ir.model import CellType, Graph, Projection
+
+
+def held_input(graph: Graph, projection: Projection) -> tuple[str, str | None] | None:
+    """(the input x, the quantity u or None) if the message is x or x times u."""
+    cell, population = graph.cell_of(projection.pre), projection.pre
+    equation = cell.equation(graph.class_of(projection.name).message)
+    if equation is None:
+        return None
+    match equation.expression:
+        case Name(x) if x in cell.inputs:
+            return x, None
+        case Binary("*", Name(x), Name(u)) if x in cell.inputs and is_uniform(graph, population, u, frozenset()):
+            return x, u
+        case Binary("*", Name(u), Name(x)) if x in cell.inputs and is_uniform(graph, population, u, frozenset()):
+            return x, u
+    return None
+
+
+def is_uniform(graph: Graph, population: str, name: str, visited: frozenset[str]) -> bool:
+    """Whether a state has the same value in all cells of the population: it reads gates and numbers alone."""
+    cell = graph.cell_of(population)
+    equation, state = cell.equation(name), cell.state(name)
+    if equation is None or state is None or f"{population}.{name}" in graph.arrays:
+        return False
+    leaves = {node.name for e in (equation.expression, state.initial) for node in walk(e)
+              if isinstance(node, Name | Prev)}
+    return all(leaf in visited | {name} or _is_number(graph, cell, population, leaf)
+               or is_uniform(graph, population, leaf, visited | {name}) for leaf in leaves)
+
+
+def _is_number(graph: Graph, cell: CellType, population: str, name: str) -> bool:
+    parameter = any(p.name == name for p in cell.parameters) and f"{population}.{name}" not in graph.arrays
+    return name == "dt" or name.startswith("gate.") or parameter
+
+
+def reads_message_now(graph: Graph, projection: Projection, expression: Expression) -> bool:
+    """Whether an increment is (something postsynaptic) * (the message of this step)."""
+    message = f"pre.{graph.class_of(projection.name).message}"
+    return isinstance(expression, Binary) and expression.operator == "*" and expression.right == Name(message)
