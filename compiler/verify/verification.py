@@ -12,7 +12,8 @@ from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol
 from compiler.ir.schedule import Delivery, schedule
 from compiler.microcircuits import pal
-from compiler.verify import oracle
+from compiler.microcircuits.sign_concordant import SignConcordant
+from compiler.verify import oracle, spiking_oracle
 from compiler.verify.compare import Comparison, Result
 from compiler.verify.published import pal_sources
 from compiler.verify.recordings import Recording, load_recording
@@ -142,17 +143,29 @@ def _compare(setup: Setup, got: Iterator[Chunk], expected: Iterator[Chunk], evid
 # ---- the shipped circuits, against the independent reference
 
 
-def verify_against_reference(circuit: pal.Pal, steps: int = 20_000, seeds: Sequence[int] = (123, 456),
+def verify_against_reference(circuit: pal.Pal | SignConcordant, steps: int = 20_000, seeds: Sequence[int] = (123, 456),
                              on: str = "native", granularity: str = "network", setup: Setup | None = None,
                              increments: bool = False) -> Result:
     """A circuit against the hand-written torch model: the same start, inputs, gates and draws, all seeds as one batch.
     `setup` gives one's own experiment with this circuit; without it, `reference_setup`. Raises V121..V123."""
+    if isinstance(circuit, SignConcordant):
+        return _spiking_against_reference(circuit, steps, seeds, on, granularity, setup)
     setup = setup or reference_setup(circuit, steps, seeds)
     count = min(steps, setup.steps)
     there = set(quantities(setup.graph, increments))
     wanted = [s.quantity for s in pal_sources(circuit).values() if s.kind == "now" and s.quantity in there]
     got = trajectory(setup, wanted, on, granularity, count, chunk=200)
     expected = oracle.pal_names(circuit, oracle.pal_trajectory(circuit, setup, count, chunk=200), there)
+    return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
+
+
+def _spiking_against_reference(circuit: SignConcordant, steps: int, seeds: Sequence[int], on: str, granularity: str,
+                               setup: Setup | None) -> Result:
+    setup = setup or spiking_oracle.reference_setup(circuit, -(-steps // 5), seeds=tuple(seeds))
+    count, there = min(steps, setup.steps), set(quantities(setup.graph))
+    wanted = spiking_oracle.wanted(circuit, there)
+    got = trajectory(setup, wanted, on, granularity, count, chunk=200)
+    expected = spiking_oracle.trajectory(circuit, setup, there, count)
     return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
 
 
