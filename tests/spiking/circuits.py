@@ -9,8 +9,8 @@ from compiler.microcircuits.sign_concordant import SignConcordant, build, presen
 from compiler.microcircuits.sign_concordant_start import normal_start
 
 DENSE = (12, 9, 5, 3)
-MAPS = ("1x8x8", "3c3", "p2", "4c2p1", "p2", 5, 3)
-LOCAL = ("2x7x6", "p1", "3l3p1", "2c3", 3)
+MAPS = ("1x6x6", "2c3", "p2", "3c2p1", 4, 3)
+LOCAL = ("1x4x3", "p1", "2l2p1", "2c2", 3)
 
 
 def started(circuit, samples=1, seeds=(3,)):

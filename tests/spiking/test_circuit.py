@@ -84,7 +84,7 @@ def test_the_rules_are_local_and_the_copies_are_not():
     for feedback in ("frSF", "uSF", "BP"):
         assert "NON-LOCAL: weight transport" in explain_text(started(options(feedback=feedback)))
     assert "norm over all synapses" in explain_text(started(options(optimiser="clipped")))
-    assert "increments of 36 positions" in explain_text(started(options(MAPS)))
+    assert "increments of 16 positions" in explain_text(started(options(MAPS)))
 
 
 def test_pipelined_presentations_are_longer():
