@@ -22,6 +22,7 @@ class GroupSteps:
         die_with_parent()
         os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
         self.work = proc_params["work"]
+        self.ends: dict = {}
         np.seterr(all="ignore")
 
     def begin(self) -> None:
@@ -32,13 +33,19 @@ class GroupSteps:
 
     def send(self, name: str) -> None:
         """Sends the slot `name` through the port `name_out`; a tick is only a beat."""
-        getattr(self, name + "_out").send(np.zeros(1) if name == "tick" else self.work.view(name))
+        port, values = self.ends.get(("out", name)) or self._end("out", name)
+        port.send(values)
 
     def receive(self, name: str) -> None:
         """Receives into the slot `name` through the port `name_in`."""
-        message = getattr(self, name + "_in").recv()
-        if name != "tick":
-            self.work.view(name)[:] = message
+        port, values = self.ends.get(("in", name)) or self._end("in", name)
+        values[:] = port.recv()
+
+    def _end(self, way: str, name: str) -> tuple:
+        """The port and the memory of one message, kept for the next steps."""
+        values = np.zeros(1) if name == "tick" else self.work.view(name)
+        self.ends[way, name] = getattr(self, f"{name}_{way}"), values
+        return self.ends[way, name]
 
     def end(self) -> None:
         self.work.end()

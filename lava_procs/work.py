@@ -69,6 +69,7 @@ class GroupWork:
         self.at = shared_array(2, np.int64)  # steps done of the present block; network steps done in all
         self.block: Any = None
         self.local: dict[str, str] = {}
+        self.step = 0  # of the present block
 
     def bind(self, names: dict[str, str]) -> GroupWork:
         """Lets the process model call slots by its own names."""
@@ -90,16 +91,14 @@ class GroupWork:
         self._run(empty, 0, 0, 0, 0, False)
 
     def _run(self, block: Any, first: int, last: int, start: int, stop: int, whole: bool) -> None:
-        integer = self.integer
-        with np.errstate(all="ignore"):
-            self.kernels.run(self.memory, self.table, integer(first), integer(last), self.samples, block.rows,
-                             block.gates, block.noise, start, stop, False, self.pieces, block.positions, self.records,
-                             whole)
+        self.kernels.run(self.memory, self.table, self.integer(first), self.integer(last), self.samples, block.rows,
+                         block.gates, block.noise, start, stop, False, self.pieces, block.positions, self.records,
+                         whole)
 
     def _fetch(self, steps: int) -> None:
         self.mailbox.write(self.feed.state())
         self.block = self.feed.block(steps)
-        self.at[0] = 0
+        self.at[0] = self.step = 0
 
     # ---- one group for the whole network: many steps per Lava step
 
@@ -114,17 +113,18 @@ class GroupWork:
 
     def begin(self) -> None:
         """Makes the next step's gates, samples and noise ready."""
-        if self.block is None or self.at[0] == len(self.block.gates):
+        if self.block is None or self.step == len(self.block.gates):
             self._fetch(FETCH)
 
     def compute(self, first: int, last: int) -> None:
         """Runs rows first..last of this group for the present step."""
-        step = int(self.at[0])
-        self._run(self.block, first, last, step, step + 1, False)
+        self._run(self.block, first, last, self.step, self.step + 1, False)
 
     def end(self) -> None:
         """Records what is due and closes the step."""
-        self.kernels.record(self.memory, self.pieces, self.block.positions, self.records, int(self.at[0]))
+        if len(self.pieces):
+            self.kernels.record(self.memory, self.pieces, self.block.positions, self.records, self.step)
+        self.step += 1
         self.at += 1
 
     # ---- for the parent, between runs
