@@ -154,8 +154,8 @@ class Demo:
                                          "data.limits": {"test": 20}}
         if self.options.get("quick"):
             overrides["data.limits"] = {"train": 20, "test": 5}
-        found = [run_all([Job(EXPERIMENT, "PAL", {**overrides, "run.granularity": granularity})], 1)[0]
-                 for granularity in ("population", "network")]
+        found = run_all([Job(EXPERIMENT, "PAL", {**overrides, "run.granularity": granularity})
+                         for granularity in ("population", "network")], int(self.options.get("jobs", 2)))
         self.results["population"] = {
             "same_bits": found[0]["weights_sha256"] == found[1]["weights_sha256"], "steps": found[0]["steps"],
             "weights_sha256": found[0]["weights_sha256"],
