@@ -5,7 +5,10 @@ The output is read at some steps of every presentation; the mean of these is the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -53,11 +56,25 @@ def load_sets(data: Data, seeds: int) -> list[Dataset]:
     sets = [load_dataset(data.name, split=data.split, split_seed=seed, data_dir=data.folder or None,
                          limits=data.limits, valid_fraction=data.valid_fraction, normalise=data.normalise)
             for seed in chosen]
+    sets = [_cropped(dataset, data.crop) for dataset in sets] if data.crop else sets
     sizes = {tuple(len(s.part(part)[0]) for part in PARTS) for s in sets}
     if len(sizes) > 1:
         raise CortexError("X120", f"the splits of '{data.name}' have different sizes {sorted(sizes)} (train, valid, "
                                   "test); the seeds of one run share the protocol.", "Run them one by one.")
     return sets
+
+
+def _cropped(dataset: Dataset, pixels: int) -> Dataset:
+    """Images without `pixels` at every edge. Raises X120 for what is no square grey image, or too small."""
+    side = math.isqrt(dataset.n_in)
+    if side * side != dataset.n_in or 2 * pixels >= side:
+        raise CortexError("X120", f"data.crop = {pixels}: samples of '{dataset.name}' with {dataset.n_in} features are "
+                                  "no square grey images that large.")
+    kept = slice(pixels, side - pixels)
+    cut: dict[str, Any] = {f"{part}_x": np.ascontiguousarray(
+        dataset.part(part)[0].reshape(-1, side, side)[:, kept, kept]).reshape(len(dataset.part(part)[0]), -1)
+        for part in PARTS}
+    return replace(dataset, source=f"{dataset.source}; {pixels} pixels cut off at every edge", **cut)
 
 
 def _classify_columns(data: Data, graph: Graph, dataset: Dataset) -> tuple[Column, Column]:

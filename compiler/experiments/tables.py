@@ -38,6 +38,7 @@ class Data(Table, frozen=True):
     """Where the samples come from. `name`: a shipped set or a user's .npz or .csv file with labels.
 
     `target`: voltages [of the right class, of the others]. `normalise`: (mean, deviation) taken off the inputs.
+    `crop`: pixels cut off at every edge of square grey images.
     `split_seed`: one, or one per seed of the run. `into` and `target_into` name the exogenous inputs
     (`population.input`); by default the circuit's first and second. `inputs` and `path` are for the task `stream`:
     arrays by exogenous input, static (n,) or (T, n), or "FILE.npz:key".
@@ -51,6 +52,7 @@ class Data(Table, frozen=True):
     folder: str = ""
     target: tuple[float, float] = (1.0, 0.1)
     normalise: tuple[float, float] | None = None
+    crop: Count = 0
     into: str = ""
     target_into: str = ""
     path: str = ""
