@@ -1,4 +1,4 @@
-"""Benchmarks of the sign-concordant circuit, trained on Lava: accuracy by feedback policy, and the measures of the claim.
+"""Benchmarks of the sign-concordant circuit, trained on Lava: accuracy by feedback policy, measures of the claim.
 
 `cortexc bench mnist-sign-concordant`, `fashion-sign-concordant`, `cnn-sign-concordant`, `speed-sign-concordant`. With
 `-o FOLDER` every run keeps its results there and is not run again.
