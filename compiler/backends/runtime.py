@@ -77,7 +77,9 @@ class Feed:
     def count_rows(self, stream: str) -> int:
         per_phase = {name: sum(len(_due(r, p, 0, p["count"] * p["steps"])) for s, r in p["records"] if s == stream)
                      for name, p in self.phases.items()}
-        return sum(per_phase[name] for name in self.sequence)
+        rows = sum(per_phase[name] for name in self.sequence)
+        most = next(s for s in self.streams if s["name"] == stream)["most"]
+        return min(rows, most) if most else rows
 
     def block(self, steps: int) -> Block:
         """The next `steps` steps (fewer at the end of the protocol)."""
@@ -199,7 +201,8 @@ class Feed:
         for stream, rule in phase["records"]:
             index = next(i for i, s in enumerate(self.streams) if s["name"] == stream)
             due = _due(rule, phase, self.phase_step, self.phase_step + take) - self.phase_step + at
-            first, width = self.rows_written[index], self.streams[index]["width"]
+            first, width, most = self.rows_written[index], self.streams[index]["width"], self.streams[index]["most"]
+            due = due[:max(most - first, 0)] if most else due
             block.positions[due, index] = self.bases[index] + width * np.arange(first, first + len(due))
             self.rows_written[index] += len(due)
 

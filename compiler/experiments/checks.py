@@ -13,7 +13,7 @@ from compiler.ir.protocol import Protocol
 from compiler.microcircuits import CIRCUITS
 
 STEPS = {"independent-reference": 20_000, "interpreter": 1_000}
-"""Steps that are compared by default; the interpreter is slow."""
+"""Steps that are compared by default, divided by the samples of a minibatch; the interpreter is slow."""
 
 
 def verify_recording_file(path: str, on: str | None = None, granularity: str | None = None,
@@ -36,7 +36,7 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
     shipped = model.circuit in CIRCUITS and reference is None and on != "interpreter"
     graph = build_circuit(model, run.seeds, run.noise, experiment.protocol.minibatch)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
-    count = STEPS["independent-reference" if shipped else "interpreter"] if steps is None else steps
+    count = STEPS["independent-reference" if shipped else "interpreter"] // graph.samples if steps is None else steps
     setup = verify.Setup(graph, learning_first(plan.protocol, count), plan.samples, tuple(run.seeds))
     if not shipped:
         return verify.verify_setup(setup, on, granularity, reference or "interpreter", count)

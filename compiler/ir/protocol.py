@@ -56,11 +56,13 @@ class Phase:
 
 @dataclass(frozen=True)
 class Stream:
-    """A recording: `quantities` are names of the program, written together; `width` float64 a row."""
+    """A recording: `quantities` are names of the program, written together; `width` float64 a row; at most `most`
+    rows (0: all)."""
 
     name: str
     quantities: tuple[str, ...]
     width: int = 0
+    most: int = 0
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,7 @@ def _on_lava(setup: Setup, program: Program, stored: tuple[str, ...], total: int
     except ImportError as error:
         raise missing("lava", error) from None
     protocol = recording_protocol(setup.protocol, stored)
+    protocol = replace(protocol, streams=tuple(replace(s, most=total) for s in protocol.streams))
     with LavaRun(program, protocol, setup.samples, list(setup.seeds), setup.noise) as run:
         run.run(total)
         yield {name: run.records.rows(STREAM, name).copy() for name in stored}
