@@ -27,6 +27,12 @@ from compiler.ir.schedule import message_depth
 
 Kind = Literal["transmitted", "trace", "postsynaptic", "synaptic", "protocol", "constant", "elsewhere"]
 PROTOCOL, SYNAPSE = "protocol", "synapse"
+OPTIMISERS = {
+    "low_pass": "a filtered increment per synapse",
+    "accumulate": "a sum per synapse until the update; no other arithmetic than the rule's",
+    "clipped": "a sum per synapse until the update, and its norm over all synapses: not local",
+    "adam": "a sum and two moments per synapse: local, but no chip's rule has its square root and divisions"}
+"""What an optimiser needs at the synapse beyond the rule."""
 SIDES = {"pre": "presynaptic", "post": "postsynaptic"}
 
 
@@ -66,6 +72,7 @@ class ReadSet:
     rule: str | None
     reads: tuple[Read, ...]
     offending: str | None = None
+    optimiser: str = "none"
 
     @property
     def local(self) -> bool:
@@ -91,7 +98,8 @@ def _read_set(graph: Graph, projection: Projection) -> ReadSet:
     rule = graph.rule_of(projection)
     found = (*_rule_reads(graph, projection, rule), *_mirrored(graph, projection))
     term = offending_term(rule) if rule else None
-    return ReadSet(projection.name, rule.name if rule else None, found, show(term) if term else None)
+    return ReadSet(projection.name, rule.name if rule else None, found, show(term) if term else None,
+                   rule.optimiser.kind if rule else "none")
 
 
 def _rule_reads(graph: Graph, projection: Projection, rule: PlasticityRule | None) -> Iterator[Read]:
@@ -275,9 +283,9 @@ def sides_of(rule: PlasticityRule, expression: Expression) -> set[str]:
 
 def explain_text(graph: Graph) -> str:
     """The read-sets rule by rule; projections that read the same are listed together."""
-    groups: dict[tuple[str | None, tuple[Read, ...], str | None], list[str]] = {}
+    groups: dict[tuple[str | None, tuple[Read, ...], str | None, str], list[str]] = {}
     for found in read_sets(graph):
-        groups.setdefault((found.rule, found.reads, found.offending), []).append(found.projection)
+        groups.setdefault((found.rule, found.reads, found.offending, found.optimiser), []).append(found.projection)
     blocks = [_explain(ReadSet(", ".join(projections), *key)) for key, projections in groups.items()]
     return "\n".join(blocks) if blocks else f"graph {graph.name} has no plastic projection.\n"
 
@@ -292,6 +300,7 @@ def _explain(found: ReadSet) -> str:
         lines.append(f"  increment is NOT a sum of products (E260): {found.offending}")
     elif found.rule:
         lines.append("  increment is a sum of products")
+    lines += [f"  optimiser {found.optimiser}: {OPTIMISERS[found.optimiser]}"] if found.optimiser in OPTIMISERS else []
     return "\n".join(lines) + "\n"
 
 
