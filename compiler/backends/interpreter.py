@@ -129,6 +129,9 @@ class Interpreter:
         """One step. `inputs` and `noise` are keyed `population.name`, (batch, n) or (n,). Returns `values`."""
         self.values |= {f"gate.{g}": np.asarray(float(gates.get(g, 0.0))) for g in self.graph.gates}
         for key, array in {**inputs, **noise}.items():
+            if key.endswith(".redrawn"):
+                self.values[key] = array
+                continue
             size = self.graph.population(key.split(".")[0]).size
             self.values[key] = np.broadcast_to(array, (self.graph.batch, size)).astype(np.float64)
         old = {name: self.values[name] for name in self.history}
@@ -196,12 +199,12 @@ class Interpreter:
         for projection in plastic:
             self._increment(projection)
         for mirror in self.graph.mirrors:
-            if not mirror.after:
+            if not mirror.after and self._gate(mirror.gate):
                 self._mirror(mirror)
         for projection in plastic:
             self._apply(projection)
         for mirror in self.graph.mirrors:
-            if mirror.after:
+            if mirror.after and self._gate(mirror.gate):
                 self._mirror(mirror)
 
     def _increment(self, projection: Projection) -> None:
@@ -292,6 +295,9 @@ class Interpreter:
                 w = np.where(w > 0, 1.0, np.where(w < 0, -1.0, 0.0))
             elif operation.startswith("times:"):
                 w = w * self.graph.arrays[operation[6:]]
+            elif operation.startswith("redraw:"):
+                drawn = self.values[f"{mirror.target}.redrawn"].reshape(len(target), *target.shape[1:])
+                w = w * (self.graph.arrays[operation[7:]] * np.abs(drawn))
             else:
                 w = w + self.graph.arrays[operation[4:]]
         self.values[f"{mirror.target}.w"] = np.ascontiguousarray(np.broadcast_to(w, target.shape))

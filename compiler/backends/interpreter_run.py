@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from compiler.backends.draws import named_noise, noise_spec
 from compiler.backends.interpreter import Interpreter, Values
-from compiler.backends.runtime import Block, Feed, NoiseSpec
+from compiler.backends.runtime import Block, Feed
 from compiler.ir import Graph, Population
 from compiler.ir.protocol import Protocol
 
@@ -21,7 +22,7 @@ class InterpreterRun:
         self.graph, self.interpreter = graph, Interpreter(graph)
         self._fill()
         self.protocol = self._sized(protocol)
-        spec = _noise_spec(graph, seeds)
+        spec = noise_spec(graph, seeds)
         self.feed = Feed(self.protocol.as_data(), list(graph.gates), spec)
         self.buffer = np.zeros(max(self.feed.record_size, 1))
         self.samples = np.asarray(samples, dtype=np.float64)
@@ -71,16 +72,10 @@ class InterpreterRun:
         return inputs
 
     def _noise(self, row: np.ndarray, gates: dict[str, float]) -> Values:
-        """This step's draws; while the noise gate is off, the last ones stay."""
-        gate = self.graph.noise.gate
-        if gate and not gates[gate] > 0:
-            return {}
-        noise, column, batch = {}, 0, self.graph.batch
-        for population, name in _draw_order(self.graph):
-            width = population.size * batch
-            noise[f"{population.name}.{name}"] = row[column:column + width].reshape(population.size, batch).T
-            column += width
-        return noise
+        """This step's draws; while the noise gate is off, the last ones of cells stay."""
+        gate, found = self.graph.noise.gate, named_noise(self.graph, row)
+        held = gate and not gates[gate] > 0
+        return {name: drawn for name, drawn in found.items() if not held or name.endswith(".redrawn")}
 
     def _record(self, positions: np.ndarray) -> None:
         for stream, position in zip(self.protocol.streams, positions, strict=True):
@@ -137,15 +132,3 @@ class InterpreterRecords:
 
 def _named(graph: Graph, kind: str) -> list[tuple[Population, str]]:
     return [(p, name) for p in graph.populations for name in getattr(graph.cell(p.cell), kind)]
-
-
-def _draw_order(graph: Graph) -> list[tuple[Population, str]]:
-    order = [*graph.noise.order, *(p.name for p in graph.populations if p.name not in graph.noise.order)]
-    return [(p, name) for p in map(graph.population, order) for name, _ in graph.cell(p.cell).noise]
-
-
-def _noise_spec(graph: Graph, seeds: list[int]) -> NoiseSpec:
-    index = {p.name: i for i, p in enumerate(graph.populations)}
-    columns = [(index[p.name], p.size, dict(graph.cell(p.cell).noise)[name]) for p, name in _draw_order(graph)]
-    gate = ["", *graph.gates].index(graph.noise.gate or "")
-    return NoiseSpec(graph.noise.kind, seeds, columns, gate, graph.samples)

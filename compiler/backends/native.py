@@ -7,21 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from compiler.backends.draws import noise_spec
 from compiler.backends.lowering.hoist import materialised
 from compiler.backends.lowering.program import GroupProgram, Program, unpack_state, unpack_weights
 from compiler.backends.lowering.synapses import shape_of
-from compiler.backends.runtime import Block, Feed, NoiseSpec, load_kernels
+from compiler.backends.runtime import Block, Feed, load_kernels
 from compiler.ir.model import SUMMED, weight_shape
 from compiler.ir.protocol import Protocol, Stream
-
-
-def noise_spec(program: Program, seeds: list[int]) -> NoiseSpec:
-    """The noise columns of a program, in draw order; one seed per element of the seeds axis."""
-    graph = program.graph
-    index = {p.name: i for i, p in enumerate(graph.populations)}
-    columns = [(index[p], graph.population(p).size, kind) for p, _, kind, _ in program.noise]
-    gate = program.gates.index(graph.noise.gate or "")
-    return NoiseSpec(graph.noise.kind, seeds, columns, gate, graph.samples)
 
 
 def stream_width(program: Program, stream: Stream) -> int:
@@ -113,7 +105,8 @@ class Native:
         self.program, self.protocol = program, sized(program, protocol)
         self.group = program.select()
         self.kernels = load_kernels(program.source)
-        self.feed = Feed(self.protocol.as_data(), list(program.graph.gates), noise_spec(program, seeds), recorded_noise)
+        self.feed = Feed(self.protocol.as_data(), list(program.graph.gates), noise_spec(program.graph, seeds),
+                         recorded_noise)
         self.memory = self.group.memory()
         self.samples = np.ascontiguousarray(samples, dtype=np.float64).reshape(-1, program.sample_width)
         self.buffer = np.zeros(max(self.feed.record_size, 1))

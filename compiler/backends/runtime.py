@@ -22,6 +22,10 @@ DRAWS = 2**16
 """The second draw of a population comes from the stream of its index plus this, and so on; part of it too."""
 
 
+WEIGHTS = 2**31
+"""Draws per synapse come from the streams from this on; part of it too."""
+
+
 @dataclasses.dataclass
 class Block:
     """Arrays of K steps: rows (K, batch), gates (K, 1 + gates) with column 0 always 1, noise (K, width) and
@@ -43,10 +47,16 @@ class NoiseSpec:
     columns: list[tuple[int, int, str]]
     gate: int
     samples: int = 1
+    weights: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
+    """(stream, synapses, gate column): normal numbers per synapse and seed, behind those of the cells."""
+
+    @property
+    def cells(self) -> int:
+        return sum(n for _, n, _ in self.columns) * len(self.seeds) * self.samples
 
     @property
     def width(self) -> int:
-        return sum(n for _, n, _ in self.columns) * len(self.seeds) * self.samples
+        return self.cells + sum(n for _, n, _ in self.weights) * len(self.seeds)
 
 
 class Feed:
@@ -106,6 +116,7 @@ class Feed:
             for gate, pattern in phase["gates"]:
                 block.gates[part, 1 + self.gates.index(gate)] = np.asarray(pattern)[steps % len(pattern)]
             self._draw(block, part)
+            self._draw_weights(block, part)
             self._place(block, phase, at, take)
         self.phase_step, self.position = self.phase_step + take, self.position + take
         if self.phase_step == length:
@@ -143,15 +154,26 @@ class Feed:
 
     def _draw(self, block: Block, part: slice) -> None:
         on = block.gates[part, self.noise.gate] > 0
-        if not self.noise.width or not on.any() or self.noise.kind == "none":
+        if not self.noise.cells or not on.any() or self.noise.kind == "none":
             return
         if self.noise.kind == "recorded":
             assert self.recorded is not None
-            block.noise[part] = self.recorded[self.position:self.position + len(on)]
+            block.noise[part, :self.noise.cells] = self.recorded[self.position:self.position + len(on)]
         elif self.noise.kind == "legacy":
-            block.noise[np.arange(part.start, part.stop)[on]] = self._legacy(int(on.sum()))
+            block.noise[np.arange(part.start, part.stop)[on], :self.noise.cells] = self._legacy(int(on.sum()))
         else:
             self._counter(block, part)
+
+    def _draw_weights(self, block: Block, part: slice) -> None:
+        """Keyed by seed, mirror and step, whatever the kind of the cells' noise."""
+        column = self.noise.cells
+        for stream, synapses, gate in self.noise.weights if self.noise.kind != "none" else ():
+            for t in np.flatnonzero(block.gates[part, gate] > 0):
+                for s, seed in enumerate(self.noise.seeds):
+                    generator = counter_generator(seed, WEIGHTS + stream, self.position + int(t))
+                    at = column + s * synapses
+                    block.noise[part.start + t, at:at + synapses] = generator.standard_normal(synapses)
+            column += synapses * len(self.noise.seeds)
 
     def _legacy(self, steps: int) -> np.ndarray:
         """One shared generator per seed; per step the populations in order, of each cell all samples."""

@@ -214,13 +214,16 @@ class Mirror:
     """Weight transport: `target := f(source)` every step, f applied left to right. Non-local by construction.
 
     `operations`: `transpose`, `negate`, `truncate` (cut or zero-pad to the target's shape), `add:ARRAY`, `sign`
-    (-1, 0 or 1), `times:ARRAY`. With `after` the source is read after this step's update instead of before it.
+    (-1, 0 or 1), `times:ARRAY`, `redraw:ARRAY` (times the array and the magnitude of a normal number that is drawn per
+    synapse whenever the mirror runs). With `after` the source is read after this step's update instead of before it;
+    with a `gate` only where that is on.
     """
 
     target: str
     source: str
     operations: tuple[str, ...]
     after: bool = False
+    gate: str | None = None
 
 
 @dataclass(frozen=True)

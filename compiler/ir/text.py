@@ -55,8 +55,7 @@ def show_graph(graph: Graph) -> str:
     for projection in graph.projections:
         lines += [_projection(projection)]
         lines += _indent(f"{k} = {_float(v)}" for k, v in projection.parameters)
-    lines += [f"mirror {m.target} = {m.source} : {' '.join((*m.operations, *['after'] * m.after))}"
-              for m in graph.mirrors]
+    lines += [f"mirror {m.target} = {m.source} : {' '.join((*m.operations, *_when(m)))}" for m in graph.mirrors]
     lines += [f"output {name} = {quantity}" for name, quantity in graph.outputs]
     return "\n".join(lines) + "\n"
 
@@ -361,11 +360,16 @@ def _read_projection(graph: Graph, head: list[str], body: list[tuple[int, str, s
     return graph.with_(projections=(*graph.projections, projection))
 
 
+def _when(mirror: model.Mirror) -> list[str]:
+    return [*["after"] * mirror.after, *([f"gate={mirror.gate}"] if mirror.gate else [])]
+
+
 def _read_mirror(graph: Graph, head: list[str], body: list[tuple[int, str, str]]) -> Graph:
     left, right = _definition(" ".join(head))
     source, _, words = right.partition(":")
-    operations = tuple(word for word in words.split() if word != "after")
-    mirror = model.Mirror(left, source.strip(), operations, after=operations != tuple(words.split()))
+    operations = tuple(word for word in words.split() if word != "after" and not word.startswith("gate="))
+    gate = next((word[5:] for word in words.split() if word.startswith("gate=")), None)
+    mirror = model.Mirror(left, source.strip(), operations, "after" in words.split(), gate)
     return graph.with_(mirrors=(*graph.mirrors, mirror))
 
 

@@ -16,7 +16,7 @@ from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 
 Problems = Iterator[CortexError]
-ARRAY_WORDS = ("add", "times")
+ARRAY_WORDS = ("add", "times", "redraw")
 RESERVED = {"dt", "w", "inf", "prev", "where"}
 
 
@@ -61,6 +61,7 @@ def references(graph: Graph) -> Problems:
     for m in graph.mirrors:
         yield from _known("E208", "projection in mirror", m.target, projections)
         yield from _known("E208", "projection in mirror", m.source, projections)
+        yield from _known("E207", f"gate of mirror '{m.target}'", m.gate, gates)
     yield from _known("E207", "gate of the noise", graph.noise.gate, gates)
     for name in graph.noise.order:
         yield from _known("E206", "population in the noise order", name, populations)
@@ -367,7 +368,7 @@ def mirrors_fit(graph: Graph) -> Problems:
             name, _, array = operation.partition(":")
             if operation not in ("transpose", "negate", "truncate", "sign") and not (array and name in ARRAY_WORDS):
                 yield unknown("E250", f"operation of mirror '{m.target}'", operation,
-                              {"transpose", "negate", "truncate", "sign", "add:ARRAY", "times:ARRAY"})
+                              {"transpose", "negate", "truncate", "sign", "add:ARRAY", "times:ARRAY", "redraw:ARRAY"})
             if array and array not in graph.arrays:
                 yield CortexError("E243", f"mirror '{m.target}' uses array '{array}', which is missing.")
             if array and shape != model.weight_shape(graph, graph.projection(m.target)):

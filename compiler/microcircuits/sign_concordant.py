@@ -435,7 +435,8 @@ def _mirrors(circuit: SignConcordant) -> list[Mirror]:
     result = []
     for i in range(2, circuit.top + 1):
         turned = () if circuit.shapes[i].convolution else ("transpose",)
-        scaled = () if circuit.feedback == "BP" else ("sign", f"times:B_{i}.magnitude")
-        result.append(Mirror(f"B_{i}", f"W_{i}", turned + scaled, after=True))
+        word, gate = ("redraw", "apply") if circuit.feedback == "brSF" else ("times", None)
+        scaled = () if circuit.feedback == "BP" else ("sign", f"{word}:B_{i}.magnitude")
+        result.append(Mirror(f"B_{i}", f"W_{i}", turned + scaled, True, gate))
     return result
 

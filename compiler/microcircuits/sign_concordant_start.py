@@ -76,5 +76,7 @@ def _feedback(circuit: SignConcordant, graph: Graph, i: int, seed: int, scale: f
         return {f"B_{i}.w": turn(drawn)}
     if circuit.feedback == "BP":
         return {f"B_{i}.w": turn(w)}
-    magnitude = np.full(w.shape, scale) if circuit.feedback == "uSF" else np.abs(drawn)
-    return {f"B_{i}.w": turn(np.sign(w) * magnitude), f"B_{i}.magnitude": turn(magnitude)}
+    same = np.full(w.shape, scale)  # of brSF it is the scale of what is redrawn
+    magnitude = same if circuit.feedback == "uSF" else np.abs(drawn)
+    return {f"B_{i}.w": turn(np.sign(w) * magnitude),
+            f"B_{i}.magnitude": turn(same if circuit.feedback == "brSF" else magnitude)}

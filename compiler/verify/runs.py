@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from compiler.backends.draws import named_noise, noise_columns, noise_spec
 from compiler.backends.groups import Grouped
 from compiler.backends.interpreter import Interpreter
 from compiler.backends.lowering import Program, lower
 from compiler.backends.native import Native
-from compiler.backends.runtime import Block, Feed, NoiseSpec
+from compiler.backends.runtime import Block, Feed
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -59,18 +60,6 @@ def input_columns(graph: Graph) -> list[tuple[str, slice]]:
     return _columns(sizes)
 
 
-def noise_columns(graph: Graph) -> list[tuple[str, slice]]:
-    """(`population.noise`, columns of the noise table: cells times batch, the batch innermost), in draw order."""
-    sizes = [(f"{p}.{name}", graph.population(p).size * graph.batch) for p, name, _ in draws(graph)]
-    return _columns(sizes)
-
-
-def draws(graph: Graph) -> list[tuple[str, str, str]]:
-    """(population, noise, distribution) in draw order: the declared populations, then the others."""
-    order = [*graph.noise.order, *(p.name for p in graph.populations if p.name not in graph.noise.order)]
-    return [(name, noise, kind) for name in order for noise, kind in graph.cell_of(name).noise]
-
-
 def _columns(sizes: Sequence[tuple[str, int]]) -> list[tuple[str, slice]]:
     ends = np.cumsum([0, *(size for _, size in sizes)])
     return [(name, slice(int(a), int(b))) for (name, _), a, b in zip(sizes, ends, ends[1:], strict=False)]
@@ -99,10 +88,7 @@ def feed_of(setup: Setup) -> Feed:
     """The protocol as blocks of rows, gates and noise, without recordings."""
     graph = setup.graph
     setup.protocol.check(graph.gates)
-    index = {p.name: i for i, p in enumerate(graph.populations)}
-    columns = [(index[p], graph.population(p).size, kind) for p, _, kind in draws(graph)]
-    gate = ["", *graph.gates].index(graph.noise.gate or "")
-    spec = NoiseSpec(graph.noise.kind, list(setup.seeds), columns, gate, graph.samples)
+    spec = noise_spec(graph, list(setup.seeds))
     plain = replace(setup.protocol, streams=(), phases=tuple(replace(p, records=()) for p in setup.protocol.phases))
     return Feed(plain.as_data(), list(graph.gates), spec, setup.noise)
 
@@ -129,11 +115,11 @@ class Stimulus:
     def step(self, block: Block, t: int) -> tuple[Chunk, dict[str, float], Chunk]:
         """(inputs (batch, n), gates, noise (batch, n)) of step `t` of a block."""
         rows = self.samples[block.rows[t]]
-        if not self.noise or block.gates[t, self.noise_gate] > 0:
-            drawn = block.noise[t] if block.gates[t, self.noise_gate] > 0 else np.zeros_like(block.noise[t])
-            self.noise = {name: drawn[part].reshape(-1, self.graph.batch).T for name, part in self.draws}
+        on, found = block.gates[t, self.noise_gate] > 0, named_noise(self.graph, block.noise[t])
+        self.noise |= {name: drawn for name, drawn in found.items()
+                       if on or name.endswith(".redrawn") or name not in self.noise}
         gates = dict(zip(self.graph.gates, block.gates[t, 1:].tolist(), strict=True))
-        return {name: rows[:, part] for name, part in self.inputs}, gates, self.noise
+        return {name: rows[:, part] for name, part in self.inputs}, gates, dict(self.noise)
 
 
 def interpreted(setup: Setup, wanted: Sequence[str], steps: int | None = None,

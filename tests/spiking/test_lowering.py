@@ -62,3 +62,21 @@ def test_pipelined_updates_are_those_of_the_phase_locked_circuit():
     for name in found[0]:
         assert np.array_equal(found[0][name], found[1][name]), name
     assert np.abs(found[0]["wE_1"] - started(circuit, 3).arrays["wE_1.w"]).max() > 1e-4
+
+
+def test_redrawn_feedback_has_new_magnitudes_and_the_signs_of_the_forward_weights():
+    from compiler.backends.lowering import lower
+    from compiler.backends.native import Native
+
+    circuit, found = options(feedback="brSF"), []
+    protocol, rows = training(circuit, 2, 4)
+    native = Native(lower(started(circuit, 4, (3, 4))), protocol, rows, [3, 4])
+    for steps in (4, 1, 4, 1):
+        native.run(steps)
+        found.append(native.value("B_2.w"))
+        signs = np.sign(native.value("W_2.w")).swapaxes(1, 2)
+        assert np.array_equal(np.sign(found[-1]), signs) or steps == 4
+    assert np.array_equal(found[1], found[2])  # only updates redraw
+    assert (abs(found[0]) != abs(found[1])).all() and (abs(found[1]) != abs(found[3])).all()
+    assert (abs(found[3][0]) != abs(found[3][1])).all()  # every seed draws its own
+    assert 0.5 < abs(found[3]).mean() / (np.sqrt(2 / 9) * np.sqrt(2 / np.pi)) < 1.5

@@ -17,8 +17,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from compiler.backends import runtime
+from compiler.backends.draws import noise_spec
 from compiler.backends.lowering.program import GroupProgram, Program
-from compiler.backends.native import noise_spec, record_pieces
+from compiler.backends.native import record_pieces
 from compiler.ir import Graph, show_graph
 from compiler.ir.protocol import Protocol
 
@@ -263,7 +264,7 @@ def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[
 
 def _description(program: Program, protocol: Protocol, groups: dict[str, GroupProgram], seeds: list[int],
                  block: int) -> dict:
-    noise = noise_spec(program, seeds)
+    noise = noise_spec(program.graph, seeds)
     return {"circuit": program.graph.name, "gates": list(program.graph.gates), "protocol": protocol.as_data(),
             "noise": vars(noise), "block": block, "owners": _owners(program),
             "groups": {name: {"n_step": len(g.step), "feed": _feed_kind(g),

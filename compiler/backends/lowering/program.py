@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from compiler.backends.draws import noise_columns, noise_width, redrawn
 from compiler.backends.interpreter import Interpreter, connection_mask, evaluate
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.hoist import Hoisted
@@ -68,7 +69,7 @@ class Program:
 
     @property
     def noise_width(self) -> int:
-        return sum(self.graph.population(p).size * self.graph.batch for p, _, _, _ in self.noise)
+        return noise_width(self.graph)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -215,6 +216,13 @@ class _Lowering:
                 result.append(Operation("noise", "draw", (population.size * batch, slot, column), population.group,
                                         (), (slot.name,), self.graph.noise.gate or "", label=population.name))
                 column += population.size * batch
+        columns = dict(noise_columns(self.graph))
+        for mirror in redrawn(self.graph):
+            drawn = columns[f"{mirror.target}.redrawn"]
+            slot = self.slots.add(f"{mirror.target}.redrawn", drawn.stop - drawn.start)
+            result.append(Operation("noise", "draw", (drawn.stop - drawn.start, slot, drawn.start),
+                                    self.graph.projection(mirror.target).group, (), (slot.name,), mirror.gate or "",
+                                    label=mirror.target))
         return result
 
     def _schedule(self) -> list[Operation]:
@@ -256,12 +264,15 @@ class _Lowering:
         array = self.slots.add(f"mirror {mirror.target}.array",
                                1 if mirror_array(self.graph, mirror) is None else target.weights)
         slots = (f"{mirror.target}.w", f"{mirror.source}.w")
-        adds, multiplies = (int(any(o.startswith(word) for o in words)) for word in ("add:", "times:"))
+        adds, multiplies, redraws = (int(any(o.startswith(word) for o in words)) for word in (
+            "add:", "times:", "redraw:"))
+        drawn = self.slots.add(f"{mirror.target}.redrawn", target.post * target.pre * target.copies if redraws else 1)
         arguments = (target.post, target.rows, target.width, target.copies, source.post, source.rows, source.width,
                      source.copies, Slot(slots[0]), Slot(slots[1]), words.count("transpose") % 2, array, adds,
-                     multiplies, int("sign" in words), Constant(scale), Constant(array_scale), Constant(padding))
+                     multiplies, int("sign" in words), Constant(scale), Constant(array_scale), Constant(padding),
+                     redraws, drawn)
         return Operation("kernel", "mirror", arguments, self.graph.projection(mirror.target).group,
-                         (slots[1],), (slots[0],), label=mirror.target)
+                         (slots[1],), (slots[0],), mirror.gate or "", label=mirror.target)
 
 
 def evaluate_scalar(expression: Expression, parameters: dict[str, float]) -> float:

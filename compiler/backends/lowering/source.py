@@ -124,6 +124,7 @@ def mirror(m, program, i, gates, t):
     target, source, transposed, array = program[i, 10], program[i, 11], program[i, 12], program[i, 13]
     adds, multiplies, signs = program[i, 14], program[i, 15], program[i, 16]
     scale, array_scale, padding = m[program[i, 17]], m[program[i, 18]], m[program[i, 19]]
+    redraws, drawn = program[i, 20], program[i, 21]
     for j in range(n_pre):
         for k in range(n_post):
             row, column = (k, j) if transposed == one else (j, k)
@@ -140,6 +141,8 @@ def mirror(m, program, i, gates, t):
                     x = x + array_scale * m[array + at]
                 if multiplies == one:
                     x = x * m[array + at]
+                if redraws == one:
+                    x = x * (m[array + at] * math.fabs(m[drawn + (c * n_post + k) * n_pre + j]))
                 m[target + at] = x
 '''
 

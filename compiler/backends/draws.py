@@ -1,0 +1,52 @@
+"""What a circuit draws: columns of a step's noise, in draw order. Shared by all backends."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compiler.backends.runtime import NoiseSpec
+from compiler.ir.model import Graph, Mirror, weight_shape
+
+
+def cell_draws(graph: Graph) -> list[tuple[str, str, str]]:
+    """(population, noise, distribution): the declared populations, then the others."""
+    order = [*graph.noise.order, *(p.name for p in graph.populations if p.name not in graph.noise.order)]
+    return [(name, noise, kind) for name in order for noise, kind in graph.cell_of(name).noise]
+
+
+def redrawn(graph: Graph) -> list[Mirror]:
+    """Mirrors that draw a number per synapse and seed whenever they run."""
+    return [m for m in graph.mirrors if any(word.startswith("redraw:") for word in m.operations)]
+
+
+def synapses_drawn(graph: Graph, mirror: Mirror) -> int:
+    return int(np.prod(weight_shape(graph, graph.projection(mirror.target))))
+
+
+def noise_columns(graph: Graph) -> list[tuple[str, slice]]:
+    """(`population.noise`, columns of cells times batch, the batch innermost), then (`projection.redrawn`, columns of
+    seeds times weights)."""
+    sizes = [(f"{p}.{name}", graph.population(p).size * graph.batch) for p, name, _ in cell_draws(graph)]
+    sizes += [(f"{m.target}.redrawn", synapses_drawn(graph, m) * graph.seeds) for m in redrawn(graph)]
+    ends = np.cumsum([0, *(size for _, size in sizes)])
+    return [(name, slice(int(a), int(b))) for (name, _), a, b in zip(sizes, ends, ends[1:], strict=False)]
+
+
+def noise_width(graph: Graph) -> int:
+    return max((columns.stop for _, columns in noise_columns(graph)), default=0)
+
+
+def noise_spec(graph: Graph, seeds: list[int]) -> NoiseSpec:
+    """One seed per element of the seeds axis."""
+    index, gates = {p.name: i for i, p in enumerate(graph.populations)}, ["", *graph.gates]
+    columns = [(index[p], graph.population(p).size, kind) for p, _, kind in cell_draws(graph)]
+    weights = [(i, synapses_drawn(graph, m), gates.index(m.gate or "")) for i, m in enumerate(redrawn(graph))]
+    gate = gates.index(graph.noise.gate or "")
+    return NoiseSpec(graph.noise.kind, list(seeds), columns, gate, graph.samples, weights)
+
+
+def named_noise(graph: Graph, row: np.ndarray) -> dict[str, np.ndarray]:
+    """One step's columns by name: (batch, n) of cells, (seeds, weights) of synapses."""
+    own = {f"{m.target}.redrawn" for m in redrawn(graph)}
+    return {name: row[part].reshape(graph.seeds, -1) if name in own else row[part].reshape(-1, graph.batch).T
+            for name, part in noise_columns(graph)}
