@@ -66,6 +66,14 @@ CIRCUITS: dict[str, Circuit] = {
         "compiler.microcircuits.sign_concordant:SignConcordant", "compiler.microcircuits.sign_concordant:build",
         {"normal": "compiler.microcircuits.sign_concordant_start:normal_start"},
         "compiler.microcircuits.sign_concordant:presentation"),
+    "sign-concordant-errors": Circuit(
+        "sign-concordant-errors", "a rival reading of it, with positive and negative error cells",
+        "after the abstract of Yang & Li 2022, arXiv 2205.07292",
+        {"locked": "two types of connectivity fix the sign of both ways"},
+        "compiler.microcircuits.sign_concordant:SignConcordant",
+        "compiler.microcircuits.sign_concordant_errors:build_errors",
+        {"normal": "compiler.microcircuits.sign_concordant_start:normal_start"},
+        "compiler.microcircuits.sign_concordant:presentation"),
 }
 
 

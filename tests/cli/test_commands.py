@@ -64,7 +64,8 @@ def test_models_lists_circuits_and_experiments(call, call_json):
     code, out, err = call("models")
     assert code == 0 and "pal_digits" in out and "PAL" in out and err == ""
     code, table = call_json("models")
-    assert code == 0 and [c["name"] for c in table["circuits"]] == ["pal", "sign-concordant"] and "pal_mnist" in table["experiments"]
+    assert code == 0 and [c["name"] for c in table["circuits"]] == ["pal", "sign-concordant", "sign-concordant-errors"] \
+        and "pal_mnist" in table["experiments"]
 
 
 def test_show_prints_the_circuit_and_every_pass(call, call_json):

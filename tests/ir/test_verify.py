@@ -351,7 +351,7 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
     ),
     (
         "E250",
-        "operation of mirror 'B' 'transposed'; known: add:ARRAY, negate, sign, times:ARRAY, transpose, truncate",
+        "operation of mirror 'B' 'transposed'; known: add:ARRAY, negate, redraw:ARRAY, sign, times:ARRAY, transpose, truncate",
         lambda: edited((": transpose", ": transposed")),
     ),
     (
