@@ -92,6 +92,8 @@ class _Weights:
     def tensor(self, name: str, shape: tuple[int, ...], turned: bool = False) -> Any:
         import torch
 
+        if name not in self.graph.arrays:  # with error cells a feedback synapse has four copies
+            name = name.replace("_", "_pp_", 1)
         projection = self.graph.projection(name.split(".")[0])
         array = np.asarray(self.graph.arrays[name], dtype=np.float64)
         own = weight_shape(self.graph, projection)
