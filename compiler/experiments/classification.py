@@ -71,9 +71,9 @@ def _cropped(dataset: Dataset, pixels: int) -> Dataset:
         raise CortexError("X120", f"data.crop = {pixels}: samples of '{dataset.name}' with {dataset.n_in} features are "
                                   "no square grey images that large.")
     kept = slice(pixels, side - pixels)
-    cut: dict[str, Any] = {f"{part}_x": np.ascontiguousarray(
-        dataset.part(part)[0].reshape(-1, side, side)[:, kept, kept]).reshape(len(dataset.part(part)[0]), -1)
-        for part in PARTS}
+    images = {part: dataset.part(part)[0].reshape(-1, side, side)[:, kept, kept] for part in PARTS}
+    width = (side - 2 * pixels) ** 2
+    cut: dict[str, Any] = {f"{part}_x": np.ascontiguousarray(x).reshape(len(x), width) for part, x in images.items()}
     return replace(dataset, source=f"{dataset.source}; {pixels} pixels cut off at every edge", **cut)
 
 
