@@ -274,10 +274,11 @@ def _trace(start: str, stage: str, membrane: bool) -> str:
 
 
 def _cell_name(circuit: SignConcordant, layer: int) -> str:
-    """Pipelined, every layer has its own delays and so its own cell type; an error goes up in the top layer only."""
+    """Pipelined, every layer has its own delays and so its own cell type; with signed weights, only the top layer's
+    apical dendrite is inhibited."""
     if circuit.pipelined:
         return f"pyramidal_{layer}"
-    return "pyramidal" if layer < circuit.top else "output_pyramidal"
+    return "pyramidal" if circuit.locked or layer < circuit.top else "output_pyramidal"
 
 
 def _pyramidal(circuit: SignConcordant, layer: int) -> str:
