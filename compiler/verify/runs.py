@@ -116,8 +116,11 @@ class Stimulus:
         """(inputs (batch, n), gates, noise (batch, n)) of step `t` of a block."""
         rows = self.samples[block.rows[t]]
         on, found = block.gates[t, self.noise_gate] > 0, named_noise(self.graph, block.noise[t])
-        self.noise |= {name: drawn for name, drawn in found.items()
-                       if on or name.endswith(".redrawn") or name not in self.noise}
+        for name, drawn in found.items():
+            if on or name.endswith(".redrawn"):
+                self.noise[name] = drawn
+            else:
+                self.noise.setdefault(name, np.zeros_like(drawn))
         gates = dict(zip(self.graph.gates, block.gates[t, 1:].tolist(), strict=True))
         return {name: rows[:, part] for name, part in self.inputs}, gates, dict(self.noise)
 

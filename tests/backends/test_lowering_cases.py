@@ -90,7 +90,7 @@ def test_mirrors_that_add(operations, works):
     if works:
         agrees(case)
     else:
-        with pytest.raises(CortexError, match="E504 mirror 'V' of 'W' adds more than one array"):
+        with pytest.raises(CortexError, match="E504 mirror 'V' of 'W' uses more than one array"):
             lower(case.graph)
 
 
