@@ -129,11 +129,11 @@ def test_an_option_that_an_ir_file_cannot_take(mine):
 
 
 def test_what_has_no_lowering_runs_on_the_interpreter(mine):
-    text = TEXT.replace("increment dt", "optimiser accumulate()\n  increment dt").replace(
-        "gate learn\n", "gate learn\n  gate apply\n", 1).replace("gate=learn", "gate=learn apply=apply")
-    (mine / "summed.ir").write_text(text)
-    native = load_experiment(tables(mine / "summed.ir", arrays=str(mine / "w.npz")))
+    text = TEXT.replace("increment dt", "state held = 0\n  update held = 0.5 * prev(held) + pre.rate\n  increment held * dt").replace(
+        "gate learn\n", "batch seeds 1 samples 2\n  gate learn\n", 1)
+    (mine / "held.ir").write_text(text)
+    native = load_experiment(tables(mine / "held.ir", arrays=str(mine / "w.npz")))
     with pytest.raises(CortexError) as caught:
         Session(native)
-    assert caught.value.code == "E502"
+    assert caught.value.code == "E503"
     assert run_experiment(native.with_run(backend="interpreter"))["completed"]

@@ -8,7 +8,7 @@ from compiler.experiments.classification import READOUT
 from compiler.experiments.config import load_experiment
 from compiler.experiments.plans import Plan
 from compiler.experiments.records import angle, epoch_means, scores, squared_error, transpose_angle
-from compiler.ir.protocol import Phase, Protocol, Stream
+from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 
 def records(**tables):
@@ -38,7 +38,7 @@ def test_squared_errors_and_epoch_means():
 def test_the_largest_mean_readout_wins():
     experiment = load_experiment({"model": {"circuit": "pal", "layers": [1, 1, 2]},
                                   "protocol": {"task": "classify", "readout": [0, 1], "presentation_steps": 2}})
-    phase = Phase("test", 3, 2)
+    phase = Phase("test", 3, 2, records=((f"{READOUT}test", Record(at=(0, 1))),))
     protocol = Protocol((phase,), ("test", "test"), (Stream(f"{READOUT}test", ("out",)),))
     plan = Plan(protocol, np.zeros((3, 3)), (0, 0), {"test": np.array([[0, 1, 1], [0, 1, 0]])})
     first = np.array([[[3, 0], [3, 0]], [[0, 1], [0, 1]],   # sample 0: (seed 0 picks 0 by its mean, seed 1 too)
