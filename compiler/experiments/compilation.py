@@ -155,10 +155,8 @@ def lava_run() -> Any:
 
 
 def first_block(program: Any, milliseconds: float) -> int:
-    """Steps in a block of about that duration, estimated from operations and synapses."""
-    synapses = sum(size for name, size in program.slots.sizes.items() if name.endswith(".w"))
-    microseconds = 0.04 * len(program.step) + 0.0015 * synapses + 0.02 * program.noise_width
-    return int(np.clip(milliseconds * 1000 / max(microseconds, 1e-3), 1, most_steps(program.noise_width)))
+    """Steps in a block of about that duration."""
+    return int(np.clip(milliseconds * 1000 / program.step_microseconds, 1, most_steps(program.noise_width)))
 
 
 def most_steps(noise_width: int) -> int:

@@ -121,7 +121,5 @@ def coded_error(error: BaseException) -> CortexError | None:
 
 
 def block_steps(program: Program) -> int:
-    """Network steps per Lava step: about 50 ms, estimated from operations and synapses."""
-    synapses = sum(size for name, size in program.slots.sizes.items() if name.endswith(".w"))
-    microseconds = 0.04 * len(program.step) + 0.0015 * synapses + 0.02 * program.noise_width
-    return int(np.clip(BLOCK_SECONDS * 1e6 / microseconds, 1, 50_000))
+    """Network steps per Lava step: about 50 ms."""
+    return int(np.clip(BLOCK_SECONDS * 1e6 / program.step_microseconds, 1, 50_000))

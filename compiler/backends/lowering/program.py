@@ -72,6 +72,17 @@ class Program:
         return noise_width(self.graph)
 
     @property
+    def step_microseconds(self) -> float:
+        """About how long a step takes, from its operations, its products and its draws; for sizes of blocks."""
+        synapses, batch = 0, self.graph.batch
+        for q in self.graph.projections:
+            own = self.graph.class_of(q.name).connectivity.endswith("local")
+            positions = q.convolution.positions if q.convolution and not own else 1
+            synapses += int(np.prod(model.weight_shape(self.graph, q))) * positions
+        per_product = 0.0015 if batch == 1 else 0.0001 * batch
+        return 0.04 * len(self.step) + per_product * synapses + 0.02 * self.noise_width + 1e-3
+
+    @property
     def groups(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(o.group for o in self.step))
 
