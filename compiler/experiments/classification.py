@@ -171,9 +171,13 @@ def readout_steps(table: ProtocolTable) -> tuple[int, ...]:
     return tuple(sorted(set(steps)))
 
 
+def _every(table: ProtocolTable) -> int:
+    return 1 if table.validation_every is None else table.validation_every
+
+
 def _epochs(table: ProtocolTable, settling: list[str], validates: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The sequence of phases and the epoch of each; what comes after the last epoch counts to it."""
-    sequence, epochs, every = list(settling), [0] * len(settling), table.validation_every if validates else 0
+    sequence, epochs, every = list(settling), [0] * len(settling), _every(table) if validates else 0
     for epoch in range(table.epochs):
         tests = table.test_every and (epoch + 1) % table.test_every == 0 and epoch + 1 < table.epochs
         phases = [*(["validation"] if every and epoch % every == 0 else []), "train", *(["test"] if tests else [])]

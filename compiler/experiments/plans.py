@@ -6,7 +6,7 @@ X120 data that do not fit the circuit; X122 a protocol that cannot be made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,7 +29,8 @@ class Part:
 class Plan:
     """`samples`: (rows, columns) in the order of the graph's exogenous inputs. `labels`: phase -> (seeds, count).
 
-    `source` says where the samples come from.
+    `source` says where the samples come from. `expected`: phase -> what the output should be at its recorded steps,
+    (rows, cells).
     """
 
     protocol: Protocol
@@ -37,6 +38,7 @@ class Plan:
     epochs: tuple[int, ...]
     labels: Mapping[str, np.ndarray]
     source: str = ""
+    expected: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def parts(self) -> Iterator[Part]:
         """Every phase of the sequence with its place in time."""

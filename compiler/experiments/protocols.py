@@ -13,6 +13,7 @@ from compiler.experiments.plans import Plan
 from compiler.experiments.published import Teacher, published_plan
 from compiler.experiments.streams import stream_plan
 from compiler.experiments.tables import Experiment, RecordTable
+from compiler.experiments.teaching import ERRORS, teaching_plan
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
@@ -24,6 +25,8 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
         plan = classification_plan(experiment, graph)
     elif table.task == "stream":
         plan = stream_plan(experiment, graph)
+    elif table.task == "teacher_student":
+        plan = teaching_plan(experiment, graph)
     else:
         plan = published_plan(experiment, graph, teacher)
     plan = replace(plan, protocol=_with_records(plan.protocol, experiment, graph))
@@ -44,8 +47,9 @@ def _with_records(protocol: Protocol, experiment: Experiment, graph: Graph) -> P
 
 def _check_record(name: str, table: RecordTable, protocol: Protocol) -> None:
     known = [phase.name for phase in protocol.phases]
-    if name.startswith(READOUT):
-        raise CortexError("X121", f"[record.{name}]: names that start with '{READOUT}' are taken.", "Choose another.")
+    if name.startswith((READOUT, ERRORS)):
+        raise CortexError("X121", f"[record.{name}]: names that start with '{READOUT}' or '{ERRORS}' are taken.",
+                          "Choose another.")
     if not table.recorded:
         raise CortexError("X121", f"[record.{name}] names no quantities.",
                           "Add quantities = [\"population.quantity\"].")

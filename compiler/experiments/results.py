@@ -24,6 +24,7 @@ from compiler.experiments import records as figures
 from compiler.experiments.checkpoints import arrays_sha256
 from compiler.experiments.compilation import Compiled
 from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
+from compiler.experiments.teaching import deviations
 from compiler.ir import CortexError, show_graph
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def results(session: Session) -> dict[str, Any]:
     tests, validations = ([s for s in scores if s.phase == phase] for phase in ("test", "validation"))
     return {**_what(session), **_speed(session), **_per_seed(session, found, tests),
             "finite": all(bool(np.isfinite(array).all()) for array in found.values()), "tests": _score_table(tests),
-            "validations": _score_table(validations), "curves": curves,
+            "validations": _score_table(validations), **_errors(session), "curves": curves,
             "output": str(session.folder) if session.folder else None, "machine": machine()}
 
 
@@ -135,6 +136,16 @@ def _per_seed(session: Session, found: Mapping[str, np.ndarray], tests: list[fig
     rows = [{"seed": s, "test_accuracy": a, "weights_sha256": d} for s, a, d in zip(seeds, last, digests, strict=True)]
     whole = digests[0] if len(seeds) == 1 else arrays_sha256(found)
     return {"test_accuracy": tests[-1].mean if tests else None, "weights_sha256": whole, "seeds": rows}
+
+
+def _errors(session: Session) -> dict[str, Any]:
+    """Of the task teacher_student: the error per seed of every validation and test, and the last test's median."""
+    found = deviations(session.plan, session.records, session.position)
+    if not session.plan.expected:
+        return {}
+    tests = [d for d in found if d.phase == "test"]
+    return {"test_error": float(np.median(tests[-1].error)) if tests else None,
+            "errors": [{"phase": d.phase, "epoch": d.epoch, "step": d.position, "error": list(d.error)} for d in found]}
 
 
 def _score_table(found: list[figures.Score]) -> list[dict[str, Any]]:

@@ -68,11 +68,14 @@ class ProtocolTable(Table, frozen=True):
     `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in which
     rules do not learn (`classify`), so that the new sample can reach all layers. `minibatch`: samples that are shown
     at once and share the weights (`classify`). `teacher`: ranges of the teacher's
-    weights (`fw_bw`). `first_seed`: the seed that fixes inputs and teacher of the published tasks; by default the
-    run's first.
+    weights (`fw_bw`, `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
+    `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by inputs;
+    `teacher_output`: whether the target is a rate or a voltage, by default as the circuit takes it; `validation_gates`:
+    what stays on in validations. `first_seed`: fixes inputs and teacher of the published tasks; by default it is
+    the run's first.
     """
 
-    task: Literal["classify", "bw_only", "fw_bw", "stream"] = "stream"
+    task: Literal["classify", "bw_only", "fw_bw", "teacher_student", "stream"] = "stream"
     epochs: Count = 1
     presentation_steps: Positive | None = None
     minibatch: Positive = 1
@@ -84,9 +87,14 @@ class ProtocolTable(Table, frozen=True):
     test_gates: list[str] | None = None
     shuffle: bool | None = None
     validation: Literal["", "train", "valid", "test"] = "valid"
-    validation_every: Count = 1
+    validation_every: Count | None = None
+    validation_gates: list[str] = []
     test_every: Count = 0
     teacher: dict[str, Range] = {}
+    teacher_activation: str = "tanh"
+    teacher_matrix: list[list[float]] = []
+    teacher_output: Literal["", "rate", "voltage"] = ""
+    input_range: Range = (0.0, 1.0)
     first_seed: Count | None = None
 
     @property

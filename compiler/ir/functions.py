@@ -25,11 +25,13 @@ DEFINITIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "relu": (("x",), "x if x > 0.0 else 0.0"),
     "logistic": (("x",), "1.0 / (1.0 + exp(-x))"),
     "soft_relu": (("x",), "log(1.0 + exp(x))"),
+    "sharp_soft_relu": (("x",), "log(1.0 + exp(10.0 * x)) / 10.0"),
     "hard_sigmoid": (("x",), "clip(x / 6.0 + 0.5, 0.0, 1.0)"),
     "d_linear": (("x",), "1.0"),
     "d_relu": (("x",), "1.0 if x > 0.0 else 0.0"),
     "d_logistic": (("x",), "logistic(x) * (1.0 - logistic(x))"),
     "d_soft_relu": (("x",), "logistic(x)"),
+    "d_sharp_soft_relu": (("x",), "logistic(10.0 * x)"),
     "d_tanh": (("x",), "1.0 - tanh(x) * tanh(x)"),
     "d_hard_sigmoid": (("x",), "1.0 if -3.0 < x and x < 3.0 else 0.0"),
     "shift_left": (("x", "bits"), "x * pow(2.0, bits)"),
@@ -79,5 +81,5 @@ OPERATORS: dict[str, Callable] = {
     "and": lambda a, b: np.logical_and(a != 0, b != 0), "or": lambda a, b: np.logical_or(a != 0, b != 0)}
 """Operator -> the function on arrays; comparisons and logic give booleans, to be read as 1.0 and 0.0."""
 
-ACTIVATIONS = ("linear", "relu", "soft_relu", "logistic", "tanh", "hard_sigmoid")
+ACTIVATIONS = ("linear", "relu", "soft_relu", "sharp_soft_relu", "logistic", "tanh", "hard_sigmoid")
 """Names that circuits offer as an activation; `d_<name>` is the derivative."""

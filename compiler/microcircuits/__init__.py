@@ -28,6 +28,8 @@ class Circuit:
     starts: Mapping[str, str]
     presentation: str = ""
     """"module:name", called with the options and the steps of a sample; gives a `Presentation`."""
+    target: str = "voltage"
+    """Whether it is taught by a voltage or a rate."""
 
     def options_class(self) -> type:
         return imported(self.options)
@@ -74,6 +76,32 @@ CIRCUITS: dict[str, Circuit] = {
         "compiler.microcircuits.sign_concordant_errors:build_errors",
         {"normal": "compiler.microcircuits.sign_concordant_start:normal_start"},
         "compiler.microcircuits.sign_concordant:presentation"),
+    "error-neuron": Circuit(
+        "error-neuron", "representation and error populations in every area",
+        "Max et al. 2026, doi 10.1371/journal.pcbi.1014164",
+        {"BP": "feedback between error neurons copies the forward weights (non-local)", "FA": "fixed random feedback",
+         "noise": "feedback learns from noise, the rule of PAL (beyond the paper)",
+         "KP": "feedback repeats the forward updates, both decay (Kolen & Pollack; beyond the paper)"},
+        "compiler.microcircuits.error_neuron:ErrorNeuron", "compiler.microcircuits.error_neuron:build",
+        {"legacy": "compiler.microcircuits.error_neuron_start:legacy_start",
+         "zero": "compiler.microcircuits.error_neuron_start:zero_potentials"}, target="rate"),
+    "dendritic": Circuit(
+        "dendritic", "dendritic microcircuit with copied feedback: PAL without its noise",
+        "Sacramento et al. 2018, as simulated by Max et al. 2026",
+        {"BP": "feedback copies the forward weights (non-local)", "FA": "fixed random feedback"},
+        "compiler.microcircuits.rivals:Rival", "compiler.microcircuits.rivals:build_dendritic",
+        {"legacy": "compiler.microcircuits.rivals_start:dendritic_start",
+         "random": "compiler.microcircuits.rivals_start:random_dendritic_start"}),
+    "dpc": Circuit(
+        "dpc", "dendritic hierarchical predictive coding", "after Mikulasch et al., as simulated by Max et al. 2026",
+        {"BP": "feedback copies the forward weights (non-local)", "FA": "fixed random feedback"},
+        "compiler.microcircuits.rivals:Dpc", "compiler.microcircuits.rivals:build_dpc",
+        {"legacy": "compiler.microcircuits.rivals_start:dpc_start"}),
+    "ann": Circuit(
+        "ann", "layered net with backprop, a step per layer", "as simulated by Max et al. 2026",
+        {"BP": "errors come back through the forward weights (non-local)", "FA": "fixed random feedback"},
+        "compiler.microcircuits.rivals:Rival", "compiler.microcircuits.rivals:build_ann",
+        {"legacy": "compiler.microcircuits.rivals_start:ann_start"}, target="rate"),
 }
 
 

@@ -40,8 +40,8 @@ cell hidden_pyramidal{suffix}
   state basal_potential = 0
   state apical_potential = 0
 {states}  send breve = {breve}
-  send rate = {phi}(breve)
-  receive basal_potential = basal @ basal
+  send rate = {phi}({rate_of})
+{sends}  receive basal_potential = basal @ basal
   receive apical_potential = apical @ apical
 {noise}  receive drive = tau * (gbas * basal_potential + gapi * {apical}) @ soma
   receive u = prev(u) + dt * (drive - prev(u)) / tau @ soma
@@ -114,27 +114,37 @@ cell interneuron{suffix}
   message rate
 """
 
-RULES = """
+FORWARD = """
 rule forward
   parameter eta 1/ms
-  parameter tau_low_pass ms = 100
-  increment dt * eta * post.mismatch * prev(pre.rate)
-{low_pass}
+{low_pass_time}  increment dt * eta * post.mismatch * prev(pre.rate)
+{low_pass}"""
+
+LATERAL = """
 rule interneuron_prediction
   parameter eta 1/ms
   increment dt * eta * post.mismatch * prev(pre.rate)
 rule apical_cancellation
   parameter eta 1/ms
   increment dt * eta * -prev(post.apical_potential) * prev(pre.rate)
+"""
+
+FEEDBACK = """
 rule feedback_alignment
   parameter eta 1/ms
   parameter alpha 1
   increment dt * eta * post.xi * prev(pre.rate_high_pass) - dt * alpha * eta * w
+"""
+
+BOTTOM_UP = """
 synapse bottom_up
   message rate
   port basal
   rule forward
   role per_seed
+"""
+
+LATERALS = """
 synapse lateral_excitation
   message rate
   port dendrite
@@ -153,6 +163,9 @@ synapse twin_nudging
   message breve
   port soma
   connectivity identity
+"""
+
+TEACHING = """
 synapse teaching
   message rate
   port target
@@ -249,7 +262,7 @@ def _cell(template: str, circuit: Pal, phi: str, activations: list[str]) -> str:
     noise_states = NOISE_STATES if is_hidden else "  state rate_high_pass = {phi}(u)\n"
     activated = "rate - {phi}(attenuation * prev(basal_potential))"
     return template.format(
-        phi=phi, suffix=_suffix(phi, activations), taur=taur,
+        phi=phi, suffix=_suffix(phi, activations), taur=taur, rate_of="breve", sends="",
         breve=f"prev(prev(u)) + {ahead} * (prev(u) - prev(prev(u))) / dt",
         parameters=taur + (noise_parameters if learns_feedback else ""),
         states=noise_states.format(phi=phi) if learns_feedback else "",
@@ -260,19 +273,12 @@ def _cell(template: str, circuit: Pal, phi: str, activations: list[str]) -> str:
 
 
 def _rules(circuit: Pal) -> str:
-    low_pass = circuit.variant == "PAL" if circuit.low_pass is None else circuit.low_pass
-    text = RULES.format(low_pass="  optimiser low_pass(dt / tau_low_pass)\n" if low_pass else "",
-                        feedback="  rule feedback_alignment\n" if circuit.variant == "PAL" else "")
-    return text if circuit.variant == "PAL" else _without(text, "rule feedback_alignment")
-
-
-def _without(text: str, head: str) -> str:
-    """The text without one block."""
-    before, after = text.split(head + "\n", 1)
-    lines = after.split("\n")
-    while lines and lines[0].startswith(" "):
-        lines.pop(0)
-    return before + "\n".join(lines)
+    learns = circuit.variant == "PAL"
+    low_pass = learns if circuit.low_pass is None else circuit.low_pass
+    forward = FORWARD.format(low_pass_time="  parameter tau_low_pass ms = 100\n",
+                             low_pass="  optimiser low_pass(dt / tau_low_pass)\n" if low_pass else "")
+    laterals = LATERALS.format(feedback="  rule feedback_alignment\n" if learns else "")
+    return forward + LATERAL + (FEEDBACK if learns else "") + BOTTOM_UP + laterals + TEACHING
 
 
 def _populations(circuit: Pal, activations: list[str]) -> tuple[Population, ...]:

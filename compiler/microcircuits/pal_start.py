@@ -9,15 +9,13 @@ Arrays: `P0.u` (n,), `WPP_0.w` (n_post, n_pre) ...; with several seeds a leading
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from compiler.ir import CortexError, unknown
 from compiler.microcircuits.pal import Pal
+from compiler.microcircuits.starts import Arrays, Range, bounds, stacked
 
-Range = tuple[float, float]
-Arrays = dict[str, np.ndarray]
 KINDS = ("WPP", "WIP", "BPP", "BPI")
 
 
@@ -27,8 +25,8 @@ def legacy_start(circuit: Pal, seed: int | Sequence[int], ranges: Mapping[str, R
     Both come from the legacy generator, seeded twice. `ranges`: (low, high) of WPP, WIP, BPP and BPI, each
     [-1, 1] by default; WIP and BPI are drawn, as in the simulator, and then overwritten. Raises E304, E305.
     """
-    bounds = _bounds(ranges or {}, (-1.0, 1.0), (-1.0, 1.0))
-    return _stacked(seed, lambda one: _legacy(circuit, one, bounds))
+    limits = _bounds(ranges or {}, (-1.0, 1.0), (-1.0, 1.0))
+    return stacked(seed, lambda one: _legacy(circuit, one, limits))
 
 
 def zero_start(circuit: Pal, seed: int | Sequence[int], up: Range = (-0.1, 0.1), down: Range = (-1.0, 1.0)) -> Arrays:
@@ -36,50 +34,37 @@ def zero_start(circuit: Pal, seed: int | Sequence[int], up: Range = (-0.1, 0.1),
 
     Drawn from the legacy generator in their order, forward weights first, each as (n_pre, n_post). Raises E305.
     """
-    bounds = _bounds({"WPP": up, "BPP": down}, up, down)
-    return _stacked(seed, lambda one: _zero(circuit, one, bounds))
+    limits = _bounds({"WPP": up, "BPP": down}, up, down)
+    return stacked(seed, lambda one: _zero(circuit, one, limits))
 
 
 def zero_start_from(circuit: Pal, seed: int | Sequence[int], ranges: Mapping[str, Range] | None = None) -> Arrays:
     """`zero_start` with its ranges by name: `WPP` is `up`, `BPP` is `down`. Raises E304, E305."""
-    bounds = _bounds(ranges or {}, (-0.1, 0.1), (-1.0, 1.0))
-    return zero_start(circuit, seed, bounds["WPP"], bounds["BPP"])
+    limits = _bounds(ranges or {}, (-0.1, 0.1), (-1.0, 1.0))
+    return zero_start(circuit, seed, limits["WPP"], limits["BPP"])
 
 
 def _bounds(ranges: Mapping[str, Range], up: Range, down: Range) -> dict[str, Range]:
-    for name, (low, high) in ranges.items():
-        if name not in KINDS:
-            raise unknown("E304", "weight in the start ranges", name, KINDS)
-        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-            raise CortexError("E305", f"the start range of '{name}' is [{low}, {high}].",
-                              "Give two finite numbers, the lower one first.")
-    return {"WPP": up, "WIP": up, "BPP": down, "BPI": down, **ranges}
+    return bounds(ranges, {"WPP": up, "WIP": up, "BPP": down, "BPI": down})
 
 
-def _stacked(seed: int | Sequence[int], draw: Callable[[int], Arrays]) -> Arrays:
-    if isinstance(seed, (int, np.integer)):
-        return draw(int(seed))
-    drawn = [draw(one) for one in seed]
-    return {name: np.stack([arrays[name] for arrays in drawn]) for name in (drawn[0] if drawn else ())}
-
-
-def _legacy(circuit: Pal, seed: int, bounds: Mapping[str, Range]) -> Arrays:
+def _legacy(circuit: Pal, seed: int, limits: Mapping[str, Range]) -> Arrays:
     generator, layers, hidden = np.random.RandomState(seed % 2**32), circuit.layers, circuit.hidden
     arrays = {f"P{i}.u": generator.normal(0, 1, size) for i, size in enumerate(layers[1:])}
     arrays |= {f"I{i}.u": generator.normal(0, 1, layers[i + 2]) for i in range(hidden)}
     generator = np.random.RandomState(seed % 2**32)
     for kind, shapes in zip(KINDS, _shapes(circuit), strict=True):
-        arrays |= {f"{kind}_{i}.w": generator.uniform(*bounds[kind], shape) for i, shape in enumerate(shapes)}
+        arrays |= {f"{kind}_{i}.w": generator.uniform(*limits[kind], shape) for i, shape in enumerate(shapes)}
     return self_predicting(circuit, arrays)
 
 
-def _zero(circuit: Pal, seed: int, bounds: Mapping[str, Range]) -> Arrays:
+def _zero(circuit: Pal, seed: int, limits: Mapping[str, Range]) -> Arrays:
     generator, arrays = np.random.RandomState(seed % 2**32), Arrays()
     forward, _, feedback, _ = _shapes(circuit)
     for i, (post, pre) in enumerate(forward):
-        arrays[f"WPP_{i}.w"] = generator.uniform(*bounds["WPP"], (pre, post)).T.copy()
+        arrays[f"WPP_{i}.w"] = generator.uniform(*limits["WPP"], (pre, post)).T.copy()
     for i, (post, pre) in reversed(list(enumerate(feedback))):
-        arrays[f"BPP_{i}.w"] = generator.uniform(*bounds["BPP"], (pre, post)).T.copy()
+        arrays[f"BPP_{i}.w"] = generator.uniform(*limits["BPP"], (pre, post)).T.copy()
     return self_predicting(circuit, arrays)
 
 

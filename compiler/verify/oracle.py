@@ -19,7 +19,7 @@ from compiler.backends.interpreter import Interpreter
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.model import weight_copies, weight_shape
 from compiler.microcircuits.pal import Pal
-from compiler.verify.published import pal_sources
+from compiler.verify.published_pal import pal_sources
 from compiler.verify.recordings import Arrays, stimulus_chunks
 from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, missing, quantities
 

@@ -49,12 +49,21 @@ TEXT_KEYS = ("graph.ir", "params_json", "evidence")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a recorded variable is found: `quantity` as it is (`now`), one step earlier (`before`), or `zero`.
-    `single`: the file has no batch axis."""
+    """Where a recorded variable is found: `quantity` as it is (`now`), one step earlier (`before`), `zero`, or
+    `assembled`: a matrix of blocks, `parts` being (quantity, first row, first column), and what it was at first
+    elsewhere. `single`: the file has no batch axis."""
 
     quantity: str
     kind: str = "now"
     single: bool = True
+    parts: tuple[tuple[str, int, int], ...] = ()
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What it is made of."""
+        if self.kind == "zero":
+            return ()
+        return tuple(name for name, _, _ in self.parts) if self.parts else (self.quantity,)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Recording:
     @property
     def wanted(self) -> list[str]:
         """The quantities that the comparison needs."""
-        return list(dict.fromkeys(s.quantity for s in self.sources.values() if s.kind != "zero"))
+        return list(dict.fromkeys(q for s in self.sources.values() for q in s.quantities))
 
     def chunks(self, chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
         """What was recorded, a chunk at a time."""
@@ -91,6 +100,12 @@ class Recording:
             for name, source in self.sources.items():
                 if source.kind == "zero":
                     found[name] = np.zeros((steps, *self.expected[name].shape[1:]))
+                elif source.kind == "assembled":
+                    elsewhere = self.arrays.get(f"init_{name}", np.zeros(self.expected[name].shape[1:]))
+                    found[name] = np.repeat(elsewhere[None], steps, axis=0)
+                    for quantity, row, column in source.parts:
+                        block = chunk[quantity][:, 0]
+                        found[name][:, row:row + block.shape[1], column:column + block.shape[2]] = block
                 elif source.quantity in chunk:
                     values = chunk[source.quantity]
                     values = values[:, 0] if source.single else values

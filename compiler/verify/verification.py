@@ -15,7 +15,7 @@ from compiler.microcircuits import pal
 from compiler.microcircuits.sign_concordant import SignConcordant
 from compiler.verify import oracle, spiking_oracle
 from compiler.verify.compare import Comparison, Result
-from compiler.verify.published import pal_sources
+from compiler.verify.published_pal import pal_sources
 from compiler.verify.recordings import Recording, load_recording
 from compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, input_columns, quantities, trajectory
 
@@ -43,9 +43,10 @@ def verify_recording(recording: Recording, on: str = "native", granularity: str 
     setup = recording.setup
     got = _reference_rows(recording) if on == "reference" else recording.named(
         trajectory(setup, wanted, on, granularity))
-    names = {source.quantity: name for name, source in recording.sources.items() if source.kind == "now"}
-    comparison = Comparison([names[q] for q in computing_order(setup.graph) if q in names],
-                            [names[f"{q}.w"] for q in gated_on(setup) if f"{q}.w" in names])
+    names = {q: name for name, s in recording.sources.items() if s.kind != "before" for q in s.quantities}
+    order = [names[q] for q in computing_order(setup.graph) if q in names]
+    plastic = [names[f"{q}.w"] for q in gated_on(setup) if f"{q}.w" in names]
+    comparison = Comparison(list(dict.fromkeys(order)), list(dict.fromkeys(plastic)))
     for _, ours, theirs in aligned(got, recording.chunks()):
         comparison.add(ours, theirs)
     for name, (value, recorded) in recording.constants.items():

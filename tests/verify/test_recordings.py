@@ -152,7 +152,6 @@ def test_bad_arrays(base, code, words, change):
     ("V106", "pyr_hi_pass = 'no' must be true or false", dict(pyr_hi_pass="no")),
     ("V106", "unknown option model_type 'PLA'.*PAL", dict(model_type="PLA")),
     ("V107", "lack eta_fw, alpha", dict(eta_fw=..., alpha=...)),
-    ("V103", "circuit 'sacramento2018', which is not there yet", dict(mc_model="sacramento2018")),
     ("V103", "unknown circuit of 'broken' 'mine'", dict(mc_model="mine"))])
 def test_bad_options(base, code, words, options):
     with pytest.raises(CortexError, match=words) as error:

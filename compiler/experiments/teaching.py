@@ -1,0 +1,188 @@
+"""The task `teacher_student` (specs/error_neuron.md 7 and 8): a student follows a teacher's output, sample by sample.
+
+A teacher net with the student's layers answers random inputs; a third each is for training, validation and the test.
+The run settles on training inputs; an epoch holds every sample for a presentation, in a new order each time; the target
+comes as many steps after the input as the circuit's `target_delay` says, and in the first steps of an epoch as it is.
+Validation has no target; the test is one run without learning. The error is the squared difference to the teacher's
+output, summed over the output cells and averaged over the steps, without the first `SKIPPED`.
+
+X120 data that do not fit; X122 a protocol that cannot be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compiler.experiments.circuits import circuit_options
+from compiler.experiments.plans import Part, Plan, columns, gate_columns, output, settling_phases
+from compiler.experiments.published import teacher_seed
+from compiler.experiments.tables import Experiment, ProtocolTable
+from compiler.ir import CortexError, Graph
+from compiler.ir.functions import SCALAR
+from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.microcircuits import CIRCUITS
+from compiler.microcircuits.targets import UNDELAYED
+
+ERRORS = "error_"
+"""Prefix of the streams from which errors are computed; the rest of the name is the phase."""
+SKIPPED = 10
+"""First steps of a validation or test that do not count."""
+PARTS = ("train", "validation", "test")
+
+
+def teaching_plan(experiment: Experiment, graph: Graph) -> Plan:
+    """Raises E320 and the like for the circuit's options, X120, X122."""
+    table, layout = experiment.protocol, columns(graph)
+    if len(layout) < 2:
+        raise CortexError("X120", f"task teacher_student needs a circuit with an input and a target, but "
+                                  f"'{graph.name}' has {len(layout)} exogenous inputs.")
+    count = table.dataset_size
+    if count < 1 or table.steps * count <= SKIPPED:
+        raise CortexError("X122", f"protocol.dataset_size = {count} samples of {table.steps} steps: the test needs "
+                                  f"more than {SKIPPED} steps.")
+    first = experiment.run.seeds[0] if table.first_seed is None else table.first_seed
+    inputs, voltages, rates = teacher_answers(experiment, graph, teacher_seed(first))
+    samples = np.zeros((3 * count, layout[-1].stop))
+    samples[:, layout[0].start:layout[0].stop] = inputs
+    samples[:, layout[1].start:layout[1].stop] = voltages if takes_voltage(experiment) else rates
+    delay = target_delay(experiment)
+    phases = _phases(table, graph, delay)
+    answers = np.split(_answer(experiment, voltages, rates), len(PARTS))
+    expected = {name: _late(part, table.steps, delay)[SKIPPED:] for name, part in zip(PARTS, answers, strict=True)
+                if name != "train"}
+    streams = tuple(Stream(f"{ERRORS}{name}", (output(graph),)) for name in PARTS[1:])
+    sequence, epochs = _sequence(table, [p.name for p in phases if p.name.startswith("settle")])
+    return Plan(Protocol(tuple(phases), sequence, streams), samples, epochs, {},
+                f"a teacher of seed {teacher_seed(first)}", expected)
+
+
+def target_delay(experiment: Experiment) -> int:
+    model = experiment.model
+    return int(getattr(circuit_options(model), "target_delay", 0)) if model.circuit in CIRCUITS else 0
+
+
+def takes_voltage(experiment: Experiment) -> bool:
+    """Whether the target is a voltage: as the table says, or the circuit."""
+    told, circuit = experiment.protocol.teacher_output, CIRCUITS.get(experiment.model.circuit)
+    return told == "voltage" if told else circuit is not None and circuit.target == "voltage"
+
+
+def _answer(experiment: Experiment, voltages: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """What the output should be: the teacher's rates; of a circuit that is taught by voltages, its own activation of
+    them."""
+    if not takes_voltage(experiment):
+        return rates
+    activation = experiment.model.options.get("activation") or ["linear"]
+    return activation_of(activation[-1])(voltages)
+
+
+def activation_of(name: str) -> Any:
+    return np.vectorize(SCALAR[name], otypes=[np.float64])
+
+
+def _late(answers: np.ndarray, steps: int, delay: int) -> np.ndarray:
+    """(count * steps, n): the answer of every step, `delay` steps late."""
+    every = np.repeat(answers, steps, axis=0)
+    return np.concatenate((every[:delay], every[:len(every) - delay]))
+
+
+# ---- the teacher
+
+
+def teacher_answers(experiment: Experiment, graph: Graph, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(inputs, output voltages, output rates) of three times `dataset_size` samples."""
+    table, layout = experiment.protocol, columns(graph)
+    inputs = np.random.RandomState(seed).uniform(*table.input_range, (3 * table.dataset_size, layout[0].size))
+    if table.teacher_matrix:
+        matrix = np.array(table.teacher_matrix, dtype=np.float64)
+        if matrix.shape != (layout[1].size, layout[0].size):
+            raise CortexError("X122", f"protocol.teacher_matrix has shape {matrix.shape}, expected "
+                                      f"({layout[1].size}, {layout[0].size}): outputs by inputs.")
+        return inputs, inputs @ matrix.T, inputs @ matrix.T
+    return inputs, *net_answers(teacher_layers(experiment, graph), seed, table, inputs)
+
+
+def teacher_layers(experiment: Experiment, graph: Graph) -> Sequence[int]:
+    sizes = experiment.model.options.get("layers")
+    if not sizes:
+        raise CortexError("X122", f"task teacher_student: circuit '{graph.name}' has no option 'layers' that the "
+                                  "teacher could share.", "Give protocol.teacher_matrix.")
+    return sizes
+
+
+def net_answers(layers: Sequence[int], seed: int, table: ProtocolTable, inputs: np.ndarray) \
+        -> tuple[np.ndarray, np.ndarray]:
+    """(voltages, rates) of a layered net with weights of this seed, once they have settled."""
+    generator, phi = np.random.RandomState(seed), activation_of(table.teacher_activation)
+    limits = table.teacher.get("WPP", (-1.0, 1.0))
+    rates, voltages, gain = inputs, inputs, 0.1 / (0.03 + 0.1)
+    for pre, post in zip(layers[:-1], layers[1:], strict=True):
+        voltages = gain * (rates @ generator.uniform(*limits, (post, pre)).T)
+        rates = phi(voltages)
+    return voltages, rates
+
+
+# ---- phases
+
+
+def _phases(table: ProtocolTable, graph: Graph, delay: int) -> list[Phase]:
+    count, total = table.dataset_size, table.dataset_size * table.steps
+    default = [gate for gate in graph.gates if gate != "reset"]
+    on = [gate for gate in (default if table.train_gates is None else table.train_gates) if gate != UNDELAYED]
+    early = ((UNDELAYED, (1.0,) * delay + (0.0,) * (total - delay)),) if delay else ()
+
+    def phase(name: str, gates: Sequence[str], first: int, order: str = "", records: tuple = ()) -> Phase:
+        return Phase(name, count, table.steps, (first,), order, gate_columns(gates) + early, records)
+
+    def scored(name: str, gates: Sequence[str], first: int) -> Phase:
+        return phase(name, gates, first, records=((f"{ERRORS}{name}", Record(every=1, offset=SKIPPED)),))
+
+    return [*settling_phases(table, count), phase("train", on, 0, "" if table.shuffle is False else "train"),
+            scored("validation", table.validation_gates, count), scored("test", table.test_gates or [], 2 * count)]
+
+
+def _sequence(table: ProtocolTable, settling: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Validations come before the epoch that they are counted to."""
+    every = max(1, table.epochs // 10) if table.validation_every is None else table.validation_every
+    sequence, epochs = list(settling), [0] * len(settling)
+    for epoch in range(table.epochs):
+        phases = [*(["validation"] if every and epoch % every == 0 else []), "train"]
+        sequence, epochs = sequence + phases, epochs + [epoch] * len(phases)
+    return (*sequence, "test"), (*epochs, max(table.epochs - 1, 0))
+
+
+# ---- errors
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """`error` per seed of one validation or test that has been completed; `position` is the step it ended at."""
+
+    phase: str
+    epoch: int
+    position: int
+    error: tuple[float, ...]
+
+
+def deviations(plan: Plan, records: Any, position: int) -> list[Deviation]:
+    """The error of every completed validation and test."""
+    seen: dict[str, int] = {}
+    found = []
+    for part in plan.parts():
+        if part.phase in plan.expected and part.stop <= position:
+            index = seen[part.phase] = seen.get(part.phase, -1) + 1
+            found.append(Deviation(part.phase, part.epoch, part.stop, _error(plan, records, part, index)))
+    return found
+
+
+def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
+    expected: Mapping[str, np.ndarray] = plan.expected
+    rows, name = len(expected[part.phase]), f"{ERRORS}{part.phase}"
+    quantity = next(s for s in plan.protocol.streams if s.name == name).quantities[0]
+    shown = records.rows(name, quantity)[index * rows:(index + 1) * rows]
+    squares = ((shown - expected[part.phase][:, None]) ** 2).sum(axis=-1)
+    return tuple(float(value) for value in squares.mean(axis=0))

@@ -1,0 +1,511 @@
+"""The error-neuron microcircuit: representation and error populations in every area (Max et al. 2026).
+
+Equations and step order: specs/error_neuron.md sections 3 to 6. Areas 1 .. L above the `input`; `R0` .. `R{L-1}` are
+their representation neurons, `E0` .. their error neurons. WPP carries rates up, BII errors down, WIP gates an area's
+error neurons with the slope of its representation neurons' activation, and BPI brings the error into their apical
+dendrites. At the top `comparison` subtracts the output from the target.
+
+Wiring `layered` joins neighbouring areas (`WPP_1`, `BII_0`). `skip` joins every area with all areas above it, `areas`
+those which the area matrix joins; there the projections are named by both ends: `WPP_2_0` ends in area index 2,
+`WPP_1_in` comes from the input.
+
+Variants differ in where BII comes from. `BP` copies the transpose of WPP plus a fixed error (non-local), `FA` keeps
+it fixed. Learned from what is at the synapse, beyond the paper, and for that every error neuron hears the rate of its
+representation neuron (`companion_0`): `noise` correlates noise in the error neurons of the lower area with the upper
+area's fluctuations, which its error neurons send on with the error (the rule of Max et al. 2024, gates `noise` and
+`learn_feedback`); `KP` repeats the forward update from the other side, both with the same decay (Kolen & Pollack).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph, unknown
+from compiler.ir.functions import ACTIVATIONS
+from compiler.microcircuits import pal
+from compiler.microcircuits.targets import UNDELAYED, with_delayed_target
+
+VARIANTS = ("BP", "FA", "noise", "KP")
+WIRINGS = ("layered", "skip", "areas")
+SKIP_RATES = ("all", "diagonal", "scaled")
+GATES = ("learn_forward", "learn_lateral", "copy", "target")
+
+AREA_MATRIX = (
+    (0, 1, .1 ** .5, .1, .1 ** .5, .1 ** 1.5, 0),
+    (1, 0, .1 ** .5, .1 ** 1.5, .1 ** .5, 0, 0),
+    (.1 ** 1.5, 1, 0, 1, .1 ** .5, .1 ** .5, 0),
+    (0, .1 ** .5, 1, 0, .1 ** .5, 1, 0),
+    (.1, .1 ** .5, 1, .1 ** .5, 0, .1, .1),
+    (0, 0, .1 ** .5, 1, 0, 0, 0),
+    (0, .1 ** .5, 1, 0, 1, 0, 0))
+"""Strength of the connection to an area (row) from another, after Markov et al. 2014; forward below the diagonal."""
+
+SLOPES = {"logistic": "rate * (1.0 - rate)", "tanh": "1.0 - rate * rate"}
+"""Derivative by the rate, where that saves a transcendental."""
+
+ERROR = """
+cell {name}
+  port dendrite @ dendrite
+  port modulation @ dendrite
+{ports}  parameter tau ms
+  parameter gden 1/ms
+{parameters}  state u = 0
+  state rate = {phi_u}
+{states}  send breve = {breve}
+  send rate = {phi_breve}
+  receive dendritic_potential = {dendritic} @ dendrite
+{noise}  receive drive = tau * gden * {noisy} @ soma
+  receive u = prev(u) + dt * (drive - prev(u)) / tau @ soma
+{companion}  message rate
+"""
+
+OUTPUT_ERROR = """
+cell {name}
+  port dendrite @ dendrite
+{ports}  parameter tau ms
+  parameter gntgt 1/ms
+{parameters}  state u = 0
+  state rate = {phi_u}
+{states}  send breve = {breve}
+  send rate = {phi_breve}
+  receive drive = where(gate.target > 0, tau * gntgt * dendrite, 0.0) @ soma
+  receive u = prev(u) + dt * (drive - prev(u)) / tau @ soma
+{companion}  message rate
+"""
+
+COMPARISON = """
+cell comparison
+  port rate @ dendrite
+  port slope @ dendrite
+  port target @ dendrite
+  receive difference = slope * (target - rate)
+  message difference
+"""
+
+NOISE = """  receive noisy_dendrite = dendritic_potential + prev(xi) @ dendrite
+  receive xi = where(gate.noise > 0, prev(xi) + (sqrt(dt * tau_xi) * sigma * white - dt * prev(xi)) / tau_xi, \
+prev(xi)) @ dendrite
+"""
+
+HIGH_PASS = """  receive companion_rate = companion @ dendrite
+  receive companion_high_pass = prev(companion_high_pass) + (companion_rate - prev(companion_rate)) \
+- dt / tau_high_pass * prev(companion_high_pass) @ dendrite
+  factor rate_high_pass = prev(rate_high_pass) + (rate - prev(rate)) - dt / tau_high_pass * prev(rate_high_pass)
+"""
+
+RELAXATION = """
+rule relaxation
+  parameter eta 1/ms
+  state identity = 0
+  update identity = prev(identity)
+  increment -dt * eta * (w - identity)
+"""
+
+DECAYING_FORWARD = """
+rule forward
+  parameter eta 1/ms
+  parameter decay 1
+  increment dt * eta * (post.mismatch * prev(pre.rate) - decay * w)
+"""
+
+KOLEN_POLLACK = """
+rule kolen_pollack
+  parameter eta 1/ms
+  parameter gain 1
+  parameter decay 1
+  increment dt * eta * (gain * prev(pre.rate) * prev(post.companion_rate) - decay * w)
+"""
+
+FEEDBACK = """
+rule feedback_alignment
+  parameter eta 1/ms
+  parameter alpha 1
+  increment dt * eta * post.xi * prev(pre.rate_high_pass) - dt * alpha * eta * w
+"""
+
+SYNAPSES = """
+synapse error_feedback
+  message rate
+  port dendrite
+{feedback}  role per_seed
+synapse gating
+  message slope
+  port modulation
+{relaxation}  role per_seed
+synapse output_gating
+  message difference
+  port dendrite
+{relaxation}  role per_seed
+synapse error_to_apical
+  message rate
+  port apical
+{apical_relaxation}  role per_seed
+synapse output_rate
+  message rate
+  port rate
+  connectivity identity
+synapse output_slope
+  message slope
+  port slope
+  connectivity identity
+"""
+
+ROLE = "  role per_seed\n"
+WITHIN_AREA = "synapse within_area\n  message rate\n  port dendrite\n" + ROLE
+COMPANION = "synapse companion\n  message rate\n  port companion\n"
+
+
+@dataclass(frozen=True)
+class ErrorNeuron:
+    """Everything that fixes the circuit. Rates in 1/ms, times in ms, conductances in 1/ms (specs/error_neuron.md 0-6).
+
+    layers: sizes n_0 .. n_L; error_layers: error neurons of areas 1 .. L, by default as many as representation neurons.
+    Lists with an entry per area may have one entry. eta_IP and eta_PI relax the laterals WIP and BPI towards the
+    identity. skip_rates: which of the projections that skip areas learn, at `eta_fw` (`all`), not (`diagonal`), or
+    `scaled` by the area matrix. `area_matrix` replaces the published one. gain and offset shape the activation (gain is
+    inside tanh and logistic), derivative names the slope that gates errors (by default that of the activation, without
+    gain and offset). transfer: whether slopes gate the hidden error neurons. use_activation: phi in the forward rule.
+    rep_lookahead, error_lookahead: rates from the prospective voltage. within_area_noise: the copies' fixed error also
+    makes error neurons of one area excite each other (as published, in `skip` and `areas`). reset: a gate that sets the
+    representation neurons' voltage to 0. target_delay: steps by which the target comes later.
+    eta_bw, alpha, sigma, tau_xi, tau_HP, tau_LO: of the variant `noise`; eta_bw, decay: of `KP`.
+    """
+
+    layers: tuple[int, ...]
+    variant: str = "BP"
+    error_layers: tuple[int, ...] = ()
+    wiring: str = "layered"
+    skip_rates: str = "scaled"
+    area_matrix: tuple[tuple[float, ...], ...] = AREA_MATRIX
+    activation: tuple[str, ...] = ("tanh",)
+    derivative: tuple[str, ...] = ()
+    gain: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+    error_activation: tuple[str, ...] = ("linear",)
+    eta_fw: tuple[float, ...] = (1.0,)
+    eta_IP: tuple[float, ...] = (0.0,)
+    eta_PI: tuple[float, ...] = (0.0,)
+    eta_bw: tuple[float, ...] = (1.0,)
+    decay: float = 0.001
+    alpha: tuple[float, ...] = (1e-5,)
+    sigma: tuple[float, ...] = (0.05,)
+    dt: float = 0.01
+    tau_xi: float = 0.1
+    tau_HP: float = 0.1
+    tau_LO: float = 100.0
+    gl: float = 0.03
+    gbas: float = 0.1
+    gapi: float = 0.06
+    gden: float = 0.1
+    gntgt: float = 0.06
+    transfer: bool = True
+    use_activation: bool = False
+    rep_lookahead: tuple[bool, ...] = (True,)
+    error_lookahead: tuple[bool, ...] = (True,)
+    within_area_noise: bool = True
+    reset: bool = False
+    target_delay: int = 0
+    noise: str = "counter"
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
+
+    @property
+    def areas(self) -> int:
+        """L, the number of areas above the input."""
+        return len(self.layers) - 1
+
+    @property
+    def errors(self) -> tuple[int, ...]:
+        """m_1 .. m_L."""
+        return self.error_layers or self.layers[1:]
+
+    @property
+    def layered(self) -> bool:
+        return self.wiring == "layered"
+
+    @property
+    def learns_feedback(self) -> bool:
+        return self.variant in ("noise", "KP")
+
+    def per_area(self, name: str, count: int | None = None) -> list:
+        """The values of an option, one per area. Raises E322."""
+        values, count = list(getattr(self, name)), self.areas if count is None else count
+        if len(values) not in (1, count):
+            raise CortexError("E322", f"'{name}' has {len(values)} entries, expected 1 or {count} (areas above the "
+                                      "input).")
+        return values * count if len(values) == 1 else values
+
+    def strength(self, to: int, source: int) -> float:
+        """Of the connection to area index `to` from `source`; -1 is the input, which reaches area 0 only."""
+        if self.wiring == "skip":
+            return 1.0
+        if self.layered or source < 0:
+            return float(to - source == 1)
+        return float(self.area_matrix[to][source])
+
+    def forward_pairs(self) -> list[tuple[int, int]]:
+        """(to, from) of the forward projections, from -1 being the input, in the order of their sums."""
+        return [(to, k) for to in range(self.areas) for k in range(-1, to) if self.strength(to, k)]
+
+    def feedback_pairs(self) -> list[tuple[int, int]]:
+        """(to, from) of the projections between error populations; equal indices are those within an area."""
+        between = [(to, k) for to in range(self.areas) for k in range(to, self.areas)]
+        copied = [(to, k) for to, k in between if (k, to) in self.forward_pairs()]
+        if self.layered or self.learns_feedback:
+            return copied
+        if self.variant == "FA":
+            return [(to, k) for to, k in between if to != k and self.strength(to, k)]
+        return [pair for pair in between if pair != (self.areas - 1, self.areas - 1)] if self.within_area_noise \
+            else copied
+
+    def forward_name(self, to: int, source: int) -> str:
+        return f"WPP_{to}" if self.layered else f"WPP_{to}_{'in' if source < 0 else source}"
+
+    def feedback_name(self, to: int, source: int) -> str:
+        return f"BII_{to}" if self.layered else f"BII_{to}_{source}"
+
+
+def build(circuit: ErrorNeuron) -> Graph:
+    """The graph with the given arrays (`WPP_0.w`, `BII_0.w`, `R0.u` ...). Raises E320 to E325."""
+    check(circuit)
+    cells, populations = _populations(circuit)
+    graph = parse_graph(pal.SOURCE + COMPARISON + cells + _rules(circuit))
+    name = f"error-neuron-{'-'.join(map(str, circuit.layers))}"
+    graph = graph.with_(
+        name=name, dt=circuit.dt, gates=gates(circuit), populations=populations,
+        projections=tuple(_projections(circuit)), mirrors=tuple(copies(circuit)), noise=_noise(circuit),
+        outputs=(("output", f"R{circuit.areas - 1}.rate"),), arrays=circuit.arrays)
+    return with_delayed_target(graph, circuit.target_delay)
+
+
+def check(circuit: ErrorNeuron) -> None:
+    """Raises E320 for an unknown word, E321 layers, E322 number of entries, E323 error layers, E324 area matrix, E325
+    options that exclude each other."""
+    for what, value, known in (("variant", circuit.variant, VARIANTS), ("wiring", circuit.wiring, WIRINGS),
+                               ("skip_rates", circuit.skip_rates, SKIP_RATES)):
+        if value not in known:
+            raise unknown("E320", f"{what} of circuit 'error-neuron'", value, known)
+    for name in (*circuit.activation, *circuit.derivative, *circuit.error_activation):
+        if name not in ACTIVATIONS:
+            raise unknown("E320", "activation", name, ACTIVATIONS)
+    if len(circuit.layers) < 2 or min(circuit.layers) < 1:
+        raise CortexError("E321", f"circuit 'error-neuron' needs an input and at least one area, none of them empty; "
+                                  f"got layers {list(circuit.layers)}.")
+    for name in ("activation", "gain", "offset", "error_activation", "eta_fw", "eta_IP", "eta_PI", "rep_lookahead",
+                 "error_lookahead", *(["derivative"] if circuit.derivative else [])):
+        circuit.per_area(name)
+    _check_errors(circuit)
+    _check_areas(circuit)
+    if circuit.target_delay < 0:
+        raise CortexError("E325", f"target_delay is {circuit.target_delay} steps; the least is 0.")
+
+
+def _check_errors(circuit: ErrorNeuron) -> None:
+    if len(circuit.errors) != circuit.areas or min(circuit.errors) < 1:
+        raise CortexError("E323", f"error_layers {list(circuit.error_layers)} do not fit layers "
+                                  f"{list(circuit.layers)}: they need {circuit.areas} sizes, one per area above the "
+                                  "input, none of them 0.")
+    if circuit.learns_feedback and circuit.areas > 1:
+        for name in ("eta_bw", "alpha", "sigma"):
+            circuit.per_area(name, circuit.areas - 1)
+
+
+def _check_areas(circuit: ErrorNeuron) -> None:
+    matrix, count = circuit.area_matrix, circuit.areas
+    if circuit.wiring != "areas":
+        return
+    if any(len(row) != len(matrix) for row in matrix) or len(matrix) < count:
+        rows = sorted({len(row) for row in matrix})
+        raise CortexError("E324", f"the area matrix has {len(matrix)} rows of {rows} entries; {count} areas above the "
+                                  f"input need a square matrix of at least {count} rows.",
+                          "Give area_matrix, or wiring 'skip'.")
+    for to in range(count):
+        if to and not any(circuit.strength(to, k) for k in range(to)):
+            raise CortexError("E324", f"the area matrix connects no lower area to area {to + 1}.")
+
+
+def gates(circuit: ErrorNeuron) -> tuple[str, ...]:
+    """`copy` refreshes copied feedback; `learn_feedback` and `noise` gate learned feedback."""
+    learned = ("learn_feedback", *(("noise",) if circuit.variant == "noise" else ())) if circuit.learns_feedback else ()
+    extra = (*(("reset",) if circuit.reset else ()), *((UNDELAYED,) if circuit.target_delay else ()))
+    return (*GATES, *learned, *extra)
+
+
+# ---- cells and rules
+
+
+def activated(phi: str, gain: float, offset: float, x: str) -> str:
+    """phi with gain and offset: gain multiplies the input of tanh and logistic, the output of the others."""
+    shifted = f"({x} - {offset})" if offset else x
+    if gain == 1:
+        return f"{phi}({shifted})"
+    return f"{phi}({gain} * {shifted})" if phi in ("tanh", "logistic") else f"{gain} * {phi}({shifted})"
+
+
+def _populations(circuit: ErrorNeuron) -> tuple[str, tuple[Population, ...]]:
+    """The text of the cell types, equal ones once, and the populations that use them."""
+    texts: dict[str, str] = {}
+
+    def cell(kind: str, text: str) -> str:
+        if text not in texts:
+            alike = sum(name.startswith(kind) for name in texts.values())
+            texts[text] = kind if not alike else f"{kind}_{alike + 1}"
+        return texts[text]
+
+    c, L = circuit, circuit.areas
+    found = [Population("input", "source", c.layers[0], "input")]
+    for i in range(L):
+        values = dict(tau=1 / (c.gl + c.gbas + c.gapi), gbas=c.gbas, gapi=c.gapi,
+                      attenuation=c.gbas / (c.gl + c.gbas + c.gapi))
+        found.append(Population(f"R{i}", cell("representation", _representation(c, i)), c.layers[i + 1],
+                                f"area{i + 1}", tuple(values.items())))
+    for i in range(L):
+        top = i == L - 1
+        values = dict(tau=1 / (c.gl + c.gntgt), gntgt=c.gntgt) if top else dict(tau=1 / (c.gl + c.gden), gden=c.gden)
+        if c.variant == "noise":
+            values |= dict(tau_high_pass=c.tau_HP)
+            values |= {} if top else dict(sigma=c.per_area("sigma", L - 1)[i], tau_xi=c.tau_xi)
+        kind = cell("output_error" if top else "error", _error(c, i))
+        found.append(Population(f"E{i}", kind, c.errors[i], f"area{i + 1}", tuple(values.items())))
+    found += [Population("comparison", "comparison", c.layers[-1], f"area{L}"),
+              Population("teacher", "source", c.layers[-1], f"area{L}")]
+    return "".join(text.replace("{name}", name) for text, name in texts.items()), tuple(found)
+
+
+def _lookahead(start: str = "prev(u)", before: str = "prev(prev(u))") -> str:
+    return f"{before} + tau * ({start} - {before}) / dt"
+
+
+def _representation(circuit: ErrorNeuron, i: int) -> str:
+    phi, gain, offset, ahead = (circuit.per_area(n)[i] for n in ("activation", "gain", "offset", "rep_lookahead"))
+    derivative = (circuit.per_area("derivative") if circuit.derivative else circuit.per_area("activation"))[i]
+    start, before = ("start", "prev(start)") if circuit.reset else ("prev(u)", "prev(prev(u))")
+
+    def phi_of(x: str) -> str:
+        return activated(phi, gain, offset, x)
+
+    plain = ahead and derivative == phi and gain == 1 and not offset
+    slope = SLOPES[phi] if plain and phi in SLOPES else f"d_{derivative}(breve)"
+    mismatch = f"{'rate' if ahead else phi_of('breve')} - {phi_of('(attenuation * prev(basal_potential))')}"
+    text = pal.HIDDEN.format(
+        phi="PHI", suffix="", taur="", breve=_lookahead(start, before), parameters="", noise="", high_pass="",
+        states="  state start = u\n" if circuit.reset else "", apical="apical_potential",
+        rate_of="breve" if ahead else start, sends=f"  send slope = {slope}\n  message slope\n",
+        mismatch=mismatch if circuit.use_activation else "breve - attenuation * prev(basal_potential)")
+    for x in ("u", "breve", start):
+        text = text.replace(f"PHI({x})", phi_of(x))
+    if circuit.reset:
+        text = text.replace("  send breve", "  send start = where(gate.reset > 0, 0.0, prev(u))\n  send breve")
+        text = text.replace("u = prev(u) + dt * (drive - prev(u))", "u = start + dt * (drive - start)")
+    return text.replace("cell hidden_pyramidal", "cell {name}")
+
+
+def _error(circuit: ErrorNeuron, i: int) -> str:
+    phi, ahead = circuit.per_area("error_activation")[i], circuit.per_area("error_lookahead")[i]
+    top, noisy, knows = i == circuit.areas - 1, circuit.variant == "noise", circuit.learns_feedback
+    parts = dict(
+        name="{name}", breve=_lookahead(), phi_u=f"{phi}(u)", phi_breve=f"{phi}({'breve' if ahead else 'prev(u)'})",
+        dendritic="modulation * dendrite" if circuit.transfer else "dendrite", ports="", parameters="", states="",
+        noise="", noisy="dendritic_potential", companion="")
+    if knows:
+        parts |= dict(ports="  port companion @ dendrite\n", states="  state companion_rate = 0\n",
+                      companion="  receive companion_rate = companion @ dendrite\n")
+    if noisy:
+        parts |= dict(parameters="  parameter tau_high_pass ms\n", companion=HIGH_PASS,
+                      states="".join(f"  state {name} = 0\n" for name in (
+                          "companion_rate", "companion_high_pass", "rate_high_pass")))
+        parts["phi_breve"] += " + where(gate.noise > 0, prev(companion_high_pass), 0.0)"
+    if noisy and not top:
+        parts["parameters"] += "  parameter sigma 1\n  parameter tau_xi ms\n  noise white normal\n"
+        parts["states"] += "  state xi = 0\n"
+        parts |= dict(noise=NOISE, noisy="where(gate.noise > 0, noisy_dendrite, dendritic_potential)")
+    return (OUTPUT_ERROR if top else ERROR).format(**parts)
+
+
+def _rules(circuit: ErrorNeuron) -> str:
+    noisy, kolen_pollack = circuit.variant == "noise", circuit.variant == "KP"
+    forward = DECAYING_FORWARD if kolen_pollack else pal.FORWARD.format(
+        low_pass_time="  parameter tau_low_pass ms\n" if noisy else "",
+        low_pass="  optimiser low_pass(dt / tau_low_pass)\n" if noisy else "")
+    feedback = {"noise": ("feedback_alignment", FEEDBACK), "KP": ("kolen_pollack", KOLEN_POLLACK)}.get(circuit.variant)
+    relax = [any(circuit.eta_IP), any(circuit.eta_PI)]
+    text = forward + (feedback[1] if feedback else "") + (RELAXATION if any(relax) else "") + pal.BOTTOM_UP
+    synapses = SYNAPSES.format(
+        feedback=f"  rule {feedback[0]}\n" if feedback else "", relaxation="  rule relaxation\n" if relax[0] else "",
+        apical_relaxation="  rule relaxation\n" if relax[1] else "")
+    equal = circuit.errors == circuit.layers[1:]
+    companion = COMPANION + ("  connectivity identity\n" if equal else ROLE) if feedback else ""
+    return text + synapses + WITHIN_AREA + companion + pal.TEACHING
+
+
+# ---- wiring
+
+
+def _projections(circuit: ErrorNeuron) -> Iterator[Projection]:
+    c, L = circuit, circuit.areas
+    more = {"noise": {"tau_low_pass": c.tau_LO}, "KP": {"decay": c.decay}}.get(c.variant, {})
+    for to, source in c.forward_pairs():
+        yield Projection(c.forward_name(to, source), "bottom_up", "input" if source < 0 else f"R{source}", f"R{to}",
+                         gate="learn_forward", parameters=tuple({"eta": _rate(c, to, source), **more}.items()))
+    for i in range(L):
+        relaxes = [c.per_area(name)[i] if any(getattr(c, name)) else None for name in ("eta_IP", "eta_PI")]
+        yield _lateral(f"WIP_{i}", *(("output_gating", "comparison") if i == L - 1 else ("gating", f"R{i}")), f"E{i}",
+                       relaxes[0], delay=int(i < L - 1))
+        yield _lateral(f"BPI_{i}", "error_to_apical", f"E{i}", f"R{i}", relaxes[1])
+        if c.learns_feedback:
+            yield Projection(f"companion_{i}", "companion", f"R{i}", f"E{i}")
+    for to, source in c.feedback_pairs():
+        yield Projection(c.feedback_name(to, source), "within_area" if to == source else "error_feedback",
+                         f"E{source}", f"E{to}", **_feedback_learning(c, to, source))
+    top = f"R{L - 1}"
+    yield Projection("output_rate", "output_rate", top, "comparison")
+    yield Projection("output_slope", "output_slope", top, "comparison")
+    yield Projection("target", "teaching", "teacher", "comparison")
+
+
+def _rate(circuit: ErrorNeuron, to: int, source: int) -> float:
+    """eta of a forward projection (section 4, `eta_fw_conversion`)."""
+    eta = circuit.per_area("eta_fw")[to]
+    if circuit.skip_rates == "diagonal":
+        return eta if to - source == 1 else 0.0
+    return eta if circuit.skip_rates == "all" else eta * circuit.strength(to, source)
+
+
+def _lateral(name: str, synapse: str, pre: str, post: str, eta: float | None, delay: int = 1) -> Projection:
+    if eta is None:
+        return Projection(name, synapse, pre, post, delay)
+    return Projection(name, synapse, pre, post, delay, gate="learn_lateral", parameters=(("eta", eta),))
+
+
+def _feedback_learning(circuit: ErrorNeuron, to: int, source: int) -> Mapping:
+    """Gate and parameters of a learned feedback projection."""
+    c = circuit
+    if c.variant == "noise":
+        values = {"eta": c.per_area("eta_bw", c.areas - 1)[to], "alpha": c.per_area("alpha", c.areas - 1)[to]}
+    elif c.variant == "KP":
+        gain = c.gapi / (c.gl + c.gbas + c.gapi)
+        values = {"eta": _rate(c, source, to), "gain": gain, "decay": c.decay}
+    else:
+        return {}
+    return dict(gate="learn_feedback", parameters=tuple(values.items()))
+
+
+def copies(circuit: ErrorNeuron) -> Iterator[Mirror]:
+    """Copies of the forward weights, with their fixed error (`BII_0.copy_error`)."""
+    if circuit.variant != "BP":
+        return
+    for to, source in circuit.feedback_pairs():
+        if (source, to) in circuit.forward_pairs():
+            name, forward = circuit.feedback_name(to, source), circuit.forward_name(source, to)
+            ends = (to, source)
+            cut = any(circuit.layers[i + 1] != circuit.errors[i] for i in ends)
+            yield Mirror(name, forward, ("transpose", *(("truncate",) if cut else ()), f"add:{name}.copy_error"),
+                         gate="copy")
+
+
+def _noise(circuit: ErrorNeuron) -> Noise:
+    if circuit.variant != "noise":
+        return Noise()
+    return Noise(circuit.noise, tuple(f"E{i}" for i in range(circuit.areas - 1)), "noise")

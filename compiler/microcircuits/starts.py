@@ -1,0 +1,33 @@
+"""What every start needs: ranges by name, and one draw per seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from compiler.ir import CortexError, unknown
+
+Range = tuple[float, float]
+Arrays = dict[str, np.ndarray]
+Seeds = int | Sequence[int]
+Ranges = Mapping[str, Range] | None
+
+
+def bounds(given: Mapping[str, Range], default: Mapping[str, Range]) -> dict[str, Range]:
+    """The default ranges with the given ones. Raises E304 for an unknown name, E305 for what is no range."""
+    for name, (low, high) in given.items():
+        if name not in default:
+            raise unknown("E304", "weight in the start ranges", name, default)
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise CortexError("E305", f"the start range of '{name}' is [{low}, {high}].",
+                              "Give two finite numbers, the lower one first.")
+    return {**default, **given}
+
+
+def stacked(seed: int | Sequence[int], draw: Callable[[int], Arrays]) -> Arrays:
+    """The arrays of one seed, or those of several with a leading axis."""
+    if isinstance(seed, (int, np.integer)):
+        return draw(int(seed))
+    drawn = [draw(one) for one in seed]
+    return {name: np.stack([arrays[name] for arrays in drawn]) for name in (drawn[0] if drawn else ())}
