@@ -295,5 +295,8 @@ def _due(rule: dict, phase: dict, start: int, stop: int) -> np.ndarray:
     if rule["every"]:
         first = rule["offset"] + -(-max(start - rule["offset"], 0) // rule["every"]) * rule["every"]
         return np.arange(first, stop, rule["every"])
+    if rule["steps"]:
+        listed = np.asarray(rule["steps"], np.int64)
+        return listed[np.searchsorted(listed, start):np.searchsorted(listed, stop)]
     steps = np.arange(start, stop)
     return steps[np.isin(steps % phase["steps"], np.asarray(rule["at"], np.int64))]

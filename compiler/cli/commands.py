@@ -177,6 +177,8 @@ def _size(value: float | None) -> str:
 BENCHMARKS: dict[str, str] = {
     "pal-feedback": "compiler.bench.feedback:rows",
     "pal-fig4ab": "compiler.bench.sweeps:fig4ab",
+    "depth": "compiler.bench.depth:rows",
+    "dms": "compiler.bench.matching:rows",
     "pal-yinyang": "compiler.bench.sweeps:yinyang",
     "pal-mnist": "compiler.bench.sweeps:mnist",
     "mnist-sign-concordant": "compiler.bench.spiking:mnist",

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from compiler.experiments.classification import READOUT, classification_plan
+from compiler.experiments.matching import matching_plan
 from compiler.experiments.plans import Plan
 from compiler.experiments.published import Teacher, published_plan
 from compiler.experiments.streams import stream_plan
@@ -27,6 +28,8 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
         plan = stream_plan(experiment, graph)
     elif table.task == "teacher_student":
         plan = teaching_plan(experiment, graph)
+    elif table.task == "match_to_sample":
+        plan = matching_plan(experiment, graph)
     else:
         plan = published_plan(experiment, graph, teacher)
     plan = replace(plan, protocol=_with_records(plan.protocol, experiment, graph))

@@ -71,11 +71,11 @@ class ProtocolTable(Table, frozen=True):
     weights (`fw_bw`, `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
     `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by inputs;
     `teacher_output`: whether the target is a rate or a voltage, by default as the circuit takes it; `validation_gates`:
-    what stays on in validations. `first_seed`: fixes inputs and teacher of the published tasks; by default it is
-    the run's first.
+    what stays on in validations. `match_to_sample`: trials with two cues (specs/error_neuron.md 8.2). `first_seed`:
+    fixes inputs and teacher of the published tasks; by default it is the run's first.
     """
 
-    task: Literal["classify", "bw_only", "fw_bw", "teacher_student", "stream"] = "stream"
+    task: Literal["classify", "bw_only", "fw_bw", "teacher_student", "match_to_sample", "stream"] = "stream"
     epochs: Count = 1
     presentation_steps: Positive | None = None
     minibatch: Positive = 1

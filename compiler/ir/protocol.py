@@ -15,11 +15,12 @@ from compiler.ir.errors import CortexError
 @dataclass(frozen=True)
 class Record:
     """A stream records every `every` steps of the phase, first after `offset` steps (0-based), or at the steps `at`
-    of each presentation."""
+    of each presentation, or at the steps `steps` of the phase (0-based, rising)."""
 
     every: int = 0
     offset: int = 0
     at: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

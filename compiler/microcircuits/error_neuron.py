@@ -162,15 +162,16 @@ COMPANION = "synapse companion\n  message rate\n  port companion\n"
 class ErrorNeuron:
     """Everything that fixes the circuit. Rates in 1/ms, times in ms, conductances in 1/ms (specs/error_neuron.md 0-6).
 
-    layers: sizes n_0 .. n_L; error_layers: error neurons of areas 1 .. L, by default as many as representation neurons.
-    Lists with an entry per area may have one entry. eta_IP and eta_PI relax the laterals WIP and BPI towards the
-    identity. skip_rates: which of the projections that skip areas learn, at `eta_fw` (`all`), not (`diagonal`), or
-    `scaled` by the area matrix. `area_matrix` replaces the published one. gain and offset shape the activation (gain is
-    inside tanh and logistic), derivative names the slope that gates errors (by default that of the activation, without
-    gain and offset). transfer: whether slopes gate the hidden error neurons. use_activation: phi in the forward rule.
-    rep_lookahead, error_lookahead: rates from the prospective voltage. within_area_noise: the copies' fixed error also
-    makes error neurons of one area excite each other (as published, in `skip` and `areas`). reset: a gate that sets the
-    representation neurons' voltage to 0. target_delay: steps by which the target comes later.
+    layers: sizes n_0 .. n_L; error_layers: error neurons of areas 1 .. L, by default as many as representation
+    neurons. Lists with an entry per area may have one entry. eta_IP and eta_PI relax the laterals WIP and BPI
+    towards the identity. skip_rates: which of the projections that skip areas learn, at `eta_fw` (`all`), not
+    (`diagonal`), or `scaled` by the area matrix. `area_matrix` replaces the published one. gain and offset shape
+    the activation (gain is inside tanh and logistic), derivative names the slope that gates errors (by default that
+    of the activation, without gain and offset). transfer: whether slopes gate the hidden error neurons.
+    use_activation: phi in the forward rule. rep_lookahead, error_lookahead: rates from the prospective voltage.
+    within_area_noise: the copies' fixed error also makes error neurons of one area excite each other (as published,
+    in `skip` and `areas`). reset: a gate that sets the representation neurons' voltage to 0. copy_seed: of the
+    copies' fixed errors, by default the run's. target_delay: steps by which the target comes later.
     eta_bw, alpha, sigma, tau_xi, tau_HP, tau_LO: of the variant `noise`; eta_bw, decay: of `KP`.
     """
 
@@ -207,6 +208,7 @@ class ErrorNeuron:
     error_lookahead: tuple[bool, ...] = (True,)
     within_area_noise: bool = True
     reset: bool = False
+    copy_seed: int | None = None
     target_delay: int = 0
     noise: str = "counter"
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)

@@ -104,7 +104,7 @@ def _by_areas(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Ma
 def _copied(circuit: ErrorNeuron, seed: int, forward: Blocks, limits: Mapping[str, Range]) -> Arrays:
     """Feedback as the transpose of the forward weights plus its fixed error."""
     c, arrays = circuit, Arrays()
-    initial, later = _copy_errors(c, seed, limits["copy_error"])
+    initial, later = _copy_errors(c, seed if c.copy_seed is None else c.copy_seed, limits["copy_error"])
     for to, source in c.feedback_pairs():
         name, error = c.feedback_name(to, source), initial[to, source]
         weights = forward.get((source, to))
