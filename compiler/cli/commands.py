@@ -178,6 +178,7 @@ BENCHMARKS: dict[str, str] = {
     "pal-feedback": "compiler.bench.feedback:rows",
     "pal-fig4ab": "compiler.bench.sweeps:fig4ab",
     "depth": "compiler.bench.depth:rows",
+    "cartpole": "compiler.bench.cartpole:rows",
     "dms": "compiler.bench.matching:rows",
     "pal-yinyang": "compiler.bench.sweeps:yinyang",
     "pal-mnist": "compiler.bench.sweeps:mnist",

@@ -1,7 +1,7 @@
 """The task `match_to_sample` (specs/error_neuron.md 8.2): was the second cue the first one?
 
 A trial is a fixation, a cue of 1 or -1, a delay of random length and a second cue; the target is 1 for a match and -1
-for none. The circuit must remember the first cue by its membranes. In training it learns in the last step of a trial only;
+for none. The circuit must remember the first cue by its membranes. In training it learns in the last step of a trial;
 copied feedback is refreshed (`copy`) and the target is there in all of them, in validations and tests neither. `reset`
 starts a trial. The error is the squared difference in the last step of a trial, averaged over trials.
 
@@ -57,7 +57,8 @@ def matching_plan(experiment: Experiment, graph: Graph) -> Plan:
     phases = tuple(_phase(name, t, int(first)) for (name, t), first in zip(found.items(), firsts, strict=False))
     streams = tuple(Stream(f"{ERRORS}{name}", (output(graph),)) for name in ("validation", "test"))
     every = 1 if table.validation_every is None else table.validation_every
-    sequence, epochs = [], []
+    sequence: list[str] = []
+    epochs: list[int] = []
     for epoch in range(table.epochs):
         part = [*(["validation"] if every and epoch % every == 0 else []), "train"]
         sequence, epochs = sequence + part, epochs + [epoch] * len(part)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from compiler.experiments.classification import READOUT, classification_plan
+from compiler.experiments.control import control_plan
+from compiler.experiments.generation import generation_plan
 from compiler.experiments.matching import matching_plan
 from compiler.experiments.plans import Plan
 from compiler.experiments.published import Teacher, published_plan
@@ -28,6 +30,10 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
         plan = stream_plan(experiment, graph)
     elif table.task == "teacher_student":
         plan = teaching_plan(experiment, graph)
+    elif table.task == "generate":
+        plan = generation_plan(experiment, graph)
+    elif table.task == "control":
+        plan = control_plan(experiment, graph)
     elif table.task == "match_to_sample":
         plan = matching_plan(experiment, graph)
     else:

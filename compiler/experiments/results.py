@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from compiler.experiments import records as figures
 from compiler.experiments.checkpoints import arrays_sha256
 from compiler.experiments.compilation import Compiled
+from compiler.experiments.control import control_tests
 from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
 from compiler.experiments.teaching import deviations
 from compiler.ir import CortexError, show_graph
@@ -141,11 +143,13 @@ def _per_seed(session: Session, found: Mapping[str, np.ndarray], tests: list[fig
 def _errors(session: Session) -> dict[str, Any]:
     """Of the task teacher_student: the error per seed of every validation and test, and the last test's median."""
     found = deviations(session.plan, session.records, session.position)
+    controls = control_tests(session.plan, session.records, session.position)
     if not session.plan.expected:
         return {}
     tests = [d for d in found if d.phase == "test"]
     return {"test_error": float(np.median(tests[-1].error)) if tests else None,
-            "errors": [{"phase": d.phase, "epoch": d.epoch, "step": d.position, "error": list(d.error)} for d in found]}
+            "errors": [{"phase": d.phase, "epoch": d.epoch, "step": d.position, "error": list(d.error)} for d in found],
+            **({"control": [asdict(test) for test in controls]} if controls else {})}
 
 
 def _score_table(found: list[figures.Score]) -> list[dict[str, Any]]:

@@ -65,17 +65,20 @@ class ProtocolTable(Table, frozen=True):
     `classify`: per epoch a validation (before it) and a shuffled training phase, a test at the end and after every
     `test_every` epochs. `bw_only`, `fw_bw`: the published tasks (specs/pal.md 4). `stream`: the user's own arrays.
     `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
-    `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in which
-    rules do not learn (`classify`), so that the new sample can reach all layers. `minibatch`: samples that are shown
-    at once and share the weights (`classify`). `teacher`: ranges of the teacher's
-    weights (`fw_bw`, `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
+    `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in
+    which rules do not learn (`classify`), so that the new sample can reach all layers. `minibatch`: samples that
+    are shown at once and share the weights (`classify`). `teacher`: ranges of the teacher's weights (`fw_bw`,
+    `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
     `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by inputs;
-    `teacher_output`: whether the target is a rate or a voltage, by default as the circuit takes it; `validation_gates`:
-    what stays on in validations. `match_to_sample`: trials with two cues (specs/error_neuron.md 8.2). `first_seed`:
-    fixes inputs and teacher of the published tasks; by default it is the run's first.
+    `teacher_output`: whether the target is a rate or a voltage, by default as the circuit takes it;
+    `validation_gates`: what stays on in validations. `match_to_sample`: trials with two cues (specs/error_neuron.md
+    8.2). `control`: teacher_student, and after every epoch the circuit controls a pole, for `control_moves` steps
+    (0: as published) from starts drawn with `control_seed`. `generate`: from digits to images (section 8.4).
+    `first_seed`: fixes inputs and teacher of the published tasks; by default it is the run's first.
     """
 
-    task: Literal["classify", "bw_only", "fw_bw", "teacher_student", "match_to_sample", "stream"] = "stream"
+    task: Literal["classify", "bw_only", "fw_bw", "teacher_student", "match_to_sample", "control", "generate",
+                  "stream"] = "stream"
     epochs: Count = 1
     presentation_steps: Positive | None = None
     minibatch: Positive = 1
@@ -95,6 +98,8 @@ class ProtocolTable(Table, frozen=True):
     teacher_matrix: list[list[float]] = []
     teacher_output: Literal["", "rate", "voltage"] = ""
     input_range: Range = (0.0, 1.0)
+    control_moves: Count = 0
+    control_seed: Count = 0
     first_seed: Count | None = None
 
     @property

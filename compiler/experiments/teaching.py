@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from compiler.experiments.circuits import circuit_options
-from compiler.experiments.plans import Part, Plan, columns, gate_columns, output, settling_phases
+from compiler.experiments.plans import Column, Part, Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.published import teacher_seed
 from compiler.experiments.tables import Experiment, ProtocolTable
 from compiler.ir import CortexError, Graph
@@ -34,30 +34,50 @@ SKIPPED = 10
 PARTS = ("train", "validation", "test")
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What one phase presents: inputs (count, n_0), what is sent as the target, and what the output should be."""
+
+    inputs: np.ndarray
+    sent: np.ndarray
+    expected: np.ndarray
+
+
 def teaching_plan(experiment: Experiment, graph: Graph) -> Plan:
     """Raises E320 and the like for the circuit's options, X120, X122."""
-    table, layout = experiment.protocol, columns(graph)
-    if len(layout) < 2:
-        raise CortexError("X120", f"task teacher_student needs a circuit with an input and a target, but "
-                                  f"'{graph.name}' has {len(layout)} exogenous inputs.")
-    count = table.dataset_size
-    if count < 1 or table.steps * count <= SKIPPED:
-        raise CortexError("X122", f"protocol.dataset_size = {count} samples of {table.steps} steps: the test needs "
-                                  f"more than {SKIPPED} steps.")
-    first = experiment.run.seeds[0] if table.first_seed is None else table.first_seed
-    inputs, voltages, rates = teacher_answers(experiment, graph, teacher_seed(first))
-    samples = np.zeros((3 * count, layout[-1].stop))
-    samples[:, layout[0].start:layout[0].stop] = inputs
-    samples[:, layout[1].start:layout[1].stop] = voltages if takes_voltage(experiment) else rates
+    table = experiment.protocol
+    first = teacher_seed(experiment.run.seeds[0] if table.first_seed is None else table.first_seed)
+    inputs, voltages, rates = teacher_answers(experiment, graph, first)
+    sent, expected = voltages if takes_voltage(experiment) else rates, _answer(experiment, voltages, rates)
+    thirds = zip(*(np.split(array, len(PARTS)) for array in (inputs, sent, expected)), strict=True)
+    lessons = [Lesson(*third) for third in thirds]
+    return following_plan(experiment, graph, lessons, f"a teacher of seed {first}", SKIPPED)
+
+
+def following_plan(experiment: Experiment, graph: Graph, lessons: Sequence[Lesson], source: str, skipped: int) -> Plan:
+    """Training, validation and test on these lessons; `skipped` first steps of the latter two do not count."""
+    table, layout, count = experiment.protocol, _two_inputs(experiment, graph), len(lessons[0].inputs)
+    if count < 1 or table.steps * count <= skipped:
+        raise CortexError("X122", f"{count} samples of {table.steps} steps: the test needs more than {skipped} steps.",
+                          "Raise protocol.dataset_size.")
+    samples = np.zeros((len(PARTS) * count, layout[-1].stop))
+    for column, arrays in zip(layout, zip(*((one.inputs, one.sent) for one in lessons), strict=True), strict=False):
+        samples[:, column.start:column.stop] = np.concatenate(arrays)
     delay = target_delay(experiment)
-    phases = _phases(table, graph, delay)
-    answers = np.split(_answer(experiment, voltages, rates), len(PARTS))
-    expected = {name: _late(part, table.steps, delay)[SKIPPED:] for name, part in zip(PARTS, answers, strict=True)
-                if name != "train"}
+    phases = _phases(table, graph, count, delay, skipped)
+    expected = {name: _late(one.expected, table.steps, delay)[skipped:]
+                for name, one in zip(PARTS, lessons, strict=True) if name != "train"}
     streams = tuple(Stream(f"{ERRORS}{name}", (output(graph),)) for name in PARTS[1:])
     sequence, epochs = _sequence(table, [p.name for p in phases if p.name.startswith("settle")])
-    return Plan(Protocol(tuple(phases), sequence, streams), samples, epochs, {},
-                f"a teacher of seed {teacher_seed(first)}", expected)
+    return Plan(Protocol(tuple(phases), sequence, streams), samples, epochs, {}, source, expected)
+
+
+def _two_inputs(experiment: Experiment, graph: Graph) -> list[Column]:
+    layout = columns(graph)
+    if len(layout) < 2:
+        raise CortexError("X120", f"task {experiment.protocol.task} needs a circuit with an input and a target, but "
+                                  f"'{graph.name}' has {len(layout)} exogenous inputs.")
+    return layout
 
 
 def target_delay(experiment: Experiment) -> int:
@@ -95,7 +115,7 @@ def _late(answers: np.ndarray, steps: int, delay: int) -> np.ndarray:
 
 def teacher_answers(experiment: Experiment, graph: Graph, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(inputs, output voltages, output rates) of three times `dataset_size` samples."""
-    table, layout = experiment.protocol, columns(graph)
+    table, layout = experiment.protocol, _two_inputs(experiment, graph)
     inputs = np.random.RandomState(seed).uniform(*table.input_range, (3 * table.dataset_size, layout[0].size))
     if table.teacher_matrix:
         matrix = np.array(table.teacher_matrix, dtype=np.float64)
@@ -129,8 +149,8 @@ def net_answers(layers: Sequence[int], seed: int, table: ProtocolTable, inputs: 
 # ---- phases
 
 
-def _phases(table: ProtocolTable, graph: Graph, delay: int) -> list[Phase]:
-    count, total = table.dataset_size, table.dataset_size * table.steps
+def _phases(table: ProtocolTable, graph: Graph, count: int, delay: int, skipped: int) -> list[Phase]:
+    total = count * table.steps
     default = [gate for gate in graph.gates if gate != "reset"]
     on = [gate for gate in (default if table.train_gates is None else table.train_gates) if gate != UNDELAYED]
     early = ((UNDELAYED, (1.0,) * delay + (0.0,) * (total - delay)),) if delay else ()
@@ -139,7 +159,7 @@ def _phases(table: ProtocolTable, graph: Graph, delay: int) -> list[Phase]:
         return Phase(name, count, table.steps, (first,), order, gate_columns(gates) + early, records)
 
     def scored(name: str, gates: Sequence[str], first: int) -> Phase:
-        return phase(name, gates, first, records=((f"{ERRORS}{name}", Record(every=1, offset=SKIPPED)),))
+        return phase(name, gates, first, records=((f"{ERRORS}{name}", Record(every=1, offset=skipped)),))
 
     return [*settling_phases(table, count), phase("train", on, 0, "" if table.shuffle is False else "train"),
             scored("validation", table.validation_gates, count), scored("test", table.test_gates or [], 2 * count)]

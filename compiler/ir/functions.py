@@ -1,9 +1,9 @@
 """The functions an equation may call, defined once, on scalars.
 
 Interpreter and generated kernels use the same formulas in the same order, with libm's transcendentals, so their
-float64 results are equal to the bit. Each entry is Python source over `exp`, `log`, `tanh`, `sqrt`, `floor`, `pow`
-and the earlier entries. Integer quantities live in float64 with integer values (exact below 2**53), so shifts and
-saturation are ordinary arithmetic.
+float64 results are equal to the bit. Each entry is Python source over `exp`, `log`, `tanh`, `sin`, `cos`, `sqrt`,
+`floor`, `pow` and the earlier entries. Integer quantities live in float64 with integer values (exact below 2**53), so
+shifts and saturation are ordinary arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-PRIMITIVES: dict[str, int] = {"exp": 1, "log": 1, "tanh": 1, "sqrt": 1, "floor": 1, "pow": 2}
+PRIMITIVES: dict[str, int] = {"exp": 1, "log": 1, "tanh": 1, "sin": 1, "cos": 1, "sqrt": 1, "floor": 1, "pow": 2}
 """Name -> number of arguments; taken from libm (`math`), with infinities instead of exceptions."""
 
 DEFINITIONS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -70,7 +70,8 @@ def _pow(x: float, y: float) -> float:
 
 SCALAR: dict[str, Callable[..., float]] = {
     "exp": _guard(math.exp, math.inf), "log": _guard(math.log, math.inf), "tanh": math.tanh,
-    "sqrt": _guard(math.sqrt, math.inf), "floor": _floor, "pow": _pow}
+    "sin": _guard(math.sin, math.nan), "cos": _guard(math.cos, math.nan), "sqrt": _guard(math.sqrt, math.inf),
+    "floor": _floor, "pow": _pow}
 """Name -> the function on Python floats."""
 for _name, (_arguments, _body) in DEFINITIONS.items():
     SCALAR[_name] = eval(f"lambda {', '.join(_arguments)}: {_body}", SCALAR)  # our own constant table

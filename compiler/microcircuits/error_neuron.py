@@ -26,10 +26,12 @@ import numpy as np
 from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph, unknown
 from compiler.ir.functions import ACTIVATIONS
 from compiler.microcircuits import pal
+from compiler.microcircuits.cartpole import with_cartpole
 from compiler.microcircuits.targets import UNDELAYED, with_delayed_target
 
 VARIANTS = ("BP", "FA", "noise", "KP")
 WIRINGS = ("layered", "skip", "areas")
+PLANTS = ("", "cartpole")
 SKIP_RATES = ("all", "diagonal", "scaled")
 GATES = ("learn_forward", "learn_lateral", "copy", "target")
 
@@ -171,7 +173,8 @@ class ErrorNeuron:
     use_activation: phi in the forward rule. rep_lookahead, error_lookahead: rates from the prospective voltage.
     within_area_noise: the copies' fixed error also makes error neurons of one area excite each other (as published,
     in `skip` and `areas`). reset: a gate that sets the representation neurons' voltage to 0. copy_seed: of the
-    copies' fixed errors, by default the run's. target_delay: steps by which the target comes later.
+    copies' fixed errors, by default the run's. plant: `cartpole`, which the output pushes with action_scale times
+    its rate. target_delay: steps by which the target comes later.
     eta_bw, alpha, sigma, tau_xi, tau_HP, tau_LO: of the variant `noise`; eta_bw, decay: of `KP`.
     """
 
@@ -209,6 +212,8 @@ class ErrorNeuron:
     within_area_noise: bool = True
     reset: bool = False
     copy_seed: int | None = None
+    plant: str = ""
+    action_scale: float = 76.6
     target_delay: int = 0
     noise: str = "counter"
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
@@ -279,7 +284,8 @@ def build(circuit: ErrorNeuron) -> Graph:
         name=name, dt=circuit.dt, gates=gates(circuit), populations=populations,
         projections=tuple(_projections(circuit)), mirrors=tuple(copies(circuit)), noise=_noise(circuit),
         outputs=(("output", f"R{circuit.areas - 1}.rate"),), arrays=circuit.arrays)
-    return with_delayed_target(graph, circuit.target_delay)
+    graph = with_delayed_target(graph, circuit.target_delay)
+    return with_cartpole(graph, f"R{circuit.areas - 1}", circuit.action_scale) if circuit.plant else graph
 
 
 def check(circuit: ErrorNeuron) -> None:
@@ -298,6 +304,11 @@ def check(circuit: ErrorNeuron) -> None:
     for name in ("activation", "gain", "offset", "error_activation", "eta_fw", "eta_IP", "eta_PI", "rep_lookahead",
                  "error_lookahead", *(["derivative"] if circuit.derivative else [])):
         circuit.per_area(name)
+    if circuit.plant not in PLANTS:
+        raise unknown("E320", "plant of circuit 'error-neuron'", circuit.plant, PLANTS)
+    if circuit.plant and (circuit.layers[0], circuit.layers[-1]) != (4, 1):
+        raise CortexError("E325", f"plant 'cartpole' has 4 states and takes 1 force, but layers are "
+                                  f"{list(circuit.layers)}.", "Begin with 4 cells and end with 1.")
     _check_errors(circuit)
     _check_areas(circuit)
     if circuit.target_delay < 0:

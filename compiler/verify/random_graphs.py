@@ -55,7 +55,8 @@ def maybe(c: Choices, one_in: int = 2) -> bool:
 # ---- expressions
 
 UNARY = ("tanh({a})", "-{a}", "logistic({a})", "relu({a})", "soft_relu(clip({a}, -4, 4))", "hard_sigmoid({a})",
-         "exp(clip({a}, -3, 2))", "log(1.5 + abs({a}))", "sqrt(abs({a}))", "floor(4 * {a})", "d_tanh({a})",
+         "exp(clip({a}, -3, 2))", "sin({a})", "cos(3 * {a})", "sharp_soft_relu(clip({a}, -4, 4))",
+         "log(1.5 + abs({a}))", "sqrt(abs({a}))", "floor(4 * {a})", "d_tanh({a})", "d_sharp_soft_relu({a})",
          "d_logistic({a})", "d_relu({a})", "d_soft_relu({a})", "d_hard_sigmoid({a})", "d_linear({a})", "linear({a})",
          "clip({a}, -1, 1)", "saturate(8 * {a}, -8, 7)", "shift_right({a}, 2)", "shift_left({a}, 1)", "abs({a})")
 BINARY = ("({a} + {b})", "({a} - {b})", "({a} * {b})", "({a} / (1.5 + abs({b})))", "min({a}, {b})", "max({a}, {b})",

@@ -51,6 +51,14 @@ if JIT:
         return math.tanh(x)
 
     @scalar
+    def sin(x):
+        return math.sin(x)
+
+    @scalar
+    def cos(x):
+        return math.cos(x)
+
+    @scalar
     def sqrt(x):
         return math.sqrt(x)
 
@@ -90,6 +98,7 @@ else:
             return np.power(np.float64(x), np.float64(y))
 
     exp, log, tanh = guarded(math.exp, math.inf), guarded(math.log, math.inf), guarded(math.tanh, 0.0)
+    sin, cos = guarded(math.sin, math.nan), guarded(math.cos, math.nan)
     sqrt, floor = guarded(math.sqrt, math.inf), np.floor
 
 

@@ -1,0 +1,62 @@
+"""`cortexc bench cartpole`: falls of the pole against trained epochs, with the teacher's as the line to reach.
+
+Rows {setting, epochs, median, q25, q75, failures, ...}, one per setting and trained epoch; `teacher` is the controller
+itself as the same circuit, without learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from compiler.experiments.config import load_experiment
+from compiler.experiments.results import results
+from compiler.experiments.session import Session
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "ideal": {"model.activation": ["linear"], "model.eta_fw": [1.0, 0.5], "model.ranges": {}},
+    "tanh": {}}
+"""Published variants: linear and without noise in the laterals, or as the experiment's file says."""
+
+
+def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Options: backend, granularity, seeds, and keys of an experiment with their table."""
+    return [row for setting in ("teacher", *SETTINGS) for row in _rows(setting, options)]
+
+
+def _rows(setting: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    short = {"backend": "run.backend", "granularity": "run.granularity", "seeds": "run.seeds"}
+    overrides = dict(SETTINGS.get(setting, SETTINGS["ideal"]))
+    overrides |= {key: value for key, value in options.items() if "." in key}
+    overrides |= {key: options[name] for name, key in short.items() if name in options}
+    experiment = load_experiment("cartpole", overrides)
+    if setting == "teacher":
+        experiment = teacher(overrides)
+    with Session(experiment) as session:
+        session.run()
+        found = results(session)
+    tests = found["control"][:1] if setting == "teacher" else found["control"]
+    return [{"setting": setting, "epochs": test["epochs"], **_quartiles(test["failures"]), "backend": found["backend"],
+             "granularity": found["granularity"], "wall_s": found["wall_s"]} for test in tests]
+
+
+def teacher(overrides: Mapping[str, Any]) -> Any:
+    """The controller as weights of the circuit: the first area passes the state on, the second applies the gains."""
+    import tempfile
+    from pathlib import Path
+
+    plain = load_experiment("cartpole", dict(overrides))
+    gain = plain.model.options.get("gbas", 0.1) / (
+        plain.model.options.get("gl", 0.03) + plain.model.options.get("gbas", 0.1) + plain.model.options["gapi"])
+    weights = {"WPP_0.w": np.eye(4) / gain, "WPP_1.w": np.array(plain.protocol.teacher_matrix) / gain}
+    file = Path(tempfile.mkdtemp(prefix="cortexc_")) / "teacher.npz"
+    np.savez(file, **weights)
+    return load_experiment("cartpole", {**overrides, "model.arrays": str(file), "protocol.epochs": 1,
+                                        "protocol.train_gates": [], "run.seeds": plain.run.seeds[:1]})
+
+
+def _quartiles(failures: list[int]) -> dict[str, Any]:
+    q25, median, q75 = np.percentile(failures, (25, 50, 75))
+    return {"median": float(median), "q25": float(q25), "q75": float(q75), "failures": failures}

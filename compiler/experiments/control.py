@@ -1,0 +1,100 @@
+"""The task `control` (specs/error_neuron.md 8.1): a student of a linear controller balances a pole after every epoch.
+
+Training is that of `teacher_student`. In a control test the circuit sees the pole, and the pole feels its output, four
+network steps for each of its own; it starts anew at random every 2,000 of its steps and when it falls. The score is the
+number of falls.
+
+X122 a protocol that cannot be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from compiler.experiments.plans import Plan, columns
+from compiler.experiments.tables import Experiment
+from compiler.experiments.teaching import teaching_plan
+from compiler.ir import CortexError, Graph
+from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.microcircuits.cartpole import GATES, STATE
+
+PHASE, STREAM, FAILURES = "control", "control_failures", "pole.failures"
+NETWORK_STEPS, EPISODE, MOVES = 4, 2000, 19_999
+"""Network steps per step of the pole; its steps per episode and per test."""
+SPREAD = (-1.0, 1.0)
+
+
+def control_plan(experiment: Experiment, graph: Graph) -> Plan:
+    """`teacher_student` with a control test after every epoch and before the first. Raises X122."""
+    missing = [gate for gate in GATES if gate not in graph.gates]
+    if missing:
+        raise CortexError("X122", f"task control needs a pole, but '{graph.name}' has no gates {', '.join(missing)}.",
+                          "Set model.plant = \"cartpole\".")
+    training = [gate for gate in graph.gates if gate not in (*GATES, "reset")]
+    table = experiment.protocol
+    gates = training if table.train_gates is None else table.train_gates
+    plan = teaching_plan(_with_gates(experiment, gates), graph)
+    moves = table.control_moves or MOVES
+    starts = np.zeros((moves + 1, plan.samples.shape[1]))
+    first = len(plan.samples)
+    for column in columns(graph):
+        if column.population == "pole":
+            drawn = np.random.default_rng([table.control_seed, STATE.index(column.name.removeprefix("start_"))])
+            starts[:, column.start] = drawn.uniform(*SPREAD, moves + 1)
+    protocol, epochs = _with_tests(plan.protocol, plan.epochs, _phases(first, moves))
+    return replace(plan, protocol=protocol, epochs=epochs, samples=np.concatenate([plan.samples, starts]))
+
+
+def _with_gates(experiment: Experiment, gates: Sequence[str]) -> Experiment:
+    import msgspec
+
+    table = msgspec.structs.replace(experiment.protocol, train_gates=list(gates))
+    return msgspec.structs.replace(experiment, protocol=table)
+
+
+def _phases(first: int, moves: int) -> tuple[Phase, Phase]:
+    """A presentation that only starts the pole, and the moves."""
+    last = tuple(float(t == NETWORK_STEPS - 1) for t in range(NETWORK_STEPS))
+    episode = tuple(float(t == NETWORK_STEPS * EPISODE - 1) for t in range(NETWORK_STEPS * EPISODE))
+    gates = (("control", (1.0,)), ("move", last), ("restart", episode))
+    total = moves * NETWORK_STEPS
+    return (Phase("start_pole", 1, NETWORK_STEPS, (first,), "", (("restart", (1.0,)), ("begin", (1.0,)))),
+            Phase(PHASE, moves, NETWORK_STEPS, (first + 1,), "", gates,
+                  ((STREAM, Record(every=total, offset=total - 1)),)))
+
+
+def _with_tests(protocol: Protocol, epochs: tuple[int, ...], phases: tuple[Phase, Phase]) \
+        -> tuple[Protocol, tuple[int, ...]]:
+    names = [phase.name for phase in phases]
+    sequence: list[str] = []
+    counted: list[int] = []
+    for name, epoch in zip(protocol.sequence, epochs, strict=True):
+        before = names if name == "train" and "train" not in sequence else []
+        after = names if name == "train" else []
+        sequence, counted = [*sequence, *before, name, *after], [*counted, *[epoch] * (len(before) + len(after) + 1)]
+    streams = (*protocol.streams, Stream(STREAM, (FAILURES,)))
+    return Protocol((*protocol.phases, *phases), tuple(sequence), streams), tuple(counted)
+
+
+@dataclass(frozen=True)
+class ControlTest:
+    """Falls per seed of one control test; `epochs` have been trained before it."""
+
+    epochs: int
+    position: int
+    failures: tuple[int, ...]
+
+
+def control_tests(plan: Plan, records: Any, position: int) -> list[ControlTest]:
+    """All control tests that have been completed."""
+    found: list[ControlTest] = []
+    for part in plan.parts():
+        if part.phase == PHASE and part.stop <= position:
+            row = records.rows(STREAM, FAILURES)[len(found)]
+            trained = 0 if not found else part.epoch + 1
+            found.append(ControlTest(trained, part.stop, tuple(int(n) for n in row[:, 0])))
+    return found
