@@ -6,7 +6,9 @@ itself as the same circuit, without learning.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from compiler.experiments.config import load_experiment
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
+from compiler.experiments.tables import Experiment
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "ideal": {"model.activation": ["linear"], "model.eta_fw": [1.0, 0.5], "model.ranges": {}},
@@ -31,27 +34,24 @@ def _rows(setting: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     overrides = dict(SETTINGS.get(setting, SETTINGS["ideal"]))
     overrides |= {key: value for key, value in options.items() if "." in key}
     overrides |= {key: options[name] for name, key in short.items() if name in options}
-    experiment = load_experiment("cartpole", overrides)
-    if setting == "teacher":
-        experiment = teacher(overrides)
-    with Session(experiment) as session:
-        session.run()
-        found = results(session)
+    with tempfile.TemporaryDirectory(prefix="cortexc_") as folder:
+        controller = setting == "teacher"
+        experiment = teacher(overrides, Path(folder)) if controller else load_experiment("cartpole", overrides)
+        with Session(experiment) as session:
+            session.run()
+            found = results(session)
     tests = found["control"][:1] if setting == "teacher" else found["control"]
     return [{"setting": setting, "epochs": test["epochs"], **_quartiles(test["failures"]), "backend": found["backend"],
              "granularity": found["granularity"], "wall_s": found["wall_s"]} for test in tests]
 
 
-def teacher(overrides: Mapping[str, Any]) -> Any:
+def teacher(overrides: Mapping[str, Any], folder: Path) -> Experiment:
     """The controller as weights of the circuit: the first area passes the state on, the second applies the gains."""
-    import tempfile
-    from pathlib import Path
-
     plain = load_experiment("cartpole", dict(overrides))
     gain = plain.model.options.get("gbas", 0.1) / (
         plain.model.options.get("gl", 0.03) + plain.model.options.get("gbas", 0.1) + plain.model.options["gapi"])
     weights = {"WPP_0.w": np.eye(4) / gain, "WPP_1.w": np.array(plain.protocol.teacher_matrix) / gain}
-    file = Path(tempfile.mkdtemp(prefix="cortexc_")) / "teacher.npz"
+    file = folder / "teacher.npz"
     np.savez(file, **weights)
     return load_experiment("cartpole", {**overrides, "model.arrays": str(file), "protocol.epochs": 1,
                                         "protocol.train_gates": [], "run.seeds": plain.run.seeds[:1]})

@@ -7,7 +7,7 @@ compares with the same wiring, metric and tuning budget for all. With `-o FOLDER
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,11 @@ class Job:
 
     @property
     def label(self) -> str:
-        return "-".join(map(str, self.net))
+        return label_of(self.net)
+
+
+def label_of(net: tuple[int, ...]) -> str:
+    return "-".join(map(str, net))
 
 
 def published(model: str, net: tuple[int, ...]) -> dict[str, Any]:
@@ -58,23 +62,25 @@ def published(model: str, net: tuple[int, ...]) -> dict[str, Any]:
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: models, nets (texts such as 4-2-1), epochs (1000), seeds, jobs (2), and keys of an experiment."""
     jobs = [Job(model, net, _overrides(options, model, net), options.get("output"))
-            for net in _nets(options) for model in _models(options)]
+            for net in chosen_nets(options) for model in chosen_models(options)]
     return [_row(job, found) for job, found in zip(jobs, run_all(jobs, int(options.get("jobs", 2))), strict=True)]
 
 
-def _nets(options: Mapping[str, Any]) -> list[tuple[int, ...]]:
-    known = {"-".join(map(str, net)): net for net in NETS}
+def chosen_nets(options: Mapping[str, Any]) -> list[tuple[int, ...]]:
+    """Raises X182."""
+    known = {label_of(net): net for net in NETS}
     for name in options.get("nets", known):
         if name not in known:
             raise unknown("X182", "net", str(name), known)
     return [known[name] for name in options.get("nets", known)]
 
 
-def _models(options: Mapping[str, Any]) -> Sequence[str]:
-    for name in options.get("models", MODELS):
-        if name not in MODELS:
-            raise unknown("X182", "model", str(name), MODELS)
-    return options.get("models", MODELS)
+def chosen_models(options: Mapping[str, Any], known: Collection[str] = MODELS) -> Collection[str]:
+    """Raises X182."""
+    for name in options.get("models", known):
+        if name not in known:
+            raise unknown("X182", "model", str(name), known)
+    return options.get("models", known)
 
 
 def _overrides(options: Mapping[str, Any], model: str, net: tuple[int, ...]) -> dict[str, Any]:

@@ -179,6 +179,7 @@ BENCHMARKS: dict[str, str] = {
     "pal-fig4ab": "compiler.bench.sweeps:fig4ab",
     "depth": "compiler.bench.depth:rows",
     "cartpole": "compiler.bench.cartpole:rows",
+    "depth-tuning": "compiler.bench.depth_tuning:rows",
     "dms": "compiler.bench.matching:rows",
     "pal-yinyang": "compiler.bench.sweeps:yinyang",
     "pal-mnist": "compiler.bench.sweeps:mnist",

@@ -70,11 +70,13 @@ class ProtocolTable(Table, frozen=True):
     are shown at once and share the weights (`classify`). `teacher`: ranges of the teacher's weights (`fw_bw`,
     `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
     `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by inputs;
-    `teacher_output`: whether the target is a rate or a voltage, by default as the circuit takes it;
-    `validation_gates`: what stays on in validations. `match_to_sample`: trials with two cues (specs/error_neuron.md
-    8.2). `control`: teacher_student, and after every epoch the circuit controls a pole, for `control_moves` steps
-    (0: as published) from starts drawn with `control_seed`. `generate`: from digits to images (section 8.4).
-    `first_seed`: fixes inputs and teacher of the published tasks; by default it is the run's first.
+    `feedback_every`: of so many presentations the last is for learned feedback alone, without target and forward
+    learning (0: none, everything learns at once); `teacher_output`: whether the target is a rate or a voltage, by
+    default as the circuit takes it; `validation_gates`: what stays on in validations. `match_to_sample`: trials
+    with two cues (specs/error_neuron.md 8.2). `control`: teacher_student, and after every epoch the circuit
+    controls a pole, for `control_moves` steps (0: as published) from starts drawn with `control_seed`. `generate`:
+    from digits to images (section 8.4). `first_seed`: fixes inputs and teacher of the published tasks; by default
+    it is the run's first.
     """
 
     task: Literal["classify", "bw_only", "fw_bw", "teacher_student", "match_to_sample", "control", "generate",
@@ -98,6 +100,7 @@ class ProtocolTable(Table, frozen=True):
     teacher_matrix: list[list[float]] = []
     teacher_output: Literal["", "rate", "voltage"] = ""
     input_range: Range = (0.0, 1.0)
+    feedback_every: Count = 0
     control_moves: Count = 0
     control_seed: Count = 0
     first_seed: Count | None = None

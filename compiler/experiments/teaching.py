@@ -12,7 +12,7 @@ X120 data that do not fit; X122 a protocol that cannot be made.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -161,8 +161,22 @@ def _phases(table: ProtocolTable, graph: Graph, count: int, delay: int, skipped:
     def scored(name: str, gates: Sequence[str], first: int) -> Phase:
         return phase(name, gates, first, records=((f"{ERRORS}{name}", Record(every=1, offset=skipped)),))
 
-    return [*settling_phases(table, count), phase("train", on, 0, "" if table.shuffle is False else "train"),
+    train = phase("train", on, 0, "" if table.shuffle is False else "train")
+    return [*settling_phases(table, count), _alternating(train, table.feedback_every),
             scored("validation", table.validation_gates, count), scored("test", table.test_gates or [], 2 * count)]
+
+
+FEEDBACK_GATES = ("learn_feedback", "noise")
+
+
+def _alternating(phase: Phase, every: int) -> Phase:
+    """The last of every `every` presentations for learned feedback alone, the others for all else."""
+    if not every:
+        return phase
+    alone = (0.0,) * (phase.steps * (every - 1)) + (1.0,) * phase.steps
+    others = tuple(1.0 - value for value in alone)
+    return replace(phase, gates=tuple((name, pattern if name == UNDELAYED else alone if name in FEEDBACK_GATES
+                                       else others) for name, pattern in phase.gates))
 
 
 def _sequence(table: ProtocolTable, settling: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:

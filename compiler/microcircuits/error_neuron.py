@@ -175,7 +175,8 @@ class ErrorNeuron:
     in `skip` and `areas`). reset: a gate that sets the representation neurons' voltage to 0. copy_seed: of the
     copies' fixed errors, by default the run's. plant: `cartpole`, which the output pushes with action_scale times
     its rate. target_delay: steps by which the target comes later.
-    eta_bw, alpha, sigma, tau_xi, tau_HP, tau_LO: of the variant `noise`; eta_bw, decay: of `KP`.
+    eta_bw, alpha, sigma, multiplex (how strongly fluctuations are sent on with the error), tau_xi, tau_HP, tau_LO:
+    of the variant `noise`; decay: of `KP`.
     """
 
     layers: tuple[int, ...]
@@ -196,6 +197,7 @@ class ErrorNeuron:
     decay: float = 0.001
     alpha: tuple[float, ...] = (1e-5,)
     sigma: tuple[float, ...] = (0.05,)
+    multiplex: float = 1.0
     dt: float = 0.01
     tau_xi: float = 0.1
     tau_HP: float = 0.1
@@ -378,7 +380,7 @@ def _populations(circuit: ErrorNeuron) -> tuple[str, tuple[Population, ...]]:
         top = i == L - 1
         values = dict(tau=1 / (c.gl + c.gntgt), gntgt=c.gntgt) if top else dict(tau=1 / (c.gl + c.gden), gden=c.gden)
         if c.variant == "noise":
-            values |= dict(tau_high_pass=c.tau_HP)
+            values |= dict(tau_high_pass=c.tau_HP, multiplex=c.multiplex)
             values |= {} if top else dict(sigma=c.per_area("sigma", L - 1)[i], tau_xi=c.tau_xi)
         kind = cell("output_error" if top else "error", _error(c, i))
         found.append(Population(f"E{i}", kind, c.errors[i], f"area{i + 1}", tuple(values.items())))
@@ -426,10 +428,10 @@ def _error(circuit: ErrorNeuron, i: int) -> str:
         parts |= dict(ports="  port companion @ dendrite\n", states="  state companion_rate = 0\n",
                       companion="  receive companion_rate = companion @ dendrite\n")
     if noisy:
-        parts |= dict(parameters="  parameter tau_high_pass ms\n", companion=HIGH_PASS,
+        parts |= dict(parameters="  parameter tau_high_pass ms\n  parameter multiplex 1\n", companion=HIGH_PASS,
                       states="".join(f"  state {name} = 0\n" for name in (
                           "companion_rate", "companion_high_pass", "rate_high_pass")))
-        parts["phi_breve"] += " + where(gate.noise > 0, prev(companion_high_pass), 0.0)"
+        parts["phi_breve"] += " + where(gate.noise > 0, multiplex * prev(companion_high_pass), 0.0)"
     if noisy and not top:
         parts["parameters"] += "  parameter sigma 1\n  parameter tau_xi ms\n  noise white normal\n"
         parts["states"] += "  state xi = 0\n"
