@@ -68,6 +68,8 @@ class Feed:
         self.gates, self.noise, self.recorded = list(gates), noise, recorded
         self.batch = len(noise.seeds) * noise.samples
         self.generators = [np.random.RandomState(s % 2**32) for s in noise.seeds]
+        for generator in self.generators:
+            generator.random_sample(protocol["spent"])
         self.orders: dict[str, np.ndarray] = {}
         self.shuffles = 0
         self.position, self.phase_index, self.phase_step = 0, 0, 0
@@ -85,7 +87,7 @@ class Feed:
         return int(self.bases[-1])
 
     def count_rows(self, stream: str) -> int:
-        per_phase = {name: sum(len(_due(r, p, 0, p["count"] * p["steps"])) for s, r in p["records"] if s == stream)
+        per_phase = {name: sum(len(due_steps(r, p, 0, p["count"] * p["steps"])) for s, r in p["records"] if s == stream)
                      for name, p in self.phases.items()}
         rows = sum(per_phase[name] for name in self.sequence)
         most = next(s for s in self.streams if s["name"] == stream)["most"]
@@ -130,7 +132,7 @@ class Feed:
         rows = phase.get("rows") or phase["count"]
         order = np.arange(rows)[:, None].repeat(seeds, axis=1)
         if phase["order"]:
-            order = self.orders.setdefault(phase["order"], order)
+            order = order if phase["anew"] else self.orders.setdefault(phase["order"], order)
             self._shuffle(order)
         shown = order.repeat(samples, axis=1)
         if phase.get("rows"):
@@ -222,7 +224,7 @@ class Feed:
     def _place(self, block: Block, phase: dict, at: int, take: int) -> None:
         for stream, rule in phase["records"]:
             index = next(i for i, s in enumerate(self.streams) if s["name"] == stream)
-            due = _due(rule, phase, self.phase_step, self.phase_step + take) - self.phase_step + at
+            due = due_steps(rule, phase, self.phase_step, self.phase_step + take) - self.phase_step + at
             first, width, most = self.rows_written[index], self.streams[index]["width"], self.streams[index]["most"]
             due = due[:max(most - first, 0)] if most else due
             block.positions[due, index] = self.bases[index] + width * np.arange(first, first + len(due))
@@ -290,7 +292,7 @@ def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream], counter=[0, 0, chunk, 0]))
 
 
-def _due(rule: dict, phase: dict, start: int, stop: int) -> np.ndarray:
+def due_steps(rule: dict, phase: dict, start: int, stop: int) -> np.ndarray:
     """Steps of the phase in [start, stop) at which a stream records."""
     if rule["every"]:
         first = rule["offset"] + -(-max(start - rule["offset"], 0) // rule["every"]) * rule["every"]

@@ -40,7 +40,8 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
     setup = verify.Setup(graph, learning_first(plan.protocol, count), plan.samples, tuple(run.seeds))
     if not shipped:
         return verify.verify_setup(setup, on, granularity, reference or "interpreter", count)
-    circuit = circuit_options(model, arrays=graph.arrays, noise=graph.noise.kind)
+    noise = {"noise": graph.noise.kind} if hasattr(CIRCUITS[model.circuit].options_class(), "noise") else {}
+    circuit = circuit_options(model, arrays=graph.arrays, **noise)
     return verify.verify_against_reference(circuit, count, run.seeds, on, granularity, setup=setup)
 
 

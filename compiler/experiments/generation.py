@@ -30,5 +30,5 @@ def generation_plan(experiment: Experiment, graph: Graph) -> Plan:
         raise CortexError("X120", f"circuit '{graph.name}' has exogenous inputs of {sizes} cells; task generate with "
                                   f"'{found.name}' needs {found.classes} inputs and {found.n_in} outputs.",
                           f"Set model.layers = [{found.classes}, n, {found.n_in}].")
-    lesson = Lesson(names, images[shown], images[shown])
+    lesson = Lesson(names, images[shown])
     return following_plan(experiment, graph, [lesson] * len(PARTS), f"first images of {found.name}", 0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.experiments.plans import Plan, columns, output
 from compiler.experiments.tables import Experiment
-from compiler.experiments.teaching import ERRORS
+from compiler.experiments.teaching import ERRORS, TARGET
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
@@ -55,16 +55,16 @@ def matching_plan(experiment: Experiment, graph: Graph) -> Plan:
     samples = np.concatenate([np.stack((t.inputs, t.targets), axis=1) for t in found.values()])
     firsts = np.cumsum([0, *(t.steps for t in found.values())])
     phases = tuple(_phase(name, t, int(first)) for (name, t), first in zip(found.items(), firsts, strict=False))
-    streams = tuple(Stream(f"{ERRORS}{name}", (output(graph),)) for name in ("validation", "test"))
+    scored = ("validation", "test")
+    streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in scored)
     every = 1 if table.validation_every is None else table.validation_every
     sequence: list[str] = []
     epochs: list[int] = []
     for epoch in range(table.epochs):
         part = [*(["validation"] if every and epoch % every == 0 else []), "train"]
         sequence, epochs = sequence + part, epochs + [epoch] * len(part)
-    expected = {name: found[name].targets[found[name].ends][:, None] for name in ("validation", "test")}
     return Plan(Protocol(phases, (*sequence, "test"), streams), samples, (*epochs, max(table.epochs - 1, 0)), {},
-                "delayed match-to-sample trials", expected)
+                "delayed match-to-sample trials", dict.fromkeys(scored, "linear"))
 
 
 def trials(seed: int, count: int) -> Trials:

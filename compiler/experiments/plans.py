@@ -29,8 +29,8 @@ class Part:
 class Plan:
     """`samples`: (rows, columns) in the order of the graph's exogenous inputs. `labels`: phase -> (seeds, count).
 
-    `source` says where the samples come from. `expected`: phase -> what the output should be at its recorded steps,
-    (rows, cells).
+    `source` says where the samples come from. `followed`: phase -> activation that makes the recorded target what the
+    output should be.
     """
 
     protocol: Protocol
@@ -38,7 +38,7 @@ class Plan:
     epochs: tuple[int, ...]
     labels: Mapping[str, np.ndarray]
     source: str = ""
-    expected: Mapping[str, np.ndarray] = field(default_factory=dict)
+    followed: Mapping[str, str] = field(default_factory=dict)
 
     def parts(self) -> Iterator[Part]:
         """Every phase of the sequence with its place in time."""

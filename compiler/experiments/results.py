@@ -144,7 +144,7 @@ def _errors(session: Session) -> dict[str, Any]:
     """Of the task teacher_student: the error per seed of every validation and test, and the last test's median."""
     found = deviations(session.plan, session.records, session.position)
     controls = control_tests(session.plan, session.records, session.position)
-    if not session.plan.expected:
+    if not session.plan.followed:
         return {}
     tests = [d for d in found if d.phase == "test"]
     return {"test_error": float(np.median(tests[-1].error)) if tests else None,

@@ -1,22 +1,24 @@
 """The task `teacher_student` (specs/error_neuron.md 7 and 8): a student follows a teacher's output, sample by sample.
 
 A teacher net with the student's layers answers random inputs; a third each is for training, validation and the test.
-The run settles on training inputs; an epoch holds every sample for a presentation, in a new order each time; the target
-comes as many steps after the input as the circuit's `target_delay` says, and in the first steps of an epoch as it is.
-Validation has no target; the test is one run without learning. The error is the squared difference to the teacher's
-output, summed over the output cells and averaged over the steps, without the first `SKIPPED`.
+The run settles on training inputs and validates; an epoch holds every sample for a presentation, in a new order each
+time; the target comes as many steps after the input as the circuit's `target_delay` says, and in the first steps of
+an epoch as it is. Validation has no target; the test is one run without learning; both are shuffled too. The error is
+the squared difference to the teacher's output, summed over the output cells and averaged over the steps, without the
+first `SKIPPED`.
 
 X120 data that do not fit; X122 a protocol that cannot be made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from compiler.backends.runtime import due_steps
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.plans import Column, Part, Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.published import teacher_seed
@@ -32,15 +34,16 @@ ERRORS = "error_"
 SKIPPED = 10
 """First steps of a validation or test that do not count."""
 PARTS = ("train", "validation", "test")
+SCORED = ("first_validation", "validation", "test")
+TARGET = "teacher.rate"
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one phase presents: inputs (count, n_0), what is sent as the target, and what the output should be."""
+    """What one phase presents: inputs (count, n_0) and targets (count, n_L)."""
 
     inputs: np.ndarray
-    sent: np.ndarray
-    expected: np.ndarray
+    targets: np.ndarray
 
 
 def teaching_plan(experiment: Experiment, graph: Graph) -> Plan:
@@ -48,8 +51,8 @@ def teaching_plan(experiment: Experiment, graph: Graph) -> Plan:
     table = experiment.protocol
     first = teacher_seed(experiment.run.seeds[0] if table.first_seed is None else table.first_seed)
     inputs, voltages, rates = teacher_answers(experiment, graph, first)
-    sent, expected = voltages if takes_voltage(experiment) else rates, _answer(experiment, voltages, rates)
-    thirds = zip(*(np.split(array, len(PARTS)) for array in (inputs, sent, expected)), strict=True)
+    targets = voltages if takes_voltage(experiment) else rates
+    thirds = zip(*(np.split(array, len(PARTS)) for array in (inputs, targets)), strict=True)
     lessons = [Lesson(*third) for third in thirds]
     return following_plan(experiment, graph, lessons, f"a teacher of seed {first}", SKIPPED)
 
@@ -61,15 +64,15 @@ def following_plan(experiment: Experiment, graph: Graph, lessons: Sequence[Lesso
         raise CortexError("X122", f"{count} samples of {table.steps} steps: the test needs more than {skipped} steps.",
                           "Raise protocol.dataset_size.")
     samples = np.zeros((len(PARTS) * count, layout[-1].stop))
-    for column, arrays in zip(layout, zip(*((one.inputs, one.sent) for one in lessons), strict=True), strict=False):
+    for column, arrays in zip(layout, zip(*((one.inputs, one.targets) for one in lessons), strict=True), strict=False):
         samples[:, column.start:column.stop] = np.concatenate(arrays)
     delay = target_delay(experiment)
     phases = _phases(table, graph, count, delay, skipped)
-    expected = {name: _late(one.expected, table.steps, delay)[skipped:]
-                for name, one in zip(PARTS, lessons, strict=True) if name != "train"}
-    streams = tuple(Stream(f"{ERRORS}{name}", (output(graph),)) for name in PARTS[1:])
+    followed = [name for name in SCORED if name in {phase.name for phase in phases}]
+    streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in followed)
     sequence, epochs = _sequence(table, [p.name for p in phases if p.name.startswith("settle")])
-    return Plan(Protocol(tuple(phases), sequence, streams), samples, epochs, {}, source, expected)
+    protocol = Protocol(tuple(phases), sequence, streams, spent_draws(experiment))
+    return Plan(protocol, samples, epochs, {}, source, dict.fromkeys(followed, target_activation(experiment)))
 
 
 def _two_inputs(experiment: Experiment, graph: Graph) -> list[Column]:
@@ -91,23 +94,20 @@ def takes_voltage(experiment: Experiment) -> bool:
     return told == "voltage" if told else circuit is not None and circuit.target == "voltage"
 
 
-def _answer(experiment: Experiment, voltages: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """What the output should be: the teacher's rates; of a circuit that is taught by voltages, its own activation of
-    them."""
-    if not takes_voltage(experiment):
-        return rates
+def target_activation(experiment: Experiment) -> str:
+    """Of a circuit that is taught by voltages, its own activation of them is what its output should be."""
     activation = experiment.model.options.get("activation") or ["linear"]
-    return activation_of(activation[-1])(voltages)
+    return activation[-1] if takes_voltage(experiment) else "linear"
+
+
+def spent_draws(experiment: Experiment) -> int:
+    """Numbers that the published generator has given for the copies' errors before it orders the samples."""
+    circuit = CIRCUITS.get(experiment.model.circuit)
+    return circuit.spent_draws(circuit_options(experiment.model)) if circuit else 0
 
 
 def activation_of(name: str) -> Any:
     return np.vectorize(SCALAR[name], otypes=[np.float64])
-
-
-def _late(answers: np.ndarray, steps: int, delay: int) -> np.ndarray:
-    """(count * steps, n): the answer of every step, `delay` steps late."""
-    every = np.repeat(answers, steps, axis=0)
-    return np.concatenate((every[:delay], every[:len(every) - delay]))
 
 
 # ---- the teacher
@@ -155,15 +155,18 @@ def _phases(table: ProtocolTable, graph: Graph, count: int, delay: int, skipped:
     on = [gate for gate in (default if table.train_gates is None else table.train_gates) if gate != UNDELAYED]
     early = ((UNDELAYED, (1.0,) * delay + (0.0,) * (total - delay)),) if delay else ()
 
-    def phase(name: str, gates: Sequence[str], first: int, order: str = "", records: tuple = ()) -> Phase:
-        return Phase(name, count, table.steps, (first,), order, gate_columns(gates) + early, records)
+    shuffled = table.shuffle is not False
 
-    def scored(name: str, gates: Sequence[str], first: int) -> Phase:
-        return phase(name, gates, first, records=((f"{ERRORS}{name}", Record(every=1, offset=skipped)),))
+    def phase(name: str, gates: Sequence[str], part: int, order: bool = shuffled, records: tuple = ()) -> Phase:
+        return Phase(name, count, table.steps, (part * count,), name if order else "", gate_columns(gates) + early,
+                     records, anew=True)
 
-    train = phase("train", on, 0, "" if table.shuffle is False else "train")
-    return [*settling_phases(table, count), _alternating(train, table.feedback_every),
-            scored("validation", table.validation_gates, count), scored("test", table.test_gates or [], 2 * count)]
+    def scored(name: str, gates: Sequence[str], part: int, order: bool = shuffled) -> Phase:
+        return phase(name, gates, part, order, ((f"{ERRORS}{name}", Record(every=1, offset=skipped)),))
+
+    return [*settling_phases(table, count), _alternating(phase("train", on, 0), table.feedback_every),
+            scored("first_validation", table.validation_gates, 1, False),
+            scored("validation", table.validation_gates, 1), scored("test", table.test_gates or [], 2)]
 
 
 FEEDBACK_GATES = ("learn_feedback", "noise")
@@ -180,11 +183,12 @@ def _alternating(phase: Phase, every: int) -> Phase:
 
 
 def _sequence(table: ProtocolTable, settling: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Validations come before the epoch that they are counted to."""
+    """A validation in the given order, then the epochs, some of them with a validation after them, and the test."""
     every = max(1, table.epochs // 10) if table.validation_every is None else table.validation_every
-    sequence, epochs = list(settling), [0] * len(settling)
+    sequence = [*settling, *(["first_validation"] if every else [])]
+    epochs = [0] * len(sequence)
     for epoch in range(table.epochs):
-        phases = [*(["validation"] if every and epoch % every == 0 else []), "train"]
+        phases = ["train", *(["validation"] if every and (epoch + 1) % every == 0 else [])]
         sequence, epochs = sequence + phases, epochs + [epoch] * len(phases)
     return (*sequence, "test"), (*epochs, max(table.epochs - 1, 0))
 
@@ -207,16 +211,16 @@ def deviations(plan: Plan, records: Any, position: int) -> list[Deviation]:
     seen: dict[str, int] = {}
     found = []
     for part in plan.parts():
-        if part.phase in plan.expected and part.stop <= position:
+        if part.phase in plan.followed and part.stop <= position:
             index = seen[part.phase] = seen.get(part.phase, -1) + 1
             found.append(Deviation(part.phase, part.epoch, part.stop, _error(plan, records, part, index)))
     return found
 
 
 def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
-    expected: Mapping[str, np.ndarray] = plan.expected
-    rows, name = len(expected[part.phase]), f"{ERRORS}{part.phase}"
+    name, phase = f"{ERRORS}{part.phase}", next(p for p in plan.protocol.phases if p.name == part.phase)
+    rows = len(due_steps(asdict(dict(phase.records)[name]), {"steps": phase.steps}, 0, phase.total))
     quantity = next(s for s in plan.protocol.streams if s.name == name).quantities[0]
-    shown = records.rows(name, quantity)[index * rows:(index + 1) * rows]
-    squares = ((shown - expected[part.phase][:, None]) ** 2).sum(axis=-1)
+    shown, target = (records.rows(name, q)[index * rows:(index + 1) * rows] for q in (quantity, TARGET))
+    squares = ((shown - activation_of(plan.followed[part.phase])(target)) ** 2).sum(axis=-1)
     return tuple(float(value) for value in squares.mean(axis=0))

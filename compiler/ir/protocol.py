@@ -37,7 +37,8 @@ class Presentation:
 @dataclass(frozen=True)
 class Phase:
     """`first`: row of the sample table where this phase's samples start (one entry, or one per batch element).
-    `order`: name of a persistent order that is shuffled before the phase; "" presents the rows as they stand.
+    `order`: name of a persistent order that is shuffled before the phase; "" presents the rows as they stand. `anew`:
+    the shuffle starts from the rows as they stand, not from the last order.
     `rows`: 0, and all samples of a seed see the same row; else so many rows are spread over the samples, those that do
     not fill the last presentation are left out, or, if there is no other way, the last row is repeated."""
 
@@ -49,6 +50,7 @@ class Phase:
     gates: tuple[tuple[str, tuple[float, ...]], ...] = ()
     records: tuple[tuple[str, Record], ...] = ()
     rows: int = 0
+    anew: bool = False
 
     @property
     def total(self) -> int:
@@ -68,11 +70,13 @@ class Stream:
 
 @dataclass(frozen=True)
 class Protocol:
-    """`sequence` names the phases in order; repeats are allowed."""
+    """`sequence` names the phases in order; repeats are allowed. `spent`: numbers that a legacy generator has given
+    before the run."""
 
     phases: tuple[Phase, ...]
     sequence: tuple[str, ...]
     streams: tuple[Stream, ...] = field(default=())
+    spent: int = 0
 
     @property
     def total(self) -> int:

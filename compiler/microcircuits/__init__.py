@@ -30,6 +30,9 @@ class Circuit:
     """"module:name", called with the options and the steps of a sample; gives a `Presentation`."""
     target: str = "voltage"
     """Whether it is taught by a voltage or a rate."""
+    draws: str = ""
+    """"module:name", called with the options: how many numbers its published start draws from the generator that later
+    orders the samples."""
 
     def options_class(self) -> type:
         return imported(self.options)
@@ -39,6 +42,9 @@ class Circuit:
 
     def presented(self, options: Any, steps: int) -> Any:
         return imported(self.presentation)(options, steps)
+
+    def spent_draws(self, options: Any) -> int:
+        return imported(self.draws)(options) if self.draws else 0
 
     def start(self, name: str) -> Callable[[Any, Sequence[int], Mapping[str, tuple[float, float]]], dict]:
         """Raises E306 for an unknown start."""
@@ -84,23 +90,26 @@ CIRCUITS: dict[str, Circuit] = {
          "KP": "feedback repeats the forward updates, both decay (Kolen & Pollack; beyond the paper)"},
         "compiler.microcircuits.error_neuron:ErrorNeuron", "compiler.microcircuits.error_neuron:build",
         {"legacy": "compiler.microcircuits.error_neuron_start:legacy_start",
-         "zero": "compiler.microcircuits.error_neuron_start:zero_potentials"}, target="rate"),
+         "zero": "compiler.microcircuits.error_neuron_start:zero_potentials"}, target="rate",
+        draws="compiler.microcircuits.error_neuron_start:copy_draws"),
     "dendritic": Circuit(
         "dendritic", "dendritic microcircuit with copied feedback: PAL without its noise",
         "Sacramento et al. 2018, as simulated by Max et al. 2026",
         {"BP": "feedback copies the forward weights (non-local)", "FA": "fixed random feedback"},
-        "compiler.microcircuits.rivals:Rival", "compiler.microcircuits.rivals:build_dendritic",
+        "compiler.microcircuits.rivals:Dendritic", "compiler.microcircuits.rivals:build_dendritic",
         {"legacy": "compiler.microcircuits.rivals_start:dendritic_start",
-         "random": "compiler.microcircuits.rivals_start:random_dendritic_start"}),
+         "random": "compiler.microcircuits.rivals_start:random_dendritic_start"},
+        draws="compiler.microcircuits.rivals_start:copy_draws"),
     "dpc": Circuit(
         "dpc", "dendritic hierarchical predictive coding", "after Mikulasch et al., as simulated by Max et al. 2026",
         {"BP": "feedback copies the forward weights (non-local)", "FA": "fixed random feedback"},
         "compiler.microcircuits.rivals:Dpc", "compiler.microcircuits.rivals:build_dpc",
-        {"legacy": "compiler.microcircuits.rivals_start:dpc_start"}),
+        {"legacy": "compiler.microcircuits.rivals_start:dpc_start"},
+        draws="compiler.microcircuits.rivals_start:copy_draws"),
     "ann": Circuit(
         "ann", "layered net with backprop, a step per layer", "as simulated by Max et al. 2026",
         {"BP": "errors come back through the forward weights (non-local)", "FA": "fixed random feedback"},
-        "compiler.microcircuits.rivals:Rival", "compiler.microcircuits.rivals:build_ann",
+        "compiler.microcircuits.rivals:Ann", "compiler.microcircuits.rivals:build_ann",
         {"legacy": "compiler.microcircuits.rivals_start:ann_start"}, target="rate"),
 }
 

@@ -7,6 +7,7 @@ from a generator of its own. Arrays: `R0.u` (n,), `WPP_0.w` (n_post, n_pre) ...;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -135,6 +136,15 @@ def _copy_errors(circuit: ErrorNeuron, seed: int, limits: Range) -> tuple[Blocks
                 for j in range(c.areas - 1)}
         first[i, i + 1] = last[i, i + 1]
     return first, last
+
+
+def copy_draws(circuit: ErrorNeuron) -> int:
+    """How many numbers the generator of the copies' errors gives for them."""
+    if circuit.variant != "BP":
+        return 0
+    if not circuit.layered:
+        return sum(circuit.errors) ** 2
+    return (circuit.areas - 1) * sum(m * n for m, n in pairwise(circuit.errors))
 
 
 def _drawn(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Mapping[str, Range]) -> Arrays:

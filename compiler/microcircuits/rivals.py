@@ -101,8 +101,8 @@ synapse error
 class Rival:
     """What fixes a `dendritic`, `dpc` or `ann` circuit; names and units as in the error-neuron circuit.
 
-    use_activation: phi in the forward rule of dendritic and dpc. eta_IP, eta_PI: one entry per hidden layer. dpc is
-    linear in the published experiments, whatever their files say; here it is as `activation` says, linear by default.
+    use_activation: phi in the forward rule of dendritic and dpc. eta_IP, eta_PI: one entry per hidden layer. The
+    activation of dpc is linear in the published experiments, whatever their files say.
     """
 
     layers: tuple[int, ...]
@@ -129,7 +129,19 @@ class Rival:
 
 
 @dataclass(frozen=True)
+class Dendritic(Rival):
+    """Of Sacramento et al. 2018."""
+
+
+@dataclass(frozen=True)
+class Ann(Rival):
+    """A layered net with backprop."""
+
+
+@dataclass(frozen=True)
 class Dpc(Rival):
+    """Linear by default, as in the published experiments."""
+
     activation: tuple[str, ...] = ("linear",)
     use_activation: bool = False
 
@@ -177,7 +189,7 @@ def _copies(circuit: Rival, count: int) -> Iterator[Mirror]:
         yield Mirror(f"BPP_{i}", f"WPP_{i + 1}", ("transpose", f"add:BPP_{i}.copy_error"), gate="copy")
 
 
-def build_dendritic(circuit: Rival) -> Graph:
+def build_dendritic(circuit: Dendritic) -> Graph:
     """PAL's graph with fixed or copied feedback; where it is copied, BPI is its negative. Raises E320 to E325."""
     _check(circuit, "dendritic")
     graph = pal.build(_as_pal(circuit))
@@ -195,7 +207,7 @@ def build_dendritic(circuit: Rival) -> Graph:
     return with_delayed_target(graph, circuit.target_delay)
 
 
-def build_dpc(circuit: Rival) -> Graph:
+def build_dpc(circuit: Dpc) -> Graph:
     """Pyramidal cells with lateral inhibition from their own layer. Raises E320 to E325."""
     _check(circuit, "dpc")
     plain, H = pal.build(_as_pal(circuit)), circuit.hidden
@@ -219,7 +231,7 @@ def build_dpc(circuit: Rival) -> Graph:
     return with_delayed_target(graph, circuit.target_delay)
 
 
-def build_ann(circuit: Rival) -> Graph:
+def build_ann(circuit: Ann) -> Graph:
     """Units and their errors, a step per layer each way. Raises E320 to E325."""
     _check(circuit, "ann")
     top, activations = circuit.hidden, per_layer(circuit, "activation", circuit.hidden + 1)

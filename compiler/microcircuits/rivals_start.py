@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -91,6 +92,11 @@ def _potentials(*kinds: tuple[str, Sequence[int]], seed: int) -> Arrays:
 def _drawn(generator: np.random.RandomState, limits: Mapping[str, Range], kind: str,
            shapes: Iterable[tuple[int, int]]) -> Arrays:
     return {f"{kind}_{i}.w": generator.uniform(*limits[kind], shape) for i, shape in enumerate(shapes)}
+
+
+def copy_draws(circuit: Rival) -> int:
+    """How many numbers the generator of the copies' errors gives for them."""
+    return sum(m * n for m, n in pairwise(circuit.layers[1:])) if circuit.variant == "BP" else 0
 
 
 def _feedback(circuit: Rival, generator: np.random.RandomState, limits: Mapping[str, Range], seed: int,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,27 +54,17 @@ RATES = {"fill_diag": "diagonal", "fill_all": "all", "fill_scaled": "scaled"}
 FLAGS = ("learn_weights", "learn_lat_weights", "learn_bw_weights")
 
 
-@dataclass(frozen=True)
-class Model:
-    """A circuit of the recordings: its options and graph, populations that stand for `uP` and `uI`, feedback name."""
-
-    options: Callable[[Mapping[str, Any]], Circuit]
-    build: Callable[[Any], Graph]
-    populations: tuple[str, str]
-    feedback: str
-
-
 def error_recording(name: str, arrays: Arrays, options: dict[str, Any]) -> Recording:
     """Raises V105 to V113 for what does not fit."""
     _refuse(options)
-    model, steps = MODELS[str(options["mc_model"])], count_steps(arrays)
-    circuit = _with_recorded_lookahead(model.options(options), arrays, options)
+    circuit = _with_recorded_lookahead(READERS[str(options["mc_model"])](options), arrays, options)
+    steps, build = count_steps(arrays), BUILDERS[type(circuit)]
     flags = numbers(arrays, "learn_flags", (len(FLAGS),), ", ".join(FLAGS))
-    sources = present_sources(error_sources(circuit, model, bool(flags.any())), arrays)
+    sources = present_sources(error_sources(circuit, bool(flags.any())), arrays)
     bound = {quantity: value for key, source in sources.items() if source.kind in ("now", "assembled")
              for quantity, value in _first_values(circuit, key, source, arrays)}
-    bound |= _copy_errors(circuit, model, arrays) | _identities(circuit)
-    graph = model.build(replace(circuit, arrays=bound))
+    bound |= _copy_errors(circuit, arrays) | _identities(circuit)
+    graph = build(replace(circuit, arrays=bound))
     on = numbers(arrays, "target_on", (steps,), "whether there is a target")
     ones = np.ones(steps)
     gates = {"learn_forward": ones * flags[0], "learn_lateral": ones * flags[1], "copy": ones * flags.any(),
@@ -81,7 +72,10 @@ def error_recording(name: str, arrays: Arrays, options: dict[str, Any]) -> Recor
     target = numbers(arrays, "target", (steps, circuit.layers[-1]), "targets")
     inputs = {"input.value": numbers(arrays, "r0", (steps, circuit.layers[0])), "teacher.value": target}
     samples = np.concatenate([inputs[key] for key, _ in input_columns(graph)], axis=1)
-    expected = {key: numbers(arrays, key, (steps, *_shape(graph, circuit, arrays, key, source)))
+    for key in [key for key, source in sources.items() if source.kind == "zero" and key.startswith("d")]:
+        if arrays[key].shape[1:] != _shape(graph, circuit, key, sources[key]):
+            del sources[key]  # increments that were never computed may have any shape
+    expected = {key: numbers(arrays, key, (steps, *_shape(graph, circuit, key, source)))
                 for key, source in sources.items()}
     start = Interpreter(graph).values
     before = {key: start[source.quantity][0] for key, source in sources.items() if source.kind == "before"}
@@ -173,19 +167,16 @@ def _conversion(options: Mapping[str, Any]) -> str:
     return value
 
 
-def _rival(options: Mapping[str, Any], linear: bool = False) -> rivals.Rival:
+def _rival(kind: type[rivals.Rival], options: Mapping[str, Any]) -> rivals.Rival:
+    """The published code makes predictive coding linear, whatever its file says."""
+    linear = kind is rivals.Dpc
     layers = layer_sizes(options["layers"])
     hidden = len(layers) - 2
-    return rivals.Rival(
+    return kind(
         layers, options["model_type"], ("linear",) if linear else _phi(options["activation"], hidden + 1),
         numbers_of("eta_fw", options["eta_fw"], hidden + 1), _laterals("eta_IP", options, hidden),
         _laterals("eta_PI", options, hidden), use_activation=_flag(options, "dWPP_use_activation", False),
         **_conductances(options, CONDUCTANCES))  # type: ignore[arg-type]
-
-
-def _dpc(options: Mapping[str, Any]) -> rivals.Rival:
-    """The published code makes this circuit linear, whatever its file says."""
-    return _rival(options, linear=True)
 
 
 def _with_recorded_lookahead(circuit: Circuit, arrays: Arrays, options: Mapping[str, Any]) -> Circuit:
@@ -207,14 +198,14 @@ def _with_recorded_lookahead(circuit: Circuit, arrays: Arrays, options: Mapping[
 # ---- variables
 
 
-def error_sources(circuit: Circuit, model: Model, learns: bool) -> dict[str, Source]:
+def error_sources(circuit: Circuit, learns: bool) -> dict[str, Source]:
     """Every variable of the format -> where the graph has it. Without any learning flag all increments are 0."""
     if isinstance(circuit, ErrorNeuron):
         return _error_neuron_sources(circuit, learns)
-    cells, twins = model.populations
+    twins = isinstance(circuit, rivals.Dendritic)
     L, H = len(circuit.layers) - 1, len(circuit.layers) - 2
     found: dict[str, Source] = {}
-    if cells == "R":
+    if isinstance(circuit, rivals.Ann):
         for i in range(L):
             found |= {f"{kind}_{i}": Source(f"{owner}{i}.{quantity}") for kind, owner, quantity in (
                 ("uP", "R", "u"), ("uI", "E", "u"), ("uP_breve", "R", "u"), ("rP_breve", "R", "rate"),
@@ -272,12 +263,10 @@ def _weights(kind: str, i: int, plastic: bool) -> dict[str, Source]:
             f"d{owner}": Source(f"{owner}.increment") if plastic else Source(f"{owner}.w", "zero")}
 
 
-def _shape(graph: Graph, circuit: Circuit, arrays: Arrays, key: str, source: Source) -> tuple[int, ...]:
+def _shape(graph: Graph, circuit: Circuit, key: str, source: Source) -> tuple[int, ...]:
     if isinstance(circuit, ErrorNeuron) and not circuit.layered and key in ("WPP_0", "dWPP_0", "BII_0"):
         n = sum(circuit.errors if key == "BII_0" else circuit.layers)
         return n, n
-    if source.kind == "zero" and key.startswith("d"):
-        return arrays[key].shape[1:]  # increments that were never computed keep whatever shape they had
     return row_shape(graph, key, source)
 
 
@@ -297,9 +286,9 @@ def _first_values(circuit: Circuit, key: str, source: Source, arrays: Arrays) ->
     return [(name, whole[row:until[row], column:until[column]]) for name, row, column in source.parts]
 
 
-def _copy_errors(circuit: Circuit, model: Model, arrays: Arrays) -> Arrays:
+def _copy_errors(circuit: Circuit, arrays: Arrays) -> Arrays:
     """Fixed errors of copied feedback: `BII_noise_0` or `BPP_noise_0`; none were recorded where there are none."""
-    if circuit.variant != "BP" or (not isinstance(circuit, ErrorNeuron) and model.populations[0] == "R"):
+    if circuit.variant != "BP" or isinstance(circuit, rivals.Ann):
         return {}
     if not isinstance(circuit, ErrorNeuron):
         return {f"BPP_{i}.copy_error": numbers(arrays, f"BPP_noise_{i}", (circuit.layers[i + 1], circuit.layers[i + 2]))
@@ -326,8 +315,9 @@ def _identities(circuit: Circuit) -> Arrays:
                     if any(circuit.eta_PI) else {})
 
 
-MODELS: dict[str, Model] = {
-    "errormc": Model(_error_neuron, error_neuron.build, ("R", "E"), "BII"),
-    "sacramento2018": Model(_rival, rivals.build_dendritic, ("P", "I"), "BPP"),
-    "dPC": Model(_dpc, rivals.build_dpc, ("P", ""), "BPP"),
-    "ann": Model(_rival, rivals.build_ann, ("R", "E"), "BPP")}
+READERS: dict[str, Callable[[Mapping[str, Any]], Circuit]] = {
+    "errormc": _error_neuron, "sacramento2018": partial(_rival, rivals.Dendritic), "dPC": partial(_rival, rivals.Dpc),
+    "ann": partial(_rival, rivals.Ann)}
+BUILDERS: dict[type, Callable[[Any], Graph]] = {
+    ErrorNeuron: error_neuron.build, rivals.Dendritic: rivals.build_dendritic, rivals.Dpc: rivals.build_dpc,
+    rivals.Ann: rivals.build_ann}

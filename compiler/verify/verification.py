@@ -13,7 +13,7 @@ from compiler.ir.protocol import Phase, Protocol
 from compiler.ir.schedule import Delivery, schedule
 from compiler.microcircuits import pal
 from compiler.microcircuits.sign_concordant import SignConcordant
-from compiler.verify import oracle, spiking_oracle
+from compiler.verify import error_oracle, oracle, spiking_oracle
 from compiler.verify.compare import Comparison, Result
 from compiler.verify.published_pal import pal_sources
 from compiler.verify.recordings import Recording, load_recording
@@ -59,6 +59,9 @@ def _reference_rows(recording: Recording) -> Iterator[Chunk]:
     if recording.circuit is None:
         raise CortexError("V122", f"there is no independent reference for the circuit of '{recording.name}'.",
                           "Use --on interpreter, or --reference FILE.py:function.")
+    if not isinstance(recording.circuit, pal.Pal):
+        chunks = error_oracle.reference_rows(recording.circuit, recording.setup, recorded=recording.arrays)
+        return ({name: values[:, 0] for name, values in chunk.items()} for chunk in chunks)
     high_pass = recording.setup.graph == pal.build(replace(recording.circuit, noise="recorded"))
     chunks = oracle.pal_trajectory(recording.circuit, recording.setup, high_pass=high_pass)
     return ({name: values[:, 0] for name, values in chunk.items()} for chunk in chunks)
@@ -144,13 +147,15 @@ def _compare(setup: Setup, got: Iterator[Chunk], expected: Iterator[Chunk], evid
 # ---- the shipped circuits, against the independent reference
 
 
-def verify_against_reference(circuit: pal.Pal | SignConcordant, steps: int = 20_000, seeds: Sequence[int] = (123, 456),
-                             on: str = "native", granularity: str = "network", setup: Setup | None = None,
-                             increments: bool = False) -> Result:
+def verify_against_reference(circuit: pal.Pal | SignConcordant | error_oracle.Circuit, steps: int = 20_000,
+                             seeds: Sequence[int] = (123, 456), on: str = "native", granularity: str = "network",
+                             setup: Setup | None = None, increments: bool = False) -> Result:
     """A circuit against the hand-written torch model: the same start, inputs, gates and draws, all seeds as one batch.
     `setup` gives one's own experiment with this circuit; without it, `reference_setup`. Raises V121..V123."""
     if isinstance(circuit, SignConcordant):
         return _spiking_against_reference(circuit, steps, seeds, on, granularity, setup)
+    if not isinstance(circuit, pal.Pal):
+        return _errors_against_reference(circuit, steps, seeds, on, granularity, setup)
     setup = setup or reference_setup(circuit, steps, seeds)
     count = min(steps, setup.steps)
     there = set(quantities(setup.graph, increments))
@@ -167,6 +172,16 @@ def _spiking_against_reference(circuit: SignConcordant, steps: int, seeds: Seque
     wanted = spiking_oracle.wanted(circuit, there)
     got = trajectory(setup, wanted, on, granularity, count, chunk=200)
     expected = spiking_oracle.trajectory(circuit, setup, there, count)
+    return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
+
+
+def _errors_against_reference(circuit: error_oracle.Circuit, steps: int, seeds: Sequence[int], on: str,
+                              granularity: str, setup: Setup | None) -> Result:
+    setup = setup or error_oracle.reference_setup(circuit, steps, seeds)
+    count, there = min(steps, setup.steps), set(quantities(setup.graph))
+    wanted = error_oracle.wanted(circuit, there)
+    got = trajectory(setup, wanted, on, granularity, count, chunk=200)
+    expected = error_oracle.trajectory(circuit, setup, there, count, chunk=200)
     return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
 
 

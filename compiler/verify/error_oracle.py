@@ -1,0 +1,253 @@
+"""The independent reference of the error-neuron circuit and its rivals, fed with a setup's own inputs, gates and start.
+
+Torch is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from compiler.backends.interpreter import Interpreter
+from compiler.ir import CortexError, Graph
+from compiler.ir.protocol import Phase, Protocol
+from compiler.microcircuits import error_neuron, error_neuron_start, rivals, rivals_start
+from compiler.microcircuits.error_neuron import ErrorNeuron
+from compiler.microcircuits.targets import UNDELAYED
+from compiler.verify.published_errors import BUILDERS, RATES, RENAMED, Circuit, error_sources
+from compiler.verify.recordings import Arrays, Source
+from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
+
+NAMES = {ErrorNeuron: "errormc", rivals.Dendritic: "sacramento2018", rivals.Dpc: "dPC", rivals.Ann: "ann"}
+WIRING = {"layered": ("layered", False), "skip": ("skip", False), "areas": ("skip", True)}
+CONDUCTANCES = ("dt", "gl", "gbas", "gapi", "gden", "gntgt")
+
+
+def load_module() -> Any:
+    """The module `reference.error_neuron`. Raises V121 where torch is not installed."""
+    try:
+        from reference import error_neuron as module
+    except ImportError as error:
+        raise missing("reference", error) from None
+    return module
+
+
+def parameters(circuit: Circuit) -> Any:
+    """The reference's parameters. Raises V122 for what it does not model."""
+    module = load_module()
+    try:
+        if isinstance(circuit, ErrorNeuron):
+            return module.ErrorNeuronParameters(**_error_neuron(circuit))
+        return module.ErrorNeuronParameters(**_rival(circuit))
+    except ValueError as error:
+        raise _refused(str(error)) from None
+
+
+def _refused(what: str) -> CortexError:
+    return CortexError("V122", f"the independent reference has no such circuit: {what}.",
+                       "Verify it against the interpreter.")
+
+
+def _phi(names: Sequence[str]) -> tuple[str, ...]:
+    """Under the reference's names. The slope of hard_sigmoid is 1 here and 1/6 there: the published one is unknown."""
+    back = {ours: theirs for theirs, ours in RENAMED.items()}
+    for name in names:
+        if name in (*RENAMED, "hard_sigmoid"):
+            raise ValueError(f"activation {name}")
+    return tuple(back.get(name, name) for name in names)
+
+
+def _error_neuron(c: ErrorNeuron) -> dict[str, Any]:
+    if c.variant not in rivals.VARIANTS:
+        raise ValueError(f"variant {c.variant}")
+    if not c.within_area_noise or c.area_matrix != error_neuron.AREA_MATRIX or len(set(c.error_activation)) > 1:
+        raise ValueError("copies without noise within areas, an area matrix of one's own, or several error activations")
+    mode, realistic = WIRING[c.wiring]
+    conversions = {ours: theirs for theirs, ours in RATES.items()}
+    return {**{name: getattr(c, name) for name in CONDUCTANCES}, "layers": c.layers, "model_type": c.variant,
+            "error_layers": (0, *c.errors), "activation": _phi(c.activation), "activation_slope": c.gain,
+            "activation_offset": c.offset, "derivative": _phi(c.derivative) if c.derivative else None,
+            "error_activation": _phi(c.error_activation)[0], "rep_lookahead": c.rep_lookahead,
+            "error_lookahead": c.error_lookahead, "eta_fw": c.eta_fw, "eta_IP": c.eta_IP, "eta_PI": c.eta_PI,
+            "eta_fw_conversion": conversions[c.skip_rates], "fw_connection_mode": mode, "bw_connection_mode": mode,
+            "varphi_transfer": c.transfer, "dWPP_use_activation": c.use_activation,
+            "init_realistic_connectivity": realistic}
+
+
+def _rival(c: rivals.Rival) -> dict[str, Any]:
+    if isinstance(c, rivals.Dpc) and set(c.activation) != {"linear"}:
+        raise ValueError("predictive coding that is not linear")
+    hidden = {} if isinstance(c, rivals.Ann) or not c.hidden else {"eta_IP": c.eta_IP, "eta_PI": c.eta_PI}
+    return {**{name: getattr(c, name) for name in (*CONDUCTANCES, "gnI")}, "mc_model": NAMES[type(c)], "layers": c.layers,
+            "model_type": c.variant, "activation": _phi(c.activation), "eta_fw": c.eta_fw,
+            "dWPP_use_activation": c.use_activation, **hidden}
+
+
+# ---- the start
+
+
+def _started(circuit: Circuit, own: Any, graph: Graph) -> Any:
+    """The reference's network before the first step, from the first values of the graph; (seeds, ...) each."""
+    import torch
+
+    from reference import error_neuron_state
+
+    start, sources = Interpreter(graph).values, error_sources(circuit, True)
+
+    def layers(kind: str) -> list:
+        names = sorted((n for n in sources if n.rpartition("_")[0] == kind), key=lambda n: int(n.rpartition("_")[2]))
+        return [torch.from_numpy(_assembled(circuit, name, sources[name], start)) for name in names]
+
+    feedback = "BII" if isinstance(circuit, ErrorNeuron) else "BPP"
+    weights = error_neuron_state.Weights(layers("WPP"), layers("WIP"), layers("BPI"), layers(feedback),
+                                         _copy_errors(circuit, own, graph))
+    return error_neuron_state.fresh_state(own, layers("uP"), layers("uI"), weights)
+
+
+def _assembled(circuit: Circuit, name: str, source: Source, values: Arrays) -> np.ndarray:
+    if source.kind != "assembled":
+        return np.array(values[source.quantity])
+    assert isinstance(circuit, ErrorNeuron)
+    n = sum(circuit.errors if name == "BII_0" else circuit.layers)
+    whole = np.zeros((len(values[source.parts[0][0]]), n, n))
+    for quantity, row, column in source.parts:
+        block = values[quantity]
+        whole[:, row:row + block.shape[1], column:column + block.shape[2]] = block
+    return whole
+
+
+def _copy_errors(circuit: Circuit, own: Any, graph: Graph) -> list:
+    """The reference's N, (seeds, ...) each, from the arrays of the mirrors and of what stays as it is."""
+    import torch
+
+    if circuit.variant != "BP" or own.mc_model == "ann":
+        return []
+    if not isinstance(circuit, ErrorNeuron):
+        names = [f"BPP_{i}.copy_error" for i in range(circuit.hidden)]
+        return [torch.from_numpy(_per_seed(graph, name)) for name in names]
+    if circuit.layered:
+        names = [f"BII_{i}.copy_error" for i in range(circuit.areas - 1)]
+        return [torch.from_numpy(_per_seed(graph, name)) for name in names]
+    ends = np.cumsum([0, *circuit.errors]).tolist()
+    whole = np.zeros((graph.seeds, ends[-1], ends[-1]))
+    pairs = [(circuit.feedback_name(to, k), ends[to], ends[k]) for to, k in circuit.feedback_pairs()]
+    for name, row, column in pairs:
+        copied = f"{name}.copy_error" in graph.arrays
+        block = _per_seed(graph, f"{name}.{'copy_error' if copied else 'w'}")
+        whole[:, row:row + block.shape[1], column:column + block.shape[2]] = block
+    return [torch.from_numpy(whole)]
+
+
+def _per_seed(graph: Graph, name: str) -> np.ndarray:
+    array = np.asarray(graph.arrays[name], dtype=np.float64)
+    return np.array(np.broadcast_to(array, (graph.seeds, *array.shape[-2:])))
+
+
+# ---- trajectories
+
+
+def wanted(circuit: Circuit, there: set[str]) -> list[str]:
+    """The quantities that both have."""
+    found = [q for s in error_sources(circuit, True).values() if s.kind != "before" for q in s.quantities]
+    return [q for q in dict.fromkeys(found) if q in there]
+
+
+def trajectory(circuit: Circuit, setup: Setup, there: set[str], steps: int | None = None,
+               chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
+    """The reference under the graph's names, (K, seeds, ...). Raises V121, V122, V123."""
+    for rows in reference_rows(circuit, setup, steps, chunk):
+        found: Chunk = {}
+        for name, source in error_sources(circuit, True).items():
+            if source.kind == "now" and source.quantity in there:
+                found[source.quantity] = rows[name]
+            for quantity, row, column in source.parts:
+                owner = setup.graph.projection(quantity.split(".")[0])
+                height, width = (setup.graph.population(p).size for p in (owner.post, owner.pre))
+                if quantity in there:
+                    found[quantity] = rows[name][..., row:row + height, column:column + width]
+        yield found
+
+
+def reference_rows(circuit: Circuit, setup: Setup, steps: int | None = None, chunk: int = LONGEST_CHUNK,
+                   recorded: Arrays | None = None) -> Iterator[Chunk]:
+    """The reference's snapshots under the names of the recordings, (K, seeds, ...). `recorded`: a recording whose
+    first values it starts from."""
+    import torch
+
+    torch.set_num_threads(1)
+    module, own = load_module(), parameters(circuit)
+    if recorded is None:
+        model = module.reference_model(own, _started(circuit, own, setup.graph))
+    else:
+        from reference.error_neuron_golden import recorded_state
+
+        model = module.reference_model(own, recorded_state(own, dict(recorded)))
+    stimulus, late = Stimulus(setup), _Late(circuit.target_delay)
+    for block in blocks(setup, steps, chunk):
+        rows = []
+        for t in range(len(block.gates)):
+            model.step(*_arguments(circuit, late, *stimulus.step(block, t)))
+            rows.append({name: value.numpy() for name, value in model.snapshot().items()})
+        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+class _Late:
+    """A target some steps ago, unless it is asked for as it is."""
+
+    def __init__(self, steps: int):
+        self.steps, self.past = steps, list[np.ndarray]()
+
+    def __call__(self, target: np.ndarray, gates: Mapping[str, float]) -> np.ndarray:
+        self.past.append(target)
+        if not self.steps or gates[UNDELAYED] > 0:
+            return target
+        return self.past[-1 - self.steps] if len(self.past) > self.steps else np.zeros_like(target)
+
+
+def _arguments(circuit: Circuit, late: _Late, inputs: Chunk, gates: Mapping[str, float], _noise: Chunk) -> tuple:
+    """Of one call of the reference. Raises V123 where copies are refreshed without learning, or the other way."""
+    import torch
+
+    learns = [gates[gate] > 0 for gate in ("learn_forward", "learn_lateral")]
+    copies, copied = gates["copy"] > 0, circuit.variant == "BP"
+    if copied and any(learns) and not copies:
+        raise CortexError("V123", "gate 'copy' is off while something learns; in the independent reference feedback is "
+                                  "copied whenever anything learns.", "Set it too, or verify against the interpreter.")
+    if gates.get("control", 0.0) > 0:
+        raise CortexError("V123", "gate 'control' is on; the independent reference has no pole.",
+                          "Verify against the interpreter.")
+    target = late(inputs["teacher.value"], gates)
+    return (torch.tensor(inputs["input.value"]), torch.tensor(target) if gates["target"] > 0 else None, *learns,
+            copies, gates.get("reset", 0.0) > 0)
+
+
+# ---- a setup
+
+
+STARTS: dict[type, Callable[..., Arrays]] = {
+    ErrorNeuron: error_neuron_start.legacy_start, rivals.Dendritic: rivals_start.dendritic_start,
+    rivals.Dpc: rivals_start.dpc_start, rivals.Ann: rivals_start.ann_start}
+RANGES = {"copy_error": (-0.5, 0.5), "WIP": (-0.3, 0.3), "BPI": (-0.3, 0.3)}
+
+
+def reference_setup(circuit: Circuit, steps: int, seeds: Sequence[int], presentation: int = 20) -> Setup:
+    """Random inputs and targets, each held for `presentation` steps: a tenth of the run settles, then everything
+    learns, with a target in three presentations of four; every seed starts as the published simulator starts it."""
+    ranges = RANGES if isinstance(circuit, ErrorNeuron) else {"copy_error": RANGES["copy_error"]}
+    arrays = STARTS[type(circuit)](circuit, list(seeds), ranges)
+    graph = BUILDERS[type(circuit)](replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
+    count = -(-steps // presentation)
+    settling = max(count // 10, 1)
+    on = tuple((gate, (1.0,)) for gate in ("learn_forward", "learn_lateral", "copy"))
+    target = ("target", tuple(float(i // presentation % 4 != 3) for i in range(4 * presentation)))
+    delay = circuit.target_delay
+    early = ((UNDELAYED, (1.0,) * delay + (0.0,) * (count * presentation - delay)),) if delay else ()
+    protocol = Protocol((Phase("settling", settling, presentation),
+                         Phase("training", count, presentation, (settling,), gates=(*on, target, *early))),
+                        ("settling", "training"))
+    columns = input_columns(graph)
+    samples = np.random.default_rng(seeds[0]).uniform(0, 1, (settling + count, columns[-1][1].stop))
+    return Setup(graph, protocol, samples, tuple(seeds))
