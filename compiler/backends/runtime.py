@@ -132,8 +132,10 @@ class Feed:
         rows = phase.get("rows") or phase["count"]
         order = np.arange(rows)[:, None].repeat(seeds, axis=1)
         if phase["order"]:
-            order = order if phase["anew"] else self.orders.setdefault(phase["order"], order)
-            self._shuffle(order)
+            kept = self.orders.setdefault(phase["order"], order)
+            order = kept.copy()
+            self._shuffle(kept)
+            order = order if phase["later"] else kept
         shown = order.repeat(samples, axis=1)
         if phase.get("rows"):
             places = np.minimum(np.arange(phase["count"] * samples), max(rows - 1, 0))

@@ -179,6 +179,8 @@ BENCHMARKS: dict[str, str] = {
     "pal-fig4ab": "compiler.bench.sweeps:fig4ab",
     "depth": "compiler.bench.depth:rows",
     "cartpole": "compiler.bench.cartpole:rows",
+    "depth-angles": "compiler.bench.depth_angles:rows",
+    "speed-depth": "compiler.bench.depth_speed:rows",
     "depth-tuning": "compiler.bench.depth_tuning:rows",
     "dms": "compiler.bench.matching:rows",
     "pal-yinyang": "compiler.bench.sweeps:yinyang",

@@ -159,7 +159,7 @@ def _phases(table: ProtocolTable, graph: Graph, count: int, delay: int, skipped:
 
     def phase(name: str, gates: Sequence[str], part: int, order: bool = shuffled, records: tuple = ()) -> Phase:
         return Phase(name, count, table.steps, (part * count,), name if order else "", gate_columns(gates) + early,
-                     records, anew=True)
+                     records, later=name == "validation")
 
     def scored(name: str, gates: Sequence[str], part: int, order: bool = shuffled) -> Phase:
         return phase(name, gates, part, order, ((f"{ERRORS}{name}", Record(every=1, offset=skipped)),))
@@ -183,12 +183,12 @@ def _alternating(phase: Phase, every: int) -> Phase:
 
 
 def _sequence(table: ProtocolTable, settling: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """A validation in the given order, then the epochs, some of them with a validation after them, and the test."""
+    """A validation, the epochs, some of them with a validation after them, and the test."""
     every = max(1, table.epochs // 10) if table.validation_every is None else table.validation_every
     sequence = [*settling, *(["first_validation"] if every else [])]
     epochs = [0] * len(sequence)
     for epoch in range(table.epochs):
-        phases = ["train", *(["validation"] if every and (epoch + 1) % every == 0 else [])]
+        phases = ["train", *(["validation"] if every and epoch % every == 0 else [])]
         sequence, epochs = sequence + phases, epochs + [epoch] * len(phases)
     return (*sequence, "test"), (*epochs, max(table.epochs - 1, 0))
 

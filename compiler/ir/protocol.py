@@ -37,8 +37,8 @@ class Presentation:
 @dataclass(frozen=True)
 class Phase:
     """`first`: row of the sample table where this phase's samples start (one entry, or one per batch element).
-    `order`: name of a persistent order that is shuffled before the phase; "" presents the rows as they stand. `anew`:
-    the shuffle starts from the rows as they stand, not from the last order.
+    `order`: name of a persistent order that is shuffled before the phase; "" presents the rows as they stand. `later`:
+    it is shuffled after the phase has taken it, for the next time.
     `rows`: 0, and all samples of a seed see the same row; else so many rows are spread over the samples, those that do
     not fill the last presentation are left out, or, if there is no other way, the last row is repeated."""
 
@@ -50,7 +50,7 @@ class Phase:
     gates: tuple[tuple[str, tuple[float, ...]], ...] = ()
     records: tuple[tuple[str, Record], ...] = ()
     rows: int = 0
-    anew: bool = False
+    later: bool = False
 
     @property
     def total(self) -> int:

@@ -166,15 +166,15 @@ class ErrorNeuron:
 
     layers: sizes n_0 .. n_L; error_layers: error neurons of areas 1 .. L, by default as many as representation
     neurons. Lists with an entry per area may have one entry. eta_IP and eta_PI relax the laterals WIP and BPI
-    towards the identity. skip_rates: which of the projections that skip areas learn, at `eta_fw` (`all`), not
-    (`diagonal`), or `scaled` by the area matrix. `area_matrix` replaces the published one. gain and offset shape
-    the activation (gain is inside tanh and logistic), derivative names the slope that gates errors (by default that
-    of the activation, without gain and offset). transfer: whether slopes gate the hidden error neurons.
-    use_activation: phi in the forward rule. rep_lookahead, error_lookahead: rates from the prospective voltage.
-    within_area_noise: the copies' fixed error also makes error neurons of one area excite each other (as published,
-    in `skip` and `areas`). reset: a gate that sets the representation neurons' voltage to 0. copy_seed: of the
-    copies' fixed errors, by default the run's. plant: `cartpole`, which the output pushes with action_scale times
-    its rate. target_delay: steps by which the target comes later.
+    towards the identity. skip_rates: whether projections that skip areas learn: at `eta_fw` (`all`, default of
+    `skip`), not (`diagonal`), or `scaled` by the area matrix (default of `areas`). `area_matrix` replaces the
+    published one. gain and offset shape the activation (gain is inside tanh and logistic), derivative names the
+    slope that gates errors (by default that of the activation, without gain and offset). transfer: whether slopes
+    gate the hidden error neurons. use_activation: phi in the forward rule. rep_lookahead, error_lookahead: rates
+    from the prospective voltage. within_area_noise: the copies' fixed error also makes error neurons of one area
+    excite each other (as published, in `skip` and `areas`). reset: a gate that sets the representation neurons'
+    voltage to 0. copy_seed: of the copies' fixed errors, by default the run's. plant: `cartpole`, which the output
+    pushes with action_scale times its rate. target_delay: steps by which the target comes later.
     eta_bw, alpha, sigma, multiplex (how strongly fluctuations are sent on with the error), tau_xi, tau_HP, tau_LO:
     of the variant `noise`; decay: of `KP`.
     """
@@ -183,7 +183,7 @@ class ErrorNeuron:
     variant: str = "BP"
     error_layers: tuple[int, ...] = ()
     wiring: str = "layered"
-    skip_rates: str = "scaled"
+    skip_rates: str = ""
     area_matrix: tuple[tuple[float, ...], ...] = AREA_MATRIX
     activation: tuple[str, ...] = ("tanh",)
     derivative: tuple[str, ...] = ()
@@ -250,9 +250,18 @@ class ErrorNeuron:
         """Of the connection to area index `to` from `source`; -1 is the input, which reaches area 0 only."""
         if self.wiring == "skip":
             return 1.0
-        if self.layered or source < 0:
-            return float(to - source == 1)
-        return float(self.area_matrix[to][source])
+        return float(to - source == 1) if self.layered else self.area_strength(to, source)
+
+    def area_strength(self, to: int, source: int) -> float:
+        """The same, by the area matrix."""
+        return float(to == 0) if source < 0 else float(self.area_matrix[to][source])
+
+    def forward_rate(self, to: int, source: int) -> float:
+        """eta of a forward projection (section 4, `eta_fw_conversion`)."""
+        eta, rates = self.per_area("eta_fw")[to], self.skip_rates or ("scaled" if self.wiring == "areas" else "all")
+        if rates == "diagonal":
+            return eta if to - source == 1 else 0.0
+        return eta * self.area_strength(to, source) if rates == "scaled" and not self.layered else eta
 
     def forward_pairs(self) -> list[tuple[int, int]]:
         """(to, from) of the forward projections, from -1 being the input, in the order of their sums."""
@@ -294,7 +303,7 @@ def check(circuit: ErrorNeuron) -> None:
     """Raises E320 for an unknown word, E321 layers, E322 number of entries, E323 error layers, E324 area matrix, E325
     options that exclude each other."""
     for what, value, known in (("variant", circuit.variant, VARIANTS), ("wiring", circuit.wiring, WIRINGS),
-                               ("skip_rates", circuit.skip_rates, SKIP_RATES)):
+                               ("skip_rates", circuit.skip_rates, ("", *SKIP_RATES))):
         if value not in known:
             raise unknown("E320", f"{what} of circuit 'error-neuron'", value, known)
     for name in (*circuit.activation, *circuit.derivative, *circuit.error_activation):
@@ -463,7 +472,7 @@ def _projections(circuit: ErrorNeuron) -> Iterator[Projection]:
     more = {"noise": {"tau_low_pass": c.tau_LO}, "KP": {"decay": c.decay}}.get(c.variant, {})
     for to, source in c.forward_pairs():
         yield Projection(c.forward_name(to, source), "bottom_up", "input" if source < 0 else f"R{source}", f"R{to}",
-                         gate="learn_forward", parameters=tuple({"eta": _rate(c, to, source), **more}.items()))
+                         gate="learn_forward", parameters=tuple({"eta": c.forward_rate(to, source), **more}.items()))
     for i in range(L):
         relaxes = [c.per_area(name)[i] if any(getattr(c, name)) else None for name in ("eta_IP", "eta_PI")]
         yield _lateral(f"WIP_{i}", *(("output_gating", "comparison") if i == L - 1 else ("gating", f"R{i}")), f"E{i}",
@@ -480,14 +489,6 @@ def _projections(circuit: ErrorNeuron) -> Iterator[Projection]:
     yield Projection("target", "teaching", "teacher", "comparison")
 
 
-def _rate(circuit: ErrorNeuron, to: int, source: int) -> float:
-    """eta of a forward projection (section 4, `eta_fw_conversion`)."""
-    eta = circuit.per_area("eta_fw")[to]
-    if circuit.skip_rates == "diagonal":
-        return eta if to - source == 1 else 0.0
-    return eta if circuit.skip_rates == "all" else eta * circuit.strength(to, source)
-
-
 def _lateral(name: str, synapse: str, pre: str, post: str, eta: float | None, delay: int = 1) -> Projection:
     if eta is None:
         return Projection(name, synapse, pre, post, delay)
@@ -501,7 +502,7 @@ def _feedback_learning(circuit: ErrorNeuron, to: int, source: int) -> Mapping:
         values = {"eta": c.per_area("eta_bw", c.areas - 1)[to], "alpha": c.per_area("alpha", c.areas - 1)[to]}
     elif c.variant == "KP":
         gain = c.gapi / (c.gl + c.gbas + c.gapi)
-        values = {"eta": _rate(c, source, to), "gain": gain, "decay": c.decay}
+        values = {"eta": c.forward_rate(source, to), "gain": gain, "decay": c.decay}
     else:
         return {}
     return dict(gate="learn_feedback", parameters=tuple(values.items()))

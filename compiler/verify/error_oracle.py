@@ -72,7 +72,8 @@ def _error_neuron(c: ErrorNeuron) -> dict[str, Any]:
             "activation_offset": c.offset, "derivative": _phi(c.derivative) if c.derivative else None,
             "error_activation": _phi(c.error_activation)[0], "rep_lookahead": c.rep_lookahead,
             "error_lookahead": c.error_lookahead, "eta_fw": c.eta_fw, "eta_IP": c.eta_IP, "eta_PI": c.eta_PI,
-            "eta_fw_conversion": conversions[c.skip_rates], "fw_connection_mode": mode, "bw_connection_mode": mode,
+            "eta_fw_conversion": conversions[c.skip_rates or ("scaled" if realistic else "all")],
+            "fw_connection_mode": mode, "bw_connection_mode": mode,
             "varphi_transfer": c.transfer, "dWPP_use_activation": c.use_activation,
             "init_realistic_connectivity": realistic}
 
@@ -81,7 +82,8 @@ def _rival(c: rivals.Rival) -> dict[str, Any]:
     if isinstance(c, rivals.Dpc) and set(c.activation) != {"linear"}:
         raise ValueError("predictive coding that is not linear")
     hidden = {} if isinstance(c, rivals.Ann) or not c.hidden else {"eta_IP": c.eta_IP, "eta_PI": c.eta_PI}
-    return {**{name: getattr(c, name) for name in (*CONDUCTANCES, "gnI")}, "mc_model": NAMES[type(c)], "layers": c.layers,
+    values = {name: getattr(c, name) for name in (*CONDUCTANCES, "gnI")}
+    return {**values, "mc_model": NAMES[type(c)], "layers": c.layers,
             "model_type": c.variant, "activation": _phi(c.activation), "eta_fw": c.eta_fw,
             "dWPP_use_activation": c.use_activation, **hidden}
 
