@@ -19,6 +19,9 @@ from compiler.experiments.session import Session
 from compiler.ir import CortexError
 
 EPOCHS, TRIALS, SEEDS = 50, 32, (1, 2, 3)
+TEACHER = 10
+"""Seed of the teacher: the first of 1, 2, ... whose answers have a variance of at least 0.01 in every net; that of seed
+1 is nearly constant for 16-8-4-2-1, and any model learns it."""
 FAIR_MODELS: Mapping[str, tuple[str, str]] = {
     "ann": ("ann", "BP"), "dendritic": ("dendritic", "BP"), "dpc": ("dpc", "BP"),
     "error-neuron": ("error-neuron", "BP"), "error-neuron FA": ("error-neuron", "FA"),
@@ -75,7 +78,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 def trial_error(model: str, net: tuple[int, ...], trial: int, epochs: int) -> float:
     """Median validation error after `epochs` epochs; infinite where the run diverges."""
     overrides = {**fair_options(model, net), **proposal(model, len(net) - 1, trial), "run.backend": "native",
-                 "run.seeds": list(SEEDS), "protocol.first_seed": SEEDS[0], "protocol.epochs": epochs + 1,
+                 "run.seeds": list(SEEDS), "protocol.first_seed": TEACHER, "protocol.epochs": epochs + 1,
                  "protocol.validation_every": epochs}
     try:
         with Session(load_experiment(f"depth_{FAIR_MODELS[model][0]}", overrides)) as session:
