@@ -87,9 +87,13 @@ def chosen_passes(experiment: Experiment) -> list:
 
 
 def _check_recorded(protocol: Protocol, graph: Graph) -> None:
-    known = observable(graph)
+    ports = {f"{p.name}.{port.name}": p.name for p in graph.populations for port in graph.cell(p.cell).ports}
+    known = observable(graph) - set(ports)
     for stream in protocol.streams:
         for quantity in stream.quantities:
+            if quantity in ports:
+                raise CortexError("X151", f"[record.{stream.name}]: '{quantity}' is a port and is not kept.",
+                                  "Record the 'current' of a projection into it, or an equation that reads it.")
             if quantity not in known:
                 raise unknown("X151", f"quantity in [record.{stream.name}]", quantity, known)
 

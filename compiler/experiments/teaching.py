@@ -223,4 +223,4 @@ def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...
     quantity = next(s for s in plan.protocol.streams if s.name == name).quantities[0]
     shown, target = (records.rows(name, q)[index * rows:(index + 1) * rows] for q in (quantity, TARGET))
     squares = ((shown - activation_of(plan.followed[part.phase])(target)) ** 2).sum(axis=-1)
-    return tuple(float(value) for value in squares.mean(axis=0))
+    return tuple(float(value) for value in np.ascontiguousarray(squares.T).mean(axis=1))  # a batch's bits are its runs'

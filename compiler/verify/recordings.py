@@ -100,13 +100,13 @@ class Recording:
             for name, source in self.sources.items():
                 if source.kind == "zero":
                     found[name] = np.zeros((steps, *self.expected[name].shape[1:]))
-                elif source.kind == "assembled":
+                elif source.kind == "assembled" and set(source.quantities) <= set(chunk):
                     elsewhere = self.arrays.get(f"init_{name}", np.zeros(self.expected[name].shape[1:]))
                     found[name] = np.repeat(elsewhere[None], steps, axis=0)
                     for quantity, row, column in source.parts:
                         block = chunk[quantity][:, 0]
                         found[name][:, row:row + block.shape[1], column:column + block.shape[2]] = block
-                elif source.quantity in chunk:
+                elif source.kind != "assembled" and source.quantity in chunk:
                     values = chunk[source.quantity]
                     values = values[:, 0] if source.single else values
                     found[name] = np.concatenate((last[name], values[:-1])) if source.kind == "before" else values

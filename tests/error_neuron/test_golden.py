@@ -82,7 +82,7 @@ def test_a_changed_number_is_found(name, array, where):
 
 @pytest.mark.parametrize("name, changes", [
     ("errormc_2-3-2_on", dict(gden=0.1001)), ("errormc_2-3-2_on", dict(eta_fw=[5.0, 2.002])),
-    ("errormc_2-3-2_on", dict(varphi_transfer=False)), ("errormc_4-2-1_skipreal_on", dict(eta_fw_conversion="fill_all")),
+    ("errormc_2-3-2_on", dict(varphi_transfer=False)), ("errormc_4-3-2-1_skip_on", dict(eta_fw_conversion="fill_diag")),
     ("errormc_2-3-2_lat_on", dict(eta_IP=[1.0, 2.01])), ("sacramento2018_2-3-2_on", dict(dWPP_use_activation=False)),
     ("dPC_2-3-2_on", dict(eta_PI=[0.501])), ("ann_2-3-2_on", dict(model_type="FA"))])
 def test_another_circuit_does_not_match(name, changes):
