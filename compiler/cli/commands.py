@@ -182,6 +182,8 @@ BENCHMARKS: dict[str, str] = {
     "depth-angles": "compiler.bench.depth_angles:rows",
     "speed-depth": "compiler.bench.depth_speed:rows",
     "depth-tuning": "compiler.bench.depth_tuning:rows",
+    "derivative-transfer": "compiler.bench.derivative_transfer:rows",
+    "generated-digits": "compiler.bench.generated_digits:rows",
     "dms": "compiler.bench.matching:rows",
     "pal-yinyang": "compiler.bench.sweeps:yinyang",
     "pal-mnist": "compiler.bench.sweeps:mnist",
