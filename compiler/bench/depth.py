@@ -1,7 +1,9 @@
 """`cortexc bench depth`: teacher-student error against depth, the error-neuron circuit and its rivals (Fig 3).
 
 Rows {net, model, epochs, median, q25, q75, ...}: the test error of ten seeds, trained on Lava. `--set setting=fair`
-compares with the same wiring, metric and tuning budget for all. With `-o FOLDER` every run is kept and not repeated.
+compares with the same wiring, metric and tuning budget for all (`cortexc bench depth-tuning`), and adds the variants of
+the error-neuron circuit that learn their feedback. With `-o FOLDER` every run is kept and not repeated, and the errors
+against depth are plotted there.
 """
 
 from __future__ import annotations
@@ -38,12 +40,9 @@ class Job:
 
     model: str
     net: tuple[int, ...]
+    experiment: str
     overrides: Mapping[str, Any]
-    folder: str | None = None
-
-    @property
-    def label(self) -> str:
-        return label_of(self.net)
+    file: Path | None = None
 
 
 def label_of(net: tuple[int, ...]) -> str:
@@ -60,10 +59,35 @@ def published(model: str, net: tuple[int, ...]) -> dict[str, Any]:
 
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Options: models, nets (texts such as 4-2-1), epochs (1000), seeds, jobs (2), and keys of an experiment."""
-    jobs = [Job(model, net, _overrides(options, model, net), options.get("output"))
-            for net in chosen_nets(options) for model in chosen_models(options)]
-    return [_row(job, found) for job, found in zip(jobs, run_all(jobs, int(options.get("jobs", 2))), strict=True)]
+    """Options: setting, models, nets (texts such as 4-2-1), epochs (1000), seeds, jobs (2), and keys of an
+    experiment."""
+    from compiler.bench.depth_tuning import FAIR_MODELS
+
+    setting = str(options.get("setting", "published"))
+    if setting not in ("published", "fair"):
+        raise unknown("X182", "setting", setting, ("published", "fair"))
+    known: Collection[str] = MODELS if setting == "published" else FAIR_MODELS
+    jobs = [_job(setting, model, net, options) for net in chosen_nets(options)
+            for model in chosen_models(options, known)]
+    found = [_row(setting, *each) for each in zip(jobs, run_all(jobs, int(options.get("jobs", 2))), strict=True)]
+    if "output" in options:
+        plot(found, Path(options["output"]) / f"depth-{setting}.png")
+    return found
+
+
+def _job(setting: str, model: str, net: tuple[int, ...], options: Mapping[str, Any]) -> Job:
+    from compiler.bench.depth_tuning import FAIR_MODELS, tuned
+
+    fair = setting == "fair"
+    short = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs",
+             "seeds": "run.seeds"}
+    overrides = tuned(model, net) if fair else published(model, net)
+    overrides |= {key: value for key, value in options.items() if "." in key}
+    overrides |= {key: options[name] for name, key in short.items() if name in options}
+    experiment = f"depth_{FAIR_MODELS[model][0] if fair else model}"
+    epochs = load_experiment(experiment, overrides).protocol.epochs
+    name = f"{setting}_{model.replace(' ', '-')}_{label_of(net)}_{epochs}.json"
+    return Job(model, net, experiment, overrides, Path(options["output"]) / name if "output" in options else None)
 
 
 def chosen_nets(options: Mapping[str, Any]) -> list[tuple[int, ...]]:
@@ -83,13 +107,6 @@ def chosen_models(options: Mapping[str, Any], known: Collection[str] = MODELS) -
     return options.get("models", known)
 
 
-def _overrides(options: Mapping[str, Any], model: str, net: tuple[int, ...]) -> dict[str, Any]:
-    short = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs",
-             "seeds": "run.seeds"}
-    own = {key: value for key, value in options.items() if "." in key}
-    return published(model, net) | own | {key: options[name] for name, key in short.items() if name in options}
-
-
 def run_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
     """Results in the order of the jobs; `workers` processes."""
     if workers == 1:
@@ -101,16 +118,15 @@ def run_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
 
 def run_job(job: Job) -> dict[str, Any]:
     """The errors of all seeds; read where the folder has them."""
-    experiment = load_experiment(f"depth_{job.model}", dict(job.overrides))
-    file = Path(job.folder) / f"{job.model}_{job.label}_{experiment.protocol.epochs}.json" if job.folder else None
-    if file and file.is_file():
-        found = json.loads(file.read_text())
+    experiment = load_experiment(job.experiment, dict(job.overrides))
+    if job.file and job.file.is_file():
+        found = json.loads(job.file.read_text())
         if found["experiment_sha256"] == experiment.sha256():
             return found
     found = _run(experiment)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, found)
+    if job.file:
+        job.file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(job.file, found)
     return found
 
 
@@ -122,13 +138,35 @@ def _run(experiment: Experiment) -> dict[str, Any]:
     return {key: table[key] for key in keys}
 
 
-def _row(job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
+def _row(setting: str, job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
     tests = [entry for entry in found["errors"] if entry["phase"] == "test"]
     errors = tests[-1]["error"]
     q25, median, q75 = np.percentile(errors, (25, 50, 75))
-    return {"net": job.label, "model": job.model, "epochs": tests[-1]["epoch"] + 1, "median": float(median),
-            "q25": float(q25), "q75": float(q75), "seeds": len(errors), "errors": errors,
+    return {"setting": setting, "net": label_of(job.net), "model": job.model, "epochs": tests[-1]["epoch"] + 1,
+            "median": float(median), "q25": float(q25), "q75": float(q75), "seeds": len(errors), "errors": errors,
             "validation": [[entry["epoch"], float(np.median(entry["error"]))] for entry in found["errors"]
                            if entry["phase"] == "validation"],
             "backend": found["backend"], "granularity": found["granularity"], "wall_s": found["wall_s"],
             "us_per_step": found["seconds"].get("run", 0.0) / found["steps"] * 1e6}
+
+
+def plot(found: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Median and quartiles of the test error against depth, a line per model."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    nets = list(dict.fromkeys(row["net"] for row in found))
+    for model in dict.fromkeys(row["model"] for row in found):
+        own = [row for row in found if row["model"] == model]
+        x, y = [nets.index(row["net"]) for row in own], np.array([row["median"] for row in own])
+        spread = np.abs(np.array([[row["q25"], row["q75"]] for row in own]).T - y)
+        axes.errorbar(x, y, spread, marker="o", capsize=3, label=model)
+    axes.set(yscale="log", xlabel="net", ylabel="squared error of the output in the test",
+             title=f"Teacher and student against depth, {found[0]['epochs']} epochs, {found[0]['setting']} setting")
+    axes.set_xticks(range(len(nets)), nets)
+    axes.legend(fontsize=8)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)

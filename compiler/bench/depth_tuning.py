@@ -64,6 +64,18 @@ def proposal(model: str, areas: int, trial: int) -> dict[str, Any]:
     return found
 
 
+BEST: Mapping[str, tuple[int, ...]] = {
+    "ann": (4, 22, 8, 31, 14), "dendritic": (24, 1, 4, 18, 31), "dpc": (4, 21, 24, 17, 3),
+    "error-neuron": (6, 13, 28, 9, 29), "error-neuron FA": (28, 18, 20, 20, 18),
+    "error-neuron noise": (6, 0, 31, 3, 10), "error-neuron KP": (13, 24, 5, 19, 25)}
+"""Trial that won, per net, as `cortexc bench depth-tuning` found it."""
+
+
+def tuned(model: str, net: tuple[int, ...]) -> dict[str, Any]:
+    """The options of a model for a net in the fair comparison."""
+    return fair_options(model, net) | proposal(model, len(net) - 1, BEST[model][len(net) - 2])
+
+
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: models, nets, trials, epochs, jobs."""
     from joblib import Parallel, delayed

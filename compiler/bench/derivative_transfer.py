@@ -29,7 +29,8 @@ def _rows(sigma: float, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     voltages = np.random.default_rng(seed).permutation(np.linspace(-5, 5, VOLTAGES))
     column = voltages[:, None].tolist()
     overrides = {"run.backend": options.get("backend", "lava"),
-                 "run.granularity": options.get("granularity", "network"), "run.seeds": [seed], "protocol.presentation_steps": steps, "model.sigma": sigma,
+                 "run.granularity": options.get("granularity", "network"), "run.seeds": [seed],
+                 "protocol.presentation_steps": steps, "model.sigma": sigma,
                  "data.inputs": {name: column for name in ACTIVATIONS}}
     with Session(load_experiment("derivative_transfer", overrides)) as session:
         session.run()

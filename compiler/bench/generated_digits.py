@@ -1,7 +1,7 @@
 """`cortexc bench generated-digits`: unequal populations of representation and error neurons (Fig 4).
 
-Rows {representation, error, seeds, mean, spread, ...}: squared pixel error summed over the image, averaged over the test
-steps, after training. The published table has sizes 50, 100, 500 and 1000 and ten seeds; `--set sizes=[...]` and
+Rows {representation, error, seeds, mean, spread, ...}: squared pixel error summed over the image, averaged over the
+test steps, after training. The published table has sizes 50, 100, 500 and 1000 and ten seeds; `--set sizes=[...]` and
 `--set seeds=[...]` choose, since a run of the largest takes half an hour.
 """
 
@@ -47,7 +47,8 @@ def _run(n: int, m: int, seed: int, options: Mapping[str, Any]) -> dict[str, Any
     with Session(experiment) as session:
         session.run()
         table = results(session)
-    found = {key: table[key] for key in ("test_error", "experiment_sha256", "backend", "granularity", "wall_s", "steps")}
+    keys = ("test_error", "experiment_sha256", "backend", "granularity", "wall_s", "steps")
+    found = {key: table[key] for key in keys}
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, found)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, verify
+from compiler.ir import CortexError, Graph, unknown, verify
 from compiler.microcircuits.pal import Pal
 from compiler.verify.compare import Comparison
 from compiler.verify.equivalence import still_the_same
@@ -189,15 +189,27 @@ def reference_recordings(steps: int = 100) -> list[Recording]:
             for seed, (name, circuit) in enumerate(circuits.items(), 1)]
 
 
+RECORDINGS = {"pal": ("pal_[0-9]*.npz", "232_fw_bw_noise"), "error-neuron": ("errormc_errormc_*.npz", "3-2_on"),
+              "dendritic": ("errormc_sacramento2018_*.npz", "3-2_on"), "dpc": ("errormc_dPC_*.npz", "3-2_on"),
+              "ann": ("errormc_ann_*.npz", "3-2_on")}
+"""Circuit -> its recordings, and the one that finds most."""
+
+
 def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
-    """`cortexc bench mutations`: a row per place of the mistake, the sum, and a row per survivor. Options: golden (the
-    folder of the published recordings), sample (how many mutants; default all), seed. Raises V101."""
+    """`cortexc bench mutations`: a row per place of the mistake, the sum, and a row per survivor. Options: circuit (pal,
+    error-neuron, dendritic, dpc, ann), golden (the folder of the published recordings), sample (how many mutants;
+    default all), seed. Raises V101."""
     default = os.environ.get("CORTEXC_GOLDEN", str(Path(__file__).parents[2] / ".." / "shared" / "golden"))
     folder = Path(str(options.get("golden") or default))
-    files = sorted(folder.glob("pal_[0-9]*.npz"), key=lambda path: ("232_fw_bw_noise" not in path.name, path.name))
+    circuit = str(options.get("circuit", "pal"))
+    if circuit not in RECORDINGS:
+        raise unknown("V103", "circuit of the recordings", circuit, RECORDINGS)
+    pattern, best = RECORDINGS[circuit]
+    files = sorted(folder.glob(pattern), key=lambda path: (best not in path.name, path.name))
     if not files:
-        raise CortexError("V101", f"folder '{folder}' holds no recording pal_*.npz.", "Give it with --golden FOLDER.")
-    score = mutation_score([*files, *reference_recordings()], options.get("sample"), int(options.get("seed", 0)))
+        raise CortexError("V101", f"folder '{folder}' holds no recording {pattern}.", "Give it with --golden FOLDER.")
+    more = reference_recordings() if circuit == "pal" else []
+    score = mutation_score([*files, *more], options.get("sample"), int(options.get("seed", 0)))
     return [*score.as_rows(), *({"place": f"survivor: {d}", "reason": why} for d, why in score.survivors.items())]
 
 
