@@ -5,8 +5,9 @@ Torch is imported when it is asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -253,3 +254,33 @@ def reference_setup(circuit: Circuit, steps: int, seeds: Sequence[int], presenta
     columns = input_columns(graph)
     samples = np.random.default_rng(seeds[0]).uniform(0, 1, (settling + count, columns[-1][1].stop))
     return Setup(graph, protocol, samples, tuple(seeds))
+
+
+def reference_arrays(circuit: Circuit, steps: int, seed: int) -> Arrays:
+    """A recording in the published format, made by the reference: inputs and targets held for 5 steps, and learning
+    flags and target that change independently of each other."""
+    import torch
+
+    torch.set_num_threads(1)
+    module, own, rng = load_module(), parameters(circuit), np.random.default_rng(seed)
+    own = replace(own, WT_noise=0.25, init_WIP_range=(-0.3, 0.3), init_BPI_range=(-0.3, 0.3))
+    model = module.reference_model(own, module.initial_state(own, seed))
+    held = [rng.integers(0, 2, -(-steps // 5)).repeat(5)[:steps] for _ in range(4)]
+    names = {field.name for field in fields(own)} - {"activation_slope", "activation_offset", "derivative"}
+    options = {name: getattr(own, name) for name in names}
+    arrays: Arrays = {"learn_flags": np.stack(held[:3], axis=1).astype(bool), "target_on": held[3].astype(bool),
+                      "params_json": np.array(json.dumps(options)), "evidence": np.array("independent-reference"),
+                      "r0": rng.uniform(0, 1, (-(-steps // 5), circuit.layers[0])).repeat(5, axis=0)[:steps],
+                      "target": rng.uniform(-1, 1, (steps, circuit.layers[-1]))}
+    written, feedback = error_sources(circuit, True), "BII" if isinstance(circuit, ErrorNeuron) else "BPP"
+    start = {f"init_{name}": value.numpy()[0] for name, value in model.snapshot().items()}
+    noise = {f"{feedback}_noise_{i}": part.numpy()[0] for i, part in enumerate(model.state.feedback_noise)}
+    rows: dict[str, list[np.ndarray]] = {}
+    for t in range(steps):
+        target = torch.tensor(arrays["target"][t:t + 1]) if held[3][t] else None
+        model.step(torch.tensor(arrays["r0"][t:t + 1]), target, *map(bool, arrays["learn_flags"][t]))
+        for name, value in model.snapshot().items():
+            if name in written:
+                rows.setdefault(name, []).append(value.numpy()[0])
+    shown = {name: np.stack(values) for name, values in rows.items() if not name.startswith("d") or name[1] == "_"}
+    return arrays | start | noise | shown

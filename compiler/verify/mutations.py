@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 
 from compiler.ir import CortexError, Graph, unknown, verify
+from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
+from compiler.microcircuits.rivals import Ann, Dendritic, Dpc
 from compiler.verify.compare import Comparison
 from compiler.verify.equivalence import still_the_same
+from compiler.verify.error_oracle import reference_arrays as error_arrays
 from compiler.verify.mutants import mutants
 from compiler.verify.oracle import reference_arrays
 from compiler.verify.published import published_recording
@@ -189,6 +192,20 @@ def reference_recordings(steps: int = 100) -> list[Recording]:
             for seed, (name, circuit) in enumerate(circuits.items(), 1)]
 
 
+def error_recordings(circuit: str, steps: int = 100) -> list[Recording]:
+    """The same for the error-neuron circuit and its rivals."""
+    deep, rates = (2, 3, 4, 2), (2.0, 0.5, 0.3)
+    tables: dict[str, list[Any]] = {
+        "error-neuron": [ErrorNeuron(deep, eta_IP=(1.0, 0.5, 0.3), eta_PI=(0.7, 0.4, 0.2), eta_fw=rates),
+                         ErrorNeuron(deep, "FA", wiring="skip", rep_lookahead=(True, False, True), eta_fw=rates)],
+        "dendritic": [Dendritic(deep, eta_IP=(0.5, 0.3), eta_fw=rates), Dendritic(deep, "FA", eta_IP=(0.5, 0.3),
+                                                                            eta_PI=(0.4, 0.2), eta_fw=rates)],
+        "dpc": [Dpc(deep, eta_PI=(0.5, 0.3), eta_fw=rates), Dpc(deep, "FA", eta_PI=(0.5, 0.3), eta_fw=rates)],
+        "ann": [Ann(deep, eta_fw=rates), Ann(deep, "FA", eta_fw=rates)]}
+    return [published_recording(f"reference_{circuit}_{i}", error_arrays(each, steps, i + 1))
+            for i, each in enumerate(tables[circuit])]
+
+
 RECORDINGS = {"pal": ("pal_[0-9]*.npz", "232_fw_bw_noise"), "error-neuron": ("errormc_errormc_*.npz", "3-2_on"),
               "dendritic": ("errormc_sacramento2018_*.npz", "3-2_on"), "dpc": ("errormc_dPC_*.npz", "3-2_on"),
               "ann": ("errormc_ann_*.npz", "3-2_on")}
@@ -196,8 +213,8 @@ RECORDINGS = {"pal": ("pal_[0-9]*.npz", "232_fw_bw_noise"), "error-neuron": ("er
 
 
 def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
-    """`cortexc bench mutations`: a row per place of the mistake, the sum, and a row per survivor. Options: circuit (pal,
-    error-neuron, dendritic, dpc, ann), golden (the folder of the published recordings), sample (how many mutants;
+    """`cortexc bench mutations`: a row per place of the mistake, the sum, and a row per survivor. Options: circuit
+    (pal, error-neuron, dendritic, dpc, ann), golden (the folder of the published recordings), sample (how many mutants;
     default all), seed. Raises V101."""
     default = os.environ.get("CORTEXC_GOLDEN", str(Path(__file__).parents[2] / ".." / "shared" / "golden"))
     folder = Path(str(options.get("golden") or default))
@@ -208,7 +225,7 @@ def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
     files = sorted(folder.glob(pattern), key=lambda path: (best not in path.name, path.name))
     if not files:
         raise CortexError("V101", f"folder '{folder}' holds no recording {pattern}.", "Give it with --golden FOLDER.")
-    more = reference_recordings() if circuit == "pal" else []
+    more = reference_recordings() if circuit == "pal" else error_recordings(circuit)
     score = mutation_score([*files, *more], options.get("sample"), int(options.get("seed", 0)))
     return [*score.as_rows(), *({"place": f"survivor: {d}", "reason": why} for d, why in score.survivors.items())]
 

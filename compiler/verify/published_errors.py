@@ -59,16 +59,14 @@ def error_recording(name: str, arrays: Arrays, options: dict[str, Any]) -> Recor
     _refuse(options)
     circuit = _with_recorded_lookahead(READERS[str(options["mc_model"])](options), arrays, options)
     steps, build = count_steps(arrays), BUILDERS[type(circuit)]
-    flags = numbers(arrays, "learn_flags", (len(FLAGS),), ", ".join(FLAGS))
+    flags = _flags(arrays, steps)
     sources = present_sources(error_sources(circuit, bool(flags.any())), arrays)
     bound = {quantity: value for key, source in sources.items() if source.kind in ("now", "assembled")
              for quantity, value in _first_values(circuit, key, source, arrays)}
     bound |= _copy_errors(circuit, arrays) | _identities(circuit)
     graph = build(replace(circuit, arrays=bound))
     on = numbers(arrays, "target_on", (steps,), "whether there is a target")
-    ones = np.ones(steps)
-    gates = {"learn_forward": ones * flags[0], "learn_lateral": ones * flags[1], "copy": ones * flags.any(),
-             "target": on}
+    gates = {"learn_forward": flags[:, 0], "learn_lateral": flags[:, 1], "copy": flags.any(axis=1), "target": on}
     target = numbers(arrays, "target", (steps, circuit.layers[-1]), "targets")
     inputs = {"input.value": numbers(arrays, "r0", (steps, circuit.layers[0])), "teacher.value": target}
     samples = np.concatenate([inputs[key] for key, _ in input_columns(graph)], axis=1)
@@ -84,6 +82,13 @@ def error_recording(name: str, arrays: Arrays, options: dict[str, Any]) -> Recor
     evidence = text_of(arrays, "evidence") if "evidence" in arrays else EVIDENCE
     return Recording(name, Setup(graph, one_step_protocol(steps, gates), samples), expected, sources, evidence, before,
                      not_compared=tuple(sorted(set(arrays) - known)), circuit=circuit, arrays=arrays)
+
+
+def _flags(arrays: Arrays, steps: int) -> np.ndarray:
+    """(T, 3), from one row for all steps or one for each."""
+    once = "learn_flags" in arrays and arrays["learn_flags"].ndim == 1
+    shape = (len(FLAGS),) if once else (steps, len(FLAGS))
+    return np.broadcast_to(numbers(arrays, "learn_flags", shape, ", ".join(FLAGS)), (steps, len(FLAGS)))
 
 
 # ---- options
