@@ -41,9 +41,12 @@ def show(experiment: Experiment, after: Annotated[str | None, typer.Option(help=
 
 
 @app.command()
-def explain(experiment: Experiment, set_: Set = None, json: Json = False) -> int:
+def explain(experiment: Experiment,
+            stock: Annotated[bool, typer.Option("--stock", help="Where stock LIF and Dense could stand, and why not "
+                                                                "elsewhere.")] = False,
+            set_: Set = None, json: Json = False) -> int:
     """Say what every learning rule reads, where that is computed, and whether it is local."""
-    return _run(json, "explain", experiment=experiment, overrides=set_)
+    return _run(json, "explain", experiment=experiment, stock=stock, overrides=set_)
 
 
 @app.command("compile")

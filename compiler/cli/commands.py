@@ -52,14 +52,18 @@ def show(out: Output, experiment: str, after: str | None, granularity: str | Non
     out.result({"graph": graph.name, "after": after, "text": text, "passes": passes}, text)
 
 
-def explain(out: Output, experiment: str, overrides: Overrides) -> None:
+def explain(out: Output, experiment: str, stock: bool, overrides: Overrides) -> None:
     from dataclasses import asdict
 
     from compiler.experiments.compilation import circuit_after_passes
     from compiler.passes.read_sets import explain_text, read_sets
+    from compiler.passes.stock import stock_notes, stock_text
 
     graph, _ = circuit_after_passes(_load(experiment, overrides), passes=False)
     found = [{**asdict(each), "local": each.local} for each in read_sets(graph)]
+    if stock:
+        notes = [asdict(note) for note in stock_notes(graph)]
+        return out.result({"graph": graph.name, "stock": notes}, stock_text(graph))
     out.result({"graph": graph.name, "read_sets": found}, explain_text(graph))
 
 
@@ -116,6 +120,11 @@ def run_summary(results: Mapping[str, Any]) -> str:
     if results["test_accuracy"] is not None:
         lines.append(f"  test accuracy    {100 * results['test_accuracy']:.2f} % (seeds "
                      + ", ".join(f"{s['seed']}: {100 * s['test_accuracy']:.2f}" for s in results["seeds"]) + ")")
+    if results.get("test_error") is not None:
+        lines.append(f"  test error       {results['test_error']:.4g} (median; seeds "
+                     + _numbers([e for e in results["errors"] if e["phase"] == "test"][-1]["error"]) + ")")
+    for test in results.get("control", ()):
+        lines.append(f"  falls            {_numbers(test['failures'])} (after {test['epochs']} epochs)")
     for name, curve in results["curves"].items():
         if curve["rows"]:
             lines.append(f"  {name}: {_numbers(curve['first'])} -> {_numbers(curve['last'])}")
