@@ -156,7 +156,6 @@ synapse output_slope
 """
 
 ROLE = "  role per_seed\n"
-WITHIN_AREA = "synapse within_area\n  message rate\n  port dendrite\n" + ROLE
 COMPANION = "synapse companion\n  message rate\n  port companion\n"
 
 
@@ -461,7 +460,7 @@ def _rules(circuit: ErrorNeuron) -> str:
         apical_relaxation="  rule relaxation\n" if relax[1] else "")
     equal = circuit.errors == circuit.layers[1:]
     companion = COMPANION + ("  connectivity identity\n" if equal else ROLE) if feedback else ""
-    return text + synapses + WITHIN_AREA + companion + pal.TEACHING
+    return text + synapses + companion + pal.TEACHING
 
 
 # ---- wiring
@@ -481,8 +480,7 @@ def _projections(circuit: ErrorNeuron) -> Iterator[Projection]:
         if c.learns_feedback:
             yield Projection(f"companion_{i}", "companion", f"R{i}", f"E{i}")
     for to, source in c.feedback_pairs():
-        yield Projection(c.feedback_name(to, source), "within_area" if to == source else "error_feedback",
-                         f"E{source}", f"E{to}", **_feedback_learning(c, to, source))
+        yield Projection(c.feedback_name(to, source), "error_feedback", f"E{source}", f"E{to}", **_feedback_learning(c, to, source))
     top = f"R{L - 1}"
     yield Projection("output_rate", "output_rate", top, "comparison")
     yield Projection("output_slope", "output_slope", top, "comparison")
