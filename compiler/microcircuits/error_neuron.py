@@ -27,6 +27,7 @@ from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projectio
 from compiler.ir.functions import ACTIVATIONS
 from compiler.microcircuits import pal
 from compiler.microcircuits.cartpole import with_cartpole
+from compiler.microcircuits.error_neuron_cells import COMPARISON, error_cell, representation, rules
 from compiler.microcircuits.targets import UNDELAYED, with_delayed_target
 
 VARIANTS = ("BP", "FA", "noise", "KP")
@@ -44,120 +45,6 @@ AREA_MATRIX = (
     (0, 0, .1 ** .5, 1, 0, 0, 0),
     (0, .1 ** .5, 1, 0, 1, 0, 0))
 """Strength of the connection to an area (row) from another, after Markov et al. 2014; forward below the diagonal."""
-
-SLOPES = {"logistic": "rate * (1.0 - rate)", "tanh": "1.0 - rate * rate"}
-"""Derivative by the rate, where that saves a transcendental."""
-
-ERROR = """
-cell {name}
-  port dendrite @ dendrite
-  port modulation @ dendrite
-{ports}  parameter tau ms
-  parameter gden 1/ms
-{parameters}  state u = 0
-  state rate = {phi_u}
-{states}  send breve = {breve}
-  send rate = {phi_breve}
-  receive dendritic_potential = {dendritic} @ dendrite
-{noise}  receive drive = tau * gden * {noisy} @ soma
-  receive u = prev(u) + dt * (drive - prev(u)) / tau @ soma
-{companion}  message rate
-"""
-
-OUTPUT_ERROR = """
-cell {name}
-  port dendrite @ dendrite
-{ports}  parameter tau ms
-  parameter gntgt 1/ms
-{parameters}  state u = 0
-  state rate = {phi_u}
-{states}  send breve = {breve}
-  send rate = {phi_breve}
-  receive drive = where(gate.target > 0, tau * gntgt * dendrite, 0.0) @ soma
-  receive u = prev(u) + dt * (drive - prev(u)) / tau @ soma
-{companion}  message rate
-"""
-
-COMPARISON = """
-cell comparison
-  port rate @ dendrite
-  port slope @ dendrite
-  port target @ dendrite
-  receive difference = slope * (target - rate)
-  message difference
-"""
-
-NOISE = """  receive noisy_dendrite = dendritic_potential + prev(xi) @ dendrite
-  receive xi = where(gate.noise > 0, prev(xi) + (sqrt(dt * tau_xi) * sigma * white - dt * prev(xi)) / tau_xi, \
-prev(xi)) @ dendrite
-"""
-
-HIGH_PASS = """  receive companion_rate = companion @ dendrite
-  receive companion_high_pass = prev(companion_high_pass) + (companion_rate - prev(companion_rate)) \
-- dt / tau_high_pass * prev(companion_high_pass) @ dendrite
-  factor rate_high_pass = prev(rate_high_pass) + (rate - prev(rate)) - dt / tau_high_pass * prev(rate_high_pass)
-"""
-
-RELAXATION = """
-rule relaxation
-  parameter eta 1/ms
-  state identity = 0
-  update identity = prev(identity)
-  increment -dt * eta * (w - identity)
-"""
-
-DECAYING_FORWARD = """
-rule forward
-  parameter eta 1/ms
-  parameter decay 1
-  increment dt * eta * (post.mismatch * prev(pre.rate) - decay * w)
-"""
-
-KOLEN_POLLACK = """
-rule kolen_pollack
-  parameter eta 1/ms
-  parameter gain 1
-  parameter decay 1
-  increment dt * eta * (gain * prev(pre.rate) * prev(post.companion_rate) - decay * w)
-"""
-
-FEEDBACK = """
-rule feedback_alignment
-  parameter eta 1/ms
-  parameter alpha 1
-  increment dt * eta * post.xi * prev(pre.rate_high_pass) - dt * alpha * eta * w
-"""
-
-SYNAPSES = """
-synapse error_feedback
-  message rate
-  port dendrite
-{feedback}  role per_seed
-synapse gating
-  message slope
-  port modulation
-{relaxation}  role per_seed
-synapse output_gating
-  message difference
-  port dendrite
-{relaxation}  role per_seed
-synapse error_to_apical
-  message rate
-  port apical
-{apical_relaxation}  role per_seed
-synapse output_rate
-  message rate
-  port rate
-  connectivity identity
-synapse output_slope
-  message slope
-  port slope
-  connectivity identity
-"""
-
-ROLE = "  role per_seed\n"
-COMPANION = "synapse companion\n  message rate\n  port companion\n"
-
 
 @dataclass(frozen=True)
 class ErrorNeuron:
@@ -288,7 +175,7 @@ def build(circuit: ErrorNeuron) -> Graph:
     """The graph with the given arrays (`WPP_0.w`, `BII_0.w`, `R0.u` ...). Raises E320 to E325."""
     check(circuit)
     cells, populations = _populations(circuit)
-    graph = parse_graph(pal.SOURCE + COMPARISON + cells + _rules(circuit))
+    graph = parse_graph(pal.SOURCE + COMPARISON + cells + rules(circuit))
     name = f"error-neuron-{'-'.join(map(str, circuit.layers))}"
     graph = graph.with_(
         name=name, dt=circuit.dt, gates=gates(circuit), populations=populations,
@@ -356,15 +243,7 @@ def gates(circuit: ErrorNeuron) -> tuple[str, ...]:
     return (*GATES, *learned, *extra)
 
 
-# ---- cells and rules
-
-
-def activated(phi: str, gain: float, offset: float, x: str) -> str:
-    """phi with gain and offset: gain multiplies the input of tanh and logistic, the output of the others."""
-    shifted = f"({x} - {offset})" if offset else x
-    if gain == 1:
-        return f"{phi}({shifted})"
-    return f"{phi}({gain} * {shifted})" if phi in ("tanh", "logistic") else f"{gain} * {phi}({shifted})"
+# ---- wiring
 
 
 def _populations(circuit: ErrorNeuron) -> tuple[str, tuple[Population, ...]]:
@@ -382,7 +261,7 @@ def _populations(circuit: ErrorNeuron) -> tuple[str, tuple[Population, ...]]:
     for i in range(L):
         values = dict(tau=1 / (c.gl + c.gbas + c.gapi), gbas=c.gbas, gapi=c.gapi,
                       attenuation=c.gbas / (c.gl + c.gbas + c.gapi))
-        found.append(Population(f"R{i}", cell("representation", _representation(c, i)), c.layers[i + 1],
+        found.append(Population(f"R{i}", cell("representation", representation(c, i)), c.layers[i + 1],
                                 f"area{i + 1}", tuple(values.items())))
     for i in range(L):
         top = i == L - 1
@@ -390,80 +269,11 @@ def _populations(circuit: ErrorNeuron) -> tuple[str, tuple[Population, ...]]:
         if c.variant == "noise":
             values |= dict(tau_high_pass=c.tau_HP, multiplex=c.multiplex)
             values |= {} if top else dict(sigma=c.per_area("sigma", L - 1)[i], tau_xi=c.tau_xi)
-        kind = cell("output_error" if top else "error", _error(c, i))
+        kind = cell("output_error" if top else "error", error_cell(c, i))
         found.append(Population(f"E{i}", kind, c.errors[i], f"area{i + 1}", tuple(values.items())))
     found += [Population("comparison", "comparison", c.layers[-1], f"area{L}"),
               Population("teacher", "source", c.layers[-1], f"area{L}")]
     return "".join(text.replace("{name}", name) for text, name in texts.items()), tuple(found)
-
-
-def _lookahead(start: str = "prev(u)", before: str = "prev(prev(u))") -> str:
-    return f"{before} + tau * ({start} - {before}) / dt"
-
-
-def _representation(circuit: ErrorNeuron, i: int) -> str:
-    phi, gain, offset, ahead = (circuit.per_area(n)[i] for n in ("activation", "gain", "offset", "rep_lookahead"))
-    derivative = (circuit.per_area("derivative") if circuit.derivative else circuit.per_area("activation"))[i]
-    start, before = ("start", "prev(start)") if circuit.reset else ("prev(u)", "prev(prev(u))")
-
-    def phi_of(x: str) -> str:
-        return activated(phi, gain, offset, x)
-
-    plain = ahead and derivative == phi and gain == 1 and not offset
-    slope = SLOPES[phi] if plain and phi in SLOPES else f"d_{derivative}(breve)"
-    mismatch = f"{'rate' if ahead else phi_of('breve')} - {phi_of('(attenuation * prev(basal_potential))')}"
-    text = pal.HIDDEN.format(
-        phi="PHI", suffix="", taur="", breve=_lookahead(start, before), parameters="", noise="", high_pass="",
-        states="  state start = u\n" if circuit.reset else "", apical="apical_potential",
-        rate_of="breve" if ahead else start, sends=f"  send slope = {slope}\n  message slope\n",
-        mismatch=mismatch if circuit.use_activation else "breve - attenuation * prev(basal_potential)")
-    for x in ("u", "breve", start):
-        text = text.replace(f"PHI({x})", phi_of(x))
-    if circuit.reset:
-        text = text.replace("  send breve", "  send start = where(gate.reset > 0, 0.0, prev(u))\n  send breve")
-        text = text.replace("u = prev(u) + dt * (drive - prev(u))", "u = start + dt * (drive - start)")
-    return text.replace("cell hidden_pyramidal", "cell {name}")
-
-
-def _error(circuit: ErrorNeuron, i: int) -> str:
-    phi, ahead = circuit.per_area("error_activation")[i], circuit.per_area("error_lookahead")[i]
-    top, noisy, knows = i == circuit.areas - 1, circuit.variant == "noise", circuit.learns_feedback
-    parts = dict(
-        name="{name}", breve=_lookahead(), phi_u=f"{phi}(u)", phi_breve=f"{phi}({'breve' if ahead else 'prev(u)'})",
-        dendritic="modulation * dendrite" if circuit.transfer else "dendrite", ports="", parameters="", states="",
-        noise="", noisy="dendritic_potential", companion="")
-    if knows:
-        parts |= dict(ports="  port companion @ dendrite\n", states="  state companion_rate = 0\n",
-                      companion="  receive companion_rate = companion @ dendrite\n")
-    if noisy:
-        parts |= dict(parameters="  parameter tau_high_pass ms\n  parameter multiplex 1\n", companion=HIGH_PASS,
-                      states="".join(f"  state {name} = 0\n" for name in (
-                          "companion_rate", "companion_high_pass", "rate_high_pass")))
-        parts["phi_breve"] += " + where(gate.noise > 0, multiplex * prev(companion_high_pass), 0.0)"
-    if noisy and not top:
-        parts["parameters"] += "  parameter sigma 1\n  parameter tau_xi ms\n  noise white normal\n"
-        parts["states"] += "  state xi = 0\n"
-        parts |= dict(noise=NOISE, noisy="where(gate.noise > 0, noisy_dendrite, dendritic_potential)")
-    return (OUTPUT_ERROR if top else ERROR).format(**parts)
-
-
-def _rules(circuit: ErrorNeuron) -> str:
-    noisy, kolen_pollack = circuit.variant == "noise", circuit.variant == "KP"
-    forward = DECAYING_FORWARD if kolen_pollack else pal.FORWARD.format(
-        low_pass_time="  parameter tau_low_pass ms\n" if noisy else "",
-        low_pass="  optimiser low_pass(dt / tau_low_pass)\n" if noisy else "")
-    feedback = {"noise": ("feedback_alignment", FEEDBACK), "KP": ("kolen_pollack", KOLEN_POLLACK)}.get(circuit.variant)
-    relax = [any(circuit.eta_IP), any(circuit.eta_PI)]
-    text = forward + (feedback[1] if feedback else "") + (RELAXATION if any(relax) else "") + pal.BOTTOM_UP
-    synapses = SYNAPSES.format(
-        feedback=f"  rule {feedback[0]}\n" if feedback else "", relaxation="  rule relaxation\n" if relax[0] else "",
-        apical_relaxation="  rule relaxation\n" if relax[1] else "")
-    equal = circuit.errors == circuit.layers[1:]
-    companion = COMPANION + ("  connectivity identity\n" if equal else ROLE) if feedback else ""
-    return text + synapses + companion + pal.TEACHING
-
-
-# ---- wiring
 
 
 def _projections(circuit: ErrorNeuron) -> Iterator[Projection]:
@@ -480,7 +290,8 @@ def _projections(circuit: ErrorNeuron) -> Iterator[Projection]:
         if c.learns_feedback:
             yield Projection(f"companion_{i}", "companion", f"R{i}", f"E{i}")
     for to, source in c.feedback_pairs():
-        yield Projection(c.feedback_name(to, source), "error_feedback", f"E{source}", f"E{to}", **_feedback_learning(c, to, source))
+        yield Projection(c.feedback_name(to, source), "error_feedback", f"E{source}", f"E{to}",
+                         **_feedback_learning(c, to, source))
     top = f"R{L - 1}"
     yield Projection("output_rate", "output_rate", top, "comparison")
     yield Projection("output_slope", "output_slope", top, "comparison")
