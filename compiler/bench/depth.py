@@ -140,14 +140,21 @@ def _run(experiment: Experiment) -> dict[str, Any]:
 
 def _row(setting: str, job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
     tests = [entry for entry in found["errors"] if entry["phase"] == "test"]
-    errors = tests[-1]["error"]
-    q25, median, q75 = np.percentile(errors, (25, 50, 75))
+    errors = [e if e is not None and np.isfinite(e) else None for e in tests[-1]["error"]]
+    q25, median, q75 = quartiles(errors)
     return {"setting": setting, "net": label_of(job.net), "model": job.model, "epochs": tests[-1]["epoch"] + 1,
-            "median": float(median), "q25": float(q25), "q75": float(q75), "seeds": len(errors), "errors": errors,
-            "validation": [[entry["epoch"], float(np.median(entry["error"]))] for entry in found["errors"]
-                           if entry["phase"] == "validation"],
+            "median": median, "q25": q25, "q75": q75, "seeds": len(errors), "diverged": errors.count(None),
+            "errors": errors, "validation": [[entry["epoch"], quartiles(entry["error"])[1]]
+                                             for entry in found["errors"] if entry["phase"] == "validation"],
             "backend": found["backend"], "granularity": found["granularity"], "wall_s": found["wall_s"],
             "us_per_step": found["seconds"].get("run", 0.0) / found["steps"] * 1e6}
+
+
+def quartiles(errors: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Lower quartile, median, upper quartile; a run that diverged counts as worse than any, None where it reaches."""
+    ordered = [float("inf") if e is None or not np.isfinite(e) else e for e in errors]
+    found = np.percentile(ordered, (25, 50, 75), method="lower" if None in errors else "linear")
+    return tuple(float(value) if np.isfinite(value) else None for value in found)
 
 
 def plot(found: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -160,7 +167,7 @@ def plot(found: Sequence[Mapping[str, Any]], file: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     nets = list(dict.fromkeys(row["net"] for row in found))
     for model in dict.fromkeys(row["model"] for row in found):
-        own = [row for row in found if row["model"] == model]
+        own = [row for row in found if row["model"] == model and row["q75"] is not None]
         x, y = [nets.index(row["net"]) for row in own], np.array([row["median"] for row in own])
         spread = np.abs(np.array([[row["q25"], row["q75"]] for row in own]).T - y)
         axes.errorbar(x, y, spread, marker="o", capsize=3, label=model)
