@@ -211,6 +211,11 @@ class Pal:
         """Number of hidden layers, H = N - 1."""
         return len(self.layers) - 2
 
+    @property
+    def filtered(self) -> bool:
+        """Whether forward increments pass a low-pass."""
+        return self.variant == "PAL" if self.low_pass is None else self.low_pass
+
 
 def build(circuit: Pal) -> Graph:
     """The graph of a PAL circuit with the given arrays (`WPP_0.w`, `P0.u` ...). Raises E301, E302, E303."""
@@ -274,9 +279,8 @@ def _cell(template: str, circuit: Pal, phi: str, activations: list[str]) -> str:
 
 def _rules(circuit: Pal) -> str:
     learns = circuit.variant == "PAL"
-    low_pass = learns if circuit.low_pass is None else circuit.low_pass
-    forward = FORWARD.format(low_pass_time="  parameter tau_low_pass ms = 100\n",
-                             low_pass="  optimiser low_pass(dt / tau_low_pass)\n" if low_pass else "")
+    forward = FORWARD.format(low_pass_time="  parameter tau_low_pass ms = 100\n" if circuit.filtered else "",
+                             low_pass="  optimiser low_pass(dt / tau_low_pass)\n" if circuit.filtered else "")
     laterals = LATERALS.format(feedback="  rule feedback_alignment\n" if learns else "")
     return forward + LATERAL + (FEEDBACK if learns else "") + BOTTOM_UP + laterals + TEACHING
 
@@ -311,7 +315,7 @@ def _projections(circuit: Pal) -> list[Projection]:
     rates = {name: _per_layer(getattr(c, name), H, name) if H else []
              for name in ("eta_bw", "eta_IP", "eta_PI", "alpha")}
     eta_fw = _per_layer(c.eta_fw, H + 1, "eta_fw")
-    low_pass = (("tau_low_pass", c.tau_LO),)
+    low_pass = (("tau_low_pass", c.tau_LO),) if c.filtered else ()
     result = [Projection(f"WPP_{i}", "bottom_up", f"P{i - 1}" if i else "input", f"P{i}", gate="learn_forward",
                          parameters=(("eta", eta_fw[i]), *low_pass)) for i in range(H + 1)]
     for i in range(H):

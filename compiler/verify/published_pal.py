@@ -190,7 +190,7 @@ def pal_sources(circuit: pal.Pal) -> dict[str, Source]:
         found |= _cell(f"P{i}", i, ("uP", "u"), ("uP_breve", "breve"), ("rP_breve", "rate"),
                        ("vbas", "basal_potential"), *([("rP_breve_HI", "rate_high_pass")] if learns else []))
         found[f"uP_old_{i}"] = Source(f"P{i}.u", "before")
-        found |= _weights("WPP", i, True, circuit.low_pass if circuit.low_pass is not None else learns)
+        found |= _weights("WPP", i, True, circuit.filtered)
     for i in range(H):
         found |= _cell(f"P{i}", i, ("vapi", "apical_potential"),
                        *([("vapi_noise", "noisy_apical"), ("noise", "xi")] if learns else []))
