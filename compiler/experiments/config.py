@@ -42,7 +42,7 @@ def shipped_experiments() -> dict[str, Path]:
 
 def load_experiment(source: str | Path | Mapping[str, Any],
                     overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment:
-    """A TOML file, a shipped experiment's name, a run folder, or tables. Raises X101 to X106.
+    """A TOML file, the name of a shipped experiment or circuit, a run folder, or tables. Raises X101 to X106.
 
     `overrides`: `a.b=value` texts (value in TOML, bare words are strings), or a mapping of dotted names. File names
     start at the experiment's folder, those in overrides at the working folder.
@@ -83,6 +83,8 @@ def _find(source: str) -> Path:
         return path / "experiment.toml"
     if path.is_file():
         return path
+    if source in CIRCUITS and CIRCUITS[source].example in shipped:
+        return shipped[CIRCUITS[source].example]
     if source in shipped:
         return shipped[source]
     near = difflib.get_close_matches(source, shipped, 1)

@@ -28,6 +28,8 @@ class Circuit:
     starts: Mapping[str, str]
     presentation: str = ""
     """"module:name", called with the options and the steps of a sample; gives a `Presentation`."""
+    example: str = ""
+    """The shipped experiment that stands for the circuit where an experiment is asked for."""
     target: str = "voltage"
     """Whether it is taught by a voltage or a rate."""
     draws: str = ""
@@ -61,7 +63,7 @@ CIRCUITS: dict[str, Circuit] = {
          "BP": "feedback is the transpose of the forward weights (non-local)"},
         "compiler.microcircuits.pal:Pal", "compiler.microcircuits.pal:build",
         {"legacy": "compiler.microcircuits.pal_start:legacy_start",
-         "zero": "compiler.microcircuits.pal_start:zero_start_from"}),
+         "zero": "compiler.microcircuits.pal_start:zero_start_from"}, example="pal_digits"),
     "sign-concordant": Circuit(
         "sign-concordant", "spiking microcircuit with three cell types; a reconstruction from the abstract",
         "after the abstract of Yang & Li 2022, arXiv 2205.07292",
@@ -73,7 +75,7 @@ CIRCUITS: dict[str, Circuit] = {
          "BP": "feedback is the forward weight (non-local)"},
         "compiler.microcircuits.sign_concordant:SignConcordant", "compiler.microcircuits.sign_concordant:build",
         {"normal": "compiler.microcircuits.sign_concordant_start:normal_start"},
-        "compiler.microcircuits.sign_concordant:presentation"),
+        presentation="compiler.microcircuits.sign_concordant:presentation", example="sign_concordant_mnist"),
     "sign-concordant-errors": Circuit(
         "sign-concordant-errors", "a rival reading of it, with positive and negative error cells",
         "after the abstract of Yang & Li 2022, arXiv 2205.07292",
@@ -81,7 +83,7 @@ CIRCUITS: dict[str, Circuit] = {
         "compiler.microcircuits.sign_concordant:SignConcordant",
         "compiler.microcircuits.sign_concordant_errors:build_errors",
         {"normal": "compiler.microcircuits.sign_concordant_start:normal_start"},
-        "compiler.microcircuits.sign_concordant:presentation"),
+        presentation="compiler.microcircuits.sign_concordant:presentation"),
     "error-neuron": Circuit(
         "error-neuron", "representation and error populations in every area",
         "Max et al. 2026, doi 10.1371/journal.pcbi.1014164",
@@ -90,7 +92,8 @@ CIRCUITS: dict[str, Circuit] = {
          "KP": "feedback repeats the forward updates, both decay (Kolen & Pollack; beyond the paper)"},
         "compiler.microcircuits.error_neuron:ErrorNeuron", "compiler.microcircuits.error_neuron:build",
         {"legacy": "compiler.microcircuits.error_neuron_start:legacy_start",
-         "zero": "compiler.microcircuits.error_neuron_start:zero_potentials"}, target="rate",
+         "zero": "compiler.microcircuits.error_neuron_start:zero_potentials"},
+        example="depth_error-neuron", target="rate",
         draws="compiler.microcircuits.error_neuron_start:copy_draws"),
     "dendritic": Circuit(
         "dendritic", "dendritic microcircuit with copied feedback: PAL without its noise",
@@ -98,19 +101,19 @@ CIRCUITS: dict[str, Circuit] = {
         {"BP": "feedback copies the forward weights (non-local)", "FA": "fixed random feedback"},
         "compiler.microcircuits.rivals:Dendritic", "compiler.microcircuits.rivals:build_dendritic",
         {"legacy": "compiler.microcircuits.rivals_start:dendritic_start",
-         "random": "compiler.microcircuits.rivals_start:random_dendritic_start"},
+         "random": "compiler.microcircuits.rivals_start:random_dendritic_start"}, example="depth_dendritic",
         draws="compiler.microcircuits.rivals_start:copy_draws"),
     "dpc": Circuit(
         "dpc", "dendritic hierarchical predictive coding", "after Mikulasch et al., as simulated by Max et al. 2026",
         {"BP": "feedback copies the forward weights (non-local)", "FA": "fixed random feedback"},
         "compiler.microcircuits.rivals:Dpc", "compiler.microcircuits.rivals:build_dpc",
-        {"legacy": "compiler.microcircuits.rivals_start:dpc_start"},
+        {"legacy": "compiler.microcircuits.rivals_start:dpc_start"}, example="depth_dpc",
         draws="compiler.microcircuits.rivals_start:copy_draws"),
     "ann": Circuit(
         "ann", "layered net with backprop, a step per layer", "as simulated by Max et al. 2026",
         {"BP": "errors come back through the forward weights (non-local)", "FA": "fixed random feedback"},
         "compiler.microcircuits.rivals:Ann", "compiler.microcircuits.rivals:build_ann",
-        {"legacy": "compiler.microcircuits.rivals_start:ann_start"}, target="rate"),
+        {"legacy": "compiler.microcircuits.rivals_start:ann_start"}, example="depth_ann", target="rate"),
 }
 
 

@@ -201,3 +201,25 @@ def test_bugs_are_not_hidden(monkeypatch):
     monkeypatch.setattr("compiler.experiments.session.make_runner", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         execute(["run", "mine.toml", "-o", "out"])
+
+
+def test_a_circuits_name_stands_for_its_example(call):
+    code, out, _ = call("explain", "error-neuron")
+    assert code == 0 and "NON-LOCAL: weight transport: a mirror copies projection 'WPP_1_0'" in out
+    code, out, _ = call("explain", "error-neuron", "--set", "model.variant=KP", "--set", "model.wiring=layered")
+    assert code == 0 and "NON-LOCAL" not in out and "rule kolen_pollack: local" in out
+
+
+def test_explain_stock_says_why_not(call, call_json):
+    code, out, _ = call("explain", "ann", "--stock")
+    assert code == 0 and "rule 'delta' changes its weights" in out
+    code, table = call_json("explain", "pal", "--stock")
+    assert code == 0 and all(note["reason"] for note in table["stock"])
+
+
+@pytest.mark.parametrize("name", ["depth_ann", "depth_dpc", "depth_dendritic"])
+def test_run_says_the_test_error(call_json, tmp_path, name):
+    code, table = call_json("run", name, "-o", str(tmp_path), "--backend", "native", "--set", "protocol.epochs=1",
+                            "--set", "protocol.dataset_size=4", "--set", "protocol.settling_steps=0")
+    assert code == 0 and table["test_error"] > 0 and [e["phase"] for e in table["errors"]] == [
+        "first_validation", "validation", "test"]
