@@ -9,6 +9,7 @@ import pytest
 
 from compiler.bench.depth import published
 from compiler.bench.depth_angles import rows as angle_rows
+from compiler.experiments import teaching
 from compiler.experiments.config import load_experiment
 from compiler.experiments.control import control_tests
 from compiler.experiments.matching import trials
@@ -41,6 +42,24 @@ def test_untrained_error_is_the_published_simulators_to_the_last_digit_jit():
 def test_medians_after_twenty_epochs_are_the_published_ones_jit(model, net, epochs, expected):
     found = errors(f"depth_{model}", {**published(model, net), "protocol.epochs": epochs})
     assert len(found[-1].error) == 10 and np.median(found[-1].error) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model, theirs", [("error-neuron", "errormc"), ("ann", "ann")])
+def test_the_references_own_protocol_learns_the_same_jit(model, theirs, monkeypatch):
+    """Streams, orders, delays and errors, written twice; 8,000 steps. The reference does not validate before the first
+    epoch, which the spec's angles ask for and its medians do not."""
+    plain = teaching._sequence
+
+    def without_first(*arguments):
+        sequence, epochs = plain(*arguments)
+        return tuple(name for name in sequence if name != "first_validation"), epochs[1:]
+
+    monkeypatch.setattr(teaching, "_sequence", without_first)
+    depth_protocol = pytest.importorskip("reference.depth_protocol")
+    expected = depth_protocol.run(depth_protocol.student_parameters(theirs, (4, 2, 1)), [56789, 12345], 1, True)
+    found = errors(f"depth_{model}", {"protocol.epochs": 1, "run.seeds": [56789, 12345]})
+    assert found[-1].error == pytest.approx(expected.test_error.tolist(), rel=1e-9)
 
 
 def test_angles_of_untrained_nets_are_the_published_ones_jit():

@@ -182,17 +182,6 @@ def test_bad_files(tmp_path, base):
     assert [code(p) for p in (single, other, objects)] == ["V102", "V102", "V111"]
 
 
-@pytest.mark.parametrize("name", ["errormc_errormc_2-3-2_on", "errormc_sacramento2018_4-2-1_off", "errormc_dPC_2-3-2_on",
-                                  "errormc_ann_4-2-1_off"])
-def test_circuits_that_are_not_there_yet(name):
-    path = FOLDER / f"{name}.npz"
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
-    with pytest.raises(CortexError, match="not there yet") as error:
-        verify_golden(path)
-    assert error.value.code == "V103"
-
-
 def test_unknown_side(tmp_path, base):
     np.savez(tmp_path / "a.npz", **base)
     with pytest.raises(CortexError, match="V120 unknown backend 'nativ'.*Did you mean 'native'"):
