@@ -1,1 +1,30 @@
 """Benchmarks: functions that return rows; `cortexc bench NAME` prints them with the machine they ran on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.ir.errors import CortexError, unknown
+
+RUN = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs", "seeds": "run.seeds"}
+"""Short forms of an experiment's keys."""
+LISTS, COUNTS = ("models", "nets", "sizes", "seeds"), ("jobs", "epochs", "trials", "steps")
+
+
+def checked(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
+    """The options; those with a dot are keys of an experiment. Raises X182 for an unknown one, X184 for a value."""
+    for key, value in options.items():
+        if "." not in key and key not in (*known, "output", "golden"):
+            raise unknown("X182", "option of this benchmark", key, known)
+        if key in LISTS and not (isinstance(value, list) and value):
+            raise CortexError("X184", f"option {key} = {value!r} must be a list, as in --set '{key}=[...]'.")
+        if key in COUNTS and not (isinstance(value, int) and value > 0):
+            raise CortexError("X184", f"option {key} = {value!r} must be a positive whole number.")
+    return dict(options)
+
+
+def overrides_of(options: Mapping[str, Any], *short: str) -> dict[str, Any]:
+    """Keys of an experiment among a benchmark's options, and these short forms."""
+    found = {key: value for key, value in options.items() if "." in key}
+    return found | {RUN[name]: options[name] for name in short if name in options}

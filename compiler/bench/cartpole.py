@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import checked, overrides_of
 from compiler.experiments.config import load_experiment
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
@@ -26,21 +27,20 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: backend, granularity, seeds, and keys of an experiment with their table."""
+    checked(options, "backend", "granularity", "seeds", "epochs")
     return [row for setting in ("teacher", *SETTINGS) for row in _rows(setting, options)]
 
 
 def _rows(setting: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    short = {"backend": "run.backend", "granularity": "run.granularity", "seeds": "run.seeds"}
     overrides = dict(SETTINGS.get(setting, SETTINGS["ideal"]))
-    overrides |= {key: value for key, value in options.items() if "." in key}
-    overrides |= {key: options[name] for name, key in short.items() if name in options}
+    overrides |= overrides_of(options, "backend", "granularity", "seeds", "epochs")
     with tempfile.TemporaryDirectory(prefix="cortexc_") as folder:
         controller = setting == "teacher"
         experiment = teacher(overrides, Path(folder)) if controller else load_experiment("cartpole", overrides)
         with Session(experiment) as session:
             session.run()
             found = results(session)
-    tests = found["control"][:1] if setting == "teacher" else found["control"]
+    tests = found.get("control", [])[:1 if setting == "teacher" else None]
     return [{"setting": setting, "epochs": test["epochs"], **_quartiles(test["failures"]), "backend": found["backend"],
              "granularity": found["granularity"], "wall_s": found["wall_s"]} for test in tests]
 

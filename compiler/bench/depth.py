@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import checked, overrides_of
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json
 from compiler.experiments.results import results
@@ -63,6 +64,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     experiment."""
     from compiler.bench.depth_tuning import FAIR_MODELS
 
+    checked(options, "setting", "models", "nets", "epochs", "seeds", "jobs", "backend", "granularity")
     setting = str(options.get("setting", "published"))
     if setting not in ("published", "fair"):
         raise unknown("X182", "setting", setting, ("published", "fair"))
@@ -79,11 +81,8 @@ def _job(setting: str, model: str, net: tuple[int, ...], options: Mapping[str, A
     from compiler.bench.depth_tuning import FAIR_MODELS, tuned
 
     fair = setting == "fair"
-    short = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs",
-             "seeds": "run.seeds"}
     overrides = tuned(model, net) if fair else published(model, net)
-    overrides |= {key: value for key, value in options.items() if "." in key}
-    overrides |= {key: options[name] for name, key in short.items() if name in options}
+    overrides |= overrides_of(options, "backend", "granularity", "epochs", "seeds")
     experiment = f"depth_{FAIR_MODELS[model][0] if fair else model}"
     epochs = load_experiment(experiment, overrides).protocol.epochs
     name = f"{setting}_{model.replace(' ', '-')}_{label_of(net)}_{epochs}.json"

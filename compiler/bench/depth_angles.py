@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import checked
 from compiler.bench.depth import chosen_models, chosen_nets, label_of, published
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.config import load_experiment
@@ -28,6 +29,7 @@ STREAM = "updates"
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: models, nets, seeds, backend."""
+    checked(options, "models", "nets", "seeds", "backend")
     table = {"nets": list(NETS), **options}
     return [row for net in chosen_nets(table) for model in chosen_models(table) for row in _rows(model, net, options)]
 

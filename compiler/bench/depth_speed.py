@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import checked
 from compiler.bench.depth import published
 from compiler.bench.depth_numpy import NumpyErrorNeuron
 from compiler.bench.speed import best, one_core, row
@@ -25,6 +26,7 @@ NET, CHECKED, LIMIT = (16, 8, 4, 2, 1), 200, 1e-10
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Option: steps per measurement."""
+    checked(options, "steps")
     steps = int(options.get("steps", 40_000))
     with one_core(), _session("native", 1) as native, _session("lava", 1) as lava, _session("native", 10) as batch:
         numpy_step, gap = _numpy(native)
@@ -58,12 +60,13 @@ def _numpy(session: Session) -> tuple[Any, float]:
     after `CHECKED` steps. Raises X183 if that is not small."""
     graph, samples = session.compiled.graph, session.plan.samples
     circuit = circuit_options(session.experiment.model)
+    count = session.experiment.protocol.dataset_size
     hold, delay, n = session.experiment.protocol.steps, circuit.target_delay, circuit.layers[0]
 
     def feed(model: NumpyErrorNeuron, steps: int) -> None:
         for t in range(steps):
             late = t - delay if t >= delay else t
-            model.step(samples[t // hold % 100, :n], samples[late // hold % 100, n:n + 1])
+            model.step(samples[t // hold % count, :n], samples[late // hold % count, n:n + 1])
 
     with _session("native", 1) as fresh:
         fresh.run(CHECKED)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import checked
 from compiler.bench.depth import chosen_models, chosen_nets, label_of
 from compiler.experiments.config import load_experiment
 from compiler.experiments.results import results
@@ -80,6 +81,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: models, nets, trials, epochs, jobs."""
     from joblib import Parallel, delayed
 
+    checked(options, "models", "nets", "trials", "epochs", "jobs")
     trials, epochs = int(options.get("trials", TRIALS)), int(options.get("epochs", EPOCHS))
     wanted = [(model, net) for net in chosen_nets(options) for model in chosen_models(options, FAIR_MODELS)]
     work = [(model, net, trial, epochs) for model, net in wanted for trial in range(trials)]

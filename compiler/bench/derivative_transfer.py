@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import checked
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import Session
 from compiler.experiments.teaching import activation_of
@@ -21,6 +22,7 @@ ACTIVATIONS, SIGMAS, VOLTAGES = ("tanh", "relu", "logistic"), (0.1, 0.05), 50
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: backend, granularity, steps (per voltage), seed."""
+    checked(options, "backend", "granularity", "steps", "seed")
     return [row for sigma in SIGMAS for row in _rows(sigma, options)]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import checked, overrides_of
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json
 from compiler.experiments.results import results
@@ -26,6 +27,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: sizes, seeds, epochs, backend, granularity, jobs. With an output folder every run is kept there."""
     from joblib import Parallel, delayed
 
+    checked(options, "sizes", "seeds", "epochs", "backend", "granularity", "jobs")
     sizes, seeds = list(options.get("sizes", SIZES)), list(options.get("seeds", SEEDS))
     pairs = [(n, m) for n in sizes for m in sizes]
     work = [(n, m, seed, dict(options)) for n, m in pairs for seed in seeds]
@@ -34,10 +36,8 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _run(n: int, m: int, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    short = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs"}
     overrides = {"model.layers": [10, n, 784], "model.error_layers": [m, 784], "run.seeds": [seed],
-                 **{key: value for key, value in options.items() if "." in key},
-                 **{key: options[name] for name, key in short.items() if name in options}}
+                 **overrides_of(options, "backend", "granularity", "epochs")}
     experiment = load_experiment("generated_digits", overrides)
     file = Path(options["output"]) / f"{n}_{m}_{seed}.json" if "output" in options else None
     if file and file.is_file():

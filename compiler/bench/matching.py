@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import checked, overrides_of
 from compiler.experiments.config import load_experiment
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
@@ -23,14 +24,13 @@ STUCK = 0.9
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: backend, granularity, seeds, and keys of an experiment with their table."""
+    checked(options, "backend", "granularity", "seeds")
     return [_row(setting, rate, epochs, options) for setting, (rate, epochs) in SETTINGS.items()]
 
 
 def _row(setting: str, rate: float, epochs: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    short = {"backend": "run.backend", "granularity": "run.granularity", "seeds": "run.seeds"}
     overrides = {"model.eta_fw": [rate], "protocol.epochs": epochs}
-    overrides |= {key: value for key, value in options.items() if "." in key}
-    overrides |= {key: options[name] for name, key in short.items() if name in options}
+    overrides |= overrides_of(options, "backend", "granularity", "seeds")
     with Session(load_experiment("match_to_sample", overrides)) as session:
         session.run()
         found = results(session)

@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.experiments.plans import Plan, columns, output
 from compiler.experiments.tables import Experiment
-from compiler.experiments.teaching import ERRORS, TARGET
+from compiler.experiments.teaching import ERRORS, TARGET, target_delay
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
@@ -44,6 +44,7 @@ class Trials:
 def matching_plan(experiment: Experiment, graph: Graph) -> Plan:
     """Per epoch a validation and the training trials; a test at the end. Raises X122."""
     table, layout = experiment.protocol, columns(graph)
+    _check(experiment, graph)
     if [column.size for column in layout] != [1, 1]:
         raise CortexError("X122", f"task match_to_sample needs a circuit with one input and one output, but "
                                   f"'{graph.name}' has exogenous inputs of {[c.size for c in layout]} cells.")
@@ -65,6 +66,20 @@ def matching_plan(experiment: Experiment, graph: Graph) -> Plan:
         sequence, epochs = sequence + part, epochs + [epoch] * len(part)
     return Plan(Protocol(phases, (*sequence, "test"), streams), samples, (*epochs, max(table.epochs - 1, 0)), {},
                 "delayed match-to-sample trials", dict.fromkeys(scored, "linear"))
+
+
+def _check(experiment: Experiment, graph: Graph) -> None:
+    """Raises X122 for what this task would not do."""
+    table = experiment.protocol
+    if "learn_feedback" in graph.gates or target_delay(experiment) or graph.samples > 1:
+        raise CortexError("X122", "task match_to_sample learns forward weights in the last step of a trial, one "
+                                  "sample at a time: no learned feedback, no delayed target, no minibatch.")
+    for key, default in (("train_gates", None), ("test_gates", None), ("validation_gates", []), ("settling_steps", 0),
+                         ("feedback_every", 0), ("shuffle", None), ("presentation_steps", None)):
+        if getattr(table, key) != default:
+            raise CortexError("X122", f"protocol.{key} has no meaning in task match_to_sample.", "Leave it out.")
+    if table.dataset_size < 1:
+        raise CortexError("X122", "protocol.dataset_size = 0: there are no trials.")
 
 
 def trials(seed: int, count: int) -> Trials:

@@ -48,6 +48,8 @@ def _with_records(protocol: Protocol, experiment: Experiment, graph: Graph) -> P
     if not tables and experiment.protocol.task == "stream" and graph.outputs:
         tables["output"] = RecordTable(quantities=[quantity for _, quantity in graph.outputs], at=[-1])
     for name, table in tables.items():
+        if name in {stream.name for stream in protocol.streams}:
+            raise CortexError("X121", f"[record.{name}]: the task records under that name itself.", "Choose another.")
         _check_record(name, table, protocol)
     streams = tuple(Stream(name, table.recorded) for name, table in tables.items())
     phases = tuple(replace(phase, records=phase.records + tuple(_due(tables, phase))) for phase in protocol.phases)

@@ -23,10 +23,11 @@ from compiler.experiments.circuits import circuit_options
 from compiler.experiments.plans import Column, Part, Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.published import teacher_seed
 from compiler.experiments.tables import Experiment, ProtocolTable
-from compiler.ir import CortexError, Graph
-from compiler.ir.functions import SCALAR
+from compiler.ir import CortexError, Graph, unknown
+from compiler.ir.functions import ACTIVATIONS, SCALAR
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.microcircuits import CIRCUITS
+from compiler.microcircuits.starts import bounds
 from compiler.microcircuits.targets import UNDELAYED
 
 ERRORS = "error_"
@@ -49,6 +50,7 @@ class Lesson:
 def teaching_plan(experiment: Experiment, graph: Graph) -> Plan:
     """Raises E320 and the like for the circuit's options, X120, X122."""
     table = experiment.protocol
+    _check(table, graph, experiment)
     first = teacher_seed(experiment.run.seeds[0] if table.first_seed is None else table.first_seed)
     inputs, voltages, rates = teacher_answers(experiment, graph, first)
     targets = voltages if takes_voltage(experiment) else rates
@@ -60,6 +62,7 @@ def teaching_plan(experiment: Experiment, graph: Graph) -> Plan:
 def following_plan(experiment: Experiment, graph: Graph, lessons: Sequence[Lesson], source: str, skipped: int) -> Plan:
     """Training, validation and test on these lessons; `skipped` first steps of the latter two do not count."""
     table, layout, count = experiment.protocol, _two_inputs(experiment, graph), len(lessons[0].inputs)
+    _check_phases(table, graph)
     if count < 1 or table.steps * count <= skipped:
         raise CortexError("X122", f"{count} samples of {table.steps} steps: the test needs more than {skipped} steps.",
                           "Raise protocol.dataset_size.")
@@ -73,6 +76,31 @@ def following_plan(experiment: Experiment, graph: Graph, lessons: Sequence[Lesso
     sequence, epochs = _sequence(table, [p.name for p in phases if p.name.startswith("settle")])
     protocol = Protocol(tuple(phases), sequence, streams, spent_draws(experiment))
     return Plan(protocol, samples, epochs, {}, source, dict.fromkeys(followed, target_activation(experiment)))
+
+
+def _check(table: ProtocolTable, graph: Graph, experiment: Experiment) -> None:
+    """Raises X122 for tables that would train or score something else than they say; E304, E305 for the teacher."""
+    if table.teacher_activation not in ACTIVATIONS:
+        raise unknown("X122", "protocol.teacher_activation", table.teacher_activation, ACTIVATIONS)
+    bounds(table.teacher, {"WPP": (-1.0, 1.0)})
+    if not table.input_range[0] <= table.input_range[1]:
+        raise CortexError("X122", f"protocol.input_range is {list(table.input_range)}.", "Give the lower number first.")
+    delay = target_delay(experiment)
+    if delay >= table.steps:
+        raise CortexError("X122", f"model.target_delay = {delay} steps, but a presentation has {table.steps}: the "
+                                  "target would be that of another sample.", "Make it one step per area.")
+
+
+def _check_phases(table: ProtocolTable, graph: Graph) -> None:
+    if graph.samples > 1:
+        raise CortexError("X122", f"protocol.minibatch = {graph.samples}: only task classify has minibatches.")
+    if "target" in table.validation_gates:
+        raise CortexError("X122", "protocol.validation_gates names 'target': the circuit would be told the answer that "
+                                  "it is scored on.")
+    if table.feedback_every == 1 or table.feedback_every and "learn_feedback" not in graph.gates:
+        raise CortexError("X122", f"protocol.feedback_every = {table.feedback_every}: circuit '{graph.name}' would "
+                                  f"{'learn nothing else' if table.feedback_every == 1 else 'learn nothing then'}.",
+                          "Give at least 2, with a variant that learns its feedback.")
 
 
 def _two_inputs(experiment: Experiment, graph: Graph) -> list[Column]:
@@ -89,15 +117,19 @@ def target_delay(experiment: Experiment) -> int:
 
 
 def takes_voltage(experiment: Experiment) -> bool:
-    """Whether the target is a voltage: as the table says, or the circuit."""
+    """Whether the target is a voltage: as the circuit takes it, or the table says. Raises X122 where they differ."""
     told, circuit = experiment.protocol.teacher_output, CIRCUITS.get(experiment.model.circuit)
-    return told == "voltage" if told else circuit is not None and circuit.target == "voltage"
+    if circuit and told not in ("", circuit.target):
+        raise CortexError("X122", f"protocol.teacher_output = '{told}', but circuit '{circuit.name}' is taught by a "
+                                  f"{circuit.target}.", "Leave it out.")
+    return (told or (circuit.target if circuit else "rate")) == "voltage"
 
 
 def target_activation(experiment: Experiment) -> str:
     """Of a circuit that is taught by voltages, its own activation of them is what its output should be."""
-    activation = experiment.model.options.get("activation") or ["linear"]
-    return activation[-1] if takes_voltage(experiment) else "linear"
+    if not takes_voltage(experiment) or experiment.model.circuit not in CIRCUITS:
+        return "linear"
+    return circuit_options(experiment.model).activation[-1]
 
 
 def spent_draws(experiment: Experiment) -> int:
@@ -118,7 +150,8 @@ def teacher_answers(experiment: Experiment, graph: Graph, seed: int) -> tuple[np
     table, layout = experiment.protocol, _two_inputs(experiment, graph)
     inputs = np.random.RandomState(seed).uniform(*table.input_range, (3 * table.dataset_size, layout[0].size))
     if table.teacher_matrix:
-        matrix = np.array(table.teacher_matrix, dtype=np.float64)
+        widths = {len(row) for row in table.teacher_matrix}
+        matrix = np.array(table.teacher_matrix, dtype=np.float64) if len(widths) == 1 else np.zeros((0, 0))
         if matrix.shape != (layout[1].size, layout[0].size):
             raise CortexError("X122", f"protocol.teacher_matrix has shape {matrix.shape}, expected "
                                       f"({layout[1].size}, {layout[0].size}): outputs by inputs.")

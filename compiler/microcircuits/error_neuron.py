@@ -202,7 +202,7 @@ def check(circuit: ErrorNeuron) -> None:
                  "error_lookahead", *(["derivative"] if circuit.derivative else [])):
         circuit.per_area(name)
     if circuit.plant not in PLANTS:
-        raise unknown("E320", "plant of circuit 'error-neuron'", circuit.plant, PLANTS)
+        raise unknown("E320", "plant of circuit 'error-neuron'", circuit.plant, PLANTS[1:])
     if circuit.plant and (circuit.layers[0], circuit.layers[-1]) != (4, 1):
         raise CortexError("E325", f"plant 'cartpole' has 4 states and takes 1 force, but layers are "
                                   f"{list(circuit.layers)}.", "Begin with 4 cells and end with 1.")
@@ -224,7 +224,7 @@ def _check_errors(circuit: ErrorNeuron) -> None:
 
 def _check_areas(circuit: ErrorNeuron) -> None:
     matrix, count = circuit.area_matrix, circuit.areas
-    if circuit.wiring != "areas":
+    if circuit.layered or circuit.wiring == "skip" and circuit.skip_rates != "scaled":
         return
     if any(len(row) != len(matrix) for row in matrix) or len(matrix) < count:
         rows = sorted({len(row) for row in matrix})

@@ -22,6 +22,9 @@ def bounds(given: Mapping[str, Range], default: Mapping[str, Range]) -> dict[str
         if not (np.isfinite(low) and np.isfinite(high) and low <= high):
             raise CortexError("E305", f"the start range of '{name}' is [{low}, {high}].",
                               "Give two finite numbers, the lower one first.")
+    low, high = given.get("copy_error", (0.0, 0.0))
+    if low != -high:
+        raise CortexError("E305", f"the start range of 'copy_error' is [{low}, {high}]; it must be symmetric.")
     return {**default, **given}
 
 
