@@ -11,6 +11,7 @@ from error_neuron_files import golden_arrays
 from compiler.ir import CortexError, parse_graph, show_graph, verify
 from compiler.ir.protocol import Phase, Protocol
 from compiler.microcircuits.error_neuron import AREA_MATRIX, ErrorNeuron, build
+from compiler.microcircuits.error_neuron_cells import activated
 from compiler.microcircuits.error_neuron_start import legacy_start
 from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, build_ann, build_dendritic, build_dpc
 from compiler.microcircuits.rivals_start import ann_start, dendritic_start, dpc_start, random_dendritic_start
@@ -140,6 +141,46 @@ def test_learned_feedback_has_the_interpreters_bits(variant, on, granularity):
     assert result.passed and result.max_abs_error == 0.0, result.reasons
 
 
+def rows_of(setup, names):
+    from compiler.verify.runs import interpreted
+
+    chunk = next(interpreted(setup, names))
+    return [chunk[name][:, 0] for name in names]
+
+
+def test_kolen_pollack_increment_is_its_formula():
+    circuit = ErrorNeuron((3, 4, 2), variant="KP", eta_fw=(1.0, 0.5), decay=0.1)
+    error, rate, w, increment = rows_of(learning_setup(circuit, 40), ["E1.rate", "R0.rate", "BII_0.w",
+                                                                      "BII_0.increment"])
+    gain = 0.06 / 0.19
+    expected = 0.01 * 0.5 * (gain * rate[:-1, :, None] * error[:-1, None, :] - 0.1 * w[:-1])
+    assert np.abs(increment[1:] - expected).max() < 1e-15 and np.abs(expected).max() > 1e-5
+
+
+def test_noise_circuit_is_its_equations():
+    circuit = ErrorNeuron((3, 4, 2), variant="noise", eta_bw=(7.0,), alpha=(0.2,), sigma=(0.3,), multiplex=0.4,
+                          tau_xi=0.2, tau_HP=0.3, tau_LO=2.0)
+    setup = learning_setup(circuit, 40)
+    names = ["E0.xi", "E1.companion_high_pass", "E1.rate_high_pass", "E1.rate", "E1.breve", "R1.rate", "BII_0.w",
+             "BII_0.increment", "WPP_1.increment", "WPP_1.low_pass"]
+    xi, companion, high_pass, rate, breve, heard, w, increment, raw, filtered = rows_of(setup, names)
+    draws = (xi[1:] * 0.2 - xi[:-1] * (0.2 - 0.01)) / (np.sqrt(0.01 * 0.2) * 0.3)
+    assert 0.8 < draws.std() < 1.2 and abs(draws.mean()) < 0.3
+    for now, fed in ((companion, heard), (high_pass, rate)):
+        assert np.abs(now[1:] - (now[:-1] * (1 - 0.01 / 0.3) + fed[1:] - fed[:-1])).max() < 1e-14
+    assert np.abs(rate[1:] - breve[1:] - 0.4 * companion[:-1]).max() < 1e-15
+    expected = 0.01 * 7 * (xi[1:, :, None] * high_pass[:-1, None, :] - 0.2 * w[:-1])
+    assert np.abs(increment[1:] - expected).max() < 1e-15
+    assert np.abs(filtered[1:] - (filtered[:-1] + 0.01 / 2 * (raw[1:] - filtered[:-1]))).max() < 1e-16
+
+
+@pytest.mark.parametrize("phi, expected", [
+    ("tanh", "tanh(3.0 * (x - 0.5))"), ("logistic", "logistic(3.0 * (x - 0.5))"), ("relu", "3.0 * relu((x - 0.5))"),
+    ("linear", "3.0 * linear((x - 0.5))")])
+def test_gain_is_inside_saturating_activations(phi, expected):
+    assert activated(phi, 3.0, 0.5, "x") == expected
+
+
 def angle_of_feedback(setup, steps):
     from compiler.experiments.records import angle
     from compiler.verify.runs import trajectory
@@ -222,6 +263,7 @@ def test_what_the_reference_does_not_model_is_said(circuit):
     ("E324", "square", ErrorNeuron((4, 3, 2), wiring="areas", area_matrix=((1.0, 1.0), (1.0,)))),
     ("E324", "connects no lower area to area 2", ErrorNeuron((4, 3, 2), wiring="areas",
                                                               area_matrix=((0.0, 1.0), (0.0, 0.0)))),
+    ("E324", "9 areas above", ErrorNeuron(tuple(range(11, 1, -1)), wiring="skip", skip_rates="scaled")),
     ("E325", "target_delay is -1", ErrorNeuron((4, 3, 2), target_delay=-1)),
     ("E325", "4 states and takes 1 force", ErrorNeuron((3, 2, 1), plant="cartpole"))])
 def test_bad_options(code, words, circuit):

@@ -124,6 +124,21 @@ def test_lava_learns_the_same_jit():
     ("X122", "needs a pole", "cartpole", {"model.plant": ""}),
     ("E304", "weight in the start ranges 'WXX'", "depth_ann", {"model.ranges": {"WXX": [0, 1]}}),
     ("X151", "'pole.force' is a port", "cartpole", {"record.force": {"quantities": ["pole.force"], "every": 1}}),
+    ("X122", "teacher_activation", "depth_ann", {"protocol.teacher_activation": "exp"}),
+    ("X122", "teacher_matrix has shape", "depth_ann", {"protocol.teacher_matrix": [[1.0, 2.0], [3.0]]}),
+    ("X122", "a presentation has 20", "depth_ann", {"model.target_delay": 20}),
+    ("X122", "only task classify has minibatches", "depth_ann", {"protocol.minibatch": 4}),
+    ("X122", "would learn nothing then", "depth_ann", {"protocol.feedback_every": 2}),
+    ("X122", "told the answer", "depth_ann", {"protocol.validation_gates": ["target"]}),
+    ("X122", "is taught by a rate", "depth_ann", {"protocol.teacher_output": "voltage"}),
+    ("X122", "input_range", "depth_ann", {"protocol.input_range": [1, 0]}),
+    ("E304", "'BPP'", "depth_ann", {"protocol.teacher": {"BPP": [0, 1]}}),
+    ("E305", "must be symmetric", "depth_dpc", {"model.ranges": {"copy_error": [-0.1, 0.5]}}),
+    ("X122", "train_gates has no meaning", "match_to_sample", {"protocol.train_gates": ["foo"]}),
+    ("X122", "no learned feedback", "match_to_sample", {"model.variant": "KP"}),
+    ("X122", "there are no trials", "match_to_sample", {"protocol.dataset_size": 0}),
+    ("X121", "the task records under that name", "cartpole", {
+        "record.control_failures": {"quantities": ["pole.failures"], "every": 100}}),
     ("X103", "key in .* 'eta_fww'", "depth_dpc", {"model.eta_fww": 1})])
 def test_bad_experiments(code, words, name, overrides):
     with pytest.raises(CortexError, match=words) as error:
@@ -198,3 +213,60 @@ def test_the_pole_moves_as_its_equations_say():
     expected, failures = pole_by_hand(starts, forces, moves)
     assert np.abs(path - expected).max() < 1e-9 and failures == tests[0].failures[0] > 0
     assert [test.epochs for test in tests] == [0, 1]
+
+
+def test_the_pole_starts_anew_after_every_episode_and_every_test_jit():
+    overrides = {"run.backend": "native", "run.seeds": [222], "protocol.epochs": 1, "protocol.dataset_size": 2,
+                 "protocol.settling_steps": 0, "protocol.control_moves": 4100, "record.path": {
+                     "quantities": [f"pole.{name}" for name in STATE], "at": [-1], "phases": ["control"]}}
+    with Session(load_experiment("cartpole", overrides)) as session:
+        session.run()
+        path = np.stack([session.records.rows("path", f"pole.{name}")[:, 0, 0] for name in STATE], axis=1)
+        starts = session.plan.samples[-4101:, -4:]
+        tests = control_tests(session.plan, session.records, session.position)
+    for move in (1999, 3999):
+        assert np.array_equal(path[move], starts[move + 1])
+    anew = (path[:4100] == starts[1:]).all(axis=1)
+    assert anew.sum() - 2 <= tests[0].failures[0] <= anew.sum() and tests[0].failures[0] > 0
+    assert tests[1].failures[0] < 2 * tests[0].failures[0]
+
+
+def test_a_default_activation_scores_as_if_it_were_written():
+    plain = {**TINY, "protocol.epochs": 1}
+    table = load_experiment("depth_dendritic").tables()
+    del table["model"]["activation"]
+    with Session(load_experiment(table, {"run.backend": "native", **plain})) as session:
+        session.run()
+        found = deviations(session.plan, session.records, session.position)
+    assert [d.error for d in found] == [d.error for d in errors("depth_dendritic", plain)]
+
+
+@pytest.mark.parametrize("name, options, words", [
+    ("depth", {"sedes": [1]}, "unknown option"), ("depth", {"jobs": 0}, "positive"), ("depth", {"nets": "2-1"}, "list"),
+    ("dms", {"epochs": 1}, "unknown option"), ("generated-digits", {"sizes": 50}, "list"),
+    ("depth-tuning", {"trials": 0}, "positive"), ("derivative-transfer", {"stepz": 1}, "unknown option"),
+    ("cartpole", {"trials": 1}, "unknown option"), ("depth", {"setting": "best"}, "unknown setting")])
+def test_misspelt_options_of_benchmarks(name, options, words):
+    import importlib
+
+    from compiler.cli.commands import BENCHMARKS
+
+    module, _, function = BENCHMARKS[name].partition(":")
+    with pytest.raises(CortexError, match=words):
+        getattr(importlib.import_module(module), function)(options)
+
+
+def test_benchmarks_run_in_small():
+    from compiler.bench import cartpole, depth, depth_tuning, derivative_transfer
+
+    tiny = {"backend": "native", "epochs": 1, "seeds": [1, 2], "jobs": 1, "protocol.dataset_size": 3,
+            "protocol.settling_steps": 0}
+    rows = depth.rows({**tiny, "nets": ["2-1"], "setting": "fair"})
+    assert len(rows) == 7 and all(row["median"] > 0 and row["diverged"] == 0 for row in rows)
+    rows = cartpole.rows({"backend": "native", "seeds": [1], "epochs": 1, "protocol.dataset_size": 2,
+                          "protocol.control_moves": 50, "protocol.settling_steps": 0})
+    assert [row["setting"] for row in rows] == ["teacher", "ideal", "ideal", "tanh", "tanh"]
+    assert all(row["correlation"] > 0.5 for row in derivative_transfer.rows({"backend": "native", "steps": 300})
+               if row["activation"] == "tanh")
+    found = depth_tuning.rows({"models": ["ann"], "nets": ["2-1"], "trials": 2, "epochs": 1, "jobs": 1})
+    assert found[0]["trials"] == 2 and 0 < found[0]["error"] <= found[0]["second"]
