@@ -100,7 +100,7 @@ def _row(label: dict[str, Any], runs: list[Mapping[str, Any]]) -> dict[str, Any]
            "wall_s": float(np.mean([run["wall_s"] for run in runs])), "per_epoch": np.mean(curves, axis=0).tolist()}
     if runs[0]["measures"]:
         for name in runs[0]["measures"][0]:
-            curve = np.array([[after[name] for after in run["measures"]] for run in runs]).mean(axis=0)
+            curve = np.array([[after[name] for after in run["measures"]] for run in runs], dtype=float).mean(axis=0)
             row[name] = curve[-1].tolist()
             row[f"{name}_per_epoch"] = curve.tolist()
     return row | {"backend": runs[0]["backend"], "granularity": runs[0]["granularity"], "simulated": True}
