@@ -164,6 +164,11 @@ def _check(circuit: Rival, name: str) -> None:
     for key, count in (("activation", circuit.hidden + 1), ("eta_fw", circuit.hidden + 1), ("eta_IP", hidden),
                        ("eta_PI", hidden)):
         per_layer(circuit, key, count)
+    useless = {"ann": ("eta_IP", "eta_PI"), "dpc": ("eta_IP",)}.get(name, ())
+    for key in useless:
+        if any(getattr(circuit, key)):
+            raise CortexError("E325", f"circuit '{name}' has no lateral weights that '{key}' could be the rate of.",
+                              "Leave it out.")
     if circuit.target_delay < 0:
         raise CortexError("E325", f"target_delay is {circuit.target_delay} steps; the least is 0.")
 

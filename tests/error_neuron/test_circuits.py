@@ -281,3 +281,11 @@ def test_bad_options_of_the_rivals(code, circuit, build_it):
     with pytest.raises(CortexError) as error:
         build_it(circuit)
     assert error.value.code == code
+
+
+@pytest.mark.parametrize("circuit, build_it", [(Ann((4, 3, 2), eta_IP=(0.1,)), build_ann),
+                                               (Ann((4, 3, 2), eta_PI=(0.1,)), build_ann),
+                                               (Dpc((4, 3, 2), eta_IP=(0.1,)), build_dpc)])
+def test_rates_without_weights_are_refused(circuit, build_it):
+    with pytest.raises(CortexError, match="no lateral weights"):
+        build_it(circuit)
