@@ -11,6 +11,7 @@ element's place in its tensor are used (see `reference.pal`): a batch has the bi
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,7 +35,7 @@ __all__ = ["ErrorNeuronParameters", "ErrorNeuronReference", "ErrorNeuronState", 
 __all__ += ["stack_states"]
 
 
-class ErrorNeuronReference:
+class ErrorNeuronReference(ABC):
     """A batch of networks; `step` is section 6, item by item, and the subclasses are the four models."""
 
     def __init__(self, parameters: ErrorNeuronParameters, state: ErrorNeuronState) -> None:
@@ -93,17 +94,17 @@ class ErrorNeuronReference:
         cells = zip(taus, potential, old, strict=True)
         return [old + tau * (u - old) / self.parameters.dt for tau, u, old in cells]
 
+    @abstractmethod
     def _transmit_partner(self, now: ErrorNeuronState, before: ErrorNeuronState) -> None:
         """Items 2, 3 of the partner."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _receive(self, now: ErrorNeuronState) -> None:
         """Item 5: v_bas, v_api and v_den from the new rates."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _settle(self, now: ErrorNeuronState, target: Tensor | None) -> None:
         """Item 6: u_eff of all cells (section 3)."""
-        raise NotImplementedError
 
     def _integrate(self, now: ErrorNeuronState, before: ErrorNeuronState) -> None:
         """Items 6, 8: u += dt (u_eff - u)/tau."""
@@ -143,9 +144,9 @@ class ErrorNeuronReference:
             rows.append(torch.cat([like.new_full((size, n), p.dt * eta) for n, eta in sources], 1))
         return torch.cat(rows, 0)
 
+    @abstractmethod
     def _lateral_changes(self, now: ErrorNeuronState, before: ErrorNeuronState) -> tuple[Layers, Layers]:
         """dWIP, dBPI (section 4)."""
-        raise NotImplementedError
 
     def _copy_feedback(self, now: ErrorNeuronState) -> None:
         """Item 7: B = W^T + N from W before its increment."""
