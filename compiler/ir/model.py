@@ -140,7 +140,8 @@ class PlasticityRule:
 
 @dataclass(frozen=True)
 class SynapseClass:
-    """Which message goes into which port, how it is connected, and how it learns."""
+    """Which message goes into which port, how it is connected, and how it learns. `unit`: weights are multiples of it
+    (0: any real number)."""
 
     name: str
     message: str
@@ -150,6 +151,7 @@ class SynapseClass:
     limits: tuple[float, float] = (-float("inf"), float("inf"))
     rule: str | None = None
     role: str = "shared"
+    unit: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,8 @@ def _synapse(synapse: model.SynapseClass) -> Iterator[str]:
     for key in ("connectivity", "sign", "rule", "role"):
         if getattr(synapse, key) != getattr(default, key):
             yield f"{key} {getattr(synapse, key)}"
+    if synapse.unit:
+        yield f"unit {_float(synapse.unit)}"
     if synapse.limits != default.limits:
         yield f"limits {_float(synapse.limits[0])} {_float(synapse.limits[1])}"
 
@@ -312,7 +314,7 @@ def _read_synapse(graph: Graph, head: list[str], body: list[tuple[int, str, str]
         low, high = rest.split()
         found["limits"] = (float(low), float(high))
 
-    known: dict[str, Callable[[str], None]] = {"limits": limits}
+    known: dict[str, Callable[[str], None]] = {"limits": limits, "unit": lambda r: found.update(unit=float(r))}
     for key in ("message", "port", "connectivity", "sign", "rule", "role"):
         known[key] = lambda r, key=key: found.update({key: r})  # type: ignore[misc]
     _entries(body, known)

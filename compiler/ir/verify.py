@@ -347,6 +347,9 @@ def signs_hold(graph: Graph) -> Problems:
         if w.min() < low or w.max() > high:
             yield CortexError("E244", f"weights of projection '{q.name}' span [{w.min()}, {w.max()}], synapse class "
                                       f"'{synapse.name}' ({synapse.sign}) allows [{low}, {high}].")
+        elif synapse.unit and np.any(np.floor(w / synapse.unit) * synapse.unit != w):
+            yield CortexError("E246", f"weights of projection '{q.name}' are not all multiples of the unit "
+                                      f"{synapse.unit} of synapse class '{synapse.name}'.", "Round them first.")
 
 
 def bounds(synapse: model.SynapseClass) -> tuple[float, float]:
