@@ -195,9 +195,14 @@ def normal(expression: Expression, significant: int, stored: object = None) -> E
     """Sums of products with one rounded coefficient each. `stored(coefficient, factors)` may store parts."""
     if isinstance(expression, Number):
         return literal(rounded_constant(expression.value, significant))
-    coefficient, factors = _factors(expression, significant, stored)
-    if not factors:
-        return literal(rounded_constant(coefficient, significant))
+    coefficient, factors = _factors(expression)
+    match factors:
+        case []:
+            return literal(rounded_constant(coefficient, significant))
+        case [Binary("+" | "-" as operator, left, right)]:
+            terms = (normal(Binary("*", literal(coefficient), e), significant, stored) for e in (left, right))
+            return Binary(operator, *terms)
+    factors = [_inside(factor, significant, stored) for factor in factors]
     coefficient = rounded_constant(coefficient, significant)
     factors = stored(coefficient, factors) if callable(stored) else factors
     product = factors[0]
@@ -208,20 +213,24 @@ def normal(expression: Expression, significant: int, stored: object = None) -> E
     return Negate(product) if coefficient == -1 else Binary("*", literal(coefficient), product)
 
 
-def _factors(expression: Expression, significant: int, stored: object) -> tuple[float, list[Expression]]:
+def _inside(expression: Expression, significant: int, stored: object) -> Expression:
+    inner = tuple(normal(child, significant, stored) for child in children(expression))
+    return rebuild(expression, inner) if inner else expression
+
+
+def _factors(expression: Expression) -> tuple[float, list[Expression]]:
     """The constant and the other factors of a product."""
     value = constant(expression)
     if value is not None:
         return value, []
     match expression:
         case Negate(operand):
-            coefficient, factors = _factors(operand, significant, stored)
+            coefficient, factors = _factors(operand)
             return -coefficient, factors
         case Binary("*", left, right):
-            (a, left_factors), (b, right_factors) = (_factors(e, significant, stored) for e in (left, right))
+            (a, left_factors), (b, right_factors) = (_factors(e) for e in (left, right))
             return a * b, left_factors + right_factors
-    inner = tuple(normal(child, significant, stored) for child in children(expression))
-    return 1.0, [rebuild(expression, inner) if inner else expression]
+    return 1.0, [expression]
 
 
 def _rule(rule: PlasticityRule, significant: int) -> PlasticityRule:

@@ -34,6 +34,8 @@ from compiler.passes.specialise import merge_equal
 
 ROUNDING = ("stochastic", "shared", "nearest")
 TAGGED = ("low_pass", "accumulate")
+STATES_HEADROOM, TABLES_HEADROOM = 16.0, 4.0
+"""How much larger than in the calibration run a state may become, and the argument of a table."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,30 @@ class _Quantiser:
     def _format(self, p: Population, name: str) -> Format:
         """Of a quantity within its cell."""
         equation, widths = self.graph.cell(p.cell).equation(name), self.options.widths
-        bits = widths.values if equation and is_table(equation.expression) else widths.states
-        return self.options.format(f"{p.name}.{name}", bits)
+        if equation and is_table(equation.expression):
+            return self.options.format(f"{p.name}.{name}", widths.values)
+        return self.options.format(f"{p.name}.{name}", widths.states, headroom=STATES_HEADROOM)
 
     def _rounded_array(self, name: str) -> Extent:
         found = format_for(float(np.abs(self.arrays[name]).max(initial=0.0)), self.options.widths.states)
         self.arrays[name] = found.round(self.arrays[name])
         return Extent(found.fraction, found.largest)
+
+    def _worst(self, p: Population, inner: Expression) -> float:
+        """The greatest magnitude that an expression of the new cell can take."""
+        inputs = {f"{name}_in": name for name in self.graph.cell(p.cell).inputs}
+
+        def look(node: Name | Prev) -> Extent:
+            if node.name.startswith("gate."):
+                return Extent(0, 1.0)
+            if any(port.name == node.name for port in self.graph.cell(p.cell).ports):
+                return self._port(p, node.name)
+            return self.extents.get(f"{p.name}.{node.name}") or self.extents[f"{p.name}.{inputs[node.name]}"]
+
+        def table(name: str) -> Extent:
+            return Extent(0, float(np.abs(self.arrays[f"table.{name}"]).max()))
+
+        return extent(inner, look, table, p.name).largest
 
     @staticmethod
     def _is_small(cell: CellType, e: Equation) -> bool:
@@ -217,10 +236,11 @@ class _Quantiser:
         return Format(whole.bits + 1, whole.fraction)
 
     def _lookup(self, p: Population, e: Equation, found: Format) -> Expression:
-        """A table over one quantity: 2**tables entries over twice its range, each rounded to its own format."""
+        """A table over one quantity: 2**tables entries, each rounded to the function's format."""
         (node,) = quantities(e.expression)
         assert isinstance(node, Name | Prev)
-        largest = self.extents[f"{p.name}.{node.name}"].largest
+        largest = min(self.extents[f"{p.name}.{node.name}"].largest,
+                      TABLES_HEADROOM * self.options.peaks[f"{p.name}.{node.name}"])
         reach = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
         half = 2 ** (self.options.widths.tables - 1)
         points = (np.arange(2 * half) - half) * (reach / half)
@@ -275,10 +295,12 @@ class _Quantiser:
         result = []
         for e in equations:
             if isinstance(e.expression, Call) and e.expression.function == "fixed":
-                _, scale, limit, _ = e.expression.arguments
+                inner, scale, limit, _ = e.expression.arguments
                 assert isinstance(scale, Number) and isinstance(limit, Number)
-                at_limit = Binary(">=", Call("abs", (Name(e.name),)), Number(limit.value / scale.value))
-                count = Binary("+", Prev(f"{e.name}_saturated", 1), Where(at_limit, Number(1.0), Number(0.0)))
+                if self._worst(p, inner) <= (limit.value + 1) / scale.value:
+                    continue  # cannot happen
+                beyond = Binary(">=", Call("abs", (inner,)), Number((limit.value + 1) / scale.value))
+                count = Binary("+", Prev(f"{e.name}_saturated", 1), Where(beyond, Number(1.0), Number(0.0)))
                 result.append(Equation(f"{e.name}_saturated", count, "factor"))
         return result
 

@@ -37,17 +37,21 @@ def specialised(graph: Graph) -> Graph:
     for p in graph.populations:
         bound = {q.name for q in graph.cell(p.cell).parameters if f"{p.name}.{q.name}" in graph.arrays}
         values = {k: v for k, v in cell_parameters(graph, p).items() if k not in bound}
-        cells.append(_cell(graph.cell(p.cell), f"{p.cell}_{p.name}", values))
+        cells.append(_cell(graph.cell(p.cell), _own_name(p.cell, p.name), values))
         populations.append(replace(p, cell=cells[-1].name, parameters=()))
     rules, synapses, projections = [], [], []
     for q in graph.projections:
         synapse, rule = graph.synapse(q.synapse), graph.rule_of(q)
         if rule:
-            rules.append(_rule(rule, f"{rule.name}_{q.name}", rule_parameters(graph, q)))
-        synapses.append(replace(synapse, name=f"{synapse.name}_{q.name}", rule=rules[-1].name if rule else None))
+            rules.append(_rule(rule, _own_name(rule.name, q.name), rule_parameters(graph, q)))
+        synapses.append(replace(synapse, name=_own_name(synapse.name, q.name), rule=rules[-1].name if rule else None))
         projections.append(replace(q, synapse=synapses[-1].name, parameters=()))
     return graph.with_(cells=tuple(cells), populations=tuple(populations), rules=tuple(rules),
                        synapses=tuple(synapses), projections=tuple(projections))
+
+
+def _own_name(kind: str, owner: str) -> str:
+    return kind if kind.endswith(f"_{owner}") else f"{kind}_{owner}"
 
 
 def _cell(cell: CellType, name: str, values: Mapping[str, float]) -> CellType:
