@@ -198,6 +198,7 @@ def _size(value: float | None) -> str:
 BENCHMARKS: dict[str, str] = {
     "pal-feedback": "compiler.bench.feedback:rows",
     "pal-fig4ab": "compiler.bench.sweeps:fig4ab",
+    "bits": "compiler.bench.bits:bits",
     "depth": "compiler.bench.depth:rows",
     "cartpole": "compiler.bench.cartpole:rows",
     "depth-angles": "compiler.bench.depth_angles:rows",
