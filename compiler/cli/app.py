@@ -52,10 +52,24 @@ def explain(experiment: Experiment,
 @app.command("compile")
 def compile_(experiment: Experiment,
              output: Annotated[str, typer.Option("-o", "--output", help="Folder for the code.")],
-             granularity: Granularity = None, data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
+             granularity: Granularity = None,
+             map_: Annotated[str | None, typer.Option("--map", help="A hardware map that it has to fit; its mapping is "
+                                                                    "stored.")] = None,
+             data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
     """Write the Lava program: graph, arrays, kernels, network_lava.py, manifest."""
-    return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity,
+    return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity, map_=map_,
                 data_dir=data_dir, overrides=set_)
+
+
+@app.command()
+def fit(experiment: Experiment,
+        map_: Annotated[list[str] | None, typer.Option("--map", help="A hardware map's name or file (repeatable; all "
+                                                                     "shipped ones by default).")] = None,
+        rate: Annotated[float, typer.Option(min=0, max=1, help="Spikes per neuron and step, where none was "
+                                                               "measured.")] = 0.1,
+        output: Folder = None, set_: Set = None, json: Json = False) -> int:
+    """Say whether the circuit fits a chip, which limit binds, where it goes and what it would cost."""
+    return _run(json, "fit", experiment=experiment, maps=map_, rate=rate, output=output, overrides=set_)
 
 
 @app.command()

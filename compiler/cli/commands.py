@@ -70,15 +70,25 @@ def explain(out: Output, experiment: str, stock: bool, overrides: Overrides) -> 
 # ---- compile, run, export
 
 
-def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, data_dir: str | None,
-                   overrides: Overrides) -> None:
+def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, map_: str | None,
+                   data_dir: str | None, overrides: Overrides) -> None:
     from compiler.experiments.export import compile_to_folder
 
     with out.captured():
         loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir)
-        manifest = compile_to_folder(loaded, Path(output))
+        manifest = compile_to_folder(loaded, Path(output), map_)
     files = "\n".join(f"  {name}" for name in manifest["files"])
     out.result(manifest, f"{manifest['circuit']}: {manifest['processes']} Lava processes in {output}\n{files}")
+
+
+def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, output: str | None,
+        overrides: Overrides) -> None:
+    from compiler.experiments.fitting import fit_experiment
+    from compiler.mapping.report import fit_table, fit_text
+
+    loaded = _load(experiment, overrides)
+    found = fit_experiment(loaded, maps, rate, Path(output) if output else None)
+    out.result(fit_table(loaded.name, found), fit_text(loaded.name, found))
 
 
 def run(out: Output, experiment: str, output: str | None, backend: str | None, granularity: str | None,
