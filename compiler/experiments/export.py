@@ -17,8 +17,8 @@ import numpy as np
 from compiler.experiments.circuits import read_arrays
 from compiler.experiments.compilation import compile_experiment, first_block
 from compiler.experiments.config import load_experiment
-from compiler.experiments.fitting import fitting_mapping
 from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text
+from compiler.experiments.fitting import fitting_mapping
 from compiler.experiments.results import FINAL, STATES
 from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, show_graph, unknown

@@ -103,12 +103,12 @@ def breaches(accounts: Accounting, problem: MappingProblem, mapping: Mapping,
 
 
 def _breach(hardware: HardwareMap, limit: str, amount: float, where: str, who: str) -> Iterator[Breach]:
-    if amount > hardware.number(limit) * (1 + 1e-9):
+    if amount > hardware.number(limit) * (1 + 1e-10):
         yield Breach(limit, amount, where, who, hardware.name, hardware.scalar(limit))
 
 
 def _of_cores(hardware: HardwareMap, problem: MappingProblem, mapping: Mapping, used: np.ndarray) -> Iterator[Breach]:
-    for core, column in zip(*np.nonzero(used > problem.limits * (1 + 1e-9)), strict=True):
+    for core, column in zip(*np.nonzero(used > problem.limits * (1 + 1e-10)), strict=True):
         yield from _breach(hardware, problem.columns[column].name, float(used[core, column]),
                            f"{hardware.name} core {core}", holds(problem, mapping, int(core)))
 
@@ -154,10 +154,11 @@ def _of_chips(accounts: Accounting, problem: MappingProblem, mapping: Mapping) -
     system = int(min(hardware.number("chip.usable_cores") * hardware.number("system.chips"), 1e15))
     everything = ", ".join(problem.populations[:6])
     if cores > system:
-        limit = "chip.usable_cores" if hardware.number("system.chips") == 1 else "system.chips"
-        per_chip = hardware.number("chip.usable_cores")
-        amount = cores if limit == "chip.usable_cores" else math.ceil(cores / per_chip)
-        yield from _breach(hardware, limit, amount, f"{hardware.name} core {system} (the first beyond)", everything)
+        where = f"{hardware.name} core {system} (the first beyond)"
+        if hardware.number("system.chips") == 1:
+            yield from _breach(hardware, "chip.usable_cores", cores, where, everything)
+        chips = math.ceil(cores / max(hardware.number("chip.usable_cores"), 1))
+        yield from _breach(hardware, "system.chips", chips, where, everything)
     chip = chips_of(problem, mapping)
     cells = (problem.stop - problem.start).astype(float)
     synapses = item_synapses(accounts, problem)
