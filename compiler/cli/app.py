@@ -44,9 +44,11 @@ def show(experiment: Experiment, after: Annotated[str | None, typer.Option(help=
 def explain(experiment: Experiment,
             stock: Annotated[bool, typer.Option("--stock", help="Where stock LIF and Dense could stand, and why not "
                                                                 "elsewhere.")] = False,
+            map_: Annotated[str | None, typer.Option("--map", help="Whether this chip's learning engine can run the "
+                                                                   "rules: a map's name or file.")] = None,
             set_: Set = None, json: Json = False) -> int:
     """Say what every learning rule reads, where that is computed, and whether it is local."""
-    return _run(json, "explain", experiment=experiment, stock=stock, overrides=set_)
+    return _run(json, "explain", experiment=experiment, stock=stock, map_=map_, overrides=set_)
 
 
 @app.command("compile")

@@ -52,7 +52,7 @@ def show(out: Output, experiment: str, after: str | None, granularity: str | Non
     out.result({"graph": graph.name, "after": after, "text": text, "passes": passes}, text)
 
 
-def explain(out: Output, experiment: str, stock: bool, overrides: Overrides) -> None:
+def explain(out: Output, experiment: str, stock: bool, map_: str | None, overrides: Overrides) -> None:
     from dataclasses import asdict
 
     from compiler.experiments.compilation import circuit_after_passes
@@ -64,7 +64,19 @@ def explain(out: Output, experiment: str, stock: bool, overrides: Overrides) -> 
     if stock:
         notes = [asdict(note) for note in stock_notes(graph)]
         return out.result({"graph": graph.name, "stock": notes}, stock_text(graph))
+    if map_:
+        return _explain_map(out, graph, map_)
     out.result({"graph": graph.name, "read_sets": found}, explain_text(graph))
+
+
+def _explain_map(out: Output, graph: Any, name: str) -> None:
+    from dataclasses import asdict
+
+    from compiler.passes.legalise import legality_text, rule_reports, the_map
+
+    hardware = the_map(name)
+    rules = [asdict(each) for each in rule_reports(graph, hardware)]
+    out.result({"graph": graph.name, "map": hardware.name, "rules": rules}, legality_text(graph, hardware))
 
 
 # ---- compile, run, export

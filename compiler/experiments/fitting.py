@@ -15,18 +15,18 @@ from compiler.mapping.items import ASSUMED_SPIKES, Rates
 from hardware_maps import shipped_maps
 
 
-def mapped_graph(experiment: Experiment) -> Graph:
-    """The circuit after the passes that keep every population and projection a part of its own."""
-    _, report = circuit_after_passes(experiment.with_run(backend="lava", granularity="population"))
-    return report.graph
+def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
+    """The circuit as written, and after the passes that keep every population and projection a part of its own."""
+    written, report = circuit_after_passes(experiment.with_run(backend="lava", granularity="population"))
+    return written, report.graph
 
 
 def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, rate: float = ASSUMED_SPIKES,
                    folder: Path | None = None) -> list[Fit]:
     """The circuit on every map (all shipped ones by default); with a folder, fit.json and fit.html in it."""
     targets = [hardware_map(name) for name in maps or shipped_maps()]
-    graph = mapped_graph(experiment)
-    found = [fit(graph, target, Rates(rate), steps=experiment.protocol.steps) for target in targets]
+    written, graph = mapped_graphs(experiment)
+    found = [fit(graph, target, Rates(rate), steps=experiment.protocol.steps, written=written) for target in targets]
     if folder:
         from compiler.mapping.page import fit_page
         from compiler.mapping.report import fit_table
@@ -39,6 +39,7 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
 
 def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:
     """The mapping of the circuit on one map. Raises the coded error of the first limit where it does not fit."""
-    found = fit(mapped_graph(experiment), hardware_map(target), steps=experiment.protocol.steps)
+    written, graph = mapped_graphs(experiment)
+    found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written)
     refuse(found)
     return found.mapping_dict()

@@ -87,8 +87,9 @@ def chip_svg(fit: Fit) -> str:
     nodes, frames, size = _chip_nodes(fit, chips) if large else _core_nodes(fit, chips)
     body = [*frames, *map(_node, nodes), *_arrows(fit, nodes, large)]
     label = f"{fit.hardware.title}: {fit.mapping.cores} cores in use"
-    return (f'<svg class="chip" style="max-width:{2 * size[0] + 56:.0f}px" role="img" aria-label="{escape(label)}" viewBox="-14 '
-            f'-26 {size[0] + 28:.0f} {size[1] + 40:.0f}" xmlns="http://www.w3.org/2000/svg">{HEAD}{"".join(body)}</svg>')
+    box = f"-14 -26 {size[0] + 28:.0f} {size[1] + 40:.0f}"
+    return (f'<svg class="chip" style="max-width:{2 * size[0] + 56:.0f}px" role="img" aria-label="{escape(label)}" '
+            f'viewBox="{box}" xmlns="http://www.w3.org/2000/svg">{HEAD}{"".join(body)}</svg>')
 
 
 HEAD = ('<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '

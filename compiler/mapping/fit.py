@@ -1,7 +1,8 @@
 """Does a circuit fit a chip: the answer, the mapping it rests on, the limit that binds and what was not checked.
 
-`no`: a published limit is broken, or a learning rule cannot be had. `not excluded`: nothing known is broken, but some
-limits were never published or are assumed. `yes`: every limit is known and kept.
+`no`: a published limit is broken, or a learning rule has no legal rule near it. `not excluded`: nothing known is
+broken, but some limits were never published or are assumed, or a rule has to become the nearest legal one. `yes`:
+every limit is known and kept, and every rule is legal.
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ class Rule:
     legal: bool
     reasons: tuple[str, ...]
     nearest: str
+
+    @property
+    def excludes(self) -> bool:
+        """Whether there is no legal rule near it either."""
+        return not self.legal and (not self.nearest or self.nearest.startswith("none"))
+
+    @property
+    def text(self) -> str:
+        return f"rule '{self.rule}' of projection '{self.projection}': {'; '.join(self.reasons)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +85,9 @@ class Fit:
 
     @property
     def verdict(self) -> str:
-        if self.illegal or any(breach.excludes for breach in self.breaches):
+        if any(rule.excludes for rule in self.rules) or any(breach.excludes for breach in self.breaches):
             return NO
-        return OPEN if self.unchecked or self.hardware.assumed or self.breaches else YES
+        return OPEN if self.unchecked or self.hardware.assumed or self.breaches or self.illegal else YES
 
     @property
     def chips(self) -> int:
@@ -95,6 +105,10 @@ class Fit:
             b = self.breaches[0].as_dict()
             return {**{k: b[k] for k in ("limit", "amount", "value", "unit", "where", "source", "advice")},
                     "share": self.breaches[0].amount / max(self.breaches[0].value, 1e-9)}
+        refused = next((rule for rule in self.rules if rule.excludes), None)
+        if refused:
+            return {"limit": "learning rule", "amount": None, "value": None, "unit": "", "share": None,
+                    "where": f"projection {refused.projection}", "source": refused.text, "advice": refused.nearest}
         if not self.shares.size or not self.shares.max() > 0:
             return None
         core, column = map(int, np.unravel_index(int(np.argmax(self.shares)), self.shares.shape))
@@ -131,7 +145,7 @@ class Fit:
         violations = [breach.as_dict() for breach in self.breaches]
         violations += [{"code": "M290", "limit": "learning rule", "amount": None, "value": None, "unit": "",
                         "where": f"projection {r.projection}", "who": r.rule, "kind": "published", "source": "",
-                        "excludes": True, "message": f"rule {r.rule} of {r.projection}: {'; '.join(r.reasons)}.",
+                        "excludes": r.excludes, "message": f"{self.hardware.name}: {r.text}.",
                         "advice": r.nearest} for r in self.illegal]
         binding = self.binding
         return {"map": self.hardware.name, "title": self.hardware.title, "fits": self.verdict,
@@ -170,13 +184,18 @@ def hardware_map(name: str) -> HardwareMap:
 
 
 def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
-        rules: Table[str, Connectivity] | None = None, steps: int = 1, methods: tuple[str, ...] = METHODS) -> Fit:
-    """The circuit on the map, by the best of these methods: fewest breaches, then cores, then traffic."""
+        rules: Table[str, Connectivity] | None = None, steps: int = 1, methods: tuple[str, ...] = METHODS,
+        written: Graph | None = None) -> Fit:
+    """The circuit on the map, by the best of these methods: fewest breaches, then cores, then traffic.
+
+    `rules`: connectivity that the graph has no word for; `written`: the graph before the passes, whose learning rules
+    are judged.
+    """
     rates = rates or Rates()
     accounts = account(graph, hardware, rules)
     if not accounts.placed:
         raise CortexError("M112", f"graph '{graph.name}' has no population to place: all are fed from outside.")
-    legal = rule_reports(graph, hardware)
+    legal = rule_reports(written or graph, hardware)
     found = [Fit(graph, accounts, *_mapped(graph, accounts, method, rates), method, rates, steps, legal)
              for method in methods]
     compared = {f.method: {"cores": float(f.mapping.cores), "violations": float(len(f.breaches)),
@@ -207,6 +226,6 @@ def refuse(found: Fit) -> None:
     if excluding:
         more = f" {len(excluding) - 1} other limits are broken too." if len(excluding) > 1 else ""
         raise CortexError(excluding[0].code, excluding[0].message, excluding[0].error.hint + more)
-    for rule in found.illegal:
-        raise CortexError("M290", f"{found.hardware.name}: rule '{rule.rule}' of projection '{rule.projection}' "
-                                  f"cannot be had: {'; '.join(rule.reasons)}.", rule.nearest)
+    for rule in found.rules:
+        if rule.excludes:
+            raise CortexError("M290", f"{found.hardware.name}: {rule.text}.", rule.nearest)

@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.mapping.chip_svg import OVER, RAMP, chip_svg, colour
 from compiler.mapping.fit import NO, OPEN, YES, Fit
-from compiler.mapping.report import percent, quantity
+from compiler.mapping.report import binds, percent, quantity
 from hardware_maps import FIELDS
 
 SHADES = {NO: "no", OPEN: "open", YES: "yes"}
@@ -32,11 +32,10 @@ def fit_page(experiment: str, found: Sequence[Fit]) -> str:
 
 
 def _summary(table: dict[str, Any]) -> str:
-    binding, share = table["binding"], max((c["share"] for c in table["utilisation"]), default=0.0)
-    binds = f"{escape(binding['limit'])} at {percent(binding['share'])}" if binding else "nothing"
+    share = max((c["share"] for c in table["utilisation"]), default=0.0)
     return (f'<tr><td><a href="#{escape(table["map"])}">{escape(table["title"])}</a></td><td>{_badge(table["fits"])}'
             f"</td><td>{table['cores']:,}</td><td>{table['chips']:,}</td><td>{_meter(share)}</td>"
-            f"<td>{table['traffic']['packets_per_step']:,.4g}</td><td>{binds}</td></tr>")
+            f"<td>{table['traffic']['packets_per_step']:,.4g}</td><td>{escape(binds(table))}</td></tr>")
 
 
 def _badge(verdict: str) -> str:
@@ -64,6 +63,8 @@ def _sentence(table: dict[str, Any]) -> str:
             f"step over {traffic['hops_per_step']:,.4g} tile hops ({escape(traffic['rates'])}).")
     if not binding:
         return text + " No limit binds."
+    if binding["share"] is None:
+        return text + f" What binds is a learning rule: {escape(binding['source'])}. {escape(binding['advice'])}"
     value = "no limit" if binding["value"] is None else f"{binding['value']:,.0f}"
     return text + (f" What binds is <b>{escape(binding['limit'])}</b>: {binding['amount']:,.0f} of {value} "
                    f"{escape(binding['unit'])} at {escape(binding['where'])} "

@@ -30,11 +30,19 @@ def fit_text(experiment: str, found: Sequence[Fit]) -> str:
 
 
 def _row(table: dict[str, Any]) -> tuple[str, ...]:
-    binding = table["binding"]
     return (table["map"], table["fits"], f"{table['cores']:,}", f"{table['chips']:,}",
             percent(max((core["share"] for core in table["utilisation"]), default=0.0)),
             f"{table['traffic']['packets_per_step']:,.4g}",
-            f"{binding['limit']} at {percent(binding['share'])}" if binding else "nothing")
+            binds(table))
+
+
+def binds(table: dict[str, Any]) -> str:
+    """What binds, in a few words."""
+    binding = table["binding"]
+    if not binding:
+        return "nothing"
+    at = binding["where"] if binding["share"] is None else percent(binding["share"])
+    return f"{binding['limit']} at {at}"
 
 
 def percent(share: float) -> str:
@@ -45,7 +53,7 @@ def _detail(table: dict[str, Any]) -> Iterator[str]:
     yield f"{table['map']}: {table['fits']}  ({table['title']}; {table['method']})"
     for breach in table["violations"][:4]:
         yield f"  {breach['code']} {breach['message']}"
-        yield f"      {breach['advice']}"
+        yield f"      {'nearest legal rule: ' if breach['code'] == 'M290' else ''}{breach['advice']}"
     if len(table["violations"]) > 4:
         yield f"  and {len(table['violations']) - 4} more (--json has all)"
     for name, why in table["assumed"].items():
