@@ -34,10 +34,11 @@ class Geometry:
     def tiles(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Row and column of each position's tile in the mesh of the whole system.
 
-        Position = chip x cores_per_chip + core; chips and tiles are numbered row by row.
+        Position = chip x cores_per_chip + core; chips and tiles are numbered row by row. Cores for which the mesh has
+        no tile share the last one (a chip without a mesh: one tile, no hops).
         """
         chip, core = np.divmod(positions, self.cores_per_chip)
-        tile = core // self.cores_per_tile
+        tile = np.minimum(core // self.cores_per_tile, self.rows * self.columns - 1)
         return (chip // self.chip_columns * self.rows + tile // self.columns,
                 chip % self.chip_columns * self.columns + tile % self.columns)
 
