@@ -23,11 +23,19 @@ def synapses_drawn(graph: Graph, mirror: Mirror) -> int:
     return int(np.prod(weight_shape(graph, graph.projection(mirror.target))))
 
 
+def rule_draws(graph: Graph) -> list[tuple[str, str, int]]:
+    """(projection, noise of its rule, stream)."""
+    rules = [graph.rule_of(q) for q in graph.projections]
+    return [(q.name, name, 16 * i + k) for i, (q, rule) in enumerate(zip(graph.projections, rules, strict=True)) if rule
+            for k, (name, _) in enumerate(rule.noise)]
+
+
 def noise_columns(graph: Graph) -> list[tuple[str, slice]]:
     """(`population.noise`, columns of cells times batch, the batch innermost), then (`projection.redrawn`, columns of
-    seeds times weights)."""
+    seeds times weights), then (`projection.noise.key`, columns of seeds times the two halves)."""
     sizes = [(f"{p}.{name}", graph.population(p).size * graph.batch) for p, name, _ in cell_draws(graph)]
     sizes += [(f"{m.target}.redrawn", synapses_drawn(graph, m) * graph.seeds) for m in redrawn(graph)]
+    sizes += [(f"{q}.{name}.key", 2 * graph.seeds) for q, name, _ in rule_draws(graph)]
     ends = np.cumsum([0, *(size for _, size in sizes)])
     return [(name, slice(int(a), int(b))) for (name, _), a, b in zip(sizes, ends, ends[1:], strict=False)]
 
@@ -42,11 +50,12 @@ def noise_spec(graph: Graph, seeds: list[int]) -> NoiseSpec:
     columns = [(index[p], graph.population(p).size, kind) for p, _, kind in cell_draws(graph)]
     weights = [(i, synapses_drawn(graph, m), gates.index(m.gate or "")) for i, m in enumerate(redrawn(graph))]
     gate = gates.index(graph.noise.gate or "")
-    return NoiseSpec(graph.noise.kind, list(seeds), columns, gate, graph.samples, weights)
+    keys = [stream for _, _, stream in rule_draws(graph)]
+    return NoiseSpec(graph.noise.kind, list(seeds), columns, gate, graph.samples, weights, keys)
 
 
 def named_noise(graph: Graph, row: np.ndarray) -> dict[str, np.ndarray]:
-    """One step's columns by name: (batch, n) of cells, (seeds, weights) of synapses."""
-    own = {f"{m.target}.redrawn" for m in redrawn(graph)}
-    return {name: row[part].reshape(graph.seeds, -1) if name in own else row[part].reshape(-1, graph.batch).T
+    """One step's columns by name: (batch, n) of cells, (seeds, weights) of synapses, (seeds, 2) of keys."""
+    return {name: row[part].reshape(graph.seeds, -1) if name.endswith((".redrawn", ".key"))
+            else row[part].reshape(-1, graph.batch).T
             for name, part in noise_columns(graph)}

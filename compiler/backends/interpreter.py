@@ -12,8 +12,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from compiler.backends import feature_maps
+from compiler.backends.uniform import uniform
 from compiler.ir import model
-from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, previous, show
+from compiler.ir.expressions import (
+    Binary,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Negate,
+    Number,
+    Prev,
+    Where,
+    previous,
+    show,
+)
 from compiler.ir.functions import ARITY, OPERATORS, SCALAR
 from compiler.ir.model import Graph, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
@@ -45,7 +58,15 @@ def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
         case Where(condition, then, otherwise):
             chosen = evaluate(condition, now, before) != 0
             return np.where(chosen, evaluate(then, now, before), evaluate(otherwise, now, before))
+        case Lookup(table, index):
+            return entries(now(f"table.{table}"), evaluate(index, now, before))
     raise TypeError(show(expression))
+
+
+def entries(table: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Entries floor(index) of a table, the first or last one outside."""
+    whole = np.floor(np.clip(np.where(np.isnan(index), 0.0, index), 0, len(table) - 1))
+    return np.asarray(table, np.float64)[whole.astype(np.int64)]
 
 
 class Interpreter:
@@ -119,6 +140,8 @@ class Interpreter:
         for key in (f"{owner}.{name}", name):
             if key in self.values:
                 return self.values[key]
+        if name.startswith("table."):
+            return self.graph.arrays[name]
         return np.asarray(self.parameters[owner][name])
 
     def _before(self, owner: str, name: str, depth: int) -> np.ndarray:
@@ -129,7 +152,7 @@ class Interpreter:
         """One step. `inputs` and `noise` are keyed `population.name`, (batch, n) or (n,). Returns `values`."""
         self.values |= {f"gate.{g}": np.asarray(float(gates.get(g, 0.0))) for g in self.graph.gates}
         for key, array in {**inputs, **noise}.items():
-            if key.endswith(".redrawn"):
+            if key.endswith((".redrawn", ".key")):
                 self.values[key] = array
                 continue
             size = self.graph.population(key.split(".")[0]).size
@@ -211,6 +234,7 @@ class Interpreter:
         rule = self.graph.rule_of(projection)
         assert rule is not None
         now, before = self._synapse_scope(projection)
+        self._draw(projection, rule)
         for state in rule.states:
             self.history[f"{projection.name}.{state.name}"] = [self.values[f"{projection.name}.{state.name}"]]
         for update in rule.updates:
@@ -219,6 +243,15 @@ class Interpreter:
         increment = self._collect(projection, evaluate(rule.increment, now, before))
         mask = self._mask(projection)
         self.values[f"{projection.name}.increment"] = increment if mask is None else increment * mask
+
+    def _draw(self, projection: Projection, rule: model.PlasticityRule) -> None:
+        """This step's random numbers of a rule, from its keys (seeds, 2)."""
+        shape = model.weight_shape(self.graph, projection)
+        for name, kind in rule.noise:
+            low, high = (half.reshape(-1, *[1] * len(shape)) for half in self.values[
+                f"{projection.name}.{name}.key"].T)
+            index = np.arange(int(np.prod(shape))).reshape(shape) if kind == "uniform" else np.zeros(shape)
+            self.values[f"{projection.name}.{name}"] = uniform(low, high, index)
 
     def _synapse_scope(self, projection: Projection) -> tuple[Callable, Callable]:
         """Lookups for a rule: `pre.x` along the last axis, `post.x` along the one before it, weights as they are."""

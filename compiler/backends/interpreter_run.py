@@ -75,7 +75,7 @@ class InterpreterRun:
         """This step's draws; while the noise gate is off, the last ones of cells stay."""
         gate, found = self.graph.noise.gate, named_noise(self.graph, row)
         held = gate and not gates[gate] > 0
-        return {name: drawn for name, drawn in found.items() if not held or name.endswith(".redrawn")}
+        return {name: drawn for name, drawn in found.items() if not held or name.endswith((".redrawn", ".key"))}
 
     def _record(self, positions: np.ndarray) -> None:
         for stream, position in zip(self.protocol.streams, positions, strict=True):

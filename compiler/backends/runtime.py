@@ -49,6 +49,8 @@ class NoiseSpec:
     samples: int = 1
     weights: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
     """(stream, synapses, gate column): normal numbers per synapse and seed, behind those of the cells."""
+    keys: list[int] = dataclasses.field(default_factory=list)
+    """Streams of uniform numbers per synapse: two halves of a key per seed and step, behind the others."""
 
     @property
     def cells(self) -> int:
@@ -56,7 +58,7 @@ class NoiseSpec:
 
     @property
     def width(self) -> int:
-        return self.cells + sum(n for _, n, _ in self.weights) * len(self.seeds)
+        return self.cells + (sum(n for _, n, _ in self.weights) + 2 * len(self.keys)) * len(self.seeds)
 
 
 class Feed:
@@ -119,6 +121,7 @@ class Feed:
                 block.gates[part, 1 + self.gates.index(gate)] = np.asarray(pattern)[steps % len(pattern)]
             self._draw(block, part)
             self._draw_weights(block, part)
+            self._draw_keys(block, part)
             self._place(block, phase, at, take)
         self.phase_step, self.position = self.phase_step + take, self.position + take
         if self.phase_step == length:
@@ -178,6 +181,16 @@ class Feed:
                     at = column + s * synapses
                     block.noise[part.start + t, at:at + synapses] = generator.standard_normal(synapses)
             column += synapses * len(self.noise.seeds)
+
+    def _draw_keys(self, block: Block, part: slice) -> None:
+        column = self.noise.width - 2 * len(self.noise.keys) * len(self.noise.seeds)
+        steps = np.arange(self.position, self.position + part.stop - part.start)
+        for stream in self.noise.keys if self.noise.kind != "none" else ():
+            for seed in self.noise.seeds:
+                key = step_keys(seed, stream, steps)
+                block.noise[part, column] = key & np.uint64(2**32 - 1)
+                block.noise[part, column + 1] = key >> np.uint64(32)
+                column += 2
 
     def _legacy(self, steps: int) -> np.ndarray:
         """One shared generator per seed; per step the populations in order, of each cell all samples."""
@@ -292,6 +305,20 @@ def load_kernels(source: str) -> ModuleType:
 def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator:
     """Philox keyed by seed and stream, its counter by the chunk: any piece can be drawn on its own."""
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream], counter=[0, 0, chunk, 0]))
+
+
+def step_keys(seed: int, stream: int, steps: np.ndarray) -> np.ndarray:
+    """64 bits per step, mixed from seed, stream and step."""
+    return mix64(mix64(mix64(np.array(seed % 2**64, np.uint64)) + np.uint64(stream)) + steps.astype(np.uint64))
+
+
+def mix64(x: np.ndarray) -> np.ndarray:
+    """One number of splitmix64 from its counter."""
+    with np.errstate(over="ignore"):
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
 
 
 def due_steps(rule: dict, phase: dict, start: int, stop: int) -> np.ndarray:

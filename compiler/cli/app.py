@@ -44,18 +44,34 @@ def show(experiment: Experiment, after: Annotated[str | None, typer.Option(help=
 def explain(experiment: Experiment,
             stock: Annotated[bool, typer.Option("--stock", help="Where stock LIF and Dense could stand, and why not "
                                                                 "elsewhere.")] = False,
+            map_: Annotated[str | None, typer.Option("--map", help="Whether this chip's learning engine can run the "
+                                                                   "rules: a map's name or file.")] = None,
             set_: Set = None, json: Json = False) -> int:
     """Say what every learning rule reads, where that is computed, and whether it is local."""
-    return _run(json, "explain", experiment=experiment, stock=stock, overrides=set_)
+    return _run(json, "explain", experiment=experiment, stock=stock, map_=map_, overrides=set_)
 
 
 @app.command("compile")
 def compile_(experiment: Experiment,
              output: Annotated[str, typer.Option("-o", "--output", help="Folder for the code.")],
-             granularity: Granularity = None, data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
+             granularity: Granularity = None,
+             map_: Annotated[str | None, typer.Option("--map", help="A hardware map that it has to fit; its mapping is "
+                                                                    "stored.")] = None,
+             data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
     """Write the Lava program: graph, arrays, kernels, network_lava.py, manifest."""
-    return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity,
+    return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity, map_=map_,
                 data_dir=data_dir, overrides=set_)
+
+
+@app.command()
+def fit(experiment: Experiment,
+        map_: Annotated[list[str] | None, typer.Option("--map", help="A hardware map's name or file (repeatable; all "
+                                                                     "shipped ones by default).")] = None,
+        rate: Annotated[float, typer.Option(min=0, max=1, help="Spikes per neuron and step, where none was "
+                                                               "measured.")] = 0.1,
+        output: Folder = None, set_: Set = None, json: Json = False) -> int:
+    """Say whether the circuit fits a chip, which limit binds, where it goes and what it would cost."""
+    return _run(json, "fit", experiment=experiment, maps=map_, rate=rate, output=output, overrides=set_)
 
 
 @app.command()

@@ -52,7 +52,7 @@ def show(out: Output, experiment: str, after: str | None, granularity: str | Non
     out.result({"graph": graph.name, "after": after, "text": text, "passes": passes}, text)
 
 
-def explain(out: Output, experiment: str, stock: bool, overrides: Overrides) -> None:
+def explain(out: Output, experiment: str, stock: bool, map_: str | None, overrides: Overrides) -> None:
     from dataclasses import asdict
 
     from compiler.experiments.compilation import circuit_after_passes
@@ -64,21 +64,43 @@ def explain(out: Output, experiment: str, stock: bool, overrides: Overrides) -> 
     if stock:
         notes = [asdict(note) for note in stock_notes(graph)]
         return out.result({"graph": graph.name, "stock": notes}, stock_text(graph))
+    if map_:
+        return _explain_map(out, graph, map_)
     out.result({"graph": graph.name, "read_sets": found}, explain_text(graph))
+
+
+def _explain_map(out: Output, graph: Any, name: str) -> None:
+    from dataclasses import asdict
+
+    from compiler.passes.legalise import legality_text, rule_reports, the_map
+
+    hardware = the_map(name)
+    rules = [asdict(each) for each in rule_reports(graph, hardware)]
+    out.result({"graph": graph.name, "map": hardware.name, "rules": rules}, legality_text(graph, hardware))
 
 
 # ---- compile, run, export
 
 
-def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, data_dir: str | None,
-                   overrides: Overrides) -> None:
+def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, map_: str | None,
+                   data_dir: str | None, overrides: Overrides) -> None:
     from compiler.experiments.export import compile_to_folder
 
     with out.captured():
         loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir)
-        manifest = compile_to_folder(loaded, Path(output))
+        manifest = compile_to_folder(loaded, Path(output), map_)
     files = "\n".join(f"  {name}" for name in manifest["files"])
     out.result(manifest, f"{manifest['circuit']}: {manifest['processes']} Lava processes in {output}\n{files}")
+
+
+def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, output: str | None,
+        overrides: Overrides) -> None:
+    from compiler.experiments.fitting import fit_experiment
+    from compiler.mapping.report import fit_table, fit_text
+
+    loaded = _load(experiment, overrides)
+    found = fit_experiment(loaded, maps, rate, Path(output) if output else None)
+    out.result(fit_table(loaded.name, found), fit_text(loaded.name, found))
 
 
 def run(out: Output, experiment: str, output: str | None, backend: str | None, granularity: str | None,

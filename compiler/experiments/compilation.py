@@ -23,8 +23,11 @@ from compiler.experiments.tables import Experiment, Model
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.passes import PIPELINE, PassReport, Request, observable, pipeline, run_passes
+from compiler.passes.name_products import NameProducts
 from compiler.passes.partition import Partition
 
+BEFORE_FIXED_POINT = ("discretise", "fold", "eliminate-lookahead")
+"""Passes that need real numbers."""
 ACROSS_STEPS = ("hoist-constant-input", "fuse-update")
 """Passes that lower a projection across steps; they need granularity `network`."""
 GRAPH, CODE = "graph.ir", ("network_lava.py", "kernels.py")
@@ -63,9 +66,24 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
     built = time.perf_counter()
-    report = run_passes(graph, chosen_passes(experiment), Request(observed_quantities(plan.protocol)))
+    report = _passed(experiment, graph, plan)
     seconds = {"build": built - start, "passes": time.perf_counter() - built}
     return Compiled(experiment, graph, plan, report, seconds)
+
+
+def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> PassReport:
+    """After the passes; on the way to fixed point, the ranges are those of a run in float."""
+    passes, request = chosen_passes(experiment), Request(observed_quantities(plan.protocol))
+    if not experiment.precision.weights:
+        return run_passes(graph, passes, request)
+    from compiler.experiments.precision import calibrate, quantise_pass
+
+    names = [each.name for each in passes]
+    cut = 1 + max((names.index(name) for name in BEFORE_FIXED_POINT if name in names), default=-1)
+    first = run_passes(graph, [*passes[:cut], NameProducts(experiment.precision.coefficients)], request)
+    peaks = calibrate(first.graph, plan, list(experiment.run.seeds), experiment.precision.calibration_steps)
+    rest = run_passes(first.graph, [quantise_pass(experiment.precision, peaks), *passes[cut:]], request)
+    return PassReport(rest.graph, first.records + rest.records)
 
 
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:

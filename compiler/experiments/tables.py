@@ -128,6 +128,29 @@ class Passes(Table, frozen=True):
     disable: list[str] = []
 
 
+class Precision(Table, frozen=True):
+    """Fixed point. `weights` 0: everything stays float64. Other widths in bits: see `compiler.passes.quantise.Widths`.
+
+    `formats`: those of single quantities, `"PC1.u" = "24.16"` (bits with the sign, and fraction bits).
+    `calibration_steps`: how much of the run tells the ranges, in float. `map`: rules are made legal on it first.
+    `count`: quantities count their steps at the limit.
+    """
+
+    weights: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0
+    states: Annotated[int, msgspec.Meta(ge=4, le=32)] = 24
+    messages: Annotated[int, msgspec.Meta(ge=2, le=32)] = 8
+    factors: Annotated[int, msgspec.Meta(ge=2, le=32)] = 8
+    tags: Annotated[int, msgspec.Meta(ge=2, le=32)] = 9
+    tables: Annotated[int, msgspec.Meta(ge=2, le=16)] = 10
+    values: Annotated[int, msgspec.Meta(ge=2, le=32)] = 16
+    coefficients: Annotated[int, msgspec.Meta(ge=1, le=24)] = 12
+    rounding: Literal["stochastic", "shared", "nearest"] = "stochastic"
+    formats: dict[str, str] = {}
+    calibration_steps: Count = 20000
+    map: str = ""
+    count: bool = False
+
+
 class RecordTable(Table, frozen=True):
     """A recording: every `every` steps of a phase after `offset`; or at the steps `at` of each presentation
     (negative: from its end); or once, `at_end` of each phase. `phases`: only in these (default: in all).
@@ -162,6 +185,7 @@ class Experiment(Table, frozen=True):
     protocol: ProtocolTable = ProtocolTable()
     run: Run = Run()
     passes: Passes = Passes()
+    precision: Precision = Precision()
     record: dict[str, RecordTable] = {}
 
     def tables(self) -> dict[str, Any]:
@@ -186,4 +210,4 @@ class Experiment(Table, frozen=True):
 
 
 TABLES: dict[str, type[Table]] = {
-    "model": Model, "data": Data, "protocol": ProtocolTable, "run": Run, "passes": Passes}
+    "model": Model, "data": Data, "protocol": ProtocolTable, "run": Run, "passes": Passes, "precision": Precision}

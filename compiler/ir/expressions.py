@@ -2,7 +2,8 @@
 
 Every name means the value of *this* step; `prev(x)` is the value one step earlier, and `prev(prev(x))` two steps.
 Text is Python's expression syntax, read through a whitelist of `ast` nodes and never evaluated. `a.b` names belong to
-a side: `pre.rate`, `post.error`, `gate.noise`. `where(c, a, b)` chooses; comparisons give 1 or 0.
+a side: `pre.rate`, `post.error`, `gate.noise`. `where(c, a, b)` chooses; comparisons give 1 or 0. `lookup(T, x)` is
+entry floor(x) of the graph's array `table.T`, the first or last one where x lies outside.
 """
 
 from __future__ import annotations
@@ -58,7 +59,15 @@ class Where:
     otherwise: Expression
 
 
-Expression = Number | Name | Prev | Negate | Binary | Call | Where
+@dataclass(frozen=True)
+class Lookup:
+    """Entry floor(index) of the array `table.<table>`; indices outside take the first or last entry."""
+
+    table: str
+    index: Expression
+
+
+Expression = Number | Name | Prev | Negate | Binary | Call | Where | Lookup
 
 ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 COMPARISON = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -77,6 +86,8 @@ def children(expression: Expression) -> tuple[Expression, ...]:
             return arguments
         case Where(condition, then, otherwise):
             return (condition, then, otherwise)
+        case Lookup(_, index):
+            return (index,)
     return ()
 
 
@@ -91,6 +102,8 @@ def rebuild(expression: Expression, parts: tuple[Expression, ...]) -> Expression
             return Call(function, parts)
         case Where():
             return Where(*parts)
+        case Lookup(table):
+            return Lookup(table, *parts)
     return expression
 
 
@@ -189,9 +202,13 @@ def _call(function: str, arguments: tuple[Expression, ...], text: str) -> Expres
                           "Give the inner expression a name of its own first.")
     if function == "where" and len(arguments) == 3:
         return Where(*arguments)
-    expected = {**ARITY, "prev": 1, "where": 3}.get(function)
+    if function == "lookup" and len(arguments) == 2:
+        if not isinstance(arguments[0], Name):
+            raise CortexError("E111", f"lookup() takes a table's name in '{text}', not '{show(arguments[0])}'.")
+        return Lookup(arguments[0].name, arguments[1])
+    expected = {**ARITY, "prev": 1, "where": 3, "lookup": 2}.get(function)
     if expected is None:
-        raise unknown("E112", f"function in '{text}'", function, {*ARITY, "prev", "where"})
+        raise unknown("E112", f"function in '{text}'", function, {*ARITY, "prev", "where", "lookup"})
     if expected != len(arguments):
         raise CortexError("E113", f"{function}() takes {expected} arguments, got {len(arguments)} in '{text}'.")
     return Call(function, arguments)
@@ -226,6 +243,8 @@ def _show(expression: Expression) -> tuple[str, int]:
             return f"{function}({', '.join(map(show, arguments))})", ATOM
         case Where(condition, then, otherwise):
             return f"where({show(condition)}, {show(then)}, {show(otherwise)})", ATOM
+        case Lookup(table, index):
+            return f"lookup({table}, {show(index)})", ATOM
     raise TypeError(expression)
 
 

@@ -38,8 +38,11 @@ DEFINITIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "shift_right": (("x", "bits"), "floor(x * pow(2.0, -bits))"),
     "saturate": (("x", "low", "high"), "min(max(floor(x), low), high)"),
     "stochastic_round": (("x", "uniform"), "floor(x + uniform)"),
+    "fixed": (("x", "scale", "limit", "offset"), "min(max(floor(x * scale + offset), -limit), limit) / scale"),
 }
-"""Name -> (arguments, body). `shift_right` floors, like an arithmetic shift of a two's complement integer."""
+"""Name -> (arguments, body). `shift_right` floors, like an arithmetic shift of a two's complement integer. `fixed` is
+the fixed-point number nearest to x with offset 0.5, the one below with offset 0, and one of both at random with a
+uniform offset: an integer number of units 1 / scale, at most `limit` of them either way."""
 
 ARITY: dict[str, int] = PRIMITIVES | {name: len(args) for name, (args, _) in DEFINITIONS.items()}
 

@@ -19,6 +19,8 @@ from compiler.ir.expressions import Expression, Number
 
 Stage = Literal["send", "receive", "factor"]
 STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
+DRAWS = ("uniform", "shared")
+"""Random numbers of rules: one per synapse, or one for all synapses of a projection."""
 ROLES = ("shared", "per_seed", "per_sample")
 SIGNS = ("free", "non_negative", "non_positive")
 CONNECTIVITY = ("dense", "one_to_one", "masked", "blocks", "convolution", "transposed_convolution", "local",
@@ -123,7 +125,8 @@ class PlasticityRule:
     """`increment` of one synapse per step, over `pre.x`, `post.x`, `w`, parameters and per-synapse `states`.
 
     `updates` give the new value of each per-synapse state (read as `name`; its last value as `prev(name)`); they run
-    every step, whatever the gate.
+    every step, whatever the gate. `noise` are numbers in [0, 1), multiples of 2**-24, drawn in every step: `uniform`
+    one per synapse, `shared` one for all synapses of the projection (compiler.backends.uniform).
     """
 
     name: str
@@ -132,11 +135,13 @@ class PlasticityRule:
     states: tuple[State, ...] = ()
     updates: tuple[Equation, ...] = ()
     optimiser: Optimiser = Optimiser()
+    noise: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class SynapseClass:
-    """Which message goes into which port, how it is connected, and how it learns."""
+    """Which message goes into which port, how it is connected, and how it learns. `unit`: weights are multiples of it
+    (0: any real number)."""
 
     name: str
     message: str
@@ -146,6 +151,7 @@ class SynapseClass:
     limits: tuple[float, float] = (-float("inf"), float("inf"))
     rule: str | None = None
     role: str = "shared"
+    unit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -241,7 +247,7 @@ class Graph:
     """A circuit. Arrays are bound by name: `population.state`, `projection.w`, `projection.mask` ...
 
     Weight arrays are (n_post, n_pre), rows postsynaptic; states (n,). A leading axis of length `seeds` (or `samples`
-    for per-sample arrays) is allowed; without it the array is repeated.
+    for per-sample arrays) is allowed; without it the array is repeated. Tables are vectors, `table.<name>`.
     """
 
     name: str

@@ -111,6 +111,8 @@ def _left(equation: model.Equation) -> str:
 
 def _rule(rule: model.PlasticityRule) -> Iterator[str]:
     yield from map(_parameter, rule.parameters)
+    for name, kind in rule.noise:
+        yield f"noise {name} {kind}"
     yield from map(_state, rule.states)
     for e in rule.updates:
         yield f"update {_left(e)} = {show(e.expression)}"
@@ -126,6 +128,8 @@ def _synapse(synapse: model.SynapseClass) -> Iterator[str]:
     for key in ("connectivity", "sign", "rule", "role"):
         if getattr(synapse, key) != getattr(default, key):
             yield f"{key} {getattr(synapse, key)}"
+    if synapse.unit:
+        yield f"unit {_float(synapse.unit)}"
     if synapse.limits != default.limits:
         yield f"limits {_float(synapse.limits[0])} {_float(synapse.limits[1])}"
 
@@ -242,6 +246,11 @@ def _read_graph(graph: Graph, head: list[str], body: list[tuple[int, str, str]])
     return graph.with_(gates=tuple(gates), **changes)
 
 
+def _read_noise(rest: str, default: str) -> tuple[str, str]:
+    name, *kind = rest.split()
+    return name, kind[0] if kind else default
+
+
 def _read_cell(graph: Graph, head: list[str], body: list[tuple[int, str, str]]) -> Graph:
     ports: list[model.Port] = []
     parameters: list[model.Parameter] = []
@@ -251,13 +260,10 @@ def _read_cell(graph: Graph, head: list[str], body: list[tuple[int, str, str]]) 
     equations: list[model.Equation] = []
     messages: list[str] = []
 
-    def draw(rest: str) -> None:
-        name, *kind = rest.split()
-        noise.append((name, kind[0] if kind else "normal"))
-
     known: dict[str, Callable[[str], None]] = {
         "port": lambda r: ports.append(_read_port(r)), "parameter": lambda r: parameters.append(_read_parameter(r)),
-        "input": inputs.append, "noise": draw, "state": lambda r: states.append(_read_state(r)),
+        "input": inputs.append, "noise": lambda r: noise.append(_read_noise(r, "normal")),
+        "state": lambda r: states.append(_read_state(r)),
         "message": messages.append}
     for stage in model.STAGES:
         known[stage] = lambda r, stage=stage: equations.append(_read_equation(stage, r))  # type: ignore[misc]
@@ -288,14 +294,16 @@ def _read_rule(graph: Graph, head: list[str], body: list[tuple[int, str, str]]) 
     parameters: list[model.Parameter] = []
     states: list[model.State] = []
     updates: list[model.Equation] = []
+    noise: list[tuple[str, str]] = []
     found: dict[str, object] = {"increment": Number(0.0)}
     _entries(body, {
+        "noise": lambda r: noise.append(_read_noise(r, "uniform")),
         "parameter": lambda r: parameters.append(_read_parameter(r)), "state": lambda r: states.append(_read_state(r)),
         "update": lambda r: updates.append(_read_equation("factor", r)),
         "increment": lambda r: found.update(increment=parse(r)),
         "optimiser": lambda r: found.update(optimiser=_read_optimiser(r))})
     rule = model.PlasticityRule(head[0], parameters=tuple(parameters), states=tuple(states), updates=tuple(updates),
-                                **found)  # type: ignore[arg-type]
+                                noise=tuple(noise), **found)  # type: ignore[arg-type]
     return graph.with_(rules=(*graph.rules, rule))
 
 
@@ -306,7 +314,7 @@ def _read_synapse(graph: Graph, head: list[str], body: list[tuple[int, str, str]
         low, high = rest.split()
         found["limits"] = (float(low), float(high))
 
-    known: dict[str, Callable[[str], None]] = {"limits": limits}
+    known: dict[str, Callable[[str], None]] = {"limits": limits, "unit": lambda r: found.update(unit=float(r))}
     for key in ("message", "port", "connectivity", "sign", "rule", "role"):
         known[key] = lambda r, key=key: found.update({key: r})  # type: ignore[misc]
     _entries(body, known)

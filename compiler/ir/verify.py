@@ -11,7 +11,7 @@ import numpy as np
 
 from compiler.ir import model
 from compiler.ir.errors import CortexError, unknown
-from compiler.ir.expressions import Expression, names, previous, reads
+from compiler.ir.expressions import Expression, Lookup, names, previous, reads, walk
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 
@@ -160,10 +160,14 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
     pre, post = graph.cell_of(projection.pre), graph.cell_of(projection.post)
     offered = {f"pre.{n}" for n in _offered(pre)} | {f"post.{n}" for n in _offered(post)}
     own = {s.name for s in rule.states}
-    visible = offered | own | {"w", "dt", *(p.name for p in rule.parameters), *(f"gate.{g}" for g in graph.gates)}
+    drawn = {name for name, _ in rule.noise}
+    visible = offered | own | drawn | {"w", "dt", *(p.name for p in rule.parameters),
+                                       *(f"gate.{g}" for g in graph.gates)}
     stored = {f"pre.{s.name}" for s in pre.states} | {f"post.{s.name}" for s in post.states} | own
     constants = {"dt", *(p.name for p in rule.parameters)}
-    yield from _defined_twice(f"rule '{rule.name}'", [*own, *(p.name for p in rule.parameters)])
+    yield from _defined_twice(f"rule '{rule.name}'", [*own, *(p.name for p in rule.parameters), *drawn])
+    for name, kind in rule.noise:
+        yield from _known("E204", f"noise '{name}' of rule '{rule.name}'", kind, model.DRAWS)
     yield from _initial_values(f"rule '{rule.name}'", rule.states, constants, earlier=False)
     for argument in rule.optimiser.arguments:
         for read in sorted(reads(argument) - constants):
@@ -272,6 +276,10 @@ def _equal(code: str, who: str, what: str, got: int, expected: int) -> Problems:
 def arrays_fit(graph: Graph) -> Problems:
     expected = expected_shapes(graph)
     for name, array in graph.arrays.items():
+        if name.startswith("table."):
+            if array.ndim != 1 or not array.size:
+                yield CortexError("E241", f"array '{name}' has shape {array.shape}; a table is a vector.")
+            continue
         if name not in expected:
             yield unknown("E240", "array", name, expected)
             continue
@@ -290,6 +298,17 @@ def arrays_fit(graph: Graph) -> Problems:
                               f"Bind an array of shape {model.weight_shape(graph, q)}.")
         if kind == "masked" and f"{q.name}.mask" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' is masked: array '{q.name}.mask' is missing.")
+
+
+def tables_exist(graph: Graph) -> Problems:
+    known = {name.removeprefix("table.") for name in graph.arrays if name.startswith("table.")}
+    owners = [(f"cell '{c.name}'", c.equations) for c in graph.cells]
+    owners += [(f"rule '{r.name}'", (*r.updates, model.Equation("increment", r.increment, "factor")))
+               for r in graph.rules]
+    for owner, equations in owners:
+        for node in (node for e in equations for node in walk(e.expression)):
+            if isinstance(node, Lookup):
+                yield from _known("E245", f"table of {owner}", node.table, known)
 
 
 def _copies(graph: Graph, array: str) -> set[int]:
@@ -328,6 +347,9 @@ def signs_hold(graph: Graph) -> Problems:
         if w.min() < low or w.max() > high:
             yield CortexError("E244", f"weights of projection '{q.name}' span [{w.min()}, {w.max()}], synapse class "
                                       f"'{synapse.name}' ({synapse.sign}) allows [{low}, {high}].")
+        elif synapse.unit and np.any(np.floor(w / synapse.unit) * synapse.unit != w):
+            yield CortexError("E246", f"weights of projection '{q.name}' are not all multiples of the unit "
+                                      f"{synapse.unit} of synapse class '{synapse.name}'.", "Round them first.")
 
 
 def bounds(synapse: model.SynapseClass) -> tuple[float, float]:
@@ -428,4 +450,4 @@ def verify_discrete(graph: Graph) -> None:
 NAME_CHECKS: tuple[Callable[[Graph], Problems], ...] = (unique_names, separate_owners, references)
 MEANING_CHECKS: tuple[Callable[[Graph], Problems], ...] = (
     ends_of_projections, names_in_cells, names_in_rules, parameters_given, dtypes, sizes, mirrors_fit, arrays_fit,
-    signs_hold, delays, same_step_order, outputs_exist)
+    tables_exist, signs_hold, delays, same_step_order, outputs_exist)

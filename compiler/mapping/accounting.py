@@ -19,7 +19,7 @@ import numpy as np
 from compiler.ir import CellType, Expression, Graph, Population, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, walk
 from compiler.ir.model import cell_parameters
-from compiler.mapping.connectivity import Connectivity, connectivity_of, sources_in
+from compiler.mapping.connectivity import Connectivity, Maps, connectivity_of, sources_in
 from compiler.passes.read_sets import compartment
 from hardware_maps import HardwareMap
 
@@ -102,8 +102,8 @@ class Accounting:
         if c.layout == "dense":
             return float(self._lists(np.array([float(last - first)]), each)[0]) * c.pre
         each += int(self.hardware.number("core.index_bits"))
-        if c.layout == "shared":
-            return self._words(getattr(c, "kernel") * each)  # noqa: B009
+        if isinstance(c, Maps) and c.shared:
+            return self._words(c.kernel(first, last) * each)
         return float((self._lists(c.counts(first, last), each) * (projection.sources(first, last) > 0)).sum())
 
     def _lists(self, counts: np.ndarray, each: int) -> np.ndarray:
@@ -134,17 +134,17 @@ def account(graph: Graph, hardware: HardwareMap, rules: Mapping[str, Connectivit
 
 
 def population_account(graph: Graph, population: Population, hardware: HardwareMap) -> PopulationAccount:
-    cell, values = graph.cell(population.cell), cell_parameters(graph, population)
+    cell = graph.cell(population.cell)
     places = _compartments(cell)
     bits = sum(depth * _width(cell, name, hardware) for name, depth in stored(graph, population).items())
     word = int(hardware.number("core.state_word_bits"))
-    setting = tuple(f"{name}={values[name]:g}" for name in sorted(values))
+    setting = _setting(graph, population.name)
     return PopulationAccount(
         population.name, population.size, bool(cell.inputs) and not cell.ports,
         len(places) if hardware.value("core.slot_per_compartment") else 1, -(-bits // word) * word,
         sum(operations(e.expression) for e in cell.equations),
-        frozenset((cell.name, place, *setting) for place in places),
-        frozenset((cell.name, show(limit), *setting) for limit in thresholds(cell)))
+        frozenset((place, *setting) for place in places),
+        frozenset((show(limit), *setting) for limit in thresholds(cell)))
 
 
 def _compartments(cell: CellType) -> set[str]:
@@ -215,13 +215,27 @@ def projection_account(graph: Graph, projection: Projection, hardware: HardwareM
 
 
 def _traces(graph: Graph, projection: Projection) -> tuple[str, ...] | None:
-    """What a rule reads of the presynaptic cell, and of which population: a trace setting of the core."""
+    """What a rule reads of the presynaptic cell: a trace setting of the core.
+
+    The message itself, now or earlier, is one setting for all cells; a trace that the cell defines is its own, with
+    its parameters.
+    """
     rule = graph.rule_of(projection)
     if rule is None:
         return None
-    nodes = (node for e in (rule.increment, *(u.expression for u in rule.updates)) for node in walk(e))
-    read = {show(node) for node in nodes if isinstance(node, (Name, Prev)) and node.name.startswith("pre.")}
-    return (graph.population(projection.pre).cell, *sorted(read)) if read else None
+    nodes = [node for e in (rule.increment, *(u.expression for u in rule.updates)) for node in walk(e)]
+    read = {(node.name.removeprefix("pre."), getattr(node, "depth", 0)) for node in nodes
+            if isinstance(node, (Name, Prev)) and node.name.startswith("pre.")}
+    message = graph.class_of(projection.name).message
+    own = any(name != message for name, _ in read)
+    return (*(f"message {depth}" if name == message else name for name, depth in sorted(read)),
+            *(_setting(graph, projection.pre) if own else ())) if read else None
+
+
+def _setting(graph: Graph, population: str) -> tuple[str, ...]:
+    """The cell and its parameters."""
+    values = cell_parameters(graph, graph.population(population))
+    return (graph.population(population).cell, *(f"{name}={values[name]:g}" for name in sorted(values)))
 
 
 def message_bits(graph: Graph, projection: Projection, hardware: HardwareMap) -> int:

@@ -151,10 +151,11 @@ class Maps:
     def post(self) -> int:
         return int(np.prod(self.shapes.pre if self.backward else self.shapes.post))
 
-    @property
-    def kernel(self) -> int:
-        """Weights that all positions share."""
-        return self.shapes.post[0] * self.shapes.taps
+    def kernel(self, first: int, last: int) -> int:
+        """Weights that all positions share, of the channels that a range of postsynaptic cells belongs to."""
+        c, size = self.shapes, self.positions.shape[0]
+        channels = (last - 1) // size - first // size + 1 if last > first else 0
+        return channels * (c.post[0] if self.backward else c.pre[0]) * c.kernel * c.kernel
 
     @cached_property
     def positions(self) -> scipy.sparse.csr_matrix:

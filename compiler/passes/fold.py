@@ -247,7 +247,8 @@ def _live_rule(graph: Graph, rule: PlasticityRule, request: Request) -> Plastici
     expressions = [rule.increment, *(u.expression for u in updates), *rule.optimiser.arguments,
                    *(s.initial for s in states)]
     parameters = _read_parameters(rule.parameters, expressions)
-    return replace(rule, states=states, updates=updates, parameters=parameters)
+    noise = tuple((name, kind) for name, kind in rule.noise if any(name in reads(e) for e in expressions))
+    return replace(rule, states=states, updates=updates, parameters=parameters, noise=noise)
 
 
 def _read_parameters(parameters: Parameters, expressions: Iterable[Expression]) -> Parameters:
@@ -321,7 +322,8 @@ def _drop_values(graph: Graph) -> Graph:
                         for p, rule in ((p, graph.rule_of(p)) for p in graph.projections))
     graph = graph.with_(populations=populations, projections=projections)
     known = expected_shapes(graph)
-    return graph.with_(arrays={name: array for name, array in graph.arrays.items() if name in known})
+    return graph.with_(arrays={name: array for name, array in graph.arrays.items()
+                               if name in known or name.startswith("table.")})
 
 
 def _only(owner: Owner, declared: Parameters) -> Owner:

@@ -331,6 +331,10 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         "array 'b.u' is not finite: nan at index \\(2,\\)",
         lambda: edited(arrays_changed={"b.u": np.array([0, 0, np.nan, 0])}),
     ),
+    ("E246", "weights of projection 'V' are not all multiples", lambda: edited(
+        ("synapse plain\n", "synapse plain\n  unit 0.3\n"))),
+    ("E245", "table of cell 'unit' 'sigmoid'", lambda: edited(("rate - u", "lookup(sigmoid, rate - u)"))),
+    ("E241", "table.t.*a table is a vector", lambda: edited(arrays_changed={"table.t": np.ones((2, 2))})),
     ("E243", "projection 'V' has no weights: array 'V.w'.*\\(4, 4\\)", lambda: edited(arrays_changed={"V.w": None})),
     ("E243", "mirror 'B' uses array 'B.offset', which is missing", lambda: edited(arrays_changed={"B.offset": None})),
     (

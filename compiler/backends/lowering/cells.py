@@ -55,6 +55,7 @@ class SegmentLowering:
         names: dict[str, Argument] = {"n": self.population.size * self.graph.batch, **self.names}
         names |= {f"s{j}": Constant(evaluate_scalar(s, parameters)) for j, s in enumerate(self.emitter.scalars)}
         names |= {f"g{j}": Gate(g.removeprefix("gate.")) for j, g in enumerate(self.emitter.gates)}
+        names |= self.emitter.table_arguments(self.slots, self.graph)
         loop = ["for k in range(n):", *("    " + line for line in [*self.loads.values(), *body, *stores])]
         doc = f"{self.cell.name}: {', '.join(self.segment.equations)}."
         kernel = kernels.add(f"{self.cell.name}_{self.segment.index}", function_source(doc, names, loop))

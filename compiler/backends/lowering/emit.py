@@ -9,7 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, children, walk
+from compiler.backends.lowering.operations import Argument, SlotTable
+from compiler.ir.expressions import (
+    Binary,
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Negate,
+    Number,
+    Prev,
+    Where,
+    children,
+    walk,
+)
+from compiler.ir.model import Graph
 
 COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 
@@ -28,6 +42,7 @@ class Emitter:
     constant: Callable[[str], bool]
     scalars: list[Expression] = field(default_factory=list)
     gates: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
 
     def value(self, expression: Expression) -> str:
         """Source of a float64 value."""
@@ -52,7 +67,22 @@ class Emitter:
                 return f"{function}({', '.join(map(self.value, arguments))})"
             case Where(condition, then, otherwise):
                 return f"({self.value(then)} if {self.condition(condition)} else {self.value(otherwise)})"
+            case Lookup(table, index):
+                return self._lookup(table, self.value(index))
         raise TypeError(expression)
+
+    def _lookup(self, table: str, index: str) -> str:
+        if table not in self.tables:
+            self.tables.append(table)
+        return f"lookup(m, t_{table}, n_{table}, {index})"
+
+    def table_arguments(self, slots: SlotTable, graph: Graph) -> dict[str, Argument]:
+        """Offset and length of every table that was read."""
+        result: dict[str, Argument] = {}
+        for table in self.tables:
+            size = len(graph.arrays[f"table.{table}"])
+            result |= {f"t_{table}": slots.add(f"table.{table}", size), f"n_{table}": size}
+        return result
 
     def condition(self, expression: Expression) -> str:
         """Source of a truth value."""

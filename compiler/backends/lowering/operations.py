@@ -23,13 +23,20 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Key:
+    """A slot with both halves of the key of this step's random numbers, per copy of the weights."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Gate:
     """A column of the protocol; "" is the column that is always 1."""
 
     name: str
 
 
-Argument = int | Slot | Constant | Gate
+Argument = int | Slot | Constant | Key | Gate
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,9 @@ def arguments_source(names: Mapping[str, Argument]) -> list[str]:
         match argument:
             case Constant():
                 lines.append(f"{name} = m[program[i, {index}]]")
+            case Key():
+                lines.append(f"{name} = program[i, {index}]")
+                lines.append(f"{name}_low, {name}_high = signed(m[{name}]), signed(m[{name} + one])")
             case Gate():
                 lines.append(f"{name} = gates[t, program[i, {index}]]")
             case _:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.backends.draws import noise_columns, noise_width, redrawn
+from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
 from compiler.backends.interpreter import Interpreter, connection_mask, evaluate
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.hoist import Hoisted
@@ -21,6 +21,7 @@ from compiler.backends.lowering.operations import (
     Constant,
     Gate,
     KernelTable,
+    Key,
     Operation,
     Slot,
     SlotTable,
@@ -113,7 +114,7 @@ class GroupProgram:
         self.size = 0
         for operation in (*self.step, *self.flush):
             for argument in operation.arguments:
-                if isinstance(argument, (Slot, Constant)):
+                if isinstance(argument, (Slot, Key, Constant)):
                     self._place(_key(argument))
         self.table = self._table()
 
@@ -135,7 +136,7 @@ class GroupProgram:
 
     def _value(self, argument: object) -> int:
         match argument:
-            case Slot() | Constant():
+            case Slot() | Key() | Constant():
                 return self.offsets[_key(argument)]
             case Gate(name):
                 return self.program.gates.index(name)
@@ -165,8 +166,8 @@ class GroupProgram:
         return m[offset:offset + self.program.slots.sizes[name]]
 
 
-def _key(argument: Slot | Constant) -> str:
-    return argument.name if isinstance(argument, Slot) else f"constant {float(argument.value).hex()}"
+def _key(argument: Slot | Key | Constant) -> str:
+    return f"constant {float(argument.value).hex()}" if isinstance(argument, Constant) else argument.name
 
 
 def lower(graph: Graph, observed: frozenset[str] = frozenset()) -> Program:
@@ -234,6 +235,11 @@ class _Lowering:
             result.append(Operation("noise", "draw", (drawn.stop - drawn.start, slot, drawn.start),
                                     self.graph.projection(mirror.target).group, (), (slot.name,), mirror.gate or "",
                                     label=mirror.target))
+        for projection, name, _ in rule_draws(self.graph):
+            drawn = columns[f"{projection}.{name}.key"]
+            slot = self.slots.add(f"{projection}.{name}.key", drawn.stop - drawn.start)
+            result.append(Operation("noise", "draw", (drawn.stop - drawn.start, slot, drawn.start),
+                                    self.graph.projection(projection).group, (), (slot.name,), label=projection))
         return result
 
     def _schedule(self) -> list[Operation]:
@@ -322,7 +328,7 @@ def _transfers(step: list[Operation], slots: SlotTable) -> list[Transfer]:
 
 def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
     start = Interpreter(graph)
-    result: dict[str, np.ndarray] = {}
+    result = {name: np.asarray(array, np.float64) for name, array in graph.arrays.items() if name.startswith("table.")}
     for population in graph.populations:
         cell = graph.cell(population.cell)
         for state in cell.states:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from compiler.backends.lowering.operations import KernelTable
+from compiler.backends.uniform import SOURCE as UNIFORM
 from compiler.ir.functions import DEFINITIONS
 
 NUMBER = re.compile(r"unsigned_(\d+)")
@@ -36,7 +37,7 @@ if JIT:
     kernel = typed(f"void({ROW}, {VALUES}, int64)", **inner)
     across_steps = typed(f"void({ROW}, {VALUES}, {INDICES}, int64, boolean)", **inner)
     closing = typed(f"void({ROW}, {VALUES}, int64, boolean)", **inner)
-    zero, one, unsigned = np.uint64(0), np.uint64(1), np.uint64
+    zero, one, unsigned, signed = np.uint64(0), np.uint64(1), np.uint64, np.int64
 
     @scalar
     def exp(x):
@@ -79,7 +80,7 @@ else:
     def typed(arguments):
         return scalar
 
-    zero, one, unsigned = 0, 1, int
+    zero, one, unsigned, signed = 0, 1, int, int
 
     def guarded(function, overflow):
         def call(*arguments):
@@ -197,12 +198,24 @@ DISPATCH
 '''
 
 
+LOOKUP = '''
+@scalar
+def lookup(m, start, size, x):
+    """Entry floor(x) of a table in memory, the first or last one outside."""
+    if not x > 0.0:
+        return m[start]
+    if x >= float(size):
+        return m[start + size - one]
+    return m[start + unsigned(x)]
+'''
+
+
 def functions_source() -> str:
     """The function library, from the one table that the interpreter uses too."""
     parts = []
     for name, (arguments, body) in DEFINITIONS.items():
         parts.append(f"@scalar\ndef {name}({', '.join(arguments)}):\n    return {body}\n")
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, UNIFORM.strip() + "\n", LOOKUP.strip() + "\n"])
 
 
 def run_source(kinds: list[tuple[str, str, str]]) -> str:

@@ -23,6 +23,7 @@ from compiler.backends.lowering.operations import (
     Constant,
     Gate,
     KernelTable,
+    Key,
     Operation,
     Slot,
     SlotTable,
@@ -123,6 +124,10 @@ class ProjectionLowering:
         return slot_name(self.projection.name, quantity)
 
     def _check_supported(self, rule: PlasticityRule) -> None:
+        if rule.noise and (self.shape.repeats > 1 or self.shape.maps):
+            why = "between feature maps" if self.shape.maps else f"with {self.shape.repeats} samples per weight"
+            raise CortexError("E503", f"projection '{self.projection.name}': random numbers per synapse {why} have no "
+                                      "lowering yet.", "Present one sample at a time, between vectors of cells.")
         if rule.states and self.shape.repeats > 1:
             raise CortexError("E503", f"projection '{self.projection.name}': per-synapse state with "
                                       f"{self.shape.repeats} samples per weight has no lowering yet.",
@@ -310,6 +315,7 @@ class ProjectionLowering:
     def _scalar_arguments_with(self, emitter: Emitter, parameters: dict[str, float]) -> dict[str, Argument]:
         names: dict[str, Argument] = {f"s{j}": Constant(self.evaluate_scalar(s, parameters))
                                       for j, s in enumerate(emitter.scalars)}
+        names |= emitter.table_arguments(self.slots, self.graph)
         return names | {f"g{j}": Gate(g.removeprefix("gate.")) for j, g in enumerate(emitter.gates)}
 
     def _optimiser_arguments(self) -> dict[str, Argument]:
@@ -475,6 +481,8 @@ class Factors:
             self.names["o_Q0"] = Slot(message_slot(owner.storage, self.projection))
         for state in rule.states:
             self.names[f"o_{state.name}"] = owner.slots.add(owner.slot(state.name), self.shape.weights)
+        for name, _ in rule.noise:
+            self.names[f"k_{name}"] = Key(owner.slots.add(owner.slot(f"{name}.key"), 2 * self.shape.copies).name)
         if connection_mask(self.graph, self.projection) is not None:
             self.names["mask"] = owner.slots.add(owner.slot("mask"), self.shape.weights)
 
@@ -482,7 +490,7 @@ class Factors:
         return self.owner.slots.add(slot_name(self.projection.name, f"{side}{index}"), size)
 
     def read_slots(self) -> tuple[str, ...]:
-        return tuple(a.name for a in self.names.values() if isinstance(a, Slot))
+        return tuple(a.name for a in self.names.values() if isinstance(a, Slot | Key))
 
     def _cut(self, expression: Expression) -> Expression:
         """Replaces the largest one-sided subtrees by `P0`, `Q0` ..."""
@@ -500,11 +508,14 @@ class Factors:
         for node in walk(expression):
             if isinstance(node, (Name, Prev)):
                 side = node.name.split(".")[0]
-                if node.name == "w" or any(s.name == node.name for s in self.rule.states):
+                if node.name == "w" or any(s.name == node.name for s in self.rule.states) or self._drawn(node.name):
                     sides.add("synapse")
                 elif side in ("pre", "post") and not self._is_parameter(node.name):
                     sides.add(side)
         return sides
+
+    def _drawn(self, name: str) -> bool:
+        return any(name == drawn for drawn, _ in self.rule.noise)
 
     def _is_parameter(self, name: str) -> bool:
         side, _, quantity = name.partition(".")
@@ -600,6 +611,8 @@ class Factors:
         name = node.name
         if name == "w":
             return "x"
+        if self._drawn(name):
+            return f"u_{name}"
         if any(s.name == name for s in self.rule.states):
             return f"old_{name}" if isinstance(node, Prev) else f"v_{name}"
         batch = self.shape.batch > 1
@@ -616,6 +629,7 @@ class Factors:
         for state in self.rule.states:
             lines.append(f"old_{state.name} = m[o_{state.name} + {at}]")
             lines.append(f"v_{state.name} = old_{state.name}")
+        lines += [self._draw(name, kind) for name, kind in self.rule.noise]
         prefix = ["r = zero"] if self.shape.batch > 1 else []
         for name, expression in self.updates:
             lines += [*prefix, f"v_{name} = {emitter.value(expression)}", f"m[o_{name} + {at}] = v_{name}"]
@@ -623,6 +637,14 @@ class Factors:
         if "mask" in self.names:
             lines.append(f"dw = dw * m[mask + {at}]")
         return lines, emitter
+
+    def _draw(self, name: str, kind: str) -> str:
+        """A random number of this synapse; the index does not depend on the order in memory."""
+        index = ("k" if self.shape.one_to_one else "k * rows + j") if kind == "uniform" else "zero"
+        if self.shape.copies == 1:
+            return f"u_{name} = uniform(k_{name}_low, k_{name}_high, signed({index}))"
+        at = f"k_{name} + c + c"
+        return f"u_{name} = uniform(signed(m[{at}]), signed(m[{at} + one]), signed({index}))"
 
     def _sum_over_samples(self, value: str) -> list[str]:
         if self.shape.batch == 1:

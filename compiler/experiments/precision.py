@@ -1,0 +1,72 @@
+"""Fixed point of an experiment: ranges from a calibration run in float, then the passes to integers.
+
+X160 a format that cannot be read, or of a quantity that is not there.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from compiler.backends.lowering.program import lower
+from compiler.backends.native import Native
+from compiler.experiments.plans import Plan
+from compiler.experiments.tables import Precision
+from compiler.ir import CortexError, Graph, unknown
+from compiler.passes.fixed_point import Format
+from compiler.passes.quantise import Quantise, Widths
+
+WEIGHTS_EVERY = 100
+"""Steps between two looks at the weights of a calibration run."""
+
+
+def quantise_pass(precision: Precision, peaks: dict[str, float]) -> Quantise:
+    """Raises X160."""
+    widths = Widths(**{name: getattr(precision, name) for name in Widths.__dataclass_fields__})
+    formats = {name: _format(name, text, peaks) for name, text in precision.formats.items()}
+    return Quantise(peaks, widths, precision.rounding, formats, precision.count)
+
+
+def _format(name: str, text: str, known: dict[str, float]) -> Format:
+    found = re.fullmatch(r"(u?)(\d+)\.(-?\d+)", text)
+    if not found:
+        raise CortexError("X160", f"precision.formats: '{text}' of '{name}' cannot be read.",
+                          "Write BITS.FRACTION, such as 24.16 (u8.9 without a sign).")
+    if name.removesuffix("_copy") not in known:
+        raise unknown("X160", "quantity in precision.formats", name, known)
+    return Format(int(found[2]), int(found[3]), bool(found[1]))
+
+
+def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[str, float]:
+    """Name -> greatest magnitude of every quantity, weight and tag in the first `steps` steps."""
+    equations = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations}
+    runner = Native(lower(graph, frozenset(equations)), plan.protocol, plan.samples, seeds)
+    cells, weights = _slots(runner, graph)
+    peaks = dict.fromkeys([*cells, *weights], 0.0)
+    for step in range(min(steps, runner.feed.total)):
+        runner.run(1, block=1)
+        _raise(peaks, runner, cells)
+        if step % WEIGHTS_EVERY == 0:
+            _raise(peaks, runner, weights)
+    _raise(peaks, runner, weights)
+    for p in graph.populations:
+        for parameter in graph.cell(p.cell).parameters:
+            array = graph.arrays[f"{p.name}.{parameter.name}"]
+            peaks[f"{p.name}.{parameter.name}"] = float(np.abs(array).max(initial=0.0))
+    return peaks
+
+
+def _slots(runner: Native, graph: Graph) -> tuple[list[str], list[str]]:
+    """Slots of cells and of synapses."""
+    owners = {q.name for q in graph.projections}
+    names = [n for n in runner.group.slot_names if "#" not in n and not n.startswith(("table.", "mirror "))]
+    synaptic = [n for n in names if n.split(".")[0] in owners]
+    kept = ("w", "low_pass", "accumulate")
+    return [n for n in names if n.split(".")[0] not in owners], [n for n in synaptic if n.split(".")[1] in kept]
+
+
+def _raise(peaks: dict[str, float], runner: Native, names: list[str]) -> None:
+    for name in names:
+        values = runner.group.view(runner.memory, name)
+        peaks[name] = max(peaks[name], float(values.max(initial=0.0)), -float(values.min(initial=0.0)))

@@ -1,0 +1,242 @@
+"""name-products: equations in the form that fixed point takes: one coefficient, at most two quantities, or a table.
+
+before    receive error = sensitivity * apical * gain / width        receive rate = logistic(a * u + v)
+after     receive error_1 = sensitivity * apical                     receive rate_1 = a * u + v
+          receive error = 1.6 * error_1                              receive rate = logistic(rate_1)
+
+Constants of a product become one number of so many significant bits. A product of three quantities is stored on the
+way, as a register of the cell would be. A function that has no exact fixed-point form stands alone, over one quantity.
+Equal algebraically, up to the rounding of the constants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule
+from compiler.ir.expressions import (
+    Binary,
+    Call,
+    Name,
+    Negate,
+    Number,
+    Prev,
+    Where,
+    children,
+    rebuild,
+    show,
+    substitute,
+    transform,
+    walk,
+)
+from compiler.passes.base import Request
+from compiler.passes.fixed_point import COMPARISONS, is_nonlinear, rounded_constant
+from compiler.passes.fold import constant, literal, simplify
+from compiler.passes.specialise import specialised
+
+
+@dataclass(frozen=True)
+class NameProducts:
+    """`significant`: bits of a constant."""
+
+    significant: int = 12
+    name: ClassVar[str] = "name-products"
+
+    def apply(self, graph: Graph, request: Request) -> Graph:
+        graph = specialised(graph)
+        used = _read_from_outside(graph) | {name.split(".")[-1] for name in request.observed}
+        cells = tuple(_Cell(cell, self.significant, used).result() for cell in graph.cells)
+        rules = tuple(_rule(rule, self.significant) for rule in graph.rules)
+        return graph.with_(cells=cells, rules=rules)
+
+
+def _read_from_outside(graph: Graph) -> frozenset[str]:
+    """Names of quantities that a message, a rule or an output reads."""
+    rules = {node.name.split(".")[-1] for rule in graph.rules for e in (rule.increment, *(
+        u.expression for u in rule.updates)) for node in walk(e) if isinstance(node, Name | Prev)}
+    return frozenset(rules | {m for c in graph.cells for m in c.messages} | {q.split(".")[1] for _, q in graph.outputs})
+
+
+def quantities(expression: Expression) -> set[Expression]:
+    """What an expression reads, gates included."""
+    return {node for node in walk(expression) if isinstance(node, Name | Prev)}
+
+
+def is_table(expression: Expression) -> bool:
+    """Whether it is a function of one quantity that has no exact form."""
+    return is_nonlinear(expression) and len(quantities(expression)) == 1
+
+
+def without_division(expression: Expression) -> Expression:
+    """x / c as x * (1 / c)."""
+    def change(node: Expression) -> Expression:
+        if isinstance(node, Binary) and node.operator == "/" and (value := constant(node.right)):
+            return Binary("*", node.left, literal(1 / value))
+        return node
+
+    return simplify(transform(expression, change))
+
+
+@dataclass
+class _Cell:
+    """One cell type on its way."""
+
+    cell: CellType
+    significant: int
+    used: frozenset[str]
+    equations: list[Equation] = field(default_factory=list)
+    current: Equation = field(init=False)
+    count: int = 0
+
+    def result(self) -> CellType:
+        functions = self._functions_of_one()
+        for equation in self.cell.equations:
+            self.current, self.count = equation, 0
+            expression = without_division(_merged(equation.expression, functions))
+            if not is_table(expression):
+                expression = self._normal(self._pieces(expression))
+            self.equations.append(replace(equation, expression=expression))
+        return replace(self.cell, equations=tuple(_live(self.cell, self.equations, self.used)))
+
+    def _functions_of_one(self) -> dict[str, Expression]:
+        """Inner quantities that are functions of one other quantity, by name."""
+        states = {s.name for s in self.cell.states}
+        return {e.name: e.expression for e in self.cell.equations
+                if e.name not in states and is_nonlinear(e.expression) and len(quantities(e.expression)) == 1}
+
+    def _name(self, expression: Expression) -> Expression:
+        """A quantity of its own for a part of the present equation."""
+        for e in self.equations:
+            if e.expression == expression and e.stage == self.current.stage:
+                return Name(e.name)
+        self.count += 1
+        name = f"{self.current.name}_{self.count}"
+        self.equations.append(replace(self.current, name=name, expression=expression))
+        return Name(name)
+
+    def _pieces(self, expression: Expression) -> Expression:
+        """Names the parts that become tables."""
+        if not is_nonlinear(expression):
+            return expression
+        if is_table(expression):
+            return self._name(expression)
+        match expression:
+            case Call(function, (argument,)) if is_nonlinear(Call(function, (Name("x"),))):
+                return self._name(Call(function, (self._quantity(argument),)))
+            case Binary("/", left, right):
+                inverse = self._name(Binary("/", Number(1.0), self._quantity(right)))
+                return Binary("*", self._pieces(left), inverse)
+            case Call(function) if is_nonlinear(Call(function, (Name("x"),) * len(children(expression)))):
+                raise CortexError("E611", f"cell '{self.cell.name}': '{show(expression)}' is a function of more than "
+                                          "one quantity and has no fixed-point form.", "Rewrite it with functions "
+                                  "of one quantity.")
+        return rebuild(expression, tuple(map(self._pieces, children(expression))))
+
+    def _quantity(self, expression: Expression) -> Expression:
+        inner = self._normal(self._pieces(expression))
+        return inner if isinstance(inner, Name | Prev) else self._name(inner)
+
+    # ---- products
+
+    def _normal(self, expression: Expression) -> Expression:
+        return normal(expression, self.significant, self._stored)
+
+    def _stored(self, coefficient: float, factors: list[Expression]) -> list[Expression]:
+        """At most two wide operands in a product, the coefficient being one."""
+        wide = [f for f in factors if not self._narrow(f)]
+        room = 2 if abs(coefficient) == 1 else 1
+        while len(wide) > room:
+            product = self._name(Binary("*", wide[0], wide[1]))
+            factors = [product, *(f for f in factors if f is not wide[0] and f is not wide[1])]
+            wide = [product, *wide[2:]]
+        return factors
+
+    def _narrow(self, expression: Expression) -> bool:
+        """Whether it is a gate, a truth value, or made of such alone."""
+        return all(self._is_truth(node) for node in walk(expression) if isinstance(node, Name | Prev))
+
+    def _is_truth(self, node: Name | Prev) -> bool:
+        equation = self.cell.equation(node.name)
+        return node.name.startswith("gate.") or (equation is not None and _is_truth(equation.expression))
+
+
+def _is_truth(expression: Expression) -> bool:
+    match expression:
+        case Binary(operator):
+            return operator in COMPARISONS
+        case Where(_, then, otherwise):
+            return all(constant(e) in (0, 1) for e in (then, otherwise))
+    return False
+
+
+def _merged(expression: Expression, functions: dict[str, Expression]) -> Expression:
+    """A function of a function of one quantity as one function."""
+    found = quantities(expression)
+    while is_nonlinear(expression) and len(found) == 1 and (only := next(iter(found))) and isinstance(only, Name) \
+            and only.name in functions:
+        expression = substitute(expression, {only.name: functions[only.name]})
+        found = quantities(expression)
+    return expression
+
+
+def _live(cell: CellType, equations: list[Equation], used: frozenset[str]) -> list[Equation]:
+    """Without inner quantities that nothing reads any more."""
+    before = {e.name: e for e in cell.equations}
+    while True:
+        read = {node.name for e in equations for node in walk(e.expression) if isinstance(node, Name | Prev)}
+        kept = [e for e in equations if e.name in read | used or not is_table(before.get(e.name, e).expression)]
+        if len(kept) == len(equations):
+            return kept
+        equations = kept
+
+
+def normal(expression: Expression, significant: int, stored: object = None) -> Expression:
+    """Sums of products with one rounded coefficient each. `stored(coefficient, factors)` may store parts."""
+    if isinstance(expression, Number):
+        return literal(rounded_constant(expression.value, significant))
+    coefficient, factors = _factors(expression)
+    match factors:
+        case []:
+            return literal(rounded_constant(coefficient, significant))
+        case [Binary("+" | "-" as operator, left, right)]:
+            terms = (normal(Binary("*", literal(coefficient), e), significant, stored) for e in (left, right))
+            return Binary(operator, *terms)
+    factors = [_inside(factor, significant, stored) for factor in factors]
+    coefficient = rounded_constant(coefficient, significant)
+    factors = stored(coefficient, factors) if callable(stored) else factors
+    product = factors[0]
+    for factor in factors[1:]:
+        product = Binary("*", product, factor)
+    if coefficient == 1:
+        return product
+    return Negate(product) if coefficient == -1 else Binary("*", literal(coefficient), product)
+
+
+def _inside(expression: Expression, significant: int, stored: object) -> Expression:
+    inner = tuple(normal(child, significant, stored) for child in children(expression))
+    return rebuild(expression, inner) if inner else expression
+
+
+def _factors(expression: Expression) -> tuple[float, list[Expression]]:
+    """The constant and the other factors of a product."""
+    value = constant(expression)
+    if value is not None:
+        return value, []
+    match expression:
+        case Negate(operand):
+            coefficient, factors = _factors(operand)
+            return -coefficient, factors
+        case Binary("*", left, right):
+            (a, left_factors), (b, right_factors) = (_factors(e) for e in (left, right))
+            return a * b, left_factors + right_factors
+    return 1.0, [expression]
+
+
+def _rule(rule: PlasticityRule, significant: int) -> PlasticityRule:
+    for e in (rule.increment, *(u.expression for u in rule.updates), *rule.optimiser.arguments):
+        if is_nonlinear(without_division(e)):
+            raise CortexError("E611", f"rule '{rule.name}': '{show(e)}' has no fixed-point form at a synapse.",
+                              "Let the cell compute it and offer it as a factor.")
+    updates = tuple(replace(u, expression=without_division(u.expression)) for u in rule.updates)
+    return replace(rule, increment=without_division(rule.increment), updates=updates)

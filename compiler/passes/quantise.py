@@ -1,0 +1,423 @@
+"""quantise: every equation, message, factor and weight becomes a fixed-point number.
+
+before    receive u = 0.8 * prev(u) + basal              rule: increment 0.01 * post.error * pre.rate
+after     receive u = fixed(0.8 * prev(u) + basal,       noise rounding uniform
+                            65536, 8388607, 0.5)         increment unit * floor(0.64 * post.error_factor * pre.rate_sent
+          receive u_sent = fixed(u, 128, 127, 0.5)                              + rounding)
+
+An equation is computed exactly from fixed-point operands, then rounded once to the nearest number of its format, and
+saturated. What is sent or read by a rule is a copy with the width of a message or factor. Functions become tables.
+A weight moves by whole units: the increment is rounded at random (one number per synapse, or one for all, as Lava
+does), or to the nearest. Low-passed and summed increments are kept in a tag of the synapse.
+
+Formats come from `peaks`: the greatest magnitude of every quantity in a calibration run, by name. With `count`, a
+quantity that range analysis cannot exclude from saturating counts, per cell, the steps that it spends at its limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Population, Projection
+from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, rename, substitute, walk
+from compiler.ir.model import Optimiser, State, SynapseClass
+from compiler.ir.verify import bounds
+from compiler.passes.base import Request
+from compiler.passes.fixed_point import Extent, Format, extent, format_for
+from compiler.passes.fold import literal, simplify
+from compiler.passes.name_products import is_table, normal, quantities
+from compiler.passes.specialise import merge_equal
+
+ROUNDING = ("stochastic", "shared", "nearest")
+TAGGED = ("low_pass", "accumulate")
+STATES_HEADROOM, TABLES_HEADROOM = 16.0, 4.0
+"""How much larger than in the calibration run a state may become, and the argument of a table."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Bits of each kind of number, with the sign. `states`: what a cell keeps; `messages`: what it sends; `factors`:
+    what a rule reads besides; `weights` (without a sign where they have none); `tags`: what a synapse keeps beside its
+    weight; `tables`: log2 of a table's entries; `values`: of its entries; `coefficients`: of a constant."""
+
+    states: int = 24
+    messages: int = 8
+    factors: int = 8
+    weights: int = 8
+    tags: int = 9
+    tables: int = 10
+    values: int = 16
+    coefficients: int = 12
+
+
+@dataclass(frozen=True)
+class Quantise:
+    """`formats`: formats of single quantities and weights (`PC1.u`, `W_1.w`), which come before all others. Raises
+    E610 to E613."""
+
+    peaks: Mapping[str, float]
+    widths: Widths = Widths()
+    rounding: str = "stochastic"
+    formats: Mapping[str, Format] = field(default_factory=dict)
+    count: bool = False
+    name: ClassVar[str] = "quantise"
+
+    def apply(self, graph: Graph, request: Request) -> Graph:
+        if self.rounding not in ROUNDING:
+            raise CortexError("E612", f"rounding '{self.rounding}' is unknown.", f"Known: {', '.join(ROUNDING)}.")
+        return merge_equal(_Quantiser(graph, self).result())
+
+    def format(self, name: str, bits: int, unsigned: bool = False, headroom: float = 2.0) -> Format:
+        """`headroom`: how much larger than in the calibration run a quantity may become."""
+        if name in self.formats:
+            return self.formats[name]
+        if name not in self.peaks:
+            raise CortexError("E613", f"quantise knows no range of '{name}'.", "Calibrate the circuit first.")
+        return format_for(self.peaks[name] * headroom, bits, unsigned)
+
+
+class _Quantiser:
+    """The circuit on its way; every population has a cell type and every projection a class of its own."""
+
+    def __init__(self, graph: Graph, options: Quantise):
+        self.graph, self.options, self.arrays = graph, options, dict(graph.arrays)
+        self.weights = {q.name: self._weight_format(q) for q in graph.projections
+                        if graph.class_of(q.name).connectivity != "identity"}
+        self.extents: dict[str, Extent] = {}
+        self.copies: dict[tuple[str, str, str], str] = {}
+        """(population, quantity, `sent` or `factor`) -> name of the copy."""
+
+    def _weight_format(self, q: Projection) -> Format:
+        low, _ = bounds(self.graph.class_of(q.name))
+        return self.options.format(f"{q.name}.w", self.options.widths.weights, unsigned=low >= 0)
+
+    def result(self) -> Graph:
+        for p in self.graph.populations:
+            self._note_extents(p)
+        for p in self.graph.populations:
+            self._note_small(p)
+        cells = [self._cell(p) for p in self.graph.populations]
+        parts = [self._projection(q) for q in self.graph.projections]
+        return self.graph.with_(cells=tuple(cells), synapses=tuple(s for s, _, _ in parts),
+                                rules=tuple(r for _, r, _ in parts if r), projections=tuple(q for _, _, q in parts),
+                                arrays=self.arrays)
+
+    # ---- cells
+
+    def _note_extents(self, p: Population) -> None:
+        """What every quantity is when it has been rounded."""
+        cell = self.graph.cell(p.cell)
+        for name in (*cell.inputs, *(n for n, _ in cell.noise), *(e.name for e in cell.equations)):
+            found = self._format(p, name)
+            self.extents[f"{p.name}.{name}"] = Extent(found.fraction, found.largest)
+        for parameter in cell.parameters:
+            array = self._rounded_array(f"{p.name}.{parameter.name}")
+            self.extents[f"{p.name}.{parameter.name}"] = array
+
+    def _note_small(self, p: Population) -> None:
+        """Quantities that need no rounding, such as spikes."""
+        cell = self.graph.cell(p.cell)
+        for e in cell.equations:
+            if self._is_small(cell, e) and (small := self._extent(p, e)).bits < self.options.widths.messages:
+                self.extents[f"{p.name}.{e.name}"] = small
+
+    def _format(self, p: Population, name: str) -> Format:
+        """Of a quantity within its cell."""
+        equation, widths = self.graph.cell(p.cell).equation(name), self.options.widths
+        if equation and is_table(equation.expression):
+            return self.options.format(f"{p.name}.{name}", widths.values)
+        return self.options.format(f"{p.name}.{name}", widths.states, headroom=STATES_HEADROOM)
+
+    def _rounded_array(self, name: str) -> Extent:
+        found = format_for(float(np.abs(self.arrays[name]).max(initial=0.0)), self.options.widths.states)
+        self.arrays[name] = found.round(self.arrays[name])
+        return Extent(found.fraction, found.largest)
+
+    def _worst(self, p: Population, inner: Expression) -> float:
+        """The greatest magnitude that an expression of the new cell can take."""
+        inputs = {f"{name}_in": name for name in self.graph.cell(p.cell).inputs}
+
+        def look(node: Name | Prev) -> Extent:
+            if node.name.startswith("gate."):
+                return Extent(0, 1.0)
+            if any(port.name == node.name for port in self.graph.cell(p.cell).ports):
+                return self._port(p, node.name)
+            return self.extents.get(f"{p.name}.{node.name}") or self.extents[f"{p.name}.{inputs[node.name]}"]
+
+        def table(name: str) -> Extent:
+            return Extent(0, float(np.abs(self.arrays[f"table.{name}"]).max()))
+
+        return extent(inner, look, table, p.name).largest
+
+    @staticmethod
+    def _is_small(cell: CellType, e: Equation) -> bool:
+        own = any(isinstance(node, Prev) and node.name == e.name for node in walk(e.expression))
+        return not own and not is_table(e.expression)
+
+    def _extent(self, p: Population, e: Equation) -> Extent:
+        cell = self.graph.cell(p.cell)
+
+        def look(node: Name | Prev) -> Extent:
+            if node.name.startswith("gate."):
+                return Extent(0, 1.0)
+            if any(port.name == node.name for port in cell.ports):
+                return self._port(p, node.name)
+            return self.extents[f"{p.name}.{node.name}"]
+
+        return extent(e.expression, look, lambda name: Extent(0, 0.0), f"equation '{e.name}' of population '{p.name}'")
+
+    def _port(self, p: Population, port: str) -> Extent:
+        """The exact sum of all currents, at worst."""
+        fraction, largest = 0, 0.0
+        for q in self.graph.into(p.name, port):
+            message = self._sent(q)
+            weight = self.weights.get(q.name, Format(2, 0))
+            fraction = max(fraction, message.fraction + weight.fraction)
+            largest += message.largest * weight.largest * self._fan_in(q)
+        return Extent(fraction, largest)
+
+    def _fan_in(self, q: Projection) -> int:
+        kind = self.graph.class_of(q.name).connectivity
+        if kind in ("identity", "one_to_one"):
+            return 1
+        return q.convolution.taps if q.convolution else self.graph.population(q.pre).size
+
+    def _sent(self, q: Projection) -> Extent:
+        name = f"{q.pre}.{self.graph.class_of(q.name).message}"
+        return self._narrowed(name, self.options.widths.messages)
+
+    def _narrowed(self, name: str, bits: int) -> Extent:
+        """A quantity with the width of a message or factor."""
+        whole = self.extents[name]
+        if whole.bits < bits:
+            return whole
+        found = self.options.format(name + "_copy", bits) if name + "_copy" in self.options.formats else \
+            format_for(min(self.options.peaks.get(name, whole.largest), whole.largest), bits)
+        return Extent(found.fraction, found.largest)
+
+    def _cell(self, p: Population) -> CellType:
+        cell = self.graph.cell(p.cell)
+        enter = [(name, 0.5) for name in cell.inputs] + [(n, 0.0 if k == "uniform" else 0.5) for n, k in cell.noise]
+        equations, copies = [self._entry(p, name, offset) for name, offset in enter], {}
+        table: dict[str, Expression] = {name: Name(f"{name}_in") for name, _ in enter}
+        for e in cell.equations:
+            equations.append(replace(e, expression=substitute(self._equation(p, e), table)))
+            copies[e.name] = self._copies(p, e)
+            equations += copies[e.name]
+        states = [new for s in cell.states for new in (self._state(p, s), *(
+            self._state_of_copy(p, s, c) for c in copies[s.name]))]
+        counters = self._counters(p, equations) if self.options.count else []
+        messages = tuple(self.copies.get((p.name, m, "sent"), m) for m in cell.messages)
+        return replace(cell, states=(*states, *(State(c.name) for c in counters)),
+                       equations=(*equations, *counters), messages=messages)
+
+    def _entry(self, p: Population, name: str, offset: float) -> Equation:
+        """An input or a draw, rounded where it enters."""
+        found = self._format(p, name)
+        self.extents[f"{p.name}.{name}_in"] = Extent(found.fraction, found.largest)
+        return Equation(f"{name}_in", found.wrap(Name(name), Number(offset)), "send")
+
+    def _equation(self, p: Population, e: Equation) -> Expression:
+        found = self._format(p, e.name)
+        if is_table(e.expression):
+            return self._lookup(p, e, found)
+        whole = self._extent(p, e)
+        if whole.within(self._as_format(self.extents[f"{p.name}.{e.name}"])):
+            return e.expression
+        return found.wrap(e.expression)
+
+    @staticmethod
+    def _as_format(whole: Extent) -> Format:
+        """A format that holds exactly such numbers."""
+        return Format(whole.bits + 1, whole.fraction)
+
+    def _lookup(self, p: Population, e: Equation, found: Format) -> Expression:
+        """A table over one quantity: 2**tables entries, each rounded to the function's format."""
+        (node,) = quantities(e.expression)
+        assert isinstance(node, Name | Prev)
+        largest = min(self.extents[f"{p.name}.{node.name}"].largest,
+                      TABLES_HEADROOM * self.options.peaks[f"{p.name}.{node.name}"])
+        reach = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
+        half = 2 ** (self.options.widths.tables - 1)
+        points = (np.arange(2 * half) - half) * (reach / half)
+        name = f"{p.name}_{e.name}"
+        self.arrays[f"table.{name}"] = found.round(np.nan_to_num(evaluated(e.expression, node, points)))
+        index = Binary("+", Binary("*", node, Number(half / reach)), Number(half + 0.5))
+        return Lookup(name, index)
+
+    def _copies(self, p: Population, e: Equation) -> list[Equation]:
+        """What is sent of a quantity, and what rules read of it, where that is narrower than the quantity itself."""
+        result = []
+        for kind, bits in (("sent", self.options.widths.messages), ("factor", self.options.widths.factors)):
+            name = f"{p.name}.{e.name}"
+            whole = self._narrowed(name, bits)
+            if not self._wanted(p, e.name, kind) or whole == self.extents[name]:
+                continue
+            copy = Equation(f"{e.name}_{kind}", self._as_format(whole).wrap(Name(e.name)), e.stage, e.compartment)
+            self.copies[p.name, e.name, kind] = copy.name
+            self.extents[f"{p.name}.{copy.name}"] = whole
+            result.append(copy)
+        return result
+
+    def _wanted(self, p: Population, quantity: str, kind: str) -> bool:
+        if kind == "sent":
+            return any(q.pre == p.name and self.graph.class_of(q.name).message == quantity
+                       for q in self.graph.projections)
+        return any(kind == self._kind(q, node.name) and self._owner(q, node.name) == (p.name, quantity)
+                   for q in self.graph.projections for node in _read(self.graph.rule_of(q)))
+
+    def _owner(self, q: Projection, name: str) -> tuple[str, str]:
+        side, _, quantity = name.partition(".")
+        return {"pre": q.pre, "post": q.post}.get(side, ""), quantity
+
+    def _kind(self, q: Projection, name: str) -> str:
+        """How a quantity gets to a synapse: with the message, or as a factor."""
+        return "sent" if name == f"pre.{self.graph.class_of(q.name).message}" else "factor"
+
+    def _state(self, p: Population, state: State) -> State:
+        whole = self.extents[f"{p.name}.{state.name}"]
+        found = self._as_format(whole)
+        if f"{p.name}.{state.name}" in self.arrays:
+            self.arrays[f"{p.name}.{state.name}"] = found.round(self.arrays[f"{p.name}.{state.name}"])
+        return State(state.name, simplify(found.wrap(state.initial)), found.dtype, found.unit)
+
+    def _state_of_copy(self, p: Population, state: State, copy: Equation) -> State:
+        found = self._as_format(self.extents[f"{p.name}.{copy.name}"])
+        if f"{p.name}.{state.name}" in self.arrays:
+            self.arrays[f"{p.name}.{copy.name}"] = found.round(self.arrays[f"{p.name}.{state.name}"])
+        return State(copy.name, simplify(found.wrap(state.initial)), found.dtype, found.unit)
+
+    def _counters(self, p: Population, equations: list[Equation]) -> list[Equation]:
+        result = []
+        for e in equations:
+            if isinstance(e.expression, Call) and e.expression.function == "fixed":
+                inner, scale, limit, _ = e.expression.arguments
+                assert isinstance(scale, Number) and isinstance(limit, Number)
+                if self._worst(p, inner) <= (limit.value + 1) / scale.value:
+                    continue  # cannot happen
+                beyond = Binary(">=", Call("abs", (inner,)), Number((limit.value + 1) / scale.value))
+                count = Binary("+", Prev(f"{e.name}_saturated", 1), Where(beyond, Number(1.0), Number(0.0)))
+                result.append(Equation(f"{e.name}_saturated", count, "factor"))
+        return result
+
+    # ---- projections
+
+    def _projection(self, q: Projection) -> tuple[SynapseClass, PlasticityRule | None, Projection]:
+        synapse, rule = self.graph.class_of(q.name), self.graph.rule_of(q)
+        message = self.copies.get((q.pre, synapse.message, "sent"), synapse.message)
+        synapse = replace(synapse, message=message)
+        if q.name not in self.weights:
+            return synapse, None, q
+        found = self.weights[q.name]
+        self.arrays[f"{q.name}.w"] = found.round(self.arrays[f"{q.name}.w"])
+        low, high = bounds(self.graph.class_of(q.name))
+        limits = (max(-found.largest if low < 0 else 0.0, np.ceil(low * found.scale) / found.scale),
+                  min(found.largest, np.floor(high * found.scale) / found.scale))
+        synapse = replace(synapse, unit=found.unit, limits=(float(limits[0]), float(limits[1])))
+        if rule is None:
+            return synapse, None, q
+        return synapse, *self._rule(q, rule, found)
+
+    def _rule(self, q: Projection, rule: PlasticityRule, found: Format) -> tuple[PlasticityRule, Projection]:
+        names = {}
+        for node in _read(rule):
+            owner, quantity = self._owner(q, node.name)
+            copy = self.copies.get((owner, quantity, self._kind(q, node.name)))
+            cell = self.graph.cell_of(owner)
+            if quantity in (*cell.inputs, *(name for name, _ in cell.noise)):
+                copy = f"{quantity}_in"
+            names[node.name] = f"{node.name.split('.')[0]}.{copy}" if copy else node.name
+        rule = replace(rule, increment=rename(rule.increment, names),
+                       updates=tuple(replace(u, expression=rename(u.expression, names)) for u in rule.updates))
+        if rule.optimiser.kind in TAGGED:
+            return self._tagged(q, rule, found)
+        if rule.optimiser.kind != "none" or rule.states:
+            what = f"optimiser '{rule.optimiser.kind}'" if not rule.states else "a state of its own"
+            raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' has {what}, which has no integer "
+                                      "form.", "Legalise the rule, or use optimiser none, low_pass or accumulate.")
+        offset, noise = self._offset("rounding")
+        increment = _whole(found, self._terms(rule.increment, found.scale), offset)
+        return replace(rule, increment=increment, noise=noise), q
+
+    def _offset(self, name: str) -> tuple[Expression, tuple[tuple[str, str], ...]]:
+        if self.options.rounding == "nearest":
+            return Number(0.5), ()
+        return Name(name), ((name, "uniform" if self.options.rounding == "stochastic" else "shared"),)
+
+    def _terms(self, expression: Expression, factor: float) -> Expression:
+        """The expression times a constant, which goes into every term of the sum."""
+        match expression:
+            case Binary("+" | "-" as operator, left, right):
+                return Binary(operator, self._terms(left, factor), self._terms(right, factor))
+            case Negate(operand):
+                return self._terms(operand, -factor)
+        return normal(Binary("*", literal(factor), expression), self.options.widths.coefficients)
+
+    def _tagged(self, q: Projection, rule: PlasticityRule, found: Format) -> tuple[PlasticityRule, Projection]:
+        """Increments that a synapse keeps: a low-pass, or a sum until the `apply` gate."""
+        kind = rule.optimiser.kind
+        tag = self.options.format(f"{q.name}.{kind}", self.options.widths.tags)
+        (offset, noise), (offset_tag, noise_tag) = self._offset("rounding"), self._offset("tag_rounding")
+        learns = Binary(">", Name(f"gate.{q.gate}"), Number(0.0)) if q.gate else None
+        old = Prev("tag", 1)
+        if kind == "low_pass":
+            (rate,) = rule.optimiser.arguments
+            change = self._terms(Binary("*", rate, rule.increment), 1.0)
+            leak = normal(Binary("*", rate, old), self.options.widths.coefficients)
+            moved = tag.wrap(Binary("+", Binary("-", old, leak), change), offset_tag)
+            update = Where(learns, moved, old) if learns else moved
+            return self._with_tag(rule, tag, update, _whole(found, self._terms(Name("tag"), found.scale), offset),
+                                  noise + noise_tag), q
+        change = self._terms(rule.increment, 1.0)
+        total = tag.wrap(Binary("+", old, Where(learns, change, Number(0.0)) if learns else change), offset_tag)
+        apply = q.apply or q.gate
+        update = Where(Binary(">", Name(f"gate.{apply}"), Number(0.0)), Number(0.0), total) if apply else Number(0.0)
+        step = _whole(found, Binary("*", Number(found.scale), total), offset)
+        return self._with_tag(rule, tag, update, step, noise + noise_tag), replace(q, gate=apply, apply=None)
+
+    @staticmethod
+    def _with_tag(rule: PlasticityRule, tag: Format, update: Expression, increment: Expression,
+                  noise: tuple[tuple[str, str], ...]) -> PlasticityRule:
+        return replace(rule, increment=increment, noise=noise, optimiser=Optimiser(),
+                       states=(State("tag", Number(0.0), tag.dtype, tag.unit),),
+                       updates=(Equation("tag", update, "factor"),))
+
+
+def _read(rule: PlasticityRule | None) -> list[Name | Prev]:
+    """Quantities of both cells that a rule reads."""
+    expressions = (rule.increment, *(u.expression for u in rule.updates)) if rule else ()
+    return [node for e in expressions for node in walk(e)
+            if isinstance(node, Name | Prev) and node.name.startswith(("pre.", "post."))]
+
+
+def _whole(found: Format, units: Expression, offset: Expression) -> Expression:
+    """A whole number of units."""
+    return Binary("*", Number(found.unit), Call("floor", (Binary("+", units, offset),)))
+
+
+def evaluated(expression: Expression, node: Name | Prev, points: np.ndarray) -> np.ndarray:
+    """A function of one quantity at many points, in the IR's own arithmetic."""
+    from compiler.ir.functions import OPERATORS, SCALAR
+
+    def value(e: Expression) -> np.ndarray:
+        match e:
+            case Number(number):
+                return np.full(len(points), number)
+            case Name() | Prev():
+                return points
+            case Negate(operand):
+                return -value(operand)
+            case Binary(operator, left, right):
+                return np.asarray(OPERATORS[operator](value(left), value(right)), np.float64)
+            case Call(function, arguments):
+                return np.frompyfunc(SCALAR[function], len(arguments), 1)(*map(value, arguments)).astype(np.float64)
+            case Where(condition, then, otherwise):
+                return np.where(value(condition) != 0, value(then), value(otherwise))
+        raise TypeError(e)
+
+    with np.errstate(all="ignore"):
+        return value(expression)

@@ -1,0 +1,102 @@
+"""specialise: every population gets a cell type and every projection a rule of its own, with numbers for parameters.
+
+before    cell unit                                      population a unit 4
+            parameter tau ms                               tau = 5
+            receive u = prev(u) + (basal - prev(u)) / tau
+after     cell unit_a                                    population a unit_a 4
+            receive u = prev(u) + (basal - prev(u)) / 5
+
+What is equal is shared again by `merge_equal`. Parameters that a population binds as an array stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
+
+from compiler.ir import CellType, Equation, Expression, Graph, Optimiser, PlasticityRule, State
+from compiler.ir.expressions import substitute
+from compiler.ir.model import cell_parameters, rule_parameters
+from compiler.passes.base import Request
+from compiler.passes.fold import literal, simplify
+
+T = TypeVar("T", CellType, PlasticityRule)
+
+
+@dataclass(frozen=True)
+class Specialise:
+    name: ClassVar[str] = "specialise"
+
+    def apply(self, graph: Graph, request: Request) -> Graph:
+        return specialised(graph)
+
+
+def specialised(graph: Graph) -> Graph:
+    cells, populations = [], []
+    for p in graph.populations:
+        bound = {q.name for q in graph.cell(p.cell).parameters if f"{p.name}.{q.name}" in graph.arrays}
+        values = {k: v for k, v in cell_parameters(graph, p).items() if k not in bound}
+        cells.append(_cell(graph.cell(p.cell), _own_name(p.cell, p.name), values))
+        populations.append(replace(p, cell=cells[-1].name, parameters=()))
+    rules, synapses, projections = [], [], []
+    for q in graph.projections:
+        synapse, rule = graph.synapse(q.synapse), graph.rule_of(q)
+        if rule:
+            rules.append(_rule(rule, _own_name(rule.name, q.name), rule_parameters(graph, q)))
+        synapses.append(replace(synapse, name=_own_name(synapse.name, q.name), rule=rules[-1].name if rule else None))
+        projections.append(replace(q, synapse=synapses[-1].name, parameters=()))
+    return graph.with_(cells=tuple(cells), populations=tuple(populations), rules=tuple(rules),
+                       synapses=tuple(synapses), projections=tuple(projections))
+
+
+def _own_name(kind: str, owner: str) -> str:
+    return kind if kind.endswith(f"_{owner}") else f"{kind}_{owner}"
+
+
+def _cell(cell: CellType, name: str, values: Mapping[str, float]) -> CellType:
+    return replace(cell, name=name, parameters=tuple(p for p in cell.parameters if p.name not in values),
+                   states=tuple(_state(s, values) for s in cell.states),
+                   equations=tuple(_equation(e, values) for e in cell.equations))
+
+
+def _rule(rule: PlasticityRule, name: str, values: Mapping[str, float]) -> PlasticityRule:
+    arguments = tuple(with_numbers(a, values) for a in rule.optimiser.arguments)
+    return replace(rule, name=name, parameters=(), increment=with_numbers(rule.increment, values),
+                   states=tuple(_state(s, values) for s in rule.states),
+                   updates=tuple(_equation(u, values) for u in rule.updates),
+                   optimiser=Optimiser(rule.optimiser.kind, arguments))
+
+
+def _state(state: State, values: Mapping[str, float]) -> State:
+    return replace(state, initial=with_numbers(state.initial, values))
+
+
+def _equation(equation: Equation, values: Mapping[str, float]) -> Equation:
+    return replace(equation, expression=with_numbers(equation.expression, values))
+
+
+def with_numbers(expression: Expression, values: Mapping[str, float]) -> Expression:
+    return simplify(substitute(expression, {name: literal(value) for name, value in values.items()}))
+
+
+# ---- sharing again
+
+
+def merge_equal(graph: Graph) -> Graph:
+    """Cell types, rules and synapse classes that differ in their name alone become one."""
+    cell_names, rule_names = _representatives(graph.cells), _representatives(graph.rules)
+    graph = graph.with_(
+        cells=tuple(c for c in graph.cells if cell_names[c.name] == c.name),
+        rules=tuple(r for r in graph.rules if rule_names[r.name] == r.name),
+        populations=tuple(replace(p, cell=cell_names[p.cell]) for p in graph.populations),
+        synapses=tuple(replace(s, rule=rule_names[s.rule] if s.rule else None) for s in graph.synapses))
+    names = _representatives(graph.synapses)
+    return graph.with_(synapses=tuple(s for s in graph.synapses if names[s.name] == s.name),
+                       projections=tuple(replace(q, synapse=names[q.synapse]) for q in graph.projections))
+
+
+def _representatives(items: tuple) -> dict[str, str]:
+    """Name -> name of the first item that is equal but for the name."""
+    first: dict[str, str] = {}
+    return {item.name: first.setdefault(repr(replace(item, name="")), item.name) for item in items}
