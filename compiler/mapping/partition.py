@@ -74,6 +74,8 @@ def baselines(problem: MappingProblem) -> dict[str, Mapping]:
 def partition(problem: MappingProblem, options: Partitioner = Partitioner()) -> Mapping:
     """The best mapping found. Raises M120, M121."""
     check_items(problem)
+    if crowded(problem):
+        return Mapping(np.arange(problem.items))
     found = list(baselines(problem).values())
     label = groups(problem) if options.keep_groups else None
     if label is not None:
@@ -85,6 +87,14 @@ def partition(problem: MappingProblem, options: Partitioner = Partitioner()) -> 
         raise CortexError("M121", f"no mapping within the limits was found: {described(broken[0])}.",
                           "Take a map with more cores, or reduce the circuit.")
     return best
+
+
+def crowded(problem: MappingProblem) -> bool:
+    """Whether no two items fit one core, whatever they are: then every item has its own."""
+    if problem.items < 2:
+        return True
+    least = np.partition(problem.demand, 1, axis=0)[:2].sum(axis=0)
+    return bool((least > problem.limits[:len(problem.resources)]).any())
 
 
 def described(violation: Violation) -> str:

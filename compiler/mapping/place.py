@@ -165,7 +165,7 @@ def _refined(graph: sparse.csr_matrix, start: np.ndarray, group: np.ndarray, slo
         return start
     few = cores <= FEW
     generator = np.random.default_rng(options.seed)
-    sweeps = options.sweeps if few else max(options.sweeps // 10, 2)
+    sweeps = options.sweeps if few else max(options.sweeps // 15, 2)
     mean = float(graph.sum()) / cores
     heat = mean * np.concatenate([np.geomspace(1.0, 0.01, sweeps * 2 // 3), np.zeros(sweeps - sweeps * 2 // 3)])
     occupant = np.full(len(slots.x), -1, dtype=np.int64)

@@ -131,7 +131,8 @@ class MappingProblem:
         """log(1 - reach) beside `edge_targets`, at least CERTAIN."""
         if self.reach is None:
             return np.full(len(self.edge_targets), CERTAIN)
-        return np.maximum(np.log1p(-np.minimum(self.reach, 1 - 1e-17)), CERTAIN)
+        with np.errstate(divide="ignore"):
+            return np.maximum(np.log1p(-np.minimum(self.reach, 1.0)), CERTAIN)
 
 
 @dataclass(frozen=True, eq=False)
