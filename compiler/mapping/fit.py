@@ -20,7 +20,7 @@ from compiler.ir import CortexError, Graph
 from compiler.mapping.accounting import Accounting, account
 from compiler.mapping.connectivity import Connectivity
 from compiler.mapping.estimate import estimates, neurobench, plasticity_text
-from compiler.mapping.items import Rates, problem_of
+from compiler.mapping.items import Rates
 from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, unchecked
 from compiler.mapping.methods import METHODS, mapped
 from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
@@ -196,20 +196,16 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
     if not accounts.placed:
         raise CortexError("M112", f"graph '{graph.name}' has no population to place: all are fed from outside.")
     legal = rule_reports(written or graph, hardware)
-    found = [Fit(graph, accounts, *_mapped(graph, accounts, method, rates), method, rates, steps, legal)
-             for method in methods]
+    found = [Fit(graph, accounts, problem, mapping, method, rates, steps, legal)
+             for method in methods for problem, mapping in mapped(graph, accounts, method, rates)]
+    found.sort(key=lambda f: (len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
+                              f.traffic["hops_per_step"]), reverse=True)
     compared = {f.method: {"cores": float(f.mapping.cores), "violations": float(len(f.breaches)),
                            "packets_per_step": f.traffic["packets_per_step"],
                            "hops_per_step": f.traffic["hops_per_step"]} for f in found}
-    best = min(found, key=lambda f: (len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
-                                     f.traffic["hops_per_step"]))
+    best = found[-1]
     best.compared.update(compared)
     return best
-
-
-def _mapped(graph: Graph, accounts: Accounting, method: str, rates: Rates) -> tuple[MappingProblem, Mapping]:
-    cuts, mapping, problem = mapped(graph, accounts, method, rates)
-    return problem or problem_of(graph, accounts, cuts, rates), mapping
 
 
 def rule_reports(graph: Graph, hardware: HardwareMap) -> tuple[Rule, ...]:

@@ -1,18 +1,48 @@
-"""The ways of mapping a circuit that are compared: two baselines."""
+"""The ways of mapping a circuit that are compared: two baselines, and blocks partitioned by what travels."""
 
 from __future__ import annotations
 
-from compiler.ir import Graph
+import importlib.util
+from collections.abc import Iterator
+
+from compiler.ir import CortexError, Graph
 from compiler.mapping.accounting import Accounting
-from compiler.mapping.items import Cut, Rates
+from compiler.mapping.items import Rates, cuts_of, problem_of
 from compiler.mapping.problem import Mapping, MappingProblem
 from compiler.mapping.sequential import sequential
 
-METHODS = ("sequential", "one-population-per-core")
+SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
+METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
+SHARES = {0.25: 1500, 0.0625: 300}
+"""Sizes of blocks, as shares of a core -> blocks up to which they are tried. Small blocks pack better, large ones have
+fewer headers; so many are partitioned within seconds."""
+NO_ANSWER = ("M120", "M121")
+"""Codes of the partitioner where a block, or all of them, cannot keep the limits."""
 
 
 def mapped(graph: Graph, accounts: Accounting, method: str,
-           rates: Rates) -> tuple[list[Cut], Mapping, MappingProblem | None]:
-    """Cuts and cores by one method, and the problem if the method has made it."""
-    cuts, mapping = sequential(accounts, together=method == "sequential")
-    return cuts, mapping, None
+           rates: Rates) -> Iterator[tuple[MappingProblem, Mapping]]:
+    """The problem and the mapping that a method finds; nothing where it finds none."""
+    if method == PARTITIONED:
+        yield from _partitioned(graph, accounts, rates)
+    else:
+        cuts, mapping = sequential(accounts, together=method == SEQUENTIAL)
+        yield problem_of(graph, accounts, cuts, rates), mapping
+
+
+def _partitioned(graph: Graph, accounts: Accounting, rates: Rates) -> Iterator[tuple[MappingProblem, Mapping]]:
+    if importlib.util.find_spec("pymetis") is None:
+        return
+    from compiler.mapping.partition import partition
+
+    candidates = [sequential(accounts)[0]]
+    for share, most in SHARES.items():
+        cuts = cuts_of(accounts, share)
+        candidates += [cuts] if len(cuts) <= most else []
+    for cuts in candidates:
+        problem = problem_of(graph, accounts, cuts, rates)
+        try:
+            yield problem, partition(problem)
+        except CortexError as error:
+            if error.code not in NO_ANSWER:
+                raise
