@@ -30,11 +30,13 @@ from compiler.mapping.problem import (
     usage,
     violations,
 )
-from compiler.mapping.refine import refined
+from compiler.mapping.refine import DENSE, refined
 from compiler.mapping.views import contract, incoming
 
 CLIQUE = 40
 """Most targets of a hyperedge that become a clique."""
+CLUSTERS, PACKINGS = 4, 10
+"""Clusters per core that are packed as wholes, and random packings that are tried."""
 UNEVEN = (1, 30, 200)
 """Imbalances that METIS is allowed, in thousandths."""
 
@@ -72,6 +74,8 @@ def baselines(problem: MappingProblem) -> dict[str, Mapping]:
 def partition(problem: MappingProblem, options: Partitioner = Partitioner()) -> Mapping:
     """The best mapping found. Raises M120, M121."""
     check_items(problem)
+    if crowded(problem):
+        return Mapping(np.arange(problem.items))
     found = list(baselines(problem).values())
     label = groups(problem) if options.keep_groups else None
     if label is not None:
@@ -83,6 +87,14 @@ def partition(problem: MappingProblem, options: Partitioner = Partitioner()) -> 
         raise CortexError("M121", f"no mapping within the limits was found: {described(broken[0])}.",
                           "Take a map with more cores, or reduce the circuit.")
     return best
+
+
+def crowded(problem: MappingProblem) -> bool:
+    """Whether no two items fit one core, whatever they are: then every item has its own."""
+    if problem.items < 2:
+        return True
+    least = np.partition(problem.demand, 1, axis=0)[:2].sum(axis=0)
+    return bool((least > problem.limits[:len(problem.resources)]).any())
 
 
 def described(violation: Violation) -> str:
@@ -174,6 +186,22 @@ def _starts(problem: MappingProblem, graph: sparse.csr_matrix, filled: list[Mapp
         ordered = in_order(problem, parts)
         if ordered.cores <= cores:
             yield ordered.core_of_item
+    if problem.items >= 4 * CLUSTERS * cores and problem.edges * cores <= DENSE:
+        yield from _packed_clusters(problem, graph, cores, options)
+
+
+def _packed_clusters(problem: MappingProblem, graph: sparse.csr_matrix, cores: int,
+                     options: Partitioner) -> Iterator[np.ndarray]:
+    """Starts from clusters of a quarter of a core, packed by moves and swaps of whole clusters."""
+    generator = np.random.default_rng(options.seed)
+    for n in range(options.seeds):
+        label = compact(cut(graph, weights(problem), CLUSTERS * cores, options.seed + n)).core_of_item
+        whole = contract(problem, label)
+        packings = [cut(expanded(whole), weights(whole), cores, options.seed + n, UNEVEN[1])]
+        packings += [generator.permutation(whole.items) % cores for _ in range(PACKINGS)]
+        found = [refined(whole, packing, cores, options.seed + k, 4 * options.sweeps)
+                 for k, packing in enumerate(packings)]
+        yield min(found, key=lambda mapping: traffic(whole, mapping)).core_of_item[label]
 
 
 def expanded(problem: MappingProblem) -> sparse.csr_matrix:

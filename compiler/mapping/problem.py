@@ -131,7 +131,8 @@ class MappingProblem:
         """log(1 - reach) beside `edge_targets`, at least CERTAIN."""
         if self.reach is None:
             return np.full(len(self.edge_targets), CERTAIN)
-        return np.maximum(np.log1p(-np.minimum(self.reach, 1 - 1e-17)), CERTAIN)
+        with np.errstate(divide="ignore"):
+            return np.maximum(np.log1p(-np.minimum(self.reach, 1.0)), CERTAIN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,7 +304,8 @@ def _spans(shape: tuple[int, int], line: np.ndarray, begin: np.ndarray, end: np.
     line, begin, end, rate = line[ahead], begin[ahead], end[ahead], rate[ahead]
     size = shape[0] * shape[1]
     change = np.bincount(line * shape[1] + begin, rate, size) - np.bincount(line * shape[1] + end, rate, size)
-    return np.cumsum(change.reshape(shape), axis=1)
+    loads = np.cumsum(change.reshape(shape), axis=1)
+    return np.where(loads > 1e-12 * rate.sum(), loads, 0.0)
 
 
 STEPS = {"east": (0, 1), "west": (0, -1), "south": (1, 0), "north": (-1, 0)}
