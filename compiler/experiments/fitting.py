@@ -16,6 +16,7 @@ from compiler.experiments.tables import Experiment
 from compiler.ir import Graph
 from compiler.mapping.fit import Fit, fit, hardware_map, refuse
 from compiler.mapping.items import ASSUMED_SPIKES, Rates
+from compiler.mapping.methods import METHODS, SINGLE, WHOLE
 from hardware_maps import shipped_maps
 
 
@@ -43,19 +44,22 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
 
 def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:
     """The mapping of the circuit on one map. Raises the coded error of the first limit where it does not fit."""
+    return _fitting(experiment, target).mapping_dict()
+
+
+def _fitting(experiment: Experiment, target: str) -> Fit:
+    """The fit, with whole populations for the granularity `neurocore`. Raises as above."""
     written, graph = mapped_graphs(experiment)
-    found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written)
+    methods = (WHOLE, SINGLE) if experiment.run.granularity == "neurocore" else METHODS
+    found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written, methods=methods)
     refuse(found)
-    return found.mapping_dict()
+    return found
 
 
 def core_groups(experiment: Experiment) -> tuple[tuple[str, str], ...]:
-    """The group of every population, by the mapping on `run.hardware`: its core, or where populations are split the
-    cores that they span together. Raises the coded error of the first limit where it does not fit."""
-    written, graph = mapped_graphs(experiment)
-    found = fit(graph, hardware_map(experiment.run.hardware), steps=experiment.protocol.steps, written=written)
-    refuse(found)
-    return process_of(found)
+    """The group of every population, by the mapping on `run.hardware`: its core, or where a population is too large
+    for one the cores that it spans together. Raises the coded error of the first limit where it does not fit."""
+    return process_of(_fitting(experiment, experiment.run.hardware))
 
 
 def process_of(found: Fit) -> tuple[tuple[str, str], ...]:
