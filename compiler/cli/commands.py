@@ -225,6 +225,7 @@ BENCHMARKS: dict[str, str] = {
     "speed-sign-concordant": "compiler.bench.spiking:speed",
     "demo": "compiler.bench.demo:rows",
     "speed": "compiler.bench.speed:rows",
+    "published-learning": "compiler.bench.published_learning:rows",
     "mutations": "compiler.verify.mutations:rows",
 }
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
