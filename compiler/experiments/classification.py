@@ -14,7 +14,7 @@ import numpy as np
 
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.datasets import PARTS, Dataset, load_dataset
-from compiler.experiments.plans import Column, Plan, columns, gate_columns, output, settling_phases
+from compiler.experiments.plans import HALVED, RATE, Column, Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.tables import Data, Experiment, ProtocolTable
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Presentation, Protocol, Record, Stream
@@ -33,7 +33,7 @@ def classification_plan(experiment: Experiment, graph: Graph) -> Plan:
     shown = presentation(experiment)
     per_seed = [sets[i % len(sets)] for i in range(graph.seeds)]
     validates = table.validation != "" and len(per_seed[0].part(table.validation)[0]) > 0
-    phases = [*settling_phases(table, len(sets[0].train_x)), _train_phase(table, graph, sets, shown)]
+    phases = [*settling_phases(table, len(sets[0].train_x)), *_train_phases(table, graph, sets, shown)]
     phases += [_scored_phase(table, graph, sets, shown, "validation", table.validation)] if validates else []
     phases += [_scored_phase(table, graph, sets, shown, "test", "test")]
     settling = [phase.name for phase in phases if phase.name.startswith("settle")]
@@ -131,6 +131,21 @@ def presentation(experiment: Experiment) -> Presentation:
     return Presentation(table.steps, {}, {}, readout_steps(table))
 
 
+def _train_phases(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> list[Phase]:
+    """One, or one per rate at which the rules learn; they share the order of the samples."""
+    phase = _train_phase(table, graph, sets, shown)
+    if not table.halve_at:
+        return [phase]
+    others = tuple(column for column in phase.gates if column[0] != RATE)
+    return [replace(phase, name=train_name(k), gates=(*others, (RATE, (0.5**k,))))
+            for k in range(len(table.halve_at) + 1)]
+
+
+def train_name(halvings: int) -> str:
+    """Name of the training phase after so many halvings of the rate."""
+    return f"train{HALVED}{halvings}" if halvings else "train"
+
+
 def _train_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> Phase:
     gates = graph.gates if table.train_gates is None else table.train_gates
     order = "" if table.shuffle is False else "train"
@@ -180,7 +195,8 @@ def _epochs(table: ProtocolTable, settling: list[str], validates: bool) -> tuple
     sequence, epochs, every = list(settling), [0] * len(settling), _every(table) if validates else 0
     for epoch in range(table.epochs):
         tests = table.test_every and (epoch + 1) % table.test_every == 0 and epoch + 1 < table.epochs
-        phases = [*(["validation"] if every and epoch % every == 0 else []), "train", *(["test"] if tests else [])]
+        train = train_name(sum(epoch >= start for start in table.halve_at))
+        phases = [*(["validation"] if every and epoch % every == 0 else []), train, *(["test"] if tests else [])]
         sequence, epochs = sequence + phases, epochs + [epoch] * len(phases)
     final = [*(["validation"] if every else []), "test"]
     return tuple(sequence + final), tuple(epochs + [max(table.epochs - 1, 0)] * len(final))

@@ -17,13 +17,14 @@ import numpy as np
 
 from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
 from compiler.experiments.circuits import build_circuit
-from compiler.experiments.plans import Plan
+from compiler.experiments.plans import Plan, with_rate
 from compiler.experiments.protocols import make_plan
 from compiler.experiments.published import teacher_plan
 from compiler.experiments.tables import Experiment, Model
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.passes import PIPELINE, PassReport, Request, observable, pipeline, run_passes
+from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
 from compiler.passes.partition import Partition
 
@@ -64,6 +65,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     start = time.perf_counter()
     run = experiment.run
     graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
+    graph = with_rate(graph) if experiment.protocol.halve_at else graph
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
     built = time.perf_counter()
@@ -75,15 +77,16 @@ def compile_experiment(experiment: Experiment) -> Compiled:
 def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> PassReport:
     """After the passes; on the way to fixed point, the ranges are those of a run in float."""
     passes, request = chosen_passes(experiment), Request(observed_quantities(plan.protocol))
-    if not experiment.precision.weights:
-        return run_passes(graph, passes, request)
+    precision, names = experiment.precision, [each.name for each in passes]
+    cut = 1 + max((names.index(name) for name in BEFORE_FIXED_POINT if name in names), default=-1)
+    legal = [Legalise(precision.map)] if precision.map else []
+    if not precision.weights:
+        return run_passes(graph, [*passes[:cut], *legal, *passes[cut:]], request)
     from compiler.experiments.precision import calibrate, quantise_pass
 
-    names = [each.name for each in passes]
-    cut = 1 + max((names.index(name) for name in BEFORE_FIXED_POINT if name in names), default=-1)
-    first = run_passes(graph, [*passes[:cut], NameProducts(experiment.precision.coefficients)], request)
-    peaks = calibrate(first.graph, plan, list(experiment.run.seeds), experiment.precision.calibration_steps)
-    rest = run_passes(first.graph, [quantise_pass(experiment.precision, peaks), *passes[cut:]], request)
+    first = run_passes(graph, [*passes[:cut], *legal, NameProducts(precision.coefficients)], request)
+    peaks = calibrate(first.graph, plan, list(experiment.run.seeds), precision.calibration_steps)
+    rest = run_passes(first.graph, [quantise_pass(precision, peaks), *passes[cut:]], request)
     return PassReport(rest.graph, first.records + rest.records)
 
 

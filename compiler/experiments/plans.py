@@ -6,13 +6,37 @@ X120 data that do not fit the circuit; X122 a protocol that cannot be made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from compiler.experiments.tables import ProtocolTable
-from compiler.ir import CortexError, Graph
+from compiler.ir import CortexError, Expression, Graph
+from compiler.ir.expressions import Binary, Name, Negate
 from compiler.ir.protocol import Phase, Protocol
+
+RATE, HALVED = "rate", "_halved_"
+"""The gate whose value multiplies every increment, and what marks the training phases after it was halved."""
+
+
+def with_rate(graph: Graph) -> Graph:
+    """All increments times the gate `rate`. Raises X122 where there is such a gate already."""
+    if RATE in graph.gates:
+        raise CortexError("X122", f"circuit '{graph.name}' has a gate '{RATE}' of its own.",
+                          "Leave out protocol.halve_at.")
+    rules = tuple(replace(rule, increment=_rated(rule.increment)) for rule in graph.rules)
+    return graph.with_(gates=(*graph.gates, RATE), rules=rules)
+
+
+def _rated(expression: Expression) -> Expression:
+    match expression:
+        case Binary("+" | "-" as operator, left, right):
+            return Binary(operator, _rated(left), _rated(right))
+        case Binary("*" | "/" as operator, left, right):
+            return Binary(operator, _rated(left), right)
+        case Negate(operand):
+            return Negate(_rated(operand))
+    return Binary("*", Name(f"gate.{RATE}"), expression)
 
 
 @dataclass(frozen=True)

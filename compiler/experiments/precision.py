@@ -15,7 +15,7 @@ from compiler.experiments.plans import Plan
 from compiler.experiments.tables import Precision
 from compiler.ir import CortexError, Graph, unknown
 from compiler.passes.fixed_point import Format
-from compiler.passes.quantise import Quantise, Widths
+from compiler.passes.quantise import TAGGED, Quantise, Widths
 
 WEIGHTS_EVERY = 100
 """Steps between two looks at the weights of a calibration run."""
@@ -42,11 +42,11 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[st
     """Name -> greatest magnitude of every quantity, weight and tag in the first `steps` steps."""
     equations = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations}
     runner = Native(lower(graph, frozenset(equations)), plan.protocol, plan.samples, seeds)
-    cells, weights = _slots(runner, graph)
-    peaks = dict.fromkeys([*cells, *weights], 0.0)
+    moving, weights = _slots(runner, graph)
+    peaks = dict.fromkeys([*moving, *weights], 0.0)
     for step in range(min(steps, runner.feed.total)):
         runner.run(1, block=1)
-        _raise(peaks, runner, cells)
+        _raise(peaks, runner, moving)
         if step % WEIGHTS_EVERY == 0:
             _raise(peaks, runner, weights)
     _raise(peaks, runner, weights)
@@ -58,12 +58,12 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[st
 
 
 def _slots(runner: Native, graph: Graph) -> tuple[list[str], list[str]]:
-    """Slots of cells and of synapses."""
+    """Slots of cells and tags, and of weights."""
     owners = {q.name for q in graph.projections}
     names = [n for n in runner.group.slot_names if "#" not in n and not n.startswith(("table.", "mirror "))]
     synaptic = [n for n in names if n.split(".")[0] in owners]
-    kept = ("w", "low_pass", "accumulate")
-    return [n for n in names if n.split(".")[0] not in owners], [n for n in synaptic if n.split(".")[1] in kept]
+    tags = [n for n in synaptic if n.split(".")[1] in TAGGED]
+    return [n for n in names if n not in synaptic] + tags, [n for n in synaptic if n.endswith(".w")]
 
 
 def _raise(peaks: dict[str, float], runner: Native, names: list[str]) -> None:

@@ -12,7 +12,7 @@ from compiler.experiments.classification import READOUT, classification_plan
 from compiler.experiments.control import control_plan
 from compiler.experiments.generation import generation_plan
 from compiler.experiments.matching import matching_plan
-from compiler.experiments.plans import Plan
+from compiler.experiments.plans import HALVED, Plan
 from compiler.experiments.published import Teacher, published_plan
 from compiler.experiments.streams import stream_plan
 from compiler.experiments.tables import Experiment, RecordTable
@@ -24,6 +24,8 @@ from compiler.ir.protocol import Phase, Protocol, Record, Stream
 def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = None) -> Plan:
     """The plan of an experiment's task; `teacher` gives the targets of the task fw_bw. Raises D401.., X120 to X122."""
     table = experiment.protocol
+    if table.halve_at and table.task != "classify":
+        raise CortexError("X122", f"protocol.halve_at is for task 'classify', not '{table.task}'.")
     if table.task == "classify":
         plan = classification_plan(experiment, graph)
     elif table.task == "stream":
@@ -78,7 +80,7 @@ def _check_record(name: str, table: RecordTable, protocol: Protocol) -> None:
 
 def _due(tables: Mapping[str, RecordTable], phase: Phase) -> Iterator[tuple[str, Record]]:
     for name, table in tables.items():
-        if table.phases and phase.name not in table.phases or not phase.total:
+        if table.phases and phase.name.split(HALVED)[0] not in table.phases or not phase.total:
             continue
         if table.at_end:
             yield name, Record(every=phase.total, offset=phase.total - 1)

@@ -66,7 +66,8 @@ class ProtocolTable(Table, frozen=True):
     `test_every` epochs. `bw_only`, `fw_bw`: the published tasks (specs/pal.md 4). `stream`: the user's own arrays.
     `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
     `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in
-    which rules do not learn (`classify`), so that the new sample can reach all layers. `minibatch`: samples that
+    which rules do not learn (`classify`), so that the new sample can reach all layers. `halve_at`: epochs (0-based)
+    from which on all rules learn half as fast as before (`classify`). `minibatch`: samples that
     are shown at once and share the weights (`classify`). `teacher`: ranges of the teacher's weights (`fw_bw`,
     `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
     `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by inputs;
@@ -89,6 +90,7 @@ class ProtocolTable(Table, frozen=True):
     readout: list[Count] = []
     train_gates: list[str] | None = None
     learning_lag: Count = 0
+    halve_at: list[Count] = []
     test_gates: list[str] | None = None
     shuffle: bool | None = None
     validation: Literal["", "train", "valid", "test"] = "valid"

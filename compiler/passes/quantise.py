@@ -187,8 +187,12 @@ class _Quantiser:
         return q.convolution.taps if q.convolution else self.graph.population(q.pre).size
 
     def _sent(self, q: Projection) -> Extent:
+        """What a projection carries; one without weights is a wire within a neuron and narrows nothing."""
         name = f"{q.pre}.{self.graph.class_of(q.name).message}"
-        return self._narrowed(name, self.options.widths.messages)
+        return self.extents[name] if self._is_wire(q) else self._narrowed(name, self.options.widths.messages)
+
+    def _is_wire(self, q: Projection) -> bool:
+        return self.graph.class_of(q.name).connectivity == "identity"
 
     def _narrowed(self, name: str, bits: int) -> Extent:
         """A quantity with the width of a message or factor."""
@@ -211,7 +215,8 @@ class _Quantiser:
         states = [new for s in cell.states for new in (self._state(p, s), *(
             self._state_of_copy(p, s, c) for c in copies[s.name]))]
         counters = self._counters(p, equations) if self.options.count else []
-        messages = tuple(self.copies.get((p.name, m, "sent"), m) for m in cell.messages)
+        carried = [q for q in self.graph.projections if q.pre == p.name]
+        messages = tuple(dict.fromkeys(self._message(q) for q in carried))
         return replace(cell, states=(*states, *(State(c.name) for c in counters)),
                        equations=(*equations, *counters), messages=messages)
 
@@ -265,7 +270,7 @@ class _Quantiser:
 
     def _wanted(self, p: Population, quantity: str, kind: str) -> bool:
         if kind == "sent":
-            return any(q.pre == p.name and self.graph.class_of(q.name).message == quantity
+            return any(q.pre == p.name and self.graph.class_of(q.name).message == quantity and not self._is_wire(q)
                        for q in self.graph.projections)
         return any(kind == self._kind(q, node.name) and self._owner(q, node.name) == (p.name, quantity)
                    for q in self.graph.projections for node in _read(self.graph.rule_of(q)))
@@ -308,8 +313,7 @@ class _Quantiser:
 
     def _projection(self, q: Projection) -> tuple[SynapseClass, PlasticityRule | None, Projection]:
         synapse, rule = self.graph.class_of(q.name), self.graph.rule_of(q)
-        message = self.copies.get((q.pre, synapse.message, "sent"), synapse.message)
-        synapse = replace(synapse, message=message)
+        synapse = replace(synapse, message=self._message(q))
         if q.name not in self.weights:
             return synapse, None, q
         found = self.weights[q.name]
@@ -321,6 +325,10 @@ class _Quantiser:
         if rule is None:
             return synapse, None, q
         return synapse, *self._rule(q, rule, found)
+
+    def _message(self, q: Projection) -> str:
+        message = self.graph.class_of(q.name).message
+        return message if self._is_wire(q) else self.copies.get((q.pre, message, "sent"), message)
 
     def _rule(self, q: Projection, rule: PlasticityRule, found: Format) -> tuple[PlasticityRule, Projection]:
         names = {}

@@ -34,7 +34,7 @@ from compiler.backends.lowering.operations import (
 from compiler.backends.lowering.storage import Storage, inline_factors
 from compiler.backends.lowering.summed import BLOCK, Summed
 from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Expression, Name, Prev, children, rebuild, show, walk
+from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, children, rebuild, show, walk
 from compiler.ir.model import SUMMED, Graph, PlasticityRule, Projection, cell_parameters, rule_parameters
 from compiler.ir.schedule import message_depth
 from compiler.ir.verify import bounds
@@ -203,7 +203,19 @@ class ProjectionLowering:
         body = ["x = m[row + k]", *(update or []), "m[current + k] += x * p"]
         return ["for k in range(width):", "    m[current + k] = 0.0", "for j in range(rows):", "    p = m[pre + j]",
                 *("    " + line for line in (self.factors.row_loads() if update else [])),
+                *("    " + line for line in self._silent(bool(update))),
                 "    row = w + j * width", "    for k in range(width):", *("        " + line for line in body)]
+
+    def _silent(self, learns: bool) -> list[str]:
+        """Passes over the rows of silent cells: weights in whole units are finite, so a message of 0 adds nothing."""
+        if not self.synapse.unit:
+            return []
+        if not learns:
+            return ["if p == 0.0:", "    continue"]
+        if not self.factors.idle_when_silent:
+            return []
+        quiet = " and ".join(["p == 0.0", *(f"Q{i} == 0.0" for i in range(len(self.factors.pre)))])
+        return [f"if {quiet}:", "    continue"]
 
     def _product_batch(self, update: list[str] | None) -> list[str]:
         one, (copies, repeats) = self.shape.one_to_one, self.shape.literals
@@ -453,6 +465,9 @@ class ProjectionLowering:
         if self.shape.one_to_one:
             return ["for k in range(width):", *inner]
         loads = self.factors.row_loads() if factors else []
+        if factors and self.synapse.unit and self.factors.idle_when_silent:
+            quiet = " and ".join(f"Q{i} == 0.0" for i in range(len(self.factors.pre)))
+            loads += [f"if {quiet}:", "    continue"]
         return ["for j in range(rows):", *("    " + line for line in loads), "    for k in range(width):",
                 *("    " + line for line in inner)]
 
@@ -603,6 +618,28 @@ class Factors:
         if self.shape.batch > 1 or self.shape.one_to_one:
             return []
         return [f"Q{i} = m[o_Q{i} + j]" for i in range(len(self.pre))]
+
+    @property
+    def idle_when_silent(self) -> bool:
+        """Whether no synapse moves while its presynaptic factors are 0."""
+        return not self.rule.states and bool(self.pre) and self._vanishes(self.increment)
+
+    def _vanishes(self, expression: Expression) -> bool:
+        """Whether it is 0 where all presynaptic factors are; less than a unit, rounded downward, is 0 too."""
+        match expression:
+            case Name(name):
+                return name.startswith("Q")
+            case Binary("*", left, right):
+                return self._vanishes(left) or self._vanishes(right)
+            case Binary("+" | "-", left, right):
+                return self._vanishes(left) and self._vanishes(right)
+            case Negate(operand):
+                return self._vanishes(operand)
+            case Call("floor", (Binary("+", units, Name(drawn)),)):
+                return self._vanishes(units) and self._drawn(drawn)
+            case Call("floor", (Binary("+", units, Number(0.5)),)):
+                return self._vanishes(units)
+        return False
 
     def synapse_emitter(self) -> Emitter:
         return Emitter(self._leaf, self._is_parameter)
