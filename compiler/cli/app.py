@@ -19,7 +19,7 @@ ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base._
 Experiment = Annotated[str, typer.Argument(help="A TOML file, a shipped experiment's name, or a run folder.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=value (TOML; repeatable).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Granularity = Annotated[str | None, typer.Option(help="population, area or network.")]
+Granularity = Annotated[str | None, typer.Option(help="population, area, network or neurocore.")]
 Backend = Annotated[str | None, typer.Option(help="lava, native or interpreter.")]
 Steps = Annotated[int | None, typer.Option(min=0, help="Network steps.")]
 Folder = Annotated[str | None, typer.Option("-o", "--output", help="Folder for the results.")]

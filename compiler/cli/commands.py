@@ -87,7 +87,8 @@ def compile_folder(out: Output, experiment: str, output: str, granularity: str |
     from compiler.experiments.export import compile_to_folder
 
     with out.captured():
-        loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir)
+        loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir,
+                       hardware=map_)
         manifest = compile_to_folder(loaded, Path(output), map_)
     files = "\n".join(f"  {name}" for name in manifest["files"])
     out.result(manifest, f"{manifest['circuit']}: {manifest['processes']} Lava processes in {output}\n{files}")
