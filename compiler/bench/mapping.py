@@ -21,11 +21,12 @@ import numpy as np
 
 from compiler.bench import checked
 from compiler.experiments.config import load_experiment
-from compiler.experiments.fitting import experiment_graphs
+from compiler.experiments.fitting import mapped_graphs
 from compiler.mapping.accounting import account
 from compiler.mapping.geometry import geometry_of
-from compiler.mapping.items import Rates, resource as limit_of
-from compiler.mapping.methods import METHODS, PARTITIONED, mapped
+from compiler.mapping.items import Rates
+from compiler.mapping.items import resource as limit_of
+from compiler.mapping.methods import PARTITIONED, SEQUENTIAL, SINGLE, mapped
 from compiler.mapping.partition import Partitioner, baselines, groups_kept, partition
 from compiler.mapping.place import place
 from compiler.mapping.planted import Planted, packed, planted
@@ -71,10 +72,10 @@ def against(row: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]
 
 def circuits(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name, (experiment, size) in CIRCUITS.items():
-        graph = experiment_graphs(load_experiment(experiment, [size]))[0]
+        graph = mapped_graphs(load_experiment(experiment, [size]))[1]
         for target in map(load_map, MAPS):
             accounts, found = account(graph, target), []
-            for method in METHODS:
+            for method in (SEQUENTIAL, SINGLE, PARTITIONED):
                 start = time.perf_counter()
                 every = [(p, m, measured(p, m)) for p, m in mapped(graph, accounts, method, Rates())]
                 problem, mapping, row = min(every, key=lambda e: (e[2]["violations"], e[2]["cores"],

@@ -40,15 +40,16 @@ def mapped(graph: Graph, accounts: Accounting, method: str,
 
 def _partitioned(graph: Graph, accounts: Accounting, rates: Rates,
                  candidates: list[list[Cut]]) -> Iterator[tuple[MappingProblem, Mapping]]:
-    """The partition of each of these cuts that has one."""
+    """The partition of each of these cuts that has one, placed."""
     if importlib.util.find_spec("pymetis") is None:
         return
     from compiler.mapping.partition import partition
+    from compiler.mapping.place import place
 
     for cuts in candidates:
         problem = problem_of(graph, accounts, cuts, rates)
         try:
-            yield problem, partition(problem)
+            yield problem, place(problem, partition(problem))
         except CortexError as error:
             if error.code not in NO_ANSWER:
                 raise
