@@ -39,6 +39,7 @@ CIRCUITS = {"pal": ("pal_mnist", "model.layers=[784, 400, 10]"),
             "error-neuron": ("depth_error-neuron", "model.layers=[784, 400, 10]"),
             "sign-concordant": ("sign_concordant_mnist", "model.layers=[784, 400, 10]")}
 """Circuit -> shipped experiment, and its size here."""
+PACKED = "planted communities, packed"
 CORES = 16
 """Cores of the planted graphs, each with 1/16 of the neurons."""
 
@@ -102,12 +103,12 @@ def planted_rows(options: Planted, seed: int) -> Iterator[dict[str, Any]]:
     """On 16 cores that the neurons fill; the reference: whole communities, packed as well as swaps of them can."""
     limit = Resource("compartments", options.neurons // CORES, "compartments")
     problem, community = planted(options, seed, (limit,), np.ones(1), geometry=geometry_of(load_map("loihi1")))
-    reference = packed(problem, community, CORES, seed)
-    found = list(_compared(problem, seed, {"planted communities, packed": reference}))
-    packing = next(row for row in found if row["method"].startswith("planted"))
+    reference = {} if options.shuffled else {PACKED: packed(problem, community, CORES, seed)}
+    found = list(_compared(problem, seed, reference))
+    packing = next((row["packets_per_step"] for row in found if row["method"] == PACKED), None)
     label = {"graph": "shuffled" if options.shuffled else "planted", "map": f"{CORES} cores", "seed": seed}
     for row in found:
-        ratio = row["packets_per_step"] / packing["packets_per_step"]
+        ratio = row["packets_per_step"] / packing if packing else None
         yield {**label, **row, "packets_of_planted": ratio}
 
 
