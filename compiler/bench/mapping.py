@@ -146,12 +146,12 @@ def scales(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def scale(columns: int, target: str = "hala_point") -> dict[str, Any]:
-    """One sheet: `map_seconds` for building the problem, partition and placement; peak memory of the process."""
-    sheet, start = Sheet(columns=columns), time.perf_counter()
+    """One sheet: `map_seconds` (wall; `cpu_seconds`) for problem, partition and placement."""
+    sheet, start, busy = Sheet(columns=columns), time.perf_counter(), time.process_time()
     problem = sheet_problem(sheet, load_map(target))
     mapping = partition(problem)
     placed = place(problem, mapping)
-    seconds, used = time.perf_counter() - start, usage(problem, placed)
+    seconds, cpu, used = time.perf_counter() - start, time.process_time() - busy, usage(problem, placed)
     unit = 2**30 if sys.platform == "darwin" else 2**20
     baseline = measured(problem, mapping)
     row = {"graph": "sheet", "size": f"{columns} x {sheet.cells:,}", "map": target, "method": PARTITIONED,
@@ -160,7 +160,7 @@ def scale(columns: int, target: str = "hala_point") -> dict[str, Any]:
            "memory_of_fullest_core": float(used[:, 1].max() / problem.limits[1]), "quantile": sheet.quantile,
            "axons_in_most": float(used[:, 2].max()), "axons_out_most": float(used[:, 3].max()),
            "axons_unchecked_limit": load_map(target).number("core.axons_in"), "map_seconds": seconds,
-           "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+           "cpu_seconds": cpu, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
     return against(row, [baseline])
 
 
@@ -169,4 +169,5 @@ def _growth(row: dict[str, Any], last: dict[str, Any] | None) -> dict[str, Any]:
     if last is None:
         return {}
     grown = np.log(row["neurons"] / last["neurons"])
-    return {f"{name}_exponent": float(np.log(row[name] / last[name]) / grown) for name in ("map_seconds", "peak_gib")}
+    names = ("map_seconds", "cpu_seconds", "peak_gib")
+    return {f"{name}_exponent": float(np.log(row[name] / last[name]) / grown) for name in names}
