@@ -226,6 +226,7 @@ BENCHMARKS: dict[str, str] = {
     "demo": "compiler.bench.demo:rows",
     "mapping": "compiler.bench.mapping:rows",
     "speed": "compiler.bench.speed:rows",
+    "published-learning": "compiler.bench.published_learning:rows",
     "mutations": "compiler.verify.mutations:rows",
 }
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""

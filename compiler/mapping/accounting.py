@@ -19,12 +19,14 @@ import numpy as np
 from compiler.ir import CellType, Expression, Graph, Population, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, walk
 from compiler.ir.model import cell_parameters
-from compiler.mapping.connectivity import Connectivity, Maps, connectivity_of, sources_in
+from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of, sources_in, synapses_at
 from compiler.passes.read_sets import compartment
 from hardware_maps import HardwareMap
 
 ADDITIVE = ("core.compartments", "core.synapse_bits", "core.memory_bits", "core.axons_in")
 """Resources that parts on one core add up to."""
+QUANTILE = 0.999
+"""Of the synapses that a drawn projection has onto a block: what its memory is counted for."""
 OPTIMISER_STATES = {"none": 0, "low_pass": 1, "accumulate": 1, "clipped": 1, "adam": 3}
 """Values per synapse that an optimiser keeps: a filtered or summed increment; Adam two moments besides."""
 
@@ -104,7 +106,10 @@ class Accounting:
         each += int(self.hardware.number("core.index_bits"))
         if isinstance(c, Maps) and c.shared:
             return self._words(c.kernel(first, last) * each)
-        return float((self._lists(c.counts(first, last), each) * (projection.sources(first, last) > 0)).sum())
+        counts = c.counts(first, last)
+        if isinstance(c, RANDOM):
+            counts = counts * (synapses_at(c, first, last, QUANTILE) / max(float(counts.sum()), 1e-300))
+        return float((self._lists(counts, each) * (counts > 0)).sum())
 
     def _lists(self, counts: np.ndarray, each: int) -> np.ndarray:
         """Bits of lists of so many synapses: blocks with headers, in whole words."""

@@ -49,7 +49,9 @@ def _partitioned(graph: Graph, accounts: Accounting, rates: Rates,
     for cuts in candidates:
         problem = problem_of(graph, accounts, cuts, rates)
         try:
-            yield problem, place(problem, partition(problem))
+            mapping = partition(problem)
+            fits = 1 < mapping.cores <= problem.geometry.cores
+            yield problem, place(problem, mapping) if fits else mapping
         except CortexError as error:
             if error.code not in NO_ANSWER:
                 raise
