@@ -224,6 +224,7 @@ BENCHMARKS: dict[str, str] = {
     "cnn-sign-concordant": "compiler.bench.spiking:cnn",
     "speed-sign-concordant": "compiler.bench.spiking:speed",
     "demo": "compiler.bench.demo:rows",
+    "mapping": "compiler.bench.mapping:rows",
     "speed": "compiler.bench.speed:rows",
     "published-learning": "compiler.bench.published_learning:rows",
     "mutations": "compiler.verify.mutations:rows",

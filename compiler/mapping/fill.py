@@ -43,7 +43,8 @@ def _feasible(problem: MappingProblem, order: np.ndarray, segment: np.ndarray) -
 
 def fill(problem: MappingProblem, view: Incoming, order: np.ndarray, segment: np.ndarray, share: float) -> np.ndarray:
     """Core of every item. `segment` (items,): where it changes, a new core begins."""
-    limits = problem.limits * (1 + TOLERANCE) * share
+    finite = np.isfinite(problem.limits)
+    limits = np.where(finite, np.where(finite, problem.limits, 0.0) * (1 + TOLERANCE) * share, np.inf)
     return _fill(order, segment, problem.demand.astype(float), limits, problem.axons.astype(float),
                  view.starts, view.edges, view.missed, view.entry_starts, view.entries, view.entry_column)
 

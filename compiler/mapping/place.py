@@ -172,7 +172,8 @@ def _refined(graph: sparse.csr_matrix, start: np.ndarray, group: np.ndarray, slo
     occupant[start] = np.arange(cores)
     position = start.astype(np.int64).copy()
     _swaps(position, occupant, group, slots.x.astype(float), slots.y.astype(float), slots.starts, slots.order,
-           graph.indptr, graph.indices, graph.data, heat if few else 0.0 * heat, options.tries,
+           graph.indptr, graph.indices, graph.data, heat if few else 0.0 * heat,
+           options.tries if few else max(options.tries // 2, 1),
            int(generator.integers(1 << 31)))
     return position
 
