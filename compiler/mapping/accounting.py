@@ -20,6 +20,7 @@ from compiler.ir import CellType, Expression, Graph, Population, Projection, sho
 from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, walk
 from compiler.ir.model import cell_parameters
 from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of, sources_in, synapses_at
+from compiler.mapping.order import ordered, positions_of
 from compiler.passes.read_sets import compartment
 from hardware_maps import HardwareMap
 
@@ -76,13 +77,18 @@ class ProjectionAccount:
 
 @dataclass(frozen=True)
 class Accounting:
-    """A circuit on a map: the accounts, in the graph's order."""
+    """A circuit on a map: the accounts, in the graph's order.
+
+    `positions`: of the populations whose cells are cut position by position (see `order`); the others keep their
+    numbers.
+    """
 
     circuit: str
     hardware: HardwareMap
     populations: dict[str, PopulationAccount]
     projections: dict[str, ProjectionAccount]
     into: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
 
     @property
     def placed(self) -> tuple[PopulationAccount, ...]:
@@ -130,9 +136,10 @@ class Accounting:
 def account(graph: Graph, hardware: HardwareMap, rules: Mapping[str, Connectivity] | None = None) -> Accounting:
     """The accounts of a circuit; `rules` gives connectivity that the graph has no word for. Raises M110, M111."""
     populations = {p.name: population_account(graph, p, hardware) for p in graph.populations}
-    projections = {q.name: projection_account(graph, q, hardware, rules) for q in graph.projections}
+    places = positions_of(graph)
+    projections = {q.name: projection_account(graph, q, hardware, rules, places) for q in graph.projections}
     into = {p.name: tuple(q.name for q in graph.projections if q.post == p.name) for p in graph.populations}
-    return Accounting(graph.name, hardware, populations, projections, into)
+    return Accounting(graph.name, hardware, populations, projections, into, places)
 
 
 # ---- populations
@@ -206,17 +213,20 @@ def is_spike(expression: Expression) -> bool:
 
 
 def projection_account(graph: Graph, projection: Projection, hardware: HardwareMap,
-                       rules: Mapping[str, Connectivity] | None = None) -> ProjectionAccount:
+                       rules: Mapping[str, Connectivity] | None = None,
+                       positions: Mapping[str, int] | None = None) -> ProjectionAccount:
     kind, rule = graph.class_of(projection.name), graph.rule_of(projection)
     states = len(rule.states) + OPTIMISER_STATES[rule.optimiser.kind] if rule else 0
     delay = int(hardware.number("numeric.delay_bits")) if projection.delay > 1 else 0
     weight, tag = (int(hardware.number(f"numeric.{name}_bits")) for name in ("weight", "tag"))
     slots = int(hardware.number("core.slots_per_learning_axon")) if rule else 1
+    places = positions or {}
+    connectivity = ordered(connectivity_of(graph, projection, rules), places.get(projection.pre),
+                           places.get(projection.post))
     return ProjectionAccount(
-        projection.name, projection.pre, projection.post, kind.message,
-        connectivity_of(graph, projection, rules), rule is not None, projection.delay,
-        states + (projection.delay > 1), weight + states * tag + delay, message_bits(graph, projection, hardware),
-        slots, (kind.name, kind.sign, str(rule is not None)), _traces(graph, projection))
+        projection.name, projection.pre, projection.post, kind.message, connectivity, rule is not None,
+        projection.delay, states + (projection.delay > 1), weight + states * tag + delay,
+        message_bits(graph, projection, hardware), slots, (kind.name, kind.sign, str(rule is not None)), _traces(graph, projection))
 
 
 def _traces(graph: Graph, projection: Projection) -> tuple[str, ...] | None:

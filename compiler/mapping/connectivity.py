@@ -133,11 +133,15 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Maps:
-    """Between feature maps; `shared`: one kernel for all positions; `backward`: from the upper maps to the lower."""
+    """Between feature maps; `shared`: one kernel for all positions; `backward`: from the upper maps to the lower.
+
+    `by_position`: cells are numbered position by position, the channels of one together, not channel by channel.
+    """
 
     shapes: Shapes
     shared: bool = True
     backward: bool = False
+    by_position: bool = False
 
     @property
     def layout(self) -> str:
@@ -155,6 +159,8 @@ class Maps:
         """Weights that all positions share, of the channels that a range of postsynaptic cells belongs to."""
         c, size = self.shapes, self.positions.shape[0]
         channels = (last - 1) // size - first // size + 1 if last > first else 0
+        if self.by_position:
+            channels = min(self.post // size, last - first)
         return channels * (c.post[0] if self.backward else c.pre[0]) * c.kernel * c.kernel
 
     @cached_property
@@ -171,9 +177,10 @@ class Maps:
 
     def counts(self, first: int, last: int) -> np.ndarray:
         channels = self.shapes.post[0] if self.backward else self.shapes.pre[0]
-        size = self.positions.shape[0]
-        chosen = np.bincount(np.arange(first, last) % size, minlength=size).astype(float)
-        return np.tile(np.asarray(self.positions.T @ chosen), channels)
+        size, cells = self.positions.shape[0], np.arange(first, last)
+        place = cells // (self.post // size) if self.by_position else cells % size
+        found = np.asarray(self.positions.T @ np.bincount(place, minlength=size).astype(float))
+        return np.repeat(found, channels) if self.by_position else np.tile(found, channels)
 
 
 def _covered(c: Shapes, below: int, above: int) -> scipy.sparse.csr_matrix:

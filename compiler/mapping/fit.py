@@ -161,13 +161,15 @@ class Fit:
                 "estimates": estimates(self.accounts, self.problem, self.mapping, self.rates, self.steps)}
 
     def mapping_dict(self) -> dict[str, Any]:
-        """What `compile --map` stores: the blocks and their cores."""
+        """What `compile --map` stores: the blocks and their cores. Cells of the populations in `positions_of_maps` are
+        numbered position by position there, the others as in the circuit."""
         blocks = [{"population": self.problem.populations[self.problem.population_of[i]],
                    "first": int(self.problem.start[i]), "last": int(self.problem.stop[i]) - 1,
                    "core": int(self.mapping.core_of_item[i])} for i in range(self.problem.items)]
         return {"circuit": self.graph.name, "map": self.hardware.name, "method": self.method, "fits": self.verdict,
                 "cores": self.mapping.cores, "positions": [int(p) for p in self.mapping.positions],
-                "blocks": blocks, "traffic": self.traffic, "unchecked": self.unchecked}
+                "blocks": blocks, "positions_of_maps": self.accounts.positions, "traffic": self.traffic,
+                "unchecked": self.unchecked}
 
 
 def _finite(value: Any) -> Any:

@@ -25,6 +25,7 @@ from compiler.mapping.connectivity import (
     synapses_in,
 )
 from compiler.mapping.items import Rates, cuts_of, problem_of
+from compiler.mapping.order import permutation, positions_of
 from compiler.mapping.problem import Mapping, usage
 from compiler.mapping.sequential import sequential
 from hardware_maps import load_map
@@ -80,6 +81,21 @@ def test_maps_count_every_pair(shapes: Convolution) -> None:
     assert forward.synapses == pairs.sum() == backward.synapses
     assert np.array_equal(forward.counts(2, 7), pairs[2:7].sum(axis=0))
     assert np.array_equal(backward.counts(3, 20), pairs[:, 3:20].sum(axis=1))
+
+
+def test_cells_of_maps_are_cut_position_by_position() -> None:
+    shapes = Convolution((2, 6, 6), (3, 4, 4), 3)
+    rows, columns = permutation(48, 16), permutation(72, 36)
+    pairs = brute(shapes)[np.ix_(rows, columns)]
+    forward, backward = Maps(shapes, by_position=True), Maps(shapes, backward=True, by_position=True)
+    for first, last in ((0, 48), (2, 7), (3, 20)):
+        assert np.array_equal(forward.counts(first, last), pairs[first:last].sum(axis=0))
+        assert np.array_equal(backward.counts(first, last), pairs[:, first:last].sum(axis=1))
+    graph = circuit("population input source 72", "population A lif 48", "population B lif 48",
+                    "projection W kernel input -> A convolution=2x6x6/3x4x4/3,1,0,1", "projection L line A -> B")
+    assert positions_of(graph) == {"input": 36, "A": 16, "B": 16}
+    accounts = account(graph, load_map("loihi2"))
+    assert accounts.demand("A", 0, 3)[3] == 2 * 9, "three channels of one position see one patch"
 
 
 def test_a_draw_stays_within_its_quantile() -> None:
