@@ -226,7 +226,8 @@ def projection_account(graph: Graph, projection: Projection, hardware: HardwareM
     return ProjectionAccount(
         projection.name, projection.pre, projection.post, kind.message, connectivity, rule is not None,
         projection.delay, states + (projection.delay > 1), weight + states * tag + delay,
-        message_bits(graph, projection, hardware), slots, (kind.name, kind.sign, str(rule is not None)), _traces(graph, projection))
+        message_bits(graph, projection, hardware), slots,
+        (kind.name, kind.sign, str(rule is not None)), _traces(graph, projection))
 
 
 def _traces(graph: Graph, projection: Projection) -> tuple[str, ...] | None:
