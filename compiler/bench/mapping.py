@@ -75,7 +75,8 @@ def circuits(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name, (experiment, size) in CIRCUITS.items():
         graph = mapped_graphs(load_experiment(experiment, [size]))[1]
         for target in map(load_map, MAPS):
-            accounts, found = account(graph, target), []
+            accounts = account(graph, target)
+            found: list[dict[str, Any]] = []
             for method in (SEQUENTIAL, SINGLE, PARTITIONED):
                 start = time.perf_counter()
                 every = [(p, m, measured(p, m)) for p, m in mapped(graph, accounts, method, Rates())]
