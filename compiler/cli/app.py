@@ -69,9 +69,12 @@ def fit(experiment: Experiment,
                                                                      "shipped ones by default).")] = None,
         rate: Annotated[float, typer.Option(min=0, max=1, help="Spikes per neuron and step, where none was "
                                                                "measured.")] = 0.1,
-        output: Folder = None, set_: Set = None, json: Json = False) -> int:
+        measure: Annotated[int, typer.Option(min=0, help="Run so many steps natively to see how often messages are "
+                                                         "sent.")] = 0,
+        data_dir: DataDir = None, output: Folder = None, set_: Set = None, json: Json = False) -> int:
     """Say whether the circuit fits a chip, which limit binds, where it goes and what it would cost."""
-    return _run(json, "fit", experiment=experiment, maps=map_, rate=rate, output=output, overrides=set_)
+    return _run(json, "fit", experiment=experiment, maps=map_, rate=rate, measure=measure, data_dir=data_dir,
+                output=output, overrides=set_)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
-from compiler.experiments.compilation import circuit_after_passes
+from compiler.experiments.compilation import circuit_after_passes, compile_experiment
 from compiler.experiments.files import writable_folder, write_json, write_text
 from compiler.experiments.tables import Experiment
 from compiler.ir import Graph
@@ -27,11 +27,15 @@ def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
 
 
 def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, rate: float = ASSUMED_SPIKES,
-                   folder: Path | None = None) -> list[Fit]:
-    """The circuit on every map (all shipped ones by default); with a folder, fit.json and fit.html in it."""
+                   folder: Path | None = None, measure: int = 0) -> list[Fit]:
+    """The circuit on every map (all shipped ones by default); with a folder, fit.json and fit.html in it.
+
+    `measure`: steps of the experiment that are run natively, to see how often messages are sent.
+    """
     targets = [hardware_map(name) for name in maps or shipped_maps()]
     written, graph = mapped_graphs(experiment)
-    found = [fit(graph, target, Rates(rate), steps=experiment.protocol.steps, written=written) for target in targets]
+    rates = Rates(rate, measured_rates(experiment, measure) if measure else {})
+    found = [fit(graph, target, rates, steps=experiment.protocol.steps, written=written) for target in targets]
     if folder:
         from compiler.mapping.page import fit_page
         from compiler.mapping.report import fit_table
@@ -40,6 +44,26 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
         write_json(folder / "fit.json", fit_table(experiment.name, found))
         write_text(folder / "fit.html", fit_page(experiment.name, found))
     return found
+
+
+def measured_rates(experiment: Experiment, steps: int) -> dict[str, float]:
+    """`population.message` -> the share of its neurons whose message is not 0, mean over the first steps of a run."""
+    from compiler.backends.lowering.program import lower
+    from compiler.backends.native import Native
+
+    compiled = compile_experiment(experiment.with_run(backend="native", seeds=list(experiment.run.seeds[:1])))
+    graph = compiled.report.graph
+    sent = sorted({f"{q.pre}.{graph.class_of(q.name).message}" for q in graph.projections})
+    runner = Native(lower(graph, compiled.observed | set(sent)), compiled.plan.protocol, compiled.plan.samples,
+                    list(experiment.run.seeds[:1]))
+    total = dict.fromkeys(sent, 0.0)
+
+    def look(position: int) -> None:
+        for name in sent:
+            total[name] += float(np.count_nonzero(value := runner.value(name)) / value.size)
+
+    done = runner.run(steps, block=1, on_block=look)
+    return {name: share / done for name, share in total.items()}
 
 
 def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:

@@ -124,13 +124,7 @@ class Fit:
         return {"packets_per_step": float(between.sum()), "hops_per_step": way.hops,
                 "chip_crossings_per_step": way.crossings, "busiest_link_packets_per_step": link.packets,
                 "busiest_link": {"from": list(link.source), "to": list(link.target)},
-                "spikes_per_neuron_and_step": self.rates.assumed, "rates": self.rate_text}
-
-    @property
-    def rate_text(self) -> str:
-        measured = ", ".join(f"{name} {rate:.4g}" for name, rate in self.rates.spikes.items())
-        return (f"numbers are sent in every step; spikes: {measured + ' (given), others ' if measured else ''}"
-                f"{self.rates.assumed:g} per neuron and step (assumed)")
+                "spikes_per_neuron_and_step": self.rates.assumed, "rates": self.rates.text}
 
     def core(self, core: int) -> dict[str, Any]:
         """What is on a core and what it uses."""

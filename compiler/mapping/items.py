@@ -30,16 +30,25 @@ ASSUMED_SPIKES = 0.1
 
 @dataclass(frozen=True)
 class Rates:
-    """Messages per neuron and step. A number is sent in every step; spikes as measured (`spikes`, by population), or
-    `assumed`."""
+    """Messages per neuron and step, by `population.message` as `measured` in a run: the share of neurons whose message
+    is not 0. Without a measurement a number is sent in every step, and `assumed` spikes.
+    """
 
     assumed: float = ASSUMED_SPIKES
-    spikes: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, projection: ProjectionAccount) -> float:
-        if projection.graded:
-            return 1.0
-        return self.spikes.get(projection.pre, self.assumed)
+        sent = 1.0 if projection.graded else self.assumed
+        return self.measured.get(f"{projection.pre}.{projection.message}", sent)
+
+    @property
+    def text(self) -> str:
+        """Where the rates come from."""
+        assumed = f"{self.assumed:g} spikes per neuron and step (assumed), numbers in every step"
+        if not self.measured:
+            return assumed
+        shown = ", ".join(f"{name} {rate:.3g}" for name, rate in self.measured.items())
+        return f"measured, messages per neuron and step that are not 0: {shown}"
 
 
 def resource(hardware: HardwareMap, name: str) -> Resource:

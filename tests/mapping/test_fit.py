@@ -57,6 +57,12 @@ def test_estimates_are_labelled_and_never_mixed(capsys: Any) -> None:
     assert not second["always_on_plasticity"]["priced"]
 
 
+def test_rates_are_measured_on_request(capsys: Any) -> None:
+    assumed, measured = (fitted(capsys, NAME, "--map", "loihi1", *more) for more in ((), ("--measure", "120")))
+    assert "assumed" in assumed["traffic"]["rates"] and "measured" in measured["traffic"]["rates"]
+    assert measured["neurobench"]["ActivationSparsity"] >= assumed["neurobench"]["ActivationSparsity"]
+
+
 def test_the_table_across_maps(capsys: Any) -> None:
     code, out, _ = cortexc(capsys, "fit", NAME, "--map", "loihi1", "--map", "ideal")
     assert code == 0
