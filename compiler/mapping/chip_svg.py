@@ -18,7 +18,7 @@ from compiler.mapping.problem import packets
 from compiler.mapping.report import percent
 
 CORE, GAP, PAD, CHIP_GAP = 24, 4, 5, 30
-MOST_CHIPS, MOST_ARROWS = 4, 48
+MOST_CHIPS, CHIPS_IN_A_ROW, MOST_ARROWS = 8, 2, 48
 RAMP = ((0.0, (223, 236, 240)), (0.35, (126, 196, 193)), (0.7, (38, 132, 155)), (1.0, (24, 62, 112)))
 OVER = "#d1345b"
 
@@ -110,15 +110,17 @@ def _plan(fit: Fit) -> Plan:
 
 def _core_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[str], tuple[float, float]]:
     plan = _plan(fit)
-    corner = {int(chip): (i * (plan.width + CHIP_GAP), 0.0) for i, chip in enumerate(chips)}
+    wide, tall = plan.width + CHIP_GAP, plan.height + CHIP_GAP
+    corner = {int(chip): (i % CHIPS_IN_A_ROW * wide, i // CHIPS_IN_A_ROW * tall) for i, chip in enumerate(chips)}
     frames = [part for chip, at in corner.items() for part in _frame(fit, plan, chip, at)]
     nodes = []
     for core, position in enumerate(map(int, fit.mapping.positions)):
         chip, index = divmod(position, plan.per_chip)
         x, y = plan.core(index)
-        nodes.append(Node(f"core {core}", corner[chip][0] + x + CORE / 2, y + CORE / 2, CORE,
+        nodes.append(Node(f"core {core}", corner[chip][0] + x + CORE / 2, corner[chip][1] + y + CORE / 2, CORE,
                           float(fit.shares[core].max(initial=0.0)), _core_told(fit, core)))
-    return nodes, frames, (len(chips) * (plan.width + CHIP_GAP) - CHIP_GAP, plan.height)
+    across, down = min(len(chips), CHIPS_IN_A_ROW), -(-len(chips) // CHIPS_IN_A_ROW)
+    return nodes, frames, (across * wide - CHIP_GAP, down * tall - CHIP_GAP)
 
 
 def _frame(fit: Fit, plan: Plan, chip: int, at: tuple[float, float]) -> Iterator[str]:

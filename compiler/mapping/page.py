@@ -176,7 +176,7 @@ border-radius:99px;white-space:nowrap}.no{background:#d1345b;color:#fff}.open{ba
 .yes{background:#2f9e77;color:#fff}.meter{display:inline-block;width:72px;height:8px;border-radius:4px;
 background:var(--line);overflow:hidden;margin-right:7px}.meter i{display:block;height:100%}
 .number{font-variant-numeric:tabular-nums;white-space:nowrap}.source{color:var(--soft);font-size:12.5px}
-figure{margin:14px 0 0}figcaption{color:var(--soft);font-size:12.5px;margin-top:6px}.chip{width:100%;max-height:520px}
+figure{margin:14px 0 0}figcaption{color:var(--soft);font-size:12.5px;margin-top:6px}.chip{width:100%;max-height:760px}
 .die{fill:var(--die);stroke:var(--line)}.tile{fill:none;stroke:var(--line);stroke-width:.8}.empty{fill:none;
 stroke:var(--line)}.closed{fill:var(--line);opacity:.6}.core{stroke:var(--card);stroke-width:1;cursor:pointer}
 .core:focus,.core:hover{stroke:var(--ink);stroke-width:2;outline:none}.name{fill:var(--soft);font-size:11px}

@@ -2,15 +2,25 @@
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from compiler.cli import main
+from compiler.mapping.accounting import account
+from compiler.mapping.chip_svg import chip_svg
+from compiler.mapping.fit import Fit
+from compiler.mapping.items import Rates, problem_of
+from compiler.mapping.problem import Mapping
 from compiler.mapping.published import comparison, published
-from hardware_maps import shipped_maps
+from hardware_maps import load_map, shipped_maps
+
+sys.path.insert(0, str(Path(__file__).parent))
+from circuits import chain
 
 NAME = "pal_yinyang"
 
@@ -112,6 +122,18 @@ def test_the_page(capsys: Any, tmp_path: Path) -> None:
     assert len({a["fill"] for a in cores}) > 1
     for words in ("not excluded", "M212", "What binds", "not checked", "estimate", "MembraneUpdates", "small <cores>"):
         assert words in page.text
+
+
+@pytest.mark.parametrize("cores, chips, drawn", [(130, 2, 130), (1300, 11, 11)])
+def test_several_chips_are_drawn(cores: int, chips: int, drawn: int) -> None:
+    accounts = account(chain(cells=cores, more=1), load_map("hala_point"))
+    cuts = [*[("A", i, i + 1) for i in range(cores)], ("B", 0, 1)]
+    problem = problem_of(chain(cells=cores, more=1), accounts, cuts)
+    found = Fit(chain(), accounts, problem, Mapping(np.array([*range(cores), 0])), "by hand", Rates(), 1)
+    page = Page(chip_svg(found))
+    assert found.chips == chips
+    nodes = [a for _, a in page.tags if a.get("class") == "core"]
+    assert len(nodes) == drawn and len({(a["x"], a["y"]) for a in nodes}) == drawn
 
 
 def test_compile_stores_the_mapping(capsys: Any, tmp_path: Path) -> None:
