@@ -71,10 +71,12 @@ def fit(experiment: Experiment,
                                                                "measured.")] = 0.1,
         measure: Annotated[int, typer.Option(min=0, help="Run so many steps natively to see how often messages are "
                                                          "sent.")] = 0,
+        rule: Annotated[list[str] | None, typer.Option(help="Connectivity that is not built: W=probability:0.1 or "
+                                                            "W=distance:PEAK:SCALE:COLUMNS (repeatable).")] = None,
         data_dir: DataDir = None, output: Folder = None, set_: Set = None, json: Json = False) -> int:
     """Say whether the circuit fits a chip, which limit binds, where it goes and what it would cost."""
-    return _run(json, "fit", experiment=experiment, maps=map_, rate=rate, measure=measure, data_dir=data_dir,
-                output=output, overrides=set_)
+    return _run(json, "fit", experiment=experiment, maps=map_, rate=rate, measure=measure, rules=rule,
+                data_dir=data_dir, output=output, overrides=set_)
 
 
 @app.command()

@@ -94,14 +94,14 @@ def compile_folder(out: Output, experiment: str, output: str, granularity: str |
     out.result(manifest, f"{manifest['circuit']}: {manifest['processes']} Lava processes in {output}\n{files}")
 
 
-def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, measure: int, data_dir: str | None,
-        output: str | None, overrides: Overrides) -> None:
+def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, measure: int,
+        rules: Sequence[str] | None, data_dir: str | None, output: str | None, overrides: Overrides) -> None:
     from compiler.experiments.fitting import fit_experiment
     from compiler.mapping.report import fit_table, fit_text
 
     with out.captured():
         loaded = _load(experiment, overrides, data_dir=data_dir)
-        found = fit_experiment(loaded, maps, rate, Path(output) if output else None, measure)
+        found = fit_experiment(loaded, maps, rate, Path(output) if output else None, measure, rules or ())
     out.result(fit_table(loaded.name, found), fit_text(loaded.name, found))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
+from compiler.experiments.circuits import build_circuit
 from compiler.experiments.compilation import circuit_after_passes, compile_experiment
 from compiler.experiments.files import writable_folder, write_json, write_text
 from compiler.experiments.tables import Experiment
@@ -17,25 +18,39 @@ from compiler.ir import Graph
 from compiler.mapping.fit import Fit, fit, hardware_map, refuse
 from compiler.mapping.items import ASSUMED_SPIKES, Rates
 from compiler.mapping.methods import METHODS, SINGLE, WHOLE
+from compiler.mapping.rules import read_rules
 from hardware_maps import shipped_maps
 
 
 def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
-    """The circuit as written, and after the passes that keep every population and projection a part of its own."""
+    """The circuit as written, and after the passes that keep every population and projection a part of its own.
+
+    A circuit whose weights are not there is taken as written: it can be mapped, not run.
+    """
+    run = experiment.run
+    plain = build_circuit(experiment.model, run.seeds[:1], run.noise)
+    if any(f"{q.name}.w" not in plain.arrays and has_weights(plain, q.name) for q in plain.projections):
+        return plain, plain
     written, report = circuit_after_passes(experiment.with_run(backend="lava", granularity="population"))
     return written, report.graph
 
 
+def has_weights(graph: Graph, projection: str) -> bool:
+    return graph.class_of(projection).connectivity != "identity"
+
+
 def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, rate: float = ASSUMED_SPIKES,
-                   folder: Path | None = None, measure: int = 0) -> list[Fit]:
+                   folder: Path | None = None, measure: int = 0, rules: Sequence[str] = ()) -> list[Fit]:
     """The circuit on every map (all shipped ones by default); with a folder, fit.json and fit.html in it.
 
-    `measure`: steps of the experiment that are run natively, to see how often messages are sent.
+    `measure`: steps of the experiment that are run natively, to see how often messages are sent. `rules`:
+    connectivity by rule, as text.
     """
     targets = [hardware_map(name) for name in maps or shipped_maps()]
     written, graph = mapped_graphs(experiment)
     rates = Rates(rate, measured_rates(experiment, measure) if measure else {})
-    found = [fit(graph, target, rates, steps=experiment.protocol.steps, written=written) for target in targets]
+    given = read_rules(graph, rules)
+    found = [fit(graph, target, rates, given, experiment.protocol.steps, written=written) for target in targets]
     if folder:
         from compiler.mapping.page import fit_page
         from compiler.mapping.report import fit_table

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from compiler.cli import main
+from compiler.ir import show_graph
 from compiler.mapping.accounting import account
 from compiler.mapping.chip_svg import chip_svg
 from compiler.mapping.fit import Fit
@@ -71,6 +72,18 @@ def test_rates_are_measured_on_request(capsys: Any) -> None:
     assumed, measured = (fitted(capsys, NAME, "--map", "loihi1", *more) for more in ((), ("--measure", "120")))
     assert "assumed" in assumed["traffic"]["rates"] and "measured" in measured["traffic"]["rates"]
     assert measured["neurobench"]["ActivationSparsity"] >= assumed["neurobench"]["ActivationSparsity"]
+
+
+def test_connectivity_by_rule_is_never_built(capsys: Any, tmp_path: Path) -> None:
+    (tmp_path / "large.ir").write_text(show_graph(chain(sources=100, cells=4_000, more=9_000, synapse="fixed",
+                                                        options="")))
+    (tmp_path / "large.toml").write_text('name = "large"\n[model]\ncircuit = "large.ir"\n')
+    options = [str(tmp_path / "large.toml"), "--map", "hala_point", "--rule", "V=distance:0.01:2:10",
+               "--rule", "F=probability:0.001"]
+    table = fitted(capsys, *options)
+    assert 4e5 < table["neurobench"]["ParameterCount"] < 5e6 and table["cores"] > 1
+    for rule, code in (("V=distance:0.1:2:7", "M113"), ("V=probability:2", "M113"), ("U=dense", "M114")):
+        assert code in cortexc(capsys, "fit", options[0], "--map", "ideal", "--rule", rule)[2]
 
 
 def test_the_table_across_maps(capsys: Any) -> None:
