@@ -134,7 +134,7 @@ def test_every_limit_has_a_case_on_some_map_or_is_never_checked() -> None:
 
 @pytest.mark.parametrize("name", list(shipped_maps()))
 def test_a_small_circuit_keeps_every_limit(name: str) -> None:
-    found = fit(chain(), load_map(name), methods=METHOD)
+    found = fit(chain(synapse="fixed", options=""), load_map(name), methods=METHOD)
     assert found.breaches == ()
     assert found.verdict == (YES if name == "ideal" else OPEN)
     assert set(found.unchecked) == set(unchecked(load_map(name))) and bool(found.unchecked) == (name != "ideal")
@@ -159,7 +159,7 @@ def test_refusal_is_the_coded_error() -> None:
 
 
 def test_what_binds_is_the_worst() -> None:
-    found: Fit = fit(chain(), load_map("loihi1"), methods=METHOD)
+    found: Fit = fit(chain(synapse="fixed", options=""), load_map("loihi1"), methods=METHOD)
     binding = found.binding
     assert binding and binding["share"] == pytest.approx(float(found.shares.max()))
 
