@@ -182,7 +182,7 @@ def hardware_map(name: str) -> HardwareMap:
 def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
         rules: Table[str, Connectivity] | None = None, steps: int = 1, methods: tuple[str, ...] = METHODS,
         written: Graph | None = None) -> Fit:
-    """The circuit on the map, by the best of these methods: fewest breaches, then cores, then traffic.
+    """The circuit on the map, by the best of these methods: fewest breaches, then cores, then traffic, then room.
 
     `rules`: connectivity that the graph has no word for; `written`: the graph before the passes, whose learning rules
     are judged.
@@ -195,7 +195,7 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
     found = [Fit(graph, accounts, problem, mapping, method, rates, steps, legal)
              for method in methods for problem, mapping in mapped(graph, accounts, method, rates)]
     found.sort(key=lambda f: (len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
-                              f.traffic["hops_per_step"]), reverse=True)
+                              f.traffic["hops_per_step"], float(f.shares.max(initial=0.0))), reverse=True)
     compared = {f.method: {"cores": float(f.mapping.cores), "violations": float(len(f.breaches)),
                            "packets_per_step": f.traffic["packets_per_step"],
                            "hops_per_step": f.traffic["hops_per_step"]} for f in found}
