@@ -43,10 +43,10 @@ class Case:
     formats: Mapping[str, str] = field(default_factory=dict)
 
 
-SETTLED = {"precision.map": "loihi2", "precision.credit": "settled", "precision.tables": 12, "precision.messages": 12,
+SETTLED = {"precision.map": "loihi2", "precision.credit": "never", "precision.tables": 12, "precision.messages": 12,
            "protocol.update_every": 1, "protocol.learning_lag": 4}
-"""Rates settle within a presentation: the neuron sums its factor, the synapse learns once. With rates of fewer than
-12 bits the difference in the apical dendrite drowns."""
+"""A synapse sums its increments in a tag and learns once a presentation, after rates have settled. With rates of fewer
+than 12 bits the difference in the apical dendrite drowns."""
 SC_LINES: dict[str, dict[str, Any]] = {
     LINES[0]: {}, LINES[1]: {"model.feedback": "BP"}, LINES[2]: {"model.eta": [0.0, 0.0078125]}}
 SC_FORMATS = {f"w{kind}_{layer}.w": f"u{{bits}}.{{bits}}+{2 - layer}" for kind in "EI" for layer in (1, 2)}

@@ -141,8 +141,10 @@ class _Quantiser:
     def _note_coarse(self, q: Projection) -> None:
         """Units of a postsynaptic factor that bring its rule's scale into the engine's range."""
         rule = self.graph.rule_of(q)
-        if rule is None or not self.options.least_scale or rule.optimiser.kind != "none":
+        if rule is None or not self.options.least_scale:
             return
+        tagged = rule.optimiser.kind in TAGGED
+        moved = self._tag_format(q, rule) if tagged else self.weights[q.name]
         for term in expanded(rule.increment):
             if len(term.pre) != 1 or len(term.post) != 1 or not isinstance(term.post[0], Name | Prev):
                 continue
@@ -152,7 +154,7 @@ class _Quantiser:
             given = self._narrowed(".".join(self._owner(q, x.name)), bits, self._kind(q, x.name))
             name = ".".join(self._owner(q, y.name))
             own = self._narrowed(name, self.options.widths.factors, "factor")
-            needed = self.options.least_scale * self.weights[q.name].unit / (abs(term.scale) * 2.0**-given.fraction)
+            needed = self.options.least_scale * moved.unit / (abs(term.scale) * 2.0**-given.fraction)
             fraction = -int(np.ceil(np.log2(needed)))
             if fraction < own.fraction:
                 bits = max(2, own.bits + 1 - (own.fraction - fraction))
@@ -314,8 +316,9 @@ class _Quantiser:
         return {"pre": q.pre, "post": q.post}.get(side, ""), quantity
 
     def _kind(self, q: Projection, name: str) -> str:
-        """How a quantity gets to a synapse: with the message, or as a factor."""
-        return "sent" if name == f"pre.{self.graph.class_of(q.name).message}" else "factor"
+        """How a quantity gets to a rule: with the message, unless that is wider than a factor, or as a factor."""
+        sent = name == f"pre.{self.graph.class_of(q.name).message}"
+        return "sent" if sent and self.options.widths.messages <= self.options.widths.factors else "factor"
 
     def _state(self, p: Population, state: State) -> State:
         whole = self.extents[f"{p.name}.{state.name}"]
@@ -399,10 +402,13 @@ class _Quantiser:
                 return self._terms(operand, -factor)
         return normal(Binary("*", literal(factor), expression), self.options.widths.coefficients)
 
+    def _tag_format(self, q: Projection, rule: PlasticityRule) -> Format:
+        return self.options.format(f"{q.name}.{rule.optimiser.kind}", self.options.widths.tags)
+
     def _tagged(self, q: Projection, rule: PlasticityRule, found: Format) -> tuple[PlasticityRule, Projection]:
         """Increments that a synapse keeps: a low-pass, or a sum until the `apply` gate."""
         kind = rule.optimiser.kind
-        tag = self.options.format(f"{q.name}.{kind}", self.options.widths.tags)
+        tag = self._tag_format(q, rule)
         (offset, noise), (offset_tag, noise_tag) = self._offset("rounding"), self._offset("tag_rounding")
         learns = Binary(">", Name(f"gate.{q.gate}"), Number(0.0)) if q.gate else None
         old = Prev("tag", 1)
