@@ -6,6 +6,7 @@ X160 a format that cannot be read, or of a quantity that is not there.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from compiler.backends.native import Native
 from compiler.experiments.plans import Plan
 from compiler.experiments.tables import Precision
 from compiler.ir import CortexError, Graph, unknown
+from compiler.ir.protocol import Protocol
 from compiler.passes.engine import least_scale
 from compiler.passes.fixed_point import Format
 from compiler.passes.legalise import the_map
@@ -42,9 +44,9 @@ def _format(name: str, text: str, known: dict[str, float]) -> Format:
 
 
 def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[str, float]:
-    """Name -> greatest magnitude of every quantity, weight and tag in the first `steps` steps."""
+    """Name -> greatest magnitude of every quantity, weight and tag in the first `steps` steps of training."""
     equations = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations}
-    runner = Native(lower(graph, frozenset(equations)), plan.protocol, plan.samples, seeds)
+    runner = Native(lower(graph, frozenset(equations)), _training(plan.protocol), plan.samples, seeds)
     moving, weights = _slots(runner, graph)
     peaks = dict.fromkeys([*moving, *weights], 0.0)
     for step in range(min(steps, runner.feed.total)):
@@ -58,6 +60,12 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[st
             array = graph.arrays[f"{p.name}.{parameter.name}"]
             peaks[f"{p.name}.{parameter.name}"] = float(np.abs(array).max(initial=0.0))
     return peaks
+
+
+def _training(protocol: Protocol) -> Protocol:
+    """The protocol without its validations and tests, in which targets and rules rest."""
+    kept = tuple(name for name in protocol.sequence if not name.startswith(("validation", "test")))
+    return replace(protocol, sequence=kept or protocol.sequence)
 
 
 def _slots(runner: Native, graph: Graph) -> tuple[list[str], list[str]]:

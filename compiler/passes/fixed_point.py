@@ -79,9 +79,8 @@ class Format:
 
 
 def format_for(peak: float, bits: int, unsigned: bool = False) -> Format:
-    """The finest format of so many bits that holds a magnitude; a quantity that is always 0 gets units of 1."""
-    if not peak > 0:
-        return Format(bits, 0, unsigned)
+    """The finest format of so many bits that holds a magnitude; that of a quantity that is always 0 holds 1."""
+    peak = peak if peak > 0 else 1.0
     fraction = bits - (0 if unsigned else 1) - math.ceil(math.log2(peak))
     found = Format(bits, fraction, unsigned)
     return found if peak <= found.largest else Format(bits, fraction - 1, unsigned)

@@ -30,6 +30,7 @@ def can_defer(graph: Graph, projection: Projection, request: Request) -> bool:
     """Whether this projection's increments may wait until the next delivery."""
     rule, kind = graph.rule_of(projection), graph.class_of(projection.name).connectivity
     mirrored = {name for m in graph.mirrors for name in (m.source, m.target)}
-    return (rule is not None and not rule.states and not rule.noise and kind in ("dense", "masked", "blocks") and not projection.lowering
+    return (rule is not None and not rule.states and not rule.noise and kind in ("dense", "masked", "blocks")
+            and not projection.lowering
             and projection.name not in mirrored and not request.observes(f"{projection.name}.increment")
             and rule.optimiser.kind in ("none", "low_pass"))

@@ -4,9 +4,9 @@ before    receive error = sensitivity * apical * gain / width        receive rat
 after     receive error_1 = sensitivity * apical                     receive rate_1 = a * u + v
           receive error = 1.6 * error_1                              receive rate = logistic(rate_1)
 
-Constants of a product become one number of so many significant bits. A product of three quantities is stored on the
-way, as a register of the cell would be. A function that has no exact fixed-point form stands alone, over one quantity.
-Equal algebraically, up to the rounding of the constants.
+Constants of a product become one number of so many significant bits. A product of quantities within a larger
+expression is stored on the way, as a register of the cell would be. A function that has no exact fixed-point form
+stands alone, over one quantity. Equal algebraically, up to the rounding of the constants.
 """
 
 from __future__ import annotations
@@ -94,10 +94,19 @@ class _Cell:
         for equation in self.cell.equations:
             self.current, self.count = equation, 0
             expression = without_division(_merged(equation.expression, functions))
-            if not is_table(expression):
-                expression = self._normal(self._pieces(expression))
+            if is_table(expression):
+                expression = self._over_stored(expression)
+            else:
+                expression = self._unwrapped(self._normal(self._pieces(expression)))
             self.equations.append(replace(equation, expression=expression))
         return replace(self.cell, equations=tuple(_live(self.cell, self.equations, self.used)))
+
+    def _unwrapped(self, expression: Expression) -> Expression:
+        """An equation that is a product and nothing else needs no second name."""
+        if isinstance(expression, Name) and self.equations and self.equations[-1].name == expression.name and \
+                expression.name.startswith(f"{self.current.name}_"):
+            return self.equations.pop().expression
+        return expression
 
     def _functions_of_one(self) -> dict[str, Expression]:
         """Inner quantities that are functions of one other quantity, by name."""
@@ -120,7 +129,7 @@ class _Cell:
         if not is_nonlinear(expression):
             return expression
         if is_table(expression):
-            return self._name(expression)
+            return self._name(self._over_stored(expression))
         match expression:
             case Call(function, (argument,)) if is_nonlinear(Call(function, (Name("x"),))):
                 return self._name(Call(function, (self._quantity(argument),)))
@@ -133,9 +142,16 @@ class _Cell:
                                   "of one quantity.")
         return rebuild(expression, tuple(map(self._pieces, children(expression))))
 
+    def _over_stored(self, expression: Expression) -> Expression:
+        """A function of a port is one of what the port's sum is when it has been stored."""
+        (node,) = quantities(expression)
+        if isinstance(node, Name) and self._reads_port(node):
+            return substitute(expression, {node.name: self._name(node)})
+        return expression
+
     def _quantity(self, expression: Expression) -> Expression:
         inner = self._normal(self._pieces(expression))
-        return inner if isinstance(inner, Name | Prev) else self._name(inner)
+        return inner if isinstance(inner, Name | Prev) and not self._reads_port(inner) else self._name(inner)
 
     # ---- products
 
@@ -143,13 +159,12 @@ class _Cell:
         return normal(expression, self.significant, self._stored)
 
     def _stored(self, coefficient: float, factors: list[Expression]) -> list[Expression]:
-        """At most two wide operands in a product, the coefficient being one."""
+        """The coefficient and one quantity; products of quantities are stored first."""
         wide = [f for f in factors if not self._narrow(f)]
         if len(wide) > 1:
             stored = {id(f): self._name(f) for f in wide if self._reads_port(f)}
             factors, wide = ([stored.get(id(f), f) for f in part] for part in (factors, wide))
-        room = 2 if abs(coefficient) == 1 else 1
-        while len(wide) > room:
+        while len(wide) > 1:
             product = self._name(Binary("*", wide[0], wide[1]))
             factors = [product, *(f for f in factors if f is not wide[0] and f is not wide[1])]
             wide = [product, *wide[2:]]

@@ -24,7 +24,7 @@ import numpy as np
 
 from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Population, Projection
 from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, rename, substitute, walk
-from compiler.ir.model import Optimiser, State, SynapseClass
+from compiler.ir.model import Mirror, Optimiser, State, SynapseClass
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fixed_point import Extent, Format, extent, format_for
@@ -35,6 +35,8 @@ from compiler.passes.specialise import merge_equal
 
 ROUNDING = ("stochastic", "shared", "nearest")
 TAGGED = ("low_pass", "accumulate")
+GUARD = 8
+"""Bits below the unit of a result to which terms are rounded where their exact sum would not fit."""
 STATES_HEADROOM, TABLES_HEADROOM = 16.0, 4.0
 """How much larger than in the calibration run a state may become, and the argument of a table."""
 
@@ -90,6 +92,8 @@ class _Quantiser:
         self.graph, self.options, self.arrays = graph, options, dict(graph.arrays)
         self.weights = {q.name: self._weight_format(q) for q in graph.projections
                         if graph.class_of(q.name).connectivity != "identity"}
+        for mirror in graph.mirrors:
+            self._mirror_formats(mirror)
         self.extents: dict[str, Extent] = {}
         self.coarse: dict[str, Format] = {}
         self.copies: dict[tuple[str, str, str], str] = {}
@@ -98,6 +102,21 @@ class _Quantiser:
     def _weight_format(self, q: Projection) -> Format:
         low, _ = bounds(self.graph.class_of(q.name))
         return self.options.format(f"{q.name}.w", self.options.widths.weights, unsigned=low >= 0)
+
+    def _mirror_formats(self, mirror: Mirror) -> None:
+        """A copy has its source's units; what a mirror adds or multiplies with is rounded."""
+        words = [operation.partition(":") for operation in mirror.operations]
+        found = self.weights[mirror.source]
+        found = Format(found.bits + found.unsigned + any(word == "add" for word, _, _ in words), found.fraction)
+        if any(word in ("times", "redraw") for word, _, _ in words):
+            found = self.weights[mirror.target]
+        for word, _, name in words:
+            if word == "redraw":
+                raise CortexError("E612", f"mirror '{mirror.target}' draws real numbers, which have no integer form.",
+                                  "Use fixed magnitudes.")
+            if name:
+                self.arrays[name] = found.round(self.arrays[name])
+        self.weights[mirror.target] = found
 
     def result(self) -> Graph:
         for p in self.graph.populations:
@@ -264,10 +283,27 @@ class _Quantiser:
         found = self._format(p, e.name)
         if is_table(e.expression):
             return self._lookup(p, e, found)
-        whole = self._extent(p, e)
+        try:
+            whole = self._extent(p, e)
+        except CortexError as error:
+            if error.code != "E610":
+                raise
+            return found.wrap(self._guarded(p, e, found, e.expression))
         if whole.within(self._as_format(self.extents[f"{p.name}.{e.name}"])):
             return e.expression
         return found.wrap(e.expression)
+
+    def _guarded(self, p: Population, e: Equation, found: Format, expression: Expression) -> Expression:
+        """A sum that takes too many bits, its terms first rounded to GUARD bits below the unit of the result."""
+        match expression:
+            case Binary("+" | "-" as operator, left, right):
+                return Binary(operator, *(self._guarded(p, e, found, part) for part in (left, right)))
+            case Where(condition, then, otherwise):
+                return Where(condition, *(self._guarded(p, e, found, part) for part in (then, otherwise)))
+        whole = self._extent(p, replace(e, expression=expression))
+        if whole.fraction <= found.fraction + GUARD:
+            return expression
+        return Format(Extent(found.fraction + GUARD, whole.largest).bits + 1, found.fraction + GUARD).wrap(expression)
 
     @staticmethod
     def _as_format(whole: Extent) -> Format:

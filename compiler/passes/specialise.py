@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
-from compiler.ir import CellType, Equation, Expression, Graph, Optimiser, PlasticityRule, State
+from compiler.ir import CellType, Equation, Expression, Graph, Optimiser, PlasticityRule, Projection, State
 from compiler.ir.expressions import substitute
 from compiler.ir.model import cell_parameters, rule_parameters
 from compiler.passes.base import Request
@@ -43,11 +43,19 @@ def specialised(graph: Graph) -> Graph:
     for q in graph.projections:
         synapse, rule = graph.synapse(q.synapse), graph.rule_of(q)
         if rule:
-            rules.append(_rule(rule, _own_name(rule.name, q.name), rule_parameters(graph, q)))
+            values = {**rule_parameters(graph, q), **_of_cells(graph, q)}
+            rules.append(_rule(rule, _own_name(rule.name, q.name), values))
         synapses.append(replace(synapse, name=_own_name(synapse.name, q.name), rule=rules[-1].name if rule else None))
         projections.append(replace(q, synapse=synapses[-1].name, parameters=()))
     return graph.with_(cells=tuple(cells), populations=tuple(populations), rules=tuple(rules),
                        synapses=tuple(synapses), projections=tuple(projections))
+
+
+def _of_cells(graph: Graph, q: Projection) -> dict[str, float]:
+    """Parameters of both cells as a rule names them, unless an array gives them."""
+    return {f"{side}.{name}": value for side, owner in (("pre", q.pre), ("post", q.post))
+            for name, value in cell_parameters(graph, graph.population(owner)).items()
+            if f"{owner}.{name}" not in graph.arrays}
 
 
 def _own_name(kind: str, owner: str) -> str:

@@ -105,7 +105,7 @@ def test_every_shipped_circuit_has_a_verdict(name: str, map_: str) -> None:
 
 def final_weights(*overrides: str) -> dict[str, np.ndarray]:
     found = compile_experiment(load_experiment("sign_concordant_mnist_8bit", [
-        "data.name=digits", "data.split=stratified", "data.limits={train=60,test=10}", "model.layers=[64,20,10]",
+        "data.name=yin_yang", "data.split=pal", "data.limits={train=60,test=10}", "model.layers=[4,9,3]",
         "precision.weights=0", "precision.formats={}", "protocol.halve_at=[1]", "protocol.epochs=2",
         "run.backend=native", *overrides]))
     runner = make_runner(found)
@@ -138,23 +138,25 @@ def test_legalising_twice_changes_nothing() -> None:
 
 # ---- the engine's integers
 
-FIXED = ["data.limits={train=40,test=10}", "protocol.epochs=1", "precision.weights=8", "precision.map=loihi2",
+FIXED = ["data.name=yin_yang", "data.split=pal", "data.limits={train=40,test=10}", "model.layers=[4,6,3]", "protocol.epochs=1", "precision.weights=8", "precision.map=loihi2",
          "precision.calibration_steps=300", "run.backend=native"]
 
 
 def test_factors_are_as_coarse_as_the_least_scale_demands() -> None:
-    graph = compile_experiment(load_experiment("error_neuron_digits", [*FIXED, "model.variant=FA"])).report.graph
+    graph = compile_experiment(load_experiment("error_neuron_digits", [
+        *FIXED, "model.variant=FA", "model.eta_fw=[0.01,0.01]"])).report.graph
     assert not engine_reasons(graph, the_map("loihi2"))
     assert any(name.endswith("_jitter") for cell in graph.cells for name, _ in cell.noise)
 
 
 @pytest.mark.parametrize(("override", "says"), [
     ("precision.weights=12", "weight of 'WPP_0' has 12 bits; loihi2 has 8"),
-    ("precision.factors=12", "has 12 bits; loihi2 has 7 and a sign"),
+    ("precision.messages=12\nprecision.factors=12", "has 12 bits; loihi2 has 7 and a sign"),
     ("precision.map=\"\"", "is below the least, 2.-10")])
 def test_what_the_engine_cannot_hold_is_named(override: str, says: str) -> None:
     import re
 
-    graph = compile_experiment(load_experiment("error_neuron_digits", [*FIXED, "model.variant=FA", override])).report.graph
+    graph = compile_experiment(load_experiment("error_neuron_digits", [
+        *FIXED, "model.variant=FA", "model.eta_fw=[0.01,0.01]", *override.split("\n")])).report.graph
     assert any(re.search(says, reason) for reason in engine_reasons(graph, the_map("loihi2")))
     assert not engine_reasons(graph, the_map("ideal"))

@@ -17,27 +17,32 @@ from compiler.passes import run_passes
 from compiler.passes.base import Request
 from compiler.passes.name_products import NameProducts
 from compiler.passes.quantise import Quantise, Widths
+from compiler.verify.mutations import plain_python
 from compiler.verify.random_graphs import RandomChoices, random_setup
 from compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
 
-SMALL = ["data.limits={train=40,test=10}", "protocol.epochs=2", "precision.weights=8", "precision.calibration_steps=300",
-         "run.backend=native"]
+SMALL = ["data.name=yin_yang", "data.split=pal", "data.limits={train=40,test=10}", "model.layers=[4,6,3]",
+         "protocol.epochs=2", "protocol.validation=\"\"", "precision.weights=8", "precision.calibration_steps=300", "run.backend=native"]
+SPIKING = ["precision.formats={}", "protocol.halve_at=[]"]
 CIRCUITS = {
-    "pal": ("pal_digits", []), "pal-FA": ("pal_digits", ["model.variant=FA"]),
+    "pal": ("pal_digits", []),
     "pal-BP": ("pal_digits", ["model.variant=BP", "precision.map=loihi2", "protocol.update_every=1"]),
-    "error-neuron": ("error_neuron_digits", []),
-    "error-neuron-KP": ("error_neuron_digits", ["model.variant=KP", "precision.map=loihi2"]),
-    "dendritic": ("error_neuron_digits", ["model.circuit=dendritic"]),
-    "dpc": ("error_neuron_digits", ["model.circuit=dpc"]), "ann": ("error_neuron_digits", ["model.circuit=ann"]),
-    "sign-concordant": ("sign_concordant_mnist_8bit", ["data.name=digits", "data.split=stratified", "protocol.halve_at=[1]",
-                                                       "model.layers=[64,20,10]", "precision.formats={}"]),
-    "sign-concordant-tags": ("sign_concordant_mnist_8bit", [
-        "data.name=digits", "data.split=stratified", "protocol.halve_at=[]", "model.layers=[64,20,10]",
-        "precision.formats={}", "precision.map=\"\"", "precision.rounding=shared"]),
-    "sign-concordant-BP": ("sign_concordant_mnist_8bit", [
-        "data.name=digits", "data.split=stratified", "protocol.halve_at=[]", "model.layers=[64,20,10]",
-        "model.feedback=BP", "precision.formats={}", "precision.rounding=nearest"]),
+    "error-neuron-KP": ("error_neuron_digits", ["model.variant=KP", "precision.map=loihi2", "precision.count=true"]),
+    "dendritic": ("error_neuron_digits", ["model.circuit=dendritic", "model.start=legacy"]),
+    "dpc": ("error_neuron_digits", ["model.circuit=dpc", "model.start=legacy"]), "ann": ("error_neuron_digits", ["model.circuit=ann", "model.start=legacy"]),
+    "sign-concordant": ("sign_concordant_mnist_8bit", [*SPIKING, "protocol.halve_at=[1]"]),
+    "sign-concordant-tags": ("sign_concordant_mnist_8bit", [*SPIKING, "precision.map=\"\"",
+                                                            "precision.rounding=shared"]),
+    "sign-concordant-BP": ("sign_concordant_mnist_8bit", [*SPIKING, "model.feedback=BP",
+                                                          "precision.rounding=nearest"]),
 }
+
+
+@pytest.fixture(autouse=True)
+def plain():
+    """Kernels as plain Python: these circuits are small, and compiling them would take longer than running them."""
+    with plain_python():
+        yield
 
 
 def built(name: str, *more: str):
@@ -67,7 +72,7 @@ def test_every_backend_has_the_same_integers(name: str) -> None:
     plan, seeds = found.plan, tuple(found.experiment.run.seeds)
     setup = Setup(found.report.graph, plan.protocol, plan.samples, seeds)
     wanted = [q for q in quantities(setup.graph) if not q.endswith(".increment")]
-    steps = min(300, plan.protocol.total)
+    steps = min(220, plan.protocol.total)
     moved = set()
     for _, ours, theirs in aligned(trajectory(setup, wanted, "interpreter", steps=steps),
                                    compiled(setup, wanted, "native", steps=steps)):
@@ -81,24 +86,24 @@ def test_every_backend_has_the_same_integers(name: str) -> None:
 
 def test_the_text_of_a_quantised_circuit_says_its_formats() -> None:
     text = built("pal").report.after("quantise")
-    assert "receive basal_potential = fixed(basal, " in text and "noise rounding uniform" in text
+    assert "receive drive = fixed(" in text and "noise rounding uniform" in text
     assert re.search(r"state drive = 0 : int24 \S+", text) and "send rate = lookup(P0_rate, breve * " in text
     assert re.search(r"message rate_sent\n", text) and re.search(r"unit 0\.\d+\n  limits -0\.\d+ 0\.\d+", text)
 
 
 def test_many_bits_are_as_good_as_float() -> None:
-    """After some presentations the weights of 20 bits are within their rounding noise of the float circuit's."""
-    wide = [f"precision.{k}={v}" for k, v in dict(weights=20, messages=20, factors=20, tags=24, states=26, values=20,
-                                                   tables=14, coefficients=14).items()]
+    """After some presentations the weights of 18 bits are within their rounding noise of the float circuit's."""
+    wide = [f"precision.{k}={v}" for k, v in dict(weights=18, messages=16, factors=16, states=24, values=20,
+                                                   tables=14, coefficients=12).items()]
     finals = []
     for overrides in ([], ["precision.weights=0"]):
-        found = compile_experiment(load_experiment("error_neuron_digits", [*SMALL, *wide, *overrides]))
+        found = compile_experiment(load_experiment("error_neuron_digits", [*SMALL, *wide, "precision.rounding=nearest", *overrides]))
         runner = make_runner(found)
         runner.run(400)
         finals.append({q.name: runner.value(f"{q.name}.w") for q in found.report.graph.projections
                        if found.report.graph.rule_of(q)})
     for name, w in finals[0].items():
-        assert np.abs(w - finals[1][name]).max() < 2e-3 * np.abs(finals[1][name]).max(), name
+        assert np.abs(w - finals[1][name]).max() < 1e-2 * np.abs(finals[1][name]).max(), name
 
 
 # ---- random circuits
@@ -110,7 +115,7 @@ def quantised(setup: Setup, choices: RandomChoices) -> Setup | None:
         prepared = run_passes(setup.graph, [NameProducts(choices.pick((12, 6)))]).graph
         setup = replace(setup, graph=prepared)
         peaks = {q: 0.0 for q in quantities(prepared)}
-        for _, values in trajectory(setup, list(peaks), "interpreter"):
+        for values in trajectory(setup, list(peaks), "interpreter"):
             peaks |= {q: max(peaks[q], float(np.abs(v).max(initial=0.0))) for q, v in values.items()}
         for p in prepared.populations:
             cell = prepared.cell(p.cell)
@@ -159,8 +164,7 @@ def test_random_integer_circuits_agree_to_the_bit() -> None:
 def test_an_optimiser_without_an_integer_form_is_refused() -> None:
     with pytest.raises(CortexError, match="E612 .*rule 'hebbian_wE_1' of projection 'wE_1' has optimiser 'adam'"):
         compile_experiment(load_experiment("sign_concordant_mnist_8bit", [
-            *SMALL, "data.name=digits", "data.split=stratified", "model.layers=[64,20,10]", "model.optimiser=adam",
-            "precision.formats={}", "precision.map=\"\"", "protocol.halve_at=[]"]))
+            *SMALL, *SPIKING, "model.optimiser=adam", "precision.map=\"\""]))
 
 
 @pytest.mark.parametrize(("text", "says"), [
@@ -174,7 +178,7 @@ def test_wrong_precision_is_refused(text: str, says: str) -> None:
 
 
 def test_saturation_is_counted_and_reported() -> None:
-    overrides = [*SMALL, "precision.count=true", "precision.formats={\"P0.drive\"=\"8.8\",\"WPP_1.w\"=\"8.12\"}"]
+    overrides = [*SMALL, "precision.count=true", "precision.formats={\"P0.drive\"=\"4.8\",\"WPP_1.w\"=\"8.12\"}"]
     found = run_experiment(load_experiment("pal_digits", overrides))["precision"]
     assert found["saturated"]["P0.drive"] > 0 and found["weights_at_limit"]["WPP_1"] > 0.3
     quiet = run_experiment(load_experiment("pal_digits", [*SMALL, "precision.count=true"]))["precision"]

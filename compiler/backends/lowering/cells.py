@@ -78,7 +78,7 @@ class SegmentLowering:
 
     def _slot(self, quantity: str, slot: int = 0) -> str:
         """The local name of a slot's offset, registered as an argument."""
-        local = f"o_{quantity}" + (f"_{slot}" if slot else "")
+        local = f"o{slot or ''}_{quantity}"
         name = slot_name(self.population.name, quantity, slot)
         self.names.setdefault(local, self.slots.add(name, self.population.size * self.graph.batch))
         return local
@@ -118,9 +118,9 @@ class SegmentLowering:
         terms = []
         for index, projection in enumerate(self.graph.into(self.population.name, port)):
             current = current_slot(self.storage, projection, self.reader)
-            self.names[f"o_{port}_in{index}"] = Slot(current)
+            self.names[f"in{index}_{port}"] = Slot(current)
             self._note_read(current)
-            terms.append(f"m[o_{port}_in{index} + k]")
+            terms.append(f"m[in{index}_{port} + k]")
         self.loads[local] = f"{local} = {' + '.join(terms) if terms else '0.0'}"
         return local
 
