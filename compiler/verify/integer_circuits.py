@@ -1,0 +1,124 @@
+"""Which integer reference stands for which quantised circuit, and what its quantities are called in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.ir import CortexError, Graph
+from compiler.microcircuits.pal import Pal
+from compiler.microcircuits.sign_concordant import SignConcordant
+from compiler.verify import oracle, spiking_oracle
+from compiler.verify.integer_oracle import registers, rows, synaptic_names, torch_module, with_copies
+from compiler.verify.runs import Chunk, Setup
+
+Names = dict[str, str]
+MANTISSA_BITS = 3
+"""Of a rule's scale on a chip."""
+
+
+@dataclass(frozen=True)
+class Bridged:
+    """An integer reference: its own names of the graph's quantities, and one step from (inputs, gates, noise)."""
+
+    model: Any
+    names: Names
+    step: Callable[[Chunk, Mapping[str, float], Chunk], Mapping[str, Any]]
+
+    def trajectory(self, setup: Setup, steps: int) -> Iterator[Chunk]:
+        """Under the graph's names."""
+        return rows(setup, self.step, self.names, steps)
+
+
+def bridged(circuit: Any, setup: Setup, significant: int = 12, mapped: bool = False) -> Bridged:
+    """The integer reference of a quantised circuit. `significant`: bits of its constants; `mapped`: its rules were
+    made legal on a chip. Raises V122 for a circuit without one, or whose registers are not those of its equations."""
+    try:
+        for kind, build in BRIDGES.items():
+            if isinstance(circuit, kind):
+                return build(circuit, setup, significant, mapped)
+    except ValueError as error:
+        raise CortexError("V122", f"the integer reference has no such circuit: {error}.",
+                          "Verify it against the interpreter.") from None
+    raise CortexError("V122", f"there is no integer reference of {type(circuit).__name__}.",
+                      "Verify it against the interpreter.")
+
+
+def _data(graph: Graph, names: Names, significant: int, mapped: bool) -> dict[str, Any]:
+    return registers(graph, names, significant) | ({"mantissa_bits": MANTISSA_BITS} if mapped else {})
+
+
+def _all_names(graph: Graph, names: Names) -> Names:
+    return with_copies(names) | synaptic_names(graph)
+
+
+# ---- sign-concordant
+
+
+LAYER = {"u": "PC{}.u", "spike": "PC{}.spike", "psc": "PC{}.psc", "apical": "PC{}.apical_potential",
+         "sensitivity": "PC{}.sensitivity", "error": "PC{}.error", "pv": "PV{}.rate", "modulation": "PV{}.error",
+         "sst": "SST{}.rate"}
+ENDS = {"value_0": "image.value_in", "kernel": "image.kernel", "psc_0": "image.psc", "label": "teacher.value_in",
+        "teacher_spike": "teacher.spike", "teacher": "teacher.psc"}
+CREDIT = {"credit_{}": "{}.credit_{}", "credit_{}_done": "{}.credit_{}_done", "kernel_{}": "{}.kernel_{}"}
+
+
+def _spiking(circuit: SignConcordant, setup: Setup, significant: int, mapped: bool) -> Bridged:
+    torch = torch_module()
+    from reference.integer_sign_concordant import IntegerThreeCellNetwork
+
+    own, graph = spiking_oracle.parameters(circuit), setup.graph
+    if circuit.message != "graded" or any(q.convolution for q in graph.projections):
+        raise ValueError("only dense layers and graded messages")
+    names = ENDS | _indexed(LAYER, range(1, circuit.top + 1))
+    credited = [q for q in graph.projections if graph.cell_of(q.post).equation(f"credit_{q.name}")]
+    names |= {ours.format(q.name): theirs.format(q.post, q.name) for q in credited for ours, theirs in CREDIT.items()}
+    data = _data(graph, names, significant, mapped) | {
+        "credited": [q.name for q in credited], "sizes": [layer.size for layer in circuit.shapes]}
+    model = IntegerThreeCellNetwork(own, data, setup.seeds)
+
+    def step(inputs: Chunk, gates: Mapping[str, float], _noise: Chunk) -> Mapping[str, Any]:
+        model.step(gates["start"] > 0, torch.tensor(inputs["image.value"]), torch.tensor(inputs["teacher.value"]),
+                   gates["teach"] > 0, gates["learn"] > 0, gates["apply"] > 0, gates.get("rate", 1.0))
+        return model.snapshot()
+
+    return Bridged(model, _all_names(graph, names), step)
+
+
+# ---- PAL
+
+
+PYRAMIDAL = {"drive": "P{}.drive", "breve": "P{}.breve", "rate": "P{}.rate", "basal": "P{}.basal_potential",
+             "apical": "P{}.apical_potential", "noisy_apical": "P{}.noisy_apical", "xi": "P{}.xi",
+             "white": "P{}.white_in", "high_pass": "P{}.rate_high_pass", "predicted": "P{}.mismatch_1",
+             "error": "P{}.mismatch"}
+INTERNEURON = {"twin_drive": "I{}.drive", "twin_breve": "I{}.breve", "twin_rate": "I{}.rate",
+               "dendritic": "I{}.dendritic_potential", "twin_predicted": "I{}.mismatch_1", "twin_error": "I{}.mismatch"}
+SOURCES = {"input_in": "input.value_in", "input": "input.rate", "target_in": "teacher.value_in",
+           "target": "teacher.rate"}
+
+
+def _pal(circuit: Pal, setup: Setup, significant: int, mapped: bool) -> Bridged:
+    torch = torch_module()
+    from reference.integer_pal import IntegerPal
+
+    hidden = range(circuit.hidden)
+    names = SOURCES | _indexed(PYRAMIDAL, range(circuit.hidden + 1)) | _indexed(INTERNEURON, hidden)
+    model = IntegerPal(oracle.pal_parameters(circuit), _data(setup.graph, names, significant, mapped), setup.seeds)
+
+    def step(inputs: Chunk, gates: Mapping[str, float], noise: Chunk) -> Mapping[str, Any]:
+        learns = (gates[f"learn_{kind}"] > 0 for kind in ("forward", "lateral", "feedback"))
+        white = [torch.tensor(noise[f"P{i}.white"]) for i in hidden] if circuit.variant == "PAL" else None
+        model.step(torch.tensor(inputs["input.value"]), torch.tensor(inputs["teacher.value"]), gates["target"] > 0,
+                   *learns, gates["noise"] > 0, white, gates.get("rate", 1.0))
+        return model.snapshot()
+
+    return Bridged(model, _all_names(setup.graph, names), step)
+
+
+def _indexed(patterns: Names, numbers: Iterable[int]) -> Names:
+    return {f"{name}_{i}": pattern.format(i) for i in numbers for name, pattern in patterns.items()}
+
+
+BRIDGES: dict[type, Callable[[Any, Setup, int, bool], Bridged]] = {SignConcordant: _spiking, Pal: _pal}

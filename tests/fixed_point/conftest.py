@@ -1,0 +1,22 @@
+"""Quantised setups of small circuits, and their comparison with the integer reference."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+from compiler.experiments.precision import calibrate
+from compiler.passes import Request, pipeline, run_passes
+from compiler.passes.legalise import Legalise
+from compiler.passes.name_products import NameProducts
+from compiler.passes.quantise import Quantise, Widths
+from compiler.verify.runs import Setup
+
+
+def quantised(setup: Setup, rounding: str = "stochastic", hardware: str = "", steps: int = 500,
+              widths: Widths = Widths()) -> Setup:
+    """The setup with the integer program of its circuit."""
+    legal = [Legalise(hardware)] if hardware else []
+    before = pipeline(["discretise", "fold", "eliminate-lookahead"])
+    graph = run_passes(setup.graph, [*before, *legal, NameProducts(widths.coefficients)], Request()).graph
+    plan = SimpleNamespace(protocol=setup.protocol, samples=setup.samples)
+    peaks = calibrate(graph, plan, list(setup.seeds), steps)
+    return replace(setup, graph=run_passes(graph, [Quantise(peaks, widths, rounding)], Request()).graph)
