@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
 from compiler.experiments.circuits import build_circuit
-from compiler.experiments.plans import Plan, with_rate
+from compiler.experiments.plans import Plan, with_rate, with_updates
 from compiler.experiments.protocols import make_plan
 from compiler.experiments.published import teacher_plan
 from compiler.experiments.tables import Experiment, Model
@@ -64,6 +64,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     start = time.perf_counter()
     run = experiment.run
     graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
+    graph = with_updates(graph) if experiment.protocol.update_every else graph
     graph = with_rate(graph) if experiment.protocol.halve_at else graph
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
@@ -78,7 +79,8 @@ def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> PassReport:
     passes, request = chosen_passes(experiment), Request(observed_quantities(plan.protocol))
     precision, names = experiment.precision, [each.name for each in passes]
     cut = 1 + max((names.index(name) for name in BEFORE_FIXED_POINT if name in names), default=-1)
-    legal = [Legalise(precision.map)] if precision.map else []
+    credit = precision.credit if experiment.protocol.update_every <= 1 else "never"
+    legal = [Legalise(precision.map, credit)] if precision.map else []
     if not precision.weights:
         return run_passes(graph, [*passes[:cut], *legal, *passes[cut:]], request)
     from compiler.experiments.precision import calibrate, quantise_pass
