@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.integers import Exact, IntegerCircuit, choose, dyadic, nearest_mantissa
+from reference.integers import ONE, Exact, IntegerCircuit, choose, dyadic
 from reference.pal import ACTIVATIONS, Layers, PalParameters
 
 TABLED = ("logistic", "tanh", "soft_relu", "hard_sigmoid")
@@ -26,9 +26,9 @@ TABLED = ("logistic", "tanh", "soft_relu", "hard_sigmoid")
 
 
 class IntegerPal(IntegerCircuit):
-    """registers: see `IntegerCircuit`. seeds: of the random numbers, one per network. With `mantissa_bits` rules are
-    those of a chip's learning engine: scales with such a mantissa, the rate of the low-pass a power of two (item 9).
-    Raises ValueError for registers that are not honest, and for options beyond those of the class."""
+    """registers: see `IntegerCircuit`. seeds: of the random numbers, one per network. Rules may sum their increments or
+    leave that to the cell. Raises ValueError for options beyond those above, DishonestRegister for registers of other
+    equations."""
 
     def __init__(self, parameters: PalParameters, registers: Mapping[str, Any], seeds: Sequence[int]) -> None:
         p = parameters
@@ -36,7 +36,6 @@ class IntegerPal(IntegerCircuit):
             raise ValueError(f"only taur 1, high-passed rates and activations {TABLED}")
         super().__init__(registers, seeds)
         self.parameters, self.hidden = p, len(p.layers) - 2
-        self.mantissa_bits: int | None = registers.get("mantissa_bits")
         self.noisy_feedback = p.variant == "PAL"
         self.check(self._constants(), self._functions())
         self._begin()
@@ -82,28 +81,13 @@ class IntegerPal(IntegerCircuit):
         p = self.parameters
         found: dict[str, list[float]] = {}
         for i in range(self.hidden + 1):
-            found |= self._forward_constants(f"WPP_{i}", self._scale(p.dt * p.eta_fw[i]))
+            found |= self.rule_constants(f"WPP_{i}", [p.dt * p.eta_fw[i]], p.dt / p.tau_LO)
         for i in range(self.hidden):
-            rates = {f"WIP_{i}": [p.dt * p.eta_IP[i]], f"BPI_{i}": [-p.dt * p.eta_PI[i]]}
-            if self.noisy_feedback:
-                rates[f"BPP_{i}"] = [p.dt * p.eta_bw[i], -p.dt * p.alpha[i] * p.eta_bw[i]]
-            found |= {f"{name}.step": [self._scale(value) * self._per_unit(name) for value in values]
-                      for name, values in rates.items() if any(values) or self.synapses[name].plastic}
+            found |= self.rule_constants(f"WIP_{i}", [p.dt * p.eta_IP[i]])
+            found |= self.rule_constants(f"BPI_{i}", [-p.dt * p.eta_PI[i]])
+            decayed = [p.dt * p.eta_bw[i], -p.dt * p.alpha[i] * p.eta_bw[i]]
+            found |= self.rule_constants(f"BPP_{i}", decayed) if self.noisy_feedback else {}
         return found
-
-    def _forward_constants(self, name: str, rate: float) -> dict[str, list[float]]:
-        per_unit, p = self._per_unit(name), self.parameters
-        if not p.low_pass:
-            return {f"{name}.step": [rate * per_unit]}
-        share = p.dt / p.tau_LO
-        share = 2.0 ** round(math.log2(share)) if self.mantissa_bits else share
-        return {f"{name}.tag": [1, -share, share * rate], f"{name}.step": [per_unit]}
-
-    def _per_unit(self, name: str) -> float:
-        return 2.0 ** self.synapses[name].limits.fraction
-
-    def _scale(self, value: float) -> float:
-        return nearest_mantissa(value, self.mantissa_bits) if self.mantissa_bits else value
 
     def _functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """phi of the prospective voltage, and of the attenuated basal potential (item 7 of a step)."""
@@ -130,7 +114,7 @@ class IntegerPal(IntegerCircuit):
         states = {f"{kind}_{i}": sizes[i + 1] for kind, less in kinds.items() for i in range(self.hidden + 1 + less)}
         states |= {f"apical_{i}": sizes[i + 1] for i in range(self.hidden)}
         states |= {f"{kind}_{i}": sizes[i + 2] for kind in ("twin_drive", "dendritic") for i in range(self.hidden)}
-        self.begin(states | {"input": sizes[0]})
+        self.begin(states | self.credit_sizes() | {"input": sizes[0]})
         for i in range(self.hidden + 1):
             names = ["rate", *(["high_pass"] if self._filters(i) else [])]
             self._begin_rates([f"{name}_{i}" for name in names], p.activation[i], f"drive_{i}")
@@ -154,12 +138,14 @@ class IntegerPal(IntegerCircuit):
         learn_feedback: bool,
         noisy: bool,
         white: Layers | None = None,
+        applies: bool = True,
         rate: float = 1.0,
     ) -> None:
         """One Euler step dt of section 4.
 
         r0 (S, n_0); u_target (S, n_N), which counts where `targeted`. noisy: the apical dendrites feel the noise, which
-        moves by `white`, a normal draw (S, n) per hidden layer. rate: what all increments are multiplied with.
+        moves by `white`, a normal draw (S, n) per hidden layer. applies: where rules sum their increments, whether the sum moves the
+        weights. rate: what all increments are multiplied with.
         """
         self.next_step()
         self.rate = dyadic(rate)
@@ -168,9 +154,8 @@ class IntegerPal(IntegerCircuit):
         self._drive(targeted, noisy and self.noisy_feedback)
         self._compare()
         if self.parameters.variant == "BP":
-            self._increments(learn_weights, learn_lateral, False, self._copy_feedback)
-        else:
-            self._increments(learn_weights, learn_lateral, learn_feedback and self.noisy_feedback, lambda: None)
+            self._copy_feedback()
+        self._increments(learn_weights, learn_lateral, learn_feedback, applies)
         self.end_step()
 
     def _transmit(self, r0: Tensor, u_target: Tensor) -> None:
@@ -242,34 +227,28 @@ class IntegerPal(IntegerCircuit):
             self.synapses[f"BPP_{i}"].copy(self.synapses[f"WPP_{i + 1}"].weights.turned)
             self.synapses[f"BPI_{i}"].copy(-self.synapses[f"BPP_{i}"].weights)
 
-    def _increments(self, weights: bool, lateral: bool, feedback: bool, copy_feedback: Callable[[], None]) -> None:
-        """Items 7 and 9 to 11 of a step."""
-        copy_feedback()
+    def _increments(self, weights: bool, lateral: bool, feedback: bool, applies: bool) -> None:
+        """Items 7 and 9 to 11 of a step; factors and rates of the step before are late."""
         for i in range(self.hidden + 1):
-            product = self.outer(self.read(f"error_{i}"), self.sent(self._below(i), late=True))
-            self._forward(f"WPP_{i}", product, weights)
+            self._hebbian(f"WPP_{i}", f"error_{i}", self._below(i), weights, applies)
         for i in range(self.hidden):
-            post, pre = self.read(f"twin_error_{i}"), self.sent(f"rate_{i}", late=True)
-            self._move(f"WIP_{i}", [self.outer(post, pre)], lateral)
-            post, pre = self.read(f"apical_{i}", late=True), self.sent(f"twin_rate_{i}", late=True)
-            self._move(f"BPI_{i}", [self.outer(post, pre)], lateral)
-            if feedback:
-                product = self.outer(self.read(f"xi_{i}"), self.read(f"high_pass_{i + 1}", late=True))
-                self._move(f"BPP_{i}", [product, self.synapses[f"BPP_{i}"].weights], feedback)
+            self._hebbian(f"WIP_{i}", f"twin_error_{i}", f"rate_{i}", lateral, applies)
+            self._hebbian(f"BPI_{i}", f"apical_{i}", f"twin_rate_{i}", lateral, applies, late=True)
+            if self.noisy_feedback:
+                self._feedback(f"BPP_{i}", i, feedback, applies)
 
-    def _forward(self, name: str, product: Exact, learns: bool) -> None:
-        if not self.parameters.low_pass:
-            self._move(name, [product], learns)
-            return
-        leak, gain = -self.factor_of(f"{name}.tag", 1), self.factor_of(f"{name}.tag", 2)
-        self.synapses[name].low_pass(leak, self.rate * gain * product, learns, self.steps_done)
+    def _feedback(self, name: str, i: int, learns: bool, applies: bool) -> None:
+        """xi x last high-passed rate above, and the decay of the weight."""
+        xi = self.formed(name, self.now[f"xi_{i}"], self.read(f"xi_{i}"))
+        one = self.formed(name, Exact(torch.ones_like(xi.units)), ONE.axis(0).axis(0), place=1)
+        decay = self.synapses[name].weights * one.axis(2)
+        self.learn(name, [self.outer(xi, self.read(f"high_pass_{i + 1}", late=True)), decay], learns, applies)
 
-    def _move(self, name: str, products: Sequence[Exact], learns: bool) -> None:
-        """The weight by the sum of the products with the rule's coefficients."""
-        if not learns or not self.synapses[name].plastic:
-            return
-        coefficients = self.coefficients[f"{name}.step"]
-        total = Exact(torch.zeros_like(self.synapses[name].units))
-        for place, product in zip(range(len(coefficients)), products, strict=False):
-            total = total + self.factor_of(f"{name}.step", place) * product
-        self.synapses[name].move(self.rate * total, self.steps_done)
+    def _hebbian(self, name: str, post: str, pre: str, learns: bool, applies: bool, late: bool = False) -> None:
+        """post x last pre, post of this or the last step."""
+        if self.synapses[name].kind == "credited":
+            value = (self.before if late else self.now)[post]
+            factor = self.collect_credit(name, value, learns, applies)
+        else:
+            factor = self.formed(name, (self.before if late else self.now)[post], self.read(post, late))
+        self.learn(name, [self.outer(factor, self.sent(pre, late=True))], learns, applies)

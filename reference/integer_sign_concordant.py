@@ -15,26 +15,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.integers import NOTHING, ONE, Exact, IntegerCircuit, choose, dyadic, nearest_mantissa
+from reference.integers import NOTHING, ONE, Exact, IntegerCircuit, choose, dyadic
 from reference.sign_concordant_parameters import SignConcordantParameters, surrogate
 
 ENDS = ("value_0", "kernel", "psc_0", "label", "teacher_spike", "teacher")
 
 
 class IntegerThreeCellNetwork(IntegerCircuit):
-    """registers: see `IntegerCircuit`. `credited`: synapses that learn once per presentation, of the postsynaptic
-    cell's sum, as a chip's learning engine would (item 9); with `mantissa_bits` learning rates are rounded to these
-    first. seeds: of the random numbers, one per network. Raises ValueError for registers that are not honest."""
+    """registers: see `IntegerCircuit`, and `sizes` of the layers. seeds: of the random numbers, one per network. Raises
+    ValueError for options beyond those above, DishonestRegister for registers of other equations."""
 
-    def __init__(self, parameters: SignConcordantParameters, registers: Mapping[str, Any], seeds: Sequence[int]) -> None:
+    def __init__(
+        self, parameters: SignConcordantParameters, registers: Mapping[str, Any], seeds: Sequence[int]
+    ) -> None:
         p = parameters
         if (p.policy, p.trace, p.optimiser, p.timing) != ("locked", "psc", "none", "phase_locked"):
             raise ValueError("only policy locked, trace psc, optimiser none, timing phase_locked")
         super().__init__(registers, seeds)
         self.parameters, self.top = p, len(p.projections)
-        self.credited = set(registers.get("credited", ()))
-        bits = registers.get("mantissa_bits")
-        self.learning_rate = nearest_mantissa(p.learning_rate, bits) if bits else p.learning_rate
+        self.credited = [name for name, synapses in self.synapses.items() if synapses.kind == "credited"]
         self.check(self._constants(), self._functions())
         self.begin(self._sizes(registers["sizes"]))
 
@@ -51,17 +50,14 @@ class IntegerThreeCellNetwork(IntegerCircuit):
             found |= {f"{name}_{layer}": values for name, values in cell.items()}
             if p.surrogate == "boxcar":
                 found[f"sensitivity_{layer}"] = [1, p.threshold, p.boxcar_half_width]
-            found |= self._rule_constants(f"wE_{layer}", 1) | self._rule_constants(f"wI_{layer}", -1)
-        return found
+            for kind, sign in (("wE", 1), ("wI", -1)):
+                found |= self.rule_constants(f"{kind}_{layer}", [sign * p.learning_rate])
+        return found | self._kernels()
 
-    def _rule_constants(self, name: str, sign: int) -> dict[str, list[float]]:
-        """Of one rule: eta, in units of the tag as it is, in units of the weight times 1 / unit."""
-        per_unit, rate = 2.0**self.synapses[name].limits.fraction, sign * self.learning_rate
-        if name not in self.credited:
-            return {f"{name}.tag": [1, rate], f"{name}.step": [per_unit]}
+    def _kernels(self) -> dict[str, list[float]]:
+        """The input's kernel, which a cell that sums credit keeps too."""
         p = self.parameters
-        return {f"{name}.step": [rate * per_unit], f"kernel_{name}": [p.psc_decay, 1 / p.tau_s],
-                f"credit_{name}": [1, 1], f"credit_{name}_done": [1]}
+        return {f"kernel_{name}": [p.psc_decay, 1 / p.tau_s] for name in self.credited}
 
     def _functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
         if self.parameters.surrogate == "boxcar":
@@ -73,10 +69,8 @@ class IntegerThreeCellNetwork(IntegerCircuit):
         found = {"kernel": sizes[0], "teacher": sizes[-1]}
         for layer in range(1, self.top + 1):
             found |= {f"{name}_{layer}": sizes[layer] for name in ("u", "spike", "psc")}
-        for name in self.credited:
-            size = sizes[int(name[3:])]
-            found |= {f"credit_{name}": size, f"credit_{name}_done": size, f"kernel_{name}": size}
-        return found
+        found |= {f"kernel_{name}": sizes[int(name[3:])] for name in self.credited}
+        return found | self.credit_sizes()
 
     # ---- a step
 
@@ -151,21 +145,10 @@ class IntegerThreeCellNetwork(IntegerCircuit):
 
     def _learn(self, first: bool, name: str, layer: int, learn: bool, apply: bool) -> None:
         """Hebbian onto PC, anti-Hebbian onto PV (section 4.1)."""
-        synapses, post = self.synapses[name], ("error_" if name[1] == "E" else "modulation_") + str(layer)
-        pre = self.sent(f"psc_{layer - 1}")
+        post, pre = ("error_" if name[1] == "E" else "modulation_") + str(layer), self.sent(f"psc_{layer - 1}")
         if name in self.credited:
-            self._collect_credit(first, name, post, learn, apply)
-            if apply:
-                credit = self.outer(self.read(f"credit_{name}"), pre)
-                synapses.move(self.factor_of(f"{name}.step", 0) * credit, self.steps_done)
-            return
-        product = self.outer(self.read(post), pre)
-        synapses.sum_up(self.factor_of(f"{name}.tag", 1) * self.rate * product, learn, apply, self.steps_done)
-
-    def _collect_credit(self, first: bool, name: str, post: str, learn: bool, apply: bool) -> None:
-        """The sum of kernel times error over a presentation, at the postsynaptic cell (item 9)."""
-        kernel = self._leaky(f"kernel_{name}", first, None)
-        credit, done = f"credit_{name}", f"credit_{name}_done"
-        kept = choose(self.before[done].units > 0, NOTHING, self.before[credit])
-        self.keep(credit, kept + (self.rate * self.now[post] * kernel if learn else NOTHING))
-        self.keep(done, Exact(torch.full_like(self.before[credit].units, int(apply))))
+            kernel = self._leaky(f"kernel_{name}", first, None)
+            factor = self.collect_credit(name, self.now[post] * kernel, learn, apply)
+        else:
+            factor = self.formed(name, self.now[post], self.read(post))
+        self.learn(name, [self.outer(factor, pre)], learn, apply)

@@ -21,6 +21,10 @@ BITS_OF_UNIFORM = 24
 MASK32, MASK64 = (1 << 32) - 1, (1 << 64) - 1
 
 
+class DishonestRegister(ValueError):
+    """A register that does not hold what the circuit's equations say."""
+
+
 @dataclass(frozen=True)
 class Exact:
     """`units` * 2**-fraction, int64. Sums and products are exact; the widths of the operands keep them below 2**63."""
@@ -134,7 +138,7 @@ class Table:
         return Exact(self.entries[index.clamp(0, len(self.entries) - 1)], self.fraction)
 
     def check(self, name: str, function: Callable[[Tensor], Tensor]) -> None:
-        """ValueError unless every entry is the function at (i - H) / K, rounded half up."""
+        """DishonestRegister unless every entry is the function at (i - H) / K, rounded half up."""
         scale = self.scale_units * 2.0**-self.scale_fraction
         points = (torch.arange(len(self.entries), dtype=torch.float64) - self.half) / scale
         largest = float(self.entries.abs().max())
@@ -142,7 +146,7 @@ class Table:
         wrong = torch.nonzero(~((self.entries - true).abs() <= 0.5 + SLACK)).flatten()
         if len(wrong):
             i = int(wrong[0])
-            raise ValueError(f"table {name}: entry {i} is {int(self.entries[i])}, the function {float(true[i])}")
+            raise DishonestRegister(f"table {name}: entry {i} is {int(self.entries[i])}, the function {float(true[i])}")
 
 
 # ---- constants
@@ -164,12 +168,12 @@ class Coefficient(NamedTuple):
 
 
 def check_coefficient(name: str, found: Coefficient, true: float, significant: int) -> None:
-    """ValueError unless it is the number with so many significant bits that is nearest to the true one; bits of the
-    number or of its distance from 1, whichever takes more (item 3)."""
+    """DishonestRegister unless it is the number with so many significant bits that is nearest to the true one: bits of
+    the number or of its distance from 1, whichever takes more (item 3)."""
     gaps = [gap for gap in (abs(true), abs(1 - abs(true))) if gap > 1e-15]
     unit = 2.0 ** -(significant - 1 - math.floor(math.log2(min(gaps))))
     if abs(found.value - true) > unit * (0.5 + SLACK) or math.fmod(found.value, unit) != 0:
-        raise ValueError(f"{name} is {found.value!r}, not {true!r} to {significant} significant bits")
+        raise DishonestRegister(f"{name} is {found.value!r}, not {true!r} to {significant} significant bits")
 
 
 def nearest_mantissa(value: float, bits: int = 3) -> float:
@@ -226,14 +230,15 @@ class Synapses:
     """Weights (S, post, pre) of one projection, and the tags of its rule.
 
     data: `fraction`, `low`, `high`, `units`; `mask` (post, pre) or none; and of a rule `place` (the projection's place
-    in the graph), `draws` (uniform, shared, nearest), `tag` (fraction and limit, or none).
+    in the graph), `draws` (uniform, shared, nearest), `kind` (none, low_pass, accumulate, credited; items 7 to 9) and
+    `tag` (fraction and limit, or none).
     """
 
     def __init__(self, data: Mapping[str, Any], seeds: Sequence[int]) -> None:
         self.limits = Limits(data["fraction"], data["low"], data["high"])
         self.fraction, self.units = self.limits.fraction, data["units"]
         self.mask: Tensor | None = data.get("mask")
-        self.plastic = "place" in data
+        self.plastic, self.kind = "place" in data, data.get("kind", "none")
         self.seeds, self.place, self.draws = seeds, data.get("place", 0), data.get("draws", "nearest")
         self.register = Register(**data["tag"]) if data.get("tag") else None
         shape = self.units.shape[1:]
@@ -297,6 +302,8 @@ class IntegerCircuit:
     def __init__(self, registers: Mapping[str, Any], seeds: Sequence[int]) -> None:
         self.seeds, self.steps_done = tuple(seeds), 0
         self.significant: int = registers["significant"]
+        self.mantissa_bits: int | None = registers.get("mantissa_bits")
+        self.rate = ONE
         self.registers = {name: Register(**data) for name, data in registers["quantities"].items()}
         self.tables = {name: Table(**data) for name, data in registers["tables"].items()}
         self.coefficients = {name: [Coefficient(*c) for c in found]
@@ -311,8 +318,8 @@ class IntegerCircuit:
     # ---- honest registers
 
     def check(self, constants: Mapping[str, Sequence[float]], functions: Mapping[str, Callable]) -> None:
-        """ValueError unless every equation has the coefficients that `constants` says, to their significant bits, and
-        every table the entries of its function."""
+        """DishonestRegister unless every equation has the coefficients that `constants` says, to their significant bits,
+        and every table the entries of its function."""
         self._same_names("equations", self.coefficients, constants)
         self._same_names("tables", self.tables, functions)
         for name, true in constants.items():
@@ -323,7 +330,7 @@ class IntegerCircuit:
     def _check_equation(self, name: str, true: Sequence[float]) -> None:
         found = self.coefficients[name]
         if len(found) != len(true):
-            raise ValueError(f"equation {name} has {len(found)} coefficients, not {len(true)}: {found}, {true}")
+            raise DishonestRegister(f"equation {name} has {len(found)} coefficients, not {len(true)}: {found}, {true}")
         for place, (coefficient, value) in enumerate(zip(found, true, strict=True)):
             check_coefficient(f"coefficient {place} of {name}", coefficient, value, self.significant)
 
@@ -331,7 +338,7 @@ class IntegerCircuit:
     def _same_names(what: str, found: Mapping, expected: Mapping) -> None:
         if set(found) != set(expected):
             unknown, missing = sorted(set(found) - set(expected)), sorted(set(expected) - set(found))
-            raise ValueError(f"{what}: unknown {unknown}, missing {missing}")
+            raise DishonestRegister(f"{what}: unknown {unknown}, missing {missing}")
 
     # ---- values
 
@@ -384,6 +391,75 @@ class IntegerCircuit:
     def _copy(self, name: str, kind: str, late: bool) -> Exact:
         values = self.before if late else self.now
         return values.get(f"{name}_{kind}", values[name])
+
+    # ---- learning
+
+    def rule_constants(self, name: str, rates: Sequence[float], share: float = 0.0) -> dict[str, list[float]]:
+        """The real coefficients of a rule from those of its products, share being the rate of a low-pass; in units of
+        the weight times 1 / unit (items 7 to 9). None where nothing learns."""
+        synapses = self.synapses[name]
+        if not synapses.plastic and not any(rates):
+            return {}
+        formed = {own: [1.0] for own in (f"factor_{name}", f"factor_{name}_1") if own in self.coefficients}
+        per_unit, rates = 2.0**synapses.limits.fraction, [self._legal(rate) for rate in rates]
+        return formed | self._rule_constants_of(name, rates, per_unit, share)
+
+    def _rule_constants_of(
+        self, name: str, rates: Sequence[float], per_unit: float, share: float
+    ) -> dict[str, list[float]]:
+        synapses = self.synapses[name]
+        if synapses.kind == "accumulate":
+            return {f"{name}.tag": [1, *rates], f"{name}.step": [per_unit]}
+        if synapses.kind == "low_pass":
+            share = 2.0 ** round(math.log2(share)) if self.mantissa_bits else share
+            return {f"{name}.tag": [1, -share, *(share * rate for rate in rates)], f"{name}.step": [per_unit]}
+        credit = {f"credit_{name}": [1.0, 1.0], f"credit_{name}_done": [1.0]} if synapses.kind == "credited" else {}
+        return credit | {f"{name}.step": [rate * per_unit for rate in rates]}
+
+    def _legal(self, rate: float) -> float:
+        return nearest_mantissa(rate, self.mantissa_bits) if self.mantissa_bits else rate
+
+    def credit_sizes(self) -> dict[str, int]:
+        """States that credit adds to cells, with the number of cells."""
+        return {f"credit_{name}{end}": synapses.units.shape[1] for name, synapses in self.synapses.items()
+                if synapses.kind == "credited" for end in ("", "_done")}
+
+    def learn(self, name: str, products: Sequence[Exact], learns: bool, applies: bool = True) -> None:
+        """A rule whose increment is the sum of products (S, post, pre), with its coefficients. Where it is credited,
+        the product is that of the credit."""
+        synapses, step = self.synapses[name], self.steps_done
+        if not synapses.plastic or (synapses.kind == "none" and not learns):
+            return
+        tagged = synapses.kind in ("low_pass", "accumulate")
+        first = {"low_pass": 2, "accumulate": 1}.get(synapses.kind, 0)
+        key = f"{name}.tag" if tagged else f"{name}.step"
+        rate = ONE if f"factor_{name}" in self.coefficients or synapses.kind == "credited" else self.rate
+        total = Exact(torch.zeros_like(synapses.units))
+        for place, product in zip(range(first, len(self.coefficients[key])), products, strict=False):
+            total = total + rate * self.factor_of(key, place) * product
+        if synapses.kind == "low_pass":
+            synapses.low_pass(-self.factor_of(key, 1), total, learns, step)
+        elif synapses.kind == "accumulate":
+            synapses.sum_up(total, learns, applies, step)
+        elif synapses.kind == "none" or applies:
+            synapses.move(total, step)
+
+    def formed(self, name: str, value: Exact, otherwise: Exact, place: int = 0) -> Exact:
+        """The postsynaptic factor of product `place`: what rules read of it, `otherwise`, unless the cell forms it
+        itself from the value and the rate."""
+        own = f"factor_{name}" + (f"_{place}" if place else "")
+        if own not in self.coefficients:
+            return otherwise
+        self.keep(own, self.rate * value)
+        return self.read(own)
+
+    def collect_credit(self, name: str, value: Exact, learns: bool, applies: bool) -> Exact:
+        """The postsynaptic cell's sum of its factor until it is applied, as rules read it (item 9)."""
+        credit, done = f"credit_{name}", f"credit_{name}_done"
+        kept = choose(self.before[done].units > 0, NOTHING, self.before[credit])
+        self.keep(credit, kept + (self.rate * value if learns else NOTHING))
+        self.keep(done, Exact(torch.full_like(self.before[done].units, int(applies))))
+        return self.read(credit)
 
     def deliver(self, name: str, message: Exact) -> Exact:
         """The current of a projection with weights; those without carry the whole quantity."""

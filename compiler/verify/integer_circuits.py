@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.ir import CortexError, Graph
+from compiler.ir.model import weight_copies, weight_shape
 from compiler.microcircuits.pal import Pal
 from compiler.microcircuits.sign_concordant import SignConcordant
 from compiler.verify import oracle, spiking_oracle
@@ -33,12 +34,18 @@ class Bridged:
 
 def bridged(circuit: Any, setup: Setup, significant: int = 12, mapped: bool = False) -> Bridged:
     """The integer reference of a quantised circuit. `significant`: bits of its constants; `mapped`: its rules were
-    made legal on a chip. Raises V122 for a circuit without one, or whose registers are not those of its equations."""
+    made legal on a chip. Raises V122 for a circuit without one, V128 for constants that are not its equations'."""
+    graph = setup.graph
     try:
+        if graph.samples > 1 or any(weight_copies(graph, q.name) != graph.seeds for q in graph.projections
+                                    if weight_shape(graph, q)):
+            raise ValueError("several samples or seeds that share their weights")
         for kind, build in BRIDGES.items():
             if isinstance(circuit, kind):
                 return build(circuit, setup, significant, mapped)
     except ValueError as error:
+        if type(error).__name__ == "DishonestRegister":
+            raise CortexError("V128", f"the quantised circuit is not the circuit: {error}.") from None
         raise CortexError("V122", f"the integer reference has no such circuit: {error}.",
                           "Verify it against the interpreter.") from None
     raise CortexError("V122", f"there is no integer reference of {type(circuit).__name__}.",
@@ -47,6 +54,16 @@ def bridged(circuit: Any, setup: Setup, significant: int = 12, mapped: bool = Fa
 
 def _data(graph: Graph, names: Names, significant: int, mapped: bool) -> dict[str, Any]:
     return registers(graph, names, significant) | ({"mantissa_bits": MANTISSA_BITS} if mapped else {})
+
+
+CREDIT = {"credit_{}": "{}.credit_{}", "credit_{}_done": "{}.credit_{}_done", "kernel_{}": "{}.kernel_{}",
+          "factor_{}": "{}.factor_{}", "factor_{}_1": "{}.factor_{}_1"}
+
+
+def _credits(graph: Graph) -> Names:
+    """What a cell keeps for synapses that learn once a presentation, and factors that it forms for a rule."""
+    return {ours.format(q.name): theirs.format(q.post, q.name) for q in graph.projections
+            for ours, theirs in CREDIT.items()}
 
 
 def _all_names(graph: Graph, names: Names) -> Names:
@@ -61,7 +78,6 @@ LAYER = {"u": "PC{}.u", "spike": "PC{}.spike", "psc": "PC{}.psc", "apical": "PC{
          "sst": "SST{}.rate"}
 ENDS = {"value_0": "image.value_in", "kernel": "image.kernel", "psc_0": "image.psc", "label": "teacher.value_in",
         "teacher_spike": "teacher.spike", "teacher": "teacher.psc"}
-CREDIT = {"credit_{}": "{}.credit_{}", "credit_{}_done": "{}.credit_{}_done", "kernel_{}": "{}.kernel_{}"}
 
 
 def _spiking(circuit: SignConcordant, setup: Setup, significant: int, mapped: bool) -> Bridged:
@@ -72,10 +88,8 @@ def _spiking(circuit: SignConcordant, setup: Setup, significant: int, mapped: bo
     if circuit.message != "graded" or any(q.convolution for q in graph.projections):
         raise ValueError("only dense layers and graded messages")
     names = ENDS | _indexed(LAYER, range(1, circuit.top + 1))
-    credited = [q for q in graph.projections if graph.cell_of(q.post).equation(f"credit_{q.name}")]
-    names |= {ours.format(q.name): theirs.format(q.post, q.name) for q in credited for ours, theirs in CREDIT.items()}
-    data = _data(graph, names, significant, mapped) | {
-        "credited": [q.name for q in credited], "sizes": [layer.size for layer in circuit.shapes]}
+    names |= _credits(graph)
+    data = _data(graph, names, significant, mapped) | {"sizes": [layer.size for layer in circuit.shapes]}
     model = IntegerThreeCellNetwork(own, data, setup.seeds)
 
     def step(inputs: Chunk, gates: Mapping[str, float], _noise: Chunk) -> Mapping[str, Any]:
@@ -105,13 +119,14 @@ def _pal(circuit: Pal, setup: Setup, significant: int, mapped: bool) -> Bridged:
 
     hidden = range(circuit.hidden)
     names = SOURCES | _indexed(PYRAMIDAL, range(circuit.hidden + 1)) | _indexed(INTERNEURON, hidden)
+    names |= _credits(setup.graph)
     model = IntegerPal(oracle.pal_parameters(circuit), _data(setup.graph, names, significant, mapped), setup.seeds)
 
     def step(inputs: Chunk, gates: Mapping[str, float], noise: Chunk) -> Mapping[str, Any]:
         learns = (gates[f"learn_{kind}"] > 0 for kind in ("forward", "lateral", "feedback"))
         white = [torch.tensor(noise[f"P{i}.white"]) for i in hidden] if circuit.variant == "PAL" else None
         model.step(torch.tensor(inputs["input.value"]), torch.tensor(inputs["teacher.value"]), gates["target"] > 0,
-                   *learns, gates["noise"] > 0, white, gates.get("rate", 1.0))
+                   *learns, gates["noise"] > 0, white, gates.get("update", 1.0) > 0, gates.get("rate", 1.0))
         return model.snapshot()
 
     return Bridged(model, _all_names(setup.graph, names), step)

@@ -146,14 +146,22 @@ class _Registers:
         if rule is None:
             return {}
         kind = dict(rule.noise).get("rounding", "nearest")
-        found: dict[str, Any] = {"place": place, "draws": kind}
+        found: dict[str, Any] = {"place": place, "draws": kind, "kind": "none"}
+        if self.graph.cell_of(q.post).equation(f"credit_{q.name}"):
+            found["kind"] = "credited"
         if rule.updates:
+            found["kind"] = "accumulate" if _forgets(rule.updates[0].expression) else "low_pass"
             stored = next(node for node in walk(rule.updates[0].expression)
                           if isinstance(node, Call) and node.function == "fixed")
             found["tag"] = register(stored)
             self.data["coefficients"][f"{q.name}.tag"] = coefficients(stored.arguments[0])
         self.data["coefficients"][f"{q.name}.step"] = coefficients(_in_units(rule.increment))
         return found
+
+
+def _forgets(update: Expression) -> bool:
+    """Whether a tag is 0 after it has been applied."""
+    return isinstance(update, Number) or isinstance(update, Where) and update.then == Number(0.0)
 
 
 def register(expression: Expression) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Quantised setups of small circuits, and their comparison with the integer reference."""
+"""Quantised setups of small circuits."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,10 +12,10 @@ from compiler.verify.runs import Setup
 
 
 def quantised(setup: Setup, rounding: str = "stochastic", hardware: str = "", steps: int = 500,
-              widths: Widths = Widths()) -> Setup:
+              credit: str = "held") -> Setup:
     """The setup with the integer program of its circuit."""
-    legal = [Legalise(hardware)] if hardware else []
-    before = pipeline(["discretise", "fold", "eliminate-lookahead"])
+    legal = [Legalise(hardware, credit)] if hardware else []
+    before, widths = pipeline(["discretise", "fold", "eliminate-lookahead"]), Widths()
     graph = run_passes(setup.graph, [*before, *legal, NameProducts(widths.coefficients)], Request()).graph
     plan = SimpleNamespace(protocol=setup.protocol, samples=setup.samples)
     peaks = calibrate(graph, plan, list(setup.seeds), steps)
