@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from compiler.ir import CortexError, Graph
 from compiler.ir.model import weight_copies, weight_shape
+from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
 from compiler.microcircuits.sign_concordant import SignConcordant
-from compiler.verify import oracle, spiking_oracle
-from compiler.verify.integer_oracle import registers, rows, synaptic_names, torch_module, with_copies
+from compiler.microcircuits.targets import UNDELAYED
+from compiler.verify import error_oracle, oracle, spiking_oracle
+from compiler.verify.integer_oracle import registers, rows, synaptic_names, torch_module, whole_units, with_copies
 from compiler.verify.runs import Chunk, Setup
 
 Names = dict[str, str]
@@ -136,4 +139,47 @@ def _indexed(patterns: Names, numbers: Iterable[int]) -> Names:
     return {f"{name}_{i}": pattern.format(i) for i in numbers for name, pattern in patterns.items()}
 
 
-BRIDGES: dict[type, Callable[[Any, Setup, int, bool], Bridged]] = {SignConcordant: _spiking, Pal: _pal}
+# ---- error neurons
+
+
+AREA = {"drive": "R{}.drive", "breve": "R{}.breve", "rate": "R{}.rate", "slope": "R{}.slope",
+        "basal": "R{}.basal_potential", "apical": "R{}.apical_potential", "error": "R{}.mismatch",
+        "predicted": "R{}.mismatch_1", "error_drive": "E{}.drive", "error_breve": "E{}.breve",
+        "error_rate": "E{}.rate", "gating": "E{}.dendritic_potential_1", "descending": "E{}.dendritic_potential_2",
+        "dendritic": "E{}.dendritic_potential"}
+OUTPUT = {"missing_slope": "comparison.difference_1", "missing": "comparison.difference_2",
+          "difference": "comparison.difference", "shown": "teacher.shown"}
+
+
+def _error_neuron(circuit: ErrorNeuron, setup: Setup, significant: int, mapped: bool) -> Bridged:
+    torch = torch_module()
+    from reference.integer_error_neuron import IntegerErrorMicrocircuit
+
+    own, graph = error_oracle.parameters(circuit), setup.graph
+    if circuit.reset or circuit.plant or circuit.errors != circuit.layers[1:]:
+        raise ValueError("a reset, a plant, or other numbers of error neurons")
+    names = SOURCES | OUTPUT | _indexed(AREA, range(circuit.areas)) | _credits(graph)
+    data = _data(graph, names, significant, mapped)
+    data["wiring"] = {
+        "forward": [(circuit.forward_name(*pair), *pair) for pair in circuit.forward_pairs()],
+        "feedback": [(circuit.feedback_name(*pair), *pair) for pair in circuit.feedback_pairs()],
+        "copies": [(m.target, m.source, _fixed_error(graph, m.target)) for m in graph.mirrors]}
+    model = IntegerErrorMicrocircuit(own, data, setup.seeds, circuit.target_delay)
+
+    def step(inputs: Chunk, gates: Mapping[str, float], _noise: Chunk) -> Mapping[str, Any]:
+        model.step(torch.tensor(inputs["input.value"]), torch.tensor(inputs["teacher.value"]), gates["target"] > 0,
+                   gates["learn_forward"] > 0, gates["copy"] > 0, gates.get(UNDELAYED, 0.0) > 0,
+                   gates.get("update", 1.0) > 0, gates.get("rate", 1.0))
+        return model.snapshot()
+
+    return Bridged(model, _all_names(graph, names), step)
+
+
+def _fixed_error(graph: Graph, projection: str) -> dict[str, Any]:
+    """What a copied weight has besides, in units of its class. Raises V127 for what is no multiple."""
+    fraction = round(-math.log2(graph.class_of(projection).unit))
+    return {"units": whole_units(graph.arrays[f"{projection}.copy_error"], fraction, 2), "fraction": fraction}
+
+
+BRIDGES: dict[type, Callable[[Any, Setup, int, bool], Bridged]] = {
+    SignConcordant: _spiking, Pal: _pal, ErrorNeuron: _error_neuron}
