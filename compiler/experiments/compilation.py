@@ -1,6 +1,7 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
-X150 the backend is not installed; X151 a pass or a quantity that is not there; X153 code of another circuit.
+X150 the backend is not installed; X151 a pass or a quantity that is not there; X153 code of another circuit; X154
+granularity `neurocore` without a map.
 """
 
 from __future__ import annotations
@@ -106,7 +107,18 @@ def chosen_passes(experiment: Experiment) -> list:
         raise unknown("X151", "pass in passes.disable", name, PIPELINE)
     granularity = run.granularity if run.backend == "lava" else "network"
     skipped = disabled | {"partition"} | set(ACROSS_STEPS if granularity != "network" else ())
-    return [*pipeline(name for name in PIPELINE if name not in skipped), Partition(granularity)]
+    return [*pipeline(name for name in PIPELINE if name not in skipped),
+            Partition(granularity, neurocores(experiment) if granularity == "neurocore" else ())]
+
+
+def neurocores(experiment: Experiment) -> tuple[tuple[str, str], ...]:
+    """Core of every population on the map `run.hardware`. Raises X154, H101..H107 and M2xx where it does not fit."""
+    from compiler.experiments.fitting import core_groups
+
+    if not experiment.run.hardware:
+        raise CortexError("X154", "granularity 'neurocore' needs a hardware map.",
+                          "Set run.hardware, or give --map; `cortexc fit` says what fits.")
+    return core_groups(experiment)
 
 
 def _check_recorded(protocol: Protocol, graph: Graph) -> None:

@@ -118,11 +118,13 @@ class ProtocolTable(Table, frozen=True):
 
 class Run(Table, frozen=True):
     """How it runs. `block_ms`: aimed duration of a block. `until_epoch`: stop after that epoch (0: at the end).
-    `noise`: the kind of the noise streams, "" as the circuit says (counter)."""
+    `noise`: the kind of the noise streams, "" as the circuit says (counter). `hardware`: the map whose cores are the
+    processes of the granularity `neurocore`."""
 
     seeds: Annotated[list[Count], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
     backend: Literal["lava", "native", "interpreter"] = "lava"
-    granularity: Literal["population", "area", "network"] = "network"
+    granularity: Literal["population", "area", "network", "neurocore"] = "network"
+    hardware: str = ""
     block_ms: Annotated[float, msgspec.Meta(gt=0, le=250)] = 50.0
     noise: Literal["", "counter", "legacy"] = ""
     until_epoch: Count = 0
