@@ -73,13 +73,14 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
         """u_eff of both kinds of cells (section 3.1), slopes, and the postsynaptic factor of section 4."""
         p, tau, error_tau = self.parameters, self.parameters.pyramidal_tau[i], self.parameters.partner_tau[i]
         top = i == self.areas - 1
-        found = {f"drive_{i}": [tau * p.gbas, tau * p.gapi], f"breve_{i}": [1], f"basal_{i}": [1], f"apical_{i}": [1],
+        found: dict[str, list[float]] = {f"drive_{i}": [tau * p.gbas, tau * p.gapi], f"breve_{i}": [1],
+                 f"basal_{i}": [1], f"apical_{i}": [1],
                  f"slope_{i}": [1, -1] if p.activation[i] == "tanh" else [1],
                  f"error_{i}": [1, -1] if p.dWPP_use_activation else [1, -p.basal_attenuation[i]],
                  f"error_drive_{i}": [error_tau * (p.gntgt if top else p.gden)], f"error_breve_{i}": [1],
                  f"error_rate_{i}": [1]}
-        parts = {} if top else {f"dendritic_{i}": [1]} | {
-            name: [1] for name in (f"gating_{i}", f"descending_{i}") if name in self.coefficients}
+        parts: dict[str, list[float]] = {} if top else {f"dendritic_{i}": [1.0]} | {
+            name: [1.0] for name in (f"gating_{i}", f"descending_{i}") if name in self.coefficients}
         return found | parts
 
     def _functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -211,4 +212,4 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
             factor = self.collect_credit(name, self.now[post], learns, applies)
         else:
             factor = self.formed(name, self.now[post], self.read(post))
-        self.learn(name, [self.outer(factor, self.sent(pre, late=True))], learns, applies)
+        self.learn(name, [self.outer(factor, self.message_read(pre, late=True))], learns, applies)

@@ -54,9 +54,10 @@ class IntegerPal(IntegerCircuit):
         """u_eff with and without a target (section 2); item 12 of a step."""
         p, tau = self.parameters, self.parameters.pyramidal_tau[i]
         top = [tau * p.gbas, tau * p.gntgt, p.gbas / (p.gl + p.gbas)]
-        found = {f"drive_{i}": top if i == self.hidden else [tau * p.gbas, tau * p.gapi], f"breve_{i}": [1],
-                 f"basal_{i}": [1],
-                 f"error_{i}": [1, -1] if p.dWPP_use_activation else [1, -p.basal_attenuation[i]]}
+        found: dict[str, list[float]] = {
+            f"drive_{i}": top if i == self.hidden else [tau * p.gbas, tau * p.gapi], f"breve_{i}": [1],
+            f"basal_{i}": [1],
+            f"error_{i}": [1, -1] if p.dWPP_use_activation else [1, -p.basal_attenuation[i]]}
         if self._filters(i):
             found[f"high_pass_{i}"] = [1, 1, -1, -p.dt / p.tau_HP]
         return found
@@ -144,8 +145,8 @@ class IntegerPal(IntegerCircuit):
         """One Euler step dt of section 4.
 
         r0 (S, n_0); u_target (S, n_N), which counts where `targeted`. noisy: the apical dendrites feel the noise, which
-        moves by `white`, a normal draw (S, n) per hidden layer. applies: where rules sum their increments, whether the sum moves the
-        weights. rate: what all increments are multiplied with.
+        moves by `white`, a normal draw (S, n) per hidden layer. applies: where rules sum their increments, whether the
+        sum moves the weights. rate: what all increments are multiplied with.
         """
         self.next_step()
         self.rate = dyadic(rate)
@@ -251,4 +252,4 @@ class IntegerPal(IntegerCircuit):
             factor = self.collect_credit(name, value, learns, applies)
         else:
             factor = self.formed(name, (self.before if late else self.now)[post], self.read(post, late))
-        self.learn(name, [self.outer(factor, self.sent(pre, late=True))], learns, applies)
+        self.learn(name, [self.outer(factor, self.message_read(pre, late=True))], learns, applies)

@@ -45,8 +45,9 @@ class IntegerThreeCellNetwork(IntegerCircuit):
         trace = [p.psc_decay, 1 / p.tau_s]
         found: dict[str, list[float]] = {"kernel": trace, "psc_0": [1], "teacher_spike": [1], "teacher": trace}
         for layer in range(1, self.top + 1):
-            cell = {"u": [p.potential_decay, 1, -1], "spike": [1, p.threshold], "psc": trace, "apical": [1, -1],
-                    "error": [1], "pv": [1], "sst": [1], "modulation": [1]}
+            cell: dict[str, list[float]] = {
+                "u": [p.potential_decay, 1, -1], "spike": [1, p.threshold], "psc": trace, "apical": [1, -1],
+                "error": [1], "pv": [1], "sst": [1], "modulation": [1]}
             found |= {f"{name}_{layer}": values for name, values in cell.items()}
             if p.surrogate == "boxcar":
                 found[f"sensitivity_{layer}"] = [1, p.threshold, p.boxcar_half_width]
@@ -145,7 +146,7 @@ class IntegerThreeCellNetwork(IntegerCircuit):
 
     def _learn(self, first: bool, name: str, layer: int, learn: bool, apply: bool) -> None:
         """Hebbian onto PC, anti-Hebbian onto PV (section 4.1)."""
-        post, pre = ("error_" if name[1] == "E" else "modulation_") + str(layer), self.sent(f"psc_{layer - 1}")
+        post, pre = ("error_" if name[1] == "E" else "modulation_") + str(layer), self.message_read(f"psc_{layer - 1}")
         if name in self.credited:
             kernel = self._leaky(f"kernel_{name}", first, None)
             factor = self.collect_credit(name, self.now[post] * kernel, learn, apply)

@@ -303,6 +303,9 @@ class IntegerCircuit:
         self.seeds, self.steps_done = tuple(seeds), 0
         self.significant: int = registers["significant"]
         self.mantissa_bits: int | None = registers.get("mantissa_bits")
+        self.jitters: Mapping[str, str] = registers.get("jitters", {})
+        self.rules_read: str = registers.get("rules_read", "sent")
+        self.draws: Mapping[str, Tensor] = {}
         self.rate = ONE
         self.registers = {name: Register(**data) for name, data in registers["quantities"].items()}
         self.tables = {name: Table(**data) for name, data in registers["tables"].items()}
@@ -318,8 +321,8 @@ class IntegerCircuit:
     # ---- honest registers
 
     def check(self, constants: Mapping[str, Sequence[float]], functions: Mapping[str, Callable]) -> None:
-        """DishonestRegister unless every equation has the coefficients that `constants` says, to their significant bits,
-        and every table the entries of its function."""
+        """DishonestRegister unless every equation has the coefficients that `constants` says, to their significant
+        bits, and every table the entries of its function."""
         self._same_names("equations", self.coefficients, constants)
         self._same_names("tables", self.tables, functions)
         for name, true in constants.items():
@@ -369,8 +372,13 @@ class IntegerCircuit:
         self.now[name] = Exact(value.units.expand(shape), value.fraction)
         for copy in (f"{name}_sent", f"{name}_factor"):
             if copy in self.registers:
-                self.now[copy] = self.registers[copy].rounded(self.now[name])
+                self.now[copy] = self.registers[copy].rounded(self.now[name], self._jitter(copy))
         return self.now[name]
+
+    def _jitter(self, copy: str) -> Exact:
+        """What rounding of a copy adds: 1/2, or a draw to 24 bits."""
+        draw = self.draws.get(self.jitters.get(copy, ""))
+        return HALF if draw is None else Register(BITS_OF_UNIFORM, 2**BITS_OF_UNIFORM).entering(draw, downward=True)
 
     def function(self, name: str, q: Exact) -> Exact:
         """A function of one quantity, from its table (item 4)."""
@@ -387,6 +395,10 @@ class IntegerCircuit:
     def read(self, name: str, late: bool = False) -> Exact:
         """What a rule reads of a quantity."""
         return self._copy(name, "factor", late)
+
+    def message_read(self, name: str, late: bool = False) -> Exact:
+        """What a rule reads of the message that its synapse gets."""
+        return self._copy(name, self.rules_read, late)
 
     def _copy(self, name: str, kind: str, late: bool) -> Exact:
         values = self.before if late else self.now
@@ -413,7 +425,8 @@ class IntegerCircuit:
         if synapses.kind == "low_pass":
             share = 2.0 ** round(math.log2(share)) if self.mantissa_bits else share
             return {f"{name}.tag": [1, -share, *(share * rate for rate in rates)], f"{name}.step": [per_unit]}
-        credit = {f"credit_{name}": [1.0, 1.0], f"credit_{name}_done": [1.0]} if synapses.kind == "credited" else {}
+        credit: dict[str, list[float]] = {f"credit_{name}": [1.0, 1.0], f"credit_{name}_done": [1.0]}
+        credit = credit if synapses.kind == "credited" else {}
         return credit | {f"{name}.step": [rate * per_unit for rate in rates]}
 
     def _legal(self, rate: float) -> float:

@@ -32,7 +32,12 @@ class Bridged:
 
     def trajectory(self, setup: Setup, steps: int) -> Iterator[Chunk]:
         """Under the graph's names."""
-        return rows(setup, self.step, self.names, steps)
+        return rows(setup, self._jittered, self.names, steps)
+
+    def _jittered(self, inputs: Chunk, gates: Mapping[str, float], noise: Chunk) -> Mapping[str, Any]:
+        torch = torch_module()
+        self.model.draws = {name: torch.tensor(drawn) for name, drawn in noise.items() if name.endswith("_jitter")}
+        return self.step(inputs, gates, noise)
 
 
 def bridged(circuit: Any, setup: Setup, significant: int = 12, mapped: bool = False) -> Bridged:
@@ -126,10 +131,11 @@ def _pal(circuit: Pal, setup: Setup, significant: int, mapped: bool) -> Bridged:
     model = IntegerPal(oracle.pal_parameters(circuit), _data(setup.graph, names, significant, mapped), setup.seeds)
 
     def step(inputs: Chunk, gates: Mapping[str, float], noise: Chunk) -> Mapping[str, Any]:
-        learns = (gates[f"learn_{kind}"] > 0 for kind in ("forward", "lateral", "feedback"))
+        forward, lateral, feedback = (gates[f"learn_{kind}"] > 0 for kind in ("forward", "lateral", "feedback"))
         white = [torch.tensor(noise[f"P{i}.white"]) for i in hidden] if circuit.variant == "PAL" else None
         model.step(torch.tensor(inputs["input.value"]), torch.tensor(inputs["teacher.value"]), gates["target"] > 0,
-                   *learns, gates["noise"] > 0, white, gates.get("update", 1.0) > 0, gates.get("rate", 1.0))
+                   forward, lateral, feedback, gates["noise"] > 0, white, gates.get("update", 1.0) > 0,
+                   gates.get("rate", 1.0))
         return model.snapshot()
 
     return Bridged(model, _all_names(setup.graph, names), step)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CellType, CortexError, Equation, Expression, Graph, Projection
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Where, walk
+from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Projection
+from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, walk
 from compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, missing
 
 COPIES = ("sent", "factor")
@@ -97,7 +97,7 @@ class _Registers:
     def __init__(self, graph: Graph, significant: int):
         self.graph = graph
         self.data: dict[str, Any] = {"significant": significant, "quantities": {}, "coefficients": {}, "tables": {},
-                                     "start": {}, "synapses": {}}
+                                     "start": {}, "synapses": {}, "jitters": {}, "rules_read": "sent"}
 
     def add(self, name: str, population: str, quantity: str) -> None:
         """One quantity with its copies; those that the circuit has no more are left out."""
@@ -109,6 +109,8 @@ class _Registers:
         for copy in COPIES:
             if copied := cell.equation(f"{quantity}_{copy}"):
                 self.data["quantities"][f"{name}_{copy}"] = register(copied.expression)
+                if isinstance(offset := copied.expression.arguments[3], Name):  # type: ignore[union-attr]
+                    self.data["jitters"][f"{name}_{copy}"] = f"{population}.{offset.name}"
         self._start(name, population, quantity, cell)
 
     def _equation(self, name: str, equation: Equation, cell: CellType) -> None:
@@ -147,6 +149,9 @@ class _Registers:
             return {}
         kind = dict(rule.noise).get("rounding", "nearest")
         found: dict[str, Any] = {"place": place, "draws": kind, "kind": "none"}
+        message = self.graph.class_of(q.name).message.removesuffix("_sent")
+        if f"pre.{message}_factor" in {node.name for node in walk_rule(rule) if isinstance(node, Name | Prev)}:
+            self.data["rules_read"] = "factor"
         if self.graph.cell_of(q.post).equation(f"credit_{q.name}"):
             found["kind"] = "credited"
         if rule.updates:
@@ -162,6 +167,11 @@ class _Registers:
 def _forgets(update: Expression) -> bool:
     """Whether a tag is 0 after it has been applied."""
     return isinstance(update, Number) or isinstance(update, Where) and update.then == Number(0.0)
+
+
+def walk_rule(rule: PlasticityRule) -> Iterator[Expression]:
+    for expression in (rule.increment, *(update.expression for update in rule.updates)):
+        yield from walk(expression)
 
 
 def register(expression: Expression) -> dict[str, int]:

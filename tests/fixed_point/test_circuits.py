@@ -51,6 +51,12 @@ def test_increments_that_are_summed_over_a_presentation(hardware, credit):
     check("pal", setup, 800, mapped=bool(hardware))
 
 
+@pytest.mark.parametrize("options", [{"least_scale": 2.0**-4}, {"messages": 10, "factors": 7}])
+@pytest.mark.parametrize("name", ["spiking", "pal"])
+def test_factors_rounded_at_random_and_messages_wider_than_factors(name, options):
+    check(name, quantised(setup_of(name, 500), hardware="loihi2", **options), 500, mapped=True)
+
+
 @pytest.mark.lava
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "granularity"), LAVA)
@@ -113,11 +119,11 @@ def test_swapped_random_numbers_are_noticed(spiking):
 
 def test_a_limit_of_the_weights_that_is_off_by_one_is_noticed():
     setup = quantised(setup_of("spiking", 400), formats={"wE_1.w": Format(4, 5, True), "wI_1.w": Format(4, 5, True)})
-    synapses = tuple(replace(s, limits=(s.limits[0], s.limits[1] - s.unit)) if s.rule else s
+    synapses = tuple(replace(s, limits=(s.limits[0], s.limits[1] + s.unit)) if s.rule else s
                      for s in setup.graph.synapses)
-    narrow = replace(setup, graph=setup.graph.with_(synapses=synapses))
+    wider = replace(setup, graph=setup.graph.with_(synapses=synapses))
     assert _same(setup, integer_circuits.bridged(PLASTIC["spiking"], setup))
-    assert not _same(narrow, integer_circuits.bridged(PLASTIC["spiking"], setup))
+    assert not _same(wider, integer_circuits.bridged(PLASTIC["spiking"], setup))
 
 
 def test_a_limit_of_the_tags_that_is_off_by_one_is_noticed():
@@ -177,7 +183,7 @@ OPTIONS = ["precision.weights=8", "run.backend=native", "precision.calibration_s
 
 
 def test_verify_of_a_quantised_experiment_uses_the_integer_reference():
-    experiment = load_experiment("pal_yinyang", [*OPTIONS, 'passes.disable=["fuse-update"]'])
+    experiment = load_experiment("pal_digits", [*OPTIONS, 'passes.disable=["fuse-update"]'])
     result = verify_experiment(experiment, steps=300)
     assert result.passed, result.reasons
     assert (result.evidence, result.max_abs_error) == ("independent-reference", 0.0)
