@@ -16,7 +16,7 @@ from compiler.verify.runs import aligned, quantities, trajectory
 from reference import integers
 
 CASES = [(name, hardware) for name in PLASTIC for hardware in ("", "loihi2")]
-LAVA = [(name, granularity) for name in PLASTIC for granularity in ("population", "area", "network")]
+LAVA = [(name, granularity) for name in ("spiking", "pal", "pal-BP", "errors-FA", "errors-BP") for granularity in ("population", "area", "network")]
 
 
 def check(name, setup, steps, on="native", granularity="network", **options):
@@ -40,7 +40,7 @@ def test_other_roundings(name, rounding, weights):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "hardware"), CASES)
+@pytest.mark.parametrize(("name", "hardware"), [("spiking", "loihi2"), ("pal", ""), ("errors-FA", "loihi2")])
 def test_ten_thousand_plastic_steps(name, hardware):
     check(name, quantised(setup_of(name, 10_000), hardware=hardware), 10_000, mapped=bool(hardware))
 
@@ -183,7 +183,7 @@ OPTIONS = ["precision.weights=8", "run.backend=native", "precision.calibration_s
 
 
 def test_verify_of_a_quantised_experiment_uses_the_integer_reference():
-    experiment = load_experiment("pal_digits", [*OPTIONS, 'passes.disable=["fuse-update"]'])
+    experiment = load_experiment("pal_digits", OPTIONS)
     result = verify_experiment(experiment, steps=300)
     assert result.passed, result.reasons
     assert (result.evidence, result.max_abs_error) == ("independent-reference", 0.0)
