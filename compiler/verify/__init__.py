@@ -13,10 +13,11 @@ from compiler.verify.verification import (
     verify_against_reference,
     verify_golden,
     verify_graph,
+    verify_quantised,
     verify_recording,
     verify_setup,
 )
 
 __all__ = ["Comparison", "Divergence", "Recording", "Result", "Setup", "load_function", "load_recording", "quantities",
            "record_trajectory", "reference_setup", "trajectory", "verify_against_reference", "verify_golden",
-           "verify_graph", "verify_recording", "verify_setup"]
+           "verify_graph", "verify_quantised", "verify_recording", "verify_setup"]

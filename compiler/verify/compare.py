@@ -2,7 +2,7 @@
 
 A variable passes when its largest error is at most 1e-10 and at most 1e-8 of its range over the run: the largest
 movement of one of its components, its magnitude where it stays constant, and no relative limit where it is zero
-throughout. An error that is not a number is infinite.
+throughout. An error that is not a number is infinite. Integers must be equal.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class Track:
     high: np.ndarray
     got_low: np.ndarray
     got_high: np.ndarray
+    exact: bool = False
     worst: float = 0.0
     growth: list[tuple[float, Divergence]] = field(default_factory=list)
 
@@ -108,6 +109,8 @@ class Track:
 
     @property
     def limit(self) -> float:
+        if self.exact:
+            return 0.0
         return min(ABSOLUTE, RELATIVE * self.scale) if self.scale > 0 else ABSOLUTE
 
     def errors(self) -> Errors:
@@ -123,9 +126,11 @@ def _largest(values: np.ndarray) -> float:
 
 class Comparison:
     """Collects chunks of two trajectories. `order`: variables in the order in which a step computes them, so that
-    of several divergences in one step the first is named. `plastic`: weights whose gate is on at some step."""
+    of several divergences in one step the first is named. `plastic`: weights whose gate is on at some step. `exact`:
+    no error is small enough."""
 
-    def __init__(self, order: Sequence[str] = (), plastic: Sequence[str] = ()):
+    def __init__(self, order: Sequence[str] = (), plastic: Sequence[str] = (), exact: bool = False):
+        self.exact = exact
         self.rank = {name: i for i, name in enumerate(order)}
         self.plastic = [name for name in plastic]
         self.tracks: dict[str, Track] = {}
@@ -152,7 +157,7 @@ class Comparison:
             return
         if name not in self.tracks:
             low, high, got_low, got_high = (np.array(v[0]) for v in (expected, expected, got, got))
-            self.tracks[name] = Track(low, high, got_low, got_high)
+            self.tracks[name] = Track(low, high, got_low, got_high, self.exact)
         track = self.tracks[name]
         _widen(track.low, track.high, expected)
         _widen(track.got_low, track.got_high, got)
@@ -176,7 +181,7 @@ class Comparison:
     @property
     def hopeless(self) -> bool:
         """Whether some error is beyond the absolute limit, so that no further step can save the comparison."""
-        return any(track.worst > ABSOLUTE for track in self.tracks.values())
+        return any(track.worst > (0.0 if self.exact else ABSOLUTE) for track in self.tracks.values())
 
     def first_divergence(self) -> Divergence | None:
         """The earliest; within its step, the one computed first."""

@@ -13,7 +13,7 @@ from compiler.ir.protocol import Phase, Protocol
 from compiler.ir.schedule import Delivery, schedule
 from compiler.microcircuits import pal
 from compiler.microcircuits.sign_concordant import SignConcordant
-from compiler.verify import error_oracle, oracle, spiking_oracle
+from compiler.verify import error_oracle, integer_circuits, oracle, spiking_oracle
 from compiler.verify.compare import Comparison, Result
 from compiler.verify.published_pal import pal_sources
 from compiler.verify.recordings import Recording, load_recording
@@ -137,8 +137,8 @@ def verify_setup(setup: Setup, on: str = "native", granularity: str = "network",
 
 
 def _compare(setup: Setup, got: Iterator[Chunk], expected: Iterator[Chunk], evidence: str, wanted: Sequence[str],
-             count: int, on: str, granularity: str) -> Result:
-    comparison = Comparison(computing_order(setup.graph), [f"{name}.w" for name in gated_on(setup)])
+             count: int, on: str, granularity: str, exact: bool = False) -> Result:
+    comparison = Comparison(computing_order(setup.graph), [f"{name}.w" for name in gated_on(setup)], exact)
     for _, ours, theirs in aligned(got, expected):
         comparison.add(ours, theirs)
     return _result(comparison, evidence, wanted, count, on, granularity, must_learn=True)
@@ -183,6 +183,16 @@ def _errors_against_reference(circuit: error_oracle.Circuit, steps: int, seeds: 
     got = trajectory(setup, wanted, on, granularity, count, chunk=200)
     expected = error_oracle.trajectory(circuit, setup, there, count, chunk=200)
     return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
+
+
+def verify_quantised(circuit: object, setup: Setup, steps: int = 20_000, on: str = "native",
+                     granularity: str = "network", significant: int = 12, mapped: bool = False) -> Result:
+    """A quantised circuit against the integer reference: every integer of every step is equal. `significant`: bits of
+    its constants; `mapped`: its rules were made legal on a chip. Raises V121, V122, V127, V128."""
+    model = integer_circuits.bridged(circuit, setup, significant, mapped)
+    wanted, count = quantities(setup.graph), min(steps, setup.steps)
+    got, expected = trajectory(setup, wanted, on, granularity, count, chunk=200), model.trajectory(setup, count)
+    return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity, exact=True)
 
 
 def reference_setup(circuit: pal.Pal, steps: int, seeds: Sequence[int], presentation: int = 50) -> Setup:

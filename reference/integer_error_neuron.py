@@ -1,0 +1,215 @@
+"""The quantised error-neuron circuit in torch int64: the equations of `error_neuron.ErrorMicrocircuit` in fixed point.
+
+Numbers are those of docs/fixed_point.md ("item"); "section" refers to the error-neuron specification. The prospective
+voltage cancels the Euler membrane: u˘ of a step is u_eff (section 3.1) of the step before. Symbols, with the area's
+index from 0: drive (u_eff), breve, rate, slope (phi'), basal, apical, error (of the forward rule) of representation
+neurons; error_drive, error_breve, error_rate, gating (WIP phi'), descending (sum of BII rE) and dendritic (their
+product) of error neurons; missing_slope, missing (target - r_L) and difference (their product) at the output; input_in,
+input, target_in, shown and target of the sources. Synapses of areas (`wiring`), stored (post, pre).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reference.error_neuron_parameters import ACTIVATIONS, ErrorNeuronParameters
+from reference.integers import NOTHING, ONE, Exact, IntegerCircuit, dyadic
+
+SLOPED = ("logistic", "tanh")
+"""Activations whose slope is a polynomial of the rate."""
+
+
+class IntegerErrorMicrocircuit(IntegerCircuit):
+    """registers: see `IntegerCircuit`, and `wiring`: `forward` and `feedback`, (name, to, from) of every projection,
+    areas counted from 0 and the input being -1; `copies` (feedback name, forward name, fixed error as {units,
+    fraction}). target_delay: steps by which a target comes later. seeds: of the random numbers, one per network. Raises
+    ValueError for options beyond those of the class, DishonestRegister for registers of other equations."""
+
+    def __init__(
+        self, parameters: ErrorNeuronParameters, registers: Mapping[str, Any], seeds: Sequence[int],
+        target_delay: int = 0,
+    ) -> None:
+        p = parameters
+        self._refuse(p)
+        super().__init__(registers, seeds)
+        self.parameters, self.areas, self.target_delay = p, p.areas, target_delay
+        wiring = registers["wiring"]
+        self.forward, self.feedback = wiring["forward"], wiring["feedback"]
+        self.copies = [(back, forward, Exact(**noise)) for back, forward, noise in wiring["copies"]]
+        self.check(self._constants(), self._functions())
+        self._begin()
+
+    @staticmethod
+    def _refuse(p: ErrorNeuronParameters) -> None:
+        plain = set(p.activation_slope) == {1} and set(p.activation_offset) == {0} and p.derivative == p.activation
+        ahead = all(p.rep_lookahead) and all(p.error_lookahead)
+        if p.mc_model != "errormc" or set(p.activation) - set(SLOPED) or p.error_activation != "linear":
+            raise ValueError(f"only errormc, activations {SLOPED} and linear error neurons")
+        if not (plain and ahead and p.varphi_transfer) or any(p.eta_IP) or any(p.eta_PI):
+            raise ValueError("only plain activations, prospective rates, gated errors and fixed laterals")
+
+    # ---- what the registers must be
+
+    def _constants(self) -> dict[str, list[float]]:
+        p = self.parameters
+        found: dict[str, list[float]] = {"input": [1], "target": [1], "difference": [1]}
+        found |= {name: values for name, values in (("missing_slope", [1.0]), ("missing", [1.0, -1.0]))
+                  if name in self.coefficients}
+        if self.target_delay:
+            found |= {"shown": [1], "target": [1, 1]}
+        for i in range(self.areas):
+            found |= self._area_constants(i)
+        for name, to, source in self.forward:
+            eta = p.forward_rates[to][source + 1] if p.skip_forward else p.eta_fw[to]
+            found |= self.rule_constants(name, [p.dt * eta])
+        return found
+
+    def _area_constants(self, i: int) -> dict[str, list[float]]:
+        """u_eff of both kinds of cells (section 3.1), slopes, and the postsynaptic factor of section 4."""
+        p, tau, error_tau = self.parameters, self.parameters.pyramidal_tau[i], self.parameters.partner_tau[i]
+        top = i == self.areas - 1
+        found: dict[str, list[float]] = {f"drive_{i}": [tau * p.gbas, tau * p.gapi], f"breve_{i}": [1],
+                 f"basal_{i}": [1], f"apical_{i}": [1],
+                 f"slope_{i}": [1, -1] if p.activation[i] == "tanh" else [1],
+                 f"error_{i}": [1, -1] if p.dWPP_use_activation else [1, -p.basal_attenuation[i]],
+                 f"error_drive_{i}": [error_tau * (p.gntgt if top else p.gden)], f"error_breve_{i}": [1],
+                 f"error_rate_{i}": [1]}
+        parts: dict[str, list[float]] = {} if top else {f"dendritic_{i}": [1.0]} | {
+            name: [1.0] for name in (f"gating_{i}", f"descending_{i}") if name in self.coefficients}
+        return found | parts
+
+    def _functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        p, found = self.parameters, dict[str, Callable[[Tensor], Tensor]]()
+        for i in range(self.areas):
+            found[f"rate_{i}"] = partial(self._activated, p.activation[i], 1.0)
+            if p.dWPP_use_activation:
+                found[f"predicted_{i}"] = partial(self._activated, p.activation[i], p.basal_attenuation[i])
+        return found
+
+    @staticmethod
+    def _activated(activation: str, attenuation: float, potential: Tensor) -> Tensor:
+        return ACTIVATIONS[activation](attenuation * potential, 1, 0)
+
+    # ---- before the first step
+
+    def _begin(self) -> None:
+        """Potentials from `start`, rates phi of them, all else 0 (section 6, Initial)."""
+        p = self.parameters
+        kinds = {"drive": p.sizes, "basal": p.sizes, "error_drive": p.partner_sizes}
+        states = {f"{kind}_{i}": sizes[i] for kind, sizes in kinds.items() for i in range(self.areas)}
+        self.begin(states | self.credit_sizes() | {"input": p.layers[0], "target": p.layers[-1]})
+        for i in range(self.areas):
+            self.begin_at(f"rate_{i}", self._activated(p.activation[i], 1.0, self.now[f"drive_{i}"].real))
+        self.late_targets = [self.now["target"]] * self.target_delay
+
+    # ---- a step
+
+    @torch.no_grad()
+    def step(
+        self,
+        r0: Tensor,
+        target: Tensor,
+        targeted: bool,
+        learn_weights: bool,
+        copy: bool,
+        undelayed: bool = False,
+        applies: bool = True,
+        rate: float = 1.0,
+    ) -> None:
+        """One Euler step dt of section 6.
+
+        r0 (S, n_0); target (S, n_L): rates, which count where `targeted`, delayed unless `undelayed`. copy: the
+        feedback is copied. applies: where rules sum their increments, whether the sum moves the weights. rate: what
+        all increments are multiplied with.
+        """
+        self.next_step()
+        self.rate = dyadic(rate)
+        self._transmit(r0, target, undelayed)
+        self._receive()
+        self._settle(targeted)
+        for i in range(self.areas):
+            self._compare(i)
+        if copy:
+            self._copy_feedback()
+        for name, to, source in self.forward:
+            self._learn_forward(name, to, self._source(source), learn_weights, applies)
+        self.end_step()
+
+    def _transmit(self, r0: Tensor, target: Tensor, undelayed: bool) -> None:
+        """Items 2 and 3 of a step: u˘, phi'(u˘) and r = phi(u˘) of both kinds of cells."""
+        self.keep("input", self.enter("input_in", r0))
+        entered = self.enter("target_in", target)
+        shown = self.keep("shown", entered) if self.target_delay else entered
+        self.late_targets.append(shown)
+        late = self.late_targets.pop(0)
+        self.keep("target", shown if undelayed else late)
+        for i in range(self.areas):
+            r = self.function(f"rate_{i}", self.keep(f"breve_{i}", self.before[f"drive_{i}"]))
+            self.keep(f"slope_{i}", ONE - r * r if self.parameters.activation[i] == "tanh" else r * (ONE - r))
+            self.keep(f"error_rate_{i}", self.keep(f"error_breve_{i}", self.before[f"error_drive_{i}"]))
+
+    @staticmethod
+    def _source(area: int) -> str:
+        return "input" if area < 0 else f"rate_{area}"
+
+    def _summed(self, connections: Sequence[tuple[str, int, int]], to: int, source: Callable[[int], str]) -> Exact:
+        total = NOTHING
+        for name, area, below in connections:
+            if area == to:
+                total = total + self.deliver(name, self.sent(source(below)))
+        return total
+
+    def _receive(self) -> None:
+        """Item 5: v_bas = sum_k W r_k, v_api = BPI rE, v_den = [WIP phi'] sum_k BII rE_k."""
+        for i in range(self.areas):
+            self.keep(f"basal_{i}", self._summed(self.forward, i, self._source))
+            self.keep(f"apical_{i}", self.deliver(f"BPI_{i}", self.sent(f"error_rate_{i}")))
+        for i in range(self.areas - 1):
+            gate = self.part(f"gating_{i}", self.deliver(f"WIP_{i}", self.sent(f"slope_{i}")))
+            descending = self._summed(self.feedback, i, lambda area: f"error_rate_{area}")
+            self.keep(f"dendritic_{i}", gate * self.part(f"descending_{i}", descending))
+
+    def part(self, name: str, value: Exact) -> Exact:
+        """Part of a product, which is a quantity of its own where it has an equation (item 3)."""
+        return self.keep(name, value) if name in self.coefficients else value
+
+    def _settle(self, targeted: bool) -> None:
+        """Item 6: u_eff; the output error is g_tgt WIP [phi' (target - r)]."""
+        top = self.areas - 1
+        slope = self.part("missing_slope", self.now[f"slope_{top}"])
+        missing = self.part("missing", self.now["target"] - self.now[f"rate_{top}"])
+        self.keep("difference", slope * missing)
+        output = self.deliver(f"WIP_{top}", self.sent("difference"))
+        for i in range(self.areas):
+            name = f"drive_{i}"
+            self.keep(name, self.factor_of(name, 0) * self.now[f"basal_{i}"]
+                      + self.factor_of(name, 1) * self.now[f"apical_{i}"])
+            error = (output if targeted else NOTHING) if i == top else self.now[f"dendritic_{i}"]
+            self.keep(f"error_drive_{i}", self.factor_of(f"error_drive_{i}", 0) * error)
+
+    def _compare(self, i: int) -> None:
+        """u˘ - c v_bas of the step before, or phi of both (section 4)."""
+        basal = self.before[f"basal_{i}"]
+        if self.parameters.dWPP_use_activation:
+            self.keep(f"error_{i}", self.now[f"rate_{i}"] - self.function(f"predicted_{i}", basal))
+        else:
+            self.keep(f"error_{i}", self.now[f"breve_{i}"] + self.factor_of(f"error_{i}", 1) * basal)
+
+    def _copy_feedback(self) -> None:
+        """Item 7: B = W^T + N from W before its increment."""
+        for back, forward, noise in self.copies:
+            self.synapses[back].copy(self.synapses[forward].weights.turned + noise)
+
+    def _learn_forward(self, name: str, to: int, pre: str, learns: bool, applies: bool) -> None:
+        """dt eta (u˘ - c v_bas) x r of the step before."""
+        post = f"error_{to}"
+        if self.synapses[name].kind == "credited":
+            factor = self.collect_credit(name, self.now[post], learns, applies)
+        else:
+            factor = self.formed(name, self.now[post], self.read(post))
+        self.learn(name, [self.outer(factor, self.message_read(pre, late=True))], learns, applies)

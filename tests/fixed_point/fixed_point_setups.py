@@ -1,0 +1,66 @@
+"""Small circuits and their quantised setups."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType, SimpleNamespace
+
+import numpy as np
+
+from compiler.experiments.plans import with_rate, with_updates
+from compiler.experiments.precision import calibrate
+from compiler.microcircuits.error_neuron import ErrorNeuron
+from compiler.microcircuits.pal import Pal
+from compiler.microcircuits.sign_concordant import SignConcordant
+from compiler.passes import Request, pipeline, run_passes
+from compiler.passes.fixed_point import Format
+from compiler.passes.legalise import Legalise
+from compiler.passes.name_products import NameProducts
+from compiler.passes.quantise import Quantise, Widths
+from compiler.verify import error_oracle, reference_setup, spiking_oracle
+from compiler.verify.runs import Setup
+
+NO_FORMATS: Mapping[str, Format] = MappingProxyType({})
+RATES = dict(eta_fw=(3.0, 1.0), eta_bw=(0.2,), eta_IP=(0.9,), eta_PI=(0.2,), sigma=(0.1,))
+PLASTIC = {
+    "spiking": SignConcordant((7, 5, 3), optimiser="none", eta=(0.05,)),
+    "pal": Pal((5, 4, 3), **RATES),
+    "pal-FA": Pal((5, 4, 3), variant="FA", **RATES),
+    "pal-BP": Pal((5, 4, 3), variant="BP", **RATES),
+    "errors-FA": ErrorNeuron((4, 3, 3, 2), variant="FA", wiring="areas", target_delay=2),
+    "errors-BP": ErrorNeuron((4, 3, 3, 2), activation=("logistic",), use_activation=True),
+}
+
+
+def setup_of(name: str, steps: int, seeds: tuple[int, ...] = (1, 2)) -> Setup:
+    """At least so many steps of which all but a tenth are plastic."""
+    circuit = PLASTIC[name]
+    if isinstance(circuit, SignConcordant):
+        return spiking_oracle.reference_setup(circuit, -(-steps // 5), seeds=seeds)
+    if isinstance(circuit, ErrorNeuron):
+        return _in_units(error_oracle.reference_setup(circuit, steps, seeds))
+    return reference_setup(circuit, steps, seeds)
+
+
+def _in_units(setup: Setup) -> Setup:
+    """The fixed errors of copied weights as multiples of 1 / 32, which are units of every class."""
+    arrays = {name: np.floor(32 * array + 0.5) / 32 if name.endswith("copy_error") else array
+              for name, array in setup.graph.arrays.items()}
+    return replace(setup, graph=setup.graph.with_(arrays=arrays))
+
+
+def summed(setup: Setup) -> Setup:
+    """Increments are summed over presentations of 50 steps, at rates that halve."""
+    gates = (("update", (0.0,) * 49 + (1.0,)), ("rate", (1.0,) * 300 + (0.5,) * 100 + (0.25,) * 200))
+    phases = tuple(replace(p, gates=(*p.gates, *gates)) for p in setup.protocol.phases)
+    return replace(setup, graph=with_rate(with_updates(setup.graph)), protocol=replace(setup.protocol, phases=phases))
+
+
+def quantised(setup: Setup, rounding: str = "stochastic", hardware: str = "", credit: str = "held",
+              formats: Mapping[str, Format] = NO_FORMATS, steps: int = 500, least_scale: float = 0.0, **widths: int) -> Setup:
+    """The setup with the integer program of its circuit."""
+    legal, bits = [Legalise(hardware, credit)] if hardware else [], Widths(**widths)
+    before = pipeline(["discretise", "fold", "eliminate-lookahead"])
+    graph = run_passes(setup.graph, [*before, *legal, NameProducts(bits.coefficients)], Request()).graph
+    plan = SimpleNamespace(protocol=setup.protocol, samples=setup.samples)
+    peaks = calibrate(graph, plan, list(setup.seeds), steps)
+    return replace(setup, graph=run_passes(graph, [Quantise(peaks, bits, rounding, formats, least_scale=least_scale)], Request()).graph)
