@@ -117,7 +117,7 @@ class Stimulus:
         rows = self.samples[block.rows[t]]
         on, found = block.gates[t, self.noise_gate] > 0, named_noise(self.graph, block.noise[t])
         for name, drawn in found.items():
-            if on or name.endswith(".redrawn"):
+            if on or name.endswith((".redrawn", ".key")):
                 self.noise[name] = drawn
             else:
                 self.noise.setdefault(name, np.zeros_like(drawn))
