@@ -18,7 +18,7 @@ import numpy as np
 
 from compiler.ir import CellType, Graph, Projection
 from compiler.ir.expressions import Call, Number, Where, names, reads, walk
-from compiler.ir.schedule import message_depth
+from compiler.ir.schedule import Segment, message_depth, schedule
 from compiler.ir.verify import bounds
 from compiler.passes.stock_forms import DenseForm, LifForm, NotStock, RuleForm, RuleScope, lif_form, rule_form, stock_weights
 from compiler.passes.whole_numbers import initial_values, message_range, whole_quantities
@@ -63,7 +63,7 @@ class StockPlan:
 
 def stock_plan(graph: Graph, observed: frozenset[str] = frozenset()) -> StockPlan:
     """The largest set of populations and projections that stock processes can replace together; a LIF only with all
-    that arrives at it. `observed` are quantities that are recorded."""
+    its projections. `observed` are quantities that are recorded."""
     whole, plan = _whole(graph), StockPlan()
     for population in graph.populations:
         _try(plan.why, plan.populations, population.name, lambda p=population.name: _lif(graph, p, whole, observed))
@@ -76,7 +76,7 @@ def stock_plan(graph: Graph, observed: frozenset[str] = frozenset()) -> StockPla
             return plan
         for p, q in alone.items():
             del plan.populations[p]
-            plan.why[p] = f"its input projection '{q}' is not a stock Dense"
+            plan.why[p] = f"its projection '{q}' is not a stock one"
 
 
 def _try(why: dict[str, str], found: dict, name: str, make: Callable) -> None:
@@ -88,7 +88,8 @@ def _try(why: dict[str, str], found: dict, name: str, make: Callable) -> None:
 
 
 def _missing(graph: Graph, population: str, plan: StockPlan) -> str:
-    return next((q.name for q in graph.projections if q.post == population and q.name not in plan.projections), "")
+    return next((q.name for q in graph.projections if population in (q.pre, q.post) and q.name not in plan.projections),
+                "")
 
 
 def _weighted(graph: Graph) -> list[Projection]:
@@ -178,6 +179,8 @@ def _not_dense(graph: Graph, projection: Projection) -> Iterator[str]:
 def _dense(graph: Graph, q: Projection, plan: StockPlan, whole: frozenset[str], observed: frozenset[str]) -> DenseForm:
     for reason in _not_dense(graph, q):
         raise NotStock(reason)
+    if f"{q.name}.current" in observed:
+        raise NotStock("its current is recorded, a Dense sends it shifted and a step later")
     rule = _rule(graph, q)
     exponent = _exponent(graph, q, plan, observed)
     bits, most = _message(graph, q, whole, rule)
@@ -192,7 +195,7 @@ def _dense(graph: Graph, q: Projection, plan: StockPlan, whole: frozenset[str], 
     if not rule:
         return DenseForm(*stock_weights(weights, exponent), message_bits=bits)
     _check_learning(graph, q, plan, weights, rule, whole)
-    return DenseForm(weights.astype(np.int64), exponent, "MIXED", bits, rule)
+    return DenseForm(weights.astype(np.int64), exponent, "MIXED", 1.0, bits, rule)
 
 
 def _rule(graph: Graph, q: Projection) -> RuleForm | None:
@@ -224,11 +227,8 @@ def _exponent(graph: Graph, q: Projection, plan: StockPlan, observed: frozenset[
     if depth == 1 and np.any(initial_values(graph, q.pre, message) != 0):
         raise NotStock(f"the first '{message}' is not 0, what a Dense sends first is")
     if form is None:
-        waiting = depth == 0 and not (reason := _not_waiting(graph, q.post, port, observed))
-        if depth == 0 and not waiting:
+        if depth == 0 and (reason := _not_waiting(graph, q.post, port, observed)):
             raise NotStock(reason)
-        if waiting and f"{q.name}.current" in observed:
-            raise NotStock("its current is recorded, a Dense sends it a step later")
         return 0
     arrival = dict(form.ports).get(port)
     if arrival is None:
@@ -252,7 +252,14 @@ def waiting_equations(graph: Graph, population: str, port: str) -> set[str]:
 
 def _not_waiting(graph: Graph, population: str, port: str, observed: frozenset[str]) -> str:
     """Why what arrives at a port cannot come one step later; "" where only `prev` reads what it makes."""
-    for name in sorted(waiting_equations(graph, population, port)):
+    waiting = waiting_equations(graph, population, port)
+    for segment in schedule(graph):
+        if isinstance(segment, Segment) and segment.population == population and waiting & set(segment.equations):
+            for name in sorted(set(segment.equations) - waiting):
+                return f"'{name}' of '{population}' is computed together with what arrives"
+    for name in sorted(waiting):
+        if any(read.startswith("gate.") for read in names(graph.cell_of(population).equation(name).expression)):
+            return f"'{name}' of '{population}' reads a gate when it arrives"
         if any(q.pre == population and graph.class_of(q.name).message == name for q in graph.projections):
             return f"what it delivers acts on '{name}' in the same step, a Dense delivers in the next"
         for q in graph.projections:

@@ -63,6 +63,7 @@ class LifForm:
     dv: int
     vth: int
     bias: int | str
+    bias_exp: int
     u: str
     v: str
     spike: str
@@ -70,7 +71,8 @@ class LifForm:
 
     @property
     def text(self) -> str:
-        return f"du={self.du}, dv={self.dv}, vth={self.vth}, bias={self.bias}"
+        shifted = f", bias_exp={self.bias_exp}" if self.bias_exp else ""
+        return f"du={self.du}, dv={self.dv}, vth={self.vth}, bias_mant={self.bias}{shifted}"
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,18 @@ def _with_states(graph: Graph, population: str, form: NormalForm, table: dict[st
             raise NotStock(f"the first value of '{name}' is not a constant")
     if threshold % 64 or not 0 <= threshold / 64 < 2**17:
         raise NotStock(f"its threshold {float(threshold):g} is not 64 times an integer of 17 bits")
-    return LifForm(int(du), int(dv), int(threshold / 64), bias, u, v, spike, ports)
+    mantissa, exponent = _mantissa(graph, population, bias)
+    return LifForm(int(du), int(dv), int(threshold / 64), mantissa, exponent, u, v, spike, ports)
+
+
+def _mantissa(graph: Graph, population: str, bias: int | str) -> tuple[int | str, int]:
+    """The bias as 13 bits and an exponent of 3."""
+    values = graph.arrays[f"{population}.{bias}"] if isinstance(bias, str) else np.array([float(bias)])
+    for exponent in range(8 if isinstance(bias, int) else 1):
+        mantissas = values / 2**exponent
+        if (mantissas == np.floor(mantissas)).all() and mantissas.min() >= -4096 and mantissas.max() <= 4095:
+            return (int(mantissas[0]) if isinstance(bias, int) else bias), exponent
+    raise NotStock("its bias is not 13 bits times a power of 2 up to 128")
 
 
 def _decay(polynomial: Polynomial, state: str, what: str) -> Fraction:
@@ -249,6 +262,8 @@ class DenseForm:
     weights: np.ndarray
     exponent: int
     sign: str
+    scale: float
+    """Dense's weights are the circuit's times this."""
     message_bits: int
     rule: RuleForm | None = None
 
@@ -259,7 +274,7 @@ class DenseForm:
                 f"{'graded messages' if self.message_bits else 'spikes'}{learns}")
 
 
-def stock_weights(weights: np.ndarray, exponent: int) -> tuple[np.ndarray, int, str]:
+def stock_weights(weights: np.ndarray, exponent: int) -> tuple[np.ndarray, int, str, float]:
     """The same weights as 8 bits and an exponent, so that Dense truncates nothing. Raises NotStock."""
     values, common = np.asarray(weights, np.float64), 0
     while values.any() and (values / 2 == np.floor(values / 2)).all():
@@ -272,7 +287,7 @@ def stock_weights(weights: np.ndarray, exponent: int) -> tuple[np.ndarray, int, 
         raise NotStock(f"its weights are not integers of {low} to {high} times a power of 2")
     if sign == "MIXED":
         values, common = values * 2, common - 1
-    return values.astype(np.int64), exponent + common, sign
+    return values.astype(np.int64), exponent + common, sign, 2.0**-common
 
 
 # ---- rules
@@ -396,6 +411,10 @@ def _rounded(form: NormalForm, x: Polynomial, drawn: str) -> Polynomial:
 
 def _scales(increment: Polynomial, factors: int) -> Iterator[tuple[int, int]]:
     """(mantissa, shift) that may stand in the rule: candidates, to be compared."""
+    return iter(dict.fromkeys(_found_scales(increment, factors)))
+
+
+def _found_scales(increment: Polynomial, factors: int) -> Iterator[tuple[int, int]]:
     cut = Fraction(2) ** (7 * factors - 4)
     for atom, outer in dict.fromkeys(atoms(increment)):
         for monomial, coefficient in atom[1] if atom[0] == "floor" else ():
