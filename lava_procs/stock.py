@@ -1,4 +1,4 @@
-"""Lava's own LIF, Dense and LearningDense beside generated processes: their models, unchanged, with a probe behind them.
+"""Lava's own LIF, Dense and LearningDense beside generated processes: their models, unchanged, each with a probe.
 
 The stock model computes, sends and receives; afterwards the probe copies its Vars into the shared memory from which
 recordings and results are read, so that no Monitor takes part in the steps.

@@ -127,7 +127,7 @@ class GroupWork:
             self.view(name)[:] = values
 
     def copy_weights(self, name: str, values: np.ndarray) -> None:
-        self._matrix(name, values.shape)[:] = values.T
+        self._matrix(name, (values.shape[0], values.shape[1]))[:] = values.T
 
     # ---- one group for the whole network: many steps per Lava step
 

@@ -189,10 +189,10 @@ class Feed:
         column = self.noise.width - 2 * len(self.noise.keys) * len(self.noise.seeds)
         steps = np.arange(self.position, self.position + part.stop - part.start)
         generators = self.noise.generators or [[]] * len(self.noise.keys)
-        for stream, generator in zip(self.noise.keys, generators) if self.noise.kind != "none" else ():
+        for stream, generator in zip(self.noise.keys, generators, strict=True) if self.noise.kind != "none" else ():
             for seed in self.noise.seeds:
                 if generator:
-                    block.noise[part, column] = lava_numbers(*generator, seed, steps)
+                    block.noise[part, column] = lava_numbers(generator, seed, steps)
                 else:
                     key = step_keys(seed, stream, steps)
                     block.noise[part, column] = key & np.uint64(2**32 - 1)
@@ -314,9 +314,10 @@ def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream], counter=[0, 0, chunk, 0]))
 
 
-def lava_numbers(number: int, added: bool, draws: int, seed: int, steps: np.ndarray) -> np.ndarray:
-    """One number in [0, 1) per step, as a stock LearningDense draws them: `draws` per step of which the last counts,
-    after one at the start."""
+def lava_numbers(generator: list, seed: int, steps: np.ndarray) -> np.ndarray:
+    """One number in [0, 1) per step, as a stock LearningDense draws them: after one at the start so many per step, of
+    which the last counts. `generator`: see `NoiseSpec`."""
+    number, added, draws = generator
     source = np.random.PCG64(number + seed if added else number)
     source.advance(1 + draws * int(steps[0]) if len(steps) else 0)
     return np.random.Generator(source).random(draws * len(steps))[draws - 1::draws]

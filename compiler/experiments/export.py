@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from compiler.experiments.circuits import read_arrays
-from compiler.experiments.compilation import compile_experiment, first_block
+from compiler.experiments.compilation import compile_experiment, first_block, lowered
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text
 from compiler.experiments.results import FINAL, STATES
@@ -72,14 +72,13 @@ EXPORTERS: dict[str, tuple[str, Callable[[Path, Mapping[str, np.ndarray], Path],
 def compile_to_folder(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """The Lava program of an experiment: graph, arrays, kernels, network_lava.py, manifest. Returns the manifest."""
     from compiler.backends.lava import emit
-    from compiler.backends.lowering.program import lower
     from compiler.backends.native import sized
 
     writable_folder(folder)
     compiled = compile_experiment(experiment.with_run(backend="lava"))
-    program = lower(compiled.report.graph, compiled.observed)
+    program, options = lowered(compiled)
     emit(program, sized(program, compiled.plan.protocol), compiled.plan.samples, list(experiment.run.seeds), folder,
-         block=first_block(program, experiment.run.block_ms))
+         block=first_block(program, experiment.run.block_ms), **options)
     write_text(folder / "source.ir", show_graph(compiled.graph))
     write_text(folder / "experiment.toml", compiled.experiment.text())
     manifest = {"circuit": compiled.graph.name, "experiment": experiment.name, "processes": len(program.groups),

@@ -115,13 +115,15 @@ class ProtocolTable(Table, frozen=True):
 
 class Run(Table, frozen=True):
     """How it runs. `block_ms`: aimed duration of a block. `until_epoch`: stop after that epoch (0: at the end).
-    `noise`: the kind of the noise streams, "" as the circuit says (counter)."""
+    `noise`: the kind of the noise streams, "" as the circuit says (counter). `stock`: what Lava's own LIF, Dense and
+    LearningDense compute to the bit is run by them (backend lava, granularity population; no checkpoints)."""
 
     seeds: Annotated[list[Count], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
     backend: Literal["lava", "native", "interpreter"] = "lava"
     granularity: Literal["population", "area", "network"] = "network"
     block_ms: Annotated[float, msgspec.Meta(gt=0, le=250)] = 50.0
     noise: Literal["", "counter", "legacy"] = ""
+    stock: bool = False
     until_epoch: Count = 0
     checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
 

@@ -130,9 +130,9 @@ class PlasticityRule:
     """`increment` of one synapse per step, over `pre.x`, `post.x`, `w`, parameters and per-synapse `states`.
 
     `updates` give the new value of each per-synapse state (read as `name`; its last value as `prev(name)`); they run
-    every step, whatever the gate. `noise` are numbers in [0, 1), drawn in every step: `uniform` one per synapse, `shared`
-    one for all synapses of the projection, both multiples of 2**-24 (compiler.backends.uniform); `LAVA_DRAWS` one for
-    all synapses, with 53 bits.
+    every step, whatever the gate. `noise` are numbers in [0, 1), drawn in every step: `uniform` one per synapse,
+    `shared` one for all synapses of the projection, both multiples of 2**-24 (compiler.backends.uniform);
+    `LAVA_DRAWS` one for all synapses, with 53 bits.
     """
 
     name: str

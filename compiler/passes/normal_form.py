@@ -204,12 +204,38 @@ class NormalForm:
         return of_atom(("max", *sorted((x, y), key=repr)))
 
     def where(self, condition: Condition | bool, then: Polynomial, otherwise: Polynomial) -> Polynomial:
-        if isinstance(condition, bool) or then == otherwise:
+        if isinstance(condition, bool):
             return then if condition else otherwise
+        then, otherwise = self.assuming(condition, then), self.assuming(negation(condition), otherwise)
+        if then == otherwise:
+            return then
         turned = negation(condition)
         if repr(turned) < repr(condition):
             condition, then, otherwise = turned, otherwise, then
         return of_atom(("where", condition, then, otherwise))
+
+    def assuming(self, condition: Condition, x: Polynomial) -> Polynomial:
+        """x where the condition holds: choices by the same condition are made."""
+        if not any(atom[0] == "where" for atom, _ in atoms(x)):
+            return x
+        result: Polynomial = ()
+        for monomial, coefficient in x:
+            term = constant(coefficient)
+            for atom in monomial:
+                term = multiply(term, self._atom_assuming(condition, atom))
+            result = add(result, term)
+        return result
+
+    def _atom_assuming(self, condition: Condition, atom: Atom) -> Polynomial:
+        match atom:
+            case ("floor", inner):
+                return self.floor(self.assuming(condition, inner))
+            case ("min" | "max" as word, left, right):
+                both = self.assuming(condition, left), self.assuming(condition, right)
+                return self.least(*both) if word == "min" else self.greatest(*both)
+            case ("where", own, then, otherwise) if own in (condition, negation(condition)):
+                return self.assuming(condition, then if own == condition else otherwise)
+        return of_atom(atom)
 
     def condition(self, expression: Expression) -> Condition | bool:
         match expression:

@@ -2,7 +2,7 @@
 
     population L1   is exactly stock LIF in fixed point with du=409, dv=200, vth=200, bias=0
     population PC1  not LIF: gate 'start' acts on it, and LIF has no input for that
-    projection wE_1 not Dense: rule 'hebbian' does not round with LearningDense's own random numbers
+    projection wE_1 not LearningDense: rule 'hebbian' does not round with LearningDense's own random numbers
 
 A stock Dense takes what is sent in one step and delivers its sum in the next; a LearningDense multiplies with the
 weights that the last step left. A part that computes the same numbers otherwise is not substituted, so in floating
@@ -20,7 +20,16 @@ from compiler.ir import CellType, Graph, Projection
 from compiler.ir.expressions import Call, Number, Where, names, reads, walk
 from compiler.ir.schedule import Segment, message_depth, schedule
 from compiler.ir.verify import bounds
-from compiler.passes.stock_forms import DenseForm, LifForm, NotStock, RuleForm, RuleScope, lif_form, rule_form, stock_weights
+from compiler.passes.stock_forms import (
+    DenseForm,
+    LifForm,
+    NotStock,
+    RuleForm,
+    RuleScope,
+    lif_form,
+    rule_form,
+    stock_weights,
+)
 from compiler.passes.whole_numbers import initial_values, message_range, whole_quantities
 
 INTEGER = {"floor", "clip", "min", "max", "abs", "saturate", "shift_left", "shift_right", "fixed", "pow"}
@@ -74,9 +83,23 @@ def stock_plan(graph: Graph, observed: frozenset[str] = frozenset()) -> StockPla
         alone = {p: missing for p in plan.populations if (missing := _missing(graph, p, plan))}
         if not alone:
             return plan
-        for p, q in alone.items():
-            del plan.populations[p]
-            plan.why[p] = f"its projection '{q}' is not a stock one"
+        for name, missing in alone.items():
+            del plan.populations[name]
+            plan.why[name] = f"its projection '{missing}' is not a stock one: {plan.why.get(missing, 'an identity')}"
+
+
+def hidden_quantities(graph: Graph, plan: StockPlan) -> frozenset[str]:
+    """What cannot be seen at the end of a step: it is inside a stock process, or comes from one a step later."""
+    found = {f"{p}.{e.name}" for p, form in plan.populations.items() for e in graph.cell_of(p).equations
+             if e.name not in (form.u, form.v, form.spike)}
+    for q in map(graph.projection, plan.projections):
+        rule = graph.rule_of(q)
+        states = [s.name for s in rule.states] if rule else []
+        found |= {f"{q.name}.{name}" for name in ("current", "increment", *states)}
+        if q.post not in plan.populations and message_depth(graph, q) == 0:
+            late = waiting_equations(graph, q.post, graph.class_of(q.name).port)
+            found |= {f"{q.post}.{name}" for name in late}
+    return frozenset(found)
 
 
 def _try(why: dict[str, str], found: dict, name: str, make: Callable) -> None:
@@ -129,7 +152,8 @@ def _lif(graph: Graph, population: str, whole: frozenset[str], observed: frozens
 
 def _rule_reads(graph: Graph, q: Projection) -> set[str]:
     rule = graph.rule_of(q)
-    return {name for e in (rule.increment, *(u.expression for u in rule.updates)) for name in reads(e)} if rule else set()
+    read = (rule.increment, *(u.expression for u in rule.updates)) if rule else ()
+    return {name for expression in read for name in reads(expression)}
 
 
 def _not_lif(graph: Graph, cell: CellType, population: str) -> Iterator[str]:
@@ -177,11 +201,12 @@ def _not_dense(graph: Graph, projection: Projection) -> Iterator[str]:
 
 
 def _dense(graph: Graph, q: Projection, plan: StockPlan, whole: frozenset[str], observed: frozenset[str]) -> DenseForm:
+    rule = _rule(graph, q)
     for reason in _not_dense(graph, q):
         raise NotStock(reason)
-    if f"{q.name}.current" in observed:
-        raise NotStock("its current is recorded, a Dense sends it shifted and a step later")
-    rule = _rule(graph, q)
+    for name in sorted(observed):
+        if name.startswith(f"{q.name}.") and name != f"{q.name}.w":
+            raise NotStock(f"its '{name.partition('.')[2]}' is recorded, of a Dense only the weights are seen")
     exponent = _exponent(graph, q, plan, observed)
     bits, most = _message(graph, q, whole, rule)
     weights = graph.arrays.get(f"{q.name}.w", np.zeros((graph.population(q.post).size, graph.population(q.pre).size)))
@@ -190,7 +215,8 @@ def _dense(graph: Graph, q: Projection, plan: StockPlan, whole: frozenset[str], 
     if not (weights == np.floor(weights)).all():
         raise NotStock("its weights are not integers")
     rows = 256 * weights.shape[1] if rule else np.abs(weights).sum(axis=1).max(initial=0)
-    if float(rows) * most * 2.0**max(exponent, 0) * 64 > WORD - 2**23:
+    together = sum(other.post == q.post for other in graph.projections)
+    if float(rows) * most * 2.0**max(exponent, 0) * 64 * together > WORD - 2**23:
         raise NotStock("its sums may exceed Lava's int32")
     if not rule:
         return DenseForm(*stock_weights(weights, exponent), message_bits=bits)
@@ -215,8 +241,8 @@ def _message(graph: Graph, q: Projection, whole: frozenset[str], rule: RuleForm 
     if not np.isfinite([low, high]).all():
         raise NotStock(f"its message '{message}' has no bounds")
     if rule and (low < 0 or high > 510):
-        raise NotStock(f"its message '{message}' is between {low:g} and {high:g}; graded spikes that are learnt from are "
-                       "0 to 510")
+        raise NotStock(f"its message '{message}' is between {low:g} and {high:g}; graded spikes that are learnt "
+                       "from are 0 to 510")
     return (0 if (low, high) == (0, 1) else 8), max(abs(low), abs(high))
 
 
@@ -258,7 +284,8 @@ def _not_waiting(graph: Graph, population: str, port: str, observed: frozenset[s
             for name in sorted(set(segment.equations) - waiting):
                 return f"'{name}' of '{population}' is computed together with what arrives"
     for name in sorted(waiting):
-        if any(read.startswith("gate.") for read in names(graph.cell_of(population).equation(name).expression)):
+        equation = graph.cell_of(population).equation(name)
+        if equation and any(read.startswith("gate.") for read in names(equation.expression)):
             return f"'{name}' of '{population}' reads a gate when it arrives"
         if any(q.pre == population and graph.class_of(q.name).message == name for q in graph.projections):
             return f"what it delivers acts on '{name}' in the same step, a Dense delivers in the next"
@@ -284,8 +311,6 @@ def _check_learning(graph: Graph, q: Projection, plan: StockPlan, weights: np.nd
         raise NotStock(f"its weights are limited to {low:g} to {high:g}, those of LearningDense to -256 to 255")
     if (weights % 2).any() or weights.min(initial=0) < -256 or weights.max(initial=0) > 255:
         raise NotStock("its first weights are not even numbers of -256 to 254; LearningDense clears their lowest bit")
-    if rule.graded and len(set(rule.factors)) > 1 and 8 * 128**3 >= WORD:
-        raise NotStock("its product may exceed int32")
     port = graph.class_of(q.name).port
     for name in rule.factors:
         if f"{q.post}.{name}" not in whole:
@@ -313,8 +338,9 @@ def stock_notes(graph: Graph) -> list[StockNote]:
 
 def _projection_note(graph: Graph, q: Projection, plan: StockPlan) -> StockNote:
     plastic = graph.rule_of(q) is not None
-    reason = next(_not_dense(graph, q), "") or (plan.why.get(q.name, "") if plastic else "")
-    return _note("projection", q.name, "LearningDense" if plastic else "Dense", reason, plan.projections.get(q.name), plan)
+    reason = plan.why.get(q.name, "") if plastic else next(_not_dense(graph, q), "")
+    return _note("projection", q.name, "LearningDense" if plastic else "Dense", reason, plan.projections.get(q.name),
+                 plan)
 
 
 def _note(kind: str, name: str, process: str, reason: str, form: LifForm | DenseForm | None,

@@ -29,10 +29,11 @@ from compiler.passes.normal_form import (
     multiply,
     number_of,
     of_atom,
+    parts,
     scaled,
     split,
 )
-from compiler.passes.whole_numbers import all_equations, initial_values, parameter_form
+from compiler.passes.whole_numbers import all_equations, initial_values, parameter_form, whole_vector
 
 WRAP = 2**23
 """Currents wrap and voltages saturate there: 24 bits."""
@@ -43,7 +44,11 @@ POST_DECAY = float(np.exp(-1 / np.array([65535.0]))[0])
 
 
 class NotStock(Exception):
-    """Why something is not what a stock process computes."""
+    """Why something is not what a stock process computes. `stage`: how much of it had been recognised."""
+
+    def __init__(self, reason: str, stage: int = 9):
+        super().__init__(reason)
+        self.stage = stage
 
 
 @dataclass(frozen=True)
@@ -103,21 +108,23 @@ def toward_zero(form: NormalForm, x: Polynomial) -> Polynomial:
 def lif_form(graph: Graph, population: str, whole: frozenset[str]) -> LifForm:
     """Raises NotStock with the reason."""
     cell = graph.cell_of(population)
-    form = parameter_form(graph, population, lambda atom: atom[0] != "vector" and f"{population}.{atom[1]}" in whole
-                          or any(port.name == atom[1] for port in cell.ports), all_equations(graph, population))
+    ports = {port.name for port in cell.ports}
+    form = parameter_form(graph, population, lambda atom: atom[1] in ports or whole_vector(graph, population, atom)
+                          or atom[0] == "prev" and f"{population}.{atom[1]}" in whole, all_equations(graph, population))
     table = {e.name: _of(form, e.name, e.expression) for e in cell.equations}
     sent = {graph.class_of(q.name).message for q in graph.projections if q.pre == population}
     spikes = sorted(sent) or [n for n in cell.messages if n in table]
     if len(spikes) != 1:
         raise NotStock(f"it sends {', '.join(spikes) or 'nothing'}, a LIF one spike")
-    reasons = []
+    reasons: list[NotStock] = []
     for u, v in permutations([s.name for s in cell.states if s.name != spikes[0]], 2):
         try:
             return _with_states(graph, population, form, table, u, v, spikes[0])
         except NotStock as reason:
-            reasons.append(str(reason))
-    known = [r for r in reasons if not r.startswith("no ")]
-    raise NotStock(known[0] if known else reasons[0].removeprefix("no ") if reasons else "it keeps no two states")
+            reasons.append(reason)
+    if not reasons:
+        raise NotStock("it keeps no two states besides its spike, a LIF a current and a voltage")
+    raise max(reasons, key=lambda reason: reason.stage)
 
 
 def _of(form: NormalForm, name: str, expression: Expression) -> Polynomial:
@@ -133,7 +140,7 @@ def _with_states(graph: Graph, population: str, form: NormalForm, table: dict[st
     dv = 4096 - _decay(table[v], v, "voltage")
     for word, value in (("du", du), ("dv", dv)):
         if value != int(value) or not 0 <= value <= 4095:
-            raise NotStock(f"its {word} would be {float(value):g}, LIF takes integers of 12 bits")
+            raise NotStock(f"its {word} would be {float(value):g}, LIF takes integers of 12 bits", 1)
     arriving = _arriving(form, table[u], u, du)
     ports = _ports(graph, population, table, arriving)
     voltage, bias = _voltage(form, table[u], table[v], v, dv)
@@ -166,7 +173,7 @@ def _decay(polynomial: Polynomial, state: str, what: str) -> Fraction:
     """How many of 4096 are left of a state after a step."""
     left = {abs(c) for atom, c in atoms(polynomial) if atom == ("prev", state, 1)}
     if len(left) > 1 or not left and any(a[0] == "prev" for a, _ in atoms(polynomial)) and what == "voltage":
-        raise NotStock(f"no '{state}' is not a {what} that decays by one factor")
+        raise NotStock(f"'{state}' is not a {what} that decays by one factor", 0)
     return 4096 * left.pop() if left else Fraction(0)
 
 
@@ -176,11 +183,17 @@ def _arriving(form: NormalForm, polynomial: Polynomial, u: str, du: Fraction) ->
     for condition in conditions(polynomial):
         shift, rest = split(condition[1])
         for total in (rest, scaled(rest, -1)) if abs(shift) == WRAP else ():
-            high, low = add(total, constant(2 * WRAP), -1), add(total, constant(2 * WRAP))
-            inner = form.where(form.compared("<=", add(total, constant(WRAP))), low, total)
-            if polynomial == form.where(form.compared("<", add(constant(WRAP), total, -1)), high, inner):
+            if polynomial in _wrapped(form, total):
                 return add(total, decayed, -1)
-    raise NotStock(f"no '{u}' does not wrap at 2^23 as a LIF's current does")
+    raise NotStock(f"'{u}' does not wrap at 2^23 as a LIF's current does", 2)
+
+
+def _wrapped(form: NormalForm, total: Polynomial) -> tuple[Polynomial, Polynomial]:
+    """The total, wrapped at 2^23 either way, in both orders of the two comparisons."""
+    above, below = form.compared("<", add(constant(WRAP), total, -1)), form.compared("<=", add(total, constant(WRAP)))
+    high, low = add(total, constant(2 * WRAP), -1), add(total, constant(2 * WRAP))
+    return (form.where(above, high, form.where(below, low, total)),
+            form.where(below, low, form.where(above, high, total)))
 
 
 def _ports(graph: Graph, population: str, table: dict[str, Polynomial], arriving: Polynomial) \
@@ -190,7 +203,8 @@ def _ports(graph: Graph, population: str, table: dict[str, Polynomial], arriving
     for monomial, coefficient in scaled(arriving, Fraction(1, 64)):
         if len(monomial) != 1 or monomial[0][0] not in ("prev", "name", "floor"):
             raise NotStock("its current takes more than 64 times its input")
-        buffer, terms = "", (((monomial[0],), coefficient),)
+        buffer = ""
+        terms: Polynomial = (((monomial[0],), coefficient),)
         if monomial[0][0] == "prev" and monomial[0][2] == 1:
             buffer = monomial[0][1]
             terms = scaled(table[buffer], coefficient)
@@ -233,7 +247,7 @@ def _voltage(form: NormalForm, u: Polynomial, new: Polynomial, v: str, dv: Fract
             if known is not None:
                 total = add(add(decayed, u), bias)
                 return form.least(form.greatest(total, constant(1 - WRAP)), constant(WRAP - 1)), known
-    raise NotStock(f"no '{v}' is not its decayed self plus current and bias, saturated at 2^23 - 1")
+    raise NotStock(f"'{v}' is not its decayed self plus current and bias, saturated at 2^23 - 1", 3)
 
 
 def _bias(polynomial: Polynomial) -> int | str | None:
@@ -324,14 +338,20 @@ def rule_form(scope: RuleScope) -> RuleForm:
          for f in factors]
     for mantissa, shift in _scales(increment, len(factors)):
         if increment == _increment(form, [presynaptic, *y], mantissa, shift, drawn["lava_weights"]):
-            while tau == 0 and not -8 <= mantissa <= 7 and mantissa % 2 == 0:
-                mantissa, impulse = mantissa // 2, impulse * 2
-            if -8 <= mantissa <= 7 and impulse <= 127 and shift <= 15:
+            found = _named(mantissa, shift, impulse, tau == 0)
+            if found:
                 ys = "*".join(f"y{i}" for i in range(1, len(factors) + 1))
-                dw = f"{mantissa}*2^{shift - 7}*{'u0' if rule.states else 'x0'}*x1*{ys}"
-                return RuleForm(dw, impulse, tau, not scope.spikes, factors)
+                dw = f"{found[0]}*2^{shift - 7}*{'u0' if rule.states else 'x0'}*x1*{ys}"
+                return RuleForm(dw, found[1], tau, not scope.spikes, factors)
     raise NotStock(f"rule '{rule.name}' is not a product x1 * y1 in LearningDense's arithmetic (7-bit factors, product "
                    "cut to 15 bits, accumulator 128 * w, one draw for all weights)")
+
+
+def _named(mantissa: int, shift: int, impulse: int, free: bool) -> tuple[int, int] | None:
+    """(mantissa of 4 bits, impulse of 7 bits); where the impulse is `free`, it takes powers of 2 off the mantissa."""
+    while free and not -8 <= mantissa <= 7 and mantissa % 2 == 0:
+        mantissa, impulse = mantissa // 2, impulse * 2
+    return (mantissa, impulse) if -8 <= mantissa <= 7 and impulse <= 127 and shift <= 15 else None
 
 
 def _rule_normal_form(scope: RuleScope) -> NormalForm:
@@ -422,6 +442,18 @@ def _found_scales(increment: Polynomial, factors: int) -> Iterator[tuple[int, in
             powers = outer.denominator == 1 and outer > 0 and outer.numerator & (outer.numerator - 1) == 0
             if mantissa.denominator == 1 and len(monomial) >= factors and powers:
                 yield int(mantissa), outer.numerator.bit_length() - 1
+    for coefficient in (c for inner in _insides(increment) for monomial, c in inner if len(monomial) > factors):
+        for shift in range(16):  # a product that is whole before it is cut
+            mantissa = coefficient * cut / 2**shift
+            if mantissa.denominator == 1 and abs(mantissa) <= 8 * 127:
+                yield int(mantissa), shift
+
+
+def _insides(polynomial: Polynomial) -> Iterator[Polynomial]:
+    """It and every polynomial in it."""
+    yield polynomial
+    for atom, _ in atoms(polynomial):
+        yield from parts(atom)
 
 
 def _increment(form: NormalForm, factors: list[Polynomial], mantissa: int, shift: int, drawn: str) -> Polynomial:

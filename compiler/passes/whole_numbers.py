@@ -52,11 +52,18 @@ def _stays_whole(graph: Graph, quantity: str, found: set[str], learnt: Callable[
     cell = graph.cell_of(population)
     equation = cell.equation(name)
     ports = {port.name for port in cell.ports if _whole_port(graph, population, port.name, found, learnt)}
-    form = parameter_form(graph, population, lambda atom: atom[1] in ports or f"{population}.{atom[1]}" in found)
+    form = parameter_form(graph, population, lambda atom: atom[1] in ports or f"{population}.{atom[1]}" in found
+                          or whole_vector(graph, population, atom))
     try:
         return equation is not None and form.is_whole(form.of(equation.expression))
     except ValueError:
         return False
+
+
+def whole_vector(graph: Graph, population: str, atom: Atom) -> bool:
+    """Whether it is a parameter that an array of integers gives."""
+    array = graph.arrays.get(f"{population}.{atom[1]}") if atom[0] == "vector" else None
+    return array is not None and bool((array == np.floor(array)).all())
 
 
 def _whole_port(graph: Graph, population: str, port: str, found: set[str], learnt: Callable[[str], bool]) -> bool:

@@ -1,8 +1,8 @@
 """Circuits that mean exactly what Lava's stock processes compute in fixed point: LIF, Dense and LearningDense.
 
-Integers only, held in float64. A cell's buffer `held` is Dense's own: what arrives in one step acts in the next. Sources:
-lava-nc 0.10.0, proc/lif/models.py (PyLifModelBitAcc), proc/dense/models.py, magma/core/model/py/connection.py and
-magma/core/learning/learning_rule_applier.py (LearningRuleApplierBitApprox).
+Integers only, held in float64. A cell's buffer `held` is Dense's own: what arrives in one step acts in the next.
+Sources: lava-nc 0.10.0, proc/lif/models.py (PyLifModelBitAcc), proc/dense/models.py,
+magma/core/model/py/connection.py and magma/core/learning/learning_rule_applier.py (LearningRuleApplierBitApprox).
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ def _plan_stock(program: Program, stock: StockPlan, name: str) -> GroupPlan | No
 
 def _plan_group(program: Program, name: str, stock: StockPlan = OWN) -> GroupPlan:
     group, transfers = program.select(name), own_transfers(program, stock)
-    extra, late, early = (f(program, stock, name) for f in (sends_to_stock, late_currents, early_currents))
+    extra = sends_to_stock(program, stock, name)
+    late, early = late_currents(program, stock, name), early_currents(program, stock, name)
     sent = [t.slot for t in transfers if name == t.source or name in t.targets]
     slots = [*sent, *(slot for found in extra.values() for slot in found), *late, *early]
     names = _local_names(program.graph, name, list(dict.fromkeys(slots)))

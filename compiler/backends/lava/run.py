@@ -25,7 +25,8 @@ class LavaRun:
     """One Lava network, emitted into `folder` (default: a temporary one) and run through the supervisor.
 
     `synchronisation`: `async` (only messages synchronise the processes) or `loihi` (every step, as a chip would); the
-    results are the same. `stock`: groups that stock Lava processes replace. Errors of the network become coded errors: E701 a process raised, E702 a process died,
+    results are the same. `stock`: groups that stock Lava processes replace.
+    Errors of the network become coded errors: E701 a process raised, E702 a process died,
     E703 no progress, E704 interrupted (the state is at a block boundary).
     """
 
