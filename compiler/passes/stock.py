@@ -70,10 +70,10 @@ class StockPlan:
     why: dict[str, str] = field(default_factory=dict)
 
 
-def stock_plan(graph: Graph, observed: frozenset[str] = frozenset()) -> StockPlan:
+def stock_plan(graph: Graph, observed: frozenset[str] = frozenset(), whole: frozenset[str] | None = None) -> StockPlan:
     """The largest set of populations and projections that stock processes can replace together; a LIF only with all
     its projections. `observed` are quantities that are recorded."""
-    whole, plan = _whole(graph), StockPlan()
+    whole, plan = _whole(graph) if whole is None else whole, StockPlan()
     for population in graph.populations:
         _try(plan.why, plan.populations, population.name, lambda p=population.name: _lif(graph, p, whole, observed))
     while True:
@@ -121,13 +121,10 @@ def _weighted(graph: Graph) -> list[Projection]:
 
 def _whole(graph: Graph) -> frozenset[str]:
     """Integer quantities, where rules that are LearningDense's keep weights integers."""
-    def learnt(name: str) -> bool:
-        try:
-            return _rule(graph, graph.projection(name)) is not None
-        except NotStock:
-            return False
-
-    return whole_quantities(graph, learnt)
+    learnt: dict[str, RuleForm | None] = {}
+    for q in _weighted(graph):
+        _try({}, learnt, q.name, lambda q=q: _rule(graph, q))
+    return whole_quantities(graph, lambda name: learnt.get(name) is not None)
 
 
 # ---- populations
@@ -327,7 +324,8 @@ def _check_learning(graph: Graph, q: Projection, plan: StockPlan, weights: np.nd
 
 def stock_notes(graph: Graph) -> list[StockNote]:
     """One for every population and every projection with weights, in declaration order."""
-    whole, plan = _whole(graph), stock_plan(graph)
+    whole = _whole(graph)
+    plan = stock_plan(graph, whole=whole)
     forms: dict[str, LifForm] = {}
     for p in graph.populations:
         _try({}, forms, p.name, lambda name=p.name: _lif(graph, name, whole, frozenset()))

@@ -140,7 +140,9 @@ def _with_states(graph: Graph, population: str, form: NormalForm, table: dict[st
     dv = 4096 - _decay(table[v], v, "voltage")
     for word, value in (("du", du), ("dv", dv)):
         if value != int(value) or not 0 <= value <= 4095:
-            raise NotStock(f"its {word} would be {float(value):g}, LIF takes integers of 12 bits", 1)
+            read = [{a[1] for a, _ in atoms(table[name]) if a[0] == "prev"} for name in (u, v)]
+            stage = 5 if u in read[0] and v not in read[0] and {u, v} <= read[1] else 1
+            raise NotStock(f"its {word} would be {float(value):g}, LIF takes integers of 12 bits", stage)
     arriving = _arriving(form, table[u], u, du)
     ports = _ports(graph, population, table, arriving)
     voltage, bias = _voltage(form, table[u], table[v], v, dv)
@@ -226,7 +228,7 @@ def _shifted(monomial: tuple[Atom, ...], factor: Fraction) -> tuple[str, int]:
         case (("floor", ((((("name", str(port)),)), inner),)),) if factor == 1:
             exponent = _power(inner)
         case _:
-            raise NotStock("its input is not shifted by a power of 2")
+            raise NotStock("its current takes something else than its input, shifted by a power of 2")
     return port, exponent
 
 
@@ -244,9 +246,10 @@ def _voltage(form: NormalForm, u: Polynomial, new: Polynomial, v: str, dv: Fract
         for inner in (atom[1], atom[2]) if atom[0] == "max" else ():
             bias = add(add(inner, decayed, -1), u, -1)
             known = _bias(bias)
-            if known is not None:
-                total = add(add(decayed, u), bias)
-                return form.least(form.greatest(total, constant(1 - WRAP)), constant(WRAP - 1)), known
+            total = add(add(decayed, u), bias)
+            voltage = form.least(form.greatest(total, constant(1 - WRAP)), constant(WRAP - 1))
+            if known is not None and voltage in (of_atom(found) for found, _ in atoms(new)):
+                return voltage, known
     raise NotStock(f"'{v}' is not its decayed self plus current and bias, saturated at 2^23 - 1", 3)
 
 
