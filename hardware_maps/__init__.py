@@ -30,7 +30,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["FIELDS", "LIMITS", "PROFILE", "HardwareMap", "MapError", "Scalar", "load_map", "shipped_maps"]
+__all__ = ["FIELDS", "LIMITS", "PROFILE", "HardwareMap", "MapError", "Scalar", "load_map", "read_table",
+           "shipped_maps"]
 FOLDER = Path(__file__).parent
 NO_MAPS = ("sources", "published_learning")
 Kind = Literal["published", "derived", "assumed", "unpublished"]
@@ -143,6 +144,11 @@ def load_map(name_or_path: str | Path) -> HardwareMap:
                                f"{FIELDS[missing[0]][0]}: {FIELDS[missing[0]][1]}.",
                        'Write it, or take over the rest of a shipped map with extends = "loihi1".')
     return HardwareMap(str(tables["name"]), str(tables["title"]), scalars, sources)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML file as plain tables. Raises H102."""
+    return _read(path)
 
 
 def _path_of(name: str) -> Path:

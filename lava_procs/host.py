@@ -129,9 +129,9 @@ class Host:
     # ---- state
 
     def owner(self, slot: str) -> GroupWork:
-        """The group that writes a slot (the others hold copies)."""
-        return self.works[self.description["owners"].get(slot) or next(
-            name for name, w in self.works.items() if slot in w.offsets)]
+        """The group that writes a slot (the others hold copies). Raises KeyError."""
+        holders = (name for name, work in self.works.items() if slot in work.offsets)
+        return self.works[self.description["owners"].get(slot) or next(holders, slot)]
 
     def value(self, slot: str) -> np.ndarray:
         work = self.owner(slot)

@@ -19,7 +19,7 @@ ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base._
 Experiment = Annotated[str, typer.Argument(help="A TOML file, a shipped experiment's name, or a run folder.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=value (TOML; repeatable).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Granularity = Annotated[str | None, typer.Option(help="population, area or network.")]
+Granularity = Annotated[str | None, typer.Option(help="population, area, network or neurocore.")]
 Backend = Annotated[str | None, typer.Option(help="lava, native or interpreter.")]
 Steps = Annotated[int | None, typer.Option(min=0, help="Network steps.")]
 Folder = Annotated[str | None, typer.Option("-o", "--output", help="Folder for the results.")]
@@ -54,10 +54,29 @@ def explain(experiment: Experiment,
 @app.command("compile")
 def compile_(experiment: Experiment,
              output: Annotated[str, typer.Option("-o", "--output", help="Folder for the code.")],
-             granularity: Granularity = None, data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
+             granularity: Granularity = None,
+             map_: Annotated[str | None, typer.Option("--map", help="A hardware map that it has to fit; its mapping is "
+                                                                    "stored.")] = None,
+             data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
     """Write the Lava program: graph, arrays, kernels, network_lava.py, manifest."""
-    return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity,
+    return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity, map_=map_,
                 data_dir=data_dir, overrides=set_)
+
+
+@app.command()
+def fit(experiment: Experiment,
+        map_: Annotated[list[str] | None, typer.Option("--map", help="A hardware map's name or file (repeatable; all "
+                                                                     "shipped ones by default).")] = None,
+        rate: Annotated[float, typer.Option(min=0, max=1, help="Spikes per neuron and step, where none was "
+                                                               "measured.")] = 0.1,
+        measure: Annotated[int, typer.Option(min=0, help="Run so many steps natively to see how often messages are "
+                                                         "sent.")] = 0,
+        rule: Annotated[list[str] | None, typer.Option(help="Connectivity that is not built: W=probability:0.1 or "
+                                                            "W=distance:PEAK:SCALE:COLUMNS (repeatable).")] = None,
+        data_dir: DataDir = None, output: Folder = None, set_: Set = None, json: Json = False) -> int:
+    """Say whether the circuit fits a chip, which limit binds, where it goes and what it would cost."""
+    return _run(json, "fit", experiment=experiment, maps=map_, rate=rate, measure=measure, rules=rule,
+                data_dir=data_dir, output=output, overrides=set_)
 
 
 @app.command()

@@ -82,15 +82,27 @@ def _explain_map(out: Output, graph: Any, name: str) -> None:
 # ---- compile, run, export
 
 
-def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, data_dir: str | None,
-                   overrides: Overrides) -> None:
+def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, map_: str | None,
+                   data_dir: str | None, overrides: Overrides) -> None:
     from compiler.experiments.export import compile_to_folder
 
     with out.captured():
-        loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir)
-        manifest = compile_to_folder(loaded, Path(output))
+        loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir,
+                       hardware=map_)
+        manifest = compile_to_folder(loaded, Path(output), map_)
     files = "\n".join(f"  {name}" for name in manifest["files"])
     out.result(manifest, f"{manifest['circuit']}: {manifest['processes']} Lava processes in {output}\n{files}")
+
+
+def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, measure: int,
+        rules: Sequence[str] | None, data_dir: str | None, output: str | None, overrides: Overrides) -> None:
+    from compiler.experiments.fitting import fit_experiment
+    from compiler.mapping.report import fit_table, fit_text
+
+    with out.captured():
+        loaded = _load(experiment, overrides, data_dir=data_dir)
+        found = fit_experiment(loaded, maps, rate, Path(output) if output else None, measure, rules or ())
+    out.result(fit_table(loaded.name, found), fit_text(loaded.name, found))
 
 
 def run(out: Output, experiment: str, output: str | None, backend: str | None, granularity: str | None,
@@ -198,6 +210,7 @@ def _size(value: float | None) -> str:
 BENCHMARKS: dict[str, str] = {
     "pal-feedback": "compiler.bench.feedback:rows",
     "pal-fig4ab": "compiler.bench.sweeps:fig4ab",
+    "bits": "compiler.bench.bits:bits",
     "depth": "compiler.bench.depth:rows",
     "cartpole": "compiler.bench.cartpole:rows",
     "depth-angles": "compiler.bench.depth_angles:rows",
@@ -213,7 +226,9 @@ BENCHMARKS: dict[str, str] = {
     "cnn-sign-concordant": "compiler.bench.spiking:cnn",
     "speed-sign-concordant": "compiler.bench.spiking:speed",
     "demo": "compiler.bench.demo:rows",
+    "mapping": "compiler.bench.mapping:rows",
     "speed": "compiler.bench.speed:rows",
+    "published-learning": "compiler.bench.published_learning:rows",
     "mutations": "compiler.verify.mutations:rows",
 }
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""

@@ -14,7 +14,17 @@ import numpy as np
 
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.datasets import PARTS, Dataset, load_dataset
-from compiler.experiments.plans import HALVED, RATE, Column, Plan, columns, gate_columns, output, settling_phases
+from compiler.experiments.plans import (
+    HALVED,
+    RATE,
+    UPDATE,
+    Column,
+    Plan,
+    columns,
+    gate_columns,
+    output,
+    settling_phases,
+)
 from compiler.experiments.tables import Data, Experiment, ProtocolTable
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Presentation, Protocol, Record, Stream
@@ -134,6 +144,10 @@ def presentation(experiment: Experiment) -> Presentation:
 def _train_phases(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> list[Phase]:
     """One, or one per rate at which the rules learn; they share the order of the samples."""
     phase = _train_phase(table, graph, sets, shown)
+    if table.update_every:
+        length = table.update_every * shown.steps
+        others = tuple(column for column in phase.gates if column[0] != UPDATE)
+        phase = replace(phase, gates=(*others, (UPDATE, (0.0,) * (length - 1) + (1.0,))))
     if not table.halve_at:
         return [phase]
     others = tuple(column for column in phase.gates if column[0] != RATE)

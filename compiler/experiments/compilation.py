@@ -1,7 +1,7 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
-X150 the backend is not installed; X151 a pass or a quantity that is not there; X153 code of another circuit;
-X154 stock processes at another granularity.
+X150 the backend is not installed; X151 a pass or a quantity that is not there; X153 code of another circuit; X154
+granularity `neurocore` without a map; X155 stock processes at another granularity.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
 from compiler.experiments.circuits import build_circuit
-from compiler.experiments.plans import Plan, with_rate
+from compiler.experiments.plans import Plan, with_rate, with_updates
 from compiler.experiments.protocols import make_plan
 from compiler.experiments.published import teacher_plan
 from compiler.experiments.tables import Experiment, Model
@@ -65,6 +65,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     start = time.perf_counter()
     run = experiment.run
     graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
+    graph = with_updates(graph) if experiment.protocol.update_every else graph
     graph = with_rate(graph) if experiment.protocol.halve_at else graph
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
@@ -79,7 +80,8 @@ def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> PassReport:
     passes, request = chosen_passes(experiment), Request(observed_quantities(plan.protocol))
     precision, names = experiment.precision, [each.name for each in passes]
     cut = 1 + max((names.index(name) for name in BEFORE_FIXED_POINT if name in names), default=-1)
-    legal = [Legalise(precision.map)] if precision.map else []
+    credit = precision.credit if experiment.protocol.update_every <= 1 else "never"
+    legal = [Legalise(precision.map, credit)] if precision.map else []
     if not precision.weights:
         return run_passes(graph, [*passes[:cut], *legal, *passes[cut:]], request)
     from compiler.experiments.precision import calibrate, quantise_pass
@@ -105,7 +107,18 @@ def chosen_passes(experiment: Experiment) -> list:
         raise unknown("X151", "pass in passes.disable", name, PIPELINE)
     granularity = run.granularity if run.backend == "lava" else "network"
     skipped = disabled | {"partition"} | set(ACROSS_STEPS if granularity != "network" else ())
-    return [*pipeline(name for name in PIPELINE if name not in skipped), Partition(granularity)]
+    return [*pipeline(name for name in PIPELINE if name not in skipped),
+            Partition(granularity, neurocores(experiment) if granularity == "neurocore" else ())]
+
+
+def neurocores(experiment: Experiment) -> tuple[tuple[str, str], ...]:
+    """Core of every population on the map `run.hardware`. Raises X154, H101..H107 and M2xx where it does not fit."""
+    from compiler.experiments.fitting import core_groups
+
+    if not experiment.run.hardware:
+        raise CortexError("X154", "granularity 'neurocore' needs a hardware map.",
+                          "Set run.hardware, or give --map; `cortexc fit` says what fits.")
+    return core_groups(experiment)
 
 
 def _check_recorded(protocol: Protocol, graph: Graph) -> None:
@@ -159,14 +172,14 @@ def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | N
 
 def lowered(compiled: Compiled) -> tuple[Any, dict[str, Any]]:
     """The lowered program, and options of the Lava backend: with `run.stock` which parts stock processes compute.
-    Raises X154 where that does not fit the granularity, E521 where there are none."""
+    Raises X155 where that does not fit the granularity, E521 where there are none."""
     from compiler.backends.lowering.program import lower
 
     run = compiled.experiment.run
     if not run.stock or run.backend != "lava":
         return lower(compiled.report.graph, compiled.observed), {}
     if run.granularity != "population":
-        raise CortexError("X154", f"run.stock replaces single populations and projections, but granularity is "
+        raise CortexError("X155", f"run.stock replaces single populations and projections, but granularity is "
                                   f"'{run.granularity}'.", "Use --granularity population.")
     lava_run()
     from compiler.backends.lava.stock import stock_program

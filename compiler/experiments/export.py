@@ -18,6 +18,7 @@ from compiler.experiments.circuits import read_arrays
 from compiler.experiments.compilation import compile_experiment, first_block, lowered
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text
+from compiler.experiments.fitting import fitting_mapping
 from compiler.experiments.results import FINAL, STATES
 from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, show_graph, unknown
@@ -69,11 +70,15 @@ EXPORTERS: dict[str, tuple[str, Callable[[Path, Mapping[str, np.ndarray], Path],
 """Format -> (name in the run folder, what writes it)."""
 
 
-def compile_to_folder(experiment: Experiment, folder: Path) -> dict[str, Any]:
-    """The Lava program of an experiment: graph, arrays, kernels, network_lava.py, manifest. Returns the manifest."""
+def compile_to_folder(experiment: Experiment, folder: Path, hardware: str | None = None) -> dict[str, Any]:
+    """The Lava program of an experiment: graph, arrays, kernels, network_lava.py, manifest. Returns the manifest.
+
+    With a hardware map also mapping.json; raises the coded error of the limit (M2xx) where it does not fit.
+    """
     from compiler.backends.lava import emit
     from compiler.backends.native import sized
 
+    mapping = fitting_mapping(experiment, hardware) if hardware else None
     writable_folder(folder)
     compiled = compile_experiment(experiment.with_run(backend="lava"))
     program, options = lowered(compiled)
@@ -81,6 +86,8 @@ def compile_to_folder(experiment: Experiment, folder: Path) -> dict[str, Any]:
          block=first_block(program, experiment.run.block_ms), **options)
     write_text(folder / "source.ir", show_graph(compiled.graph))
     write_text(folder / "experiment.toml", compiled.experiment.text())
+    if mapping:
+        write_json(folder / "mapping.json", mapping)
     manifest = {"circuit": compiled.graph.name, "experiment": experiment.name, "processes": len(program.groups),
                 "granularity": experiment.run.granularity, "seeds": list(experiment.run.seeds),
                 "steps": compiled.plan.protocol.total, "graph_sha256": compiled.identity().graph,

@@ -13,19 +13,35 @@ import numpy as np
 from compiler.experiments.tables import ProtocolTable
 from compiler.ir import CortexError, Expression, Graph
 from compiler.ir.expressions import Binary, Name, Negate
+from compiler.ir.model import Optimiser
 from compiler.ir.protocol import Phase, Protocol
 
-RATE, HALVED = "rate", "_halved_"
-"""The gate whose value multiplies every increment, and what marks the training phases after it was halved."""
+RATE, HALVED, UPDATE = "rate", "_halved_", "update"
+"""The gate whose value multiplies every increment, what marks the training phases after it was halved, and the gate
+at which summed increments are applied."""
 
 
 def with_rate(graph: Graph) -> Graph:
     """All increments times the gate `rate`. Raises X122 where there is such a gate already."""
-    if RATE in graph.gates:
-        raise CortexError("X122", f"circuit '{graph.name}' has a gate '{RATE}' of its own.",
-                          "Leave out protocol.halve_at.")
     rules = tuple(replace(rule, increment=_rated(rule.increment)) for rule in graph.rules)
-    return graph.with_(gates=(*graph.gates, RATE), rules=rules)
+    return graph.with_(gates=_with_gate(graph, RATE, "halve_at"), rules=rules)
+
+
+def with_updates(graph: Graph) -> Graph:
+    """Increments without an optimiser, or with a low-pass, are summed until the gate `update`. Raises X122."""
+    changed = {rule.name for rule in graph.rules if rule.optimiser.kind in ("none", "low_pass") and not rule.states}
+    rules = tuple(replace(rule, optimiser=Optimiser("accumulate")) if rule.name in changed else rule
+                  for rule in graph.rules)
+    projections = tuple(replace(q, apply=UPDATE) if graph.class_of(q.name).rule in changed else q
+                        for q in graph.projections)
+    return graph.with_(gates=_with_gate(graph, UPDATE, "update_every"), rules=rules, projections=projections)
+
+
+def _with_gate(graph: Graph, gate: str, key: str) -> tuple[str, ...]:
+    if gate in graph.gates:
+        raise CortexError("X122", f"circuit '{graph.name}' has a gate '{gate}' of its own.",
+                          f"Leave out protocol.{key}.")
+    return (*graph.gates, gate)
 
 
 def _rated(expression: Expression) -> Expression:

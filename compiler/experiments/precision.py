@@ -14,7 +14,9 @@ from compiler.backends.native import Native
 from compiler.experiments.plans import Plan
 from compiler.experiments.tables import Precision
 from compiler.ir import CortexError, Graph, unknown
+from compiler.passes.engine import least_scale
 from compiler.passes.fixed_point import Format
+from compiler.passes.legalise import the_map
 from compiler.passes.quantise import TAGGED, Quantise, Widths
 
 WEIGHTS_EVERY = 100
@@ -25,7 +27,8 @@ def quantise_pass(precision: Precision, peaks: dict[str, float]) -> Quantise:
     """Raises X160."""
     widths = Widths(**{name: getattr(precision, name) for name in Widths.__dataclass_fields__})
     formats = {name: _format(name, text, peaks) for name, text in precision.formats.items()}
-    return Quantise(peaks, widths, precision.rounding, formats, precision.count)
+    least = least_scale(the_map(precision.map)) if precision.map else 0.0
+    return Quantise(peaks, widths, precision.rounding, formats, precision.count, least)
 
 
 def _format(name: str, text: str, known: dict[str, float]) -> Format:

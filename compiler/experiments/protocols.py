@@ -24,8 +24,9 @@ from compiler.ir.protocol import Phase, Protocol, Record, Stream
 def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = None) -> Plan:
     """The plan of an experiment's task; `teacher` gives the targets of the task fw_bw. Raises D401.., X120 to X122."""
     table = experiment.protocol
-    if table.halve_at and table.task != "classify":
-        raise CortexError("X122", f"protocol.halve_at is for task 'classify', not '{table.task}'.")
+    for key in ("halve_at", "update_every"):
+        if getattr(table, key) and table.task != "classify":
+            raise CortexError("X122", f"protocol.{key} is for task 'classify', not '{table.task}'.")
     if table.task == "classify":
         plan = classification_plan(experiment, graph)
     elif table.task == "stream":

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from compiler.experiments import records as figures
@@ -27,7 +28,8 @@ from compiler.experiments.compilation import Compiled
 from compiler.experiments.control import control_tests
 from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
 from compiler.experiments.teaching import deviations
-from compiler.ir import CortexError, show_graph
+from compiler.ir import CortexError, Graph, show_graph
+from compiler.ir.verify import bounds
 
 if TYPE_CHECKING:
     from compiler.experiments.session import Session
@@ -49,7 +51,11 @@ def weights(session: Session) -> Arrays:
 def states(session: Session) -> Arrays:
     """Every state of every population that the program keeps: `population.state` -> (batch, n)."""
     graph = session.compiled.report.graph
-    return _values(session, [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states])
+    return _values(session, _state_names(graph))
+
+
+def _state_names(graph: Graph) -> list[str]:
+    return [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
 
 
 def final_arrays(session: Session) -> Arrays:
@@ -120,7 +126,23 @@ def _what(session: Session) -> dict[str, Any]:
             "backend": experiment.run.backend, "granularity": experiment.run.granularity if on_lava else "network",
             "completed": session.position >= session.total, "graph_sha256": session.identity.graph,
             "experiment_sha256": session.identity.experiment,
-            "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records]}
+            "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records],
+            **({"precision": _precision(session)} if experiment.precision.weights else {})}
+
+
+def _precision(session: Session) -> dict[str, Any]:
+    """Bits, the share of weights at their limits, and with `count` the cell steps that saturated, by quantity."""
+    graph, found = session.compiled.report.graph, weights(session)
+    at_limit = {}
+    for q in graph.projections:
+        low, high = bounds(graph.class_of(q.name))
+        if graph.class_of(q.name).unit:
+            w, low = found[f"{q.name}.w"], low if low < 0 else -1.0  # a weight of 0 without a sign is no saturation
+            at_limit[q.name] = float(((w >= high) | (w <= low)).mean())
+    counters = [name for name in _state_names(graph) if name.endswith("_saturated")]
+    saturated = {name.removesuffix("_saturated"): int(array.sum())
+                 for name, array in _values(session, counters).items() if array.any()}
+    return {**msgspec.to_builtins(session.experiment.precision), "weights_at_limit": at_limit, "saturated": saturated}
 
 
 def _speed(session: Session) -> dict[str, Any]:

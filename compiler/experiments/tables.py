@@ -67,7 +67,9 @@ class ProtocolTable(Table, frozen=True):
     `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
     `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in
     which rules do not learn (`classify`), so that the new sample can reach all layers. `halve_at`: epochs (0-based)
-    from which on all rules learn half as fast as before (`classify`). `minibatch`: samples that
+    from which on all rules learn half as fast as before (`classify`). `update_every`: increments of rules without an
+    optimiser or with a low-pass are summed at the synapse and applied after every so many presentations (`classify`;
+    0: as the rule says). `minibatch`: samples that
     are shown at once and share the weights (`classify`). `teacher`: ranges of the teacher's weights (`fw_bw`,
     `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
     `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by inputs;
@@ -91,6 +93,7 @@ class ProtocolTable(Table, frozen=True):
     train_gates: list[str] | None = None
     learning_lag: Count = 0
     halve_at: list[Count] = []
+    update_every: Count = 0
     test_gates: list[str] | None = None
     shuffle: bool | None = None
     validation: Literal["", "train", "valid", "test"] = "valid"
@@ -115,12 +118,14 @@ class ProtocolTable(Table, frozen=True):
 
 class Run(Table, frozen=True):
     """How it runs. `block_ms`: aimed duration of a block. `until_epoch`: stop after that epoch (0: at the end).
-    `noise`: the kind of the noise streams, "" as the circuit says (counter). `stock`: what Lava's own LIF, Dense and
-    LearningDense compute to the bit is run by them (backend lava, granularity population; no checkpoints)."""
+    `noise`: the kind of the noise streams, "" as the circuit says (counter). `hardware`: the map whose cores are the
+    processes of the granularity `neurocore`. `stock`: what Lava's own LIF, Dense and LearningDense compute to the bit
+    is run by them (backend lava, granularity population; no checkpoints)."""
 
     seeds: Annotated[list[Count], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
     backend: Literal["lava", "native", "interpreter"] = "lava"
-    granularity: Literal["population", "area", "network"] = "network"
+    granularity: Literal["population", "area", "network", "neurocore"] = "network"
+    hardware: str = ""
     block_ms: Annotated[float, msgspec.Meta(gt=0, le=250)] = 50.0
     noise: Literal["", "counter", "legacy"] = ""
     stock: bool = False
@@ -136,8 +141,9 @@ class Precision(Table, frozen=True):
     """Fixed point. `weights` 0: everything stays float64. Other widths in bits: see `compiler.passes.quantise.Widths`.
 
     `formats`: those of single quantities, `"PC1.u" = "24.16"` (bits with the sign, and fraction bits).
-    `calibration_steps`: how much of the run tells the ranges, in float. `map`: rules are made legal on it first.
-    `count`: quantities count their steps at the limit.
+    `calibration_steps`: how much of the run tells the ranges, in float. `map`: rules are made legal on it first;
+    `credit`: where the neuron sums for the synapse (see `compiler.passes.legalise.CREDIT`). `count`: quantities count
+    the steps in which they saturate.
     """
 
     weights: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0
@@ -152,6 +158,7 @@ class Precision(Table, frozen=True):
     formats: dict[str, str] = {}
     calibration_steps: Count = 20000
     map: str = ""
+    credit: Literal["held", "settled", "never"] = "held"
     count: bool = False
 
 

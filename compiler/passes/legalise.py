@@ -28,6 +28,9 @@ from compiler.passes.read_sets import read_sets
 from compiler.passes.specialise import specialised
 from hardware_maps import HardwareMap, MapError, load_map
 
+CREDIT = ("held", "settled", "never")
+"""Where the neuron sums its factor for a synapse that learns once a presentation: for inputs that are held (equal
+algebraically); for all, as if rates had settled (the synapse takes the last one); or nowhere."""
 MANTISSA_BITS = 3
 """Of a scale: 1 .. 7 in size."""
 ENGINE_ROOM, MANTISSA_WIDTH = 15, 4
@@ -96,9 +99,9 @@ class RuleReport:
     nearest: str
 
 
-def rule_reports(graph: Graph, hardware: HardwareMap) -> list[RuleReport]:
+def rule_reports(graph: Graph, hardware: HardwareMap, credit: str = "held") -> list[RuleReport]:
     """One per projection that learns or is overwritten by a mirror, in declaration order."""
-    written, nearest = specialised(graph), legalised(graph, hardware)
+    written, nearest = specialised(graph), legalised(graph, hardware, credit)
     result = []
     for q in graph.projections:
         mirrored = any(m.target == q.name for m in graph.mirrors)
@@ -246,13 +249,14 @@ def _form(graph: Graph, projection: str) -> str:
 
 @dataclass(frozen=True)
 class Legalise:
-    """`map`: a shipped map's name or the path of one."""
+    """`map`: a shipped map's name or the path of one; `credit`: one of `CREDIT`."""
 
     map: str
+    credit: str = "held"
     name: ClassVar[str] = "legalise"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
-        return legalised(graph, the_map(self.map))
+        return legalised(graph, the_map(self.map), self.credit)
 
 
 def the_map(name: str) -> HardwareMap:
@@ -263,18 +267,18 @@ def the_map(name: str) -> HardwareMap:
         raise CortexError(error.code, error.message, error.hint) from None
 
 
-def legalised(graph: Graph, hardware: HardwareMap) -> Graph:
+def legalised(graph: Graph, hardware: HardwareMap, credit: str = "held") -> Graph:
     """Every rule as near as it comes to the map's form; what stays illegal is in the reports."""
     graph = specialised(graph)
     if hardware.name == "ideal":
         return graph
     for q in graph.projections:
         if graph.rule_of(q):
-            graph = _legal_projection(graph, q)
+            graph = _legal_projection(graph, q, credit)
     return graph
 
 
-def _legal_projection(graph: Graph, q: Projection) -> Graph:
+def _legal_projection(graph: Graph, q: Projection, credit: str) -> Graph:
     rule = graph.rule_of(q)
     assert rule is not None
     kind, arguments = rule.optimiser.kind, rule.optimiser.arguments
@@ -286,9 +290,13 @@ def _legal_projection(graph: Graph, q: Projection) -> Graph:
         terms = expanded(without_division(rule.increment))
     except ValueError:
         return graph
-    held = held_input(graph, q) if kind == "accumulate" else None
-    if held and len(terms) == 1 and terms[0].pre == (Name(f"pre.{graph.class_of(q.name).message}"),):
-        return _credited(graph, q, terms[0], held[1])
+    message = f"pre.{graph.class_of(q.name).message}"
+    if kind == "accumulate" and len(terms) == 1 and credit != "never":
+        held = held_input(graph, q)
+        if held and terms[0].pre in ((Name(message),), (Prev(message, 1),)):
+            return _credited(graph, q, terms[0], held[1])
+        if credit == "settled" and len(terms[0].pre) == 1 and not terms[0].synapse:
+            return _credited(graph, q, terms[0], None)
     products = []
     for index, term in enumerate(terms):
         graph, product = _one_factor(graph, q, term, index)

@@ -145,12 +145,20 @@ class _Cell:
     def _stored(self, coefficient: float, factors: list[Expression]) -> list[Expression]:
         """At most two wide operands in a product, the coefficient being one."""
         wide = [f for f in factors if not self._narrow(f)]
+        if len(wide) > 1:
+            stored = {id(f): self._name(f) for f in wide if self._reads_port(f)}
+            factors, wide = ([stored.get(id(f), f) for f in part] for part in (factors, wide))
         room = 2 if abs(coefficient) == 1 else 1
         while len(wide) > room:
             product = self._name(Binary("*", wide[0], wide[1]))
             factors = [product, *(f for f in factors if f is not wide[0] and f is not wide[1])]
             wide = [product, *wide[2:]]
         return factors
+
+    def _reads_port(self, expression: Expression) -> bool:
+        """Whether it is wider than any stored quantity."""
+        ports = {port.name for port in self.cell.ports}
+        return any(isinstance(node, Name) and node.name in ports for node in walk(expression))
 
     def _narrow(self, expression: Expression) -> bool:
         """Whether it is a gate, a truth value, or made of such alone."""

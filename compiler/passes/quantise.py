@@ -29,6 +29,7 @@ from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fixed_point import Extent, Format, extent, format_for
 from compiler.passes.fold import literal, simplify
+from compiler.passes.legalise import expanded
 from compiler.passes.name_products import is_table, normal, quantities
 from compiler.passes.specialise import merge_equal
 
@@ -56,14 +57,16 @@ class Widths:
 
 @dataclass(frozen=True)
 class Quantise:
-    """`formats`: formats of single quantities and weights (`PC1.u`, `W_1.w`), which come before all others. Raises
-    E610 to E613."""
+    """`formats`: formats of single quantities and weights (`PC1.u`, `W_1.w`), which come before all others.
+    `least_scale`: of a product of two factors in a learning engine's integers; where a rule's scale is smaller, its
+    postsynaptic factor gets larger units and is rounded at random in the cell. Raises E610 to E613."""
 
     peaks: Mapping[str, float]
     widths: Widths = Widths()
     rounding: str = "stochastic"
     formats: Mapping[str, Format] = field(default_factory=dict)
     count: bool = False
+    least_scale: float = 0.0
     name: ClassVar[str] = "quantise"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
@@ -88,6 +91,7 @@ class _Quantiser:
         self.weights = {q.name: self._weight_format(q) for q in graph.projections
                         if graph.class_of(q.name).connectivity != "identity"}
         self.extents: dict[str, Extent] = {}
+        self.coarse: dict[str, Format] = {}
         self.copies: dict[tuple[str, str, str], str] = {}
         """(population, quantity, `sent` or `factor`) -> name of the copy."""
 
@@ -100,6 +104,8 @@ class _Quantiser:
             self._note_extents(p)
         for p in self.graph.populations:
             self._note_small(p)
+        for q in self.graph.projections:
+            self._note_coarse(q)
         cells = [self._cell(p) for p in self.graph.populations]
         parts = [self._projection(q) for q in self.graph.projections]
         return self.graph.with_(cells=tuple(cells), synapses=tuple(s for s, _, _ in parts),
@@ -132,6 +138,28 @@ class _Quantiser:
             return self.options.format(f"{p.name}.{name}", widths.values)
         return self.options.format(f"{p.name}.{name}", widths.states, headroom=STATES_HEADROOM)
 
+    def _note_coarse(self, q: Projection) -> None:
+        """Units of a postsynaptic factor that bring its rule's scale into the engine's range."""
+        rule = self.graph.rule_of(q)
+        if rule is None or not self.options.least_scale:
+            return
+        tagged = rule.optimiser.kind in TAGGED
+        moved = self._tag_format(q, rule) if tagged else self.weights[q.name]
+        for term in expanded(rule.increment):
+            if len(term.pre) != 1 or len(term.post) != 1 or not isinstance(term.post[0], Name | Prev):
+                continue
+            (x,), (y,) = (list(quantities(side[0])) for side in (term.pre, term.post))
+            assert isinstance(x, Name | Prev) and isinstance(y, Name | Prev)
+            bits = self.options.widths.messages if self._kind(q, x.name) == "sent" else self.options.widths.factors
+            given = self._narrowed(".".join(self._owner(q, x.name)), bits, self._kind(q, x.name))
+            name = ".".join(self._owner(q, y.name))
+            own = self._narrowed(name, self.options.widths.factors, "factor")
+            needed = self.options.least_scale * moved.unit / (abs(term.scale) * 2.0**-given.fraction)
+            fraction = -int(np.ceil(np.log2(needed)))
+            if fraction < own.fraction:
+                bits = max(2, own.bits + 1 - (own.fraction - fraction))
+                self.coarse[name] = Format(bits, fraction)
+
     def _rounded_array(self, name: str) -> Extent:
         found = format_for(float(np.abs(self.arrays[name]).max(initial=0.0)), self.options.widths.states)
         self.arrays[name] = found.round(self.arrays[name])
@@ -146,6 +174,8 @@ class _Quantiser:
                 return Extent(0, 1.0)
             if any(port.name == node.name for port in self.graph.cell(p.cell).ports):
                 return self._port(p, node.name)
+            if node.name.endswith("_jitter"):
+                return Extent(24, 1.0)
             return self.extents.get(f"{p.name}.{node.name}") or self.extents[f"{p.name}.{inputs[node.name]}"]
 
         def table(name: str) -> Extent:
@@ -189,14 +219,16 @@ class _Quantiser:
     def _sent(self, q: Projection) -> Extent:
         """What a projection carries; one without weights is a wire within a neuron and narrows nothing."""
         name = f"{q.pre}.{self.graph.class_of(q.name).message}"
-        return self.extents[name] if self._is_wire(q) else self._narrowed(name, self.options.widths.messages)
+        return self.extents[name] if self._is_wire(q) else self._narrowed(name, self.options.widths.messages, "sent")
 
     def _is_wire(self, q: Projection) -> bool:
         return self.graph.class_of(q.name).connectivity == "identity"
 
-    def _narrowed(self, name: str, bits: int) -> Extent:
+    def _narrowed(self, name: str, bits: int, kind: str) -> Extent:
         """A quantity with the width of a message or factor."""
         whole = self.extents[name]
+        if kind == "factor" and name in self.coarse:
+            return Extent(self.coarse[name].fraction, self.coarse[name].largest)
         if whole.bits < bits:
             return whole
         found = self.options.format(name + "_copy", bits) if name + "_copy" in self.options.formats else \
@@ -206,6 +238,7 @@ class _Quantiser:
     def _cell(self, p: Population) -> CellType:
         cell = self.graph.cell(p.cell)
         enter = [(name, 0.5) for name in cell.inputs] + [(n, 0.0 if k == "uniform" else 0.5) for n, k in cell.noise]
+        jitters = [f"{e.name}_jitter" for e in cell.equations if f"{p.name}.{e.name}" in self.coarse]
         equations, copies = [self._entry(p, name, offset) for name, offset in enter], {}
         table: dict[str, Expression] = {name: Name(f"{name}_in") for name, _ in enter}
         for e in cell.equations:
@@ -217,6 +250,7 @@ class _Quantiser:
         counters = self._counters(p, equations) if self.options.count else []
         carried = [q for q in self.graph.projections if q.pre == p.name]
         messages = tuple(dict.fromkeys(self._message(q) for q in carried))
+        cell = replace(cell, noise=(*cell.noise, *((name, "uniform") for name in jitters)))
         return replace(cell, states=(*states, *(State(c.name) for c in counters)),
                        equations=(*equations, *counters), messages=messages)
 
@@ -259,10 +293,12 @@ class _Quantiser:
         result = []
         for kind, bits in (("sent", self.options.widths.messages), ("factor", self.options.widths.factors)):
             name = f"{p.name}.{e.name}"
-            whole = self._narrowed(name, bits)
+            whole = self._narrowed(name, bits, kind)
             if not self._wanted(p, e.name, kind) or whole == self.extents[name]:
                 continue
-            copy = Equation(f"{e.name}_{kind}", self._as_format(whole).wrap(Name(e.name)), e.stage, e.compartment)
+            offset = Name(f"{e.name}_jitter") if kind == "factor" and name in self.coarse else Number(0.5)
+            copy = Equation(f"{e.name}_{kind}", self._as_format(whole).wrap(Name(e.name), offset), e.stage,
+                            e.compartment)
             self.copies[p.name, e.name, kind] = copy.name
             self.extents[f"{p.name}.{copy.name}"] = whole
             result.append(copy)
@@ -280,8 +316,9 @@ class _Quantiser:
         return {"pre": q.pre, "post": q.post}.get(side, ""), quantity
 
     def _kind(self, q: Projection, name: str) -> str:
-        """How a quantity gets to a synapse: with the message, or as a factor."""
-        return "sent" if name == f"pre.{self.graph.class_of(q.name).message}" else "factor"
+        """How a quantity gets to a rule: with the message, unless that is wider than a factor, or as a factor."""
+        sent = name == f"pre.{self.graph.class_of(q.name).message}"
+        return "sent" if sent and self.options.widths.messages <= self.options.widths.factors else "factor"
 
     def _state(self, p: Population, state: State) -> State:
         whole = self.extents[f"{p.name}.{state.name}"]
@@ -365,10 +402,13 @@ class _Quantiser:
                 return self._terms(operand, -factor)
         return normal(Binary("*", literal(factor), expression), self.options.widths.coefficients)
 
+    def _tag_format(self, q: Projection, rule: PlasticityRule) -> Format:
+        return self.options.format(f"{q.name}.{rule.optimiser.kind}", self.options.widths.tags)
+
     def _tagged(self, q: Projection, rule: PlasticityRule, found: Format) -> tuple[PlasticityRule, Projection]:
         """Increments that a synapse keeps: a low-pass, or a sum until the `apply` gate."""
         kind = rule.optimiser.kind
-        tag = self.options.format(f"{q.name}.{kind}", self.options.widths.tags)
+        tag = self._tag_format(q, rule)
         (offset, noise), (offset_tag, noise_tag) = self._offset("rounding"), self._offset("tag_rounding")
         learns = Binary(">", Name(f"gate.{q.gate}"), Number(0.0)) if q.gate else None
         old = Prev("tag", 1)

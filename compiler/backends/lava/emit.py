@@ -196,8 +196,9 @@ def _name_classes(graph: Graph, network: NetworkPlan) -> None:
 def _base_name(graph: Graph, group: str) -> str:
     population = next((p for p in graph.populations if p.name == group), None)
     projection = next((q for q in graph.projections if q.name == group), None)
+    core = group == "host" or group.partition("_")[0] in ("core", "cores")
     word = population.cell if population else projection.synapse if projection else \
-        "network" if group == "network" else "area"
+        "network" if group == "network" else "neurocore" if core else "area"
     return "".join(part.capitalize() for part in word.split("_"))
 
 

@@ -1,0 +1,187 @@
+"""`cortexc bench bits`: accuracy against bits, beside backprop in the same circuit and a frozen hidden layer.
+
+Rows {circuit, dataset, line, weight_bits, state_bits, message_bits, rounding, legal_on, accuracy, spread, seeds, ...};
+`legal_on` names the maps on which every rule fits the learning engine, in its form and in its integers. Options:
+`cases`, `bits` (0 is float), `lines`, `seeds`, `epochs`, `jobs`, `backend`; keys of an experiment for all runs. With
+`-o FOLDER` every run keeps its results there and is not run again; `bits.svg` is the plot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.bench import checked, overrides_of
+from compiler.experiments.config import load_experiment
+from compiler.experiments.files import write_json
+from compiler.experiments.results import results
+from compiler.experiments.session import Session
+from compiler.ir import parse_graph, unknown
+from compiler.passes.engine import engine_reasons
+from compiler.passes.legalise import rule_reports, the_map
+
+BITS = (0, 16, 12, 8, 6, 4)
+MAPS = ("loihi1", "loihi2")
+LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A circuit on a data set. `lines`: overrides of every line; `fixed`: what fixed point needs besides the bits;
+    `formats`: of weights, with the bits left open."""
+
+    experiment: str
+    dataset: str
+    lines: Mapping[str, Mapping[str, Any]]
+    common: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)
+
+
+SETTLED = {"precision.map": "loihi2", "precision.credit": "never", "precision.tables": 12, "precision.messages": 12,
+           "protocol.update_every": 1, "protocol.learning_lag": 4}
+"""A synapse sums its increments in a tag and learns once a presentation, after rates have settled. With rates of fewer
+than 12 bits the difference in the apical dendrite drowns."""
+SC_LINES: dict[str, dict[str, Any]] = {
+    LINES[0]: {}, LINES[1]: {"model.feedback": "BP"}, LINES[2]: {"model.eta": [0.0, 0.0078125]}}
+SC_FORMATS = {f"w{kind}_{layer}.w": f"u{{bits}}.{{bits}}+{2 - layer}" for kind in "EI" for layer in (1, 2)}
+CASES: dict[str, Case] = {
+    "pal-digits": Case("pal_digits", "digits", {
+        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: {"model.eta_fw": [0.0, 0.1]}},
+        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-4"}),
+    "pal-frozen-feedback-digits": Case("pal_digits", "digits", {LINES[0]: {"model.eta_bw": 0.0, "model.eta_PI": 0.0}},
+                                       fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-4"}),
+    "pal-yin_yang": Case("pal_yinyang", "yin_yang", {
+        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: {"model.eta_fw": [0.0, 0.1]}},
+        common={"run.seeds": [123456], "protocol.epochs": 50}, fixed=SETTLED),
+    "error-neuron-digits": Case("error_neuron_digits", "digits", {
+        LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
+        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, fixed={"precision.map": "loihi2"}),
+    "error-neuron-yin_yang": Case("error_neuron_digits", "yin_yang", {
+        LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
+        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}},
+        common={"data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "protocol.epochs": 20},
+        fixed={"precision.map": "loihi2"}),
+    "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
+        "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 20},
+        fixed={"precision.map": "loihi2"}),
+    "sign-concordant-mnist": Case("sign_concordant_mnist_8bit", "mnist", SC_LINES,
+                                  fixed={"precision.map": "loihi2"}, formats=SC_FORMATS),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run; `label` are the columns of its row."""
+
+    experiment: str
+    label: tuple[tuple[str, Any], ...]
+    overrides: Mapping[str, Any]
+    file: Path | None
+
+
+def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Raises X182 for an unknown case or option."""
+    chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity")
+    jobs = list(_jobs(chosen))
+    found = _run_all(jobs, int(chosen.get("jobs", 2)))
+    rows = _rows(jobs, found)
+    if chosen.get("output"):
+        from compiler.bench.bits_plot import plot
+
+        plot(rows, Path(chosen["output"]) / "bits.svg")
+    return rows
+
+
+def _jobs(options: Mapping[str, Any]) -> list[Job]:
+    result = []
+    for name in options.get("cases", list(CASES)):
+        if name not in CASES:
+            raise unknown("X182", "case of bench bits", name, CASES)
+        case, seeds = CASES[name], options.get("seeds", (1, 2))
+        for line in [each for each in case.lines if each in options.get("lines", LINES)]:
+            for width in options.get("bits", BITS):
+                result += [_job(name, case, line, int(width), int(seed), options) for seed in seeds]
+    return result
+
+
+def _job(name: str, case: Case, line: str, width: int, seed: int, options: Mapping[str, Any]) -> Job:
+    table = {"run.backend": "native", **case.common, **case.lines[line], "precision.weights": width,
+             "precision.formats": {}, **overrides_of(options, "epochs", "backend", "granularity"), "run.seeds": [seed]}
+    if width:
+        table |= {**case.fixed, "precision.formats": {
+            key: _format(text, width) for key, text in case.formats.items()
+            if not (key.startswith(("wE", "wI")) and "BP" in case.lines[line].values())}}
+    else:
+        table |= {key: value for key, value in case.fixed.items() if key.startswith("protocol.")}
+    label = {"circuit": name.removesuffix(f"-{case.dataset}"), "dataset": case.dataset, "line": line,
+             "weight_bits": width or "float"}
+    folder = options.get("output")
+    file = Path(folder) / f"{name}_{line.replace(' ', '-')}_{width}_{seed}.json" if folder else None
+    return Job(case.experiment, tuple(label.items()), table, file)
+
+
+def _format(text: str, width: int) -> str:
+    """`u{bits}.{bits}+1` for 8 bits: u8.9."""
+    head, _, fraction = text.format(bits=width).partition(".")
+    whole, sign, more = fraction.replace("-", "+-").partition("+")
+    return f"{head}.{int(whole) + int(more or 0)}"
+
+
+def _run_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
+    if workers == 1:
+        return [run_job(job) for job in jobs]
+    from joblib import Parallel, delayed
+
+    return list(Parallel(n_jobs=workers)(delayed(run_job)(job) for job in jobs))
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Runs to the end; what a folder holds already is read."""
+    experiment = load_experiment(job.experiment, dict(job.overrides))
+    if job.file and job.file.is_file():
+        found = json.loads(job.file.read_text())
+        if found["experiment_sha256"] == experiment.sha256():
+            return found
+    with Session(experiment) as session:
+        session.run()
+        table = results(session)
+        legal = _legal_on(session)
+    found = {key: table[key] for key in ("test_accuracy", "backend", "granularity", "experiment_sha256", "steps",
+                                         "wall_s")}
+    found |= {"epochs": experiment.protocol.epochs, "precision": table.get("precision"), "legal_on": legal}
+    if job.file:
+        job.file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(job.file, found)
+    return found
+
+
+def _legal_on(session: Session) -> list[str]:
+    """Maps whose engine runs every rule as it is run here."""
+    report, precision = session.compiled.report, session.experiment.precision
+    if not precision.weights or not precision.map:
+        return []
+    written = parse_graph(report.after("legalise"))
+    return [name for name in MAPS if not engine_reasons(report.graph, the_map(name))
+            and all(r.legal for r in rule_reports(written, the_map(name), precision.credit))]
+
+
+def _rows(jobs: Sequence[Job], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    groups: dict[tuple, list[Mapping[str, Any]]] = {}
+    for job, result in zip(jobs, found, strict=True):
+        groups.setdefault(job.label, []).append(result)
+    return [_row(dict(label), runs) for label, runs in groups.items()]
+
+
+def _row(label: dict[str, Any], runs: list[Mapping[str, Any]]) -> dict[str, Any]:
+    accuracies, precision = [run["test_accuracy"] for run in runs], runs[0]["precision"] or {}
+    return {**label, "state_bits": precision.get("states", "float"), "message_bits": precision.get("messages", "float"),
+            "rounding": precision.get("rounding", ""), "legal_on": runs[0]["legal_on"],
+            "accuracy": float(np.mean(accuracies)), "spread": float(np.std(accuracies)), "seeds": len(runs),
+            "epochs": runs[0]["epochs"], "backend": runs[0]["backend"], "simulated": True,
+            "wall_s": float(np.mean([run["wall_s"] for run in runs]))}

@@ -1,0 +1,118 @@
+"""An experiment's circuit on hardware maps: what `cortexc fit` and `compile --map` ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.csgraph
+
+from compiler.experiments.circuits import build_circuit
+from compiler.experiments.compilation import circuit_after_passes, compile_experiment
+from compiler.experiments.files import writable_folder, write_json, write_text
+from compiler.experiments.tables import Experiment
+from compiler.ir import Graph
+from compiler.mapping.fit import Fit, fit, hardware_map, refuse
+from compiler.mapping.items import ASSUMED_SPIKES, Rates
+from compiler.mapping.methods import METHODS, SINGLE, WHOLE
+from compiler.mapping.rules import read_rules
+from hardware_maps import shipped_maps
+
+
+def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
+    """The circuit as written, and after the passes that keep every population and projection a part of its own.
+
+    A circuit whose weights are not there is taken as written: it can be mapped, not run.
+    """
+    run = experiment.run
+    plain = build_circuit(experiment.model, run.seeds[:1], run.noise)
+    if any(f"{q.name}.w" not in plain.arrays and has_weights(plain, q.name) for q in plain.projections):
+        return plain, plain
+    written, report = circuit_after_passes(experiment.with_run(backend="lava", granularity="population"))
+    return written, report.graph
+
+
+def has_weights(graph: Graph, projection: str) -> bool:
+    return graph.class_of(projection).connectivity != "identity"
+
+
+def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, rate: float = ASSUMED_SPIKES,
+                   folder: Path | None = None, measure: int = 0, rules: Sequence[str] = ()) -> list[Fit]:
+    """The circuit on every map (all shipped ones by default); with a folder, fit.json and fit.html in it.
+
+    `measure`: steps of the experiment that are run natively, to see how often messages are sent. `rules`:
+    connectivity by rule, as text.
+    """
+    targets = [hardware_map(name) for name in maps or shipped_maps()]
+    written, graph = mapped_graphs(experiment)
+    rates = Rates(rate, measured_rates(experiment, measure) if measure else {})
+    given = read_rules(graph, rules)
+    found = [fit(graph, target, rates, given, experiment.protocol.steps, written=written) for target in targets]
+    if folder:
+        from compiler.mapping.page import fit_page
+        from compiler.mapping.report import fit_table
+
+        writable_folder(folder)
+        write_json(folder / "fit.json", fit_table(experiment.name, found))
+        write_text(folder / "fit.html", fit_page(experiment.name, found))
+    return found
+
+
+def measured_rates(experiment: Experiment, steps: int) -> dict[str, float]:
+    """`population.message` -> the share of its neurons whose message is not 0, mean over the first steps of a run."""
+    from compiler.backends.lowering.program import lower
+    from compiler.backends.native import Native
+
+    compiled = compile_experiment(experiment.with_run(backend="native", seeds=list(experiment.run.seeds[:1])))
+    graph = compiled.report.graph
+    sent = sorted({f"{q.pre}.{graph.class_of(q.name).message}" for q in graph.projections})
+    runner = Native(lower(graph, compiled.observed | set(sent)), compiled.plan.protocol, compiled.plan.samples,
+                    list(experiment.run.seeds[:1]))
+    total = dict.fromkeys(sent, 0.0)
+
+    def look(position: int) -> None:
+        for name in sent:
+            total[name] += float(np.count_nonzero(value := runner.value(name)) / value.size)
+
+    done = runner.run(steps, block=1, on_block=look)
+    return {name: share / done for name, share in total.items()}
+
+
+def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:
+    """The mapping of the circuit on one map. Raises the coded error of the first limit where it does not fit."""
+    return _fitting(experiment, target).mapping_dict()
+
+
+def _fitting(experiment: Experiment, target: str) -> Fit:
+    """The fit, with whole populations for the granularity `neurocore`. Raises as above."""
+    written, graph = mapped_graphs(experiment)
+    methods = (WHOLE, SINGLE) if experiment.run.granularity == "neurocore" else METHODS
+    found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written, methods=methods)
+    refuse(found)
+    return found
+
+
+def core_groups(experiment: Experiment) -> tuple[tuple[str, str], ...]:
+    """The group of every population, by the mapping on `run.hardware`: its core, or where a population is too large
+    for one the cores that it spans together. Raises the coded error of the first limit where it does not fit."""
+    return process_of(_fitting(experiment, experiment.run.hardware))
+
+
+def process_of(found: Fit) -> tuple[tuple[str, str], ...]:
+    """Population -> `core_3`, or `cores_3_4_7`: cores that share a population run as one process, since a sum over the
+    cells of a population keeps its bits only where it is made in one place."""
+    problem, cores = found.problem, np.arange(found.mapping.cores)
+    of_item = found.mapping.core_of_item
+    rows = [(problem.population_of[i], of_item[i]) for i in range(problem.items)]
+    joined = scipy.sparse.csr_matrix((np.ones(len(rows)), tuple(np.array(rows).T)),
+                                     shape=(len(problem.populations), len(cores)))
+    label = scipy.sparse.csgraph.connected_components(joined.T @ joined, directed=False)[1]
+    names = {}
+    for component in np.unique(label):
+        members = [str(core) for core in cores[label == component]]
+        names[int(component)] = f"core{'s' if len(members) > 1 else ''}_{'_'.join(members)}"
+    first = {int(p): int(core) for p, core in reversed(rows)}
+    return tuple((name, names[int(label[first[i]])]) for i, name in enumerate(problem.populations))

@@ -1,0 +1,263 @@
+"""What a circuit needs of a chip, population by population and projection by projection, at the map's formats.
+
+A synapse is stored with its target, in a list per input axon: blocks of synapses with a header, in whole words. Sparse
+lists carry an index per synapse; a kernel that all positions share is stored once per core. A learning synapse keeps
+its rule's states and its optimiser's beside the weight, each as a tag. One presynaptic cell takes one input axon per
+projection and core. Cells whose values come from outside (inputs, no ports) are fed by the host and take no core.
+
+What is not counted, because no size was published: entries of routing tables, microcode, accumulators of ports.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.ir import CellType, Expression, Graph, Population, Projection, show
+from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, walk
+from compiler.ir.model import cell_parameters
+from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of, sources_in, synapses_at
+from compiler.mapping.order import ordered, positions_of
+from compiler.passes.read_sets import compartment
+from hardware_maps import HardwareMap
+
+ADDITIVE = ("core.compartments", "core.synapse_bits", "core.memory_bits", "core.axons_in")
+"""Resources that parts on one core add up to."""
+QUANTILE = 0.999
+"""Of the synapses that a drawn projection has onto a block: what its memory is counted for."""
+OPTIMISER_STATES = {"none": 0, "low_pass": 1, "accumulate": 1, "clipped": 1, "adam": 3}
+"""Values per synapse that an optimiser keeps: a filtered or summed increment; Adam two moments besides."""
+
+
+@dataclass(frozen=True)
+class PopulationAccount:
+    """One population. `compartments` and `state_bits` per cell; `operations` per cell and step; `spiking`: sends 0
+    and 1 only; `settings`: (cell, compartment, parameters) that a core keeps in a table, `thresholds` likewise."""
+
+    name: str
+    size: int
+    external: bool
+    compartments: int
+    state_bits: int
+    operations: int
+    settings: frozenset[tuple[str, ...]]
+    thresholds: frozenset[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class ProjectionAccount:
+    """One projection. `synapse_bits`: of one synapse, its index not included; `states`: values per synapse besides
+    the weight; `message_bits`: what it has to transmit; `slots`: input axons per presynaptic cell and core."""
+
+    name: str
+    pre: str
+    post: str
+    message: str
+    connectivity: Connectivity
+    plastic: bool
+    delay: int
+    states: int
+    synapse_bits: int
+    message_bits: int
+    slots: int
+    format_key: tuple[str, ...]
+    trace_key: tuple[str, ...] | None
+
+    @property
+    def graded(self) -> bool:
+        return self.message_bits > 1
+
+    def sources(self, first: int, last: int) -> np.ndarray:
+        """Per presynaptic cell: whether it has a synapse onto the range (its probability, where drawn)."""
+        return sources_in(self.connectivity, first, last)
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """A circuit on a map: the accounts, in the graph's order.
+
+    `positions`: of the populations whose cells are cut position by position (see `order`); the others keep their
+    numbers.
+    """
+
+    circuit: str
+    hardware: HardwareMap
+    populations: dict[str, PopulationAccount]
+    projections: dict[str, ProjectionAccount]
+    into: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def placed(self) -> tuple[PopulationAccount, ...]:
+        """Populations that take cores."""
+        return tuple(p for p in self.populations.values() if not p.external)
+
+    def demand(self, population: str, first: int = 0, last: int | None = None) -> np.ndarray:
+        """Of the cells first..last-1 on one core, in the order of ADDITIVE."""
+        account = self.populations[population]
+        last = account.size if last is None else last
+        cells, found = last - first, [self.projections[name] for name in self.into.get(population, ())]
+        synapses = sum(self.synapse_bits(p, first, last) for p in found)
+        axons = sum(float(p.sources(first, last).sum()) * p.slots for p in found)
+        return np.array([cells * account.compartments, synapses, synapses + cells * account.state_bits, axons])
+
+    def synapse_bits(self, projection: ProjectionAccount, first: int, last: int) -> float:
+        """Synaptic memory of one projection onto a range of cells on one core."""
+        c, each = projection.connectivity, projection.synapse_bits
+        if c.layout == "dense":
+            return float(self._lists(np.array([float(last - first)]), each)[0]) * c.pre
+        each += int(self.hardware.number("core.index_bits"))
+        if isinstance(c, Maps) and c.shared:
+            return self._words(c.kernel(first, last) * each)
+        counts = c.counts(first, last)
+        if isinstance(c, RANDOM):
+            counts = counts * (synapses_at(c, first, last, QUANTILE) / max(float(counts.sum()), 1e-300))
+        return float((self._lists(counts, each) * (counts > 0)).sum())
+
+    def _lists(self, counts: np.ndarray, each: int) -> np.ndarray:
+        """Bits of lists of so many synapses: blocks with headers, in whole words."""
+        block, header = self.hardware.number("core.synapses_per_block"), self.hardware.number("core.header_bits")
+        full = np.floor_divide(counts, block)
+        rest = counts - full * block if math.isfinite(block) else counts
+        whole = full * self._words(block * each + header) if math.isfinite(block) else 0.0
+        return np.asarray(whole + self._words_of(np.where(rest > 0, rest * each + header, 0.0)))
+
+    def _words(self, bits: float) -> float:
+        return float(self._words_of(np.array(bits)))
+
+    def _words_of(self, bits: np.ndarray) -> np.ndarray:
+        word = self.hardware.number("core.word_bits")
+        return np.ceil(bits / word) * word
+
+
+def account(graph: Graph, hardware: HardwareMap, rules: Mapping[str, Connectivity] | None = None) -> Accounting:
+    """The accounts of a circuit; `rules` gives connectivity that the graph has no word for. Raises M110, M111."""
+    populations = {p.name: population_account(graph, p, hardware) for p in graph.populations}
+    places = positions_of(graph)
+    projections = {q.name: projection_account(graph, q, hardware, rules, places) for q in graph.projections}
+    into = {p.name: tuple(q.name for q in graph.projections if q.post == p.name) for p in graph.populations}
+    return Accounting(graph.name, hardware, populations, projections, into, places)
+
+
+# ---- populations
+
+
+def population_account(graph: Graph, population: Population, hardware: HardwareMap) -> PopulationAccount:
+    cell = graph.cell(population.cell)
+    places = _compartments(cell)
+    bits = sum(depth * _width(cell, name, hardware) for name, depth in stored(graph, population).items())
+    word = int(hardware.number("core.state_word_bits"))
+    setting = _setting(graph, population.name)
+    return PopulationAccount(
+        population.name, population.size, bool(cell.inputs) and not cell.ports,
+        len(places) if hardware.value("core.slot_per_compartment") else 1, -(-bits // word) * word,
+        sum(operations(e.expression) for e in cell.equations),
+        frozenset((place, *setting) for place in places),
+        frozenset((show(limit), *setting) for limit in thresholds(cell)))
+
+
+def _compartments(cell: CellType) -> set[str]:
+    """Compartments with a port or an equation of their own; at least one."""
+    declared = {port.compartment for port in cell.ports} | {compartment(cell, e.name) for e in cell.equations}
+    return declared or {"soma"}
+
+
+def stored(graph: Graph, population: Population) -> dict[str, int]:
+    """Quantity -> how many earlier values of it the cell and the rules at its synapses read."""
+    cell, found = graph.cell(population.cell), dict[str, int]()
+    read = [(node.name, node.depth) for e in cell.equations for node in walk(e.expression) if isinstance(node, Prev)]
+    read += [(e.name, 1) for e in cell.equations if e.derivative]
+    for q in graph.projections:
+        side = {q.pre: "pre.", q.post: "post."}.get(population.name) if graph.rule_of(q) else None
+        read += [(name.removeprefix(side), depth) for name, depth in _rule_reads(graph, q)
+                 if side and name.startswith(side)]
+    for name, depth in read:
+        found[name] = max(depth, found.get(name, 0))
+    return found
+
+
+def _rule_reads(graph: Graph, projection: Projection) -> list[tuple[str, int]]:
+    rule = graph.rule_of(projection)
+    expressions = (rule.increment, *(u.expression for u in rule.updates)) if rule else ()
+    return [(node.name, node.depth) for e in expressions for node in walk(e) if isinstance(node, Prev)]
+
+
+def _width(cell: CellType, name: str, hardware: HardwareMap) -> int:
+    """Bits of a stored quantity: its own integer type, or the map's state."""
+    state = cell.state(name)
+    if state and state.dtype.startswith("int"):
+        return int(state.dtype.removeprefix("int"))
+    return int(hardware.number("numeric.state_bits"))
+
+
+def operations(expression: Expression) -> int:
+    """Arithmetic, comparisons, choices and calls of one evaluation."""
+    return sum(isinstance(node, (Binary, Negate, Call, Where)) for node in walk(expression))
+
+
+def thresholds(cell: CellType) -> list[Expression]:
+    """What a spike compares with: the right sides of `where(x > limit, 1, 0)`."""
+    found = [e.expression for e in cell.equations if is_spike(e.expression)]
+    return [e.condition.right for e in found if isinstance(e, Where) and isinstance(e.condition, Binary)]
+
+
+def is_spike(expression: Expression) -> bool:
+    """where(..., 1, 0)"""
+    return isinstance(expression, Where) and (expression.then, expression.otherwise) == (Number(1.0), Number(0.0))
+
+
+# ---- projections
+
+
+def projection_account(graph: Graph, projection: Projection, hardware: HardwareMap,
+                       rules: Mapping[str, Connectivity] | None = None,
+                       positions: Mapping[str, int] | None = None) -> ProjectionAccount:
+    kind, rule = graph.class_of(projection.name), graph.rule_of(projection)
+    states = len(rule.states) + OPTIMISER_STATES[rule.optimiser.kind] if rule else 0
+    delay = int(hardware.number("numeric.delay_bits")) if projection.delay > 1 else 0
+    weight, tag = (int(hardware.number(f"numeric.{name}_bits")) for name in ("weight", "tag"))
+    slots = int(hardware.number("core.slots_per_learning_axon")) if rule else 1
+    places = positions or {}
+    connectivity = ordered(connectivity_of(graph, projection, rules), places.get(projection.pre),
+                           places.get(projection.post))
+    return ProjectionAccount(
+        projection.name, projection.pre, projection.post, kind.message, connectivity, rule is not None,
+        projection.delay, states + (projection.delay > 1), weight + states * tag + delay,
+        message_bits(graph, projection, hardware), slots,
+        (kind.name, kind.sign, str(rule is not None)), _traces(graph, projection))
+
+
+def _traces(graph: Graph, projection: Projection) -> tuple[str, ...] | None:
+    """What a rule reads of the presynaptic cell: a trace setting of the core.
+
+    The message itself, now or earlier, is one setting for all cells; a trace that the cell defines is its own, with
+    its parameters.
+    """
+    rule = graph.rule_of(projection)
+    if rule is None:
+        return None
+    nodes = [node for e in (rule.increment, *(u.expression for u in rule.updates)) for node in walk(e)]
+    read = {(node.name.removeprefix("pre."), getattr(node, "depth", 0)) for node in nodes
+            if isinstance(node, (Name, Prev)) and node.name.startswith("pre.")}
+    message = graph.class_of(projection.name).message
+    own = any(name != message for name, _ in read)
+    return (*(f"message {depth}" if name == message else name for name, depth in sorted(read)),
+            *(_setting(graph, projection.pre) if own else ())) if read else None
+
+
+def _setting(graph: Graph, population: str) -> tuple[str, ...]:
+    """The cell and its parameters."""
+    values = cell_parameters(graph, graph.population(population))
+    return (graph.population(population).cell, *(f"{name}={values[name]:g}" for name in sorted(values)))
+
+
+def message_bits(graph: Graph, projection: Projection, hardware: HardwareMap) -> int:
+    """1 for a spike of 0 or 1, else the width of the number that is sent."""
+    cell, message = graph.cell_of(projection.pre), graph.class_of(projection.name).message
+    equation = cell.equation(message)
+    if equation and is_spike(equation.expression):
+        return 1
+    return _width(cell, message, hardware)

@@ -1,0 +1,223 @@
+"""Does a circuit fit a chip: the answer, the mapping it rests on, the limit that binds and what was not checked.
+
+`no`: a published limit is broken, or a learning rule has no legal rule near it. `not excluded`: nothing known is
+broken, but some limits were never published or are assumed, or a rule has to become the nearest legal one. `yes`:
+every limit is known and kept, and every rule is legal.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping as Table
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from compiler.ir import CortexError, Graph
+from compiler.mapping.accounting import Accounting, account
+from compiler.mapping.connectivity import Connectivity
+from compiler.mapping.estimate import estimates, neurobench, plasticity_text
+from compiler.mapping.items import Rates
+from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, unchecked
+from compiler.mapping.methods import METHODS, mapped
+from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
+from hardware_maps import HardwareMap, MapError, load_map
+
+NO, OPEN, YES = "no", "not excluded", "yes"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A learning rule on this map: legal, or why not, and the nearest legal one."""
+
+    projection: str
+    rule: str
+    legal: bool
+    reasons: tuple[str, ...]
+    nearest: str
+
+    @property
+    def excludes(self) -> bool:
+        """Whether there is no legal rule near it either."""
+        return not self.legal and (not self.nearest or self.nearest.startswith("none"))
+
+    @property
+    def text(self) -> str:
+        return f"rule '{self.rule}' of projection '{self.projection}': {'; '.join(self.reasons)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A circuit on one map. `steps`: of a sample. `compared`: cores and traffic of every method that was tried."""
+
+    graph: Graph
+    accounts: Accounting
+    problem: MappingProblem
+    mapping: Mapping
+    method: str
+    rates: Rates
+    steps: int
+    rules: tuple[Rule, ...] = ()
+    compared: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def hardware(self) -> HardwareMap:
+        return self.accounts.hardware
+
+    @cached_property
+    def used(self) -> np.ndarray:
+        return usage(self.problem, self.mapping)
+
+    @cached_property
+    def breaches(self) -> tuple[Breach, ...]:
+        return breaches(self.accounts, self.problem, self.mapping, self.used)
+
+    @cached_property
+    def unchecked(self) -> dict[str, str]:
+        return unchecked(self.hardware)
+
+    @property
+    def illegal(self) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.rules if not rule.legal)
+
+    @property
+    def verdict(self) -> str:
+        if any(rule.excludes for rule in self.rules) or any(breach.excludes for breach in self.breaches):
+            return NO
+        return OPEN if self.unchecked or self.hardware.assumed or self.breaches or self.illegal else YES
+
+    @property
+    def chips(self) -> int:
+        return len(np.unique(chips_of(self.problem, self.mapping)))
+
+    @cached_property
+    def shares(self) -> np.ndarray:
+        """(cores, resources): used over limit; 0 where there is none."""
+        return self.used / np.where(self.problem.limits > 0, self.problem.limits, np.inf)
+
+    @property
+    def binding(self) -> dict[str, Any] | None:
+        """The limit that is broken most, or that a core comes nearest to."""
+        if self.breaches:
+            b = self.breaches[0].as_dict()
+            return {**{k: b[k] for k in ("limit", "amount", "value", "unit", "where", "source", "advice")},
+                    "share": self.breaches[0].amount / max(self.breaches[0].value, 1e-9)}
+        refused = next((rule for rule in self.rules if rule.excludes), None)
+        if refused:
+            return {"limit": "learning rule", "amount": None, "value": None, "unit": "", "share": None,
+                    "where": f"projection {refused.projection}", "source": refused.text, "advice": refused.nearest}
+        if not self.shares.size or not self.shares.max() > 0:
+            return None
+        core, column = map(int, np.unravel_index(int(np.argmax(self.shares)), self.shares.shape))
+        resource = self.problem.columns[column]
+        return {"limit": resource.name, "amount": float(self.used[core, column]), "value": resource.bound,
+                "unit": resource.unit, "where": f"{self.hardware.name} core {core}", "source": resource.source,
+                "advice": ADVICE[resource.name], "share": float(self.shares[core, column])}
+
+    @cached_property
+    def traffic(self) -> dict[str, Any]:
+        between = packets(self.problem, self.mapping)
+        way, link = hops(self.problem, self.mapping, between), busiest_link(self.problem, self.mapping, between)
+        return {"packets_per_step": float(between.sum()), "hops_per_step": way.hops,
+                "chip_crossings_per_step": way.crossings, "busiest_link_packets_per_step": link.packets,
+                "busiest_link": {"from": list(link.source), "to": list(link.target)},
+                "spikes_per_neuron_and_step": self.rates.assumed, "rates": self.rates.text}
+
+    def core(self, core: int) -> dict[str, Any]:
+        """What is on a core and what it uses."""
+        columns = zip(self.problem.columns, self.used[core], strict=True)
+        return {"core": core, "position": int(self.mapping.positions[core]),
+                "chip": int(chips_of(self.problem, self.mapping)[core]),
+                "holds": holds(self.problem, self.mapping, core, 1000),
+                "uses": {r.name: {"amount": float(amount), "limit": _finite(r.bound)} for r, amount in columns},
+                "share": float(self.shares[core].max(initial=0.0))}
+
+    def as_dict(self) -> dict[str, Any]:
+        violations = [breach.as_dict() for breach in self.breaches]
+        violations += [{"code": "M290", "limit": "learning rule", "amount": None, "value": None, "unit": "",
+                        "where": f"projection {r.projection}", "who": r.rule, "kind": "published", "source": "",
+                        "excludes": r.excludes, "message": f"{self.hardware.name}: {r.text}.",
+                        "advice": r.nearest} for r in self.illegal]
+        binding = self.binding
+        return {"map": self.hardware.name, "title": self.hardware.title, "fits": self.verdict,
+                "cores": self.mapping.cores, "chips": self.chips, "method": self.method,
+                "violations": violations, "unchecked": self.unchecked,
+                "assumed": {name: self.hardware.scalar(name).text for name in self.hardware.assumed},
+                "binding": binding and {k: _finite(v) for k, v in binding.items()},
+                "traffic": self.traffic, "compared": self.compared,
+                "utilisation": [self.core(core) for core in range(self.mapping.cores)],
+                "rules": [rule.__dict__ for rule in self.rules],
+                "neurobench": neurobench(self.accounts, self.rates, self.steps),
+                "plasticity": plasticity_text(list(self.accounts.projections.values())),
+                "estimates": estimates(self.accounts, self.problem, self.mapping, self.rates, self.steps)}
+
+    def mapping_dict(self) -> dict[str, Any]:
+        """What `compile --map` stores: the blocks and their cores. Cells of the populations in `positions_of_maps` are
+        numbered position by position there, the others as in the circuit."""
+        blocks = [{"population": self.problem.populations[self.problem.population_of[i]],
+                   "first": int(self.problem.start[i]), "last": int(self.problem.stop[i]) - 1,
+                   "core": int(self.mapping.core_of_item[i])} for i in range(self.problem.items)]
+        return {"circuit": self.graph.name, "map": self.hardware.name, "method": self.method, "fits": self.verdict,
+                "cores": self.mapping.cores, "positions": [int(p) for p in self.mapping.positions],
+                "blocks": blocks, "positions_of_maps": self.accounts.positions, "traffic": self.traffic,
+                "unchecked": self.unchecked}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: no limit is null."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def hardware_map(name: str) -> HardwareMap:
+    """A map by name or path. Raises H101..H107."""
+    try:
+        return load_map(name)
+    except MapError as error:
+        raise CortexError(error.code, error.message, error.hint) from None
+
+
+def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
+        rules: Table[str, Connectivity] | None = None, steps: int = 1, methods: tuple[str, ...] = METHODS,
+        written: Graph | None = None) -> Fit:
+    """The circuit on the map, by the best of these methods: fewest breaches, then cores, then traffic, then room.
+
+    `rules`: connectivity that the graph has no word for; `written`: the graph before the passes, whose learning rules
+    are judged.
+    """
+    rates = rates or Rates()
+    accounts = account(graph, hardware, rules)
+    if not accounts.placed:
+        raise CortexError("M112", f"graph '{graph.name}' has no population to place: all are fed from outside.")
+    legal = rule_reports(written or graph, hardware)
+    found = [Fit(graph, accounts, problem, mapping, method, rates, steps, legal)
+             for method in methods for problem, mapping in mapped(graph, accounts, method, rates)]
+    found.sort(key=lambda f: (len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
+                              f.traffic["hops_per_step"], float(f.shares.max(initial=0.0))), reverse=True)
+    compared = {f.method: {"cores": float(f.mapping.cores), "violations": float(len(f.breaches)),
+                           "packets_per_step": f.traffic["packets_per_step"],
+                           "hops_per_step": f.traffic["hops_per_step"]} for f in found}
+    best = found[-1]
+    best.compared.update(compared)
+    return best
+
+
+def rule_reports(graph: Graph, hardware: HardwareMap) -> tuple[Rule, ...]:
+    """Legality of every learning rule, where the pass that decides it is there."""
+    if importlib.util.find_spec("compiler.passes.legalise") is None:
+        return ()
+    reports = importlib.import_module("compiler.passes.legalise").rule_reports(graph, hardware)
+    return tuple(Rule(r.projection, r.rule, r.legal, tuple(r.reasons), r.nearest) for r in reports)
+
+
+def refuse(found: Fit) -> None:
+    """Raises the coded error of the worst breach, or M290, where the circuit does not fit."""
+    excluding = [breach for breach in found.breaches if breach.excludes]
+    if excluding:
+        more = f" {len(excluding) - 1} other limits are broken too." if len(excluding) > 1 else ""
+        raise CortexError(excluding[0].code, excluding[0].message, excluding[0].error.hint + more)
+    for rule in found.rules:
+        if rule.excludes:
+            raise CortexError("M290", f"{found.hardware.name}: {rule.text}.", rule.nearest)

@@ -1,0 +1,190 @@
+"""From accounts to a mapping problem: populations cut into blocks, what each needs, and what travels between them.
+
+A cut is (population, first, last). Sources of a block whose targets lie in the same blocks form one hyperedge, so that
+axons and traffic are exact for everything but drawn connectivity, where they are expected. Input axons that a learning
+synapse takes beyond the first are hyperedges of their own, from the host and without packets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.ir import Graph
+from compiler.mapping.accounting import ADDITIVE, Accounting, ProjectionAccount
+from compiler.mapping.connectivity import RANDOM
+from compiler.mapping.geometry import geometry_of
+from compiler.mapping.problem import HOST, MappingProblem, Resource, Table
+from hardware_maps import FIELDS, HardwareMap
+
+Cut = tuple[str, int, int]
+TABLES = ("core.compartment_configurations", "core.threshold_configurations", "core.synapse_formats",
+          "core.pre_trace_configurations")
+COMPARTMENTS, THRESHOLDS, FORMATS, TRACES = TABLES
+ASSUMED_SPIKES = 0.1
+"""Spikes per neuron and step where no rate is given."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Messages per neuron and step, by `population.message` as `measured` in a run: the share of neurons whose message
+    is not 0. Without a measurement a number is sent in every step, and `assumed` spikes.
+    """
+
+    assumed: float = ASSUMED_SPIKES
+    measured: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, projection: ProjectionAccount) -> float:
+        sent = 1.0 if projection.graded else self.assumed
+        return self.measured.get(f"{projection.pre}.{projection.message}", sent)
+
+    @property
+    def text(self) -> str:
+        """Where the rates come from."""
+        assumed = f"{self.assumed:g} spikes per neuron and step (assumed), numbers in every step"
+        if not self.measured:
+            return assumed
+        shown = ", ".join(f"{name} {rate:.3g}" for name, rate in self.measured.items())
+        return f"measured, messages per neuron and step that are not 0: {shown}"
+
+
+def resource(hardware: HardwareMap, name: str) -> Resource:
+    """A limit of the map; None where none was published."""
+    scalar = hardware.scalar(name)
+    limit = None if scalar.value is None else hardware.number(name)
+    return Resource(name, limit, FIELDS[name][0], f"{hardware.name}, {scalar.kind}: {scalar.source}")
+
+
+def cuts_of(accounts: Accounting, share: float = 0.25, most: int = 4096) -> list[Cut]:
+    """Equal blocks of every population, each of at most `share` of a core's memory and compartments, as far as that
+    can be, with input axons that one core can take, and of at most `most` cells."""
+    found: list[Cut] = []
+    for population in accounts.placed:
+        blocks = math.ceil(population.size / most)
+        while not _small(accounts, cuts := _blocks(population.name, population.size, blocks), share):
+            blocks = math.ceil(1.25 * blocks)
+        found += cuts
+    return found
+
+
+def _blocks(population: str, size: int, blocks: int) -> list[Cut]:
+    ends = np.linspace(0, size, min(size, blocks) + 1).round().astype(int)
+    return [(population, int(a), int(b)) for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def _small(accounts: Accounting, cuts: list[Cut], share: float) -> bool:
+    """Whether no block is larger than it should be, limits aside that one cell alone does not keep."""
+    if cuts[-1][2] == len(cuts):
+        return True
+    shares = np.where(np.array(ADDITIVE) == "core.axons_in", 0.9, share)
+    limits = np.array([accounts.hardware.number(name) for name in ADDITIVE]) * shares
+    limits = np.where(accounts.demand(cuts[0][0], 0, 1) > limits, np.inf, limits)
+    return all((accounts.demand(*cut) <= limits).all() for cut in cuts)
+
+
+def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: Rates | None = None) -> MappingProblem:
+    """The mapping problem of a circuit cut into these blocks."""
+    names = tuple(p.name for p in accounts.placed)
+    hardware = accounts.hardware
+    edges = list(_edges(accounts, cuts, rates or Rates()))
+    starts = np.cumsum([0, *(len(edge.targets) for edge in edges)])
+    targets = [item for edge in edges for item in edge.targets]
+    drawn = any(edge.reach is not None for edge in edges)
+    reach = [r for edge in edges for r in (edge.reach or [1.0] * len(edge.targets))]
+    return MappingProblem(
+        populations=names,
+        population_of=np.array([names.index(name) for name, _, _ in cuts], dtype=np.int64),
+        start=np.array([first for _, first, _ in cuts], dtype=np.int64),
+        stop=np.array([last for _, _, last in cuts], dtype=np.int64),
+        resources=tuple(resource(hardware, name) for name in ADDITIVE[:-1]),
+        demand=np.array([accounts.demand(*cut)[:-1] for cut in cuts]).reshape(len(cuts), len(ADDITIVE) - 1),
+        edge_source=np.array([edge.source for edge in edges], dtype=np.int64),
+        edge_starts=starts.astype(np.int64), edge_targets=np.array(targets, dtype=np.int64),
+        rate=np.array([edge.rate for edge in edges], dtype=float),
+        axons=np.array([edge.axons for edge in edges], dtype=float),
+        reach=np.array(reach, dtype=float) if drawn else None,
+        axons_in=resource(hardware, "core.axons_in"), axons_out=resource(hardware, "core.axons_out"),
+        tables=tuple(_tables(accounts, cuts)), group_of=_groups(graph, cuts), geometry=geometry_of(hardware))
+
+
+@dataclass(frozen=True)
+class _Edge:
+    source: int
+    targets: list[int]
+    axons: float
+    rate: float
+    reach: list[float] | None = None
+
+
+def _edges(accounts: Accounting, cuts: Sequence[Cut], rates: Rates) -> Iterator[_Edge]:
+    items: dict[str, list[int]] = {}
+    for index, (name, _, _) in enumerate(cuts):
+        items.setdefault(name, []).append(index)
+    for projection in accounts.projections.values():
+        targets = items.get(projection.post, [])
+        if not targets:
+            continue
+        reach = np.stack([projection.sources(*cuts[item][1:]) for item in targets], axis=1)
+        for source in items.get(projection.pre, [HOST]):
+            first, last = cuts[source][1:] if source != HOST else (0, projection.connectivity.pre)
+            yield from _edges_of(projection, source, reach[first:last], targets, rates.of(projection))
+
+
+def _edges_of(projection: ProjectionAccount, source: int, reach: np.ndarray, targets: list[int],
+              rate: float) -> Iterator[_Edge]:
+    """Hyperedges of the sources of one block: those with the same targets together."""
+    if isinstance(projection.connectivity, RANDOM):
+        patterns, counts = reach.mean(axis=0, keepdims=True), np.array([len(reach)])
+    else:
+        patterns, counts = _patterns(reach)
+    for pattern, count in zip(patterns, counts, strict=True):
+        chosen = np.flatnonzero(pattern)
+        if not len(chosen):
+            continue
+        hit = [targets[i] for i in chosen]
+        exact = bool((pattern[chosen] == 1.0).all())
+        fraction = None if exact else [float(pattern[i]) for i in chosen]
+        yield _Edge(source, hit, float(count), float(count * rate), fraction)
+        if projection.slots > 1:
+            yield _Edge(HOST, hit, float(count * (projection.slots - 1)), 0.0, fraction)
+
+
+def _patterns(reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows and how often each occurs."""
+    if (reach == reach[:1]).all():
+        return reach[:1], np.array([len(reach)])
+    packed = np.packbits(reach > 0, axis=1)
+    _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
+    return reach[first], counts
+
+
+def _tables(accounts: Accounting, cuts: Sequence[Cut]) -> Iterator[Table]:
+    keys: dict[str, list[tuple[int, object]]] = {name: [] for name in TABLES}
+    for item, (name, _, _) in enumerate(cuts):
+        population = accounts.populations[name]
+        into = [accounts.projections[p] for p in accounts.into.get(name, ())]
+        keys[COMPARTMENTS] += [(item, key) for key in sorted(population.settings)]
+        keys[THRESHOLDS] += [(item, key) for key in sorted(population.thresholds)]
+        keys[FORMATS] += [(item, p.format_key) for p in into]
+        keys[TRACES] += [(item, p.trace_key) for p in into if p.trace_key]
+    for name, pairs in keys.items():
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(key for _, key in pairs))}
+        yield Table(resource(accounts.hardware, name), np.array([item for item, _ in pairs], dtype=np.int64),
+                    np.array([numbers[key] for _, key in pairs], dtype=np.int64))
+
+
+def _groups(graph: Graph, cuts: Sequence[Cut]) -> np.ndarray:
+    """Blocks of one area at the same place: a pyramidal block, its interneurons and its error neurons."""
+    areas = {p.name: p.area or p.name for p in graph.populations}
+    count: dict[str, int] = {}
+    for name, _, _ in cuts:
+        count[name] = count.get(name, 0) + 1
+    slots: dict[str, int] = {}
+    for name, blocks in count.items():
+        slots[areas[name]] = max(blocks, slots.get(areas[name], 1))
+    keys = [(areas[name], first * slots[areas[name]] // graph.population(name).size) for name, first, _ in cuts]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype=np.int64)

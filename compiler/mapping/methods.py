@@ -1,0 +1,57 @@
+"""The ways of mapping a circuit that are compared: two baselines, and blocks partitioned by what travels.
+
+`whole-populations` splits none that fits a core: what the granularity `neurocore` runs, one process per core.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+from compiler.ir import CortexError, Graph
+from compiler.mapping.accounting import Accounting
+from compiler.mapping.items import Cut, Rates, cuts_of, problem_of
+from compiler.mapping.problem import Mapping, MappingProblem
+from compiler.mapping.sequential import sequential
+
+SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
+WHOLE = "whole-populations"
+METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
+SHARES = {0.25: 1500, 0.0625: 300}
+"""Sizes of blocks, as shares of a core -> blocks up to which they are tried. Small blocks pack better, large ones have
+fewer headers; so many are partitioned within seconds."""
+NO_ANSWER = ("M120", "M121")
+"""Codes of the partitioner where a block, or all of them, cannot keep the limits."""
+
+
+def mapped(graph: Graph, accounts: Accounting, method: str,
+           rates: Rates) -> Iterator[tuple[MappingProblem, Mapping]]:
+    """The problem and the mapping that a method finds; nothing where it finds none."""
+    if method == PARTITIONED:
+        shared = [cuts_of(accounts, share) for share in SHARES]
+        small = [cuts for cuts, most in zip(shared, SHARES.values(), strict=True) if len(cuts) <= most]
+        yield from _partitioned(graph, accounts, rates, [sequential(accounts)[0], *small])
+    elif method == WHOLE:
+        yield from _partitioned(graph, accounts, rates, [sequential(accounts, together=False)[0]])
+    else:
+        cuts, mapping = sequential(accounts, together=method == SEQUENTIAL)
+        yield problem_of(graph, accounts, cuts, rates), mapping
+
+
+def _partitioned(graph: Graph, accounts: Accounting, rates: Rates,
+                 candidates: list[list[Cut]]) -> Iterator[tuple[MappingProblem, Mapping]]:
+    """The partition of each of these cuts that has one, placed."""
+    if importlib.util.find_spec("pymetis") is None:
+        return
+    from compiler.mapping.partition import partition
+    from compiler.mapping.place import place
+
+    for cuts in candidates:
+        problem = problem_of(graph, accounts, cuts, rates)
+        try:
+            mapping = partition(problem)
+            fits = 1 < mapping.cores <= problem.geometry.cores
+            yield problem, place(problem, mapping) if fits else mapping
+        except CortexError as error:
+            if error.code not in NO_ANSWER:
+                raise

@@ -1,0 +1,198 @@
+"""The answer of a fit as one self-contained HTML page: verdicts, the chip drawn, limits, costs, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from compiler.mapping.chip_svg import OVER, RAMP, chip_svg, colour
+from compiler.mapping.fit import NO, OPEN, YES, Fit
+from compiler.mapping.report import binds, percent, quantity
+from hardware_maps import FIELDS
+
+SHADES = {NO: "no", OPEN: "open", YES: "yes"}
+MOST_ROWS = 24
+
+
+def fit_page(experiment: str, found: Sequence[Fit]) -> str:
+    """The page; it needs nothing but itself."""
+    sections = "".join(_section(fit, fit.as_dict()) for fit in found)
+    rows = "".join(_summary(fit.as_dict()) for fit in found)
+    title = f"{escape(found[0].graph.name)} on {len(found)} hardware map{'s' if len(found) > 1 else ''}"
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+            f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head><body>'
+            f"<header><p class=\"eyebrow\">cortexc fit &middot; {escape(experiment)}</p><h1>{title}</h1>"
+            f"<p class=\"lead\">Limits are the published ones; what was never published is listed and not checked. "
+            f"Costs are estimates, never measurements.</p></header><main><table class=\"maps\"><thead><tr><th>map</th>"
+            f"<th>fits</th><th>cores</th><th>chips</th><th>busiest core</th><th>packets / step</th><th>what binds</th>"
+            f"</tr></thead><tbody>{rows}</tbody></table>{sections}</main><script>{SCRIPT}</script></body></html>\n")
+
+
+def _summary(table: dict[str, Any]) -> str:
+    share = max((c["share"] for c in table["utilisation"]), default=0.0)
+    return (f'<tr><td><a href="#{escape(table["map"])}">{escape(table["title"])}</a></td><td>{_badge(table["fits"])}'
+            f"</td><td>{table['cores']:,}</td><td>{table['chips']:,}</td><td>{_meter(share)}</td>"
+            f"<td>{table['traffic']['packets_per_step']:,.4g}</td><td>{escape(binds(table))}</td></tr>")
+
+
+def _badge(verdict: str) -> str:
+    return f'<span class="badge {SHADES[verdict]}">{verdict}</span>'
+
+
+def _meter(share: float) -> str:
+    width = 100 * min(share, 1.0)
+    return (f'<span class="meter"><i style="width:{width:.1f}%;background:{colour(share)}"></i></span>'
+            f'<span class="number">{percent(share)}</span>')
+
+
+def _section(fit: Fit, table: dict[str, Any]) -> str:
+    parts = [f'<section id="{escape(table["map"])}"><h2>{escape(table["title"])} {_badge(table["fits"])}</h2>',
+             f"<p>{_sentence(table)}</p>", f'<div class="stage"><figure>{chip_svg(fit)}<figcaption>{_legend(fit)}'
+             "</figcaption></figure></div>", *_breaches(table), *_open_limits(table), _cores(fit), *_costs(table),
+             "</section>"]
+    return "".join(parts)
+
+
+def _sentence(table: dict[str, Any]) -> str:
+    binding, traffic = table["binding"], table["traffic"]
+    text = (f"{table['cores']:,} core{'s' if table['cores'] > 1 else ''} on {table['chips']:,} "
+            f"chip{'s' if table['chips'] > 1 else ''}; {traffic['packets_per_step']:,.4g} packets between cores per "
+            f"step over {traffic['hops_per_step']:,.4g} tile hops ({escape(traffic['rates'])}).")
+    if not binding:
+        return text + " No limit binds."
+    if binding["share"] is None:
+        return text + f" What binds is a learning rule: {escape(binding['source'])}. {escape(binding['advice'])}"
+    value = "no limit" if binding["value"] is None else f"{binding['value']:,.0f}"
+    return text + (f" What binds is <b>{escape(binding['limit'])}</b>: {binding['amount']:,.0f} of {value} "
+                   f"{escape(binding['unit'])} at {escape(binding['where'])} "
+                   f'<span class="source">{escape(binding["source"])}</span>. {escape(binding["advice"])}')
+
+
+def _legend(fit: Fit) -> str:
+    stops = ", ".join(f"{colour(at)} {100 * at:.0f}%" for at, _ in RAMP)
+    return (f'<span class="ramp" style="background:linear-gradient(90deg, {stops})"></span> 0 to 100 % of the limit '
+            f'that is nearest &nbsp; <span class="key" style="background:{OVER}"></span> over a limit &nbsp; '
+            f'<span class="key line"></span> packets per step (the {len(fit.mapping.positions):,} cores in use are '
+            "drawn where they are; point at one to see its traffic)")
+
+
+def _breaches(table: dict[str, Any]) -> Iterator[str]:
+    if not table["violations"]:
+        return
+    yield f"<h3>Limits that are broken ({len(table['violations'])})</h3><ol class=\"breaches\">"
+    for breach in table["violations"][:MOST_ROWS]:
+        yield (f"<li><code>{breach['code']}</code> {escape(breach['message'])} "
+               f'<em>{escape(breach["advice"])}</em></li>')
+    yield "</ol>"
+    if len(table["violations"]) > MOST_ROWS:
+        yield f"<p>and {len(table['violations']) - MOST_ROWS} more</p>"
+
+
+def _open_limits(table: dict[str, Any]) -> Iterator[str]:
+    if not table["unchecked"] and not table["assumed"]:
+        return
+    yield "<h3>What the answer does not rest on</h3><table class=\"limits\"><tbody>"
+    for name, why in table["unchecked"].items():
+        yield _limit("not checked", name, why)
+    for name, text in table["assumed"].items():
+        yield _limit("assumed", name, text)
+    yield "</tbody></table>"
+
+
+def _limit(kind: str, name: str, why: str) -> str:
+    return (f'<tr><td><span class="badge open">{kind}</span></td><td><b>{escape(name)}</b><br>'
+            f'{escape(FIELDS[name][1])}</td><td class="source">{escape(why)}</td></tr>')
+
+
+def _cores(fit: Fit) -> str:
+    """The busiest cores, resource by resource."""
+    order = np.argsort(-fit.shares.max(axis=1, initial=0.0), kind="stable")[:MOST_ROWS]
+    shown = [i for i, r in enumerate(fit.problem.columns) if fit.used[:, i].max(initial=0.0) > 0]
+    heads = "".join(f"<th>{escape(fit.problem.columns[i].name.partition('.')[2].replace('_', ' '))}</th>"
+                    for i in shown)
+    rows = "".join(_core(fit, int(core), shown) for core in order)
+    more = fit.mapping.cores - len(order)
+    return (f"<h3>Cores</h3><div class=\"wide\"><table class=\"cores\"><thead><tr><th>core</th><th>holds</th>{heads}"
+            f"</tr></thead><tbody>{rows}</tbody></table></div>" + (f"<p>and {more:,} with less</p>" if more else ""))
+
+
+def _core(fit: Fit, core: int, shown: list[int]) -> str:
+    cells = "".join(_use(float(fit.used[core, i]), float(fit.shares[core, i]), fit.problem.columns[i].bound)
+                    for i in shown)
+    held = fit.core(core)["holds"]
+    return f"<tr><td>{core}</td><td>{escape(held if len(held) < 90 else held[:87] + '...')}</td>{cells}</tr>"
+
+
+def _use(amount: float, share: float, bound: float) -> str:
+    if not np.isfinite(bound):
+        return f"<td>{amount:,.0f}</td>"
+    return f'<td title="{amount:,.0f} of {bound:,.0f}">{_meter(share)}</td>'
+
+
+def _costs(table: dict[str, Any]) -> Iterator[str]:
+    bench = table["neurobench"]
+    yield ("<h3>Counts</h3><p class=\"source\">NeuroBench's names, counted from the structure and the rates</p>"
+           "<dl class=\"counts\">")
+    for name in ("Footprint", "ParameterCount", "ConnectionSparsity", "ActivationSparsity"):
+        yield f"<div><dt>{name}</dt><dd>{bench[name]:,.4g}</dd></div>"
+    for name, value in {**bench["per_step"]["SynapticOperations"], "MembraneUpdates": bench["per_step"][
+            "MembraneUpdates"], "NeuronOperations": bench["per_step"]["NeuronOperations"]}.items():
+        yield f"<div><dt>{name} / step</dt><dd>{value:,.6g}</dd></div>"
+    yield f"</dl><p>{escape(table['plasticity'])}.</p>"
+    yield "<h3>Energy and time <span class=\"badge open\">estimate</span></h3>"
+    if not table["estimates"]:
+        yield "<p>No per-operation figures were published for this chip, so none are given.</p>"
+    for estimate in table["estimates"]:
+        yield _estimate(estimate)
+
+
+def _estimate(table: dict[str, Any]) -> str:
+    energy, time, learning = (table["energy_per_sample_J"], table["time_per_sample_s"],
+                              table["always_on_plasticity"])
+    share = f"{percent(learning['share'])} of the upper figure" if learning["priced"] else "not priced"
+    return (f'<div class="cost"><b>{escape(table["profile"])}</b><span>{"at least " if table["at_least"] else ""}'
+            f"{quantity(energy[0], 'J')} &ndash; {quantity(energy[1], 'J')}</span><span>{quantity(time[0], 's')} "
+            f"&ndash; {quantity(time[1], 's')}</span><span>per sample of {table['steps_per_sample']} steps</span>"
+            f"<span>always-on plasticity: {share}</span><p class=\"source\">boundary: {escape(table['boundary'])}; "
+            f"{escape(table['conditions'])}; {escape('; '.join(table['sources']))}</p></div>")
+
+
+STYLE = """
+:root{--ink:#16242c;--soft:#5b6d76;--line:#dbe4e7;--ground:#f6f9f9;--card:#fff;--die:#eef4f5;--flow:#e07a1f}
+@media(prefers-color-scheme:dark){:root{--ink:#e6eff1;--soft:#98acb4;--line:#2b3c44;--ground:#0e171b;--card:#152127;
+--die:#1a2930;--flow:#ff9d47}}
+*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.55 system-ui,sans-serif}
+header,main{max-width:1120px;margin:auto;padding:0 24px}header{padding-top:44px}h1{font-size:30px;margin:.1em 0 .2em;
+letter-spacing:-.02em}h2{font-size:21px;display:flex;gap:12px;align-items:center;margin:0 0 .3em}
+h3{font-size:15px;margin:1.6em 0 .5em}.eyebrow{color:var(--soft);margin:0;letter-spacing:.04em}.lead{color:var(--soft);
+max-width:62ch;margin-top:0}section{background:var(--card);border:1px solid var(--line);border-radius:14px;
+padding:24px;margin:28px 0}table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;
+color:var(--soft);font-weight:500}th,td{padding:7px 12px 7px 0;border-bottom:1px solid var(--line);
+vertical-align:top}.maps a{color:inherit}.wide{overflow-x:auto}.badge{font-size:12px;font-weight:600;padding:2px 10px;
+border-radius:99px;white-space:nowrap}.no{background:#d1345b;color:#fff}.open{background:#f3d9a4;color:#573d05}
+.yes{background:#2f9e77;color:#fff}.meter{display:inline-block;width:72px;height:8px;border-radius:4px;
+background:var(--line);overflow:hidden;margin-right:7px}.meter i{display:block;height:100%}
+.number{font-variant-numeric:tabular-nums;white-space:nowrap}.source{color:var(--soft);font-size:12.5px}
+figure{margin:14px 0 0}figcaption{color:var(--soft);font-size:12.5px;margin-top:6px}.chip{width:100%;max-height:760px}
+.die{fill:var(--die);stroke:var(--line)}.tile{fill:none;stroke:var(--line);stroke-width:.8}.empty{fill:none;
+stroke:var(--line)}.closed{fill:var(--line);opacity:.6}.core{stroke:var(--card);stroke-width:1;cursor:pointer}
+.core:focus,.core:hover{stroke:var(--ink);stroke-width:2;outline:none}.name{fill:var(--soft);font-size:11px}
+.flow{fill:none;stroke:var(--flow);pointer-events:stroke;stroke-linecap:round;transition:opacity .15s}
+.tip{fill:var(--flow)}.dim .flow{opacity:.04}.dim .flow.lit{opacity:1}.ramp,.key{display:inline-block;height:9px;
+border-radius:3px;vertical-align:middle}.ramp{width:110px}.key{width:12px}.key.line{background:var(--flow);height:3px;
+width:18px}.breaches{padding-left:20px}.breaches li{margin-bottom:8px;overflow-wrap:anywhere}code{font-weight:600}
+.counts{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:10px;margin:0}.counts div{
+border:1px solid var(--line);border-radius:9px;padding:8px 12px}dt{color:var(--soft);font-size:12px}dd{margin:0;
+font-size:17px;font-variant-numeric:tabular-nums}.cost{border-left:3px solid var(--flow);padding:2px 0 2px 14px;
+margin:12px 0}.cost span{margin-left:16px}.cost p{margin:.2em 0}
+"""
+SCRIPT = """
+document.querySelectorAll('svg.chip').forEach(svg=>{const flows=[...svg.querySelectorAll('.flow')];
+const show=name=>{svg.classList.toggle('dim',!!name);flows.forEach(f=>f.classList.toggle('lit',
+f.dataset.from===name||f.dataset.to===name))};svg.querySelectorAll('.core').forEach(c=>{
+c.addEventListener('pointerenter',()=>show(c.dataset.node));c.addEventListener('pointerleave',()=>show(null));
+c.addEventListener('focus',()=>show(c.dataset.node));c.addEventListener('blur',()=>show(null))})});
+"""

@@ -1,0 +1,330 @@
+"""What has to be put onto cores, under which limits, and what a mapping costs.
+
+An *item* is a block of neurons of one population: it goes to one core as a whole. A *hyperedge* is what one item sends:
+`axons` sources (one per neuron that sends) to a set of items, `rate` packets per step in all. On Loihi a packet goes
+once to every core that holds a target, so a mapping's traffic is the sum over hyperedges of rate x (number of *other*
+cores that hold its targets): the (lambda - 1) metric, weighted by rate.
+
+Two resources depend on the partition: the input axons of a core (distinct sources, remote and local, that arrive at
+its synapses) and its output axons (pairs of a source on the core and a core with targets of it, its own included, as
+nengo-loihi counts them in hardware/validate.py).
+
+Where connectivity is a rule, `reach` is the expected fraction of a hyperedge's sources that have a target in the
+destination item; a core with several of them is reached by 1 - prod(1 - reach). Axons and traffic are then expected
+numbers.
+
+M101 arrays of a problem that do not belong together; M102 a mapping that does not belong to its problem.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from compiler.ir.errors import CortexError
+from compiler.mapping.geometry import Geometry
+
+AXONS_IN, AXONS_OUT = "axons_in", "axons_out"
+HOST = -1
+"""Source of a hyperedge that comes from outside the chip: it takes input axons, but sends nothing between cores."""
+TOLERANCE = 1e-6
+"""Relative excess over a limit that is still rounding."""
+CERTAIN = -40.0
+"""log(1 - reach) of a source that surely arrives: 1 - exp(-40) is 1 in float64, and sums of it stay finite."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What cores have a limited amount of. `limit` None: none was published, not checked. `source`: of the limit."""
+
+    name: str
+    limit: float | None
+    unit: str = "1"
+    source: str = ""
+
+    @property
+    def bound(self) -> float:
+        return np.inf if self.limit is None else float(self.limit)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table of a core with few entries that the items of a core share: item `items[i]` needs entry `entries[i]`."""
+
+    resource: Resource
+    items: np.ndarray
+    entries: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class MappingProblem:
+    """Items, what each needs, what each sends, and the chip.
+
+    `population_of`, `start`, `stop`: item i is neurons start[i] .. stop[i] - 1 of `populations[population_of[i]]`.
+    `demand` (n_items, len(resources)) adds up over the items of a core.
+    Hyperedge e: from item `edge_source[e]` (or HOST) to `edge_targets[edge_starts[e]:edge_starts[e + 1]]` (items, each
+    once; the source may be among them), `axons[e]` sources, `rate[e]` packets per step of all of them together to one
+    core; `reach` beside `edge_targets`, or None where every source reaches every target.
+    `group_of` (n_items,): items of the same group >= 0 should stay together where they fit; -1 is none.
+    """
+
+    populations: tuple[str, ...]
+    population_of: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    resources: tuple[Resource, ...]
+    demand: np.ndarray
+    edge_source: np.ndarray
+    edge_starts: np.ndarray
+    edge_targets: np.ndarray
+    rate: np.ndarray
+    axons: np.ndarray
+    reach: np.ndarray | None = None
+    axons_in: Resource = Resource(AXONS_IN, None, "axons")
+    axons_out: Resource = Resource(AXONS_OUT, None, "axons")
+    tables: tuple[Table, ...] = ()
+    group_of: np.ndarray | None = None
+    geometry: Geometry = field(default_factory=Geometry)
+
+    def __post_init__(self) -> None:
+        items, edges = len(self.start), len(self.edge_source)
+        if self.demand.shape != (items, len(self.resources)) or len(self.stop) != items:
+            raise CortexError("M101", f"demand has shape {self.demand.shape}, expected {items, len(self.resources)}.")
+        if {len(self.rate), len(self.axons), len(self.edge_starts) - 1} != {edges}:
+            raise CortexError("M101", f"rate, axons and edge_starts must have {edges} edges.")
+        if self.reach is not None and len(self.reach) != len(self.edge_targets):
+            raise CortexError("M101", f"reach has {len(self.reach)} entries, expected {len(self.edge_targets)}.")
+
+    @property
+    def items(self) -> int:
+        return len(self.start)
+
+    @property
+    def edges(self) -> int:
+        return len(self.edge_source)
+
+    def name(self, item: int) -> str:
+        """`P1[0:256]`"""
+        return f"{self.populations[self.population_of[item]]}[{self.start[item]}:{self.stop[item]}]"
+
+    @property
+    def columns(self) -> tuple[Resource, ...]:
+        """Every per-core resource, in the order of `usage`: additive ones, axons in, axons out, tables."""
+        return (*self.resources, self.axons_in, self.axons_out, *(table.resource for table in self.tables))
+
+    @cached_property
+    def limits(self) -> np.ndarray:
+        """Limit of each column; infinity where none was published."""
+        return np.array([resource.bound for resource in self.columns])
+
+    @cached_property
+    def edge_of_target(self) -> np.ndarray:
+        """Hyperedge of each entry of `edge_targets`."""
+        return np.repeat(np.arange(self.edges), np.diff(self.edge_starts))
+
+    @cached_property
+    def missed(self) -> np.ndarray:
+        """log(1 - reach) beside `edge_targets`, at least CERTAIN."""
+        if self.reach is None:
+            return np.full(len(self.edge_targets), CERTAIN)
+        with np.errstate(divide="ignore"):
+            return np.maximum(np.log1p(-np.minimum(self.reach, 1.0)), CERTAIN)
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """Core of every item: 0 .. cores - 1, without gaps; `position` of every core in the system, or None: the same."""
+
+    core_of_item: np.ndarray
+    position: np.ndarray | None = None
+
+    @cached_property
+    def cores(self) -> int:
+        return int(self.core_of_item.max(initial=-1)) + 1
+
+    @property
+    def positions(self) -> np.ndarray:
+        return np.arange(self.cores) if self.position is None else self.position
+
+
+class Violation(NamedTuple):
+    """`core` uses `amount` of `resource`, more than its limit; `core` -1: more cores than the system has."""
+
+    resource: Resource
+    core: int
+    amount: float
+
+    @property
+    def excess(self) -> float:
+        return self.amount - self.resource.bound
+
+
+class Arrivals(NamedTuple):
+    """Pairs (hyperedge, core with targets of it) and the fraction of the hyperedge's sources that arrive there."""
+
+    edge: np.ndarray
+    core: np.ndarray
+    fraction: np.ndarray
+
+
+def compact(core_of_item: np.ndarray) -> Mapping:
+    """A mapping with the cores renumbered without gaps, in the order in which they appear first."""
+    values, first, inverse = np.unique(core_of_item, return_index=True, return_inverse=True)
+    rank = np.empty(len(values), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(values))
+    return Mapping(rank[inverse])
+
+
+def check(problem: MappingProblem, mapping: Mapping) -> None:
+    """Raises M102 unless every item has exactly one core and every core a position of its own."""
+    core, positions = mapping.core_of_item, mapping.positions
+    if core.shape != (problem.items,) or core.min(initial=0) < 0:
+        raise CortexError("M102", f"{problem.items} items, but cores for {len(core)}, the least {core.min(initial=0)}.")
+    if len(positions) != mapping.cores or len(np.unique(positions)) != mapping.cores:
+        raise CortexError("M102", f"{mapping.cores} cores need as many positions, all different.")
+
+
+def arrivals(problem: MappingProblem, mapping: Mapping) -> Arrivals:
+    """Which hyperedges reach which cores."""
+    keys = problem.edge_of_target * np.int64(mapping.cores) + mapping.core_of_item[problem.edge_targets]
+    if problem.reach is None:
+        found = np.unique(keys)
+        fraction = np.ones(len(found))
+    else:
+        found, inverse = np.unique(keys, return_inverse=True)
+        fraction = -np.expm1(np.bincount(inverse, problem.missed, len(found)))
+    edge, core = np.divmod(found, mapping.cores) if mapping.cores else (found, found)
+    return Arrivals(edge, core, fraction)
+
+
+def usage(problem: MappingProblem, mapping: Mapping) -> np.ndarray:
+    """(cores, columns): what every core uses of every resource, in the order of `problem.columns`."""
+    found, core, cores = arrivals(problem, mapping), mapping.core_of_item, mapping.cores
+    parts = [np.bincount(core, problem.demand[:, r], cores) for r in range(len(problem.resources))]
+    sources = problem.axons[found.edge] * found.fraction
+    parts.append(np.bincount(found.core, sources, cores))
+    sender = problem.edge_source[found.edge]
+    inside = sender != HOST
+    parts.append(np.bincount(core[sender[inside]], sources[inside], cores))
+    return np.stack([*parts, *(_entries(table, core, cores) for table in problem.tables)], axis=1)
+
+
+def _entries(table: Table, core: np.ndarray, cores: int) -> np.ndarray:
+    """Distinct entries of a table per core."""
+    pairs = np.unique(np.stack([core[table.items], table.entries]), axis=1)
+    return np.bincount(pairs[0], minlength=cores).astype(float)
+
+
+def violations(problem: MappingProblem, mapping: Mapping, used: np.ndarray | None = None) -> tuple[Violation, ...]:
+    """Every limit that a core breaks, the worst first; and too many cores. `used`: what `usage` gave."""
+    used = usage(problem, mapping) if used is None else used
+    core, column = np.nonzero(used > problem.limits * (1 + TOLERANCE))
+    found = [Violation(problem.columns[r], int(c), float(used[c, r])) for c, r in zip(core, column, strict=True)]
+    found.sort(key=lambda v: -v.amount / max(v.resource.bound, 1e-300))
+    if mapping.cores > problem.geometry.cores:
+        available = Resource("cores", problem.geometry.cores, "cores")
+        found.insert(0, Violation(available, -1, mapping.cores))
+    return tuple(found)
+
+
+def packets(problem: MappingProblem, mapping: Mapping) -> sparse.csr_matrix:
+    """(cores, cores): packets per step from the core of a source to each other core; none from the host."""
+    found = arrivals(problem, mapping)
+    sender = problem.edge_source[found.edge]
+    origin = mapping.core_of_item[sender]
+    keep = (sender != HOST) & (origin != found.core)
+    rate = (problem.rate[found.edge] * found.fraction)[keep]
+    shape = (mapping.cores, mapping.cores)
+    return sparse.csr_matrix((rate, (origin[keep], found.core[keep])), shape=shape)
+
+
+def traffic(problem: MappingProblem, mapping: Mapping) -> float:
+    """Packets between cores per step: rate x (number of other cores that hold targets), over all hyperedges."""
+    return float(packets(problem, mapping).sum())
+
+
+class Hops(NamedTuple):
+    """Per step: `weighted` sum of rate x cost of the way; its parts: packets x tile-to-tile hops, chip crossings."""
+
+    weighted: float
+    hops: float
+    crossings: float
+
+
+def hops(problem: MappingProblem, mapping: Mapping, between: sparse.csr_matrix | None = None) -> Hops:
+    """Cost of all ways. `between`: what `packets` gave."""
+    geometry, between = problem.geometry, (packets(problem, mapping) if between is None else between).tocoo()
+    row, column = geometry.tiles(mapping.positions)
+    tall, wide = (np.abs(x[between.row] - x[between.col]) for x in (row, column))
+    chip_row, chip_column = row // geometry.rows, column // geometry.columns
+    tall_chips, wide_chips = (np.abs(x[between.row] - x[between.col]) for x in (chip_row, chip_column))
+    crossings = tall_chips + wide_chips
+    cost = ((wide - wide_chips) * geometry.east_west + (tall - tall_chips) * geometry.north_south
+            + crossings * geometry.chip_cost)
+    rate = between.data
+    return Hops(float(rate @ cost), float(rate @ (tall + wide)), float(rate @ crossings))
+
+
+class Link(NamedTuple):
+    """The most loaded link between neighbouring tiles: `packets` per step, from tile to tile (row, column); and the
+    most loaded one between chips (0 where there is one chip)."""
+
+    packets: float
+    source: tuple[int, int]
+    target: tuple[int, int]
+    between_chips: float
+
+
+def link_loads(problem: MappingProblem, mapping: Mapping,
+               between: sparse.csr_matrix | None = None) -> dict[str, np.ndarray]:
+    """Packets per step on every link of the mesh, (rows, columns) of the tile that sends east, west, north or south.
+
+    Ways are XY: first along the row of the sender, then along the column of the receiver. North is towards row 0.
+    """
+    geometry, between = problem.geometry, (packets(problem, mapping) if between is None else between).tocoo()
+    row, column = geometry.tiles(mapping.positions)
+    source, target, rate = between.row, between.col, between.data
+    shape = (int(row.max(initial=0)) + 1, int(column.max(initial=0)) + 1)
+    east = _spans(shape, row[source], column[source], column[target], rate)
+    west = _spans(shape, row[source], -1 - column[source], -1 - column[target], rate)
+    south = _spans(shape[::-1], column[target], row[source], row[target], rate)
+    north = _spans(shape[::-1], column[target], -1 - row[source], -1 - row[target], rate)
+    return {"east": east, "west": west[:, ::-1], "south": south.T, "north": north[:, ::-1].T}
+
+
+def _spans(shape: tuple[int, int], line: np.ndarray, begin: np.ndarray, end: np.ndarray,
+           rate: np.ndarray) -> np.ndarray:
+    """Loads of the links begin .. end - 1 of each line, where begin < end; negative places count from the end."""
+    begin, end = begin % shape[1], end % shape[1]
+    ahead = begin < end
+    line, begin, end, rate = line[ahead], begin[ahead], end[ahead], rate[ahead]
+    size = shape[0] * shape[1]
+    change = np.bincount(line * shape[1] + begin, rate, size) - np.bincount(line * shape[1] + end, rate, size)
+    loads = np.cumsum(change.reshape(shape), axis=1)
+    return np.where(loads > 1e-12 * rate.sum(), loads, 0.0)
+
+
+STEPS = {"east": (0, 1), "west": (0, -1), "south": (1, 0), "north": (-1, 0)}
+
+
+def busiest_link(problem: MappingProblem, mapping: Mapping, between: sparse.csr_matrix | None = None) -> Link:
+    """The most loaded link, with XY ways."""
+    loads = link_loads(problem, mapping, between)
+    way = max(loads, key=lambda w: float(loads[w].max(initial=0)))
+    row, column = map(int, np.unravel_index(int(np.argmax(loads[way])), loads[way].shape))
+    down, right = STEPS[way]
+    chips = max(_between_chips(loads[w], w, problem.geometry) for w in loads)
+    return Link(float(loads[way].max(initial=0)), (row, column), (row + down, column + right), chips)
+
+
+def _between_chips(load: np.ndarray, way: str, geometry: Geometry) -> float:
+    """The largest load of a link that leaves a chip in this direction."""
+    if way in ("east", "west"):
+        first = geometry.columns - 1 if way == "east" else 0
+        return float(load[:, first::geometry.columns].max(initial=0))
+    first = geometry.rows - 1 if way == "south" else 0
+    return float(load[first::geometry.rows].max(initial=0))

@@ -1,0 +1,194 @@
+"""Connectivity by rule: what blocks need and send, by expectation and at a quantile, without building a synapse.
+
+`between_blocks` does it for any `connectivity.Connectivity`. `sheet_problem` is the synthetic circuit of many areas:
+columns on a sheet, their ids shuffled, cells of column i to cells of column j with probability
+p = share * exp(-distance / scale) up to `radius` columns, where `share` gives every cell its fan-in.
+
+Pairs are independent, so a source reaches a block of b cells with probability 1 - (1 - p)^b, and the synapses onto the
+block are a sum of independent binomials. Limits are checked at a stated quantile of the amount (normal approximation
+with the exact mean and variance), chosen so small that with thousands of cores hardly one of a drawn circuit exceeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from scipy import stats
+
+from compiler.ir.errors import CortexError
+from compiler.mapping.connectivity import Connectivity, sources_in
+from compiler.mapping.geometry import geometry_of
+from compiler.mapping.problem import MappingProblem, Resource
+from hardware_maps import FIELDS, HardwareMap
+
+Range = tuple[int, int]
+
+
+def between_blocks(connectivity: Connectivity, pre: Sequence[Range],
+                   post: Sequence[Range]) -> tuple[np.ndarray, np.ndarray]:
+    """(pre blocks, post blocks): expected synapses, and expected distinct sources."""
+    synapses, sources = np.zeros((len(pre), len(post))), np.zeros((len(pre), len(post)))
+    for j, (first, last) in enumerate(post):
+        counts, reached = connectivity.counts(first, last), sources_in(connectivity, first, last)
+        synapses[:, j] = [counts[a:b].sum() for a, b in pre]
+        sources[:, j] = [reached[a:b].sum() for a, b in pre]
+    return synapses, sources
+
+
+def binomial_at(pairs: float, probability: float, quantile: float) -> float:
+    """What a binomial number stays at or below with this probability."""
+    return float(stats.binom.ppf(quantile, int(pairs), probability))
+
+
+def poisson_at(mean: float, quantile: float) -> float:
+    """The same for a sum of many independent rare events of unequal probabilities."""
+    return float(stats.poisson.ppf(quantile, mean))
+
+
+def reached(probability: np.ndarray, cells: np.ndarray | int) -> np.ndarray:
+    """Probability that a source has a synapse onto a block of `cells`."""
+    return -np.expm1(cells * np.log1p(-np.minimum(probability, 1 - 1e-12)))
+
+
+# ---- synaptic lists
+
+
+@dataclass(frozen=True)
+class ListFormat:
+    """Bits of a synapse (weight and index), of the header of each `block` synapses, and of the words of a list."""
+
+    synapse: int = 21
+    header: int = 10
+    block: int = 64
+    word: int = 64
+
+    def bits(self, synapses: np.ndarray) -> np.ndarray:
+        """Of lists with so many synapses, in whole words."""
+        bits = synapses * self.synapse + np.ceil(synapses / self.block) * self.header
+        return np.ceil(bits / self.word) * self.word
+
+
+def list_format(target: HardwareMap) -> ListFormat:
+    """Sparse lists of a map."""
+    number = target.number
+    return ListFormat(int(number("numeric.weight_bits") + number("core.index_bits")), int(number("core.header_bits")),
+                      int(number("core.synapses_per_block")), int(number("core.word_bits")))
+
+
+def list_moments(form: ListFormat, probability: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the bits of one source's list onto a block of `cells`, per probability."""
+    values, inverse = np.unique(np.round(probability, 12), return_inverse=True)
+    count = np.arange(cells + 1)
+    chances = stats.binom.pmf(count[None, :], cells, values[:, None])
+    bits = form.bits(count.astype(float))
+    mean = chances @ bits
+    return mean[inverse], (chances @ bits ** 2 - mean ** 2)[inverse]
+
+
+# ---- the sheet of columns
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """`columns` of `cells` each with `fan_in` synapses per cell; distances in columns; `spikes` per cell and step;
+    `state_bits` per cell; limits are checked at `quantile`."""
+
+    columns: int = 1000
+    cells: int = 1000
+    fan_in: int = 1000
+    scale: float = 1.5
+    radius: float = 3.0
+    spikes: float = 0.1
+    state_bits: int = 128
+    quantile: float = 1 - 1e-6
+    seed: int = 0
+
+    @property
+    def neurons(self) -> int:
+        return self.columns * self.cells
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Connected columns, sorted by `pre`: probability of a synapse between two of their cells."""
+
+    pre: np.ndarray
+    post: np.ndarray
+    probability: np.ndarray
+
+
+def places(sheet: Sheet) -> np.ndarray:
+    """(columns, 2): where each column is; ids are shuffled."""
+    side = int(np.ceil(np.sqrt(sheet.columns)))
+    grid = np.stack(np.divmod(np.arange(sheet.columns), side), axis=1)
+    return grid[np.random.default_rng(sheet.seed).permutation(sheet.columns)]
+
+
+def column_pairs(sheet: Sheet) -> Pairs:
+    """The rule between columns: every cell expects `fan_in` synapses, or all there are within the radius."""
+    where = places(sheet).astype(float)
+    apart = np.linalg.norm(where[:, None] - where[None], axis=2)
+    weight = np.where(apart <= sheet.radius, np.exp(-apart / sheet.scale), 0.0)
+    probability = np.minimum(weight * (sheet.fan_in / sheet.cells / weight.sum(axis=0)), 1.0)
+    pre, post = np.nonzero(probability)
+    return Pairs(pre, post, probability[pre, post])
+
+
+def memory_at(sheet: Sheet, pairs: Pairs, form: ListFormat, cells: int) -> np.ndarray:
+    """(columns,): bits that a block of `cells` of each column needs at the quantile."""
+    mean, variance = list_moments(form, pairs.probability, cells)
+    expected = np.bincount(pairs.post, mean * sheet.cells, sheet.columns)
+    spread = np.sqrt(np.maximum(np.bincount(pairs.post, variance * sheet.cells, sheet.columns), 0.0))
+    return expected + NormalDist().inv_cdf(sheet.quantile) * spread + cells * sheet.state_bits
+
+
+def blocks_of(sheet: Sheet, pairs: Pairs, form: ListFormat, compartments: float, memory: float) -> np.ndarray:
+    """Sizes of the equal blocks that each column is cut into: as few as the limits allow. Raises M140."""
+    blocks = 1
+    while blocks <= sheet.cells:
+        sizes = np.diff(np.linspace(0, sheet.cells, blocks + 1).round().astype(np.int64))
+        largest = int(sizes.max())
+        if largest <= compartments and memory_at(sheet, pairs, form, largest).max() <= memory:
+            return sizes
+        blocks += max(1, blocks // 64)
+    raise CortexError("M140", f"one cell with fan-in {sheet.fan_in:,} needs more than a core's {memory:,.0f} bits.")
+
+
+def sheet_problem(sheet: Sheet, target: HardwareMap) -> MappingProblem:
+    """The mapping problem of a sheet. Axon limits that are only assumed are not checked."""
+    pairs, form = column_pairs(sheet), list_format(target)
+    limits = [_resource(target, name) for name in ("core.compartments", "core.memory_bits")]
+    sizes = blocks_of(sheet, pairs, form, limits[0].bound, limits[1].bound)
+    blocks, stops = len(sizes), np.cumsum(sizes)
+    starts, targets, reach = _hyperedges(sheet, pairs, sizes)
+    memory = np.stack([memory_at(sheet, pairs, form, int(size)) for size in np.unique(sizes)], axis=1)
+    kind = np.tile(np.searchsorted(np.unique(sizes), sizes), sheet.columns)
+    column, size = np.repeat(np.arange(sheet.columns), blocks), np.tile(sizes, sheet.columns)
+    return MappingProblem(
+        tuple(f"column{i}" for i in range(sheet.columns)), column, np.tile(stops - sizes, sheet.columns),
+        np.tile(stops, sheet.columns), tuple(limits), np.stack([size * 1.0, memory[column, kind]], axis=1),
+        np.arange(len(size)), starts, targets, size * sheet.spikes, size * 1.0, reach,
+        _resource(target, "core.axons_in"), _resource(target, "core.axons_out"), geometry=geometry_of(target))
+
+
+def _hyperedges(sheet: Sheet, pairs: Pairs, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every block: to all blocks of the columns that its column reaches."""
+    blocks = len(sizes)
+    begins = np.searchsorted(pairs.pre, np.arange(sheet.columns + 1))
+    items = (pairs.post[:, None] * blocks + np.arange(blocks)).astype(np.int32)
+    reach = reached(pairs.probability[:, None], sizes[None, :])
+    spans = [slice(a, b) for a, b in zip(begins, begins[1:], strict=False)]
+    lengths = np.repeat(np.diff(begins) * blocks, blocks)
+    tiled = [np.concatenate([np.tile(values[s].ravel(), blocks) for s in spans]) for values in (items, reach)]
+    return np.concatenate(([0], np.cumsum(lengths))), tiled[0], tiled[1]
+
+
+def _resource(target: HardwareMap, name: str) -> Resource:
+    """A limit of the map; None where none was published, or where an axon limit is only assumed."""
+    scalar = target.scalar(name)
+    checked = scalar.value is not None and not (scalar.kind == "assumed" and "axons" in name)
+    limit = target.number(name) if checked else None
+    return Resource(name, limit, FIELDS[name][0], f"{target.name}, {scalar.kind}: {scalar.source}")

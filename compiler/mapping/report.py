@@ -1,0 +1,102 @@
+"""The answer of a fit as one JSON object and as text: a table across maps, then each map's limits and cores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from compiler.mapping.fit import NO, OPEN, YES, Fit
+
+ORDER = (NO, OPEN, YES)
+SHOWN_CORES = 12
+
+
+def fit_table(experiment: str, found: Sequence[Fit]) -> dict[str, Any]:
+    """The object of `fit --json`: that of the map with the worst answer, and all of them in `maps`."""
+    tables = [each.as_dict() for each in found]
+    worst = min(tables, key=lambda table: ORDER.index(table["fits"]))
+    return {"experiment": experiment, "circuit": found[0].graph.name, **worst, "maps": tables}
+
+
+def fit_text(experiment: str, found: Sequence[Fit]) -> str:
+    tables = [each.as_dict() for each in found]
+    rows = [("map", "fits", "cores", "chips", "busiest core", "packets/step", "what binds"), *map(_row, tables)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [f"{experiment}: {found[0].graph.name}", *("  " + "  ".join(
+        cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)]
+    for table in tables:
+        lines += ["", *_detail(table)]
+    return "\n".join(lines)
+
+
+def _row(table: dict[str, Any]) -> tuple[str, ...]:
+    return (table["map"], table["fits"], f"{table['cores']:,}", f"{table['chips']:,}",
+            percent(max((core["share"] for core in table["utilisation"]), default=0.0)),
+            f"{table['traffic']['packets_per_step']:,.4g}",
+            binds(table))
+
+
+def binds(table: dict[str, Any]) -> str:
+    """What binds, in a few words."""
+    binding = table["binding"]
+    if not binding:
+        return "nothing"
+    at = binding["where"] if binding["share"] is None else percent(binding["share"])
+    return f"{binding['limit']} at {at}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.3g} %" if share < 10 else f"{share:,.0f} times"
+
+
+def _detail(table: dict[str, Any]) -> Iterator[str]:
+    yield f"{table['map']}: {table['fits']}  ({table['title']}; {table['method']})"
+    for breach in table["violations"][:4]:
+        yield f"  {breach['code']} {breach['message']}"
+        yield f"      {'nearest legal rule: ' if breach['code'] == 'M290' else ''}{breach['advice']}"
+    if len(table["violations"]) > 4:
+        yield f"  and {len(table['violations']) - 4} more (--json has all)"
+    for name, why in table["assumed"].items():
+        yield f"  assumed      {name}: {why}"
+    if table["unchecked"]:
+        yield f"  not checked  {', '.join(table['unchecked'])} (not published)"
+    yield from _cores(table)
+    yield f"  rates        {table['traffic']['rates']}"
+    yield f"  plasticity   {table['plasticity']}"
+    for estimate in table["estimates"]:
+        yield from _estimate(estimate)
+
+
+def _cores(table: dict[str, Any]) -> Iterator[str]:
+    cores = sorted(table["utilisation"], key=lambda core: -core["share"])
+    for core in cores[:SHOWN_CORES]:
+        held = core["holds"] if len(core["holds"]) < 60 else core["holds"][:57] + "..."
+        yield f"  core {core['core']:<5}{bar(core['share'])} {percent(core['share']):>8}  {held}"
+    if len(cores) > SHOWN_CORES:
+        yield f"  and {len(cores) - SHOWN_CORES:,} cores with less"
+
+
+def bar(share: float, width: int = 20) -> str:
+    full = round(min(share, 1.0) * width)
+    return "#" * full + "." * (width - full)
+
+
+def _estimate(table: dict[str, Any]) -> Iterator[str]:
+    energy, time = table["energy_per_sample_J"], table["time_per_sample_s"]
+    least = "at least " if table["at_least"] else ""
+    learning = table["always_on_plasticity"]
+    share = (f"always-on plasticity is {percent(learning['share'])} of the upper energy" if learning["priced"]
+             else "learning is not priced in this profile")
+    yield (f"  estimate     {table['profile']}: {least}{quantity(energy[0], 'J')} to {quantity(energy[1], 'J')}, "
+           f"{quantity(time[0], 's')} to {quantity(time[1], 's')} per sample of {table['steps_per_sample']} steps; "
+           f"{share}; {table['boundary']}; {table['conditions']}")
+
+
+def quantity(value: float, unit: str) -> str:
+    """`1.52 mJ`"""
+    if value <= 0:
+        return f"0 {unit}"
+    for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p")):
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"

@@ -1,0 +1,123 @@
+"""What a learning engine says to the integers of a quantised circuit: widths, and the range of scales.
+
+    rule hebbian_W (W): the scale 2^-12 of '0.000244 * post.error_factor * pre.rate_sent' is below the least, 2^-10
+
+The engine multiplies integers: traces of `trace_bits` and a sign, weights, tags; m * 2**e with e from
+`scale_exponent_low`. It shifts a product right by what the widths of its factors and of the mantissa exceed the
+accumulator's 15 bits, so the least scale of two 7-bit traces is 2**-10 (specs/lava.md 6; the code of Lava 0.10).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from compiler.ir import Expression, Graph, PlasticityRule, Projection, show
+from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
+from compiler.passes.fold import constant
+from compiler.passes.legalise import Term, expanded
+from hardware_maps import HardwareMap
+
+MANTISSA_WIDTH, ACCUMULATOR = 4, 15
+
+
+def engine_reasons(graph: Graph, hardware: HardwareMap) -> list[str]:
+    """Why the rules of a quantised graph do not fit the engine's integers; empty if they do, or on an ideal chip."""
+    if hardware.name == "ideal":
+        return []
+    return [reason for q in graph.projections if (rule := graph.rule_of(q))
+            for reason in (*_widths(graph, q, rule, hardware), *_scales(graph, q, rule, hardware))]
+
+
+def least_scale(hardware: HardwareMap) -> float:
+    """Of a product of two traces; 0 where the map says nothing."""
+    low = _number(hardware, "learning.scale_exponent_low")
+    return 0.0 if low is None else 2.0**_least_exponent(hardware, low, 2)
+
+
+def _least_exponent(hardware: HardwareMap, low: float, factors: int) -> float:
+    width = _number(hardware, "learning.trace_bits") or 7
+    return low - max(0, width * factors + MANTISSA_WIDTH - ACCUMULATOR)
+
+
+def _number(hardware: HardwareMap, field: str) -> float | None:
+    value = hardware.value(field)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _widths(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
+    synapse = graph.class_of(q.name)
+    found = [(f"weight of '{q.name}'", _bits(synapse.limits[1] / synapse.unit) + (synapse.limits[0] < 0),
+              "numeric.weight_bits", 0)] if synapse.unit else []
+    found += [(f"tag of '{q.name}'", _dtype_bits(s.dtype), "numeric.tag_bits", 1) for s in rule.states]
+    for node in {node.name for e in _learning(rule) for node in walk(e) if isinstance(node, Name | Prev)}:
+        if node.startswith(("pre.", "post.")):
+            found.append((f"'{node}' of rule '{rule.name}'", _quantity(graph, q, node)[1], "learning.trace_bits", 1))
+    for what, bits, field, sign in found:
+        limit = _number(hardware, field)
+        if limit is not None and bits > limit + sign:
+            yield f"{what} has {bits} bits; {hardware.name} has {limit:.0f}{' and a sign' if sign else ''} " \
+                  f"[{hardware.scalar(field).source}]"
+
+
+def _learning(rule: PlasticityRule) -> tuple[Expression, ...]:
+    return rule.increment, *(u.expression for u in rule.updates)
+
+
+def _bits(units: float) -> int:
+    return math.ceil(math.log2(units + 1)) if units > 0 else 1
+
+
+def _dtype_bits(dtype: str) -> int:
+    return int(dtype.removeprefix("int")) if dtype.startswith("int") else 64
+
+
+def _quantity(graph: Graph, q: Projection, name: str) -> tuple[float, int]:
+    """(unit, bits with the sign) of a quantity of either cell."""
+    side, _, quantity = name.partition(".")
+    cell = graph.cell_of(q.pre if side == "pre" else q.post)
+    equation, state = cell.equation(quantity), cell.state(quantity)
+    if equation and isinstance(equation.expression, Call) and equation.expression.function == "fixed":
+        _, scale, limit, _ = equation.expression.arguments
+        assert isinstance(scale, Number) and isinstance(limit, Number)
+        return 1 / scale.value, _bits(limit.value) + 1
+    return (state.scale, _dtype_bits(state.dtype)) if state and state.dtype != "float64" else (1.0, 2)
+
+
+def _scales(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
+    low = _number(hardware, "learning.scale_exponent_low")
+    for term, unit in _terms(graph, q, rule):
+        if low is None or not (term.pre or term.post):
+            continue
+        factors = [node for f in (*term.pre, *term.post) for node in walk(f) if isinstance(node, Name | Prev)]
+        units = math.prod(_quantity(graph, q, n.name)[0] for n in factors)
+        least = _least_exponent(hardware, low, len(factors))
+        scale = abs(term.scale) * units / unit
+        if scale and math.log2(scale) < least:
+            yield f"the scale 2^{math.log2(scale):.3g} of '{show(rule.increment)}' ('{q.name}') is below the least, " \
+                  f"2^{least:.0f} [{hardware.scalar('learning.scale_exponent_low').source}]"
+
+
+def _terms(graph: Graph, q: Projection, rule: PlasticityRule) -> list[tuple[Term, float]]:
+    """Products before rounding, each with the unit that it moves."""
+    if rule.states:
+        sums = [(e.arguments[0], 1 / e.arguments[1].value) for u in rule.updates for e in walk(u.expression)
+                if isinstance(e, Call) and e.function == "fixed" and isinstance(e.arguments[1], Number)]
+    else:
+        sums = [(e.arguments[0], 1.0) for e in walk(rule.increment) if isinstance(e, Call) and e.function == "floor"]
+    return [(term, unit) for expression, unit in sums[:1] for part in _products(expression)
+            for term in expanded(part) if constant(part) is None]
+
+
+def _products(expression: Expression) -> Iterator[Expression]:
+    match expression:
+        case Binary("+" | "-", left, right):
+            yield from _products(left)
+            yield from _products(right)
+        case Where(_, then, otherwise):
+            yield from _products(then)
+            yield from _products(otherwise)
+        case Name() | Prev() | Number():
+            return
+        case _:
+            yield expression

@@ -1,0 +1,172 @@
+"""Every limit of every map is exceeded once, and the message names limit, amount, core and source."""
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace as changed
+
+from compiler.ir import CortexError, Graph, parse_graph, show_graph
+from compiler.mapping.accounting import account
+from compiler.mapping.fit import NO, OPEN, YES, Fit, fit, refuse
+from compiler.mapping.items import Cut, Rates, problem_of
+from compiler.mapping.limits import ADVICE, CODES, UNCHECKED_ALWAYS, unchecked
+from compiler.mapping.problem import Mapping
+from hardware_maps import LIMITS, HardwareMap, load_map, shipped_maps
+
+sys.path.insert(0, str(Path(__file__).parent))
+from circuits import chain, circuit
+
+CHECKED = tuple(CODES)
+METHOD = ("sequential",)
+
+
+Placed = tuple[HardwareMap, Fit]
+
+
+def with_limit(hardware: HardwareMap, name: str, value: float) -> HardwareMap:
+    return replace(hardware, scalars={**hardware.scalars, name: changed(hardware.scalars[name], value=value)})
+
+
+def placed(graph: Graph, hardware: HardwareMap, cuts: list[Cut] | None = None, cores: list[int] | None = None) -> Placed:
+    """The circuit with these blocks on these cores; by default every population whole, on core 0."""
+    accounts = account(graph, hardware)
+    cuts = cuts or [(p.name, 0, p.size) for p in accounts.placed]
+    mapping = Mapping(np.array(cores or [0] * len(cuts)))
+    return hardware, Fit(graph, accounts, problem_of(graph, accounts, cuts), mapping, "by hand", Rates(), 1)
+
+
+def one_by_one(cells: int) -> tuple[list[Cut], list[int]]:
+    """A and B of a chain, every cell of A on a core of its own."""
+    return [*[("A", i, i + 1) for i in range(cells)], ("B", 0, 1)], [*range(cells), 0]
+
+
+def many(count: int) -> Graph:
+    """So many populations that differ, and so many synapse classes and rules."""
+    kinds = [f"rule r{i}\n  increment prev({'prev(' * i}pre.spike{')' * i})\nsynapse k{i}\n  message spike\n"
+             f"  port basal\n  rule r{i}" for i in range(count)]
+    cells = [f"population P{i} lif 1\n  threshold = {i + 1}" for i in range(count)]
+    return circuit(*kinds, "population input source 1", *cells,
+                   *[f"projection W{i} k{i} input -> P{i} gate=learn" for i in range(count)])
+
+
+def broken(limit: str, hardware: HardwareMap) -> Placed:
+    """A circuit and a placement that break this limit of this map."""
+    value = int(hardware.number(limit))
+    if limit == "core.compartments":
+        return placed(chain(cells=value + 1), hardware)
+    if limit in ("core.synapse_bits", "core.memory_bits"):
+        return placed(chain(sources=value // 16, cells=2), hardware)
+    if limit == "core.axons_in":
+        return placed(chain(sources=value + 1, cells=2, synapse="fixed", options=""), hardware)
+    if limit == "core.axons_out":
+        cuts = [("A", 0, value // 8 + 1), *[("B", i, i + 1) for i in range(8)]]
+        return placed(chain(cells=value // 8 + 1, more=8), hardware, cuts, list(range(9)))
+    if limit in ("core.compartment_configurations", "core.threshold_configurations", "core.synapse_formats",
+                 "core.pre_trace_configurations"):
+        return placed(many(value + 1), hardware)
+    if limit == "core.state_bytes":
+        return placed(many_states(value), hardware)
+    if limit == "numeric.delay_steps":
+        return placed(chain(synapse="fixed", options=f"delay={value + 1}"), hardware)
+    if limit == "numeric.message_bits":
+        graph = circuit("population input source 2", "population G graded 2", "population B lif 2",
+                        "projection W fixed input -> G", "projection V numbers G -> B")
+        return placed(graph, hardware if value < 24 else with_limit(hardware, "numeric.state_bits", value + 1))
+    if limit == "learning.synaptic_states":
+        return placed(chain(synapse="heavy"), hardware)
+    return too_large(limit, value, hardware)
+
+
+def too_large(limit: str, value: int, hardware: HardwareMap) -> Placed:
+    """Too much for a chip or the system."""
+    if limit.endswith("neurons"):
+        return placed(circuit(f"population A lif {value + 1}"), hardware)
+    if limit.endswith("synapses"):
+        sources = math.isqrt(value)
+        graph = circuit(f"population input source {sources}", f"population A lif {value // sources + 1}",
+                        "projection W fixed input -> A")
+        return placed(graph, hardware)
+    if limit == "chip.usable_cores":
+        hardware = with_limit(hardware, "system.chips", 1)
+        cores = value + 1
+    else:
+        hardware = with_limit(hardware, limit, value) if value < 10 else with_limit(hardware, limit, 2)
+        cores = int(hardware.number("chip.usable_cores") * hardware.number(limit)) + 1
+    return placed(chain(cells=cores, more=1), hardware, *one_by_one(cores))
+
+
+def many_states(size: int) -> Graph:
+    states = "\n".join(f"  state s{i} = 0" for i in range(size))
+    equations = "\n".join(f"  receive s{i} = prev(s{i}) + basal" for i in range(size))
+    graph = circuit("population input source 2")
+    text = show_graph(graph) + f"cell large\n  port basal @ soma\n{states}\n{equations}\n  message s0\n"
+    return parse_graph(text + "population L large 1\nprojection W fixed input -> L\n")
+
+
+def limits_of(name: str) -> list[str]:
+    hardware = load_map(name)
+    return [limit for limit in CHECKED if math.isfinite(hardware.number(limit)) and hardware.value(limit) is not None]
+
+
+CASES = [(name, limit) for name in shipped_maps() for limit in limits_of(name)]
+
+
+@pytest.mark.parametrize("name, limit", CASES)
+def test_every_limit_of_every_map_is_noticed(name: str, limit: str) -> None:
+    hardware, found = broken(limit, load_map(name))
+    breach = next(breach for breach in found.breaches if breach.limit == limit)
+    scalar = hardware.scalar(limit)
+    assert breach.amount > breach.value
+    for word in (limit, f"{breach.amount:,.0f}", f"{breach.value:,.0f}", "core ", scalar.source, scalar.kind, name):
+        assert word in breach.message, (word, breach.message)
+    assert breach.code == CODES[limit] and ADVICE[limit] in str(breach.error)
+    assert found.verdict == (NO if any(b.excludes for b in found.breaches) else OPEN)
+
+
+def test_every_limit_has_a_case_on_some_map_or_is_never_checked() -> None:
+    assert {limit for _, limit in CASES} | set(UNCHECKED_ALWAYS) == set(LIMITS)
+    assert {name for name, _ in CASES} == set(shipped_maps()) - {"ideal"}
+
+
+@pytest.mark.parametrize("name", list(shipped_maps()))
+def test_a_small_circuit_keeps_every_limit(name: str) -> None:
+    found = fit(chain(synapse="fixed", options=""), load_map(name), methods=METHOD)
+    assert found.breaches == ()
+    assert found.verdict == (YES if name == "ideal" else OPEN)
+    assert set(found.unchecked) == set(unchecked(load_map(name))) and bool(found.unchecked) == (name != "ideal")
+
+
+def test_limits_that_were_never_published_are_listed() -> None:
+    assert "core.synapse_bits" in unchecked(load_map("loihi2"))
+    assert "core.routing_bytes" in unchecked(load_map("loihi1"))
+
+
+def test_a_broken_assumption_excludes_nothing() -> None:
+    found = fit(chain(sources=5000, cells=2, synapse="fixed", options=""), load_map("loihi2"), methods=METHOD)
+    assert [breach.limit for breach in found.breaches] == ["core.axons_in"]
+    assert not found.breaches[0].excludes and found.verdict == OPEN
+    refuse(found)
+
+
+def test_refusal_is_the_coded_error() -> None:
+    found = fit(chain(sources=5000, cells=2, synapse="fixed", options=""), load_map("loihi1"), methods=METHOD)
+    with pytest.raises(CortexError, match="M204 loihi1 core 0 .*limit 4,096 .*Davies 2018 p. 89.* too many"):
+        refuse(found)
+
+
+def test_what_binds_is_the_worst() -> None:
+    found: Fit = fit(chain(synapse="fixed", options=""), load_map("loihi1"), methods=METHOD)
+    binding = found.binding
+    assert binding and binding["share"] == pytest.approx(float(found.shares.max()))
+
+
+def test_more_cores_than_the_system_has() -> None:
+    hardware = load_map("kapoho_point")
+    for name, value in (("core.compartments", 1), ("chip.usable_cores", 2)):
+        hardware = with_limit(hardware, name, value)
+    found = fit(chain(cells=30), hardware, methods=METHOD)
+    assert any(b.limit == "system.chips" and b.amount == 20 for b in found.breaches)
