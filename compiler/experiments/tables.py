@@ -154,7 +154,7 @@ class Precision(Table, frozen=True):
     tables: Annotated[int, msgspec.Meta(ge=2, le=16)] = 10
     values: Annotated[int, msgspec.Meta(ge=2, le=32)] = 16
     coefficients: Annotated[int, msgspec.Meta(ge=1, le=24)] = 12
-    rounding: Literal["stochastic", "shared", "nearest"] = "stochastic"
+    rounding: Literal["stochastic", "shared", "lava", "nearest"] = "stochastic"
     formats: dict[str, str] = {}
     calibration_steps: Count = 20000
     map: str = ""

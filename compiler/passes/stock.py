@@ -74,6 +74,7 @@ def stock_plan(graph: Graph, observed: frozenset[str] = frozenset(), whole: froz
     """The largest set of populations and projections that stock processes can replace together; a LIF only with all
     its projections. `observed` are quantities that are recorded."""
     whole, plan = _whole(graph) if whole is None else whole, StockPlan()
+    observed = observed | {quantity for _, quantity in graph.outputs}
     for population in graph.populations:
         _try(plan.why, plan.populations, population.name, lambda p=population.name: _lif(graph, p, whole, observed))
     while True:
@@ -189,6 +190,8 @@ def _not_dense(graph: Graph, projection: Projection) -> Iterator[str]:
     kind = graph.class_of(projection.name).connectivity
     if any(mirror.target == projection.name for mirror in graph.mirrors):
         yield "a mirror overwrites its weights"
+    if any(mirror.source == projection.name for mirror in graph.mirrors):
+        yield "a mirror copies its weights"
     if kind != "dense" and (kind != "masked" or graph.rule_of(projection)):
         yield f"its connectivity is {kind}"
     if message_depth(graph, projection) > 1 or message_depth(graph, projection) < 1 and projection.delay < 1:

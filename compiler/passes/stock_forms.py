@@ -153,8 +153,9 @@ def _with_states(graph: Graph, population: str, form: NormalForm, table: dict[st
     if table[v] != form.where(condition, (), voltage):
         raise NotStock(f"'{v}' is not the voltage, or 0 after a spike")
     for name in (u, v):
-        if not np.isfinite(initial_values(graph, population, name)).all():
-            raise NotStock(f"the first value of '{name}' is not a constant")
+        first = initial_values(graph, population, name)
+        if not (first == np.floor(first)).all() or np.abs(first).max(initial=0) > WRAP:
+            raise NotStock(f"the first value of '{name}' is not an integer of 24 bits")
     if threshold % 64 or not 0 <= threshold / 64 < 2**17:
         raise NotStock(f"its threshold {float(threshold):g} is not 64 times an integer of 17 bits")
     mantissa, exponent = _mantissa(graph, population, bias)
@@ -223,7 +224,7 @@ def _ports(graph: Graph, population: str, table: dict[str, Polynomial], arriving
 def _shifted(monomial: tuple[Atom, ...], factor: Fraction) -> tuple[str, int]:
     """(port, exponent) of floor(port * 2^exponent)."""
     match monomial:
-        case (("name", str(port)),):
+        case (("name", str(port)),) if factor >= 1:
             exponent = _power(factor)
         case (("floor", ((((("name", str(port)),)), inner),)),) if factor == 1:
             exponent = _power(inner)

@@ -204,9 +204,15 @@ def test_learning_has_the_bits_of_stock_lava(traced):
 # ---- emitted networks
 
 
-CIRCUITS = {"chain": stock_lif.chain, "recurrent": recurrent, "deep": deep, "learning": stock_lif.learning,
+def mixed():
+    """A chain whose first weights are too wide for a Dense."""
+    graph = stock_lif.chain()
+    return graph.with_(arrays={**graph.arrays, "W1.w": graph.arrays["W1.w"] * 3 + 1})
+
+
+CIRCUITS = {"chain": stock_lif.chain, "recurrent": recurrent, "deep": deep, "mixed": mixed, "learning": stock_lif.learning,
             "traced": lambda: stock_lif.learning(traced=True)}
-REPLACED = {"chain": "L1 L2 W1 W2", "recurrent": "L M W R F B", "deep": "H V W R", "learning": "W", "traced": "W"}
+REPLACED = {"chain": "L1 L2 W1 W2", "recurrent": "L M W R F B", "deep": "H V W R", "mixed": "L2 W2", "learning": "W", "traced": "W"}
 
 
 @pytest.mark.lava
@@ -341,3 +347,18 @@ def test_odd_first_weights_are_not_what_stock_lava_starts_from():
     assert "clears their lowest bit" in reasons(odd)["W"]
     wide = stock_lif.chain().with_(arrays={**stock_lif.chain().arrays, "W1.w": np.full((9, 12), 257.0)})
     assert "its weights are not integers of 0 to 255 times a power of 2" in reasons(wide)["W1"]
+
+
+def test_a_quantised_rule_rounds_like_lava():
+    """floor(x + 1 - 2^-24 - r) is x rounded up where r is below its fraction."""
+    from compiler.backends.interpreter import evaluate
+    from compiler.ir.expressions import Name
+    from compiler.passes.fixed_point import Format
+    from compiler.passes.quantise import _complement, _whole
+
+    numbers = lava_numbers([2, False, 1], SEED, np.arange(500))
+    values = np.random.default_rng(0).integers(-4000, 4000, 500) / 256
+    expression = _whole(Format(8, 0), Name("x"), _complement("r"))
+    rounded = evaluate(expression, {"x": values, "r": numbers}.__getitem__, lambda name, depth: None)
+    assert np.array_equal(rounded, np.floor(values) + (numbers < values % 1))
+    assert len(np.unique(rounded - np.floor(values))) == 2

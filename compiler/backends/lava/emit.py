@@ -49,6 +49,8 @@ Event = tuple[str, str]
 """("compute", "FIRST, LAST"), ("send", NAME) or ("receive", NAME), in the process's own names; from a stock Dense
 ("receive_sum", NAME), and ("compute_late", "FIRST, LAST") for rows of the last step that waited for it."""
 COMPUTING = ("compute", "compute_late")
+RESERVED = {name.upper() for name in (*MODELS, "GradedSpikeCfg", "Loihi3FLearningRule", "SignMode")}
+"""Names that an emitted class may not take beside stock processes."""
 OWN = StockPlan()
 """Nothing is a stock process."""
 
@@ -185,7 +187,9 @@ def _name_classes(graph: Graph, network: NetworkPlan) -> None:
     for plan in network.groups:
         if plan.stock:
             continue
-        signature = (_base_name(graph, plan.name), tuple(plan.events), tuple(plan.kernels.items()), plan.integers)
+        base = _base_name(graph, plan.name)
+        base = f"Own{base}" if base.upper() in RESERVED and any(p.stock for p in network.groups) else base
+        signature = (base, tuple(plan.events), tuple(plan.kernels.items()), plan.integers)
         if signature not in signatures:
             base = signature[0]
             count = sum(s[0] == base for s in signatures)
