@@ -124,15 +124,20 @@ def _inputs(graph: Graph, stock: StockPlan, q: Projection) -> list[tuple[str, st
 def late_currents(program: Program, stock: StockPlan, group: str) -> list[str]:
     """Currents that a stock Dense brings to this group at the start of the next step."""
     graph = program.graph
-    return [f"{q}.current" for q in stock.projections if graph.projection(q).post == group
-            and group not in stock.populations and message_depth(graph, graph.projection(q)) == 0]
+    return [slot for q, slot in _currents(program, stock, group) if message_depth(graph, graph.projection(q)) == 0]
 
 
 def early_currents(program: Program, stock: StockPlan, group: str) -> list[str]:
     """Currents that a stock Dense brings in time: of messages that are a step old."""
     late = late_currents(program, stock, group)
-    return [f"{q}.current" for q in stock.projections if program.graph.projection(q).post == group
-            and group not in stock.populations and f"{q}.current" not in late]
+    return [slot for _, slot in _currents(program, stock, group) if slot not in late]
+
+
+def _currents(program: Program, stock: StockPlan, group: str) -> list[tuple[str, str]]:
+    """(projection, its current) of what stock processes bring to a group of ours that reads it."""
+    read = {slot for o in program.step if o.group == group for slot in o.reads}
+    return [(q, f"{q}.current") for q in stock.projections if program.graph.projection(q).post == group
+            and group not in stock.populations and f"{q}.current" in read]
 
 
 def stock_wires(program: Program, stock: StockPlan, names: dict[str, dict[str, str]]) -> list[Wire]:
@@ -142,6 +147,8 @@ def stock_wires(program: Program, stock: StockPlan, names: dict[str, dict[str, s
         for owner, slot, port in _inputs(program.graph, stock, q):
             out = "s_out" if owner in stock.populations else f"{names[owner][slot]}_out"
             wires.append((owner, out, q.name, port))
-        into = "a_in" if q.post in stock.populations else f"{names[q.post][f'{q.name}.current']}_in"
-        wires.append((q.name, "a_out", q.post, into))
+        if q.post in stock.populations:
+            wires.append((q.name, "a_out", q.post, "a_in"))
+        elif f"{q.name}.current" in names[q.post]:
+            wires.append((q.name, "a_out", q.post, f"{names[q.post][f'{q.name}.current']}_in"))
     return wires
