@@ -1,0 +1,160 @@
+"""Rules in the form of a learning engine: what is legal, why not, what the nearest legal rule is and computes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.experiments.circuits import build_circuit
+from compiler.experiments.compilation import circuit_after_passes, compile_experiment, make_runner
+from compiler.experiments.config import load_experiment
+from compiler.experiments.tables import Model
+from compiler.ir import parse_graph
+from compiler.microcircuits import CIRCUITS
+from compiler.passes.engine import engine_reasons
+from compiler.passes.legalise import legalised, legality_text, rule_reports, the_map
+
+TEXT = """
+graph net
+  gate learn
+  gate apply
+  gate on
+cell unit
+  port basal @ basal
+  parameter gain 1
+  state spike = 0
+  state trace = 0
+  send spike = where(prev(trace) > 0.5, 1, 0)
+  send rate = prev(trace)
+  receive trace = 0.5 * prev(trace) + basal @ basal
+  receive error = gain * (1 - trace) @ apical
+  message rate
+  message spike
+rule r
+  parameter eta 1
+  increment INCREMENT
+OPTIMISER
+synapse s
+  message MESSAGE
+  port basal
+  rule r
+population a unit 3
+  gain = 1
+population b unit 2
+  gain = 1
+projection W s a -> b gate=learn apply=apply
+  eta = ETA
+"""
+
+
+def reports(increment: str, optimiser: str = "", message: str = "rate", eta: str = "0.25", map_: str = "loihi2"):
+    line = f"  optimiser {optimiser}" if optimiser else ""
+    text = TEXT.replace("INCREMENT", increment).replace("OPTIMISER", line).replace("MESSAGE", message)
+    graph = parse_graph(text.replace("ETA", eta)).with_(arrays={"W.w": np.zeros((2, 3))})
+    (found,) = rule_reports(graph, the_map(map_))
+    return found
+
+
+def test_a_product_with_a_power_of_two_is_legal() -> None:
+    found = reports("eta * post.error * pre.rate")
+    assert found.legal and not found.reasons
+    assert found.form == "dw = 2^-2*u0*x1*y1; x1 = pre.rate; y1 = post.error"
+
+
+@pytest.mark.parametrize(("increment", "options", "reason", "nearest"), [
+    ("eta * post.error * pre.rate", {"eta": "0.3"}, "scale 0.3 is not m . 2..e", "dw = 5*2^-4*u0*x1*y1"),
+    ("eta * gate.on * post.error * pre.rate", {}, "'gate.on . post.error' is to be one factor y", "y1 = post.factor_W"),
+    ("eta * post.error * post.trace * pre.rate", {}, "is to be one factor y", "y1 = post.factor_W"),
+    ("eta * post.error * pre.rate", {"optimiser": "adam(0.1, 0.9, 0.99, 0.1)"}, "divides by a square root",
+     "dt = 2^-2*u0*x1*y1 - u0*y2*t; dw = u0*y2*t"),
+    ("eta * post.error * pre.rate", {"optimiser": "clipped(1)"}, "norm over all synapses", "dt = 2^-2"),
+    ("eta * post.error * pre.rate", {"optimiser": "low_pass(0.1)"}, "low-pass rate 0.1 is no power of two",
+     r"dt = 2^-3*(2^-2*u0*x1*y1) - 2^-3*u0*t"),
+    ("eta * post.error * pre.error", {}, "not transmitted", "none: pre.error is not at the synapse"),
+    ("eta * post.error * pre.rate", {"map_": "loihi1"}, "graded", "none"),
+    ("eta * exp(w * post.error) * pre.rate", {}, "no sum of products", "none"),
+])
+def test_what_is_not_legal_has_its_reason_and_the_nearest_rule(increment, options, reason, nearest) -> None:
+    import re
+
+    found = reports(increment, **options)
+    assert not found.legal and any(re.search(reason, r) for r in found.reasons), found.reasons
+    assert nearest in found.nearest, found.nearest
+
+
+def test_the_reasons_of_a_map_name_their_source() -> None:
+    found = reports("eta * post.error * pre.rate", map_="loihi1")
+    assert any("[" in reason and "loihi1" in reason for reason in found.reasons)
+
+
+def test_everything_local_is_legal_on_the_ideal_chip_and_mirrors_are_not() -> None:
+    graph = build_circuit(Model(circuit="pal", options={"layers": [4, 3, 2], "variant": "BP"}), [1])
+    found = {r.projection: r for r in rule_reports(graph, the_map("ideal"))}
+    assert found["WPP_0"].legal and not found["BPP_0"].legal
+    assert "weight transport" in found["BPP_0"].reasons[0]
+
+
+@pytest.mark.parametrize("name", [n for n, c in CIRCUITS.items() if c.example])
+@pytest.mark.parametrize("map_", ["ideal", "loihi1", "loihi2"])
+def test_every_shipped_circuit_has_a_verdict(name: str, map_: str) -> None:
+    graph, _ = circuit_after_passes(load_experiment(name), passes=False)
+    found = rule_reports(graph, the_map(map_))
+    assert found and all(r.legal or (r.reasons and r.nearest) for r in found)
+    assert legality_text(graph, the_map(map_)).startswith(f"on {map_}: ")
+
+
+def final_weights(*overrides: str) -> dict[str, np.ndarray]:
+    found = compile_experiment(load_experiment("sign_concordant_mnist_8bit", [
+        "data.name=digits", "data.split=stratified", "data.limits={train=60,test=10}", "model.layers=[64,20,10]",
+        "precision.weights=0", "precision.formats={}", "protocol.halve_at=[1]", "protocol.epochs=2",
+        "run.backend=native", *overrides]))
+    runner = make_runner(found)
+    runner.run()
+    return {q.name: runner.value(f"{q.name}.w") for q in found.report.graph.projections
+            if found.report.graph.rule_of(q)}
+
+
+def test_the_sum_in_the_neuron_is_the_sum_at_the_synapse() -> None:
+    """In float, with scales that are powers of two, the legal circuit learns what the written one does, but for the
+    factor kernel(T) = 1 - (2/3)**5 that the last message carries."""
+    last = 1 - (2 / 3) ** 5
+    written = final_weights("precision.map=\"\"", f"model.eta=[{0.03125 * last},0.0078125]")
+    legal = final_weights("model.eta=[0.03125,0.0078125]")
+    for name, w in written.items():
+        assert np.abs(legal[name] - w).max() < 1e-9 and w.std() > 0, name
+
+
+def test_a_wrong_scale_is_noticed() -> None:
+    written, legal = final_weights("precision.map=\"\""), final_weights()
+    assert max(np.abs(legal[name] - w).max() for name, w in written.items()) > 1e-6
+
+
+def test_legalising_twice_changes_nothing() -> None:
+    graph = build_circuit(Model(circuit="pal", options={"layers": [4, 3, 2]}), [1])
+    once = legalised(graph, the_map("loihi2"))
+    assert legalised(once, the_map("loihi2")) == once
+    assert all(r.legal for r in rule_reports(once, the_map("loihi2")))
+
+
+# ---- the engine's integers
+
+FIXED = ["data.limits={train=40,test=10}", "protocol.epochs=1", "precision.weights=8", "precision.map=loihi2",
+         "precision.calibration_steps=300", "run.backend=native"]
+
+
+def test_factors_are_as_coarse_as_the_least_scale_demands() -> None:
+    graph = compile_experiment(load_experiment("error_neuron_digits", [*FIXED, "model.variant=FA"])).report.graph
+    assert not engine_reasons(graph, the_map("loihi2"))
+    assert any(name.endswith("_jitter") for cell in graph.cells for name, _ in cell.noise)
+
+
+@pytest.mark.parametrize(("override", "says"), [
+    ("precision.weights=12", "weight of 'WPP_0' has 12 bits; loihi2 has 8"),
+    ("precision.factors=12", "has 12 bits; loihi2 has 7 and a sign"),
+    ("precision.map=\"\"", "is below the least, 2.-10")])
+def test_what_the_engine_cannot_hold_is_named(override: str, says: str) -> None:
+    import re
+
+    graph = compile_experiment(load_experiment("error_neuron_digits", [*FIXED, "model.variant=FA", override])).report.graph
+    assert any(re.search(says, reason) for reason in engine_reasons(graph, the_map("loihi2")))
+    assert not engine_reasons(graph, the_map("ideal"))

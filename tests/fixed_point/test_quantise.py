@@ -1,0 +1,204 @@
+"""Quantised circuits: on their grid, equal to the bit in every backend, and as accurate as their formats say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compiler.backends.groups import Grouped
+from compiler.experiments.compilation import compile_experiment, make_runner
+from compiler.experiments.config import load_experiment
+from compiler.experiments.session import run_experiment
+from compiler.ir import CortexError, Graph, show_graph
+from compiler.passes import run_passes
+from compiler.passes.base import Request
+from compiler.passes.name_products import NameProducts
+from compiler.passes.quantise import Quantise, Widths
+from compiler.verify.random_graphs import RandomChoices, random_setup
+from compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
+
+SMALL = ["data.limits={train=40,test=10}", "protocol.epochs=2", "precision.weights=8", "precision.calibration_steps=300",
+         "run.backend=native"]
+CIRCUITS = {
+    "pal": ("pal_digits", []), "pal-FA": ("pal_digits", ["model.variant=FA"]),
+    "pal-BP": ("pal_digits", ["model.variant=BP", "precision.map=loihi2", "protocol.update_every=1"]),
+    "error-neuron": ("error_neuron_digits", []),
+    "error-neuron-KP": ("error_neuron_digits", ["model.variant=KP", "precision.map=loihi2"]),
+    "dendritic": ("error_neuron_digits", ["model.circuit=dendritic"]),
+    "dpc": ("error_neuron_digits", ["model.circuit=dpc"]), "ann": ("error_neuron_digits", ["model.circuit=ann"]),
+    "sign-concordant": ("sign_concordant_mnist_8bit", ["data.name=digits", "data.split=stratified", "protocol.halve_at=[1]",
+                                                       "model.layers=[64,20,10]", "precision.formats={}"]),
+    "sign-concordant-tags": ("sign_concordant_mnist_8bit", [
+        "data.name=digits", "data.split=stratified", "protocol.halve_at=[]", "model.layers=[64,20,10]",
+        "precision.formats={}", "precision.map=\"\"", "precision.rounding=shared"]),
+    "sign-concordant-BP": ("sign_concordant_mnist_8bit", [
+        "data.name=digits", "data.split=stratified", "protocol.halve_at=[]", "model.layers=[64,20,10]",
+        "model.feedback=BP", "precision.formats={}", "precision.rounding=nearest"]),
+}
+
+
+def built(name: str, *more: str):
+    experiment, options = CIRCUITS[name]
+    return compile_experiment(load_experiment(experiment, [*SMALL, *options, *more]))
+
+
+def on_grid(graph: Graph, values: dict[str, np.ndarray]) -> list[str]:
+    """Quantities that are no whole number of their units, or beyond their limit."""
+    bad = []
+    for p in graph.populations:
+        for s in graph.cell(p.cell).states:
+            if s.dtype != "float64" and f"{p.name}.{s.name}" in values:
+                units, limit = values[f"{p.name}.{s.name}"] / s.scale, 2 ** (int(s.dtype[3:]) - 1) - 1
+                if (units != np.floor(units)).any() or (np.abs(units) > limit).any():
+                    bad.append(f"{p.name}.{s.name}")
+    for q in graph.projections:
+        unit, name = graph.class_of(q.name).unit, f"{q.name}.w"
+        if unit and name in values and (np.floor(values[name] / unit) * unit != values[name]).any():
+            bad.append(name)
+    return bad
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_every_backend_has_the_same_integers(name: str) -> None:
+    found = built(name)
+    plan, seeds = found.plan, tuple(found.experiment.run.seeds)
+    setup = Setup(found.report.graph, plan.protocol, plan.samples, seeds)
+    wanted = [q for q in quantities(setup.graph) if not q.endswith(".increment")]
+    steps = min(300, plan.protocol.total)
+    moved = set()
+    for _, ours, theirs in aligned(trajectory(setup, wanted, "interpreter", steps=steps),
+                                   compiled(setup, wanted, "native", steps=steps)):
+        assert not on_grid(setup.graph, ours)
+        for quantity, values in theirs.items():
+            assert np.array_equal(ours[quantity], values), quantity
+            if quantity.endswith(".w") and (values[0] != values[-1]).any():
+                moved.add(quantity)
+    assert moved
+
+
+def test_the_text_of_a_quantised_circuit_says_its_formats() -> None:
+    text = built("pal").report.after("quantise")
+    assert "receive basal_potential = fixed(basal, " in text and "noise rounding uniform" in text
+    assert re.search(r"state drive = 0 : int24 \S+", text) and "send rate = lookup(P0_rate, breve * " in text
+    assert re.search(r"message rate_sent\n", text) and re.search(r"unit 0\.\d+\n  limits -0\.\d+ 0\.\d+", text)
+
+
+def test_many_bits_are_as_good_as_float() -> None:
+    """After some presentations the weights of 20 bits are within their rounding noise of the float circuit's."""
+    wide = [f"precision.{k}={v}" for k, v in dict(weights=20, messages=20, factors=20, tags=24, states=26, values=20,
+                                                   tables=14, coefficients=14).items()]
+    finals = []
+    for overrides in ([], ["precision.weights=0"]):
+        found = compile_experiment(load_experiment("error_neuron_digits", [*SMALL, *wide, *overrides]))
+        runner = make_runner(found)
+        runner.run(400)
+        finals.append({q.name: runner.value(f"{q.name}.w") for q in found.report.graph.projections
+                       if found.report.graph.rule_of(q)})
+    for name, w in finals[0].items():
+        assert np.abs(w - finals[1][name]).max() < 2e-3 * np.abs(finals[1][name]).max(), name
+
+
+# ---- random circuits
+
+
+def quantised(setup: Setup, choices: RandomChoices) -> Setup | None:
+    """A random circuit in integers, its ranges from a run; None where it has no integer form."""
+    try:
+        prepared = run_passes(setup.graph, [NameProducts(choices.pick((12, 6)))]).graph
+        setup = replace(setup, graph=prepared)
+        peaks = {q: 0.0 for q in quantities(prepared)}
+        for _, values in trajectory(setup, list(peaks), "interpreter"):
+            peaks |= {q: max(peaks[q], float(np.abs(v).max(initial=0.0))) for q, v in values.items()}
+        for p in prepared.populations:
+            cell = prepared.cell(p.cell)
+            others = [*cell.inputs, *(n for n, _ in cell.noise)]
+            peaks |= {f"{p.name}.{n}": 3.0 for n in others}
+            peaks |= {f"{p.name}.{x.name}": 1.0 for x in cell.parameters}
+        widths = Widths(states=choices.pick((16, 12)), messages=choices.pick((6, 8)), factors=choices.pick((6, 8)),
+                        weights=choices.pick((8, 4)), tags=9, tables=6, values=8, coefficients=8)
+        rounding = choices.pick(("stochastic", "shared", "nearest"))
+        graph = run_passes(prepared, [Quantise(peaks, widths, rounding, count=choices.pick((False, True)))]).graph
+        return replace(setup, graph=graph)
+    except CortexError as error:
+        assert error.code in ("E610", "E611", "E612", "E613", "E503"), error
+        return None
+
+
+def random_integer_setups(seeds: range):
+    for seed in seeds:
+        choices = RandomChoices(seed)
+        setup = random_setup(choices)
+        if setup.graph.samples == 1 and (found := quantised(setup, choices)):
+            yield seed, found
+
+
+def test_random_integer_circuits_agree_to_the_bit() -> None:
+    count = learnt = 0
+    for seed, setup in random_integer_setups(range(0, 160)):
+        wanted = quantities(setup.graph)
+        try:
+            pairs = list(aligned(trajectory(setup, wanted, "interpreter"), compiled(setup, wanted, "native")))
+        except CortexError as error:
+            assert error.code == "E503", (seed, error)
+            continue
+        for _, ours, theirs in pairs:
+            assert not on_grid(setup.graph, ours), seed
+            for name, values in theirs.items():
+                assert np.array_equal(ours[name], values), (seed, name)
+                learnt += name.endswith(".w") and bool((values[0] != values[-1]).any())
+        count += 1
+    assert count > 15 and learnt > 10
+
+
+# ---- what is refused, what is reported
+
+
+def test_an_optimiser_without_an_integer_form_is_refused() -> None:
+    with pytest.raises(CortexError, match="E612 .*rule 'hebbian_wE_1' of projection 'wE_1' has optimiser 'adam'"):
+        compile_experiment(load_experiment("sign_concordant_mnist_8bit", [
+            *SMALL, "data.name=digits", "data.split=stratified", "model.layers=[64,20,10]", "model.optimiser=adam",
+            "precision.formats={}", "precision.map=\"\"", "protocol.halve_at=[]"]))
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("precision.formats={\"WPP_0.w\"=\"eight\"}", "X160 .*'eight' of 'WPP_0.w' cannot be read.*BITS.FRACTION"),
+    ("precision.formats={\"WPP_9.w\"=\"8.5\"}", "X160 .*WPP_9.w.*"), ("precision.rounding=up", "X104"),
+    ("precision.weights=99", "X104"), ("precision.map=loihi9", "H10")])
+def test_wrong_precision_is_refused(text: str, says: str) -> None:
+    with pytest.raises(CortexError) as caught:
+        compile_experiment(load_experiment("pal_digits", [*SMALL, text]))
+    assert re.search(says, f"{caught.value}")
+
+
+def test_saturation_is_counted_and_reported() -> None:
+    overrides = [*SMALL, "precision.count=true", "precision.formats={\"P0.drive\"=\"8.8\",\"WPP_1.w\"=\"8.12\"}"]
+    found = run_experiment(load_experiment("pal_digits", overrides))["precision"]
+    assert found["saturated"]["P0.drive"] > 0 and found["weights_at_limit"]["WPP_1"] > 0.3
+    quiet = run_experiment(load_experiment("pal_digits", [*SMALL, "precision.count=true"]))["precision"]
+    assert "P0.drive" not in quiet["saturated"] and quiet["weights_at_limit"]["WPP_1"] < 0.05
+
+
+def test_the_partition_does_not_matter() -> None:
+    found = built("sign-concordant")
+    plan = found.plan
+    from compiler.backends.lowering import lower
+    from compiler.passes.partition import Partition
+
+    graph = run_passes(found.report.graph.with_(projections=tuple(
+        replace(q, lowering="") for q in found.report.graph.projections)), [Partition("population")], Request()).graph
+    whole, parts = make_runner(found), Grouped(lower(graph), plan.protocol, plan.samples, [1])
+    whole.run(200)
+    parts.run(200)
+    for q in graph.projections:
+        if graph.class_of(q.name).connectivity != "identity":
+            assert np.array_equal(whole.value(f"{q.name}.w"), parts.value(f"{q.name}.w")), q.name
+
+
+def test_quantised_graphs_print_and_read_back() -> None:
+    from compiler.ir import parse_graph
+
+    graph = built("error-neuron-KP").report.graph
+    assert parse_graph(show_graph(graph)) == graph.with_(arrays={})
