@@ -324,16 +324,20 @@ class RuleScope:
 
 def rule_form(scope: RuleScope) -> RuleForm:
     """Raises NotStock with the reason."""
+    try:
+        return _rule_form(scope)
+    except ValueError as reason:
+        raise NotStock(f"rule '{scope.rule.name}' is not integer arithmetic: {reason}") from None
+
+
+def _rule_form(scope: RuleScope) -> RuleForm:
     rule = scope.rule
     drawn = {kind: name for name, kind in rule.noise}
     if "lava_weights" not in drawn or "lava_post_trace" not in drawn:
         raise NotStock(f"rule '{rule.name}' does not round with LearningDense's own random numbers (noise lava_weights "
                        "and lava_post_trace)")
     form = _rule_normal_form(scope)
-    try:
-        increment = form.of(rule.increment)
-    except ValueError as reason:
-        raise NotStock(f"rule '{rule.name}' is not integer arithmetic: {reason}") from None
+    increment = form.of(rule.increment)
     factors = tuple(sorted({a[1].removeprefix("post.") for a, _ in atoms(increment) if str(a[1])[:5] == "post."}))
     if len(factors) not in (1, 2):
         raise NotStock(f"rule '{rule.name}' reads {len(factors)} postsynaptic quantities, 1 or 2 are supported")

@@ -310,6 +310,8 @@ def test_what_is_recognised_is_said_with_its_arguments():
     ("+ u + bias", "+ prev(u) + bias", "L1", "not its decayed self plus current"),
     ("64 * prev(held)", "64 * prev(prev(held))", "L1", "something else than its input"),
     ("64 * prev(held)", "96 * prev(held)", "L1", "multiplied by 48"),
+    ("floor(current * pow(2, weight_exp))", "current * 0.5", "L1", "something else than its input"),
+    ("state v = 0", "state v = 0.5", "L1", "the first value of 'v' is not an integer"),
     ("v_sum > 64 * vth", "v_sum >= 64 * vth", "L1", "is not 1 where the voltage exceeds"),
     ("v_sum > 64 * vth", "v_sum > 64 * vth + 1", "L1", "not 64 times an integer"),
     ("where(spike > 0, 0, v_sum)", "where(spike > 0, 1, v_sum)", "L1", "or 0 after a spike"),
@@ -339,6 +341,19 @@ def test_what_is_nearly_a_learning_dense(old, new, words):
     text = show_graph(graph).replace("graph stock-learning\n", "graph stock-learning\n  gate learn\n")
     assert old in text
     assert words in reasons(parse_graph(text.replace(old, new)).with_(arrays=graph.arrays))["W"]
+
+
+def test_a_rule_that_computes_something_else_is_said_to():
+    graph = stock_lif.learning(traced=True)
+    text = show_graph(graph).replace("clip(floor(0.9", "clip(tanh(0.9")
+    assert "not integer arithmetic: it computes tanh" in reasons(parse_graph(text).with_(arrays=graph.arrays))["W"]
+
+
+@pytest.mark.lava
+def test_a_dense_whose_sum_nobody_reads():
+    graph = stock_lif.chain()
+    unread = parse_graph(show_graph(graph).replace("64 * prev(held)", "64 * prev(v)")).with_(arrays=graph.arrays)
+    assert verify_setup(setup(unread, stock=True), "lava", "population").passed
 
 
 def test_odd_first_weights_are_not_what_stock_lava_starts_from():
