@@ -162,12 +162,14 @@ class NormalForm:
             case "fixed", [x, scale, limit, offset] if number_of(scale):
                 units = self.floor(add(multiply(x, scale), offset))
                 return self._quotient(self.least(self.greatest(units, scaled(limit, -1)), limit), scale)
+            case "linear", [x]:
+                return x
             case "abs", [x]:
                 return self.where(("<", x), scaled(x, -1), x)
             case "shift_left", [x, _] if numbers[1] is not None:
-                return scaled(x, Fraction(2) ** int(numbers[1]))
+                return scaled(x, SCALAR["pow"](2.0, float(numbers[1])))
             case "shift_right", [x, _] if numbers[1] is not None:
-                return self.floor(scaled(x, Fraction(2) ** -int(numbers[1])))
+                return self.floor(scaled(x, SCALAR["pow"](2.0, -float(numbers[1]))))
         raise ValueError(f"it computes {function}")
 
     def floor(self, x: Polynomial) -> Polynomial:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compiler.ir import CellType, Graph, Projection
-from compiler.ir.expressions import Call, Number, Where, names, reads, walk
+from compiler.ir.expressions import Call, Number, Where, names, previous, reads, walk
 from compiler.ir.schedule import Segment, message_depth, schedule
 from compiler.ir.verify import bounds
 from compiler.passes.stock_forms import (
@@ -279,10 +279,8 @@ def waiting_equations(graph: Graph, population: str, port: str) -> set[str]:
 def _not_waiting(graph: Graph, population: str, port: str, observed: frozenset[str]) -> str:
     """Why what arrives at a port cannot come one step later; "" where only `prev` reads what it makes."""
     waiting = waiting_equations(graph, population, port)
-    for segment in schedule(graph):
-        if isinstance(segment, Segment) and segment.population == population and waiting & set(segment.equations):
-            for name in sorted(set(segment.equations) - waiting):
-                return f"'{name}' of '{population}' is computed together with what arrives"
+    if reason := _not_apart(graph, population, waiting):
+        return reason
     for name in sorted(waiting):
         equation = graph.cell_of(population).equation(name)
         if equation and any(read.startswith("gate.") for read in names(equation.expression)):
@@ -296,6 +294,20 @@ def _not_waiting(graph: Graph, population: str, port: str, observed: frozenset[s
                 return f"the rule of '{q.name}' reads '{name}' in the step in which it changes"
         if f"{population}.{name}" in observed:
             return f"'{population}.{name}' is recorded, behind a Dense it changes a step later"
+    return ""
+
+
+def _not_apart(graph: Graph, population: str, waiting: set[str]) -> str:
+    """Why the equations that wait cannot run at the start of the next step: others run with them, or read their earlier
+    values after them."""
+    segments = [s for s in schedule(graph) if isinstance(s, Segment) and s.population == population]
+    first = next((i for i, s in enumerate(segments) if waiting & set(s.equations)), len(segments))
+    for index, name in ((i, n) for i, s in enumerate(segments[first:]) for n in s.equations):
+        equation = graph.cell_of(population).equation(name)
+        if (name in waiting) != (index == 0):
+            return f"'{name}' of '{population}' is computed {'together with' if index == 0 else 'after'} what arrives"
+        if index and equation and waiting & set(previous(equation.expression)):
+            return f"'{name}' of '{population}' is computed after what arrives and reads an earlier value of it"
     return ""
 
 

@@ -356,6 +356,26 @@ def test_a_dense_whose_sum_nobody_reads():
     assert verify_setup(setup(unread, stock=True), "lava", "population").passed
 
 
+@pytest.mark.lava
+def test_sums_that_arrive_in_time_and_late():
+    """Here a spike needs no input: `R` and `B` act in the next step, `W`, which is slower, in this one."""
+    text = show_graph(recurrent())
+    old = "receive y = min(max(prev(v) + u + bias, -8388607), 8388607)"
+    assert old in text
+    graph = parse_graph(text.replace(old, old.replace(" + u", ""))).with_(arrays=recurrent().arrays)
+    plan = stock_plan(graph)
+    assert [*plan.populations, *plan.projections] == ["W", "R", "B"]
+    assert plan.why["F"] == "'x' of 'M' is computed together with what arrives"
+    result = verify_setup(setup(graph, stock=True), "lava", "population")
+    assert result.passed and result.max_abs_error == 0
+
+
+def test_a_shift_by_half_a_bit_is_none():
+    graph = recurrent()
+    text = show_graph(graph).replace("shift_right(back, 2)", "shift_right(back, 2.5)")
+    assert "not by a power of 2" in reasons(parse_graph(text).with_(arrays=graph.arrays))["L"]
+
+
 def test_odd_first_weights_are_not_what_stock_lava_starts_from():
     graph = stock_lif.learning()
     odd = graph.with_(arrays={"W.w": graph.arrays["W.w"] + 1})

@@ -119,9 +119,10 @@ def _plan_group(program: Program, name: str, stock: StockPlan = OWN) -> GroupPla
     sent = [t.slot for t in transfers if name == t.source or name in t.targets]
     slots = [*sent, *(slot for found in extra.values() for slot in found), *late, *early]
     names = _local_names(program.graph, name, list(dict.fromkeys(slots)))
-    events: list[Event] = [("receive_sum", names[slot]) for slot in (*late, *early)]
+    events: list[Event] = [("receive_sum", names[slot]) for slot in late]
     kernels: dict[str, str] = {}
     first, row, last = 0, 0, len(events)
+    events += [("receive_sum", names[slot]) for slot in early]  # after rows of the last step, which read the last ones
     for position, operation in enumerate(program.step):
         own = operation.group == name
         if own and (operation.label in stock.projections or set(operation.reads) & set(late)):
