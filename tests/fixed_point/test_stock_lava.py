@@ -273,6 +273,35 @@ def test_checkpoints_in_the_middle_are_refused(tmp_path):
     assert error.value.code == "E522"
 
 
+@pytest.mark.lava
+def test_an_experiment_with_stock_processes_has_the_same_results(tmp_path):
+    from compiler.experiments.config import load_experiment
+    from compiler.experiments.session import run_experiment
+
+    np.savez(tmp_path / "spikes.npz", x=stimulus(stock_lif.chain()))
+    (tmp_path / "stock.toml").write_text(f"""
+[model]
+circuit = "{Path(stock_lif.__file__).resolve()}:build"
+[data.inputs]
+"L0.value" = "spikes.npz:x"
+[run]
+granularity = "population"
+[record.all]
+every = 1
+quantities = ["L2.spike", "L2.v"]
+""")
+    found = []
+    for name, options in (("own", []), ("stock", ["run.stock=true"])):
+        run_experiment(load_experiment(tmp_path / "stock.toml", options), tmp_path / name)
+        found.append(dict(np.load(tmp_path / name / "records.npz")))
+    assert "from lava.proc.lif.process import LIF" in (tmp_path / "stock" / "lava" / "network_lava.py").read_text()
+    assert found[0].keys() == found[1].keys() and all(np.array_equal(found[0][k], found[1][k]) for k in found[0])
+    assert found[0]["all/L2.spike"].any() and not (tmp_path / "stock" / "checkpoint.safetensors").exists()
+    with pytest.raises(CortexError) as error:
+        run_experiment(load_experiment(tmp_path / "stock.toml", ["run.stock=true", "run.granularity=network"]))
+    assert error.value.code == "X155"
+
+
 # ---- the random numbers
 
 
