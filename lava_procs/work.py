@@ -69,11 +69,12 @@ class GroupWork:
         self.at = shared_array(2, np.int64)  # steps done of the present block; network steps done in all
         self.block: Any = None
         self.local: dict[str, str] = {}
+        self.cells: dict[str, int] = {}
         self.step = 0  # of the present block
 
-    def bind(self, names: dict[str, str]) -> GroupWork:
-        """Lets the process model call slots by its own names."""
-        self.local = dict(names)
+    def bind(self, names: dict[str, str], cells: dict[str, int] | None = None) -> GroupWork:
+        """Lets the process model call slots by its own names. `cells`: lengths of those that arrive without padding."""
+        self.local, self.cells = dict(names), dict(cells or {})
         return self
 
     def view(self, name: str) -> np.ndarray:
@@ -83,6 +84,8 @@ class GroupWork:
 
     def size(self, name: str) -> int:
         """Length of a slot, or of the tick that holds unconnected circuits together."""
+        if name in self.cells:
+            return self.cells[name]
         return 1 if name == "tick" else self.offsets[self.local.get(name, name)][1]
 
     def warm_up(self) -> None:
@@ -99,6 +102,32 @@ class GroupWork:
         self.mailbox.write(self.feed.state())
         self.block = self.feed.block(steps)
         self.at[0] = self.step = 0
+
+    # ---- for stock processes, whose Vars are integers
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.feed.noise.seeds[0])
+
+    def integers(self, name: str) -> np.ndarray:
+        return self.view(name).astype(np.int64)
+
+    def weights(self, shape: tuple[int, int], scale: float) -> np.ndarray:
+        """The slot `w` as (n_post, n_pre) integers, times `scale`."""
+        return (self._matrix("w", shape) * scale).T.astype(np.int64)
+
+    def _matrix(self, name: str, shape: tuple[int, int]) -> np.ndarray:
+        """(n_pre, n_post), a view."""
+        return self.view(name).reshape(shape[1], -1)[:, :shape[0]]
+
+    def copy(self, name: str, values: np.ndarray) -> None:
+        """Values into a slot, if this group keeps it."""
+        if name in self.local:
+            self.view(name)[:] = values
+
+    def copy_weights(self, name: str, values: np.ndarray) -> None:
+        self._matrix(name, (values.shape[0], values.shape[1]))[:] = values.T
 
     # ---- one group for the whole network: many steps per Lava step
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.backends.runtime import NoiseSpec
-from compiler.ir.model import Graph, Mirror, weight_shape
+from compiler.ir.model import LAVA_DRAWS, Graph, Mirror, weight_shape
 
 
 def cell_draws(graph: Graph) -> list[tuple[str, str, str]]:
@@ -32,7 +32,8 @@ def rule_draws(graph: Graph) -> list[tuple[str, str, int]]:
 
 def noise_columns(graph: Graph) -> list[tuple[str, slice]]:
     """(`population.noise`, columns of cells times batch, the batch innermost), then (`projection.redrawn`, columns of
-    seeds times weights), then (`projection.noise.key`, columns of seeds times the two halves)."""
+    seeds times weights), then (`projection.noise.key`, columns of seeds times the two halves of a key, or times a
+    number of Lava's and 0)."""
     sizes = [(f"{p}.{name}", graph.population(p).size * graph.batch) for p, name, _ in cell_draws(graph)]
     sizes += [(f"{m.target}.redrawn", synapses_drawn(graph, m) * graph.seeds) for m in redrawn(graph)]
     sizes += [(f"{q}.{name}.key", 2 * graph.seeds) for q, name, _ in rule_draws(graph)]
@@ -51,7 +52,14 @@ def noise_spec(graph: Graph, seeds: list[int]) -> NoiseSpec:
     weights = [(i, synapses_drawn(graph, m), gates.index(m.gate or "")) for i, m in enumerate(redrawn(graph))]
     gate = gates.index(graph.noise.gate or "")
     keys = [stream for _, _, stream in rule_draws(graph)]
-    return NoiseSpec(graph.noise.kind, list(seeds), columns, gate, graph.samples, weights, keys)
+    generators = [list(LAVA_DRAWS.get(draw_kind(graph, q, name), ())) for q, name, _ in rule_draws(graph)]
+    return NoiseSpec(graph.noise.kind, list(seeds), columns, gate, graph.samples, weights, keys, generators)
+
+
+def draw_kind(graph: Graph, projection: str, name: str) -> str:
+    """The kind of one random number of a projection's rule."""
+    rule = graph.rule_of(graph.projection(projection))
+    return dict(rule.noise)[name] if rule else ""
 
 
 def named_noise(graph: Graph, row: np.ndarray) -> dict[str, np.ndarray]:

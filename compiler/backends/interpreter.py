@@ -245,13 +245,14 @@ class Interpreter:
         self.values[f"{projection.name}.increment"] = increment if mask is None else increment * mask
 
     def _draw(self, projection: Projection, rule: model.PlasticityRule) -> None:
-        """This step's random numbers of a rule, from its keys (seeds, 2)."""
+        """This step's random numbers of a rule, from its keys (seeds, 2), or as they come where they are Lava's."""
         shape = model.weight_shape(self.graph, projection)
         for name, kind in rule.noise:
             low, high = (half.reshape(-1, *[1] * len(shape)) for half in self.values[
                 f"{projection.name}.{name}.key"].T)
             index = np.arange(int(np.prod(shape))).reshape(shape) if kind == "uniform" else np.zeros(shape)
-            self.values[f"{projection.name}.{name}"] = uniform(low, high, index)
+            drawn = low if kind in model.LAVA_DRAWS else uniform(low, high, index)
+            self.values[f"{projection.name}.{name}"] = np.broadcast_to(drawn, (len(low), *shape))
 
     def _synapse_scope(self, projection: Projection) -> tuple[Callable, Callable]:
         """Lookups for a rule: `pre.x` along the last axis, `post.x` along the one before it, weights as they are."""

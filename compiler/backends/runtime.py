@@ -51,6 +51,9 @@ class NoiseSpec:
     """(stream, synapses, gate column): normal numbers per synapse and seed, behind those of the cells."""
     keys: list[int] = dataclasses.field(default_factory=list)
     """Streams of uniform numbers per synapse: two halves of a key per seed and step, behind the others."""
+    generators: list[list] = dataclasses.field(default_factory=list)
+    """For every key [number, whether the seed is added, draws per step] of a generator of Lava's, whose number stands
+    in the place of the first half; or nothing."""
 
     @property
     def cells(self) -> int:
@@ -185,11 +188,15 @@ class Feed:
     def _draw_keys(self, block: Block, part: slice) -> None:
         column = self.noise.width - 2 * len(self.noise.keys) * len(self.noise.seeds)
         steps = np.arange(self.position, self.position + part.stop - part.start)
-        for stream in self.noise.keys if self.noise.kind != "none" else ():
+        generators = self.noise.generators or [[]] * len(self.noise.keys)
+        for stream, generator in zip(self.noise.keys, generators, strict=True) if self.noise.kind != "none" else ():
             for seed in self.noise.seeds:
-                key = step_keys(seed, stream, steps)
-                block.noise[part, column] = key & np.uint64(2**32 - 1)
-                block.noise[part, column + 1] = key >> np.uint64(32)
+                if generator:
+                    block.noise[part, column] = lava_numbers(generator, seed, steps)
+                else:
+                    key = step_keys(seed, stream, steps)
+                    block.noise[part, column] = key & np.uint64(2**32 - 1)
+                    block.noise[part, column + 1] = key >> np.uint64(32)
                 column += 2
 
     def _legacy(self, steps: int) -> np.ndarray:
@@ -305,6 +312,15 @@ def load_kernels(source: str) -> ModuleType:
 def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator:
     """Philox keyed by seed and stream, its counter by the chunk: any piece can be drawn on its own."""
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream], counter=[0, 0, chunk, 0]))
+
+
+def lava_numbers(generator: list, seed: int, steps: np.ndarray) -> np.ndarray:
+    """One number in [0, 1) per step, as a stock LearningDense draws them: after one at the start so many per step, of
+    which the last counts. `generator`: see `NoiseSpec`."""
+    number, added, draws = generator
+    source = np.random.PCG64(number + seed if added else number)
+    source.advance(1 + draws * int(steps[0]) if len(steps) else 0)
+    return np.random.Generator(source).random(draws * len(steps))[draws - 1::draws]
 
 
 def step_keys(seed: int, stream: int, steps: np.ndarray) -> np.ndarray:

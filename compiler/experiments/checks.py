@@ -42,7 +42,7 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
     graph = build_circuit(model, run.seeds, run.noise, experiment.protocol.minibatch)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     count = STEPS["independent-reference" if shipped else "interpreter"] // graph.samples if steps is None else steps
-    setup = verify.Setup(graph, learning_first(plan.protocol, count), plan.samples, tuple(run.seeds))
+    setup = verify.Setup(graph, learning_first(plan.protocol, count), plan.samples, tuple(run.seeds), stock=run.stock)
     if not shipped:
         return verify.verify_setup(setup, on, granularity, reference or "interpreter", count)
     noise = {"noise": graph.noise.kind} if hasattr(CIRCUITS[model.circuit].options_class(), "noise") else {}

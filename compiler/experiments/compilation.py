@@ -1,7 +1,7 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
 X150 the backend is not installed; X151 a pass or a quantity that is not there; X153 code of another circuit; X154
-granularity `neurocore` without a map.
+granularity `neurocore` without a map; X155 stock processes at another granularity.
 """
 
 from __future__ import annotations
@@ -160,16 +160,32 @@ def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | N
         from compiler.backends.interpreter_run import InterpreterRun
 
         return InterpreterRun(compiled.report.graph, protocol, samples, seeds)
-    from compiler.backends.lowering.program import lower
-
-    program = lower(compiled.report.graph, compiled.observed)
+    program, options = lowered(compiled)
     if experiment.run.backend == "native":
         from compiler.backends.native import Native
 
         return Native(program, protocol, samples, seeds)
     block = first_block(program, experiment.run.block_ms)
-    runner = lava_run()(program, protocol, samples, seeds, folder=folder, block=block)
+    runner = lava_run()(program, protocol, samples, seeds, folder=folder, block=block, **options)
     return _with_code_of(runner, edited) if edited else runner
+
+
+def lowered(compiled: Compiled) -> tuple[Any, dict[str, Any]]:
+    """The lowered program, and options of the Lava backend: with `run.stock` which parts stock processes compute.
+    Raises X155 where that does not fit the granularity, E521 where there are none."""
+    from compiler.backends.lowering.program import lower
+
+    run = compiled.experiment.run
+    if not run.stock or run.backend != "lava":
+        return lower(compiled.report.graph, compiled.observed), {}
+    if run.granularity != "population":
+        raise CortexError("X155", f"run.stock replaces single populations and projections, but granularity is "
+                                  f"'{run.granularity}'.", "Use --granularity population.")
+    lava_run()
+    from compiler.backends.lava.stock import stock_program
+
+    program, stock = stock_program(compiled.report.graph, compiled.observed)
+    return program, {"stock": stock}
 
 
 def _with_code_of(runner: Any, edited: Path) -> Any:

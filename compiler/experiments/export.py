@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from compiler.experiments.circuits import read_arrays
-from compiler.experiments.compilation import compile_experiment, first_block
+from compiler.experiments.compilation import compile_experiment, first_block, lowered
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text
 from compiler.experiments.fitting import fitting_mapping
@@ -76,15 +76,14 @@ def compile_to_folder(experiment: Experiment, folder: Path, hardware: str | None
     With a hardware map also mapping.json; raises the coded error of the limit (M2xx) where it does not fit.
     """
     from compiler.backends.lava import emit
-    from compiler.backends.lowering.program import lower
     from compiler.backends.native import sized
 
     mapping = fitting_mapping(experiment, hardware) if hardware else None
     writable_folder(folder)
     compiled = compile_experiment(experiment.with_run(backend="lava"))
-    program = lower(compiled.report.graph, compiled.observed)
+    program, options = lowered(compiled)
     emit(program, sized(program, compiled.plan.protocol), compiled.plan.samples, list(experiment.run.seeds), folder,
-         block=first_block(program, experiment.run.block_ms))
+         block=first_block(program, experiment.run.block_ms), **options)
     write_text(folder / "source.ir", show_graph(compiled.graph))
     write_text(folder / "experiment.toml", compiled.experiment.text())
     if mapping:

@@ -204,6 +204,7 @@ def save_run(session: Session) -> dict[str, Any]:
     write_safetensors(folder / STATES, states(session))
     recorded = figures.recorded_arrays(session.plan, session.records)
     write_npz(folder / "records.npz", recorded | figures.curves(session.experiment, session.records))
-    session.checkpoint()
+    if session.checkpoints:
+        session.checkpoint()
     write_json(folder / "results.json", table)
     return table

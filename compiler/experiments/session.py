@@ -118,7 +118,7 @@ class Session:
             self._adapt(time.perf_counter() - before)
             if self.progress:
                 self.progress(position, end, (position - first) / (time.perf_counter() - start))
-            if self.folder and time.monotonic() - self.last_checkpoint >= self.experiment.run.checkpoint_seconds:
+            if self.checkpoints and time.monotonic() - self.last_checkpoint >= self.experiment.run.checkpoint_seconds:
                 before = time.perf_counter()
                 self.checkpoint()
                 self.run_checkpoints += time.perf_counter() - before
@@ -184,12 +184,17 @@ class Session:
             raise self._interrupted(self.signal, True)
 
     def _interrupted(self, number: int, consistent: bool) -> Interrupted:
-        path = self.checkpoint() if self.folder and consistent else None
+        path = self.checkpoint() if self.checkpoints and consistent else None
         if path is None and self.folder and (self.folder / NAME).exists():
             path = self.folder / NAME
         return Interrupted(number, self.position, path)
 
     # ---- checkpoints
+
+    @property
+    def checkpoints(self) -> bool:
+        """Whether they are written; stock Lava processes keep buffers of their own."""
+        return self.folder is not None and not self.experiment.run.stock
 
     def checkpoint(self) -> Path:
         """Writes the checkpoint into the folder. Raises X131; the previous one is then intact."""
@@ -222,6 +227,7 @@ def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, 
             session.resume()
         if session.folder:
             write_start(session.folder, session.compiled)
+        if session.checkpoints:
             session.checkpoint()
         session.run(steps)
         results = save_run(session)

@@ -119,7 +119,8 @@ class ProtocolTable(Table, frozen=True):
 class Run(Table, frozen=True):
     """How it runs. `block_ms`: aimed duration of a block. `until_epoch`: stop after that epoch (0: at the end).
     `noise`: the kind of the noise streams, "" as the circuit says (counter). `hardware`: the map whose cores are the
-    processes of the granularity `neurocore`."""
+    processes of the granularity `neurocore`. `stock`: what Lava's own LIF, Dense and LearningDense compute to the bit
+    is run by them (backend lava, granularity population; no checkpoints)."""
 
     seeds: Annotated[list[Count], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
     backend: Literal["lava", "native", "interpreter"] = "lava"
@@ -127,6 +128,7 @@ class Run(Table, frozen=True):
     hardware: str = ""
     block_ms: Annotated[float, msgspec.Meta(gt=0, le=250)] = 50.0
     noise: Literal["", "counter", "legacy"] = ""
+    stock: bool = False
     until_epoch: Count = 0
     checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
 
@@ -152,7 +154,7 @@ class Precision(Table, frozen=True):
     tables: Annotated[int, msgspec.Meta(ge=2, le=16)] = 10
     values: Annotated[int, msgspec.Meta(ge=2, le=32)] = 16
     coefficients: Annotated[int, msgspec.Meta(ge=1, le=24)] = 12
-    rounding: Literal["stochastic", "shared", "nearest"] = "stochastic"
+    rounding: Literal["stochastic", "shared", "lava", "nearest"] = "stochastic"
     formats: dict[str, str] = {}
     calibration_steps: Count = 20000
     map: str = ""

@@ -19,8 +19,13 @@ from compiler.ir.expressions import Expression, Number
 
 Stage = Literal["send", "receive", "factor"]
 STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
-DRAWS = ("uniform", "shared")
-"""Random numbers of rules: one per synapse, or one for all synapses of a projection."""
+LAVA_DRAWS: dict[str, tuple[int, bool, int]] = {
+    "lava_weights": (2, False, 1), "lava_pre_trace": (0, True, 2), "lava_post_trace": (2, True, 2)}
+"""The generators of a stock LearningDense in fixed point: kind -> (number, whether the run's seed is added to it, draws
+per step). Each is numpy's `default_rng(number)`, has drawn once before the first step, and the last draw of a step is
+the one for all synapses or cells. Source: lava.magma.core.learning.random and .model.py.connection, lava-nc 0.10.0."""
+DRAWS = ("uniform", "shared", *LAVA_DRAWS)
+"""Random numbers of rules: one per synapse, one for all synapses of a projection, or those of Lava."""
 ROLES = ("shared", "per_seed", "per_sample")
 SIGNS = ("free", "non_negative", "non_positive")
 CONNECTIVITY = ("dense", "one_to_one", "masked", "blocks", "convolution", "transposed_convolution", "local",
@@ -125,8 +130,9 @@ class PlasticityRule:
     """`increment` of one synapse per step, over `pre.x`, `post.x`, `w`, parameters and per-synapse `states`.
 
     `updates` give the new value of each per-synapse state (read as `name`; its last value as `prev(name)`); they run
-    every step, whatever the gate. `noise` are numbers in [0, 1), multiples of 2**-24, drawn in every step: `uniform`
-    one per synapse, `shared` one for all synapses of the projection (compiler.backends.uniform).
+    every step, whatever the gate. `noise` are numbers in [0, 1), drawn in every step: `uniform` one per synapse,
+    `shared` one for all synapses of the projection, both multiples of 2**-24 (compiler.backends.uniform);
+    `LAVA_DRAWS` one for all synapses, with 53 bits.
     """
 
     name: str

@@ -33,7 +33,10 @@ from compiler.passes.legalise import expanded
 from compiler.passes.name_products import is_table, normal, quantities
 from compiler.passes.specialise import merge_equal
 
-ROUNDING = ("stochastic", "shared", "nearest")
+ROUNDING = ("stochastic", "shared", "lava", "nearest")
+"""A number per synapse; one for all synapses; the one that a stock LearningDense would draw; none."""
+LAVA_BITS = 24
+"""So much of Lava's number counts, so that sums with it stay exact."""
 TAGGED = ("low_pass", "accumulate")
 GUARD = 8
 """Bits below the unit of a result to which terms are rounded where their exact sum would not fit."""
@@ -427,6 +430,8 @@ class _Quantiser:
     def _offset(self, name: str) -> tuple[Expression, tuple[tuple[str, str], ...]]:
         if self.options.rounding == "nearest":
             return Number(0.5), ()
+        if self.options.rounding == "lava":
+            return _complement(name), ((name, "lava_weights"),)
         return Name(name), ((name, "uniform" if self.options.rounding == "stochastic" else "shared"),)
 
     def _terms(self, expression: Expression, factor: float) -> Expression:
@@ -476,6 +481,13 @@ def _read(rule: PlasticityRule | None) -> list[Name | Prev]:
     expressions = (rule.increment, *(u.expression for u in rule.updates)) if rule else ()
     return [node for e in expressions for node in walk(e)
             if isinstance(node, Name | Prev) and node.name.startswith(("pre.", "post."))]
+
+
+def _complement(name: str) -> Expression:
+    """What, added before floor(), rounds up exactly where the number is below the fraction, as Lava does:
+    1 - 2^-24 - (the number's first 24 bits)."""
+    units = Call("floor", (Binary("*", Name(name), Number(2.0**LAVA_BITS)),))
+    return Binary("*", Binary("-", Number(2.0**LAVA_BITS - 1), units), Number(2.0**-LAVA_BITS))
 
 
 def _whole(found: Format, units: Expression, offset: Expression) -> Expression:

@@ -23,6 +23,7 @@ from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.passes.partition import Partition
+from compiler.passes.stock import hidden_quantities, stock_plan
 
 Chunk = dict[str, np.ndarray]
 
@@ -43,6 +44,8 @@ class Setup:
     samples: np.ndarray
     seeds: tuple[int, ...] = (1,)
     noise: np.ndarray | None = None
+    stock: bool = False
+    """On Lava: what Lava's own processes compute to the bit is run by them."""
 
     def __post_init__(self) -> None:
         if len(self.seeds) != self.graph.seeds:
@@ -117,7 +120,7 @@ class Stimulus:
         rows = self.samples[block.rows[t]]
         on, found = block.gates[t, self.noise_gate] > 0, named_noise(self.graph, block.noise[t])
         for name, drawn in found.items():
-            if on or name.endswith(".redrawn"):
+            if on or name.endswith((".redrawn", ".key")):
                 self.noise[name] = drawn
             else:
                 self.noise.setdefault(name, np.zeros_like(drawn))
@@ -146,6 +149,8 @@ def compiled(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "n
              chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
     """The trajectory of a lowered program; only those of the quantities that it stores."""
     graph = Partition(granularity).apply(setup.graph)
+    if setup.stock and on == "lava":
+        return _on_stock_lava(setup, graph, wanted, setup.steps if steps is None else min(steps, setup.steps))
     program = lower(graph, frozenset(wanted))
     stored = [name for name in wanted if name in program.slots.sizes]
     total = setup.steps if steps is None else min(steps, setup.steps)
@@ -199,14 +204,27 @@ def _in_this_process(kind: type[Native], setup: Setup, program: Program, stored:
         yield {name: run.records.rows(STREAM, name).copy() for name in stored}
 
 
-def _on_lava(setup: Setup, program: Program, stored: tuple[str, ...], total: int) -> Iterator[Chunk]:
+def _on_stock_lava(setup: Setup, graph: Graph, wanted: Sequence[str], total: int) -> Iterator[Chunk]:
+    """With stock processes; without what is inside them."""
+    try:
+        from compiler.backends.lava.stock import stock_program
+    except ImportError as error:
+        raise missing("lava", error) from None
+    hidden = hidden_quantities(graph, stock_plan(graph))
+    program, plan = stock_program(graph, frozenset(wanted) - hidden)
+    stored = tuple(name for name in wanted if name in program.slots.sizes and name not in hidden)
+    return _on_lava(setup, program, stored, total, {"stock": plan})
+
+
+def _on_lava(setup: Setup, program: Program, stored: tuple[str, ...], total: int,
+             options: dict[str, Any] | None = None) -> Iterator[Chunk]:
     try:
         from compiler.backends.lava import LavaRun
     except ImportError as error:
         raise missing("lava", error) from None
     protocol = recording_protocol(setup.protocol, stored)
     protocol = replace(protocol, streams=tuple(replace(s, most=total) for s in protocol.streams))
-    with LavaRun(program, protocol, setup.samples, list(setup.seeds), setup.noise) as run:
+    with LavaRun(program, protocol, setup.samples, list(setup.seeds), setup.noise, **(options or {})) as run:
         run.run(total)
         yield {name: run.records.rows(STREAM, name).copy() for name in stored}
 

@@ -18,10 +18,22 @@ from safetensors.numpy import save_file
 
 from compiler.backends import runtime
 from compiler.backends.draws import noise_spec
+from compiler.backends.lava.stock import (
+    IMPORTS,
+    MODELS,
+    StockProcess,
+    early_currents,
+    late_currents,
+    own_transfers,
+    sends_to_stock,
+    stock_process,
+    stock_wires,
+)
 from compiler.backends.lowering.program import GroupProgram, Program
 from compiler.backends.native import record_pieces
 from compiler.ir import Graph, show_graph
 from compiler.ir.protocol import Protocol
+from compiler.passes.stock import StockPlan
 
 PROTOCOLS = {
     "async": """from lava.magma.core.sync.protocols.async_protocol import AsyncProtocol as Protocol
@@ -34,12 +46,19 @@ from lava_procs.group import LoihiGroupModel as GroupModel"""}
 
 TICK = "tick"
 Event = tuple[str, str]
-"""("compute", "FIRST, LAST"), ("send", NAME) or ("receive", NAME), in the process's own names."""
+"""("compute", "FIRST, LAST"), ("send", NAME) or ("receive", NAME), in the process's own names; from a stock Dense
+("receive_sum", NAME), and ("compute_late", "FIRST, LAST") for rows of the last step that waited for it."""
+COMPUTING = ("compute", "compute_late")
+RESERVED = {name.upper() for name in (*MODELS, "GradedSpikeCfg", "Loihi3FLearningRule", "SignMode")}
+"""Names that an emitted class may not take beside stock processes."""
+OWN = StockPlan()
+"""Nothing is a stock process."""
 
 
 @dataclass
 class GroupPlan:
-    """One process: its events in order, its names, and the class that it shares."""
+    """One process: its events in order, its names, and the class that it shares. `integers`: what it sends to stock
+    processes; `cells`: lengths of what comes from them; `stock`: the stock process that it is, if it is one."""
 
     name: str
     program: GroupProgram
@@ -47,23 +66,27 @@ class GroupPlan:
     names: dict[str, str]
     kernels: dict[str, str]
     class_name: str = ""
+    integers: tuple[str, ...] = ()
+    cells: dict[str, int] = field(default_factory=dict)
+    stock: StockProcess | None = None
 
 
 @dataclass
 class NetworkPlan:
     groups: list[GroupPlan]
     connections: list[tuple[str, str, str, str]] = field(default_factory=list)
-    """(source group, its name, target group, its name)."""
+    """(source group, its port, target group, its port)."""
 
 
-def plan_network(program: Program) -> NetworkPlan:
-    plans = {name: _plan_group(program, name) for name in program.groups}
+def plan_network(program: Program, stock: StockPlan = OWN) -> NetworkPlan:
+    plans = {name: _plan_stock(program, stock, name) or _plan_group(program, name, stock) for name in program.groups}
     network = NetworkPlan(list(plans.values()))
-    for transfer in program.transfers:
+    for transfer in own_transfers(program, stock):
         for target in transfer.targets:
-            wire = (transfer.source, plans[transfer.source].names[transfer.slot], target,
-                    plans[target].names[transfer.slot])
+            wire = (transfer.source, plans[transfer.source].names[transfer.slot] + "_out", target,
+                    plans[target].names[transfer.slot] + "_in")
             network.connections += [wire] if wire not in network.connections else []
+    network.connections += stock_wires(program, stock, {name: plan.names for name, plan in plans.items()})
     _join_components(network)
     _name_classes(program.graph, network)
     return network
@@ -73,34 +96,64 @@ def _join_components(network: NetworkPlan) -> None:
     """Lava runs what is connected: circuits that fall apart are held together by a tick, sent first in every step."""
     edges = nx.Graph([(source, target) for source, _, target, _ in network.connections])
     edges.add_nodes_from(group.name for group in network.groups)
-    first, *others = [next(g for g in network.groups if g.name in part) for part in nx.connected_components(edges)]
+    first, *others = [next((g for g in network.groups if g.name in part and not g.stock), network.groups[0])
+                      for part in nx.connected_components(edges)]
     for group in others:
-        network.connections.append((first.name, TICK, group.name, TICK))
+        network.connections.append((first.name, f"{TICK}_out", group.name, f"{TICK}_in"))
         group.events.insert(0, ("receive", TICK))
     if others:
         first.events.insert(0, ("send", TICK))
 
 
-def _plan_group(program: Program, name: str) -> GroupPlan:
-    group = program.select(name)
-    sent = [t.slot for t in program.transfers if name == t.source or name in t.targets]
-    names = _local_names(program.graph, name, list(dict.fromkeys(sent)))
-    events: list[Event] = []
+def _plan_stock(program: Program, stock: StockPlan, name: str) -> GroupPlan | None:
+    found = stock_process(program, stock, name)
+    if found is None:
+        return None
+    return GroupPlan(name, program.select(name), [], found.names, {}, found.process, stock=found)
+
+
+def _plan_group(program: Program, name: str, stock: StockPlan = OWN) -> GroupPlan:
+    group, transfers = program.select(name), own_transfers(program, stock)
+    extra = sends_to_stock(program, stock, name)
+    late, early = late_currents(program, stock, name), early_currents(program, stock, name)
+    sent = [t.slot for t in transfers if name == t.source or name in t.targets]
+    slots = [*sent, *(slot for found in extra.values() for slot in found), *late, *early]
+    names = _local_names(program.graph, name, list(dict.fromkeys(slots)))
+    events: list[Event] = [("receive_sum", names[slot]) for slot in late]
     kernels: dict[str, str] = {}
-    first, row = 0, 0
+    first, row, last = 0, 0, len(events)
+    events += [("receive_sum", names[slot]) for slot in early]  # after rows of the last step, which read the last ones
     for position, operation in enumerate(program.step):
-        row += operation.group == name
-        moves = [t for t in program.transfers if t.position == position and name in (t.source, *t.targets)]
-        if moves and row > first:
+        own = operation.group == name
+        if own and (operation.label in stock.projections or set(operation.reads) & set(late)):
+            _compute(events, kernels, group, first, row)
+            if set(operation.reads) & set(late):
+                events.insert(last, _late(kernels, group, row))
+                last += 1
+            first = row = row + 1
+            continue
+        row += own
+        moves = [(("send" if t.source == name else "receive"), names[t.slot]) for t in transfers
+                 if t.position == position and name in (t.source, *t.targets)]
+        moves += [("send", names[slot]) for slot in extra.get(position, ())]
+        if moves:
             _compute(events, kernels, group, first, row)
             first = row
-        events += [("send" if t.source == name else "receive", names[t.slot]) for t in moves]
-    if row > first:
-        _compute(events, kernels, group, first, row)
-    return GroupPlan(name, group, events, names, kernels)
+        events += dict.fromkeys(moves)
+    _compute(events, kernels, group, first, row)
+    sizes = {names[slot]: program.graph.population(name).size for slot in (*late, *early)}
+    integers = tuple(dict.fromkeys(names[slot] for found in extra.values() for slot in found))
+    return GroupPlan(name, group, events, names, kernels, integers=integers, cells=sizes)
+
+
+def _late(kernels: dict[str, str], group: GroupProgram, row: int) -> Event:
+    kernels[f"{row}, {row + 1}"] = group.step[row].kernel + ", of the last step"
+    return "compute_late", f"{row}, {row + 1}"
 
 
 def _compute(events: list[Event], kernels: dict[str, str], group: GroupProgram, first: int, last: int) -> None:
+    if first == last:
+        return
     span = f"{first}, {last}"
     events.append(("compute", span))
     kernels[span] = ", ".join(dict.fromkeys(o.kernel for o in group.step[first:last]))
@@ -133,7 +186,11 @@ def _local_name(graph: Graph, group: str, slot: str) -> str:
 def _name_classes(graph: Graph, network: NetworkPlan) -> None:
     signatures: dict[tuple, str] = {}
     for plan in network.groups:
-        signature = (_base_name(graph, plan.name), tuple(plan.events), tuple(plan.kernels.items()))
+        if plan.stock:
+            continue
+        base = _base_name(graph, plan.name)
+        base = f"Own{base}" if base.upper() in RESERVED and any(p.stock for p in network.groups) else base
+        signature = (base, tuple(plan.events), tuple(plan.kernels.items()), plan.integers)
         if signature not in signatures:
             base = signature[0]
             count = sum(s[0] == base for s in signatures)
@@ -153,13 +210,15 @@ def _base_name(graph: Graph, group: str) -> str:
 # ---- text
 
 
-def network_source(program: Program, synchronisation: str = "async") -> str:
+def network_source(program: Program, synchronisation: str = "async", stock: StockPlan = OWN) -> str:
     """`network_lava.py`: process classes, process models, wiring."""
-    plan = plan_network(program)
+    plan = plan_network(program, stock)
     whole = len(plan.groups) == 1
-    classes = {g.class_name: g for g in plan.groups}
+    classes = {g.class_name: g for g in plan.groups if not g.stock}
     pairs = [_process(group) + "\n\n\n" + _model(group, whole) for group in classes.values()]
-    parts = [_header(program, plan, synchronisation), *pairs, _models_table(classes), _build(plan), _main()]
+    models = {name: f"{name}Model" for name in classes} | {g.stock.process: MODELS[g.stock.process]
+                                                           for g in plan.groups if g.stock}
+    parts = [_header(program, plan, synchronisation), *pairs, _models_table(models), _build(plan), _main()]
     return "\n\n\n".join(parts)
 
 
@@ -174,6 +233,8 @@ Every process runs its part of one common order, so a receive never waits for a 
 """
 import sys
 
+{"import numpy as np" + chr(10) if any(g.integers for g in plan.groups) else ""}\
+{_stock_imports(plan)}\
 from lava.magma.core.decorator import implements, requires
 from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
@@ -183,9 +244,14 @@ from lava.magma.core.resources import CPU
 {PROTOCOLS[synchronisation]}'''
 
 
+def _stock_imports(plan: NetworkPlan) -> str:
+    models = sorted({MODELS[g.stock.process] for g in plan.groups if g.stock})
+    return f"{IMPORTS}from lava_procs.stock import {', '.join(models)}\n" if models else ""
+
+
 def _ports(plan: GroupPlan) -> list[tuple[str, str]]:
     """Each port once, however often a step uses it."""
-    ports = [(name, "out" if kind == "send" else "in") for kind, name in plan.events if kind != "compute"]
+    ports = [(name, "out" if kind == "send" else "in") for kind, name in plan.events if kind not in COMPUTING]
     return list(dict.fromkeys(ports))
 
 
@@ -209,20 +275,21 @@ def _model(plan: GroupPlan, whole: bool) -> str:
              f"class {plan.class_name}Model(GroupModel):"]
     for name, way in _ports(plan):
         kind = f"Py{'Out' if way == 'out' else 'In'}Port"
-        lines.append(f"    {name}_{way}: {kind} = LavaPyType({kind}.VEC_DENSE, float)")
+        values = "np.int32" if way == "out" and name in plan.integers else "float"
+        lines.append(f"    {name}_{way}: {kind} = LavaPyType({kind}.VEC_DENSE, {values})")
     lines += [*([""] if _ports(plan) else []), "    def step(self):"]
     if whole:
         return "\n".join([*lines, "        self.run_block()  # many network steps per Lava step"])
     lines.append("        self.begin()")
     for kind, name in plan.events:
-        comment = f"  # {plan.kernels[name]}" if kind == "compute" else ""
-        argument = name if kind == "compute" else f'"{name}"'
+        comment = f"  # {plan.kernels[name]}" if kind in COMPUTING else ""
+        argument = name if kind in COMPUTING else f'"{name}"'
         lines.append(f"        self.{kind}({argument}){comment}")
     return "\n".join([*lines, "        self.end()"])
 
 
-def _models_table(classes: dict[str, GroupPlan]) -> str:
-    rows = "\n".join(f"    {name}: {name}Model," for name in classes)
+def _models_table(models: dict[str, str]) -> str:
+    rows = "\n".join(f"    {name}: {model}," for name, model in models.items())
     return f"MODELS = {{\n{rows}\n}}"
 
 
@@ -231,10 +298,15 @@ def _build(plan: NetworkPlan) -> str:
              "    p = {}"]
     for group in plan.groups:
         names = {local: slot for slot, local in group.names.items()}
-        binding = ", ".join(f'"{local}": "{slot}"' for local, slot in names.items())
-        lines.append(f'    p["{group.name}"] = {group.class_name}(works["{group.name}"].bind({{{binding}}}))')
+        binding = "{" + ", ".join(f'"{local}": "{slot}"' for local, slot in names.items()) + "}"
+        binding += f", {group.cells}" if group.cells else ""
+        if group.stock:
+            lines.append(f'    work = works["{group.name}"].bind({binding})')
+            lines.append(f'    p["{group.name}"] = {group.stock.source}')
+        else:
+            lines.append(f'    p["{group.name}"] = {group.class_name}(works["{group.name}"].bind({binding}))')
     for source, out, target, into in plan.connections:
-        lines.append(f'    p["{source}"].{out}_out.connect(p["{target}"].{into}_in)')
+        lines.append(f'    p["{source}"].{out}.connect(p["{target}"].{into})')
     return "\n".join([*lines, "    return list(p.values())"])
 
 
@@ -250,10 +322,12 @@ def _main() -> str:
 
 
 def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int], folder: Path, *, block: int,
-         recorded_noise: np.ndarray | None = None, synchronisation: str = "async") -> Path:
-    """Writes the folder; `samples` is (rows, sample_width). Returns it."""
+         recorded_noise: np.ndarray | None = None, synchronisation: str = "async", stock: StockPlan = OWN) -> Path:
+    """Writes the folder; `samples` is (rows, sample_width). Returns it. `stock`: groups that stock processes replace,
+    which need Loihi's protocol."""
+    synchronisation = "loihi" if stock.populations or stock.projections else synchronisation
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "network_lava.py").write_text(network_source(program, synchronisation))
+    (folder / "network_lava.py").write_text(network_source(program, synchronisation, stock))
     (folder / "kernels.py").write_text(program.source)
     (folder / "graph.ir").write_text(show_graph(program.graph))
     shutil.copyfile(Path(runtime.__file__), folder / "runtime.py")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.backends.lava.emit import emit
+from compiler.backends.lava.emit import OWN, emit
 from compiler.backends.lowering.program import Program
 from compiler.backends.native import Records, current, sized
 from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError
 from compiler.ir.protocol import Protocol
+from compiler.passes.stock import StockPlan
 from lava_procs.host import Host
 
 BLOCK_SECONDS = 0.05
@@ -24,20 +25,22 @@ class LavaRun:
     """One Lava network, emitted into `folder` (default: a temporary one) and run through the supervisor.
 
     `synchronisation`: `async` (only messages synchronise the processes) or `loihi` (every step, as a chip would); the
-    results are the same. Errors of the network become coded errors: E701 a process raised, E702 a process died,
+    results are the same. `stock`: groups that stock Lava processes replace.
+    Errors of the network become coded errors: E701 a process raised, E702 a process died,
     E703 no progress, E704 interrupted (the state is at a block boundary).
     """
 
     def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
                  recorded_noise: np.ndarray | None = None, *, folder: str | Path | None = None,
-                 block: int | None = None, synchronisation: str = "async"):
+                 block: int | None = None, synchronisation: str = "async", stock: StockPlan = OWN):
         protocol.check(program.graph.gates)
         self.program, self.protocol = program, sized(program, protocol)
         self._temporary = tempfile.TemporaryDirectory(prefix="cortexc_") if folder is None else None
         self.folder = Path(folder or self._temporary.name)  # type: ignore[union-attr]
         samples = np.asarray(samples, dtype=np.float64).reshape(-1, program.sample_width)
         emit(program, self.protocol, samples, seeds, self.folder, block=block or block_steps(program),
-             recorded_noise=recorded_noise, synchronisation=synchronisation)
+             recorded_noise=recorded_noise, synchronisation=synchronisation, stock=stock)
+        self.stock = stock
         self.host = Host(self.folder)
 
     @property
@@ -70,6 +73,10 @@ class LavaRun:
         return current(self.program, quantity, self.host.value)
 
     def state(self) -> dict[str, np.ndarray]:
+        """Raises E522 in the middle of a run with stock processes, whose buffers are their own."""
+        if self.position and (self.stock.populations or self.stock.projections):
+            raise CortexError("E522", "a network with stock processes cannot be continued from a checkpoint.",
+                              "Run it without run.stock, with the same results.")
         return self.host.state()
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

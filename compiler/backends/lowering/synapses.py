@@ -35,7 +35,7 @@ from compiler.backends.lowering.storage import Storage, inline_factors
 from compiler.backends.lowering.summed import BLOCK, Summed
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, children, rebuild, show, walk
-from compiler.ir.model import SUMMED, Graph, PlasticityRule, Projection, cell_parameters, rule_parameters
+from compiler.ir.model import LAVA_DRAWS, SUMMED, Graph, PlasticityRule, Projection, cell_parameters, rule_parameters
 from compiler.ir.schedule import message_depth
 from compiler.ir.verify import bounds
 
@@ -496,8 +496,9 @@ class Factors:
             self.names["o_Q0"] = Slot(message_slot(owner.storage, self.projection))
         for state in rule.states:
             self.names[f"o_{state.name}"] = owner.slots.add(owner.slot(state.name), self.shape.weights)
-        for name, _ in rule.noise:
-            self.names[f"k_{name}"] = Key(owner.slots.add(owner.slot(f"{name}.key"), 2 * self.shape.copies).name)
+        for name, kind in rule.noise:
+            key = owner.slots.add(owner.slot(f"{name}.key"), 2 * self.shape.copies)
+            self.names[f"k_{name}"] = key if kind in LAVA_DRAWS else Key(key.name)
         if connection_mask(self.graph, self.projection) is not None:
             self.names["mask"] = owner.slots.add(owner.slot("mask"), self.shape.weights)
 
@@ -677,6 +678,8 @@ class Factors:
 
     def _draw(self, name: str, kind: str) -> str:
         """A random number of this synapse; the index does not depend on the order in memory."""
+        if kind in LAVA_DRAWS:
+            return f"u_{name} = m[k_{name}" + (" + c + c]" if self.shape.copies > 1 else "]")
         index = ("k" if self.shape.one_to_one else "k * rows + j") if kind == "uniform" else "zero"
         if self.shape.copies == 1:
             return f"u_{name} = uniform(k_{name}_low, k_{name}_high, signed({index}))"

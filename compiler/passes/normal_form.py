@@ -1,0 +1,308 @@
+"""Exact arithmetic in a normal form, so that two ways to write the same integer computation compare equal.
+
+    prev(u) * (4096 - (du + 1)) / 4096      with du = 409
+    0.89990234375 * prev(u)                 both: 3686/4096 * prev(u)
+
+A *polynomial* is a sorted tuple of (monomial, coefficient); a monomial is a sorted tuple of atoms: names, earlier
+values, `floor`, `min`, `max` and `where` of polynomials. Coefficients are exact fractions. This is meant for
+quantities that are exact in float64: integers, and multiples of powers of 2, below 2**53.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, children
+from compiler.ir.functions import SCALAR
+
+Atom = tuple[Any, ...]
+Polynomial = tuple[tuple[tuple[Atom, ...], Fraction], ...]
+Condition = tuple[Any, ...]
+"""(`<` or `<=` or `==` or `!=`, polynomial): the polynomial compared with 0; (`and` or `or`, left, right)."""
+Range = tuple[float, float]
+EVERYTHING: Range = (-float("inf"), float("inf"))
+OPPOSITE = {"<": "<=", "<=": "<", "==": "!=", "!=": "=="}
+
+
+def constant(value: float | Fraction) -> Polynomial:
+    return (((), Fraction(value)),) if value else ()
+
+
+def of_atom(atom: Atom) -> Polynomial:
+    return (((atom,), Fraction(1)),)
+
+
+def add(left: Polynomial, right: Polynomial, factor: int | Fraction = 1) -> Polynomial:
+    """left + factor * right."""
+    terms = dict(left)
+    for monomial, coefficient in right:
+        terms[monomial] = terms.get(monomial, Fraction(0)) + factor * coefficient
+    return _sorted(terms)
+
+
+def multiply(left: Polynomial, right: Polynomial) -> Polynomial:
+    terms: dict[tuple[Atom, ...], Fraction] = {}
+    for first, a in left:
+        for second, b in right:
+            monomial = tuple(sorted(first + second, key=repr))
+            terms[monomial] = terms.get(monomial, Fraction(0)) + a * b
+    return _sorted(terms)
+
+
+def scaled(polynomial: Polynomial, factor: int | float | Fraction) -> Polynomial:
+    return add((), polynomial, Fraction(factor))
+
+
+def _sorted(terms: dict[tuple[Atom, ...], Fraction]) -> Polynomial:
+    return tuple(sorted(((m, c) for m, c in terms.items() if c), key=repr))
+
+
+def number_of(polynomial: Polynomial) -> Fraction | None:
+    """Its value, if it is a constant."""
+    if not polynomial:
+        return Fraction(0)
+    return polynomial[0][1] if len(polynomial) == 1 and not polynomial[0][0] else None
+
+
+def split(polynomial: Polynomial) -> tuple[Fraction, Polynomial]:
+    """The constant term, and the rest."""
+    terms = dict(polynomial)
+    return terms.pop((), Fraction(0)), _sorted(terms)
+
+
+def atoms(polynomial: Polynomial) -> Iterator[tuple[Atom, Fraction]]:
+    """Every atom at any depth, with the coefficient of its monomial."""
+    for monomial, coefficient in polynomial:
+        for atom in monomial:
+            yield atom, coefficient
+            for inner in parts(atom):
+                yield from atoms(inner)
+
+
+def conditions(polynomial: Polynomial) -> Iterator[Condition]:
+    """Every comparison in it."""
+    for atom, _ in atoms(polynomial):
+        if atom[0] == "where":
+            yield from _leaves(atom[1])
+
+
+def _leaves(condition: Condition) -> Iterator[Condition]:
+    if condition[0] in ("and", "or"):
+        yield from (*_leaves(condition[1]), *_leaves(condition[2]))
+    else:
+        yield condition
+
+
+def parts(atom: Atom) -> list[Polynomial]:
+    """The polynomials directly inside an atom."""
+    match atom:
+        case ("floor", inner):
+            return [inner]
+        case ("min" | "max", left, right):
+            return [left, right]
+        case ("where", condition, then, otherwise):
+            return [*(leaf[1] for leaf in _leaves(condition)), then, otherwise]
+    return []
+
+
+class NormalForm:
+    """Turns expressions into polynomials. `look(name or prev)` gives the polynomial of a name; `whole(atom)` says which
+    atoms are integers, `ranges(atom)` between which bounds a name lies."""
+
+    def __init__(self, look: Callable[[Name | Prev], Polynomial], whole: Callable[[Atom], bool] = lambda atom: False,
+                 ranges: Callable[[Atom], Range] = lambda atom: EVERYTHING):
+        self.look, self.whole, self.ranges = look, whole, ranges
+
+    def of(self, expression: Expression) -> Polynomial:
+        """Raises ValueError for what has no normal form."""
+        match expression:
+            case Number(value):
+                return constant(value)
+            case Name() | Prev():
+                return self.look(expression)
+            case Negate(operand):
+                return scaled(self.of(operand), -1)
+            case Binary("+" | "-" as operator, left, right):
+                return add(self.of(left), self.of(right), 1 if operator == "+" else -1)
+            case Binary("*", left, right):
+                return multiply(self.of(left), self.of(right))
+            case Binary("/", left, right):
+                return self._quotient(self.of(left), self.of(right))
+            case Binary():
+                return self.where(self.condition(expression), constant(1), ())
+            case Where(condition, then, otherwise):
+                return self.where(self.condition(condition), self.of(then), self.of(otherwise))
+            case Call(function, arguments):
+                return self._call(function, [self.of(a) for a in arguments])
+        raise ValueError(f"no normal form: {children(expression)}")
+
+    def _quotient(self, left: Polynomial, right: Polynomial) -> Polynomial:
+        divisor = number_of(right)
+        if not divisor:
+            raise ValueError("it divides by what is not a constant")
+        return scaled(left, 1 / divisor)
+
+    def _call(self, function: str, values: list[Polynomial]) -> Polynomial:
+        numbers = [number_of(v) for v in values]
+        if all(n is not None for n in numbers):
+            return constant(SCALAR[function](*map(float, numbers)))  # type: ignore[arg-type]
+        match function, values:
+            case "floor", [x]:
+                return self.floor(x)
+            case "min", [x, y]:
+                return self.least(x, y)
+            case "max", [x, y]:
+                return self.greatest(x, y)
+            case "clip", [x, low, high]:
+                return self.least(self.greatest(x, low), high)
+            case "saturate", [x, low, high]:
+                return self.least(self.greatest(self.floor(x), low), high)
+            case "fixed", [x, scale, limit, offset] if number_of(scale):
+                units = self.floor(add(multiply(x, scale), offset))
+                return self._quotient(self.least(self.greatest(units, scaled(limit, -1)), limit), scale)
+            case "linear", [x]:
+                return x
+            case "abs", [x]:
+                return self.where(("<", x), scaled(x, -1), x)
+            case "shift_left", [x, _] if numbers[1] is not None:
+                return scaled(x, SCALAR["pow"](2.0, float(numbers[1])))
+            case "shift_right", [x, _] if numbers[1] is not None:
+                return self.floor(scaled(x, SCALAR["pow"](2.0, -float(numbers[1]))))
+        raise ValueError(f"it computes {function}")
+
+    def floor(self, x: Polynomial) -> Polynomial:
+        if self.is_whole(x):
+            return x
+        shift, rest = split(x)
+        if rest == ():
+            return constant(shift // 1)
+        return add(constant(shift // 1), of_atom(("floor", add(constant(shift % 1), rest))))
+
+    def is_whole(self, x: Polynomial) -> bool:
+        return all(c.denominator == 1 and all(self._whole_atom(a) for a in m) for m, c in x)
+
+    def _whole_atom(self, atom: Atom) -> bool:
+        match atom:
+            case ("floor", _):
+                return True
+            case ("min" | "max", left, right):
+                return self.is_whole(left) and self.is_whole(right)
+            case ("where", _, then, otherwise):
+                return self.is_whole(then) and self.is_whole(otherwise)
+        return self.whole(atom)
+
+    def least(self, x: Polynomial, y: Polynomial) -> Polynomial:
+        (low, high), (other_low, other_high) = self.range(x), self.range(y)
+        if high <= other_low or other_high <= low:
+            return x if high <= other_low else y
+        return of_atom(("min", *sorted((x, y), key=repr)))
+
+    def greatest(self, x: Polynomial, y: Polynomial) -> Polynomial:
+        (low, high), (other_low, other_high) = self.range(x), self.range(y)
+        if low >= other_high or other_low >= high:
+            return x if low >= other_high else y
+        return of_atom(("max", *sorted((x, y), key=repr)))
+
+    def where(self, condition: Condition | bool, then: Polynomial, otherwise: Polynomial) -> Polynomial:
+        if isinstance(condition, bool):
+            return then if condition else otherwise
+        then, otherwise = self.assuming(condition, then), self.assuming(negation(condition), otherwise)
+        if then == otherwise:
+            return then
+        turned = negation(condition)
+        if repr(turned) < repr(condition):
+            condition, then, otherwise = turned, otherwise, then
+        return of_atom(("where", condition, then, otherwise))
+
+    def assuming(self, condition: Condition, x: Polynomial) -> Polynomial:
+        """x where the condition holds: choices by the same condition are made."""
+        if not any(atom[0] == "where" for atom, _ in atoms(x)):
+            return x
+        result: Polynomial = ()
+        for monomial, coefficient in x:
+            term = constant(coefficient)
+            for atom in monomial:
+                term = multiply(term, self._atom_assuming(condition, atom))
+            result = add(result, term)
+        return result
+
+    def _atom_assuming(self, condition: Condition, atom: Atom) -> Polynomial:
+        match atom:
+            case ("floor", inner):
+                return self.floor(self.assuming(condition, inner))
+            case ("min" | "max" as word, left, right):
+                both = self.assuming(condition, left), self.assuming(condition, right)
+                return self.least(*both) if word == "min" else self.greatest(*both)
+            case ("where", own, then, otherwise) if own in (condition, negation(condition)):
+                return self.assuming(condition, then if own == condition else otherwise)
+        return of_atom(atom)
+
+    def condition(self, expression: Expression) -> Condition | bool:
+        match expression:
+            case Binary("and" | "or" as word, left, right):
+                return _joined(word, self.condition(left), self.condition(right))
+            case Binary(">" | ">=" as operator, left, right):
+                return self.compared("<" if operator == ">" else "<=", add(self.of(right), self.of(left), -1))
+            case Binary("<" | "<=" | "==" | "!=" as operator, left, right):
+                return self.compared(operator, add(self.of(left), self.of(right), -1))
+        return self.compared("!=", self.of(expression))
+
+    def compared(self, operator: str, x: Polynomial) -> Condition | bool:
+        """x compared with 0; a comparison of a choice between constants becomes its condition."""
+        value = number_of(x)
+        if value is not None:
+            return _holds(operator, value)
+        shift, rest = split(x)
+        match rest:
+            case ((((("where", condition, then, otherwise)),), coefficient),):
+                ends = [number_of(then), number_of(otherwise)]
+                if None not in ends:
+                    held = [_holds(operator, coefficient * end + shift) for end in ends]  # type: ignore[operator]
+                    return held[0] if held[0] == held[1] else condition if held[0] else negation(condition)
+        return (operator, max(x, scaled(x, -1), key=repr) if operator in ("==", "!=") else x)
+
+    def range(self, x: Polynomial) -> Range:
+        """Bounds of its values."""
+        low = high = 0.0
+        for monomial, coefficient in x:
+            a, b = float(coefficient), float(coefficient)
+            for atom in monomial:
+                ends = [p * q if p and q else 0.0 for p in (a, b) for q in self._atom_range(atom)]
+                a, b = min(ends), max(ends)
+            low, high = low + a, high + b
+        return low, high
+
+    def _atom_range(self, atom: Atom) -> Range:
+        match atom:
+            case ("floor", inner):
+                low, high = self.range(inner)
+                return low // 1 if abs(low) < 1e300 else low, high // 1 if abs(high) < 1e300 else high
+            case ("min" | "max" as word, left, right):
+                (a, b), (c, d) = self.range(left), self.range(right)
+                return (min(a, c), min(b, d)) if word == "min" else (max(a, c), max(b, d))
+            case ("where", _, then, otherwise):
+                (a, b), (c, d) = self.range(then), self.range(otherwise)
+                return min(a, c), max(b, d)
+        return self.ranges(atom)
+
+
+def negation(condition: Condition) -> Condition:
+    match condition:
+        case ("and" | "or" as word, left, right):
+            return _joined("or" if word == "and" else "and", negation(left), negation(right))  # type: ignore[return-value]
+        case ("==" | "!=" as operator, x):
+            return (OPPOSITE[operator], x)
+    return (OPPOSITE[condition[0]], scaled(condition[1], -1))
+
+
+def _joined(word: str, left: Condition | bool, right: Condition | bool) -> Condition | bool:
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, bool):
+            return other if one == (word == "and") else one
+    return (word, *sorted((left, right), key=repr))
+
+
+def _holds(operator: str, value: Fraction) -> bool:
+    return {"<": value < 0, "<=": value <= 0, "==": value == 0, "!=": value != 0}[operator]
