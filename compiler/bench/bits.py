@@ -61,12 +61,14 @@ CASES: dict[str, Case] = {
         common={"run.seeds": [123456], "protocol.epochs": 50}, fixed=SETTLED),
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
-        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, fixed={"precision.map": "loihi2"}),
+        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},
+        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-2", "WPP_1.w": "{bits}.{bits}-2"}),
     "error-neuron-yin_yang": Case("error_neuron_digits", "yin_yang", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}},
-        common={"data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "protocol.epochs": 20},
-        fixed={"precision.map": "loihi2"}),
+        common={"data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "protocol.epochs": 20,
+                "protocol.halve_at": [10, 14, 17]},
+        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-3", "WPP_1.w": "{bits}.{bits}-3"}),
     "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
         "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 20},
         fixed={"precision.map": "loihi2"}),

@@ -208,6 +208,8 @@ def _is_scale(value: float) -> bool:
 
 
 def _scale_text(value: float) -> str:
+    if value == 0:
+        return "0"
     mantissa, exponent = math.frexp(abs(value))
     whole, exponent = round(mantissa * 8), exponent - 3
     while whole % 2 == 0 and whole:

@@ -11,7 +11,8 @@ A weight moves by whole units: the increment is rounded at random (one number pe
 does), or to the nearest. Low-passed and summed increments are kept in a tag of the synapse.
 
 Formats come from `peaks`: the greatest magnitude of every quantity in a calibration run, by name. With `count`, a
-quantity that range analysis cannot exclude from saturating counts, per cell, the steps that it spends at its limit.
+quantity that range analysis cannot exclude from saturating counts, per cell, the steps in which it does (relays, which
+have no state, do not count).
 """
 
 from __future__ import annotations
@@ -269,7 +270,7 @@ class _Quantiser:
             equations += copies[e.name]
         states = [new for s in cell.states for new in (self._state(p, s), *(
             self._state_of_copy(p, s, c) for c in copies[s.name]))]
-        counters = self._counters(p, equations) if self.options.count else []
+        counters = self._counters(p, equations) if self.options.count and not cell.relay else []
         carried = [q for q in self.graph.projections if q.pre == p.name]
         messages = tuple(dict.fromkeys(self._message(q) for q in carried))
         cell = replace(cell, noise=(*cell.noise, *((name, "uniform") for name in jitters)))
@@ -393,10 +394,10 @@ class _Quantiser:
         if q.name not in self.weights:
             return synapse, None, q
         found = self.weights[q.name]
-        self.arrays[f"{q.name}.w"] = found.round(self.arrays[f"{q.name}.w"])
         low, high = bounds(self.graph.class_of(q.name))
         limits = (max(-found.largest if low < 0 else 0.0, np.ceil(low * found.scale) / found.scale),
                   min(found.largest, np.floor(high * found.scale) / found.scale))
+        self.arrays[f"{q.name}.w"] = np.clip(found.round(self.arrays[f"{q.name}.w"]), *limits)
         synapse = replace(synapse, unit=found.unit, limits=(float(limits[0]), float(limits[1])))
         if rule is None:
             return synapse, None, q

@@ -164,7 +164,8 @@ EXPRESSIONS = ("x / y", "x - y", "-x", "where(x > y, x, -y)", "(x > 0 and y > 0)
 def test_functions_have_the_interpreters_bits():
     """Every function over ordinary and extreme arguments, compiled where kernels are compiled."""
     calls = [f"{name}({', '.join('xyz'[:count])})" for name, count in ARITY.items()
-             if not name.startswith("shift")] + ["shift_left(x, 3)", "shift_right(x, 2)", *EXPRESSIONS]
+             if not name.startswith(("shift", "fixed"))] + [
+        "shift_left(x, 3)", "shift_right(x, 2)", "fixed(x, 16, 100, 0.5)", *EXPRESSIONS]
     lines = [f"  input {v}" for v in "xyz"] + [f"  send e{i} = {call}" for i, call in enumerate(calls)]
     graph = parse_graph("graph functions\ncell c\n" + "\n".join(lines) + "\npopulation p c 400\n")
     rows = arguments()
