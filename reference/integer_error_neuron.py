@@ -79,6 +79,7 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
                  f"error_{i}": [1, -1] if p.dWPP_use_activation else [1, -p.basal_attenuation[i]],
                  f"error_drive_{i}": [error_tau * (p.gntgt if top else p.gden)], f"error_breve_{i}": [1],
                  f"error_rate_{i}": [1]}
+        found |= {f"slope_square_{i}": [1.0]} if p.activation[i] == "tanh" else {}
         parts: dict[str, list[float]] = {} if top else {f"dendritic_{i}": [1.0]} | {
             name: [1.0] for name in (f"gating_{i}", f"descending_{i}") if name in self.coefficients}
         return found | parts
@@ -150,7 +151,10 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
         self.keep("target", shown if undelayed else late)
         for i in range(self.areas):
             r = self.function(f"rate_{i}", self.keep(f"breve_{i}", self.before[f"drive_{i}"]))
-            self.keep(f"slope_{i}", ONE - r * r if self.parameters.activation[i] == "tanh" else r * (ONE - r))
+            if self.parameters.activation[i] == "tanh":
+                self.keep(f"slope_{i}", ONE - self.keep(f"slope_square_{i}", r * r))
+            else:
+                self.keep(f"slope_{i}", r * (ONE - r))
             self.keep(f"error_rate_{i}", self.keep(f"error_breve_{i}", self.before[f"error_drive_{i}"]))
 
     @staticmethod

@@ -58,7 +58,8 @@ class IntegerThreeCellNetwork(IntegerCircuit):
     def _kernels(self) -> dict[str, list[float]]:
         """The input's kernel, which a cell that sums credit keeps too."""
         p = self.parameters
-        return {f"kernel_{name}": [p.psc_decay, 1 / p.tau_s] for name in self.credited}
+        kernels = {f"kernel_{name}": [p.psc_decay, 1 / p.tau_s] for name in self.credited}
+        return kernels | {f"credit_{name}_1": [1.0] for name in self.credited}
 
     def _functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
         if self.parameters.surrogate == "boxcar":
@@ -149,7 +150,8 @@ class IntegerThreeCellNetwork(IntegerCircuit):
         post, pre = ("error_" if name[1] == "E" else "modulation_") + str(layer), self.message_read(f"psc_{layer - 1}")
         if name in self.credited:
             kernel = self._leaky(f"kernel_{name}", first, None)
-            factor = self.collect_credit(name, self.now[post] * kernel, learn, apply)
+            gained = self.keep(f"credit_{name}_1", self.now[post] * kernel)
+            factor = self.collect_credit(name, gained, learn, apply)
         else:
             factor = self.formed(name, self.now[post], self.read(post))
         self.learn(name, [self.outer(factor, pre)], learn, apply)

@@ -64,8 +64,8 @@ def _data(graph: Graph, names: Names, significant: int, mapped: bool) -> dict[st
     return registers(graph, names, significant) | ({"mantissa_bits": MANTISSA_BITS} if mapped else {})
 
 
-CREDIT = {"credit_{}": "{}.credit_{}", "credit_{}_done": "{}.credit_{}_done", "kernel_{}": "{}.kernel_{}",
-          "factor_{}": "{}.factor_{}", "factor_{}_1": "{}.factor_{}_1"}
+CREDIT = {"credit_{}": "{}.credit_{}", "credit_{}_1": "{}.credit_{}_1", "credit_{}_done": "{}.credit_{}_done",
+          "kernel_{}": "{}.kernel_{}", "factor_{}": "{}.factor_{}", "factor_{}_1": "{}.factor_{}_1"}
 
 
 def _credits(graph: Graph) -> Names:
@@ -149,6 +149,7 @@ def _indexed(patterns: Names, numbers: Iterable[int]) -> Names:
 
 
 AREA = {"drive": "R{}.drive", "breve": "R{}.breve", "rate": "R{}.rate", "slope": "R{}.slope",
+        "slope_square": "R{}.slope_1",
         "basal": "R{}.basal_potential", "apical": "R{}.apical_potential", "error": "R{}.mismatch",
         "predicted": "R{}.mismatch_1", "error_drive": "E{}.drive", "error_breve": "E{}.breve",
         "error_rate": "E{}.rate", "gating": "E{}.dendritic_potential_1", "descending": "E{}.dendritic_potential_2",
