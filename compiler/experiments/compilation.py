@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from compiler.experiments.published import teacher_plan
 from compiler.experiments.tables import Experiment, Model
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
-from compiler.passes import PIPELINE, PassReport, Request, observable, pipeline, run_passes
+from compiler.passes import PIPELINE, Pass, PassReport, Request, observable, pipeline, run_passes
 from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
 from compiler.passes.partition import Partition
@@ -65,8 +66,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     start = time.perf_counter()
     run = experiment.run
     graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
-    graph = with_updates(graph) if experiment.protocol.update_every else graph
-    graph = with_rate(graph) if experiment.protocol.halve_at else graph
+    graph = _with_gates(graph, experiment)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
     built = time.perf_counter()
@@ -78,10 +78,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
 def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> PassReport:
     """After the passes; on the way to fixed point, the ranges are those of a run in float."""
     passes, request = chosen_passes(experiment), Request(observed_quantities(plan.protocol))
-    precision, names = experiment.precision, [each.name for each in passes]
-    cut = 1 + max((names.index(name) for name in BEFORE_FIXED_POINT if name in names), default=-1)
-    credit = precision.credit if experiment.protocol.update_every <= 1 else "never"
-    legal = [Legalise(precision.map, credit)] if precision.map else []
+    precision, cut, legal = experiment.precision, _before_fixed_point(passes), _legalise(experiment)
     if not precision.weights:
         return run_passes(graph, [*passes[:cut], *legal, *passes[cut:]], request)
     from compiler.experiments.precision import calibrate, quantise_pass
@@ -93,11 +90,31 @@ def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> PassReport:
 
 
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:
-    """The graph as written and what the passes make of it; no data are loaded. The seeds axis has length 1."""
-    graph = build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise)
+    """The graph as written and what the passes make of it, short of fixed point, which takes data; none are loaded. The
+    seeds axis has length 1."""
+    graph = _with_gates(build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise), experiment)
     observed = frozenset(quantity for table in experiment.record.values() for quantity in table.recorded)
     chosen = chosen_passes(experiment) if passes else []
-    return graph, run_passes(graph, chosen, Request(observed))
+    cut = _before_fixed_point(chosen)
+    legal = _legalise(experiment) if passes else []
+    return graph, run_passes(graph, [*chosen[:cut], *legal, *chosen[cut:]], Request(observed))
+
+
+def _with_gates(graph: Graph, experiment: Experiment) -> Graph:
+    """The circuit with the gates that the protocol adds."""
+    graph = with_updates(graph) if experiment.protocol.update_every else graph
+    return with_rate(graph) if experiment.protocol.halve_at else graph
+
+
+def _before_fixed_point(passes: Sequence[Pass]) -> int:
+    """How many of the passes need real numbers."""
+    names = [each.name for each in passes]
+    return 1 + max((names.index(name) for name in BEFORE_FIXED_POINT if name in names), default=-1)
+
+
+def _legalise(experiment: Experiment) -> list[Pass]:
+    credit = experiment.precision.credit if experiment.protocol.update_every <= 1 else "never"
+    return [Legalise(experiment.precision.map, credit)] if experiment.precision.map else []
 
 
 def chosen_passes(experiment: Experiment) -> list:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
@@ -23,7 +24,8 @@ from hardware_maps import shipped_maps
 
 
 def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
-    """The circuit as written, and after the passes that keep every population and projection a part of its own.
+    """The circuit as written (with `precision.map`, with the legal rules), and after the passes that keep every
+    population and projection a part of its own.
 
     A circuit whose weights are not there is taken as written: it can be mapped, not run.
     """
@@ -32,7 +34,7 @@ def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
     if any(f"{q.name}.w" not in plain.arrays and has_weights(plain, q.name) for q in plain.projections):
         return plain, plain
     written, report = circuit_after_passes(experiment.with_run(backend="lava", granularity="population"))
-    return written, report.graph
+    return (report.graph if experiment.precision.map else written), report.graph
 
 
 def has_weights(graph: Graph, projection: str) -> bool:
@@ -66,7 +68,8 @@ def measured_rates(experiment: Experiment, steps: int) -> dict[str, float]:
     from compiler.backends.lowering.program import lower
     from compiler.backends.native import Native
 
-    compiled = compile_experiment(experiment.with_run(backend="native", seeds=list(experiment.run.seeds[:1])))
+    real = msgspec.structs.replace(experiment, precision=msgspec.structs.replace(experiment.precision, weights=0))
+    compiled = compile_experiment(real.with_run(backend="native", seeds=list(experiment.run.seeds[:1])))
     graph = compiled.report.graph
     sent = sorted({f"{q.pre}.{graph.class_of(q.name).message}" for q in graph.projections})
     runner = Native(lower(graph, compiled.observed | set(sent)), compiled.plan.protocol, compiled.plan.samples,

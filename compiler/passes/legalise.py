@@ -167,9 +167,10 @@ def _capabilities(graph: Graph, q: Projection, pre: list[str], post: list[str],
     if graded and not hardware.value("learning.graded_messages"):
         yield f"message '{message}' is graded; a spike of {hardware.name} is 0 or 1 " + _source(
             hardware, "learning.graded_messages")
-    if post and not hardware.value("learning.graded_post_factors"):
-        yield f"'{post[0]}' is a graded postsynaptic factor; {hardware.name} knows traces of the cell's own spikes " + \
-            _source(hardware, "learning.graded_post_factors")
+    graded_post = [text for text in post if not _is_binary(graph.cell_of(q.post), text.removeprefix("post."))]
+    if graded_post and not hardware.value("learning.graded_post_factors"):
+        yield (f"'{graded_post[0]}' is a graded postsynaptic factor; {hardware.name} knows traces of the cell's own "
+               "spikes ") + _source(hardware, "learning.graded_post_factors")
     for kind, found, variables in (("presynaptic traces", pre, "pre_variables"), ("factors", post, "post_variables")):
         limit = sum(not name.endswith("0") for name in _names(hardware, f"learning.{variables}"))
         if len(found) > limit:

@@ -31,7 +31,7 @@ from compiler.mapping.sequential import sequential
 from hardware_maps import load_map
 
 sys.path.insert(0, str(Path(__file__).parent))
-from circuits import chain, circuit
+from mapping_circuits import chain, circuit
 
 LINE = np.arange(4.0)[:, None]
 RNG = np.random.default_rng(5)

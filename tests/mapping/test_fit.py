@@ -21,7 +21,7 @@ from compiler.mapping.published import comparison, published
 from hardware_maps import load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from circuits import chain
+from mapping_circuits import chain
 
 NAME = "pal_yinyang"
 

@@ -18,7 +18,7 @@ from compiler.mapping.problem import Mapping
 from hardware_maps import LIMITS, HardwareMap, load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from circuits import chain, circuit
+from mapping_circuits import chain, circuit
 
 CHECKED = tuple(CODES)
 METHOD = ("sequential",)
