@@ -46,9 +46,11 @@ def explain(experiment: Experiment,
                                                                 "elsewhere.")] = False,
             map_: Annotated[str | None, typer.Option("--map", help="Whether this chip's learning engine can run the "
                                                                    "rules: a map's name or file.")] = None,
+            formats: Annotated[bool, typer.Option("--formats", help="Fixed point: every quantity's format, its worst "
+                                                                    "error and the measured one.")] = False,
             set_: Set = None, json: Json = False) -> int:
     """Say what every learning rule reads, where that is computed, and whether it is local."""
-    return _run(json, "explain", experiment=experiment, stock=stock, map_=map_, overrides=set_)
+    return _run(json, "explain", experiment=experiment, stock=stock, map_=map_, formats=formats, overrides=set_)
 
 
 @app.command("compile")

@@ -52,9 +52,14 @@ def show(out: Output, experiment: str, after: str | None, granularity: str | Non
     out.result({"graph": graph.name, "after": after, "text": text, "passes": passes}, text)
 
 
-def explain(out: Output, experiment: str, stock: bool, map_: str | None, overrides: Overrides) -> None:
+def explain(out: Output, experiment: str, stock: bool, map_: str | None, formats: bool, overrides: Overrides) -> None:
     from dataclasses import asdict
 
+    if formats:
+        from compiler.experiments.formats import format_rows, format_text
+
+        rows = format_rows(_load(experiment, overrides))
+        return out.result({"formats": [asdict(row) for row in rows]}, format_text(rows))
     from compiler.experiments.compilation import circuit_after_passes
     from compiler.passes.read_sets import explain_text, read_sets
     from compiler.passes.stock import stock_notes, stock_text

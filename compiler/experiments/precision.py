@@ -46,7 +46,7 @@ def _format(name: str, text: str, known: dict[str, float]) -> Format:
 def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[str, float]:
     """Name -> greatest magnitude of every quantity, weight and tag in the first `steps` steps of training."""
     equations = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations}
-    runner = Native(lower(graph, frozenset(equations)), _training(plan.protocol), plan.samples, seeds)
+    runner = Native(lower(graph, frozenset(equations)), training(plan.protocol), plan.samples, seeds)
     moving, weights = _slots(runner, graph)
     peaks = dict.fromkeys([*moving, *weights], 0.0)
     for step in range(min(steps, runner.feed.total)):
@@ -62,7 +62,7 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[st
     return peaks
 
 
-def _training(protocol: Protocol) -> Protocol:
+def training(protocol: Protocol) -> Protocol:
     """The protocol without its validations and tests, in which targets and rules rest."""
     kept = tuple(name for name in protocol.sequence if not name.startswith(("validation", "test")))
     return replace(protocol, sequence=kept or protocol.sequence)

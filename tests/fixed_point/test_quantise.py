@@ -223,3 +223,17 @@ def test_quantised_graphs_print_and_read_back() -> None:
 
     graph = built("error-neuron-KP").report.graph
     assert parse_graph(show_graph(graph)) == graph.with_(arrays={})
+
+
+def test_every_format_has_its_errors() -> None:
+    from compiler.experiments.formats import format_rows, format_text
+
+    experiment, options = CIRCUITS["pal"]
+    rows = format_rows(load_experiment(experiment, [*SMALL, *options]), steps=60)
+    found = {row.quantity: row for row in rows}
+    drive, weight = found["P0.drive"], found["WPP_0.w"]
+    assert drive.worst == drive.unit / 2 and weight.worst == weight.unit and weight.format.startswith("int8")
+    assert 0 < drive.deviation < drive.range and drive.range < drive.limit
+    assert "P0.drive" in format_text(rows) and "measured deviation" in format_text(rows)
+    with pytest.raises(CortexError, match="X160 .*float64 throughout.*precision.weights"):
+        format_rows(load_experiment(experiment, [*SMALL, "precision.weights=0"]))

@@ -1,0 +1,101 @@
+"""The formats of a quantised experiment, with the error that each can make and the deviation that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from compiler.backends.lowering.program import lower
+from compiler.backends.native import Native
+from compiler.experiments.compilation import Compiled, compile_experiment
+from compiler.experiments.precision import training
+from compiler.experiments.tables import Experiment
+from compiler.ir import CortexError, Graph
+from compiler.ir.expressions import Call, Number
+from compiler.passes.fixed_point import Format
+
+
+@dataclass(frozen=True)
+class FormatRow:
+    """One quantity: its format; `worst`: the greatest error of one rounding (half a unit, or a unit where it is
+    rounded at random); `deviation`: the greatest difference from the float circuit in `steps` steps of training, which
+    both learn (None where the float circuit has no such quantity); `range`: its greatest magnitude there."""
+
+    quantity: str
+    format: str
+    unit: float
+    limit: float
+    worst: float
+    deviation: float | None
+    range: float | None
+
+
+def format_rows(experiment: Experiment, steps: int = 500) -> list[FormatRow]:
+    """Raises X160 for an experiment without fixed point."""
+    if not experiment.precision.weights:
+        raise CortexError("X160", f"experiment '{experiment.name}' is float64 throughout.",
+                          "Set precision.weights, as in --set precision.weights=8.")
+    real = msgspec.structs.replace(experiment, precision=msgspec.structs.replace(experiment.precision, weights=0))
+    fixed, other = (compile_experiment(e.with_run(backend="native")) for e in (experiment, real))
+    formats = dict(formats_of(fixed.report.graph))
+    shared = [name for name in formats if _known(other.report.graph, name)]
+    errors, ranges = _measured(fixed, other, shared, steps)
+    return [FormatRow(name, str(f), f.unit, f.largest, f.unit / 2 if nearest else f.unit, errors.get(name),
+                      ranges.get(name)) for name, (f, nearest) in formats.items()]
+
+
+def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:
+    """(quantity, (format, whether it is rounded to the nearest)) of what is rounded: cells, then weights and tags."""
+    for p in graph.populations:
+        for e in graph.cell(p.cell).equations:
+            match e.expression:
+                case Call("fixed", (_, Number(scale), Number(limit), offset)):
+                    found = Format(int(limit + 1).bit_length(), int(np.log2(scale)))
+                    yield f"{p.name}.{e.name}", (found, offset == Number(0.5))
+    for q in graph.projections:
+        synapse, rule = graph.class_of(q.name), graph.rule_of(q)
+        if synapse.unit:
+            low, high = synapse.limits
+            bits = round(float(np.log2(high / synapse.unit + 1))) + (low < 0)
+            yield f"{q.name}.w", (Format(bits, -int(np.log2(synapse.unit)), low >= 0), not (rule and rule.noise))
+        for s in rule.states if rule else ():
+            yield f"{q.name}.{s.name}", (Format(int(s.dtype[3:]), -int(np.log2(s.scale))), not (rule and rule.noise))
+
+
+def _known(graph: Graph, name: str) -> bool:
+    owner, _, quantity = name.partition(".")
+    if any(q.name == owner for q in graph.projections):
+        return quantity == "w"
+    return any(p.name == owner and graph.cell(p.cell).equation(quantity) for p in graph.populations)
+
+
+def _measured(fixed: Compiled, real: Compiled, names: list[str], steps: int) -> tuple[dict, dict]:
+    """Greatest difference and greatest magnitude of every quantity, both circuits side by side."""
+    runs = [Native(lower(c.report.graph, frozenset(names)), training(c.plan.protocol), c.plan.samples,
+                   list(c.experiment.run.seeds)) for c in (fixed, real)]
+    errors, ranges = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    for _ in range(min(steps, *(run.feed.total for run in runs))):
+        for run in runs:
+            run.run(1, block=1)
+        for name in names:
+            ours, theirs = (run.value(name) for run in runs)
+            errors[name] = max(errors[name], float(np.abs(ours - theirs).max(initial=0.0)))
+            ranges[name] = max(ranges[name], float(np.abs(theirs).max(initial=0.0)))
+    return errors, ranges
+
+
+def format_text(rows: list[FormatRow]) -> str:
+    """One line per quantity."""
+    lines = [("quantity", "format", "limit", "worst rounding", "measured deviation", "of a range of")]
+    lines += [(r.quantity, r.format, f"{r.limit:.4g}", f"{r.worst:.3g}", _number(r.deviation), _number(r.range))
+              for r in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"
+                   for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
