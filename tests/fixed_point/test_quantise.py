@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 
@@ -22,18 +23,25 @@ from compiler.verify.mutations import plain_python
 from compiler.verify.random_graphs import RandomChoices, random_setup
 from compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
 
+STEPS = int(os.environ.get("CORTEXC_STEPS", "220"))
+EPOCHS = 2 if STEPS < 400 else 100
+"""CORTEXC_STEPS=10000 compares that many steps."""
 SMALL = ["data.name=yin_yang", "data.split=pal", "data.limits={train=40,test=10}", "model.layers=[4,6,3]",
-         "protocol.epochs=2", "protocol.validation=\"\"", "precision.weights=8", "precision.calibration_steps=300", "run.backend=native"]
+         f"protocol.epochs={EPOCHS}", "protocol.validation=\"\"", "precision.weights=8", "precision.calibration_steps=300", "run.backend=native"]
 SPIKING = ["precision.formats={}", "protocol.halve_at=[]"]
 CIRCUITS = {
     "pal": ("pal_digits", []),
     "pal-BP": ("pal_digits", ["model.variant=BP", "precision.map=loihi2", "protocol.update_every=1"]),
+    "error-neuron-noise": ("error_neuron_digits", ["model.variant=noise", "precision.map=loihi2"]),
+    "error-neuron-BP": ("error_neuron_digits", []),
     "error-neuron-KP": ("error_neuron_digits", ["model.variant=KP", "precision.map=loihi2", "precision.count=true"]),
     "dendritic": ("error_neuron_digits", ["model.circuit=dendritic", "model.start=legacy"]),
     "dpc": ("error_neuron_digits", ["model.circuit=dpc", "model.start=legacy"]), "ann": ("error_neuron_digits", ["model.circuit=ann", "model.start=legacy"]),
     "sign-concordant": ("sign_concordant_mnist_8bit", [*SPIKING, "protocol.halve_at=[1]"]),
     "sign-concordant-tags": ("sign_concordant_mnist_8bit", [*SPIKING, "precision.map=\"\"",
                                                             "precision.rounding=shared"]),
+    "sign-concordant-frSF": ("sign_concordant_mnist_8bit", [*SPIKING, "model.feedback=frSF"]),
+    "sign-concordant-spiking": ("sign_concordant_mnist_8bit", [*SPIKING, "model.message=spiking"]),
     "sign-concordant-BP": ("sign_concordant_mnist_8bit", [*SPIKING, "model.feedback=BP",
                                                           "precision.rounding=nearest"]),
 }
@@ -73,7 +81,7 @@ def test_every_backend_has_the_same_integers(name: str) -> None:
     plan, seeds = found.plan, tuple(found.experiment.run.seeds)
     setup = Setup(found.report.graph, plan.protocol, plan.samples, seeds)
     wanted = [q for q in quantities(setup.graph) if not q.endswith(".increment")]
-    steps = min(220, plan.protocol.total)
+    steps = min(STEPS, plan.protocol.total)
     moved = set()
     for _, ours, theirs in aligned(trajectory(setup, wanted, "interpreter", steps=steps),
                                    compiled(setup, wanted, "native", steps=steps)):
