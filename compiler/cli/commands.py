@@ -43,10 +43,16 @@ def _description(path: Path) -> str:
 
 
 def show(out: Output, experiment: str, after: str | None, granularity: str | None, overrides: Overrides) -> None:
-    from compiler.experiments.compilation import circuit_after_passes
+    from compiler.experiments.compilation import circuit_after_passes, compile_experiment
     from compiler.ir import show_graph
 
-    graph, report = circuit_after_passes(_load(experiment, overrides, granularity=granularity))
+    loaded = _load(experiment, overrides, granularity=granularity)
+    if after and loaded.precision.weights:  # its formats take data
+        with out.captured():
+            compiled = compile_experiment(loaded)
+        graph, report = compiled.graph, compiled.report
+    else:
+        graph, report = circuit_after_passes(loaded)
     text = show_graph(graph) if after is None else report.after(after)
     passes = [{"name": record.name, "seconds": record.seconds} for record in report.records]
     out.result({"graph": graph.name, "after": after, "text": text, "passes": passes}, text)

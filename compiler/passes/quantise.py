@@ -39,6 +39,8 @@ ROUNDING = ("stochastic", "shared", "lava", "nearest")
 LAVA_BITS = 24
 """So much of Lava's number counts, so that sums with it stay exact."""
 TAGGED = ("low_pass", "accumulate")
+GATE_BITS = 8
+"""Fraction of a gate that rules are multiplied with."""
 GUARD = 8
 """Bits below the unit of a result to which terms are rounded where their exact sum would not fit."""
 STATES_HEADROOM, TABLES_HEADROOM = 16.0, 4.0
@@ -401,7 +403,28 @@ class _Quantiser:
         synapse = replace(synapse, unit=found.unit, limits=(float(limits[0]), float(limits[1])))
         if rule is None:
             return synapse, None, q
-        return synapse, *self._rule(q, rule, found)
+        quantised, q = self._rule(q, rule, found)
+        self._check_rule(q, quantised, found)
+        return synapse, quantised, q
+
+    def _check_rule(self, q: Projection, rule: PlasticityRule, found: Format) -> None:
+        """Raises E610 where what a synapse computes before it rounds takes more than 53 bits."""
+        known = {s.name: Extent(-round(np.log2(s.scale)), 2.0 ** (int(s.dtype[3:]) - 1) * s.scale) for s in rule.states}
+        known |= {name: Extent(24, 1.0) for name, _ in rule.noise} | {"w": Extent(found.fraction, found.largest)}
+
+        def look(node: Name | Prev) -> Extent:
+            if node.name.startswith("gate."):
+                return Extent(GATE_BITS, 1.0)
+            owner, quantity = self._owner(q, node.name)
+            return known.get(node.name) or self.extents[f"{owner}.{quantity}"]
+
+        for e in (rule.increment, *(u.expression for u in rule.updates)):
+            for node in walk(e):
+                if isinstance(node, Call) and node.function == "fixed":
+                    inner, scale, _, offset = node.arguments
+                    node = Binary("+", Binary("*", inner, scale), offset)
+                    extent(node, look, lambda name: Extent(0, 0.0), f"rule of projection '{q.name}'")
+        extent(rule.increment, look, lambda name: Extent(0, 0.0), f"rule of projection '{q.name}'")
 
     def _message(self, q: Projection) -> str:
         message = self.graph.class_of(q.name).message

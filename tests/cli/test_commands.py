@@ -223,3 +223,14 @@ def test_run_says_the_test_error(call_json, tmp_path, name):
                             "--set", "protocol.dataset_size=4", "--set", "protocol.settling_steps=0")
     assert code == 0 and table["test_error"] > 0 and [e["phase"] for e in table["errors"]] == [
         "first_validation", "validation", "test"]
+
+
+def test_show_after_quantise_and_explain_formats(call, call_json):
+    small = ["--set", "precision.weights=8", "--set", "precision.calibration_steps=100", "--set",
+             "data.limits={train=20,test=10}"]
+    code, out, _ = call("show", "pal_digits", "--after", "quantise", *small)
+    assert code == 0 and "noise rounding uniform" in out and "unit 0." in out
+    code, table = call_json("explain", "pal_digits", "--formats", *small)
+    assert code == 0 and {row["quantity"] for row in table["formats"]} > {"P0.drive", "WPP_0.w"}
+    code, table = call_json("explain", "pal_digits", "--map", "loihi2")
+    assert code == 0 and table["rules"][0]["nearest"].startswith("dt = ")
