@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from compiler.ir.errors import CortexError, unknown
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 RUN = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs", "seeds": "run.seeds"}
 """Short forms of an experiment's keys."""
 LISTS, COUNTS = ("models", "nets", "sizes", "seeds"), ("jobs", "epochs", "trials", "steps")
@@ -28,3 +30,12 @@ def overrides_of(options: Mapping[str, Any], *short: str) -> dict[str, Any]:
     """Keys of an experiment among a benchmark's options, and these short forms."""
     found = {key: value for key, value in options.items() if "." in key}
     return found | {RUN[name]: options[name] for name in short if name in options}
+
+
+def run_all(run: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> list[Result]:
+    """Results in the order of the jobs; `workers` processes."""
+    if workers == 1:
+        return [run(job) for job in jobs]
+    from joblib import Parallel, delayed
+
+    return list(Parallel(n_jobs=workers)(delayed(run)(job) for job in jobs))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked, overrides_of
+from compiler.bench import checked, overrides_of, run_all
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json
 from compiler.experiments.results import results
@@ -91,7 +91,7 @@ def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Raises X182 for an unknown case or option."""
     chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity")
     jobs = list(_jobs(chosen))
-    found = _run_all(jobs, int(chosen.get("jobs", 2)))
+    found = run_all(run_job, jobs, int(chosen.get("jobs", 2)))
     rows = _rows(jobs, found)
     if chosen.get("output"):
         from compiler.bench.bits_plot import plot
@@ -133,14 +133,6 @@ def _format(text: str, width: int) -> str:
     head, _, fraction = text.format(bits=width).partition(".")
     whole, sign, more = fraction.replace("-", "+-").partition("+")
     return f"{head}.{int(whole) + int(more or 0)}"
-
-
-def _run_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
-    if workers == 1:
-        return [run_job(job) for job in jobs]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=workers)(delayed(run_job)(job) for job in jobs))
 
 
 def run_job(job: Job) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from compiler.bench.sweeps import Job, run_all
+from compiler.bench import run_all
+from compiler.bench.sweeps import Job, run_job
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json, write_text
 
@@ -114,7 +115,7 @@ class Demo:
                 seed = 0 if split == "contiguous" else split
                 jobs.append(Job(EXPERIMENT, variant, self._overrides(**data, **{"run.seeds": [seed]})))
                 labels.append((variant, split))
-        found = run_all(jobs, int(self.options.get("jobs", 2)))
+        found = run_all(run_job, jobs, int(self.options.get("jobs", 2)))
         self.runs = dict(zip(labels, found, strict=True))
         self.results["table"] = [self._row(v, [self.runs[v, s]["test_accuracy"] for s in SPLITS],
                                            self.runs[v, "contiguous"]["test_accuracy"]) for v in VARIANTS]
@@ -154,7 +155,7 @@ class Demo:
                                          "data.limits": {"test": 20}}
         if self.options.get("quick"):
             overrides["data.limits"] = {"train": 20, "test": 5}
-        found = run_all([Job(EXPERIMENT, "PAL", {**overrides, "run.granularity": granularity})
+        found = run_all(run_job, [Job(EXPERIMENT, "PAL", {**overrides, "run.granularity": granularity})
                          for granularity in ("population", "network")], int(self.options.get("jobs", 2)))
         self.results["population"] = {
             "same_bits": found[0]["weights_sha256"] == found[1]["weights_sha256"], "steps": found[0]["steps"],

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked, overrides_of
+from compiler.bench import checked, overrides_of, run_all
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json
 from compiler.experiments.results import results
@@ -71,7 +71,8 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     known: Collection[str] = MODELS if setting == "published" else FAIR_MODELS
     jobs = [_job(setting, model, net, options) for net in chosen_nets(options)
             for model in chosen_models(options, known)]
-    found = [_row(setting, *each) for each in zip(jobs, run_all(jobs, int(options.get("jobs", 2))), strict=True)]
+    results = run_all(run_job, jobs, int(options.get("jobs", 2)))
+    found = [_row(setting, *each) for each in zip(jobs, results, strict=True)]
     if "output" in options:
         plot(found, Path(options["output"]) / f"depth-{setting}.png")
     return found
@@ -104,15 +105,6 @@ def chosen_models(options: Mapping[str, Any], known: Collection[str] = MODELS) -
         if name not in known:
             raise unknown("X182", "model", str(name), known)
     return options.get("models", known)
-
-
-def run_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
-    """Results in the order of the jobs; `workers` processes."""
-    if workers == 1:
-        return [run_job(job) for job in jobs]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=workers)(delayed(run_job)(job) for job in jobs))
 
 
 def run_job(job: Job) -> dict[str, Any]:

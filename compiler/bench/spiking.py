@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import run_all
 from compiler.bench.concordance import measures, reader
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.config import load_experiment
@@ -77,14 +78,6 @@ def _measured(session: Session) -> dict[str, list[float]]:
     return measures(circuit, reader(session), rows[:, :inputs], rows[:, inputs:])
 
 
-def run_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
-    if workers == 1:
-        return [run_job(job) for job in jobs]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=workers)(delayed(run_job)(job) for job in jobs))
-
-
 def table_of(jobs: Sequence[Job], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row per label: mean, spread and list over seeds, and the last measures averaged over seeds."""
     groups: dict[tuple, list[int]] = {}
@@ -138,7 +131,7 @@ def mnist(options: Mapping[str, Any]) -> list[dict[str, Any]]:
         jobs += _jobs(online, options, _label("400-400-10", "locked", "none", "online"), SEEDS, **small)
         jobs += _jobs(batch, options, _label("784-400-10, hidden layer frozen", "locked", "adam", "minibatch"), SEEDS,
                       model__eta=[0.0, 0.01])
-    return table_of(jobs, run_all(jobs, int(options.get("jobs", 2)))) + _linear("mnist", options)
+    return table_of(jobs, run_all(run_job, jobs, int(options.get("jobs", 2)))) + _linear("mnist", options)
 
 
 def fashion(options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -149,7 +142,7 @@ def fashion(options: Mapping[str, Any]) -> list[dict[str, Any]]:
                       model__feedback=feedback)
     jobs += _jobs(name, options, _label("784-400-400-10, hidden layers frozen", "locked", "adam", "minibatch"), SEEDS,
                   model__eta=[0.0, 0.0, 0.01])
-    return table_of(jobs, run_all(jobs, int(options.get("jobs", 2)))) + _linear("fashion_mnist", options)
+    return table_of(jobs, run_all(run_job, jobs, int(options.get("jobs", 2)))) + _linear("fashion_mnist", options)
 
 
 def cnn(options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -158,7 +151,7 @@ def cnn(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     net = "-".join(map(str, load_experiment(name, _overrides(options)).model.options["layers"]))
     for feedback in options.get("feedback", ("BP", "FA", "locked", "uSF")):
         jobs += _jobs(name, options, _label(net, feedback, "adam", "minibatch"), SEEDS[:1], model__feedback=feedback)
-    return table_of(jobs, run_all(jobs, int(options.get("jobs", 2))))
+    return table_of(jobs, run_all(run_job, jobs, int(options.get("jobs", 2))))
 
 
 def _label(net: str, feedback: str, optimiser: str, mode: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import run_all
 from compiler.experiments.checkpoints import NAME
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import run_experiment
@@ -43,15 +44,6 @@ def run_job(job: Job) -> dict[str, Any]:
         if found.get("experiment_sha256") == experiment.sha256():
             return found
     return run_experiment(experiment, folder, resume=(folder / NAME).is_file())
-
-
-def run_all(jobs: Sequence[Job], workers: int) -> list[dict[str, Any]]:
-    """Results in the order of the jobs; `workers` processes."""
-    if workers == 1:
-        return [run_job(job) for job in jobs]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=workers)(delayed(run_job)(job) for job in jobs))
 
 
 def overrides_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,14 +89,14 @@ def yinyang(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     The comparison rows are a linear classifier, a frozen hidden layer and a backprop net of the same size.
     """
     jobs = jobs_of("pal_yinyang", options, VARIANTS, range(123456, 123466))
-    rows = accuracy_rows(jobs, run_all(jobs, int(options.get("jobs", 2))))
+    rows = accuracy_rows(jobs, run_all(run_job, jobs, int(options.get("jobs", 2))))
     return rows + baseline_rows("yin_yang", "pal", hidden=30, epochs=100)
 
 
 def mnist(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """784-100-10, PAL and FA, one seed, as many epochs as `--set epochs=N` says."""
     jobs = jobs_of("pal_mnist", options, VARIANTS, (123456,))
-    rows = accuracy_rows(jobs, run_all(jobs, int(options.get("jobs", 2))))
+    rows = accuracy_rows(jobs, run_all(run_job, jobs, int(options.get("jobs", 2))))
     return rows + baseline_rows("mnist", None, hidden=100, epochs=5)
 
 

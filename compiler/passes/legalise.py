@@ -33,9 +33,6 @@ CREDIT = ("held", "settled", "never")
 algebraically); for all, as if rates had settled (the synapse takes the last one); or nowhere."""
 MANTISSA_BITS = 3
 """Of a scale: 1 .. 7 in size."""
-ENGINE_ROOM, MANTISSA_WIDTH = 15, 4
-"""The engine shifts a product right by what the widths of its factors and the mantissa exceed the accumulator's 15
-bits (specs/lava.md 6), so two traces of 7 bits lower the least scale by 2**3."""
 
 
 @dataclass(frozen=True)
