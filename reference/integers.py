@@ -118,7 +118,8 @@ class Register:
 
 @dataclass(frozen=True)
 class Table:
-    """A function of one quantity q: entry floor(q * K + H + 1/2), the first or last one outside (item 4).
+    """A function of one quantity q (item 4): entry floor(q * K + H + 1/2), the first or last one outside; or, with
+    `linear`, the straight line between the entries on either side of q * K + H.
 
     entries: integers, units of 2**-fraction; K = scale_units * 2**-scale_fraction; H = half of the entries.
     """
@@ -127,15 +128,22 @@ class Table:
     fraction: int
     scale_units: int
     scale_fraction: int
+    linear: bool = False
 
     @property
     def half(self) -> int:
         return len(self.entries) // 2
 
     def look_up(self, q: Exact) -> Exact:
-        scale = Exact(torch.tensor(self.scale_units), self.scale_fraction)
-        index = (q * scale + whole(self.half) + HALF).floor()
-        return Exact(self.entries[index.clamp(0, len(self.entries) - 1)], self.fraction)
+        scale, last = Exact(torch.tensor(self.scale_units), self.scale_fraction), len(self.entries) - 1
+        place = q * scale + whole(self.half)
+        if not self.linear:
+            return Exact(self.entries[(place + HALF).floor().clamp(0, last)], self.fraction)
+        inside = Exact(place.at(place.fraction).clamp(0, last << place.fraction), place.fraction)
+        left = inside.floor()
+        right = (left + 1).clamp(max=last)
+        rise = Exact(self.entries[right] - self.entries[left], self.fraction)
+        return Exact(self.entries[left], self.fraction) + rise * (inside - Exact(left))
 
     def check(self, name: str, function: Callable[[Tensor], Tensor]) -> None:
         """DishonestRegister unless every entry is the function at (i - H) / K, rounded half up."""

@@ -58,15 +58,26 @@ def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
         case Where(condition, then, otherwise):
             chosen = evaluate(condition, now, before) != 0
             return np.where(chosen, evaluate(then, now, before), evaluate(otherwise, now, before))
-        case Lookup(table, index):
-            return entries(now(f"table.{table}"), evaluate(index, now, before))
+        case Lookup(table, index, linear):
+            return (interpolated if linear else entries)(now(f"table.{table}"), evaluate(index, now, before))
     raise TypeError(show(expression))
 
 
 def entries(table: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Entries floor(index) of a table, the first or last one outside."""
-    whole = np.floor(np.clip(np.where(np.isnan(index), 0.0, index), 0, len(table) - 1))
-    return np.asarray(table, np.float64)[whole.astype(np.int64)]
+    return np.asarray(table, np.float64)[_within(table, index).astype(np.int64)]
+
+
+def interpolated(table: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Between two neighbouring entries of a table, the first or last one outside."""
+    index, table = _within(table, index), np.asarray(table, np.float64)
+    whole = index.astype(np.int64)
+    below, above = table[whole], table[np.minimum(whole + 1, len(table) - 1)]
+    return below + (index - whole) * (above - below)
+
+
+def _within(table: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return np.clip(np.where(np.isnan(index), 0.0, index), 0.0, float(len(table) - 1))
 
 
 class Interpreter:

@@ -23,6 +23,9 @@ from compiler.passes.quantise import TAGGED, Quantise, Widths
 
 WEIGHTS_EVERY = 100
 """Steps between two looks at the weights of a calibration run."""
+CLOSELY, STRIDE = 20_000, 101
+"""A calibration run is looked at after each of its first 20,000 steps, then once in 101 (a prime: presentations are
+cut at every place)."""
 
 
 def quantise_pass(precision: Precision, peaks: dict[str, float]) -> Quantise:
@@ -44,15 +47,16 @@ def _format(name: str, text: str, known: dict[str, float]) -> Format:
 
 
 def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[str, float]:
-    """Name -> greatest magnitude of every quantity, weight and tag in the first `steps` steps of training."""
+    """Name -> greatest magnitude seen of every quantity, weight and tag in the first `steps` steps of training."""
     equations = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations}
     runner = Native(lower(graph, frozenset(equations)), training(plan.protocol), plan.samples, seeds)
     moving, weights = _slots(runner, graph)
     peaks = dict.fromkeys([*moving, *weights], 0.0)
-    for step in range(min(steps, runner.feed.total)):
-        runner.run(1, block=1)
+    end = min(steps, runner.feed.total)
+    while (step := runner.position) < end:
+        runner.run(1 if step < CLOSELY else min(STRIDE, end - step))
         _raise(peaks, runner, moving)
-        if step % WEIGHTS_EVERY == 0:
+        if step % WEIGHTS_EVERY == 0 or step >= CLOSELY:
             _raise(peaks, runner, weights)
     _raise(peaks, runner, weights)
     for p in graph.populations:

@@ -3,7 +3,8 @@
 Every name means the value of *this* step; `prev(x)` is the value one step earlier, and `prev(prev(x))` two steps.
 Text is Python's expression syntax, read through a whitelist of `ast` nodes and never evaluated. `a.b` names belong to
 a side: `pre.rate`, `post.error`, `gate.noise`. `where(c, a, b)` chooses; comparisons give 1 or 0. `lookup(T, x)` is
-entry floor(x) of the graph's array `table.T`, the first or last one where x lies outside.
+entry floor(x) of the graph's array `table.T`, the first or last one where x lies outside; `interpolate(T, x)` is
+between entries floor(x) and floor(x) + 1.
 """
 
 from __future__ import annotations
@@ -61,10 +62,16 @@ class Where:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Entry floor(index) of the array `table.<table>`; indices outside take the first or last entry."""
+    """Entry floor(index) of the array `table.<table>`; indices outside take the first or last entry. `linear`: i the
+    integer below the index, T[i] + (index - i) * (T[i + 1] - T[i])."""
 
     table: str
     index: Expression
+    linear: bool = False
+
+    @property
+    def function(self) -> str:
+        return "interpolate" if self.linear else "lookup"
 
 
 Expression = Number | Name | Prev | Negate | Binary | Call | Where | Lookup
@@ -74,6 +81,7 @@ COMPARISON = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=
 LOGICAL = {ast.And: "and", ast.Or: "or"}
 PRECEDENCE = {"or": 1, "and": 2, "<": 4, "<=": 4, ">": 4, ">=": 4, "==": 4, "!=": 4, "+": 5, "-": 5, "*": 6, "/": 6}
 UNARY, ATOM = 7, 9
+LOOKUPS = ("lookup", "interpolate")
 
 
 def children(expression: Expression) -> tuple[Expression, ...]:
@@ -102,8 +110,8 @@ def rebuild(expression: Expression, parts: tuple[Expression, ...]) -> Expression
             return Call(function, parts)
         case Where():
             return Where(*parts)
-        case Lookup(table):
-            return Lookup(table, *parts)
+        case Lookup(table, _, linear):
+            return Lookup(table, *parts, linear)
     return expression
 
 
@@ -202,13 +210,14 @@ def _call(function: str, arguments: tuple[Expression, ...], text: str) -> Expres
                           "Give the inner expression a name of its own first.")
     if function == "where" and len(arguments) == 3:
         return Where(*arguments)
-    if function == "lookup" and len(arguments) == 2:
+    if function in LOOKUPS and len(arguments) == 2:
         if not isinstance(arguments[0], Name):
-            raise CortexError("E111", f"lookup() takes a table's name in '{text}', not '{show(arguments[0])}'.")
-        return Lookup(arguments[0].name, arguments[1])
-    expected = {**ARITY, "prev": 1, "where": 3, "lookup": 2}.get(function)
+            raise CortexError("E111", f"{function}() takes a table's name in '{text}', not '{show(arguments[0])}'.")
+        return Lookup(arguments[0].name, arguments[1], function == "interpolate")
+    known = {**ARITY, "prev": 1, "where": 3, **dict.fromkeys(LOOKUPS, 2)}
+    expected = known.get(function)
     if expected is None:
-        raise unknown("E112", f"function in '{text}'", function, {*ARITY, "prev", "where", "lookup"})
+        raise unknown("E112", f"function in '{text}'", function, known)
     if expected != len(arguments):
         raise CortexError("E113", f"{function}() takes {expected} arguments, got {len(arguments)} in '{text}'.")
     return Call(function, arguments)
@@ -244,7 +253,7 @@ def _show(expression: Expression) -> tuple[str, int]:
         case Where(condition, then, otherwise):
             return f"where({show(condition)}, {show(then)}, {show(otherwise)})", ATOM
         case Lookup(table, index):
-            return f"lookup({table}, {show(index)})", ATOM
+            return f"{expression.function}({table}, {show(index)})", ATOM
     raise TypeError(expression)
 
 

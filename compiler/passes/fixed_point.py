@@ -123,12 +123,18 @@ def extent(expression: Expression, look: Look, table: Callable[[str], Extent], w
             return number_extent(value)
         case Name() | Prev():
             return look(expression)
-        case Lookup(name):
+        case Lookup(name, _, False):
             return table(name)
     parts = [extent(child, look, table, who) for child in children(expression)]
-    found = _combine(expression, parts, who)
-    if found.bits > EXACT:
-        raise CortexError("E610", f"{who}: '{show(expression)}' takes {found.bits} bits before it is rounded; the "
+    if isinstance(expression, Lookup):
+        entries = table(expression.table)
+        found = Extent(entries.fraction + parts[0].fraction, entries.largest)
+        bits = found.bits + 1  # of the difference between two entries
+    else:
+        found = _combine(expression, parts, who)
+        bits = found.bits
+    if bits > EXACT:
+        raise CortexError("E610", f"{who}: '{show(expression)}' takes {bits} bits before it is rounded; the "
                                   f"limit is {EXACT}.", "Give its quantities fewer bits, or name a part of it.")
     return found
 

@@ -17,7 +17,7 @@ have no state, do not count).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -45,6 +45,8 @@ GUARD = 8
 """Bits below the unit of a result to which terms are rounded where their exact sum would not fit."""
 STATES_HEADROOM, TABLES_HEADROOM = 16.0, 4.0
 """How much larger than in the calibration run a state may become, and the argument of a table."""
+REACHES, SAMPLES = 12, 4096
+"""How many powers of two a table's reach is sought among, and where its error is measured."""
 
 
 @dataclass(frozen=True)
@@ -317,18 +319,27 @@ class _Quantiser:
         return Format(whole.bits + 1, whole.fraction)
 
     def _lookup(self, p: Population, e: Equation, found: Format) -> Expression:
-        """A table over one quantity: 2**tables entries, each rounded to the function's format."""
+        """A table over one quantity: 2**tables entries, each rounded to the function's format, straight lines between
+        them where the quantity is finer than the table."""
         (node,) = quantities(e.expression)
         assert isinstance(node, Name | Prev)
         largest = min(self.extents[f"{p.name}.{node.name}"].largest,
                       TABLES_HEADROOM * self.options.peaks[f"{p.name}.{node.name}"])
-        reach = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
         half = 2 ** (self.options.widths.tables - 1)
-        points = (np.arange(2 * half) - half) * (reach / half)
+
+        def function(points: np.ndarray) -> np.ndarray:
+            return np.asarray(np.nan_to_num(evaluated(e.expression, node, points)))
+
+        reach, entries = best_table(function, largest, half, found)
         name = f"{p.name}_{e.name}"
-        self.arrays[f"table.{name}"] = found.round(np.nan_to_num(evaluated(e.expression, node, points)))
-        index = Binary("+", Binary("*", node, Number(half / reach)), Number(half + 0.5))
-        return Lookup(name, index)
+        self.arrays[f"table.{name}"] = entries
+        scaled = Binary("*", node, Number(half / reach))
+        if self.extents[f"{p.name}.{node.name}"].fraction <= np.log2(half / reach):
+            return Lookup(name, Binary("+", scaled, Number(half + 0.5)))
+        between = Lookup(name, Binary("+", scaled, Number(float(half))), linear=True)
+        extent(between, lambda _: self.extents[f"{p.name}.{node.name}"],
+               lambda _: Extent(found.fraction, found.largest), f"equation '{e.name}' of population '{p.name}'")
+        return found.wrap(between)
 
     def _copies(self, p: Population, e: Equation) -> list[Equation]:
         """What is sent of a quantity, and what rules read of it, where that is narrower than the quantity itself."""
@@ -498,6 +509,26 @@ class _Quantiser:
         return replace(rule, increment=increment, noise=noise, optimiser=Optimiser(),
                        states=(State("tag", Number(0.0), tag.dtype, tag.unit),),
                        updates=(Equation("tag", update, "factor"),))
+
+
+def best_table(function: Callable[[np.ndarray], np.ndarray], largest: float, half: int,
+               found: Format) -> tuple[float, np.ndarray]:
+    """2 * half entries from -reach up, the reach being the power of two (at most 2**REACHES below `largest`, what the
+    argument may be) that keeps the worst error of straight lines between them least: a function that is flat far out
+    has its entries where it bends."""
+    top = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
+    best: tuple[float, float, np.ndarray] | None = None
+    for reach in (top / 2.0**k for k in range(REACHES + 1)):
+        entries = found.round(function((np.arange(2 * half) - half) * (reach / half)))
+        outside = np.geomspace(reach, max(largest, reach), SAMPLES // 16)
+        inside = (np.arange(SAMPLES) + 0.5) / SAMPLES * 2 * reach - reach
+        points = np.concatenate([-outside, inside, outside])
+        place = np.clip(points * (half / reach) + half, 0, 2 * half - 1)
+        error = float(np.abs(np.interp(place, np.arange(2 * half), entries) - function(points)).max())
+        if best is None or error < best[0]:
+            best = error, reach, entries
+    assert best
+    return best[1], best[2]
 
 
 def _read(rule: PlasticityRule | None) -> list[Name | Prev]:

@@ -115,12 +115,12 @@ class _Registers:
 
     def _equation(self, name: str, equation: Equation, cell: CellType) -> None:
         expression, state = equation.expression, cell.state(equation.name)
-        if isinstance(expression, Lookup):
-            self.data["tables"][name] = table(self.graph, expression, round(-math.log2(state.scale)) if state else None)
-            return
         if isinstance(expression, Call) and expression.function == "fixed":
             self.data["quantities"][name] = register(expression)
             expression = expression.arguments[0]
+        if isinstance(expression, Lookup):
+            self.data["tables"][name] = table(self.graph, expression, round(-math.log2(state.scale)) if state else None)
+            return
         if not equation.name.endswith("_in"):
             self.data["coefficients"][name] = coefficients(expression)
 
@@ -191,15 +191,15 @@ def _in_units(increment: Expression) -> Expression:
 
 
 def table(graph: Graph, found: Lookup, fraction: int | None) -> dict[str, Any]:
-    """Entries as integers (fraction none: of the coarsest unit that holds them all), and K of the index
-    q * K + H + 1/2."""
+    """Entries as integers (fraction none: of the coarsest unit that holds them all), and K of the index q * K + H
+    (+ 1/2 without lines between the entries)."""
     values = np.asarray(graph.arrays[f"table.{found.table}"], dtype=np.float64)
     if fraction is None:
         fraction = max((dyadic(value)[1] for value in values.tolist()), default=0)
     scale = next(node.value for node in walk(found.index) if isinstance(node, Number))
     units, scale_fraction = dyadic(scale)
     return {"entries": whole_units(values, fraction, 2)[0], "fraction": fraction, "scale_units": units,
-            "scale_fraction": scale_fraction}
+            "scale_fraction": scale_fraction, "linear": found.linear}
 
 
 def whole_units(values: Any, fraction: int, rank: int) -> Any:

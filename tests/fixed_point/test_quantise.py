@@ -96,7 +96,7 @@ def test_every_backend_has_the_same_integers(name: str) -> None:
 def test_the_text_of_a_quantised_circuit_says_its_formats() -> None:
     text = built("pal").report.after("quantise")
     assert "receive drive = fixed(" in text and "noise rounding uniform" in text
-    assert re.search(r"state drive = 0 : int24 \S+", text) and "send rate = lookup(P0_rate, breve * " in text
+    assert re.search(r"state drive = 0 : int24 \S+", text) and "send rate = fixed(interpolate(P0_rate, breve * " in text
     assert re.search(r"message rate_sent\n", text) and re.search(r"unit 0\.\d+\n  limits -0\.\d+ 0\.\d+", text)
 
 

@@ -67,14 +67,15 @@ class Emitter:
                 return f"{function}({', '.join(map(self.value, arguments))})"
             case Where(condition, then, otherwise):
                 return f"({self.value(then)} if {self.condition(condition)} else {self.value(otherwise)})"
-            case Lookup(table, index):
-                return self._lookup(table, self.value(index))
+            case Lookup(_, index):
+                return self._lookup(expression, self.value(index))
         raise TypeError(expression)
 
-    def _lookup(self, table: str, index: str) -> str:
+    def _lookup(self, lookup: Lookup, index: str) -> str:
+        table = lookup.table
         if table not in self.tables:
             self.tables.append(table)
-        return f"lookup(m, t_{table}, n_{table}, {index})"
+        return f"{lookup.function}(m, t_{table}, n_{table}, {index})"
 
     def table_arguments(self, slots: SlotTable, graph: Graph) -> dict[str, Argument]:
         """Offset and length of every table that was read."""

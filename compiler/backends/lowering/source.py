@@ -207,6 +207,17 @@ def lookup(m, start, size, x):
     if x >= float(size):
         return m[start + size - one]
     return m[start + unsigned(x)]
+
+
+@scalar
+def interpolate(m, start, size, x):
+    """Between entries floor(x) and floor(x) + 1, the first or last one outside."""
+    if not x > 0.0:
+        return m[start]
+    if x >= float(size - one):
+        return m[start + size - one]
+    below = m[start + unsigned(x)]
+    return below + (x - float(unsigned(x))) * (m[start + unsigned(x) + one] - below)
 '''
 
 
