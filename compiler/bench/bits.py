@@ -2,8 +2,10 @@
 
 Rows {circuit, dataset, line, weight_bits, state_bits, message_bits, rounding, legal_on, accuracy, spread, seeds, ...};
 `legal_on` names the maps on which every rule fits the learning engine, in its form and in its integers. Options:
-`cases`, `bits` (0 is float), `lines`, `seeds`, `epochs`, `jobs`, `backend`; keys of an experiment for all runs. With
-`-o FOLDER` every run keeps its results there and is not run again; `bits.svg` is the plot.
+`cases`, `bits` (0 is float), `lines`, `seeds`, `epochs`, `jobs`, `backend`; keys of an experiment for all runs; `widen`,
+which gives 16 bits to one quantity at a time: a width of [precision] or the weights that fit a pattern, such as
+`["", "messages", "tags", "B*.w"]`. With `-o FOLDER` every run keeps its results there and is not run again; `bits.svg`
+is the plot.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,10 @@ from compiler.experiments.session import Session
 from compiler.ir import parse_graph, unknown
 from compiler.passes.engine import engine_reasons
 from compiler.passes.legalise import rule_reports, the_map
+from compiler.passes.quantise import Widths
 
-BITS = (0, 16, 12, 8, 6, 4)
+BITS = (0, 16, 12, 10, 8, 6, 4)
+WIDE = 16
 MAPS = ("loihi1", "loihi2")
 LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen")
 
@@ -43,32 +48,41 @@ class Case:
     formats: Mapping[str, str] = field(default_factory=dict)
 
 
-SETTLED = {"precision.map": "loihi2", "precision.credit": "never", "precision.tables": 12, "precision.messages": 12,
-           "protocol.update_every": 1, "protocol.learning_lag": 4}
-"""A synapse sums its increments in a tag and learns once a presentation, after rates have settled. With rates of fewer
-than 12 bits the difference in the apical dendrite drowns."""
+SETTLED = {"precision.map": "loihi2", "precision.credit": "never", "protocol.update_every": 1,
+           "protocol.learning_lag": 4}
+"""A synapse sums its increments in a tag and learns once a presentation, after rates have settled."""
+PAL_FEEDBACK = {"BPP_0.w": "{bits}.{bits}-1", "BPI_0.w": "{bits}.{bits}-1"}
+"""The apical dendrite sees their difference: one grid, so that they can cancel."""
+PAL_YIN_YANG = {"run.seeds": [123456], "model.eta_fw": [200.0, 0.1], "protocol.epochs": 20,
+                "protocol.halve_at": [10, 14, 17]}
+ERROR_NEURON_YIN_YANG = {
+    "data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "model.activation": "logistic",
+    "model.eta_fw": [64.0, 8.0], "protocol.epochs": 60, "protocol.halve_at": [30, 42, 52]}
+FEEDBACK_FROZEN = {"model.eta_bw": 0.0, "model.eta_PI": 0.0}
 SC_LINES: dict[str, dict[str, Any]] = {
     LINES[0]: {}, LINES[1]: {"model.feedback": "BP"}, LINES[2]: {"model.eta": [0.0, 0.0078125]}}
 SC_FORMATS = {f"w{kind}_{layer}.w": f"u{{bits}}.{{bits}}+{2 - layer}" for kind in "EI" for layer in (1, 2)}
 CASES: dict[str, Case] = {
     "pal-digits": Case("pal_digits", "digits", {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: {"model.eta_fw": [0.0, 0.1]}},
-        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-4"}),
-    "pal-frozen-feedback-digits": Case("pal_digits", "digits", {LINES[0]: {"model.eta_bw": 0.0, "model.eta_PI": 0.0}},
-                                       fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-4"}),
+        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
+    "pal-frozen-feedback-digits": Case("pal_digits", "digits", {LINES[0]: FEEDBACK_FROZEN}, fixed=SETTLED,
+                                       formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
     "pal-yin_yang": Case("pal_yinyang", "yin_yang", {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: {"model.eta_fw": [0.0, 0.1]}},
-        common={"run.seeds": [123456], "protocol.epochs": 50}, fixed=SETTLED),
+        common=PAL_YIN_YANG, fixed={**SETTLED, "precision.calibration_steps": 3_000_000}, formats=PAL_FEEDBACK),
+    "pal-frozen-feedback-yin_yang": Case(
+        "pal_yinyang", "yin_yang", {LINES[0]: FEEDBACK_FROZEN}, common=PAL_YIN_YANG,
+        fixed={**SETTLED, "precision.calibration_steps": 3_000_000}, formats=PAL_FEEDBACK),
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},
-        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-2", "WPP_1.w": "{bits}.{bits}-2"}),
+        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-1", "WPP_1.w": "{bits}.{bits}-1"}),
     "error-neuron-yin_yang": Case("error_neuron_digits", "yin_yang", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
-        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}},
-        common={"data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "protocol.epochs": 20,
-                "protocol.halve_at": [10, 14, 17]},
-        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-3", "WPP_1.w": "{bits}.{bits}-3"}),
+        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 8.0]}}, common=ERROR_NEURON_YIN_YANG,
+        fixed={**SETTLED, "precision.calibration_steps": 3_600_000},
+        formats={"WPP_0.w": "{bits}.{bits}-5", "WPP_1.w": "{bits}.{bits}-4"}),
     "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
         "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 20},
         fixed={"precision.map": "loihi2"}),
@@ -89,7 +103,7 @@ class Job:
 
 def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Raises X182 for an unknown case or option."""
-    chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity")
+    chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity", "widen")
     jobs = list(_jobs(chosen))
     found = run_all(run_job, jobs, int(chosen.get("jobs", 2)))
     rows = _rows(jobs, found)
@@ -108,23 +122,30 @@ def _jobs(options: Mapping[str, Any]) -> list[Job]:
         case, seeds = CASES[name], options.get("seeds", (1, 2))
         for line in [each for each in case.lines if each in options.get("lines", LINES)]:
             for width in options.get("bits", BITS):
-                result += [_job(name, case, line, int(width), int(seed), options) for seed in seeds]
+                result += [_job(name, case, line, int(width), int(seed), options, wide)
+                           for wide in options.get("widen", ("",)) for seed in seeds]
     return result
 
 
-def _job(name: str, case: Case, line: str, width: int, seed: int, options: Mapping[str, Any]) -> Job:
+def _job(name: str, case: Case, line: str, width: int, seed: int, options: Mapping[str, Any], wide: str = "") -> Job:
     table = {"run.backend": "native", **case.common, **case.lines[line], "precision.weights": width,
              "precision.formats": {}, **overrides_of(options, "epochs", "backend", "granularity"), "run.seeds": [seed]}
     if width:
-        table |= {**case.fixed, "precision.formats": {
-            key: _format(text, width) for key, text in case.formats.items()
-            if not (key.startswith(("wE", "wI")) and "BP" in case.lines[line].values())}}
+        formats = {key: _format(text, width) for key, text in case.formats.items()
+                   if not (key.startswith(("wE", "wI")) and "BP" in case.lines[line].values())}
+        table |= {**case.fixed, "precision.formats": formats}
+        if wide in Widths.__dataclass_fields__:
+            table[f"precision.{wide}"] = WIDE
+        elif wide:
+            table["precision.formats"] = {key: text for key, text in formats.items() if not fnmatchcase(key, wide)}
+            table["precision.formats"][wide] = str(WIDE)
     else:
         table |= {key: value for key, value in case.fixed.items() if key.startswith("protocol.")}
     label = {"circuit": name.removesuffix(f"-{case.dataset}"), "dataset": case.dataset, "line": line,
-             "weight_bits": width or "float"}
+             "weight_bits": width or "float", "widened": wide}
     folder = options.get("output")
-    file = Path(folder) / f"{name}_{line.replace(' ', '-')}_{width}_{seed}.json" if folder else None
+    text = "_".join([name, line.replace(" ", "-"), str(width), *([wide.replace("*", "")] if wide else []), str(seed)])
+    file = Path(folder) / f"{text}.json" if folder else None
     return Job(case.experiment, tuple(label.items()), table, file)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 
@@ -17,9 +18,9 @@ from compiler.experiments.tables import Precision
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.passes.engine import least_scale
-from compiler.passes.fixed_point import Format
+from compiler.passes.fixed_point import Format, format_for
 from compiler.passes.legalise import the_map
-from compiler.passes.quantise import TAGGED, Quantise, Widths
+from compiler.passes.quantise import HEADROOM, TAGGED, Quantise, Widths
 
 WEIGHTS_EVERY = 100
 """Steps between two looks at the weights of a calibration run."""
@@ -31,19 +32,25 @@ cut at every place)."""
 def quantise_pass(precision: Precision, peaks: dict[str, float]) -> Quantise:
     """Raises X160."""
     widths = Widths(**{name: getattr(precision, name) for name in Widths.__dataclass_fields__})
-    formats = {name: _format(name, text, peaks) for name, text in precision.formats.items()}
+    formats: dict[str, Format] = {}
+    for name, text in sorted(precision.formats.items(), key=lambda item: "*" not in item[0]):  # single names come last
+        chosen = [known for known in peaks if fnmatchcase(known, name)] or [name]
+        formats |= {each: _format(each, text, peaks) for each in chosen}
     least = least_scale(the_map(precision.map)) if precision.map else 0.0
     return Quantise(peaks, widths, precision.rounding, formats, precision.count, least)
 
 
 def _format(name: str, text: str, known: dict[str, float]) -> Format:
-    found = re.fullmatch(r"(u?)(\d+)\.(-?\d+)", text)
+    found = re.fullmatch(r"(u?)(\d+)(?:\.(-?\d+))?", text)
     if not found:
         raise CortexError("X160", f"precision.formats: '{text}' of '{name}' cannot be read.",
-                          "Write BITS.FRACTION, such as 24.16 (u8.9 without a sign).")
+                          "Write BITS.FRACTION, such as 24.16 (u8.9 without a sign), or BITS alone.")
     if name.removesuffix("_copy") not in known:
         raise unknown("X160", "quantity in precision.formats", name, known)
-    return Format(int(found[2]), int(found[3]), bool(found[1]))
+    unsigned, bits, fraction = bool(found[1]), int(found[2]), found[3]
+    if fraction is None:
+        return format_for(known[name.removesuffix("_copy")] * HEADROOM, bits, unsigned)
+    return Format(bits, int(fraction), unsigned)
 
 
 def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[str, float]:

@@ -140,7 +140,8 @@ class Passes(Table, frozen=True):
 class Precision(Table, frozen=True):
     """Fixed point. `weights` 0: everything stays float64. Other widths in bits: see `compiler.passes.quantise.Widths`.
 
-    `formats`: those of single quantities, `"PC1.u" = "24.16"` (bits with the sign, and fraction bits).
+    `formats`: those of single quantities, `"PC1.u" = "24.16"` (bits with the sign, and fraction bits), or of all whose
+    name fits, `"B*.w" = "12"` (12 bits with the sign, the range that of the calibration run).
     `calibration_steps`: how much of the run tells the ranges, in float. `map`: rules are made legal on it first;
     `credit`: where the neuron sums for the synapse (see `compiler.passes.legalise.CREDIT`). `count`: quantities count
     the steps in which they saturate.

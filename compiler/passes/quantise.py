@@ -43,8 +43,8 @@ GATE_BITS = 8
 """Fraction of a gate that rules are multiplied with."""
 GUARD = 8
 """Bits below the unit of a result to which terms are rounded where their exact sum would not fit."""
-STATES_HEADROOM, TABLES_HEADROOM = 16.0, 4.0
-"""How much larger than in the calibration run a state may become, and the argument of a table."""
+HEADROOM, STATES_HEADROOM, TABLES_HEADROOM = 2.0, 16.0, 4.0
+"""How much larger than in the calibration run a weight or a table's value may become, a state, a table's argument."""
 REACHES, SAMPLES = 12, 4096
 """How many powers of two a table's reach is sought among, and where its error is measured."""
 
@@ -84,7 +84,7 @@ class Quantise:
             raise CortexError("E612", f"rounding '{self.rounding}' is unknown.", f"Known: {', '.join(ROUNDING)}.")
         return merge_equal(_Quantiser(graph, self).result())
 
-    def format(self, name: str, bits: int, unsigned: bool = False, headroom: float = 2.0) -> Format:
+    def format(self, name: str, bits: int, unsigned: bool = False, headroom: float = HEADROOM) -> Format:
         """`headroom`: how much larger than in the calibration run a quantity may become."""
         if name in self.formats:
             return self.formats[name]
