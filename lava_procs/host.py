@@ -128,15 +128,21 @@ class Host:
 
     # ---- state
 
-    def owner(self, slot: str) -> GroupWork:
-        """The group that writes a slot (the others hold copies). Raises KeyError."""
-        holders = (name for name, work in self.works.items() if slot in work.offsets)
-        return self.works[self.description["owners"].get(slot) or next(holders, slot)]
-
     def value(self, slot: str) -> np.ndarray:
-        work = self.owner(slot)
-        offset, size = work.offsets[slot]
-        return np.array(work.memory[offset:offset + size])
+        """A slot, put together from the groups that write its parts (the others hold copies). Raises KeyError."""
+        owners = self.description["owners"].get(slot)
+        if owners is None:
+            holders = [work for work in self.works.values() if slot in work.offsets]
+            if not holders:
+                raise KeyError(slot)
+            return np.array(holders[0].memory_of(slot))
+        size = self.works[owners[0][0]].offsets[slot][1]
+        found = np.zeros(size)
+        for group, first, last, stride in owners:
+            own = self.works[group].memory_of(slot)
+            if size:
+                found.reshape(-1, stride)[:, first:last] = own.reshape(-1, stride)[:, first:last]
+        return found
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, by slot name."""

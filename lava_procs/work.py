@@ -77,16 +77,22 @@ class GroupWork:
         self.local, self.cells = dict(names), dict(cells or {})
         return self
 
+    def memory_of(self, slot: str) -> np.ndarray:
+        """A slot of this group's memory; `slot@first:last` is a part of one."""
+        slot, _, cells = slot.partition("@")
+        offset, size = self.offsets[slot]
+        first, last = map(int, cells.split(":")) if cells else (0, size)
+        return self.memory[offset + first:offset + last]
+
     def view(self, name: str) -> np.ndarray:
         """A slot of this group's memory, by the model's own name."""
-        offset, size = self.offsets[self.local.get(name, name)]
-        return self.memory[offset:offset + size]
+        return self.memory_of(self.local.get(name, name))
 
     def size(self, name: str) -> int:
         """Length of a slot, or of the tick that holds unconnected circuits together."""
         if name in self.cells:
             return self.cells[name]
-        return 1 if name == "tick" else self.offsets[self.local.get(name, name)][1]
+        return 1 if name == "tick" else len(self.view(name))
 
     def warm_up(self) -> None:
         """Compiles (or loads from the cache) what this group calls, so that forked children inherit it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.backends.lowering.program import GroupProgram, Program, Transfer
-from compiler.backends.native import Native, current, owns, record_pieces
+from compiler.backends.native import Native, current, record_pieces
 from compiler.backends.runtime import Block
 from compiler.ir.protocol import Protocol
 
@@ -79,14 +79,18 @@ class Grouped(Native):
 
     def _move(self, transfer: Transfer) -> None:
         source = self.parts[transfer.source]
-        sent = source.program.view(source.memory, transfer.slot)
+        cells = slice(transfer.first, transfer.last)
+        sent = source.program.view(source.memory, transfer.slot)[cells]
         for target in map(self.parts.__getitem__, transfer.targets):
-            target.program.view(target.memory, transfer.slot)[:] = sent
+            target.program.view(target.memory, transfer.slot)[cells] = sent
 
     def value(self, quantity: str) -> np.ndarray:
         """A stored quantity now, in user shape."""
         return current(self.program, quantity, self._read)
 
     def _read(self, slot: str) -> np.ndarray:
-        owner = next(part for part in self.parts.values() if owns(part.program, slot))
-        return np.array(owner.program.view(owner.memory, slot))
+        found = np.zeros(self.program.slots.sizes[slot])
+        for part in self.parts.values():
+            for start, length in part.program.owned(slot):
+                found[start:start + length] = part.program.view(part.memory, slot)[start:start + length]
+        return found

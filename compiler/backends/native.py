@@ -33,22 +33,10 @@ def record_pieces(group: GroupProgram, protocol: Protocol) -> np.ndarray:
     for index, stream in enumerate(protocol.streams):
         column = 0
         for quantity in stream.quantities:
-            size = group.program.slots.sizes[quantity]
-            if owns(group, quantity):
-                rows.append((index, group.offsets[quantity], size, column, quantity in plastic))
-            column += size
+            rows += [(index, group.offsets[quantity] + start, length, column + start, quantity in plastic)
+                     for start, length in group.owned(quantity)]
+            column += group.program.slots.sizes[quantity]
     return np.array(rows, dtype=np.uint64).reshape(-1, 5)
-
-
-def owns(group: GroupProgram, quantity: str) -> bool:
-    """Whether an operation of the group writes the quantity (or it never changes and the group holds it)."""
-    if group.group is None:
-        return quantity in group.offsets
-    writers = {o.group for o in group.program.step for w in o.writes if w == quantity}
-    if writers:
-        return group.group in writers
-    holders = [g for g in group.program.groups if quantity in group.program.select(g).offsets]
-    return bool(holders) and holders[0] == group.group
 
 
 class Records:

@@ -2,10 +2,10 @@
 
 Rows {circuit, dataset, line, weight_bits, state_bits, message_bits, rounding, legal_on, accuracy, spread, seeds, ...};
 `legal_on` names the maps on which every rule fits the learning engine, in its form and in its integers. Options:
-`cases`, `bits` (0 is float), `lines`, `seeds`, `epochs`, `jobs`, `backend`; keys of an experiment for all runs; `widen`,
-which gives 16 bits to one quantity at a time: a width of [precision] or the weights that fit a pattern, such as
-`["", "messages", "tags", "B*.w"]`. With `-o FOLDER` every run keeps its results there and is not run again; `bits.svg`
-is the plot.
+`cases`, `bits` (0 is float), `lines`, `seeds`, `epochs`, `jobs`, `backend`; keys of an experiment for all runs;
+`widen`, which gives 16 bits to one quantity at a time: a width of [precision] or the weights that fit a pattern, such
+as `["", "messages", "tags", "B*.w"]`. With `-o FOLDER` every run keeps its results there and is not run again;
+`bits.svg` is the plot.
 """
 
 from __future__ import annotations

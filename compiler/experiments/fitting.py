@@ -8,17 +8,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import scipy.sparse
-import scipy.sparse.csgraph
 
 from compiler.experiments.circuits import build_circuit
 from compiler.experiments.compilation import circuit_after_passes, compile_experiment
 from compiler.experiments.files import writable_folder, write_json, write_text
 from compiler.experiments.tables import Experiment
 from compiler.ir import Graph
+from compiler.ir.model import group_of
 from compiler.mapping.fit import Fit, fit, hardware_map, refuse
 from compiler.mapping.items import ASSUMED_SPIKES, Rates
-from compiler.mapping.methods import METHODS, SINGLE, WHOLE
 from compiler.mapping.rules import read_rules
 from hardware_maps import shipped_maps
 
@@ -90,32 +88,23 @@ def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:
 
 
 def _fitting(experiment: Experiment, target: str) -> Fit:
-    """The fit, with whole populations for the granularity `neurocore`. Raises as above."""
+    """The fit. Raises as above."""
     written, graph = mapped_graphs(experiment)
-    methods = (WHOLE, SINGLE) if experiment.run.granularity == "neurocore" else METHODS
-    found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written, methods=methods)
+    found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written)
     refuse(found)
     return found
 
 
 def core_groups(experiment: Experiment) -> tuple[tuple[str, str], ...]:
-    """The group of every population, by the mapping on `run.hardware`: its core, or where a population is too large
-    for one the cores that it spans together. Raises the coded error of the first limit where it does not fit."""
-    return process_of(_fitting(experiment, experiment.run.hardware))
-
-
-def process_of(found: Fit) -> tuple[tuple[str, str], ...]:
-    """Population -> `core_3`, or `cores_3_4_7`: cores that share a population run as one process, since a sum over the
-    cells of a population keeps its bits only where it is made in one place."""
-    problem, cores = found.problem, np.arange(found.mapping.cores)
-    of_item = found.mapping.core_of_item
-    rows = [(problem.population_of[i], of_item[i]) for i in range(problem.items)]
-    joined = scipy.sparse.csr_matrix((np.ones(len(rows)), tuple(np.array(rows).T)),
-                                     shape=(len(problem.populations), len(cores)))
-    label = scipy.sparse.csgraph.connected_components(joined.T @ joined, directed=False)[1]
-    names = {}
-    for component in np.unique(label):
-        members = [str(core) for core in cores[label == component]]
-        names[int(component)] = f"core{'s' if len(members) > 1 else ''}_{'_'.join(members)}"
-    first = {int(p): int(core) for p, core in reversed(rows)}
-    return tuple((name, names[int(label[first[i]])]) for i, name in enumerate(problem.populations))
+    """The group of every population, by the mapping on `run.hardware`: its core, or `core_0:40+core_3:23` where it is
+    on several. Raises the coded error of the first limit where it does not fit."""
+    found = _fitting(experiment, experiment.run.hardware)
+    problem = found.problem
+    parts: dict[str, list[tuple[str, int]]] = {}
+    for item in np.lexsort((problem.start, problem.population_of)):
+        own = parts.setdefault(problem.populations[problem.population_of[item]], [])
+        core, cells = f"core_{found.mapping.core_of_item[item]}", int(problem.stop[item] - problem.start[item])
+        if own and own[-1][0] == core:
+            cells += own.pop()[1]
+        own.append((core, cells))
+    return tuple((name, group_of(own)) for name, own in parts.items())

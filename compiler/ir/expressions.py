@@ -111,7 +111,7 @@ def rebuild(expression: Expression, parts: tuple[Expression, ...]) -> Expression
         case Where():
             return Where(*parts)
         case Lookup(table, _, linear):
-            return Lookup(table, *parts, linear)
+            return Lookup(table, parts[0], linear)
     return expression
 
 

@@ -336,3 +336,14 @@ def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
     if kind == "one_to_one":
         return (graph.population(projection.post).size,)
     return graph.population(projection.post).size, graph.population(projection.pre).size
+
+
+def group_parts(group: str) -> list[tuple[str, int]]:
+    """(process, number of cells) of every part of a group: `core_0:40+core_3:23` is two; one process has 0."""
+    parts = [part.partition(":") for part in group.split("+")]
+    return [(name, int(cells or 0)) for name, _, cells in parts]
+
+
+def group_of(parts: list[tuple[str, int]]) -> str:
+    """The group of these processes with so many cells each."""
+    return parts[0][0] if len(parts) == 1 else "+".join(f"{name}:{cells}" for name, cells in parts)

@@ -1,7 +1,4 @@
-"""The ways of mapping a circuit that are compared: two baselines, and blocks partitioned by what travels.
-
-`whole-populations` splits none that fits a core: what the granularity `neurocore` runs, one process per core.
-"""
+"""The ways of mapping a circuit that are compared: two baselines, and blocks partitioned by what travels."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ from compiler.mapping.problem import Mapping, MappingProblem
 from compiler.mapping.sequential import sequential
 
 SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
-WHOLE = "whole-populations"
 METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
 SHARES = {0.25: 1500, 0.0625: 300}
 """Sizes of blocks, as shares of a core -> blocks up to which they are tried. Small blocks pack better, large ones have
@@ -31,8 +27,6 @@ def mapped(graph: Graph, accounts: Accounting, method: str,
         shared = [cuts_of(accounts, share) for share in SHARES]
         small = [cuts for cuts, most in zip(shared, SHARES.values(), strict=True) if len(cuts) <= most]
         yield from _partitioned(graph, accounts, rates, [sequential(accounts)[0], *small])
-    elif method == WHOLE:
-        yield from _partitioned(graph, accounts, rates, [sequential(accounts, together=False)[0]])
     else:
         cuts, mapping = sequential(accounts, together=method == SEQUENTIAL)
         yield problem_of(graph, accounts, cuts, rates), mapping

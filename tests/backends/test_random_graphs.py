@@ -21,8 +21,10 @@ from compiler.backends.lowering import lower
 from compiler.backends.native import Native
 from compiler.ir import parse_graph, show_graph
 from compiler.ir.functions import ARITY
+from compiler.ir.model import group_of
 from compiler.ir.protocol import Phase, Protocol
 from compiler.passes import PIPELINE, pipeline, run_passes
+from compiler.passes.partition import splittable
 from compiler.verify.mutations import plain_python
 from compiler.verify.random_graphs import RandomChoices, random_setup
 from compiler.verify.runs import Setup, aligned, compiled, quantities, recording_protocol, trajectory
@@ -88,12 +90,18 @@ def test_every_partition_has_the_interpreters_bits(data):
 
 
 def in_random_groups(graph, choices):
-    count = choices.integer(1, 5)
+    """Populations and projections in random groups, where possible divided over several."""
+    count, divisible = choices.integer(1, 5), splittable(graph)
 
-    def scattered(items):
-        return tuple(replace(item, group=f"g{choices.integer(1, count)}") for item in items)
+    def group(population):
+        size, names = graph.population(population).size, []
+        while population in divisible and sum(cells for _, cells in names) < size and choices.integer(0, 2):
+            names.append((f"g{choices.integer(1, count)}", choices.integer(1, size - sum(n for _, n in names))))
+        left = size - sum(cells for _, cells in names)
+        return group_of([*names, (f"g{choices.integer(1, count)}", left)] if left else names)
 
-    return graph.with_(populations=scattered(graph.populations), projections=scattered(graph.projections))
+    return graph.with_(populations=tuple(replace(p, group=group(p.name)) for p in graph.populations),
+                       projections=tuple(replace(q, group=group(q.post)) for q in graph.projections))
 
 
 def in_groups(setup: Setup, wanted: Sequence[str]):

@@ -83,8 +83,8 @@ def plan_network(program: Program, stock: StockPlan = OWN) -> NetworkPlan:
     network = NetworkPlan(list(plans.values()))
     for transfer in own_transfers(program, stock):
         for target in transfer.targets:
-            wire = (transfer.source, plans[transfer.source].names[transfer.slot] + "_out", target,
-                    plans[target].names[transfer.slot] + "_in")
+            wire = (transfer.source, plans[transfer.source].names[transfer.name] + "_out", target,
+                    plans[target].names[transfer.name] + "_in")
             network.connections += [wire] if wire not in network.connections else []
     network.connections += stock_wires(program, stock, {name: plan.names for name, plan in plans.items()})
     _join_components(network)
@@ -116,7 +116,7 @@ def _plan_group(program: Program, name: str, stock: StockPlan = OWN) -> GroupPla
     group, transfers = program.select(name), own_transfers(program, stock)
     extra = sends_to_stock(program, stock, name)
     late, early = late_currents(program, stock, name), early_currents(program, stock, name)
-    sent = [t.slot for t in transfers if name == t.source or name in t.targets]
+    sent = [t.name for t in transfers if name == t.source or name in t.targets]
     slots = [*sent, *(slot for found in extra.values() for slot in found), *late, *early]
     names = _local_names(program.graph, name, list(dict.fromkeys(slots)))
     events: list[Event] = [("receive_sum", names[slot]) for slot in late]
@@ -133,7 +133,7 @@ def _plan_group(program: Program, name: str, stock: StockPlan = OWN) -> GroupPla
             first = row = row + 1
             continue
         row += own
-        moves = [(("send" if t.source == name else "receive"), names[t.slot]) for t in transfers
+        moves = [(("send" if t.source == name else "receive"), names[t.name]) for t in transfers
                  if t.position == position and name in (t.source, *t.targets)]
         moves += [("send", names[slot]) for slot in extra.get(position, ())]
         if moves:
@@ -163,7 +163,8 @@ def _local_names(graph: Graph, group: str, slots: list[str]) -> dict[str, str]:
     """Slot -> name inside the group's process; unique."""
     table: dict[str, str] = {}
     for slot in slots:
-        name = _local_name(graph, group, slot).replace("#", "_before").replace(".", "_").replace(" ", "_")
+        name = _local_name(graph, group, slot).replace("#", "_before").replace("@", "_from_").partition(":")[0]
+        name = name.replace(".", "_").replace(" ", "_")
         while name in table.values():
             name += "_too"
         table[slot] = name
@@ -351,8 +352,9 @@ def _feed_kind(group: GroupProgram) -> str:
     return "full" if any(o.kind in ("load", "noise") for o in group.step) else "gates only"
 
 
-def _owners(program: Program) -> dict[str, str]:
-    return {slot: o.group for o in program.step for slot in o.writes}
+def _owners(program: Program) -> dict[str, list]:
+    """Slot -> (group, first, last, stride): who owns columns first..last of its rows."""
+    return {slot: [[p.group, p.first, p.last, p.stride] for p in owners] for slot, owners in program.owners.items()}
 
 
 def _arrays(protocol: Protocol, groups: dict[str, GroupProgram], samples: np.ndarray,

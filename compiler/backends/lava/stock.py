@@ -7,7 +7,7 @@ step (`compute_late`) and goes on as ever: what arrives there acts in the next s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.backends.lowering import Program, lower
 from compiler.backends.lowering.operations import slot_name
@@ -97,7 +97,7 @@ def _rule_source(form: DenseForm) -> str:
 def own_transfers(program: Program, stock: StockPlan) -> list[Transfer]:
     """Transfers between processes of ours."""
     replaced = {*stock.populations, *stock.projections}
-    left = [Transfer(t.position, t.slot, t.source, tuple(g for g in t.targets if g not in replaced))
+    left = [replace(t, targets=tuple(g for g in t.targets if g not in replaced))
             for t in program.transfers if t.source not in replaced]
     return [t for t in left if t.targets]
 

@@ -20,6 +20,8 @@ from compiler.backends.lowering.operations import (
     Operation,
     Slot,
     SlotTable,
+    Span,
+    along,
     function_source,
     slot_name,
 )
@@ -52,7 +54,7 @@ class SegmentLowering:
             return None
         body = [f"{self._local(e.name)} = {self.emitter.value(e.expression)}" for e in self._equations()]
         stores = self._stores()
-        names: dict[str, Argument] = {"n": self.population.size * self.graph.batch, **self.names}
+        names: dict[str, Argument] = {"n": Span(self.population.size * self.graph.batch), **self.names}
         names |= {f"s{j}": Constant(evaluate_scalar(s, parameters)) for j, s in enumerate(self.emitter.scalars)}
         names |= {f"g{j}": Gate(g.removeprefix("gate.")) for j, g in enumerate(self.emitter.gates)}
         names |= self.emitter.table_arguments(self.slots, self.graph)
@@ -80,7 +82,7 @@ class SegmentLowering:
         """The local name of a slot's offset, registered as an argument."""
         local = f"o{slot or ''}_{quantity}"
         name = slot_name(self.population.name, quantity, slot)
-        self.names.setdefault(local, self.slots.add(name, self.population.size * self.graph.batch))
+        self.names.setdefault(local, along(self.slots.add(name, self.population.size * self.graph.batch)))
         return local
 
     @staticmethod
@@ -118,7 +120,7 @@ class SegmentLowering:
         terms = []
         for index, projection in enumerate(self.graph.into(self.population.name, port)):
             current = current_slot(self.storage, projection, self.reader)
-            self.names[f"in{index}_{port}"] = Slot(current)
+            self.names[f"in{index}_{port}"] = Slot(current, along=True)
             self._note_read(current)
             terms.append(f"m[in{index}_{port} + k]")
         self.loads[local] = f"{local} = {' + '.join(terms) if terms else '0.0'}"

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compiler.ir.model import Graph
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A named stretch of a group's memory."""
+    """A named stretch of a group's memory. `along`: the operation goes along it cell by cell; a part of the operation
+    begins at cell `first`."""
 
     name: str
+    along: bool = False
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Span:
+    """How many cells an operation runs over, with padding."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class First:
+    """The first of these cells, plus a number."""
+
+    value: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,7 @@ class Gate:
     name: str
 
 
-Argument = int | Slot | Constant | Key | Gate
+Argument = int | Slot | Span | First | Constant | Key | Gate
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,10 @@ class Operation:
     gate: str = ""
     update: str = ""
     label: str = ""
+    cells: tuple[int, int | None] | None = None
+    """The stretch of cells (None: to their end) of an operation that several processes share."""
+    copy: bool = False
+    """Whether another process does the same and owns the result."""
 
 
 @dataclass
@@ -86,6 +107,11 @@ class SlotTable:
         if pad:
             self.padded.add(name)
         return Slot(name)
+
+
+def along(slot: Slot) -> Slot:
+    """The slot, gone along cell by cell."""
+    return replace(slot, along=True)
 
 
 PADDING = 8

@@ -15,16 +15,20 @@ import numpy as np
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
 from compiler.backends.interpreter import Interpreter, connection_mask, evaluate
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
+from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
 from compiler.backends.lowering.hoist import Hoisted
 from compiler.backends.lowering.maps import MapLowering
 from compiler.backends.lowering.operations import (
     Constant,
+    First,
     Gate,
     KernelTable,
     Key,
     Operation,
     Slot,
     SlotTable,
+    Span,
+    along,
     padded,
     slot_name,
 )
@@ -39,12 +43,20 @@ from compiler.ir.schedule import Segment
 
 @dataclass(frozen=True)
 class Transfer:
-    """After operation `position`, `slot` goes from group `source` to the groups `targets`."""
+    """After operation `position`, numbers first..last of `slot` go from group `source` to the groups `targets`."""
 
     position: int
     slot: str
     source: str
     targets: tuple[str, ...]
+    first: int
+    last: int
+    whole: bool = True
+
+    @property
+    def name(self) -> str:
+        """The slot, or `slot@first:last` where only a part of it goes."""
+        return self.slot if self.whole else f"{self.slot}@{self.first}:{self.last}"
 
 
 @dataclass
@@ -63,6 +75,8 @@ class Program:
     noise: tuple[tuple[str, str, str, int], ...]
     """(population, noise name, distribution, column in the noise table)."""
     transfers: list[Transfer] = field(default_factory=list)
+    owners: dict[str, list[Piece]] = field(default_factory=dict)
+    """Who owns what of every slot that an operation writes."""
 
     @property
     def sample_width(self) -> int:
@@ -114,7 +128,7 @@ class GroupProgram:
         self.size = 0
         for operation in (*self.step, *self.flush):
             for argument in operation.arguments:
-                if isinstance(argument, (Slot, Key, Constant)):
+                if isinstance(argument, Slot | Key | Constant):
                     self._place(_key(argument))
         self.table = self._table()
 
@@ -136,11 +150,28 @@ class GroupProgram:
 
     def _value(self, argument: object) -> int:
         match argument:
-            case Slot() | Key() | Constant():
+            case Slot(name, _, first):
+                return self.offsets[name] + first
+            case Key() | Constant():
                 return self.offsets[_key(argument)]
+            case Span(value) | First(value):
+                return value
             case Gate(name):
                 return self.program.gates.index(name)
         return int(argument)  # type: ignore[call-overload]
+
+    def owned(self, slot: str) -> list[tuple[int, int]]:
+        """(start, length) of the stretches of a slot that this group owns: those that its operations write, or all of
+        one that never changes and that it holds first."""
+        if slot not in self.offsets:
+            return []
+        size, owners = self.program.slots.sizes[slot], self.program.owners.get(slot)
+        if self.group is None:
+            return [(0, size)]
+        if owners is None:
+            holders = (g for g in self.program.groups if slot in self.program.select(g).offsets)
+            return [(0, size)] if next(holders) == self.group else []
+        return [stretch for piece in owners if piece.group == self.group for stretch in piece.stretches(size)]
 
     def memory(self) -> np.ndarray:
         """A fresh memory with every slot's initial value."""
@@ -189,7 +220,7 @@ class _Lowering:
 
     def program(self) -> Program:
         kept = [o for q in self.projections.values() for o in q.early_operations()]
-        step = [*kept, *self._loads(), *self._draws(), *self._schedule(), *self._learning()]
+        step = cut([*kept, *self._loads(), *self._draws(), *self._schedule(), *self._learning()])
         flush = [o for q in self._deferred() if (o := self.projections[q].update_operation())]
         kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
         source = module_source(self.kernels, kinds)
@@ -201,7 +232,15 @@ class _Lowering:
         program = Program(self.graph, step, flush, self.slots, initial, kinds, source, tuple(self.inputs),
                           tuple(self.noise))
         program.transfers = _transfers(step, self.slots)
+        program.owners = pieces(step, self.slots.sizes, self._strides())
         return program
+
+    def _strides(self) -> dict[str, int]:
+        """Length of a row of every slot that holds a number per synapse."""
+        shapes = {q.name: shape_of(self.graph, q) for q in self.graph.projections
+                  if self.graph.class_of(q.name).connectivity != "identity"}
+        return {slot: shapes[owner].width * shapes[owner].copies for slot, size in self.slots.sizes.items()
+                if (owner := slot.split(".")[0]) in shapes and size == shapes[owner].weights}
 
     def _deferred(self) -> list[str]:
         return [name for name, q in self.projections.items() if q.projection.lowering and q.rule and not q.held]
@@ -212,8 +251,8 @@ class _Lowering:
             for name in self.graph.cell(p.cell).inputs:
                 slot = self.slots.add(slot_name(p.name, name), p.size * batch)
                 self.inputs.append((p.name, name, column))
-                result.append(Operation("load", "load", (p.size, batch, slot, column), p.group, (), (slot.name,),
-                                        label=p.name))
+                arguments = (Span(p.size), batch, along(slot), First(column))
+                result.append(Operation("load", "load", arguments, p.group, (), (slot.name,), label=p.name))
                 column += p.size
         return result
 
@@ -225,8 +264,9 @@ class _Lowering:
             for name, kind in self.graph.cell(population.cell).noise:
                 slot = self.slots.add(slot_name(population.name, name), population.size * batch)
                 self.noise.append((population.name, name, kind, column))
-                result.append(Operation("noise", "draw", (population.size * batch, slot, column), population.group,
-                                        (), (slot.name,), self.graph.noise.gate or "", label=population.name))
+                arguments = (Span(population.size * batch), along(slot), First(column))
+                result.append(Operation("noise", "draw", arguments, population.group, (), (slot.name,),
+                                        self.graph.noise.gate or "", label=population.name))
                 column += population.size * batch
         columns = dict(noise_columns(self.graph))
         for mirror in redrawn(self.graph):
@@ -309,17 +349,22 @@ def _with_groups(graph: Graph) -> Graph:
 
 
 def _transfers(step: list[Operation], slots: SlotTable) -> list[Transfer]:
-    """Who sends what to whom; empty slots are not sent."""
-    readers: dict[str, list[str]] = {}
+    """Who sends what to whom; empty slots are not sent, nor what every reader computes for itself."""
+    readers: dict[str, list[tuple[str, range]]] = {}
     for operation in step:
         for slot in operation.reads:
-            readers.setdefault(slot, []).append(operation.group)
+            readers.setdefault(slot, []).append((operation.group, needs(operation, slot, slots.sizes[slot])))
+    copied = {slot for operation in step if operation.copy for slot in operation.writes}
     result = []
     for position, operation in enumerate(step):
         for slot in dict.fromkeys(operation.writes):
-            targets = tuple(g for g in dict.fromkeys(readers.get(slot, ())) if g != operation.group)
-            if targets and slots.sizes[slot]:
-                result.append(Transfer(position, slot, operation.group, targets))
+            size = slots.sizes[slot]
+            written = needs(operation, slot, size)
+            targets = tuple(dict.fromkeys(group for group, read in readers.get(slot, ())
+                                          if group != operation.group and overlap(written, read)))
+            if targets and size and slot not in copied:
+                result.append(Transfer(position, slot, operation.group, targets, written.start, written.stop,
+                                       written == range(size)))
     return result
 
 

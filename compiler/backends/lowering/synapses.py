@@ -21,12 +21,15 @@ from compiler.backends.lowering.hoist import Hoisted, cached_delivery, product_o
 from compiler.backends.lowering.operations import (
     Argument,
     Constant,
+    First,
     Gate,
     KernelTable,
     Key,
     Operation,
     Slot,
     SlotTable,
+    Span,
+    along,
     function_source,
     padded,
     slot_name,
@@ -123,6 +126,10 @@ class ProjectionLowering:
     def slot(self, quantity: str) -> str:
         return slot_name(self.projection.name, quantity)
 
+    def _cellwise(self, quantity: str) -> Slot:
+        """A slot that operations go along, one postsynaptic cell after the other."""
+        return Slot(self.slot(quantity), along=True)
+
     def _check_supported(self, rule: PlasticityRule) -> None:
         if rule.noise and (self.shape.repeats > 1 or self.shape.maps):
             why = "between feature maps" if self.shape.maps else f"with {self.shape.repeats} samples per weight"
@@ -155,8 +162,8 @@ class ProjectionLowering:
 
     def _delivery(self) -> Operation:
         message = message_slot(self.storage, self.projection)
-        names = self._shape_arguments() | {"w": Slot(self.slot("w")), "pre": Slot(message),
-                                           "current": Slot(self.slot("current"))}
+        names = self._shape_arguments() | {"w": self._cellwise("w"), "pre": Slot(message, self.shape.one_to_one),
+                                           "current": self._cellwise("current")}
         if self.projection.lowering == "fused" and self.rule:
             return self._fused(names, message)
         if self.projection.lowering == "hoisted" and self.rule:
@@ -187,8 +194,10 @@ class ProjectionLowering:
 
     def _shape_arguments(self) -> dict[str, Argument]:
         s = self.shape
+        if s.batch == 1 and s.one_to_one:
+            return {"rows": s.rows, "width": Span(s.post)}
         if s.batch == 1:
-            return {"rows": s.rows, "width": s.width if not s.one_to_one else s.post}
+            return {"rows": s.rows, "width": Span(s.width), "stride": s.width}
         return {"rows": s.rows, "width": s.width}
 
     def _product(self, update: list[str] | None) -> list[str]:
@@ -204,7 +213,7 @@ class ProjectionLowering:
         return ["for k in range(width):", "    m[current + k] = 0.0", "for j in range(rows):", "    p = m[pre + j]",
                 *("    " + line for line in (self.factors.row_loads() if update else [])),
                 *("    " + line for line in self._silent(bool(update))),
-                "    row = w + j * width", "    for k in range(width):", *("        " + line for line in body)]
+                "    row = w + j * stride", "    for k in range(width):", *("        " + line for line in body)]
 
     def _silent(self, learns: bool) -> list[str]:
         """Passes over the rows of silent cells: weights in whole units are finite, so a message of 0 adds nothing."""
@@ -316,7 +325,7 @@ class ProjectionLowering:
         """Arguments and lines of the update of one weight `x` from factors."""
         assert self.rule is not None
         lines, emitter = self.factors.increment_lines()
-        names = self._shape_arguments() | {"w": Slot(self.slot("w"))} | self.factors.names
+        names = self._shape_arguments() | {"w": self._cellwise("w")} | self.factors.names
         names |= self._optimiser_arguments()
         lines += self._optimiser_lines(emitter)
         return names | self._scalar_arguments(emitter), lines
@@ -335,7 +344,7 @@ class ProjectionLowering:
         if self.rule.optimiser.kind == "none":
             return {}
         name = self.slot(self.rule.optimiser.kind)
-        return {"held": self.slots.add(name, self.shape.weights)}
+        return {"held": along(self.slots.add(name, self.shape.weights))}
 
     def _optimiser_lines(self, emitter: Emitter) -> list[str]:
         assert self.rule is not None
@@ -400,15 +409,15 @@ class ProjectionLowering:
         if self.shape.maps:
             return self._increments_by_rows()
         lines, emitter = self.factors.increment_lines()
-        names = self._shape_arguments() | {"w": Slot(self.slot("w")), "increment": self.slots.add(
-            self.slot("increment"), self.shape.weights)} | self.factors.names | self._scalar_arguments(emitter)
+        names = self._shape_arguments() | {"w": self._cellwise("w"), "increment": along(self.slots.add(
+            self.slot("increment"), self.shape.weights))} | self.factors.names | self._scalar_arguments(emitter)
         body = self._weight_loops([f"x = m[w + {self.factors.weight_index()}]", *lines,
                                    f"m[increment + {self.factors.weight_index()}] = dw"])
         kernel = self.kernels.add(f"increment_{self._variant()}_{self._rule_name()}", function_source(
             f"Increment of every synapse by rule {self._rule_name()}.", names, body))
         gate = "" if self.always_learns else self.projection.gate or ""
         return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         (self.slot("w"), *self.factors.read_slots()), (self.slot("increment"),), gate,
+                         (self.slot("w"), *self.factors.read_slots()), (self.slot("increment"), *self._states()), gate,
                          label=self.projection.name)
 
     def update_operation(self) -> Operation | None:
@@ -433,8 +442,15 @@ class ProjectionLowering:
             f"One step of rule {self._rule_name()} for every synapse.", names, body))
         gate = "" if self.always_learns else self.projection.gate or ""
         return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         (self.slot("w"), *self.factors.read_slots()), (self.slot("w"),), gate,
-                         label=self.projection.name)
+                         (self.slot("w"), *self.factors.read_slots()),
+                         (self.slot("w"), *self._filtered(), *self._states()), gate, label=self.projection.name)
+
+    def _states(self) -> tuple[str, ...]:
+        assert self.rule is not None
+        return tuple(self.slot(state.name) for state in self.rule.states)
+
+    def _filtered(self) -> tuple[str, ...]:
+        return tuple(a.name for a in self._optimiser_arguments().values() if isinstance(a, Slot))
 
     def _with_gate(self, lines: list[str]) -> list[str]:
         """Synaptic states move in every step, the weight only where the gate is on."""
@@ -445,15 +461,15 @@ class ProjectionLowering:
         assert self.rule is not None
         emitter = self.factors.synapse_emitter()
         lines = self._optimiser_lines(emitter)
-        names = self._shape_arguments() | {"w": Slot(self.slot("w")), "increment": Slot(self.slot("increment"))}
+        names = self._shape_arguments() | {"w": self._cellwise("w"), "increment": self._cellwise("increment")}
         names |= self._optimiser_arguments() | self._scalar_arguments(emitter)
         at = self.factors.weight_index()
         body = self._weight_loops([f"x = m[w + {at}]", f"dw = m[increment + {at}]", *lines], factors=False)
         kernel = self.kernels.add(f"apply_{self._variant()}_{self._rule_name()}", function_source(
             f"Applies increments of rule {self._rule_name()}.", names, body))
         return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         (self.slot("w"), self.slot("increment")), (self.slot("w"),), self.projection.gate or "",
-                         label=self.projection.name)
+                         (self.slot("w"), self.slot("increment")), (self.slot("w"), *self._filtered()),
+                         self.projection.gate or "", label=self.projection.name)
 
     def _weight_loops(self, body: list[str], factors: bool = True) -> list[str]:
         """Loops over every weight; `row_loads` fetch presynaptic factors once per row."""
@@ -489,18 +505,22 @@ class Factors:
         self.increment = cut(rule.increment)
         self.names: dict[str, Argument] = {}
         for index in range(len(self.post)):
-            self.names[f"o_P{index}"] = self._vector("post_factor", index, self.shape.post_cells * self.shape.batch)
+            size = self.shape.post_cells * self.shape.batch
+            self.names[f"o_P{index}"] = along(self._vector("post_factor", index, size))
         for index in range(len(self.pre)):
-            self.names[f"o_Q{index}"] = self._vector("pre_factor", index, self.shape.cells[0] * self.shape.batch)
+            vector = self._vector("pre_factor", index, self.shape.cells[0] * self.shape.batch)
+            self.names[f"o_Q{index}"] = replace(vector, along=self.shape.one_to_one)
         if self.is_delivered:
-            self.names["o_Q0"] = Slot(message_slot(owner.storage, self.projection))
+            self.names["o_Q0"] = Slot(message_slot(owner.storage, self.projection), self.shape.one_to_one)
         for state in rule.states:
-            self.names[f"o_{state.name}"] = owner.slots.add(owner.slot(state.name), self.shape.weights)
+            self.names[f"o_{state.name}"] = along(owner.slots.add(owner.slot(state.name), self.shape.weights))
         for name, kind in rule.noise:
             key = owner.slots.add(owner.slot(f"{name}.key"), 2 * self.shape.copies)
             self.names[f"k_{name}"] = key if kind in LAVA_DRAWS else Key(key.name)
+        if any(kind == "uniform" for _, kind in rule.noise):
+            self.names["first"] = First()
         if connection_mask(self.graph, self.projection) is not None:
-            self.names["mask"] = owner.slots.add(owner.slot("mask"), self.shape.weights)
+            self.names["mask"] = along(owner.slots.add(owner.slot("mask"), self.shape.weights))
 
     def _vector(self, side: str, index: int, size: int) -> Slot:
         return self.owner.slots.add(slot_name(self.projection.name, f"{side}{index}"), size)
@@ -565,8 +585,11 @@ class Factors:
                 and message == slot_name(self.projection.pre, earlier.name.split(".")[1]))
 
     def keep(self, gate: str) -> Operation:
-        """At the beginning of a step: keeps the message of one step ago, in the projection's own group."""
-        return replace(self._operation(gate, "pre", age=1), group=self.projection.group)
+        """At the beginning of a step: keeps the message of one step ago, in the projection's own group, all of it."""
+        found = self._operation(gate, "pre", age=1)
+        whole = (replace(a, along=False) if isinstance(a, Slot) else a.value if isinstance(a, Span) else a
+                 for a in found.arguments)
+        return replace(found, group=self.projection.group, arguments=tuple(whole))
 
     def _operation(self, gate: str, side: str, age: int = 0) -> Operation:
         """Computes one side's factors from what is in memory; `age`: how many steps older that is than this step."""
@@ -574,14 +597,14 @@ class Factors:
         letter, vectors = ("P", self.post) if post else ("Q", self.pre)
         population = self.projection.post if post else self.projection.pre
         reads: list[str] = []
-        names: dict[str, Argument] = {"n": self.graph.population(population).size * self.graph.batch}
+        names: dict[str, Argument] = {"n": Span(self.graph.population(population).size * self.graph.batch)}
         loads: dict[str, str] = {}
 
         def leaf(node: Name | Prev) -> str:
             depth = node.depth if isinstance(node, Prev) else 0
             quantity = node.name.split(".")[1]
             local, slot = f"v_{quantity}_{depth}", slot_name(population, quantity, depth - age)
-            names[f"o_{quantity}_{depth}"] = Slot(slot)
+            names[f"o_{quantity}_{depth}"] = Slot(slot, along=True)
             loads[local] = f"{local} = m[o_{quantity}_{depth} + k]"
             reads.append(slot)
             return local
@@ -589,7 +612,7 @@ class Factors:
         emitter = Emitter(leaf, self._is_parameter)
         values = [emitter.value(v) for v in vectors]
         for index in range(len(vectors)):
-            names[f"o_{letter}{index}"] = Slot(slot_name(self.projection.name, f"{side}_factor{index}"))
+            names[f"o_{letter}{index}"] = Slot(slot_name(self.projection.name, f"{side}_factor{index}"), along=True)
         names |= self.owner._scalar_arguments_with(emitter, self._scoped_parameters())
         stores = [f"m[o_{letter}{i} + k] = {v}" for i, v in enumerate(values)]
         body = ["for k in range(n):", *("    " + line for line in [*loads.values(), *stores])]
@@ -613,7 +636,7 @@ class Factors:
         """Index of the weight relative to the start of its array."""
         if self.shape.one_to_one:
             return "k" if self.shape.batch == 1 else f"k * {self.shape.literals[0]} + c"
-        return "j * width + k" if self.shape.batch == 1 else f"(j * width + k) * {self.shape.literals[0]} + c"
+        return "j * stride + k" if self.shape.batch == 1 else f"(j * width + k) * {self.shape.literals[0]} + c"
 
     def row_loads(self) -> list[str]:
         if self.shape.batch > 1 or self.shape.one_to_one:
@@ -680,7 +703,8 @@ class Factors:
         """A random number of this synapse; the index does not depend on the order in memory."""
         if kind in LAVA_DRAWS:
             return f"u_{name} = m[k_{name}" + (" + c + c]" if self.shape.copies > 1 else "]")
-        index = ("k" if self.shape.one_to_one else "k * rows + j") if kind == "uniform" else "zero"
+        cell = "(k + first)"
+        index = (cell if self.shape.one_to_one else f"{cell} * rows + j") if kind == "uniform" else "zero"
         if self.shape.copies == 1:
             return f"u_{name} = uniform(k_{name}_low, k_{name}_high, signed({index}))"
         at = f"k_{name} + c + c"
