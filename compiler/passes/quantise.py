@@ -17,7 +17,7 @@ have no state, do not count).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -33,6 +33,7 @@ from compiler.passes.fold import literal, simplify
 from compiler.passes.legalise import expanded
 from compiler.passes.name_products import is_table, normal, quantities
 from compiler.passes.specialise import merge_equal
+from compiler.passes.tables import best_table, evaluated
 
 ROUNDING = ("stochastic", "shared", "lava", "nearest")
 """A number per synapse; one for all synapses; the one that a stock LearningDense would draw; none."""
@@ -45,8 +46,6 @@ GUARD = 8
 """Bits below the unit of a result to which terms are rounded where their exact sum would not fit."""
 HEADROOM, STATES_HEADROOM, TABLES_HEADROOM = 2.0, 16.0, 4.0
 """How much larger than in the calibration run a weight or a table's value may become, a state, a table's argument."""
-REACHES, SAMPLES = 12, 4096
-"""How many powers of two a table's reach is sought among, and where its error is measured."""
 
 
 @dataclass(frozen=True)
@@ -511,26 +510,6 @@ class _Quantiser:
                        updates=(Equation("tag", update, "factor"),))
 
 
-def best_table(function: Callable[[np.ndarray], np.ndarray], largest: float, half: int,
-               found: Format) -> tuple[float, np.ndarray]:
-    """2 * half entries from -reach up, the reach being the power of two (at most 2**REACHES below `largest`, what the
-    argument may be) that keeps the worst error of straight lines between them least: a function that is flat far out
-    has its entries where it bends."""
-    top = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
-    best: tuple[float, float, np.ndarray] | None = None
-    for reach in (top / 2.0**k for k in range(REACHES + 1)):
-        entries = found.round(function((np.arange(2 * half) - half) * (reach / half)))
-        outside = np.geomspace(reach, max(largest, reach), SAMPLES // 16)
-        inside = (np.arange(SAMPLES) + 0.5) / SAMPLES * 2 * reach - reach
-        points = np.concatenate([-outside, inside, outside])
-        place = np.clip(points * (half / reach) + half, 0, 2 * half - 1)
-        error = float(np.abs(np.interp(place, np.arange(2 * half), entries) - function(points)).max())
-        if best is None or error < best[0]:
-            best = error, reach, entries
-    assert best
-    return best[1], best[2]
-
-
 def _read(rule: PlasticityRule | None) -> list[Name | Prev]:
     """Quantities of both cells that a rule reads."""
     expressions = (rule.increment, *(u.expression for u in rule.updates)) if rule else ()
@@ -548,27 +527,3 @@ def _complement(name: str) -> Expression:
 def _whole(found: Format, units: Expression, offset: Expression) -> Expression:
     """A whole number of units."""
     return Binary("*", Number(found.unit), Call("floor", (Binary("+", units, offset),)))
-
-
-def evaluated(expression: Expression, node: Name | Prev, points: np.ndarray) -> np.ndarray:
-    """A function of one quantity at many points, in the IR's own arithmetic."""
-    from compiler.ir.functions import OPERATORS, SCALAR
-
-    def value(e: Expression) -> np.ndarray:
-        match e:
-            case Number(number):
-                return np.full(len(points), number)
-            case Name() | Prev():
-                return points
-            case Negate(operand):
-                return -value(operand)
-            case Binary(operator, left, right):
-                return np.asarray(OPERATORS[operator](value(left), value(right)), np.float64)
-            case Call(function, arguments):
-                return np.frompyfunc(SCALAR[function], len(arguments), 1)(*map(value, arguments)).astype(np.float64)
-            case Where(condition, then, otherwise):
-                return np.where(value(condition) != 0, value(then), value(otherwise))
-        raise TypeError(e)
-
-    with np.errstate(all="ignore"):
-        return value(expression)

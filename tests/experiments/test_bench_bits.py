@@ -1,0 +1,63 @@
+"""The rows of `cortexc bench bits`, in small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler.bench.bits import CASES, LINES, bits
+from compiler.ir import CortexError
+
+SMALL: dict[str, Any] = {"cases": ["error-neuron-digits"], "bits": [0, 8], "lines": [LINES[0]], "seeds": [1],
+                         "epochs": 1, "jobs": 1, "data.limits": {"train": 60, "test": 30},
+                         "precision.calibration_steps": 200, "protocol.halve_at": []}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
+    folder = tmp_path_factory.mktemp("bits")
+    return bits({**SMALL, "output": str(folder)}), folder
+
+
+def test_a_row_per_width(rows: tuple[list[dict[str, Any]], Path]) -> None:
+    whole, eight = rows[0]
+    assert (whole["weight_bits"], whole["state_bits"], whole["legal_on"]) == ("float", "float", [])
+    assert (eight["weight_bits"], eight["state_bits"], eight["message_bits"]) == (8, 24, 8)
+    assert eight["legal_on"] == ["loihi2"] and eight["rounding"] == "stochastic"
+    assert all(row["circuit"] == "error-neuron" and row["dataset"] == "digits" and 0 <= row["accuracy"] <= 1
+               and row["seeds"] == 1 and row["epochs"] == 1 and row["simulated"] for row in rows[0])
+
+
+def test_the_plot_fills_what_is_legal(rows: tuple[list[dict[str, Any]], Path]) -> None:
+    text = (rows[1] / "bits.svg").read_text()
+    assert "<svg" in text and "#1b6ca8" in text and "#ffffff" in text
+
+
+def test_what_a_folder_holds_is_not_run_again(rows: tuple[list[dict[str, Any]], Path],
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("ran again")
+
+    monkeypatch.setattr("compiler.bench.bits.Session", never)
+    assert bits({**SMALL, "output": str(rows[1])}) == rows[0]
+    with pytest.raises(AssertionError, match="ran again"):
+        bits({**SMALL, "data.limits": {"train": 50, "test": 30}, "output": str(rows[1])})
+
+
+def test_one_quantity_at_a_time_gets_16_bits() -> None:
+    found = {row["widened"]: row for row in bits({**SMALL, "bits": [8], "widen": ["", "messages", "WPP*.w"]})}
+    assert found["messages"]["message_bits"] == 16 and found[""]["message_bits"] == 8
+    assert found["WPP*.w"]["legal_on"] == [] and found[""]["legal_on"] == ["loihi2"]
+
+
+def test_unknown_case() -> None:
+    with pytest.raises(CortexError, match="X182.*'pal-digit'.*pal-digits"):
+        bits({**SMALL, "cases": ["pal-digit"]})
+    assert "pal-digits" in CASES
+
+
+def test_a_pattern_that_fits_nothing() -> None:
+    with pytest.raises(CortexError, match=r"X160.*'Q\*\.w'"):
+        bits({**SMALL, "bits": [8], "widen": ["Q*.w"]})
