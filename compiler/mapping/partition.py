@@ -35,8 +35,9 @@ from compiler.mapping.views import contract, incoming
 
 CLIQUE = 40
 """Most targets of a hyperedge that become a clique."""
-CLUSTERS, PACKINGS = 4, 10
-"""Clusters per core that are packed as wholes, and random packings that are tried."""
+CLUSTERS, PACKINGS, REACHED = 4, 10, 0.5
+"""Clusters per core that are packed as wholes, random packings that are tried, and the share of all clusters that a
+source may reach for this to be worth its time."""
 UNEVEN = (1, 30, 200)
 """Imbalances that METIS is allowed, in thousandths."""
 
@@ -192,11 +193,14 @@ def _starts(problem: MappingProblem, graph: sparse.csr_matrix, filled: list[Mapp
 
 def _packed_clusters(problem: MappingProblem, graph: sparse.csr_matrix, cores: int,
                      options: Partitioner) -> Iterator[np.ndarray]:
-    """Starts from clusters of a quarter of a core, packed by moves and swaps of whole clusters."""
+    """Starts from clusters of a quarter of a core, packed by moves and swaps of whole clusters; none where a source
+    reaches most clusters anyway, so that little depends on how they are packed."""
     generator = np.random.default_rng(options.seed)
     for n in range(options.seeds):
         label = compact(cut(graph, weights(problem), CLUSTERS * cores, options.seed + n)).core_of_item
         whole = contract(problem, label)
+        if len(whole.edge_targets) > REACHED * whole.edges * whole.items:
+            return
         packings = [cut(expanded(whole), weights(whole), cores, options.seed + n, UNEVEN[1])]
         packings += [generator.permutation(whole.items) % cores for _ in range(PACKINGS)]
         found = [refined(whole, packing, cores, options.seed + k, 4 * options.sweeps)
