@@ -17,30 +17,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.error_neuron_parameters import ACTIVATIONS, ErrorNeuronParameters
-from reference.integers import NOTHING, ONE, Exact, IntegerCircuit, dyadic
+from reference.error_neuron_parameters import ErrorNeuronParameters
+from reference.integer_areas import IntegerAreas
+from reference.integers import NOTHING, ONE, Exact, dyadic
 
 SLOPED = ("logistic", "tanh")
 """Activations whose slope is a polynomial of the rate."""
 
 
-class IntegerErrorMicrocircuit(IntegerCircuit):
-    """registers: see `IntegerCircuit`, and `wiring`: `forward` and `feedback`, (name, to, from) of every projection,
-    areas counted from 0 and the input being -1; `copies` (feedback name, forward name, fixed error as {units,
-    fraction}). target_delay: steps by which a target comes later. seeds: of the random numbers, one per network. Raises
-    ValueError for options beyond those of the class, DishonestRegister for registers of other equations."""
+class IntegerErrorMicrocircuit(IntegerAreas):
+    """registers: see `IntegerAreas`, and in `wiring`: `forward` and `feedback`, (name, to, from) of every projection,
+    areas counted from 0 and the input being -1. Raises ValueError for options beyond those of the class,
+    DishonestRegister for registers of other equations."""
 
     def __init__(
         self, parameters: ErrorNeuronParameters, registers: Mapping[str, Any], seeds: Sequence[int],
         target_delay: int = 0,
     ) -> None:
-        p = parameters
-        self._refuse(p)
-        super().__init__(registers, seeds)
-        self.parameters, self.areas, self.target_delay = p, p.areas, target_delay
-        wiring = registers["wiring"]
-        self.forward, self.feedback = wiring["forward"], wiring["feedback"]
-        self.copies = [(back, forward, Exact(**noise)) for back, forward, noise in wiring["copies"]]
+        self._refuse(parameters)
+        super().__init__(parameters, registers, seeds, target_delay)
+        self.forward, self.feedback = registers["wiring"]["forward"], registers["wiring"]["feedback"]
         self.check(self._constants(), self._functions())
         self._begin()
 
@@ -57,11 +53,9 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
 
     def _constants(self) -> dict[str, list[float]]:
         p = self.parameters
-        found: dict[str, list[float]] = {"input": [1], "target": [1], "difference": [1]}
+        found: dict[str, list[float]] = self.source_constants() | {"difference": [1]}
         found |= {name: values for name, values in (("missing_slope", [1.0]), ("missing", [1.0, -1.0]))
                   if name in self.coefficients}
-        if self.target_delay:
-            found |= {"shown": [1], "target": [1, 1]}
         for i in range(self.areas):
             found |= self._area_constants(i)
         for name, to, source in self.forward:
@@ -87,14 +81,10 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
     def _functions(self) -> dict[str, Callable[[Tensor], Tensor]]:
         p, found = self.parameters, dict[str, Callable[[Tensor], Tensor]]()
         for i in range(self.areas):
-            found[f"rate_{i}"] = partial(self._activated, p.activation[i], 1.0)
+            found[f"rate_{i}"] = partial(self.activated, p.activation[i], 1.0)
             if p.dWPP_use_activation:
-                found[f"predicted_{i}"] = partial(self._activated, p.activation[i], p.basal_attenuation[i])
+                found[f"predicted_{i}"] = partial(self.activated, p.activation[i], p.basal_attenuation[i])
         return found
-
-    @staticmethod
-    def _activated(activation: str, attenuation: float, potential: Tensor) -> Tensor:
-        return ACTIVATIONS[activation](attenuation * potential, 1, 0)
 
     # ---- before the first step
 
@@ -105,8 +95,8 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
         states = {f"{kind}_{i}": sizes[i] for kind, sizes in kinds.items() for i in range(self.areas)}
         self.begin(states | self.credit_sizes() | {"input": p.layers[0], "target": p.layers[-1]})
         for i in range(self.areas):
-            self.begin_at(f"rate_{i}", self._activated(p.activation[i], 1.0, self.now[f"drive_{i}"].real))
-        self.late_targets = [self.now["target"]] * self.target_delay
+            self.begin_at(f"rate_{i}", self.activated(p.activation[i], 1.0, self.now[f"drive_{i}"].real))
+        self.wait_for_targets()
 
     # ---- a step
 
@@ -134,21 +124,17 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
         self._receive()
         self._settle(targeted)
         for i in range(self.areas):
-            self._compare(i)
+            self.compare(i)
         if copy:
-            self._copy_feedback()
+            self.copy_feedback()
         for name, to, source in self.forward:
-            self._learn_forward(name, to, self._source(source), learn_weights, applies)
+            pre = self.message_read(self.source(source), late=True)
+            self.hebbian(name, f"error_{to}", pre, learn_weights, applies)
         self.end_step()
 
     def _transmit(self, r0: Tensor, target: Tensor, undelayed: bool) -> None:
         """Items 2 and 3 of a step: u˘, phi'(u˘) and r = phi(u˘) of both kinds of cells."""
-        self.keep("input", self.enter("input_in", r0))
-        entered = self.enter("target_in", target)
-        shown = self.keep("shown", entered) if self.target_delay else entered
-        self.late_targets.append(shown)
-        late = self.late_targets.pop(0)
-        self.keep("target", shown if undelayed else late)
+        self.enter_sources(r0, target, undelayed)
         for i in range(self.areas):
             r = self.function(f"rate_{i}", self.keep(f"breve_{i}", self.before[f"drive_{i}"]))
             if self.parameters.activation[i] == "tanh":
@@ -156,10 +142,6 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
             else:
                 self.keep(f"slope_{i}", r * (ONE - r))
             self.keep(f"error_rate_{i}", self.keep(f"error_breve_{i}", self.before[f"error_drive_{i}"]))
-
-    @staticmethod
-    def _source(area: int) -> str:
-        return "input" if area < 0 else f"rate_{area}"
 
     def _summed(self, connections: Sequence[tuple[str, int, int]], to: int, source: Callable[[int], str]) -> Exact:
         total = NOTHING
@@ -171,16 +153,12 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
     def _receive(self) -> None:
         """Item 5: v_bas = sum_k W r_k, v_api = BPI rE, v_den = [WIP phi'] sum_k BII rE_k."""
         for i in range(self.areas):
-            self.keep(f"basal_{i}", self._summed(self.forward, i, self._source))
+            self.keep(f"basal_{i}", self._summed(self.forward, i, self.source))
             self.keep(f"apical_{i}", self.deliver(f"BPI_{i}", self.sent(f"error_rate_{i}")))
         for i in range(self.areas - 1):
             gate = self.part(f"gating_{i}", self.deliver(f"WIP_{i}", self.sent(f"slope_{i}")))
             descending = self._summed(self.feedback, i, lambda area: f"error_rate_{area}")
             self.keep(f"dendritic_{i}", gate * self.part(f"descending_{i}", descending))
-
-    def part(self, name: str, value: Exact) -> Exact:
-        """Part of a product, which is a quantity of its own where it has an equation (item 3)."""
-        return self.keep(name, value) if name in self.coefficients else value
 
     def _settle(self, targeted: bool) -> None:
         """Item 6: u_eff; the output error is g_tgt WIP [phi' (target - r)]."""
@@ -190,30 +168,6 @@ class IntegerErrorMicrocircuit(IntegerCircuit):
         self.keep("difference", slope * missing)
         output = self.deliver(f"WIP_{top}", self.sent("difference"))
         for i in range(self.areas):
-            name = f"drive_{i}"
-            self.keep(name, self.factor_of(name, 0) * self.now[f"basal_{i}"]
-                      + self.factor_of(name, 1) * self.now[f"apical_{i}"])
+            self.two(f"drive_{i}", self.now[f"basal_{i}"], self.now[f"apical_{i}"])
             error = (output if targeted else NOTHING) if i == top else self.now[f"dendritic_{i}"]
             self.keep(f"error_drive_{i}", self.factor_of(f"error_drive_{i}", 0) * error)
-
-    def _compare(self, i: int) -> None:
-        """u˘ - c v_bas of the step before, or phi of both (section 4)."""
-        basal = self.before[f"basal_{i}"]
-        if self.parameters.dWPP_use_activation:
-            self.keep(f"error_{i}", self.now[f"rate_{i}"] - self.function(f"predicted_{i}", basal))
-        else:
-            self.keep(f"error_{i}", self.now[f"breve_{i}"] + self.factor_of(f"error_{i}", 1) * basal)
-
-    def _copy_feedback(self) -> None:
-        """Item 7: B = W^T + N from W before its increment."""
-        for back, forward, noise in self.copies:
-            self.synapses[back].copy(self.synapses[forward].weights.turned + noise)
-
-    def _learn_forward(self, name: str, to: int, pre: str, learns: bool, applies: bool) -> None:
-        """dt eta (u˘ - c v_bas) x r of the step before."""
-        post = f"error_{to}"
-        if self.synapses[name].kind == "credited":
-            factor = self.collect_credit(name, self.now[post], learns, applies)
-        else:
-            factor = self.formed(name, self.now[post], self.read(post))
-        self.learn(name, [self.outer(factor, self.message_read(pre, late=True))], learns, applies)

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from compiler.ir import CortexError, Graph
 from compiler.ir.model import weight_copies, weight_shape
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
+from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, Rival
 from compiler.microcircuits.sign_concordant import SignConcordant
 from compiler.microcircuits.targets import UNDELAYED
 from compiler.verify import error_oracle, oracle, spiking_oracle
@@ -119,6 +122,7 @@ INTERNEURON = {"twin_drive": "I{}.drive", "twin_breve": "I{}.breve", "twin_rate"
                "dendritic": "I{}.dendritic_potential", "twin_predicted": "I{}.mismatch_1", "twin_error": "I{}.mismatch"}
 SOURCES = {"input_in": "input.value_in", "input": "input.rate", "target_in": "teacher.value_in",
            "target": "teacher.rate"}
+SHOWN = {"shown": "teacher.shown"}
 
 
 def _pal(circuit: Pal, setup: Setup, significant: int, mapped: bool) -> Bridged:
@@ -155,7 +159,7 @@ AREA = {"drive": "R{}.drive", "breve": "R{}.breve", "rate": "R{}.rate", "slope":
         "error_rate": "E{}.rate", "gating": "E{}.dendritic_potential_1", "descending": "E{}.dendritic_potential_2",
         "dendritic": "E{}.dendritic_potential"}
 OUTPUT = {"missing_slope": "comparison.difference_1", "missing": "comparison.difference_2",
-          "difference": "comparison.difference", "shown": "teacher.shown"}
+          "difference": "comparison.difference"}
 
 
 def _error_neuron(circuit: ErrorNeuron, setup: Setup, significant: int, mapped: bool) -> Bridged:
@@ -165,12 +169,12 @@ def _error_neuron(circuit: ErrorNeuron, setup: Setup, significant: int, mapped: 
     own, graph = error_oracle.parameters(circuit), setup.graph
     if circuit.reset or circuit.plant or circuit.errors != circuit.layers[1:]:
         raise ValueError("a reset, a plant, or other numbers of error neurons")
-    names = SOURCES | OUTPUT | _indexed(AREA, range(circuit.areas)) | _credits(graph)
+    names = SOURCES | SHOWN | OUTPUT | _indexed(AREA, range(circuit.areas)) | _credits(graph)
     data = _data(graph, names, significant, mapped)
     data["wiring"] = {
         "forward": [(circuit.forward_name(*pair), *pair) for pair in circuit.forward_pairs()],
         "feedback": [(circuit.feedback_name(*pair), *pair) for pair in circuit.feedback_pairs()],
-        "copies": [(m.target, m.source, _fixed_error(graph, m.target)) for m in graph.mirrors]}
+        "copies": _copies(graph)}
     model = IntegerErrorMicrocircuit(own, data, setup.seeds, circuit.target_delay)
 
     def step(inputs: Chunk, gates: Mapping[str, float], _noise: Chunk) -> Mapping[str, Any]:
@@ -182,11 +186,53 @@ def _error_neuron(circuit: ErrorNeuron, setup: Setup, significant: int, mapped: 
     return Bridged(model, _all_names(graph, names), step)
 
 
+def _copies(graph: Graph) -> list[tuple[str, str, dict[str, Any]]]:
+    """Of feedback from the forward weights, with the fixed error."""
+    return [(m.target, m.source, _fixed_error(graph, m.target)) for m in graph.mirrors if "transpose" in m.operations]
+
+
 def _fixed_error(graph: Graph, projection: str) -> dict[str, Any]:
     """What a copied weight has besides, in units of its class. Raises V127 for what is no multiple."""
-    fraction = round(-math.log2(graph.class_of(projection).unit))
-    return {"units": whole_units(graph.arrays[f"{projection}.copy_error"], fraction, 2), "fraction": fraction}
+    fraction, error = round(-math.log2(graph.class_of(projection).unit)), f"{projection}.copy_error"
+    return {"units": whole_units(graph.arrays.get(error, np.zeros((1, 1))), fraction, 2), "fraction": fraction}
+
+
+# ---- their rivals
+
+
+UNIT = {"drive": "R{}.u", "rate": "R{}.rate", "slope": "R{}.slope", "delta": "R{}.delta", "error_drive": "E{}.u",
+        "error_rate": "E{}.rate"}
+HIDDEN_ERROR = {"gating": "E{}.u_1", "descending": "E{}.u_2"}
+OUTPUT_ERROR = {"missing_slope": "E{}.u_1", "missing": "E{}.u_2", "difference": "E{}.u_3"}
+
+
+def _rival(circuit: Rival, setup: Setup, significant: int, mapped: bool) -> Bridged:
+    torch = torch_module()
+    from reference import integer_rivals
+
+    own, graph, hidden = error_oracle.parameters(circuit), setup.graph, circuit.hidden
+    names = SOURCES | SHOWN | _credits(graph)
+    if isinstance(circuit, Ann):
+        names |= _indexed(UNIT, range(hidden + 1)) | _indexed(HIDDEN_ERROR, range(hidden))
+        names |= {name: pattern.format(hidden) for name, pattern in OUTPUT_ERROR.items()}
+    else:
+        names |= _indexed(PYRAMIDAL, range(hidden + 1))
+        names |= _indexed(INTERNEURON, range(hidden)) if isinstance(circuit, Dendritic) else {}
+    data = _data(graph, names, significant, mapped) | {"wiring": {"copies": _copies(graph)}}
+    kinds: dict[type[Rival], type[Any]] = {
+        Dendritic: integer_rivals.IntegerDendriticMicrocircuit, Dpc: integer_rivals.IntegerPredictiveCoding,
+        Ann: integer_rivals.IntegerLayeredNetwork}
+    model = kinds[type(circuit)](own, data, setup.seeds, circuit.target_delay)
+    learnt = ["learn_forward", *([] if isinstance(circuit, Ann) else ["learn_lateral"])]
+
+    def step(inputs: Chunk, gates: Mapping[str, float], _noise: Chunk) -> Mapping[str, Any]:
+        model.step(torch.tensor(inputs["input.value"]), torch.tensor(inputs["teacher.value"]), gates["target"] > 0,
+                   *(gates[gate] > 0 for gate in learnt), gates["copy"] > 0, gates.get(UNDELAYED, 0.0) > 0,
+                   gates.get("update", 1.0) > 0, gates.get("rate", 1.0))
+        return model.snapshot()
+
+    return Bridged(model, _all_names(graph, names), step)
 
 
 BRIDGES: dict[type, Callable[[Any, Setup, int, bool], Bridged]] = {
-    SignConcordant: _spiking, Pal: _pal, ErrorNeuron: _error_neuron}
+    SignConcordant: _spiking, Pal: _pal, ErrorNeuron: _error_neuron, Rival: _rival}

@@ -10,6 +10,7 @@ from compiler.experiments.plans import with_rate, with_updates
 from compiler.experiments.precision import calibrate
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
+from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, Rival
 from compiler.microcircuits.sign_concordant import SignConcordant
 from compiler.passes import Request, pipeline, run_passes
 from compiler.passes.fixed_point import Format
@@ -28,6 +29,13 @@ PLASTIC = {
     "pal-BP": Pal((5, 4, 3), variant="BP", **RATES),
     "errors-FA": ErrorNeuron((4, 3, 3, 2), variant="FA", wiring="areas", target_delay=2),
     "errors-BP": ErrorNeuron((4, 3, 3, 2), activation=("logistic",), use_activation=True),
+    "dendritic-BP": Dendritic((4, 3, 3, 2), eta_IP=(0.4, 0.2)),
+    "dendritic-FA": Dendritic((4, 3, 3, 2), "FA", ("logistic",), eta_IP=(0.4, 0.2), eta_PI=(0.3, 0.2),
+                              use_activation=False, target_delay=2),
+    "dpc-BP": Dpc((4, 3, 3, 2), eta_fw=(0.3, 0.2, 0.1), eta_PI=(0.3, 0.2)),
+    "dpc-FA": Dpc((4, 3, 3, 2), "FA", eta_fw=(0.3, 0.2, 0.1), eta_PI=(0.3, 0.2), target_delay=2),
+    "ann-BP": Ann((4, 3, 3, 2)),
+    "ann-FA": Ann((4, 3, 3, 2), "FA", ("logistic",), target_delay=2),
 }
 
 
@@ -36,7 +44,7 @@ def setup_of(name: str, steps: int, seeds: tuple[int, ...] = (1, 2)) -> Setup:
     circuit = PLASTIC[name]
     if isinstance(circuit, SignConcordant):
         return spiking_oracle.reference_setup(circuit, -(-steps // 5), seeds=seeds)
-    if isinstance(circuit, ErrorNeuron):
+    if isinstance(circuit, ErrorNeuron | Rival):
         return _in_units(error_oracle.reference_setup(circuit, steps, seeds))
     return reference_setup(circuit, steps, seeds)
 

@@ -14,14 +14,15 @@ from compiler.passes.fixed_point import Format
 from compiler.verify import integer_circuits, verify_quantised
 from compiler.verify.compare import Comparison
 from compiler.verify.runs import aligned, quantities, trajectory
-from reference import integers
+from reference import integer_areas, integer_rivals, integers
 
 CASES = [(name, hardware) for name in PLASTIC for hardware in ("", "loihi2")]
 LAVA = [(name, granularity) for name in ("spiking", "pal", "errors-FA") for granularity in (
     "population", "area", "network")]
 STEPS = int(os.environ.get("CORTEXC_STEPS", "1500"))
 """Of the long comparisons; CORTEXC_STEPS=10000 makes them as long, and of every circuit."""
-LONG = CASES if STEPS > 1500 else [("spiking", "loihi2"), ("pal", ""), ("errors-FA", "loihi2")]
+LONG = CASES if STEPS > 1500 else [("spiking", "loihi2"), ("pal", ""), ("errors-FA", "loihi2"),
+                                                ("dendritic-BP", ""), ("dpc-FA", "loihi2"), ("ann-BP", "")]
 
 
 def check(name, setup, steps, on="native", granularity="network", **options):
@@ -181,20 +182,81 @@ def test_an_entry_of_a_table_that_is_one_unit_off_is_dishonest(spiking):
         verify_quantised(PLASTIC["spiking"], replace(spiking, graph=spiking.graph.with_(arrays=arrays)), 10)
 
 
+# ---- the models that the error-neuron circuit is compared with
+
+
+def early(model, i, learns, applies):
+    """Lateral learning with what the cells are in this step."""
+    kind = "" if isinstance(model, integer_rivals.IntegerPredictiveCoding) else "twin_"
+    pre = model.message_read(f"{kind}rate_{i}", late=True)
+    model.hebbian(f"BPI_{i}", f"apical_{i}", pre, learns, applies, late=not kind)
+
+
+FAULTS = {
+    "inhibition by the rate of this step": ("dpc-FA", "IntegerPredictiveCoding", "_cancelling",
+                                            lambda model, i: model.sent(f"rate_{i}")),
+    "inhibition that learns a step early": ("dpc-BP", "IntegerPredictiveCoding", "_learn_laterals", early),
+    "apical potential of this step": ("dendritic-FA", "IntegerDendriticMicrocircuit", "_learn_laterals", early),
+    "inhibition that is not copied": ("dendritic-BP", "IntegerDendriticMicrocircuit", "_copy_down",
+                                      integer_areas.IntegerAreas.copy_feedback),
+    "feedback that is not copied": ("ann-BP", "IntegerLayeredNetwork", "copy_feedback", lambda model: None),
+    "an error that a unit hears late": ("ann-FA", "IntegerLayeredNetwork", "read",
+                                        lambda model, name, late=False: model._copy(name, "factor", model.steps_done > 0)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_reference_is_noticed(fault, monkeypatch):
+    name, kind, method, wrong = FAULTS[fault]
+    setup = quantised(setup_of(name, 200))
+    monkeypatch.setattr(getattr(integer_rivals, kind), method, wrong)
+    faulty(setup, name)
+
+
+def nearer(graph):
+    """dpc: inhibition a step too early."""
+    return graph.with_(projections=tuple(replace(q, delay=1) for q in graph.projections))
+
+
+def kept(graph):
+    """dendritic: inhibition is not the negative of what it copies."""
+    return graph.with_(mirrors=tuple(replace(m, operations=()) if m.operations == ("negate",) else m
+                                     for m in graph.mirrors))
+
+
+def uncopied(graph):
+    return graph.with_(mirrors=())
+
+
+@pytest.mark.parametrize(("name", "change"), [("dpc-FA", nearer), ("dendritic-BP", kept), ("ann-BP", uncopied)])
+def test_a_fault_of_the_program_is_noticed(name, change):
+    setup = quantised(setup_of(name, 200))
+    changed = change(setup.graph)
+    assert changed != setup.graph
+    model = integer_circuits.bridged(PLASTIC[name], setup)
+    assert not _same(replace(setup, graph=changed), model, 200)
+
+
+@pytest.mark.parametrize("name", ["dendritic-FA", "dpc-BP", "ann-FA"])
+def test_a_dropped_rounding_offset_of_a_compared_model_is_noticed(name):
+    faulty(rewritten(quantised(setup_of(name, 200)), offset(0.4999)), name)
+
+
 # ---- experiments
 
 
 OPTIONS = ["precision.weights=8", "run.backend=native", "precision.calibration_steps=200", "protocol.epochs=1"]
 
 
-def test_verify_of_a_quantised_experiment_uses_the_integer_reference():
-    experiment = load_experiment("pal_digits", OPTIONS)
+@pytest.mark.parametrize("name", ["pal_digits", "depth_dendritic", "depth_dpc", "depth_ann"])
+def test_verify_of_a_quantised_experiment_uses_the_integer_reference(name):
+    experiment = load_experiment(name, [*OPTIONS, "run.seeds=[1]"])
     result = verify_experiment(experiment, steps=300)
     assert result.passed, result.reasons
     assert (result.evidence, result.max_abs_error) == ("independent-reference", 0.0)
 
 
 def test_verify_of_a_circuit_without_an_integer_reference_falls_back_to_the_interpreter():
-    experiment = load_experiment("depth_ann", [*OPTIONS, "run.seeds=[1]"])
+    experiment = load_experiment("error_neuron_digits", [*OPTIONS, "model.variant=noise"])
     result = verify_experiment(experiment, steps=100)
     assert result.evidence == "interpreter"
