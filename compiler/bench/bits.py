@@ -59,17 +59,19 @@ ERROR_NEURON_YIN_YANG = {
     "data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "model.activation": "logistic",
     "model.eta_fw": [64.0, 8.0], "protocol.epochs": 60, "protocol.halve_at": [30, 42, 52]}
 FEEDBACK_FROZEN = {"model.eta_bw": 0.0, "model.eta_PI": 0.0}
+PAL_FROZEN = {"model.eta_fw": [0.0, 0.5], "model.ranges": {"WPP": [-1.0, 1.0], "BPP": [-1.0, 1.0]}}
+"""The hidden weights must be of some size where they stay as they are, and the output's rate is their best."""
 SC_LINES: dict[str, dict[str, Any]] = {
     LINES[0]: {}, LINES[1]: {"model.feedback": "BP"}, LINES[2]: {"model.eta": [0.0, 0.0078125]}}
 SC_FORMATS = {f"w{kind}_{layer}.w": f"u{{bits}}.{{bits}}+{2 - layer}" for kind in "EI" for layer in (1, 2)}
 CASES: dict[str, Case] = {
     "pal-digits": Case("pal_digits", "digits", {
-        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: {"model.eta_fw": [0.0, 0.1]}},
+        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN},
         fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
     "pal-frozen-feedback-digits": Case("pal_digits", "digits", {LINES[0]: FEEDBACK_FROZEN}, fixed=SETTLED,
                                        formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
     "pal-yin_yang": Case("pal_yinyang", "yin_yang", {
-        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: {"model.eta_fw": [0.0, 0.1]}},
+        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN},
         common=PAL_YIN_YANG, fixed={**SETTLED, "precision.calibration_steps": 3_000_000}, formats=PAL_FEEDBACK),
     "pal-frozen-feedback-yin_yang": Case(
         "pal_yinyang", "yin_yang", {LINES[0]: FEEDBACK_FROZEN}, common=PAL_YIN_YANG,
