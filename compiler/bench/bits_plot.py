@@ -11,15 +11,16 @@ STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b
 
 
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Writes an SVG."""
+    """Writes an SVG; rows in which one quantity is wider than the others are left out."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    rows = [row for row in rows if not row["widened"]]
     panels = list(dict.fromkeys((row["circuit"], row["dataset"]) for row in rows))
-    columns = min(3, len(panels))
-    lines = -(-len(panels) // columns)
+    columns = max(1, min(3, len(panels)))
+    lines = max(1, -(-len(panels) // columns))
     figure, axes = plt.subplots(lines, columns, figsize=(4.2 * columns, 3.2 * lines), squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=False):
         _panel(axis, panel, [row for row in rows if (row["circuit"], row["dataset"]) == panel])
