@@ -71,6 +71,17 @@ def _pow(x: float, y: float) -> float:
             return float(np.power(np.float64(x), np.float64(y)))
 
 
+def _divided(function: Callable[..., float]) -> Callable[..., float]:
+    """A division by zero is an infinity or nan, as in the kernels."""
+    def call(*values: float) -> float:
+        try:
+            return function(*values)
+        except ZeroDivisionError:
+            with np.errstate(all="ignore"):
+                return float(function(*(np.float64(value) for value in values)))
+    return call
+
+
 SCALAR: dict[str, Callable[..., float]] = {
     "exp": _guard(math.exp, math.inf), "log": _guard(math.log, math.inf), "tanh": math.tanh,
     "sin": _guard(math.sin, math.nan), "cos": _guard(math.cos, math.nan), "sqrt": _guard(math.sqrt, math.inf),
@@ -78,6 +89,7 @@ SCALAR: dict[str, Callable[..., float]] = {
 """Name -> the function on Python floats."""
 for _name, (_arguments, _body) in DEFINITIONS.items():
     SCALAR[_name] = eval(f"lambda {', '.join(_arguments)}: {_body}", SCALAR)  # our own constant table
+SCALAR["fixed"] = _divided(SCALAR["fixed"])  # the one that divides by what may be 0
 
 OPERATORS: dict[str, Callable] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "<": np.less, "<=": np.less_equal,

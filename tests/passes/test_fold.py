@@ -26,14 +26,14 @@ EVERYTHING = Request(everything=True)
     ("u / 1", "u"), ("--u", "u"), ("---u", "-u"), ("where(1 > 0, u, v)", "u"), ("where(0, u, v)", "v"),
     ("where(-1, u, v)", "u"), ("linear(u)", "u"), ("1 * (prev(u) * (2 + 3))", "prev(u) * 5"), ("1 / 0", "inf"),
     ("-1 / 0", "-inf"), ("0 * -1", "-0"), ("1 < 2 and 3", "1"), ("u * (2 - 1)", "u"),
-    ("logistic(0) + u", "0.5 + u"), ("max(1, 2) * min(3, 4)", "6"), ("1 - -1", "2")])
+    ("logistic(0) + u", "0.5 + u"), ("max(1, 2) * min(3, 4)", "6"), ("1 - -1", "2"), ("fixed(1, 0, 2, 1.5)", "inf")])
 def test_folds(before: str, after: str) -> None:
     assert show(simplify(parse(before))) == after
 
 
 @pytest.mark.parametrize("text", [
     "u + 0", "0 + u", "u * 0", "0 * u", "u - u", "u / u", "0 / 0", "1 / u", "-u", "u * -1", "u + 2 + 3",
-    "where(u, 1, 1)", "log(-1)", "1 - u", "dt * 1.5"])
+    "where(u, 1, 1)", "log(-1)", "fixed(1, 0, 2, 0.5)", "1 - u", "dt * 1.5"])
 def test_leaves_alone_what_might_change_bits_or_has_no_number(text: str) -> None:
     assert show(simplify(parse(text))) == text
 
