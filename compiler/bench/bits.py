@@ -1,6 +1,7 @@
 """`cortexc bench bits`: accuracy against bits, beside backprop in the same circuit and a frozen hidden layer.
 
-Rows {circuit, dataset, line, weight_bits, state_bits, message_bits, rounding, legal_on, accuracy, spread, seeds, ...};
+Rows {circuit, dataset, line, weight_bits, state_bits, message_bits, rounding, factor_rounding, legal_on, accuracy,
+spread, seeds, ...};
 `legal_on` names the maps on which every rule fits the learning engine, in its form and in its integers. Options:
 `cases`, `bits` (0 is float), `lines`, `seeds`, `epochs`, `jobs`, `backend`; keys of an experiment for all runs;
 `widen`, which gives 16 bits to one quantity at a time: a width of [precision] or the weights that fit a pattern, such
@@ -32,7 +33,7 @@ from compiler.passes.quantise import Widths
 BITS = (0, 16, 12, 10, 8, 6, 4)
 WIDE = 16
 MAPS = ("loihi1", "loihi2")
-LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen")
+LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen", "feedback frozen")
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Case:
     formats: Mapping[str, str] = field(default_factory=dict)
 
 
-SETTLED = {"precision.map": "loihi2", "precision.credit": "never", "protocol.update_every": 1,
-           "protocol.learning_lag": 4}
+JITTERED = {"precision.map": "loihi2", "precision.factor_rounding": "stochastic"}
+"""Errors of less than half a unit must count: rounded to the nearest, a silent output cell stays silent."""
+SETTLED = {**JITTERED, "precision.credit": "never", "protocol.update_every": 1, "protocol.learning_lag": 4}
 """A synapse sums its increments in a tag and learns once a presentation, after rates have settled."""
 PAL_FEEDBACK = {"BPP_0.w": "{bits}.{bits}-1", "BPI_0.w": "{bits}.{bits}-1"}
 """The apical dendrite sees their difference: one grid, so that they can cancel."""
@@ -66,16 +68,11 @@ SC_LINES: dict[str, dict[str, Any]] = {
 SC_FORMATS = {f"w{kind}_{layer}.w": f"u{{bits}}.{{bits}}+{2 - layer}" for kind in "EI" for layer in (1, 2)}
 CASES: dict[str, Case] = {
     "pal-digits": Case("pal_digits", "digits", {
-        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN},
+        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
         fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
-    "pal-frozen-feedback-digits": Case("pal_digits", "digits", {LINES[0]: FEEDBACK_FROZEN}, fixed=SETTLED,
-                                       formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
     "pal-yin_yang": Case("pal_yinyang", "yin_yang", {
-        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN},
+        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
         common=PAL_YIN_YANG, fixed={**SETTLED, "precision.calibration_steps": 3_000_000}, formats=PAL_FEEDBACK),
-    "pal-frozen-feedback-yin_yang": Case(
-        "pal_yinyang", "yin_yang", {LINES[0]: FEEDBACK_FROZEN}, common=PAL_YIN_YANG,
-        fixed={**SETTLED, "precision.calibration_steps": 3_000_000}, formats=PAL_FEEDBACK),
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},
@@ -86,8 +83,8 @@ CASES: dict[str, Case] = {
         fixed={**SETTLED, "precision.calibration_steps": 3_600_000},
         formats={"WPP_0.w": "{bits}.{bits}-5", "WPP_1.w": "{bits}.{bits}-4"}),
     "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
-        "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 20},
-        fixed={"precision.map": "loihi2"}),
+        "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 60,
+        "protocol.halve_at": [30, 42, 51]}, fixed=JITTERED, formats=SC_FORMATS),
     "sign-concordant-mnist": Case("sign_concordant_mnist_8bit", "mnist", SC_LINES,
                                   fixed={"precision.map": "loihi2"}, formats=SC_FORMATS),
 }
@@ -198,7 +195,8 @@ def _rows(jobs: Sequence[Job], found: Sequence[Mapping[str, Any]]) -> list[dict[
 def _row(label: dict[str, Any], runs: list[Mapping[str, Any]]) -> dict[str, Any]:
     accuracies, precision = [run["test_accuracy"] for run in runs], runs[0]["precision"] or {}
     return {**label, "state_bits": precision.get("states", "float"), "message_bits": precision.get("messages", "float"),
-            "rounding": precision.get("rounding", ""), "legal_on": runs[0]["legal_on"],
+            "rounding": precision.get("rounding", ""), "factor_rounding": precision.get("factor_rounding", ""),
+            "legal_on": runs[0]["legal_on"],
             "accuracy": float(np.mean(accuracies)), "spread": float(np.std(accuracies)), "seeds": len(runs),
             "epochs": runs[0]["epochs"], "backend": runs[0]["backend"], "simulated": True,
             "wall_s": float(np.mean([run["wall_s"] for run in runs]))}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b04a3a", "s", "--"),
-          "hidden layer frozen": ("#777777", "^", ":")}
+          "hidden layer frozen": ("#777777", "^", ":"), "feedback frozen": ("#2a8a57", "D", "-.")}
 
 
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

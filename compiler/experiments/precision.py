@@ -37,7 +37,7 @@ def quantise_pass(precision: Precision, peaks: dict[str, float]) -> Quantise:
         chosen = [known for known in peaks if fnmatchcase(known, name)] or [name]
         formats |= {each: _format(each, text, peaks) for each in chosen}
     least = least_scale(the_map(precision.map)) if precision.map else 0.0
-    return Quantise(peaks, widths, precision.rounding, formats, precision.count, least)
+    return Quantise(peaks, widths, precision.rounding, formats, precision.count, least, precision.factor_rounding)
 
 
 def _format(name: str, text: str, known: dict[str, float]) -> Format:

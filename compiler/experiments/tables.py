@@ -156,6 +156,7 @@ class Precision(Table, frozen=True):
     values: Annotated[int, msgspec.Meta(ge=2, le=32)] = 16
     coefficients: Annotated[int, msgspec.Meta(ge=1, le=24)] = 12
     rounding: Literal["stochastic", "shared", "lava", "nearest"] = "stochastic"
+    factor_rounding: Literal["nearest", "stochastic"] = "nearest"
     formats: dict[str, str] = {}
     calibration_steps: Count = 20000
     map: str = ""

@@ -68,7 +68,8 @@ class Widths:
 class Quantise:
     """`formats`: formats of single quantities and weights (`PC1.u`, `W_1.w`), which come before all others.
     `least_scale`: of a product of two factors in a learning engine's integers; where a rule's scale is smaller, its
-    postsynaptic factor gets larger units and is rounded at random in the cell. Raises E610 to E613."""
+    postsynaptic factor gets larger units and is rounded at random in the cell; with `factor_rounding` "stochastic" all
+    factors are. Raises E610 to E613."""
 
     peaks: Mapping[str, float]
     widths: Widths = Widths()
@@ -76,6 +77,7 @@ class Quantise:
     formats: Mapping[str, Format] = field(default_factory=dict)
     count: bool = False
     least_scale: float = 0.0
+    factor_rounding: str = "nearest"
     name: ClassVar[str] = "quantise"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
@@ -264,7 +266,6 @@ class _Quantiser:
     def _cell(self, p: Population) -> CellType:
         cell = self.graph.cell(p.cell)
         enter = [(name, 0.5) for name in cell.inputs] + [(n, 0.0 if k == "uniform" else 0.5) for n, k in cell.noise]
-        jitters = [f"{e.name}_jitter" for e in cell.equations if f"{p.name}.{e.name}" in self.coarse]
         equations, copies = [self._entry(p, name, offset) for name, offset in enter], {}
         table: dict[str, Expression] = {name: Name(f"{name}_in") for name, _ in enter}
         for e in cell.equations:
@@ -276,6 +277,8 @@ class _Quantiser:
         counters = self._counters(p, equations) if self.options.count and not cell.relay else []
         carried = [q for q in self.graph.projections if q.pre == p.name]
         messages = tuple(dict.fromkeys(self._message(q) for q in carried))
+        jitters = [f"{e.name}_jitter" for e in cell.equations if self._is_jittered(f"{p.name}.{e.name}")
+                   and (p.name, e.name, "factor") in self.copies]
         cell = replace(cell, noise=(*cell.noise, *((name, "uniform") for name in jitters)))
         return replace(cell, states=(*states, *(State(c.name) for c in counters)),
                        equations=(*equations, *counters), messages=messages)
@@ -348,13 +351,17 @@ class _Quantiser:
             whole = self._narrowed(name, bits, kind)
             if not self._wanted(p, e.name, kind) or whole == self.extents[name]:
                 continue
-            offset = Name(f"{e.name}_jitter") if kind == "factor" and name in self.coarse else Number(0.5)
+            offset = Name(f"{e.name}_jitter") if kind == "factor" and self._is_jittered(name) else Number(0.5)
             copy = Equation(f"{e.name}_{kind}", self._as_format(whole).wrap(Name(e.name), offset), e.stage,
                             e.compartment)
             self.copies[p.name, e.name, kind] = copy.name
             self.extents[f"{p.name}.{copy.name}"] = whole
             result.append(copy)
         return result
+
+    def _is_jittered(self, name: str) -> bool:
+        """Whether what rules read of a quantity is rounded at random."""
+        return name in self.coarse or self.options.factor_rounding == "stochastic"
 
     def _wanted(self, p: Population, quantity: str, kind: str) -> bool:
         if kind == "sent":

@@ -64,11 +64,13 @@ def summed(setup: Setup) -> Setup:
 
 
 def quantised(setup: Setup, rounding: str = "stochastic", hardware: str = "", credit: str = "held",
-              formats: Mapping[str, Format] = NO_FORMATS, steps: int = 500, least_scale: float = 0.0, **widths: int) -> Setup:
+              formats: Mapping[str, Format] = NO_FORMATS, steps: int = 500, least_scale: float = 0.0,
+              factor_rounding: str = "nearest", **widths: int) -> Setup:
     """The setup with the integer program of its circuit."""
     legal, bits = [Legalise(hardware, credit)] if hardware else [], Widths(**widths)
     before = pipeline(["discretise", "fold", "eliminate-lookahead"])
     graph = run_passes(setup.graph, [*before, *legal, NameProducts(bits.coefficients)], Request()).graph
     plan = SimpleNamespace(protocol=setup.protocol, samples=setup.samples)
     peaks = calibrate(graph, plan, list(setup.seeds), steps)
-    return replace(setup, graph=run_passes(graph, [Quantise(peaks, bits, rounding, formats, least_scale=least_scale)], Request()).graph)
+    quantise = Quantise(peaks, bits, rounding, formats, least_scale=least_scale, factor_rounding=factor_rounding)
+    return replace(setup, graph=run_passes(graph, [quantise], Request()).graph)

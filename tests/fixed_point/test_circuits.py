@@ -63,6 +63,14 @@ def test_factors_rounded_at_random_and_messages_wider_than_factors(name, options
     check(name, quantised(setup_of(name, 500), hardware="loihi2", **options), 500, mapped=True)
 
 
+@pytest.mark.parametrize("name", PLASTIC)
+def test_all_factors_rounded_at_random(name):
+    """A factor that is less than half a unit moves weights all the same, now and then."""
+    setup = quantised(setup_of(name, 300), factor_rounding="stochastic")
+    assert any(noise.endswith("_jitter") for cell in setup.graph.cells for noise, _ in cell.noise)
+    check(name, setup, 300)
+
+
 @pytest.mark.lava
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "granularity"), LAVA)
