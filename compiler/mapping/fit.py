@@ -94,6 +94,17 @@ class Fit:
         return len(np.unique(chips_of(self.problem, self.mapping)))
 
     @cached_property
+    def loops(self) -> dict[str, int]:
+        """Area of several populations (pyramidal cells, interneurons, error neurons) -> cores that it is on."""
+        placed = [self.graph.population(name) for name in self.problem.populations]
+        areas: dict[str, list[str]] = {}
+        for population in placed:
+            areas.setdefault(population.area, []).append(population.name)
+        held = {p.name: self.mapping.core_of_item[self.problem.population_of == i] for i, p in enumerate(placed)}
+        return {area: len(np.unique(np.concatenate([held[name] for name in names])))
+                for area, names in areas.items() if area and len(names) > 1}
+
+    @cached_property
     def shares(self) -> np.ndarray:
         """(cores, resources): used over limit; 0 where there is none."""
         return self.used / np.where(self.problem.limits > 0, self.problem.limits, np.inf)
@@ -147,7 +158,7 @@ class Fit:
                 "violations": violations, "unchecked": self.unchecked,
                 "assumed": {name: self.hardware.scalar(name).text for name in self.hardware.assumed},
                 "binding": binding and {k: _finite(v) for k, v in binding.items()},
-                "traffic": self.traffic, "compared": self.compared,
+                "learning_loops": self.loops, "traffic": self.traffic, "compared": self.compared,
                 "utilisation": [self.core(core) for core in range(self.mapping.cores)],
                 "rules": [rule.__dict__ for rule in self.rules],
                 "neurobench": neurobench(self.accounts, self.rates, self.steps),

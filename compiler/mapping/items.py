@@ -8,8 +8,9 @@ synapse takes beyond the first are hyperedges of their own, from the host and wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from compiler.ir import Graph
 from compiler.mapping.accounting import ADDITIVE, Accounting, ProjectionAccount
 from compiler.mapping.connectivity import RANDOM
 from compiler.mapping.geometry import geometry_of
-from compiler.mapping.problem import HOST, MappingProblem, Resource, Table
+from compiler.mapping.problem import HOST, Mapping, MappingProblem, Resource, Table, violations
 from hardware_maps import FIELDS, HardwareMap
 
 Cut = tuple[str, int, int]
@@ -35,7 +36,7 @@ class Rates:
     """
 
     assumed: float = ASSUMED_SPIKES
-    measured: Mapping[str, float] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
 
     def of(self, projection: ProjectionAccount) -> float:
         sent = 1.0 if projection.graded else self.assumed
@@ -94,7 +95,7 @@ def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: R
     targets = [item for edge in edges for item in edge.targets]
     drawn = any(edge.reach is not None for edge in edges)
     reach = [r for edge in edges for r in (edge.reach or [1.0] * len(edge.targets))]
-    return MappingProblem(
+    problem = MappingProblem(
         populations=names,
         population_of=np.array([names.index(name) for name, _, _ in cuts], dtype=np.int64),
         start=np.array([first for _, first, _ in cuts], dtype=np.int64),
@@ -107,7 +108,8 @@ def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: R
         axons=np.array([edge.axons for edge in edges], dtype=float),
         reach=np.array(reach, dtype=float) if drawn else None,
         axons_in=resource(hardware, "core.axons_in"), axons_out=resource(hardware, "core.axons_out"),
-        tables=tuple(_tables(accounts, cuts)), group_of=_groups(graph, cuts), geometry=geometry_of(hardware))
+        tables=tuple(_tables(accounts, cuts)), geometry=geometry_of(hardware))
+    return replace(problem, group_of=_groups(graph, cuts, problem))
 
 
 @dataclass(frozen=True)
@@ -176,15 +178,25 @@ def _tables(accounts: Accounting, cuts: Sequence[Cut]) -> Iterator[Table]:
                     np.array([numbers[key] for _, key in pairs], dtype=np.int64))
 
 
-def _groups(graph: Graph, cuts: Sequence[Cut]) -> np.ndarray:
-    """Blocks of one area at the same place: a pyramidal block, its interneurons and its error neurons."""
-    areas = {p.name: p.area or p.name for p in graph.populations}
-    count: dict[str, int] = {}
-    for name, _, _ in cuts:
-        count[name] = count.get(name, 0) + 1
-    slots: dict[str, int] = {}
-    for name, blocks in count.items():
-        slots[areas[name]] = max(blocks, slots.get(areas[name], 1))
-    keys = [(areas[name], first * slots[areas[name]] // graph.population(name).size) for name, first, _ in cuts]
+def _groups(graph: Graph, cuts: Sequence[Cut], problem: MappingProblem) -> np.ndarray:
+    """The learning loop of an area (pyramidal cells, interneurons, error neurons) where it fits one core; otherwise the
+    blocks of the area's populations of one size at the same place: a pyramidal block and its error neurons."""
+    loops = {p.name: p.area or p.name for p in graph.populations}
+    whole = Mapping(_numbered([loops[name] for name, _, _ in cuts]))
+    broken = {violation.core for violation in violations(problem, whole)}
+    blocks = Counter(name for name, _, _ in cuts)
+    slots: dict[tuple[str, int], int] = {}
+    for name, count in blocks.items():
+        alike = (loops[name], graph.population(name).size)
+        slots[alike] = max(count, slots.get(alike, 1))
+    keys: list[object] = []
+    for (name, first, _), loop in zip(cuts, whole.core_of_item, strict=True):
+        alike = (loops[name], graph.population(name).size)
+        keys.append((alike, round(first * slots[alike] / alike[1])) if loop in broken else loops[name])
+    return _numbered(keys)
+
+
+def _numbered(keys: Sequence[object]) -> np.ndarray:
+    """Number of each key, in the order in which they appear first."""
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], dtype=np.int64)

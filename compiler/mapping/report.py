@@ -61,6 +61,9 @@ def _detail(table: dict[str, Any]) -> Iterator[str]:
     if table["unchecked"]:
         yield f"  not checked  {', '.join(table['unchecked'])} (not published)"
     yield from _cores(table)
+    if table["learning_loops"]:
+        yield "  loops        " + ", ".join(f"area {area} on {cores:,} core{'s' if cores > 1 else ''}"
+                                            for area, cores in table["learning_loops"].items())
     yield f"  rates        {table['traffic']['rates']}"
     yield f"  plasticity   {table['plasticity']}"
     for estimate in table["estimates"]:

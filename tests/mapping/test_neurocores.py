@@ -55,9 +55,9 @@ def final(loaded: Any, kind: type, steps: int = 300) -> dict[str, np.ndarray]:
 
 
 def test_every_population_is_in_the_process_of_its_core(tmp_path: Path) -> None:
+    """33 cells on a core: the pyramidal cells of an area and its interneurons are together."""
     groups = dict(core_groups(neurocore(tmp_path)))
-    assert set(groups) == {"P0", "P1", "I0"}
-    assert {core for group in groups.values() for core, _ in group_parts(group)} == {"core_0", "core_1"}
+    assert groups == {"P0": "core_0", "I0": "core_0", "P1": "core_1"}
     graph = compile_experiment(neurocore(tmp_path)).report.graph
     assert {p.name: p.group for p in graph.populations} == {**groups, "input": "host", "teacher": "host"}
     assert all(q.group == graph.population(q.post).group for q in graph.projections)
@@ -84,7 +84,7 @@ INTEGERS = ("precision.weights=8", "precision.calibration_steps=300", "protocol.
             "model.eta_fw=[5000.0,100.0]")
 
 
-@pytest.mark.parametrize("cells", [33, 20])
+@pytest.mark.parametrize("cells", [20, 12])
 @pytest.mark.parametrize("more", [(), INTEGERS], ids=["float", "integers"])
 def test_same_bits_as_one_process(tmp_path: Path, cells: int, more: tuple[str, ...]) -> None:
     whole, parts = final(experiment(*more), Native), final(neurocore(tmp_path, cells, *more), Grouped)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from compiler.ir.errors import CortexError
 from compiler.mapping.fill import in_order
 from compiler.mapping.geometry import Geometry
-from compiler.mapping.partition import Partitioner, baselines, groups_kept, partition, rank
+from compiler.mapping.partition import Partitioner, baselines, groups_kept, partition, rank, tidied
 from compiler.mapping.planted import Planted, packed, planted
 from compiler.mapping.problem import (
     HOST,
@@ -64,6 +64,32 @@ def slow_traffic(problem: MappingProblem, mapping: Mapping) -> float:
             missed[c] = missed.get(c, 1.0) * (0.0 if problem.reach is None else 1.0 - problem.reach[i])
         total += sum(problem.rate[e] * (1 - m) for c, m in missed.items() if c != core[problem.edge_source[e]])
     return total
+
+
+def test_a_group_that_fits_a_core_stays_together_where_this_costs_no_core() -> None:
+    """Two groups of two items, two cores. Least traffic takes the first items together, the groups do not."""
+    rate, source, target = [5.0, 1.0], [0, 0], [2, 1]
+    problem = MappingProblem(
+        ("A", "B"), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([1, 2, 1, 2]),
+        (Resource("compartments", 2),), np.ones((4, 1)), np.array(source), np.arange(3), np.array(target),
+        np.array(rate), np.ones(2), group_of=np.array([0, 0, 1, 1]), geometry=Geometry(cores_per_chip=4))
+    kept, free = partition(problem), partition(problem, Partitioner(keep_groups=False))
+    assert groups_kept(problem, kept) == (2, 2) and traffic(problem, kept) == 5.0
+    assert groups_kept(problem, free) == (0, 2) and traffic(problem, free) == 1.0
+
+
+def test_what_a_core_holds_of_a_population_lies_side_by_side() -> None:
+    """All of A send to all of B; which of them are on the core of B is all the same."""
+    items, edges = 8, 7
+    problem = MappingProblem(
+        ("A", "B"), np.array([0] * 7 + [1]), np.array([*range(7), 0]), np.array([*range(1, 8), 1]),
+        (Resource("compartments", 4),), np.ones((items, 1)), np.arange(edges), np.arange(edges + 1),
+        np.full(edges, 7), np.ones(edges), np.ones(edges), geometry=Geometry(cores_per_chip=4))
+    untidy = Mapping(np.array([1, 0, 1, 0, 1, 1, 0, 0]))
+    tidy = tidied(problem, untidy, rank(problem, untidy))
+    assert rank(problem, tidy) == rank(problem, untidy) and tidy.core_of_item.tolist() == [0, 0, 0, 1, 1, 1, 1, 0]
+    grouped = tidied(problem, untidy, rank(problem, untidy), np.array([0, 1, 2, 3, 2, 4, 5, 6]))
+    assert grouped is untidy, "items 2 and 4 are one group"
 
 
 @settings(max_examples=25, deadline=None)
