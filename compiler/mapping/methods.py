@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from compiler.ir import CortexError, Graph
 from compiler.mapping.accounting import Accounting
 from compiler.mapping.items import Cut, Rates, cuts_of, problem_of
-from compiler.mapping.problem import Mapping, MappingProblem
+from compiler.mapping.problem import Mapping, MappingProblem, Resource
 from compiler.mapping.sequential import sequential
 
 SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
@@ -34,7 +35,8 @@ def mapped(graph: Graph, accounts: Accounting, method: str,
 
 def _partitioned(graph: Graph, accounts: Accounting, rates: Rates,
                  candidates: list[list[Cut]]) -> Iterator[tuple[MappingProblem, Mapping]]:
-    """The partition of each of these cuts that has one, placed."""
+    """The partition of each of these cuts that has one, placed. Where a block breaks an assumed limit by itself, the
+    assumed limits do not hold the partition up."""
     if importlib.util.find_spec("pymetis") is None:
         return
     from compiler.mapping.partition import partition
@@ -42,10 +44,23 @@ def _partitioned(graph: Graph, accounts: Accounting, rates: Rates,
 
     for cuts in candidates:
         problem = problem_of(graph, accounts, cuts, rates)
-        try:
-            mapping = partition(problem)
+        for limited in (problem, _without(problem, accounts.hardware.assumed)):
+            try:
+                mapping = partition(limited)
+            except CortexError as error:
+                if error.code not in NO_ANSWER:
+                    raise
+                continue
             fits = 1 < mapping.cores <= problem.geometry.cores
             yield problem, place(problem, mapping) if fits else mapping
-        except CortexError as error:
-            if error.code not in NO_ANSWER:
-                raise
+            break
+
+
+def _without(problem: MappingProblem, names: Collection[str]) -> MappingProblem:
+    """The problem without these limits."""
+    def free(resource: Resource) -> Resource:
+        return replace(resource, limit=None) if resource.name in names else resource
+
+    return replace(problem, resources=tuple(map(free, problem.resources)), axons_in=free(problem.axons_in),
+                   axons_out=free(problem.axons_out),
+                   tables=tuple(replace(table, resource=free(table.resource)) for table in problem.tables))

@@ -39,6 +39,8 @@ CLIQUE = 40
 CLUSTERS, PACKINGS, REACHED = 4, 10, 0.5
 """Clusters per core that are packed as wholes, random packings that are tried, and the share of all clusters that a
 source may reach for this to be worth its time."""
+LONG = 4_000_000
+"""Targets of hyperedges x cores up to which mappings are searched for; beyond it the fills are the answer."""
 TIDY = 1.01
 """Traffic that a tidy mapping may have, of that of an untidy one."""
 UNEVEN = (1, 30, 200)
@@ -189,11 +191,13 @@ def least_cores(problem: MappingProblem) -> int:
 
 
 def _search(problem: MappingProblem, known: list[Mapping], options: Partitioner) -> list[Mapping]:
-    """Feasible mappings on the smallest number of cores for which one is found."""
-    most = min((m.cores for m in known), default=problem.items)
+    """Feasible mappings on the smallest number of cores for which one is found; none where the search would be long."""
+    least, most = least_cores(problem), min((m.cores for m in known), default=problem.items)
+    if len(problem.edge_targets) * least > LONG:
+        return []
     view, graph = incoming(problem), expanded(problem)
     filled = [m for m in (known if len(known[0].core_of_item) == problem.items else baselines(problem).values())]
-    for cores in _numbers(least_cores(problem), min(most, problem.items), options.tries):
+    for cores in _numbers(least, min(most, problem.items), options.tries):
         found = [refined(problem, core, cores, options.seed + n, options.sweeps, view)
                  for n, core in enumerate(_starts(problem, graph, filled, cores, options))]
         feasible = [m for m in found if not violations(problem, m)]
