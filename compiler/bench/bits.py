@@ -49,9 +49,10 @@ class Case:
     formats: Mapping[str, str] = field(default_factory=dict)
 
 
-JITTERED = {"precision.map": "loihi2", "precision.factor_rounding": "stochastic"}
+LEGAL = {"precision.map": "loihi2"}
+JITTERED = {"precision.factor_rounding": "stochastic"}
 """Errors of less than half a unit must count: rounded to the nearest, a silent output cell stays silent."""
-SETTLED = {**JITTERED, "precision.credit": "never", "protocol.update_every": 1, "protocol.learning_lag": 4}
+SETTLED = {**LEGAL, "precision.credit": "never", "protocol.update_every": 1, "protocol.learning_lag": 4}
 """A synapse sums its increments in a tag and learns once a presentation, after rates have settled."""
 PAL_FEEDBACK = {"BPP_0.w": "{bits}.{bits}-1", "BPI_0.w": "{bits}.{bits}-1"}
 """The apical dendrite sees their difference: one grid, so that they can cancel."""
@@ -69,10 +70,11 @@ SC_FORMATS = {f"w{kind}_{layer}.w": f"u{{bits}}.{{bits}}+{2 - layer}" for kind i
 CASES: dict[str, Case] = {
     "pal-digits": Case("pal_digits", "digits", {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
-        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
+        fixed={**SETTLED, **JITTERED}, formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
     "pal-yin_yang": Case("pal_yinyang", "yin_yang", {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
-        common=PAL_YIN_YANG, fixed={**SETTLED, "precision.calibration_steps": 3_000_000}, formats=PAL_FEEDBACK),
+        common=PAL_YIN_YANG, fixed={**SETTLED, **JITTERED, "precision.calibration_steps": 3_000_000},
+        formats=PAL_FEEDBACK),
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},
@@ -84,9 +86,8 @@ CASES: dict[str, Case] = {
         formats={"WPP_0.w": "{bits}.{bits}-5", "WPP_1.w": "{bits}.{bits}-4"}),
     "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
         "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 60,
-        "protocol.halve_at": [30, 42, 51]}, fixed=JITTERED, formats=SC_FORMATS),
-    "sign-concordant-mnist": Case("sign_concordant_mnist_8bit", "mnist", SC_LINES,
-                                  fixed={"precision.map": "loihi2"}, formats=SC_FORMATS),
+        "protocol.halve_at": [30, 42, 51]}, fixed={**LEGAL, **JITTERED}, formats=SC_FORMATS),
+    "sign-concordant-mnist": Case("sign_concordant_mnist_8bit", "mnist", SC_LINES, fixed=LEGAL, formats=SC_FORMATS),
 }
 
 
