@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from compiler.microcircuits.targets import UNDELAYED
 from compiler.verify import error_oracle, oracle, spiking_oracle
 from compiler.verify.integer_oracle import registers, rows, synaptic_names, torch_module, whole_units, with_copies
 from compiler.verify.runs import Chunk, Setup
+
+if TYPE_CHECKING:
+    from reference.integer_sign_concordant import IntegerSpikingNetwork
 
 Names = dict[str, str]
 MANTISSA_BITS = 3
@@ -85,23 +88,30 @@ def _all_names(graph: Graph, names: Names) -> Names:
 
 
 LAYER = {"u": "PC{}.u", "spike": "PC{}.spike", "psc": "PC{}.psc", "apical": "PC{}.apical_potential",
-         "sensitivity": "PC{}.sensitivity", "error": "PC{}.error", "pv": "PV{}.rate", "modulation": "PV{}.error",
-         "sst": "SST{}.rate"}
-ENDS = {"value_0": "image.value_in", "kernel": "image.kernel", "psc_0": "image.psc", "label": "teacher.value_in",
-        "teacher_spike": "teacher.spike", "teacher": "teacher.psc"}
+         "basal_trace": "PC{}.basal_trace", "sensitivity": "PC{}.sensitivity", "error": "PC{}.error",
+         "error_positive": "PC{}.error_positive", "error_negative": "PC{}.error_negative"}
+INTERNEURONS = {"pv": "PV{}.rate", "modulation": "PV{}.error", "sst": "SST{}.rate"}
+ENDS = {"value_0": "image.value_in", "kernel": "image.kernel", "psc_0": "image.psc",
+        "basal_trace_0": "image.basal_trace", "label": "teacher.value_in", "teacher_spike": "teacher.spike",
+        "teacher": "teacher.psc"}
 
 
 def _spiking(circuit: SignConcordant, setup: Setup, significant: int, mapped: bool) -> Bridged:
     torch = torch_module()
-    from reference.integer_sign_concordant import IntegerThreeCellNetwork
+    from reference.integer_sign_concordant import IntegerSignedNetwork, IntegerThreeCellNetwork
 
     own, graph = spiking_oracle.parameters(circuit), setup.graph
-    if circuit.message != "graded" or any(q.convolution for q in graph.projections):
-        raise ValueError("only dense layers and graded messages")
-    names = ENDS | _indexed(LAYER, range(1, circuit.top + 1))
-    names |= _credits(graph)
+    if circuit.message == "spiking" or any(q.convolution for q in graph.projections):
+        raise ValueError("only dense layers and messages that are not spikes")
+    layers = range(1, circuit.top + 1)
+    names = ENDS | _indexed(LAYER, layers) | _credits(graph)
+    names |= _indexed(INTERNEURONS, layers) if circuit.locked else {f"sst_{circuit.top}": f"SST{circuit.top}.rate"}
     data = _data(graph, names, significant, mapped) | {"sizes": [layer.size for layer in circuit.shapes]}
-    model = IntegerThreeCellNetwork(own, data, setup.seeds)
+    if circuit.locked:
+        strict = circuit.message == "two_line"
+        model: IntegerSpikingNetwork = IntegerThreeCellNetwork(own, data, setup.seeds, strict)
+    else:
+        model = IntegerSignedNetwork(own, data | {"magnitudes": _magnitudes(graph, layers[1:])}, setup.seeds)
 
     def step(inputs: Chunk, gates: Mapping[str, float], _noise: Chunk) -> Mapping[str, Any]:
         model.step(gates["start"] > 0, torch.tensor(inputs["image.value"]), torch.tensor(inputs["teacher.value"]),
@@ -109,6 +119,17 @@ def _spiking(circuit: SignConcordant, setup: Setup, significant: int, mapped: bo
         return model.snapshot()
 
     return Bridged(model, _all_names(graph, names), step)
+
+
+def _magnitudes(graph: Graph, layers: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """|B| of the layers where only the sign of the feedback follows the forward weights."""
+    found = {}
+    for layer in layers:
+        array = graph.arrays.get(f"B_{layer}.magnitude")
+        if array is not None:
+            fraction = round(-math.log2(graph.class_of(f"B_{layer}").unit))
+            found[layer] = {"units": whole_units(array, fraction, 2), "fraction": fraction}
+    return found
 
 
 # ---- PAL

@@ -24,6 +24,11 @@ NO_FORMATS: Mapping[str, Format] = MappingProxyType({})
 RATES = dict(eta_fw=(3.0, 1.0), eta_bw=(0.2,), eta_IP=(0.9,), eta_PI=(0.2,), sigma=(0.1,))
 PLASTIC = {
     "spiking": SignConcordant((7, 5, 3), optimiser="none", eta=(0.05,)),
+    "spiking-frSF": SignConcordant((7, 5, 4, 3), "frSF", optimiser="none", eta=(0.05,)),
+    "spiking-DFA": SignConcordant((7, 5, 4, 3), "DFA", optimiser="none", eta=(0.05,), trace="membrane"),
+    "spiking-BP": SignConcordant((7, 5, 4, 3), "BP", optimiser="none", eta=(0.05,), update="step"),
+    "spiking-lines": SignConcordant((7, 5, 4, 3), message="two_line", optimiser="none", eta=(0.05,), trace="membrane",
+                                    surrogate="boxcar"),
     "pal": Pal((5, 4, 3), **RATES),
     "pal-FA": Pal((5, 4, 3), variant="FA", **RATES),
     "pal-BP": Pal((5, 4, 3), variant="BP", **RATES),

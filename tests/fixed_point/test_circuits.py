@@ -236,7 +236,8 @@ def uncopied(graph):
     return graph.with_(mirrors=())
 
 
-@pytest.mark.parametrize(("name", "change"), [("dpc-FA", nearer), ("dendritic-BP", kept), ("ann-BP", uncopied)])
+@pytest.mark.parametrize(("name", "change"), [("dpc-FA", nearer), ("dendritic-BP", kept), ("ann-BP", uncopied),
+                                              ("spiking-BP", uncopied)])
 def test_a_fault_of_the_program_is_noticed(name, change):
     setup = quantised(setup_of(name, 200))
     changed = change(setup.graph)
