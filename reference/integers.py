@@ -18,6 +18,8 @@ from torch import Tensor
 SLACK = 1e-9
 """Units by which float64 may err where it computes a constant or a table's entry."""
 BITS_OF_UNIFORM = 24
+LEAST_EXPONENT = -7
+"""Of a scale on a chip (item 9)."""
 MASK32, MASK64 = (1 << 32) - 1, (1 << 64) - 1
 
 
@@ -431,7 +433,7 @@ class IntegerCircuit:
         if synapses.kind == "accumulate":
             return {f"{name}.tag": [1, *rates], f"{name}.step": [per_unit]}
         if synapses.kind == "low_pass":
-            share = 2.0 ** round(math.log2(share)) if self.mantissa_bits else share
+            share = 2.0 ** max(LEAST_EXPONENT, round(math.log2(share))) if self.mantissa_bits else share
             return {f"{name}.tag": [1, -share, *(share * rate for rate in rates)], f"{name}.step": [per_unit]}
         credit: dict[str, list[float]] = {f"credit_{name}": [1.0, 1.0], f"credit_{name}_done": [1.0]}
         credit = credit if synapses.kind == "credited" else {}

@@ -27,7 +27,8 @@ from compiler.experiments.results import results
 from compiler.experiments.session import Session
 from compiler.ir import parse_graph, unknown
 from compiler.passes.engine import engine_reasons
-from compiler.passes.legalise import rule_reports, the_map
+from compiler.passes.legalise import the_map
+from compiler.passes.legality import rule_reports
 from compiler.passes.quantise import Widths
 
 BITS = (0, 16, 12, 10, 8, 6, 4)

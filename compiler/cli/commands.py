@@ -70,24 +70,27 @@ def explain(out: Output, experiment: str, stock: bool, map_: str | None, formats
     from compiler.passes.read_sets import explain_text, read_sets
     from compiler.passes.stock import stock_notes, stock_text
 
-    graph, _ = circuit_after_passes(_load(experiment, overrides), passes=False)
+    loaded = _load(experiment, overrides)
+    graph, _ = circuit_after_passes(loaded, passes=False)
     found = [{**asdict(each), "local": each.local} for each in read_sets(graph)]
     if stock:
         notes = [asdict(note) for note in stock_notes(graph)]
         return out.result({"graph": graph.name, "stock": notes}, stock_text(graph))
     if map_:
-        return _explain_map(out, graph, map_)
+        return _explain_map(out, graph, map_, loaded.precision.credit)
     out.result({"graph": graph.name, "read_sets": found}, explain_text(graph))
 
 
-def _explain_map(out: Output, graph: Any, name: str) -> None:
+def _explain_map(out: Output, graph: Any, name: str, credit: str) -> None:
     from dataclasses import asdict
 
-    from compiler.passes.legalise import legality_text, rule_reports, the_map
+    from compiler.passes.legalise import the_map
+    from compiler.passes.legality import legality_text, rule_reports, unpublished
 
     hardware = the_map(name)
-    rules = [asdict(each) for each in rule_reports(graph, hardware)]
-    out.result({"graph": graph.name, "map": hardware.name, "rules": rules}, legality_text(graph, hardware))
+    rules = [asdict(each) for each in rule_reports(graph, hardware, credit)]
+    out.result({"graph": graph.name, "map": hardware.name, "rules": rules, "unpublished": unpublished(hardware)},
+               legality_text(graph, hardware, credit))
 
 
 # ---- compile, run, export

@@ -217,9 +217,9 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
 
 def rule_reports(graph: Graph, hardware: HardwareMap) -> tuple[Rule, ...]:
     """Legality of every learning rule, where the pass that decides it is there."""
-    if importlib.util.find_spec("compiler.passes.legalise") is None:
+    if importlib.util.find_spec("compiler.passes.legality") is None:
         return ()
-    reports = importlib.import_module("compiler.passes.legalise").rule_reports(graph, hardware)
+    reports = importlib.import_module("compiler.passes.legality").rule_reports(graph, hardware)
     return tuple(Rule(r.projection, r.rule, r.legal, tuple(r.reasons), r.nearest) for r in reports)
 
 

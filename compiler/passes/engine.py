@@ -2,9 +2,10 @@
 
     rule hebbian_W (W): the scale 2^-12 of '0.000244 * post.error_factor * pre.rate_sent' is below the least, 2^-10
 
-The engine multiplies integers: traces of `trace_bits` and a sign, weights, tags; m * 2**e with e from
-`scale_exponent_low`. It shifts a product right by what the widths of its factors and of the mantissa exceed the
-accumulator's 15 bits, so the least scale of two 7-bit traces is 2**-10 (specs/lava.md 6; the code of Lava 0.10).
+The engine multiplies integers: traces of `trace_bits` (two of them for a factor with a sign), weights, tags; m * 2**e
+with e from `scale_exponent_low`. It shifts a product right by what the widths of its factors and of the mantissa exceed
+the accumulator's 15 bits, so the least scale of two 7-bit traces is 2**-10 (specs/lava.md 6; the code of Lava 0.10).
+Weights of fewer bits than the map's are the high bits of a weight, and move in its units.
 """
 
 from __future__ import annotations
@@ -14,19 +15,51 @@ from collections.abc import Iterator
 
 from compiler.ir import Expression, Graph, PlasticityRule, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
+from compiler.ir.model import SynapseClass
 from compiler.passes.fold import constant
-from compiler.passes.legalise import Term, expanded
+from compiler.passes.legalise import Term, expanded, has_engine
+from compiler.passes.read_sets import read_sets
 from hardware_maps import HardwareMap
 
 MANTISSA_WIDTH, ACCUMULATOR = 4, 15
 
 
 def engine_reasons(graph: Graph, hardware: HardwareMap) -> list[str]:
-    """Why the rules of a quantised graph do not fit the engine's integers; empty if they do, or on an ideal chip."""
-    if hardware.name == "ideal":
+    """Why the rules of a quantised graph do not fit the engine's integers; empty if they do, and where the map has no
+    engine."""
+    if not has_engine(hardware):
         return []
     return [reason for q in graph.projections if (rule := graph.rule_of(q))
-            for reason in (*_widths(graph, q, rule, hardware), *_scales(graph, q, rule, hardware))]
+            for reason in (*_unsent(graph, q), *_widths(graph, q, rule, hardware),
+                           *_scales(graph, q, rule, hardware), *_applied(graph, q, rule, hardware))]
+
+
+def _unsent(graph: Graph, q: Projection) -> Iterator[str]:
+    """A factor of the presynaptic cell must come of what is sent, which has been rounded."""
+    for found in read_sets(graph):
+        if found.projection == q.name:
+            yield from (f"{read.text} is not at the synapse: {read.reason}" for read in found.nonlocal_reads)
+
+
+def _applied(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
+    """dw = t: the tag's unit in those of the weight."""
+    low, unit = _number(hardware, "learning.scale_exponent_low"), _register_unit(graph, q, hardware)
+    for state in rule.states:
+        if low is not None and unit and state.scale < unit * 2.0**low:
+            yield f"a unit of the tag of '{q.name}' is 2^{math.log2(state.scale / unit):.0f} of the weight's; the " \
+                  f"least scale is 2^{low:.0f} [{hardware.scalar('learning.scale_exponent_low').source}]"
+
+
+def _register_unit(graph: Graph, q: Projection, hardware: HardwareMap) -> float:
+    """Of a weight in all the bits that the map has."""
+    synapse, bits = graph.class_of(q.name), _number(hardware, "numeric.weight_bits")
+    if not synapse.unit or bits is None:
+        return synapse.unit
+    return synapse.unit * 2.0**min(0.0, _weight_bits(synapse) - bits)
+
+
+def _weight_bits(synapse: SynapseClass) -> int:
+    return _bits(synapse.limits[1] / synapse.unit) + (synapse.limits[0] < 0)
 
 
 def least_scale(hardware: HardwareMap) -> float:
@@ -47,8 +80,7 @@ def _number(hardware: HardwareMap, field: str) -> float | None:
 
 def _widths(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
     synapse = graph.class_of(q.name)
-    found = [(f"weight of '{q.name}'", _bits(synapse.limits[1] / synapse.unit) + (synapse.limits[0] < 0),
-              "numeric.weight_bits", 0)] if synapse.unit else []
+    found = [(f"weight of '{q.name}'", _weight_bits(synapse), "numeric.weight_bits", 0)] if synapse.unit else []
     found += [(f"tag of '{q.name}'", _dtype_bits(s.dtype), "numeric.tag_bits", 1) for s in rule.states]
     for node in {node.name for e in _learning(rule) for node in walk(e) if isinstance(node, Name | Prev)}:
         if node.startswith(("pre.", "post.")):
@@ -85,14 +117,15 @@ def _quantity(graph: Graph, q: Projection, name: str) -> tuple[float, int]:
 
 
 def _scales(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
-    low = _number(hardware, "learning.scale_exponent_low")
+    low, synapse = _number(hardware, "learning.scale_exponent_low"), graph.class_of(q.name)
+    register = _register_unit(graph, q, hardware) / synapse.unit if synapse.unit else 1.0
     for term, unit in _terms(graph, q, rule):
         if low is None or not (term.pre or term.post):
             continue
         factors = [node for f in (*term.pre, *term.post) for node in walk(f) if isinstance(node, Name | Prev)]
         units = math.prod(_quantity(graph, q, n.name)[0] for n in factors)
         least = _least_exponent(hardware, low, len(factors))
-        scale = abs(term.scale) * units / unit
+        scale = abs(term.scale) * units / (unit if rule.states else unit * register)
         if scale and math.log2(scale) < least:
             yield f"the scale 2^{math.log2(scale):.3g} of '{show(rule.increment)}' ('{q.name}') is below the least, " \
                   f"2^{least:.0f} [{hardware.scalar('learning.scale_exponent_low').source}]"

@@ -1,4 +1,4 @@
-"""legalise: learning rules in the form of a chip's learning engine, or the reason why not and the nearest legal rule.
+"""legalise: learning rules in the form of a chip's learning engine, or as near to it as they come.
 
 before    increment 0.01 * gate.rate * post.error * pre.psc      optimiser accumulate, apply gate `apply`
 after     increment 0.009765625 * post.credit_W * pre.psc        gate apply   (where the input is held)
@@ -7,32 +7,29 @@ after     increment 0.009765625 * post.credit_W * pre.psc        gate apply   (w
 The engine of Loihi computes, per synapse, z := z + sum of products, z the weight or a tag: a power of two (times a
 small mantissa), the presynaptic trace x, postsynaptic factors y and the synapse's own variables (Davies et al. 2018,
 equation 4; specs/hardware.md 2.1, 2.2). What the neuron can compute belongs into y: constants, gates, other
-postsynaptic factors. Sums over a presentation are kept in a tag or, where the input is held, in the neuron.
+postsynaptic factors. Sums over a presentation are kept in a tag or, where the input is held, in the neuron. What stays
+illegal, and why, is in the reports of `compiler.passes.legality`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir import CellType, CortexError, Equation, Expression, Graph, Projection, show
+from compiler.ir import CortexError, Equation, Expression, Graph, Projection, show
 from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
 from compiler.ir.held_input import held_input
 from compiler.ir.model import Optimiser, State
 from compiler.passes.base import Request
 from compiler.passes.fold import constant, literal, simplify
 from compiler.passes.name_products import without_division
-from compiler.passes.read_sets import read_sets
 from compiler.passes.specialise import specialised
 from hardware_maps import HardwareMap, MapError, load_map
 
 CREDIT = ("held", "settled", "never")
 """Where the neuron sums its factor for a synapse that learns once a presentation: for inputs that are held (equal
 algebraically); for all, as if rates had settled (the synapse takes the last one); or nowhere."""
-MANTISSA_BITS = 3
-"""Of a scale: 1 .. 7 in size."""
 
 
 @dataclass(frozen=True)
@@ -80,168 +77,25 @@ def _side(expression: Expression) -> str | None:
     return next(iter(sides)) if len(sides) == 1 else ("post" if not sides else None)
 
 
-# ---- reports
-
-
-@dataclass(frozen=True)
-class RuleReport:
-    """One plastic projection on one map. `form`: the rule in the engine's words, where it has them; `nearest`: that of
-    the nearest legal rule, where the rule is not legal itself."""
-
-    projection: str
-    rule: str
-    legal: bool
-    form: str
-    reasons: tuple[str, ...]
-    nearest: str
-
-
-def rule_reports(graph: Graph, hardware: HardwareMap, credit: str = "held") -> list[RuleReport]:
-    """One per projection that learns or is overwritten by a mirror, in declaration order."""
-    written, nearest = specialised(graph), legalised(graph, hardware, credit)
-    result = []
-    for q in graph.projections:
-        mirrored = any(m.target == q.name for m in graph.mirrors)
-        rule = graph.rule_of(q)
-        if not rule and not mirrored:
-            continue
-        reasons = tuple(_reasons(written, written.projection(q.name), hardware))
-        left = tuple(_reasons(nearest, nearest.projection(q.name), hardware))
-        result.append(RuleReport(q.name, rule.name if rule else "mirror", not reasons,
-                                 _form(written, q.name) if not reasons else "", reasons,
-                                 "" if not reasons else f"none: {left[0]}" if left else _form(nearest, q.name)))
-    return result
-
-
-def _reasons(graph: Graph, q: Projection, hardware: HardwareMap) -> Iterator[str]:
-    found = next((r for r in read_sets(graph) if r.projection == q.name), None)
-    for read in found.nonlocal_reads if found else ():
-        yield f"{read.text} is not at the synapse: {read.reason}"
-    rule = graph.rule_of(q)
-    if rule is None or hardware.name == "ideal":
-        return
-    yield from _optimiser_reasons(graph, q)
-    try:
-        terms = expanded(without_division(rule.increment))
-    except ValueError as error:
-        yield f"'{error}' mixes both sides in one factor, which is no sum of products"
-        return
-    yield from _term_reasons(graph, q, terms, hardware)
-
-
-def _optimiser_reasons(graph: Graph, q: Projection) -> Iterator[str]:
-    rule = graph.rule_of(q)
-    assert rule is not None
-    kind = rule.optimiser.kind
-    if kind == "adam":
-        yield "optimiser 'adam' divides by a square root, and keeps two moments beside its sum"
-    if kind == "low_pass" and not _is_power(constant(rule.optimiser.arguments[0]) or 0.0):
-        yield f"the low-pass rate {show(rule.optimiser.arguments[0])} is no power of two"
-
-
-def _is_power(value: float) -> bool:
-    return value > 0 and math.frexp(value)[0] == 0.5
-
-
-def _term_reasons(graph: Graph, q: Projection, terms: list[Term], hardware: HardwareMap) -> Iterator[str]:
-    pre = dict.fromkeys(show(f) for t in terms for f in t.pre)
-    post = dict.fromkeys(_product_text(t.post) for t in terms if t.post)
-    for term in terms:
-        if not _is_scale(term.scale):
-            nearest = math.copysign(_scale(abs(term.scale)), term.scale)
-            yield f"scale {term.scale:.6g} is not m * 2**e with |m| below 8: the nearest is {_scale_text(nearest)}"
-        if not _is_one_factor(term.post):
-            yield f"'{_product_text(term.post)}' is to be one factor y that the neuron computes"
-        if len(term.pre) > 1:
-            yield f"'{_product_text(term.pre)}' multiplies two presynaptic quantities"
-    yield from _capabilities(graph, q, list(pre), list(post), hardware)
-
-
-def _capabilities(graph: Graph, q: Projection, pre: list[str], post: list[str],
-                  hardware: HardwareMap) -> Iterator[str]:
-    message, cell = graph.class_of(q.name).message, graph.cell_of(q.pre)
-    graded = not _is_binary(cell, message)
-    if graded and not hardware.value("learning.graded_messages"):
-        yield f"message '{message}' is graded; a spike of {hardware.name} is 0 or 1 " + _source(
-            hardware, "learning.graded_messages")
-    graded_post = [text for text in post if not _is_binary(graph.cell_of(q.post), text.removeprefix("post."))]
-    if graded_post and not hardware.value("learning.graded_post_factors"):
-        yield (f"'{graded_post[0]}' is a graded postsynaptic factor; {hardware.name} knows traces of the cell's own "
-               "spikes ") + _source(hardware, "learning.graded_post_factors")
-    for kind, found, variables in (("presynaptic traces", pre, "pre_variables"), ("factors", post, "post_variables")):
-        limit = sum(not name.endswith("0") for name in _names(hardware, f"learning.{variables}"))
-        if len(found) > limit:
-            yield f"it reads {len(found)} {kind} ({', '.join(found)}); {hardware.name} has {limit} " + _source(
-                hardware, f"learning.{variables}")
-
-
-def _names(hardware: HardwareMap, field: str) -> list[str]:
-    value = hardware.value(field)
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _source(hardware: HardwareMap, field: str) -> str:
-    return f"[{hardware.scalar(field).source}]"
-
-
-def _is_one_factor(post: tuple[Expression, ...]) -> bool:
+def is_one_factor(post: tuple[Expression, ...]) -> bool:
     """Whether the neuron computes it as one quantity."""
     return not post or len(post) == 1 and isinstance(post[0], Name | Prev) and post[0].name.startswith("post.")
 
 
-def _is_binary(cell: CellType, message: str) -> bool:
-    equation = cell.equation(message)
-    return equation is not None and isinstance(equation.expression, Where) and {
-        constant(equation.expression.then), constant(equation.expression.otherwise)} <= {0.0, 1.0}
+def has_engine(hardware: HardwareMap) -> bool:
+    """Whether the map binds rules to a form; any rule that is local will do on others."""
+    return math.isfinite(hardware.number("learning.scale_mantissa_high"))
 
 
-def _scale(value: float) -> float:
-    """The nearest m * 2**e with m below 8."""
+def mantissa_bits(hardware: HardwareMap) -> int:
+    """Of a scale: 3 where it goes to 7."""
+    return int(math.log2(hardware.number("learning.scale_mantissa_high") + 1))
+
+
+def nearest_scale(value: float, bits: int) -> float:
+    """The nearest m * 2**e with m of so many bits."""
     mantissa, exponent = math.frexp(value)
-    return math.ldexp(round(mantissa * 2**MANTISSA_BITS), exponent - MANTISSA_BITS)
-
-
-def _is_scale(value: float) -> bool:
-    return _scale(abs(value)) == abs(value)
-
-
-def _scale_text(value: float) -> str:
-    if value == 0:
-        return "0"
-    mantissa, exponent = math.frexp(abs(value))
-    whole, exponent = round(mantissa * 8), exponent - 3
-    while whole % 2 == 0 and whole:
-        whole, exponent = whole // 2, exponent + 1
-    sign = "-" if value < 0 else ""
-    return f"{sign}2^{exponent}" if whole == 1 else f"{sign}{whole}*2^{exponent}"
-
-
-def _product_text(factors: tuple[Expression, ...]) -> str:
-    return " * ".join(show(f) for f in factors)
-
-
-def _form(graph: Graph, projection: str) -> str:
-    """The rule in the engine's words: x1, x2 presynaptic, y1 .. y3 postsynaptic, w the weight, t the tag."""
-    q = graph.projection(projection)
-    rule = graph.rule_of(q)
-    if rule is None:
-        return ""
-    terms = expanded(without_division(rule.increment))
-    names: dict[str, str] = {}
-    for side, letter in (("pre", "x"), ("post", "y")):
-        for text in dict.fromkeys(show(f) for t in terms for f in getattr(t, side)):
-            names[text] = f"{letter}{1 + sum(n[0] == letter for n in names.values())}"
-    product = " + ".join("*".join([_scale_text(t.scale), "u0", *(names.get(show(f), show(f)) for f in (
-        *t.pre, *t.post, *t.synapse))]) for t in terms).replace("+ -", "- ")
-    where = "; ".join(f"{n} = {text}" for text, n in names.items())
-    kind = rule.optimiser.kind
-    if kind == "none":
-        return f"dw = {product}; {where}"
-    if kind == "low_pass":
-        rate = _scale_text(constant(rule.optimiser.arguments[0]) or 0.0)
-        return f"dt = {rate}*({product}) - {rate}*u0*t; dw = u0*t; {where}"
-    y = f"y{1 + sum(n[0] == 'y' for n in names.values())}"
-    return f"dt = {product} - u0*{y}*t; dw = u0*{y}*t; {where}; {y} = 1 at gate '{q.apply or q.gate}'"
+    return math.ldexp(round(mantissa * 2**bits), exponent - bits)
 
 
 # ---- the nearest legal rule
@@ -270,27 +124,29 @@ def the_map(name: str) -> HardwareMap:
 def legalised(graph: Graph, hardware: HardwareMap, credit: str = "held") -> Graph:
     """Every rule as near as it comes to the map's form; what stays illegal is in the reports."""
     graph = specialised(graph)
-    if hardware.name == "ideal":
+    if not has_engine(hardware):
         return graph
     for q in graph.projections:
         if graph.rule_of(q):
-            graph = _legal_projection(graph, q, credit)
+            graph = _legal_projection(graph, q, credit, hardware)
     return graph
 
 
-def _legal_projection(graph: Graph, q: Projection, credit: str) -> Graph:
+def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: HardwareMap) -> Graph:
     rule = graph.rule_of(q)
     assert rule is not None
     kind, arguments = rule.optimiser.kind, rule.optimiser.arguments
     if kind in ("adam", "clipped"):
         kind, arguments = "accumulate", ()
     if kind == "low_pass":
-        arguments = (literal(2.0 ** round(math.log2(constant(arguments[0]) or 1.0))),)
+        least, wanted = hardware.value("learning.scale_exponent_low"), round(math.log2(constant(arguments[0]) or 1.0))
+        arguments = (literal(2.0 ** (max(wanted, least) if isinstance(least, int | float) else wanted)),)
     try:
         terms = expanded(without_division(rule.increment))
     except ValueError:
         return graph
-    message = f"pre.{graph.class_of(q.name).message}"
+    message, bits = f"pre.{graph.class_of(q.name).message}", mantissa_bits(hardware)
+    terms = [replace(t, scale=math.copysign(nearest_scale(abs(t.scale), bits), t.scale)) for t in terms]
     if kind == "accumulate" and len(terms) == 1 and credit != "never":
         held = held_input(graph, q)
         if held and terms[0].pre in ((Name(message),), (Prev(message, 1),)):
@@ -316,11 +172,10 @@ def _with_rule(graph: Graph, q: Projection, increment: Expression, optimiser: Op
 
 
 def _one_factor(graph: Graph, q: Projection, term: Term, index: int) -> tuple[Graph, Expression]:
-    """The product with a legal scale and one postsynaptic factor, which the neuron computes."""
-    scale = math.copysign(_scale(abs(term.scale)), term.scale) if term.scale else 0.0
-    product: Expression = literal(scale)
+    """The product with one postsynaptic factor, which the neuron computes."""
+    product: Expression = literal(term.scale)
     post = term.post
-    if not _is_one_factor(post):
+    if not is_one_factor(post):
         graph, name = _with_factor(graph, q, _product(post), f"factor_{q.name}" + (f"_{index}" if index else ""))
         post = (Name(f"post.{name}"),)
     for factor in (*post, *term.pre, *term.synapse):
@@ -350,7 +205,6 @@ def _with_equations(graph: Graph, population: str, equations: list[Equation], st
 def _credited(graph: Graph, q: Projection, term: Term, number: str | None) -> Graph:
     """The input is held: the neuron sums its factor times the number that all inputs share, and the synapse learns
     once, when the sum is applied."""
-    scale = math.copysign(_scale(abs(term.scale)), term.scale)
     credit, applied = f"credit_{q.name}", f"gate.{q.apply or q.gate}"
     factor = _product(term.post)
     own = rename(factor, {n: n.removeprefix("post.") for n in reads(factor)})
@@ -370,22 +224,5 @@ def _credited(graph: Graph, q: Projection, term: Term, number: str | None) -> Gr
                   Equation(f"{credit}_done", Where(Binary(">", Name(applied), Number(0.0)), Number(1.0), Number(0.0)),
                            "factor")]
     graph = _with_equations(graph, q.post, equations, states)
-    increment = Binary("*", Binary("*", literal(scale), Name(f"post.{credit}")), term.pre[0])
+    increment = Binary("*", Binary("*", literal(term.scale), Name(f"post.{credit}")), term.pre[0])
     return _with_rule(graph, q, increment, Optimiser(), gate=q.apply or q.gate, apply=None)
-
-
-# ---- text
-
-
-def legality_text(graph: Graph, hardware: HardwareMap) -> str:
-    """The reports; projections that read the same are listed together."""
-    groups: dict[tuple, list[str]] = {}
-    for r in rule_reports(graph, hardware):
-        groups.setdefault((r.rule, r.legal, r.form, r.reasons, r.nearest), []).append(r.projection)
-    lines = [f"on {hardware.name}: {hardware.title}"]
-    for (rule, legal, form, reasons, nearest), projections in groups.items():
-        lines.append(f"rule {rule} ({', '.join(projections)}): {'legal' if legal else 'not legal'}")
-        lines += [f"  {form}"] if form else []
-        lines += [f"  because {reason}" for reason in reasons]
-        lines += [f"  nearest: {nearest}"] if nearest else []
-    return "\n".join(lines) + "\n"
