@@ -11,7 +11,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 RUN = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs", "seeds": "run.seeds"}
 """Short forms of an experiment's keys."""
-LISTS, COUNTS = ("models", "nets", "sizes", "seeds"), ("jobs", "epochs", "trials", "steps")
+LISTS = ("models", "nets", "sizes", "seeds", "bits", "cases", "lines", "widen")
+COUNTS = ("jobs", "epochs", "trials", "steps")
 
 
 def checked(options: Mapping[str, Any], *known: str) -> dict[str, Any]:

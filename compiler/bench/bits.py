@@ -25,14 +25,14 @@ from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
-from compiler.ir import parse_graph, unknown
+from compiler.ir import CortexError, parse_graph, unknown
 from compiler.passes.engine import engine_reasons
 from compiler.passes.legalise import the_map
 from compiler.passes.legality import rule_reports
 from compiler.passes.quantise import Widths
 
 BITS = (0, 16, 12, 10, 8, 6, 4)
-WIDE = 16
+WIDE, LEAST_BITS, MOST_BITS = 16, 2, 24
 MAPS = ("loihi1", "loihi2")
 LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen", "feedback frozen")
 
@@ -103,7 +103,7 @@ class Job:
 
 
 def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Raises X182 for an unknown case or option."""
+    """Raises X182 for an unknown case, line or option, or where none is left; X184 for a value."""
     chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity", "widen")
     jobs = list(_jobs(chosen))
     found = run_all(run_job, jobs, int(chosen.get("jobs", 2)))
@@ -116,21 +116,30 @@ def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _jobs(options: Mapping[str, Any]) -> list[Job]:
-    result = []
+    for what, key, known in (("case", "cases", list(CASES)), ("line", "lines", LINES)):
+        for name in options.get(key, ()):
+            if name not in known:
+                raise unknown("X182", f"{what} of bench bits", str(name), known)
+    for width in options.get("bits", BITS):
+        if not isinstance(width, int) or width and not LEAST_BITS <= width <= MOST_BITS:
+            raise CortexError("X184", f"bits of a weight are {width!r}; they are a whole number from {LEAST_BITS} to "
+                                      f"{MOST_BITS}, or 0 for float.")
+    result: list[Job] = []
     for name in options.get("cases", list(CASES)):
-        if name not in CASES:
-            raise unknown("X182", "case of bench bits", name, CASES)
         case, seeds = CASES[name], options.get("seeds", (1, 2))
         for line in [each for each in case.lines if each in options.get("lines", LINES)]:
             for width in options.get("bits", BITS):
                 result += [_job(name, case, line, int(width), int(seed), options, wide)
                            for wide in options.get("widen", ("",)) for seed in seeds]
+    if not result:
+        raise CortexError("X182", "none of these cases has one of these lines.",
+                          "Lines: " + "; ".join(f"{n}: {', '.join(c.lines)}" for n, c in CASES.items()) + ".")
     return result
 
 
 def _job(name: str, case: Case, line: str, width: int, seed: int, options: Mapping[str, Any], wide: str = "") -> Job:
     table = {"run.backend": "native", **case.common, **case.lines[line], "precision.weights": width,
-             "precision.formats": {}, **overrides_of(options, "epochs", "backend", "granularity"), "run.seeds": [seed]}
+             "precision.formats": {}}
     if width:
         formats = {key: _format(text, width) for key, text in case.formats.items()
                    if not (key.startswith(("wE", "wI")) and "BP" in case.lines[line].values())}
@@ -142,6 +151,7 @@ def _job(name: str, case: Case, line: str, width: int, seed: int, options: Mappi
             table["precision.formats"][wide] = str(WIDE)
     else:
         table |= {key: value for key, value in case.fixed.items() if key.startswith("protocol.")}
+    table |= {**overrides_of(options, "epochs", "backend", "granularity"), "run.seeds": [seed]}
     label = {"circuit": name.removesuffix(f"-{case.dataset}"), "dataset": case.dataset, "line": line,
              "weight_bits": width or "float", "widened": wide}
     folder = options.get("output")

@@ -36,7 +36,7 @@ def quantise_pass(precision: Precision, peaks: dict[str, float]) -> Quantise:
     for name, text in sorted(precision.formats.items(), key=lambda item: "*" not in item[0]):  # single names come last
         chosen = [known for known in peaks if fnmatchcase(known, name)] or [name]
         formats |= {each: _format(each, text, peaks) for each in chosen}
-    least = least_scale(the_map(precision.map)) if precision.map else 0.0
+    least = least_scale(the_map(precision.map), precision.factors) if precision.map else 0.0
     return Quantise(peaks, widths, precision.rounding, formats, precision.count, least, precision.factor_rounding)
 
 

@@ -62,10 +62,12 @@ def _weight_bits(synapse: SynapseClass) -> int:
     return _bits(synapse.limits[1] / synapse.unit) + (synapse.limits[0] < 0)
 
 
-def least_scale(hardware: HardwareMap) -> float:
-    """Of a product of two traces; 0 where the map says nothing."""
-    low = _number(hardware, "learning.scale_exponent_low")
-    return 0.0 if low is None else 2.0**_least_exponent(hardware, low, 2)
+def least_scale(hardware: HardwareMap, factor_bits: int) -> float:
+    """Of a product of two traces; 0 where the map says nothing, or factors have more bits than its traces anyway."""
+    low, traces = (_number(hardware, f"learning.{name}") for name in ("scale_exponent_low", "trace_bits"))
+    if low is None or traces is not None and factor_bits > traces + 1:
+        return 0.0
+    return 2.0**_least_exponent(hardware, low, 2)
 
 
 def _least_exponent(hardware: HardwareMap, low: float, factors: int) -> float:

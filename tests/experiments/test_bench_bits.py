@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from compiler.bench.bits import CASES, LINES, bits
+from compiler.bench.bits import CASES, LINES, _job, bits
+from compiler.experiments.compilation import compile_experiment
+from compiler.experiments.config import load_experiment
 from compiler.ir import CortexError
 
 SMALL: dict[str, Any] = {"cases": ["error-neuron-digits"], "bits": [0, 8], "lines": [LINES[0]], "seeds": [1],
@@ -50,6 +52,33 @@ def test_one_quantity_at_a_time_gets_16_bits() -> None:
     found = {row["widened"]: row for row in bits({**SMALL, "bits": [8], "widen": ["", "messages", "WPP*.w"]})}
     assert found["messages"]["message_bits"] == 16 and found[""]["message_bits"] == 8
     assert found["WPP*.w"]["legal_on"] == [] and found[""]["legal_on"] == ["loihi2"]
+
+
+def test_wider_factors_are_not_made_coarse_for_the_engine() -> None:
+    jobs = {wide: _job("error-neuron-digits", CASES["error-neuron-digits"], LINES[0], 6, 1,
+                       {key: value for key, value in SMALL.items() if "." in key}, wide) for wide in ("", "factors")}
+    found = {wide: compile_experiment(load_experiment(job.experiment, dict(job.overrides))).report.graph
+             for wide, job in jobs.items()}
+    bits_of = {wide: {e.name: e.expression.arguments[2].value for cell in graph.cells for e in cell.equations
+                      if e.name.endswith("_factor")} for wide, graph in found.items()}
+    assert bits_of["factors"] and all(limit == 2**15 - 1 for limit in bits_of["factors"].values()), bits_of
+    assert all(limit <= 127 for limit in bits_of[""].values())
+
+
+@pytest.mark.parametrize("option", [{"precision.map": ""}, {"precision.factor_rounding": "nearest"},
+                                    {"precision.formats": {"WPP_0.w": "8.3"}}, {"protocol.update_every": 0}])
+def test_settings_of_the_user_come_last(option: dict[str, Any]) -> None:
+    job = _job("pal-digits", CASES["pal-digits"], LINES[0], 8, 1, option)
+    assert {key: job.overrides[key] for key in option} == option
+
+
+@pytest.mark.parametrize(("option", "says"), [
+    ({"bits": 8}, "X184.*bits = 8 must be a list"), ({"bits": ["eight"]}, "X184.*'eight'.*from 2 to 24"),
+    ({"bits": [-3]}, "X184.*-3"), ({"bits": [1]}, "X184.*1;"), ({"lines": ["frozen"]}, "X182.*'frozen'"),
+    ({"lines": ["feedback frozen"]}, "X182 none of these cases"), ({"cases": "pal-digits"}, "X184.*must be a list")])
+def test_values_that_are_none(option: dict[str, Any], says: str) -> None:
+    with pytest.raises(CortexError, match=says):
+        bits({**SMALL, **option})
 
 
 def test_unknown_case() -> None:
