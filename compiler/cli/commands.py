@@ -32,9 +32,9 @@ def models(out: Output) -> None:
     experiments = {name: _description(path) for name, path in shipped_experiments().items()}
     lines = ["circuits"]
     for circuit in CIRCUITS.values():
-        lines.append(f"  {circuit.name:<16}{circuit.summary} ({circuit.source})")
-        lines += [f"    {name:<14}{what}" for name, what in circuit.variants.items()]
-    lines += ["experiments", *(f"  {name:<16}{what}" for name, what in experiments.items())]
+        lines.append(f"  {circuit.name:<24}{circuit.summary} ({circuit.source})")
+        lines += [f"    {name:<22}{what}" for name, what in circuit.variants.items()]
+    lines += ["experiments", *(f"  {name:<30}{what}" for name, what in experiments.items())]
     out.result({"circuits": circuits, "experiments": experiments}, "\n".join(lines))
 
 

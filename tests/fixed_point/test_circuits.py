@@ -17,12 +17,12 @@ from compiler.verify.runs import aligned, quantities, trajectory
 from reference import integer_areas, integer_rivals, integers
 
 CASES = [(name, hardware) for name in PLASTIC for hardware in ("", "loihi2")]
-LAVA = [(name, granularity) for name in ("spiking", "pal", "errors-FA") for granularity in (
-    "population", "area", "network")]
 STEPS = int(os.environ.get("CORTEXC_STEPS", "1500"))
 """Of the long comparisons; CORTEXC_STEPS=10000 makes them as long, and of every circuit."""
-LONG = CASES if STEPS > 1500 else [("spiking", "loihi2"), ("pal", ""), ("errors-FA", "loihi2"),
-                                                ("dendritic-BP", ""), ("dpc-FA", "loihi2"), ("ann-BP", "")]
+LAVA = [(name, granularity) for name in (PLASTIC if STEPS > 1500 else ("spiking", "pal", "errors-FA"))
+        for granularity in ("population", "area", "network")]
+LONG = CASES if STEPS > 1500 else [("spiking", "loihi2"), ("pal", ""), ("errors-FA", "loihi2"), ("dendritic-BP", ""),
+                                   ("dpc-FA", "loihi2"), ("ann-BP", "")]
 
 
 def check(name, setup, steps, on="native", granularity="network", **options):
@@ -75,7 +75,8 @@ def test_all_factors_rounded_at_random(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "granularity"), LAVA)
 def test_lava_computes_the_integers_of_the_reference(name, granularity):
-    check(name, quantised(setup_of(name, 300)), 300, "lava", granularity)
+    steps = STEPS if STEPS > 1500 else 300
+    check(name, quantised(setup_of(name, steps)), steps, "lava", granularity)
 
 
 # ---- what the comparison must notice
