@@ -193,3 +193,23 @@ def test_what_the_engine_cannot_hold_is_named(override: str, says: str) -> None:
         *FIXED, "model.variant=FA", "model.eta_fw=[0.01,0.01]", *override.split("\n")])).report.graph
     assert any(re.search(says, reason) for reason in engine_reasons(graph, the_map("loihi2")))
     assert not engine_reasons(graph, the_map("ideal"))
+
+
+def test_the_engine_applies_a_sum_in_a_step_of_its_own_with_the_same_integers() -> None:
+    """`dt = increment - u0*y2*t; dw = u0*y2*t`, both from the old t, against the sum that is applied with its last
+    increment. Without the step of its own, the last increment would stay in the tag."""
+    import torch
+
+    from reference.integers import Exact, Synapses
+
+    increments = np.random.default_rng(1).integers(-40, 41, (6, 3, 4))
+    here = Synapses({"fraction": 3, "low": -128, "high": 127, "units": torch.zeros(1, 3, 4, dtype=torch.int64),
+                     "place": 0, "kind": "accumulate", "tag": {"fraction": 6, "limit": 255}}, (1,))
+    tag, weight, in_the_last_step = np.zeros((3, 4), int), np.zeros((3, 4), int), np.zeros((3, 4), int)
+    for step, increment in enumerate(increments):
+        here.sum_up(Exact(torch.tensor(increment)[None], 6), True, step == 5, step)
+        if step == 5:
+            in_the_last_step = np.clip(np.floor(tag / 8 + 0.5).astype(int), -128, 127)
+        tag = np.clip(tag + increment, -255, 255)
+    weight = np.clip(weight + np.floor(tag / 8 + 0.5).astype(int), -128, 127)
+    assert (here.units[0].numpy() == weight).all() and (weight != in_the_last_step).any()
