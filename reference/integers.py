@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -224,6 +225,24 @@ def _times(x: Tensor, factor: int) -> Tensor:
     return ((x & 0xFFFF) * factor + ((((x >> 16) * factor) & 0xFFFF) << 16)) & MASK32
 
 
+class LavaDraws:
+    """The numbers with which Lava's learning engine rounds weights: numpy's generator with seed 2, which has drawn once
+    before the first step, a number per step for all synapses (section "Stock Lava")."""
+
+    def __init__(self) -> None:
+        self.generator, self.drawn = np.random.default_rng(2), list[float]()
+
+    def offset(self, step: int) -> Exact:
+        """What makes floor round up where the number, cut to 24 bits, is below the fraction."""
+        while len(self.drawn) <= step + 1:
+            self.drawn.append(self.generator.random())
+        return Exact(torch.tensor((1 << BITS_OF_UNIFORM) - 1 - math.floor(self.drawn[step + 1] * 2**BITS_OF_UNIFORM)),
+                     BITS_OF_UNIFORM)
+
+
+LAVA = LavaDraws()
+
+
 # ---- plastic synapses
 
 
@@ -240,7 +259,7 @@ class Synapses:
     """Weights (S, post, pre) of one projection, and the tags of its rule.
 
     data: `fraction`, `low`, `high`, `units`; `mask` (post, pre) or none; and of a rule `place` (the projection's place
-    in the graph), `draws` (uniform, shared, nearest), `kind` (none, low_pass, accumulate, credited; items 7 to 9) and
+    in the graph), `draws` (uniform, shared, lava, nearest), `kind` (none, low_pass, accumulate, credited; items 7 to 9) and
     `tag` (fraction and limit, or none).
     """
 
@@ -272,6 +291,8 @@ class Synapses:
         """What rounding adds: number 0 `rounding`, 1 `tag_rounding` of the rule, in every step."""
         if self.draws == "nearest":
             return HALF
+        if self.draws == "lava":
+            return LAVA.offset(step)
         index = self.index if self.draws == "uniform" else torch.zeros_like(self.index)
         return uniform(self.seeds, 16 * self.place + number, step, index)
 

@@ -147,7 +147,7 @@ class _Registers:
         rule = self.graph.rule_of(q)
         if rule is None:
             return {}
-        kind = dict(rule.noise).get("rounding", "nearest")
+        kind = dict(rule.noise).get("rounding", "nearest").removesuffix("_weights")
         found: dict[str, Any] = {"place": place, "draws": kind, "kind": "none"}
         message = self.graph.class_of(q.name).message.removesuffix("_sent")
         if f"pre.{message}_factor" in {node.name for node in walk_rule(rule) if isinstance(node, Name | Prev)}:
@@ -186,7 +186,7 @@ def _in_units(increment: Expression) -> Expression:
     """x of `unit * floor(x + offset)`."""
     found = next(node for node in walk(increment) if isinstance(node, Call) and node.function == "floor")
     (argument,) = found.arguments
-    assert isinstance(argument, Binary) and isinstance(argument.right, Name | Number)
+    assert isinstance(argument, Binary) and argument.operator == "+"
     return argument.left
 
 

@@ -38,11 +38,19 @@ def test_the_interpreter_computes_the_integers_of_the_reference(name, hardware):
     check(name, quantised(setup_of(name, 100), hardware=hardware), 100, "interpreter", mapped=bool(hardware))
 
 
-@pytest.mark.parametrize(("rounding", "weights"), [("shared", 8), ("nearest", 16)])
+@pytest.mark.parametrize(("rounding", "weights"), [("shared", 8), ("lava", 12), ("nearest", 16)])
 @pytest.mark.parametrize("name", PLASTIC)
 def test_other_roundings(name, rounding, weights):
     """Rounded to the nearest, increments move only weights of many bits."""
     check(name, quantised(setup_of(name, 400), rounding, weights=weights), 400)
+
+
+def test_a_number_of_lava_that_is_drawn_too_early_is_noticed(monkeypatch):
+    setup = quantised(setup_of("errors-FA", 300), "lava")
+    assert _same(setup, integer_circuits.bridged(PLASTIC["errors-FA"], setup), 300)
+    offset = integers.LavaDraws.offset
+    monkeypatch.setattr(integers.LavaDraws, "offset", lambda self, step: offset(self, step + 1))
+    assert not _same(setup, integer_circuits.bridged(PLASTIC["errors-FA"], setup), 300)
 
 
 @pytest.mark.slow
