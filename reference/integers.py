@@ -259,8 +259,8 @@ class Synapses:
     """Weights (S, post, pre) of one projection, and the tags of its rule.
 
     data: `fraction`, `low`, `high`, `units`; `mask` (post, pre) or none; and of a rule `place` (the projection's place
-    in the graph), `draws` (uniform, shared, lava, nearest), `kind` (none, low_pass, accumulate, credited; items 7 to 9) and
-    `tag` (fraction and limit, or none).
+    in the graph), `draws` (uniform, shared, lava, nearest), `kind` (none, low_pass, accumulate, credited; items 7 to
+    9) and `tag` (fraction and limit, or none).
     """
 
     def __init__(self, data: Mapping[str, Any], seeds: Sequence[int]) -> None:

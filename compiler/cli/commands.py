@@ -161,6 +161,8 @@ def run_summary(results: Mapping[str, Any]) -> str:
     if results.get("test_error") is not None:
         lines.append(f"  test error       {results['test_error']:.4g} (median; seeds "
                      + _numbers([e for e in results["errors"] if e["phase"] == "test"][-1]["error"]) + ")")
+    if results.get("precision"):
+        lines += _saturation(results["precision"])
     for test in results.get("control", ()):
         lines.append(f"  falls            {_numbers(test['failures'])} (after {test['epochs']} epochs)")
     for name, curve in results["curves"].items():
@@ -168,6 +170,16 @@ def run_summary(results: Mapping[str, Any]) -> str:
             lines.append(f"  {name}: {_numbers(curve['first'])} -> {_numbers(curve['last'])}")
     lines.append(f"  weights sha256   {results['weights_sha256']}")
     return "\n".join([*lines, f"  folder           {results['output']}"])
+
+
+def _saturation(precision: Mapping[str, Any]) -> list[str]:
+    """What is at the end of its format."""
+    found = [f"{name} {100 * share:.2g} %" for name, share in precision["weights_at_limit"].items() if share > 0]
+    lines = [f"  at the limit     of the weights of {', of '.join(found)}"] if found else []
+    if precision["saturated"] is None:
+        return [*lines, "  saturated        not counted (--set precision.count=true counts)"]
+    counts = [f"{name} {count:,} times" for name, count in precision["saturated"].items()]
+    return [*lines, f"  saturated        {', '.join(counts) or 'nothing'}"]
 
 
 def _numbers(values: Sequence[float]) -> str:

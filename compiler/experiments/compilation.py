@@ -85,7 +85,7 @@ def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> PassReport:
 
     first = run_passes(graph, [*passes[:cut], *legal, NameProducts(precision.coefficients)], request)
     peaks = calibrate(first.graph, plan, list(experiment.run.seeds), precision.calibration_steps)
-    rest = run_passes(first.graph, [quantise_pass(precision, peaks), *passes[cut:]], request)
+    rest = run_passes(first.graph, [quantise_pass(precision, peaks, first.graph), *passes[cut:]], request)
     return PassReport(rest.graph, first.records + rest.records)
 
 

@@ -14,15 +14,18 @@ from compiler.experiments.compilation import Compiled, compile_experiment
 from compiler.experiments.precision import training
 from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, Graph
-from compiler.ir.expressions import Call, Number
+from compiler.ir.expressions import Call, Lookup, Number, walk
 from compiler.passes.fixed_point import Format
+from compiler.passes.quantise import COUNTER, TAGGED
 
 
 @dataclass(frozen=True)
 class FormatRow:
     """One quantity: its format; `worst`: the greatest error of one rounding (half a unit, or a unit where it is
-    rounded at random); `deviation`: the greatest difference from the float circuit in `steps` steps of training, which
-    both learn (None where the float circuit has no such quantity); `range`: its greatest magnitude there."""
+    rounded at random; of a table also what its straight lines miss of a smooth function, an eighth of its greatest
+    second difference); `deviation`: the greatest difference from the float circuit in `steps` steps of training, which
+    both learn, of a copy from what it copies, of a tag from the optimiser's sum (None where the float circuit has no
+    such quantity); `range`: its greatest magnitude there."""
 
     quantity: str
     format: str
@@ -40,11 +43,24 @@ def format_rows(experiment: Experiment, steps: int = 500) -> list[FormatRow]:
                           "Set precision.weights, as in --set precision.weights=8.")
     real = msgspec.structs.replace(experiment, precision=msgspec.structs.replace(experiment.precision, weights=0))
     fixed, other = (compile_experiment(e.with_run(backend="native")) for e in (experiment, real))
-    formats = dict(formats_of(fixed.report.graph))
-    shared = [name for name in formats if _known(other.report.graph, name)]
+    graph = fixed.report.graph
+    formats, missed = dict(formats_of(graph)), _missed(graph)
+    shared = {name: known for name in formats if (known := _known(other.report.graph, name))}
     errors, ranges = _measured(fixed, other, shared, steps)
-    return [FormatRow(name, str(f), f.unit, f.largest, f.unit / 2 if nearest else f.unit, errors.get(name),
-                      ranges.get(name)) for name, (f, nearest) in formats.items()]
+    return [FormatRow(name, str(f), f.unit, f.largest, (f.unit / 2 if nearest else f.unit) + missed.get(name, 0.0),
+                      errors.get(name), ranges.get(name)) for name, (f, nearest) in formats.items()]
+
+
+def _missed(graph: Graph) -> dict[str, float]:
+    """What straight lines between the entries of a table miss."""
+    found = {}
+    for p in graph.populations:
+        for e in graph.cell(p.cell).equations:
+            for node in walk(e.expression):
+                if isinstance(node, Lookup) and node.linear:
+                    curved = np.abs(np.diff(graph.arrays[f"table.{node.table}"], 2)).max(initial=0.0) / 8
+                    found[f"{p.name}.{e.name}"] = float(curved)
+    return found
 
 
 def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:
@@ -62,26 +78,35 @@ def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:
             bits = round(float(np.log2(high / synapse.unit + 1))) + (low < 0)
             yield f"{q.name}.w", (Format(bits, -int(np.log2(synapse.unit)), low >= 0), not (rule and rule.noise))
         for s in rule.states if rule else ():
-            yield f"{q.name}.{s.name}", (Format(int(s.dtype[3:]), -int(np.log2(s.scale))), not (rule and rule.noise))
+            if not s.name.endswith(COUNTER):
+                found = Format(int(s.dtype[3:]), -int(np.log2(s.scale)))
+                yield f"{q.name}.{s.name}", (found, not (rule and rule.noise))
 
 
-def _known(graph: Graph, name: str) -> bool:
+def _known(graph: Graph, name: str) -> str:
+    """What the float circuit calls it: of a copy what it copies, of a tag the optimiser's sum; empty if it has none."""
     owner, _, quantity = name.partition(".")
-    if any(q.name == owner for q in graph.projections):
-        return quantity == "w"
-    return any(p.name == owner and graph.cell(p.cell).equation(quantity) for p in graph.populations)
+    for q in graph.projections:
+        if q.name == owner:
+            rule = graph.rule_of(q)
+            kind = rule.optimiser.kind if rule else "none"
+            return name if quantity == "w" else f"{owner}.{kind}" if quantity == "tag" and kind in TAGGED else ""
+    source = quantity.removesuffix("_sent").removesuffix("_factor")
+    known = any(p.name == owner and graph.cell(p.cell).equation(source) for p in graph.populations)
+    return f"{owner}.{source}" if known else ""
 
 
-def _measured(fixed: Compiled, real: Compiled, names: list[str], steps: int) -> tuple[dict, dict]:
-    """Greatest difference and greatest magnitude of every quantity, both circuits side by side."""
-    runs = [Native(lower(c.report.graph, frozenset(names)), training(c.plan.protocol), c.plan.samples,
-                   list(c.experiment.run.seeds)) for c in (fixed, real)]
+def _measured(fixed: Compiled, real: Compiled, names: dict[str, str], steps: int) -> tuple[dict, dict]:
+    """Greatest difference and greatest magnitude of every quantity, both circuits side by side. `names`: here -> in
+    the float circuit."""
+    runs = [Native(lower(c.report.graph, frozenset(kept)), training(c.plan.protocol), c.plan.samples,
+                   list(c.experiment.run.seeds)) for c, kept in ((fixed, names), (real, names.values()))]
     errors, ranges = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for _ in range(min(steps, *(run.feed.total for run in runs))):
         for run in runs:
             run.run(1, block=1)
         for name in names:
-            ours, theirs = (run.value(name) for run in runs)
+            ours, theirs = runs[0].value(name), runs[1].value(names[name])
             errors[name] = max(errors[name], float(np.abs(ours - theirs).max(initial=0.0)))
             ranges[name] = max(ranges[name], float(np.abs(theirs).max(initial=0.0)))
     return errors, ranges

@@ -1,6 +1,6 @@
 """Fixed point of an experiment: ranges from a calibration run in float, then the passes to integers.
 
-X160 a format that cannot be read, or of a quantity that is not there.
+X160 a format that cannot be read, or of a quantity that is not there; X161 one that the quantity cannot have.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from compiler.experiments.plans import Plan
 from compiler.experiments.tables import Precision
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
+from compiler.ir.verify import bounds
 from compiler.passes.engine import least_scale
 from compiler.passes.fixed_point import Format, format_for
 from compiler.passes.legalise import the_map
 from compiler.passes.quantise import HEADROOM, TAGGED, Quantise, Widths
 
+LEAST_BITS, MOST_BITS, MOST_SYNAPTIC, MOST_FRACTION = 2, 32, 24, 60
 WEIGHTS_EVERY = 100
 """Steps between two looks at the weights of a calibration run."""
 CLOSELY, STRIDE = 20_000, 101
@@ -29,13 +31,13 @@ CLOSELY, STRIDE = 20_000, 101
 cut at every place)."""
 
 
-def quantise_pass(precision: Precision, peaks: dict[str, float]) -> Quantise:
-    """Raises X160."""
+def quantise_pass(precision: Precision, peaks: dict[str, float], graph: Graph) -> Quantise:
+    """Raises X160 for formats that cannot be, X161 for those that the quantity cannot have."""
     widths = Widths(**{name: getattr(precision, name) for name in Widths.__dataclass_fields__})
     formats: dict[str, Format] = {}
     for name, text in sorted(precision.formats.items(), key=lambda item: "*" not in item[0]):  # single names come last
         chosen = [known for known in peaks if fnmatchcase(known, name)] or [name]
-        formats |= {each: _format(each, text, peaks) for each in chosen}
+        formats |= {each: _checked(each, _format(each, text, peaks), graph) for each in chosen}
     least = least_scale(the_map(precision.map), precision.factors) if precision.map else 0.0
     return Quantise(peaks, widths, precision.rounding, formats, precision.count, least, precision.factor_rounding)
 
@@ -51,6 +53,21 @@ def _format(name: str, text: str, known: dict[str, float]) -> Format:
     if fraction is None:
         return format_for(known[name.removesuffix("_copy")] * HEADROOM, bits, unsigned)
     return Format(bits, int(fraction), unsigned)
+
+
+def _checked(name: str, found: Format, graph: Graph) -> Format:
+    """Weights and tags of at most 24 bits, as their products must fit 53; without a sign what has none."""
+    owner, _, quantity = name.partition(".")
+    projection = next((q for q in graph.projections if q.name == owner), None)
+    most = MOST_SYNAPTIC if projection else MOST_BITS
+    if not LEAST_BITS <= found.bits <= most or abs(found.fraction) > MOST_FRACTION:
+        raise CortexError(
+            "X161", f"precision.formats: '{name}' has {found.bits} bits of which {found.fraction} are fraction; bits "
+                    f"are {LEAST_BITS} to {most}, those of the fraction {-MOST_FRACTION} to {MOST_FRACTION}.")
+    if found.unsigned and not (projection and quantity == "w" and bounds(graph.class_of(owner))[0] >= 0):
+        raise CortexError("X161", f"precision.formats: '{name}' is without a sign; only weights that cannot be "
+                                  "negative are.", "Leave the leading u out.")
+    return found
 
 
 def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[str, float]:

@@ -30,6 +30,7 @@ from compiler.experiments.files import write_json, write_npz, write_safetensors,
 from compiler.experiments.teaching import deviations
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.ir.verify import bounds
+from compiler.passes.quantise import COUNTER
 
 if TYPE_CHECKING:
     from compiler.experiments.session import Session
@@ -131,7 +132,8 @@ def _what(session: Session) -> dict[str, Any]:
 
 
 def _precision(session: Session) -> dict[str, Any]:
-    """Bits, the share of weights at their limits, and with `count` the cell steps that saturated, by quantity."""
+    """Bits, the share of weights at their limits, and with `count` how often quantities and tags saturated, summed over
+    cells or synapses (none where that was not counted)."""
     graph, found = session.compiled.report.graph, weights(session)
     at_limit = {}
     for q in graph.projections:
@@ -139,10 +141,13 @@ def _precision(session: Session) -> dict[str, Any]:
         if graph.class_of(q.name).unit:
             w, low = found[f"{q.name}.w"], low if low < 0 else -1.0  # a weight of 0 without a sign is no saturation
             at_limit[q.name] = float(((w >= high) | (w <= low)).mean())
-    counters = [name for name in _state_names(graph) if name.endswith("_saturated")]
-    saturated = {name.removesuffix("_saturated"): int(array.sum())
+    counters = [name for name in _state_names(graph) if name.endswith(COUNTER)]
+    counters += [f"{q.name}.tag{COUNTER}" for q in graph.projections if graph.rule_of(q)]
+    saturated = {name.removesuffix(COUNTER): int(array.sum())
                  for name, array in _values(session, counters).items() if array.any()}
-    return {**msgspec.to_builtins(session.experiment.precision), "weights_at_limit": at_limit, "saturated": saturated}
+    counted = session.experiment.precision.count
+    return {**msgspec.to_builtins(session.experiment.precision), "weights_at_limit": at_limit,
+            "saturated": saturated if counted else None}
 
 
 def _speed(session: Session) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from compiler.ir import Expression, Graph, PlasticityRule, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
-from compiler.ir.model import SynapseClass
+from compiler.ir.model import State, SynapseClass
 from compiler.passes.fold import constant
 from compiler.passes.legalise import Term, expanded, has_engine
 from compiler.passes.read_sets import read_sets
@@ -44,10 +44,15 @@ def _unsent(graph: Graph, q: Projection) -> Iterator[str]:
 def _applied(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
     """dw = t: the tag's unit in those of the weight."""
     low, unit = _number(hardware, "learning.scale_exponent_low"), _register_unit(graph, q, hardware)
-    for state in rule.states:
+    for state in _tags(rule):
         if low is not None and unit and state.scale < unit * 2.0**low:
             yield f"a unit of the tag of '{q.name}' is 2^{math.log2(state.scale / unit):.0f} of the weight's; the " \
                   f"least scale is 2^{low:.0f} [{hardware.scalar('learning.scale_exponent_low').source}]"
+
+
+def _tags(rule: PlasticityRule) -> list[State]:
+    """Without counts of their saturation, which are the simulator's."""
+    return [state for state in rule.states if state.dtype != "float64"]
 
 
 def _register_unit(graph: Graph, q: Projection, hardware: HardwareMap) -> float:
@@ -83,7 +88,7 @@ def _number(hardware: HardwareMap, field: str) -> float | None:
 def _widths(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
     synapse = graph.class_of(q.name)
     found = [(f"weight of '{q.name}'", _weight_bits(synapse), "numeric.weight_bits", 0)] if synapse.unit else []
-    found += [(f"tag of '{q.name}'", _dtype_bits(s.dtype), "numeric.tag_bits", 1) for s in rule.states]
+    found += [(f"tag of '{q.name}'", _dtype_bits(s.dtype), "numeric.tag_bits", 1) for s in _tags(rule)]
     for node in {node.name for e in _learning(rule) for node in walk(e) if isinstance(node, Name | Prev)}:
         if node.startswith(("pre.", "post.")):
             found.append((f"'{node}' of rule '{rule.name}'", _quantity(graph, q, node)[1], "learning.trace_bits", 1))

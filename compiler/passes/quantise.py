@@ -39,6 +39,8 @@ ROUNDING = ("stochastic", "shared", "lava", "nearest")
 """A number per synapse; one for all synapses; the one that a stock LearningDense would draw; none."""
 LAVA_BITS = 24
 """So much of Lava's number counts, so that sums with it stay exact."""
+COUNTER = "_saturated"
+"""What the count of a quantity is called behind its name."""
 TAGGED = ("low_pass", "accumulate")
 GATE_BITS = 8
 """Fraction of a gate that rules are multiplied with."""
@@ -400,9 +402,8 @@ class _Quantiser:
                 assert isinstance(scale, Number) and isinstance(limit, Number)
                 if self._worst(p, inner) <= (limit.value + 1) / scale.value:
                     continue  # cannot happen
-                beyond = Binary(">=", Call("abs", (inner,)), Number((limit.value + 1) / scale.value))
-                count = Binary("+", Prev(f"{e.name}_saturated", 1), Where(beyond, Number(1.0), Number(0.0)))
-                result.append(Equation(f"{e.name}_saturated", count, "factor"))
+                count = Binary("+", Prev(e.name + COUNTER, 1), Where(_beyond(e.expression), Number(1.0), Number(0.0)))
+                result.append(Equation(e.name + COUNTER, count, "factor"))
         return result
 
     # ---- projections
@@ -426,7 +427,8 @@ class _Quantiser:
 
     def _check_rule(self, q: Projection, rule: PlasticityRule, found: Format) -> None:
         """Raises E610 where what a synapse computes before it rounds takes more than 53 bits."""
-        known = {s.name: Extent(-round(np.log2(s.scale)), 2.0 ** (int(s.dtype[3:]) - 1) * s.scale) for s in rule.states}
+        known = {s.name: Extent(-round(np.log2(s.scale)), 2.0 ** (int(s.dtype[3:]) - 1) * s.scale)
+                 for s in rule.states if not s.name.endswith(COUNTER)}
         known |= {name: Extent(24, 1.0) for name, _ in rule.noise} | {"w": Extent(found.fraction, found.largest)}
 
         def look(node: Name | Prev) -> Extent:
@@ -500,14 +502,26 @@ class _Quantiser:
             leak = normal(Binary("*", rate, old), self.options.widths.coefficients)
             moved = tag.wrap(Binary("+", Binary("-", old, leak), change), offset_tag)
             update = Where(learns, moved, old) if learns else moved
-            return self._with_tag(rule, tag, update, _whole(found, self._terms(Name("tag"), found.scale), offset),
-                                  noise + noise_tag), q
+            rule = self._with_tag(rule, tag, update, _whole(found, self._terms(Name("tag"), found.scale), offset),
+                                  noise + noise_tag)
+            return self._tag_counted(rule, moved, learns), q
         change = self._terms(rule.increment, 1.0)
         total = tag.wrap(Binary("+", old, Where(learns, change, Number(0.0)) if learns else change), offset_tag)
         apply = q.apply or q.gate
         update = Where(Binary(">", Name(f"gate.{apply}"), Number(0.0)), Number(0.0), total) if apply else Number(0.0)
         step = _whole(found, Binary("*", Number(found.scale), total), offset)
-        return self._with_tag(rule, tag, update, step, noise + noise_tag), replace(q, gate=apply, apply=None)
+        rule = self._tag_counted(self._with_tag(rule, tag, update, step, noise + noise_tag), total, learns)
+        return rule, replace(q, gate=apply, apply=None)
+
+    def _tag_counted(self, rule: PlasticityRule, held: Expression, learns: Expression | None) -> PlasticityRule:
+        """With `count`, every synapse counts the steps of learning in which its tag saturated."""
+        if not self.options.count:
+            return rule
+        beyond = _beyond(held)
+        counted = Where(Binary("and", learns, beyond) if learns else beyond, Number(1.0), Number(0.0))
+        state = State(f"tag{COUNTER}", Number(0.0))
+        update = Equation(state.name, Binary("+", Prev(state.name, 1), counted), "factor")
+        return replace(rule, states=(*rule.states, state), updates=(*rule.updates, update))
 
     @staticmethod
     def _with_tag(rule: PlasticityRule, tag: Format, update: Expression, increment: Expression,
@@ -522,6 +536,14 @@ def _read(rule: PlasticityRule | None) -> list[Name | Prev]:
     expressions = (rule.increment, *(u.expression for u in rule.updates)) if rule else ()
     return [node for e in expressions for node in walk(e)
             if isinstance(node, Name | Prev) and node.name.startswith(("pre.", "post."))]
+
+
+def _beyond(held: Expression) -> Expression:
+    """Where what `fixed` holds is beyond its limit."""
+    assert isinstance(held, Call)
+    inner, scale, limit, _ = held.arguments
+    assert isinstance(scale, Number) and isinstance(limit, Number)
+    return Binary(">=", Call("abs", (inner,)), Number((limit.value + 1) / scale.value))
 
 
 def _complement(name: str) -> Expression:

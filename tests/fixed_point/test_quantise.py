@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from compiler.backends.groups import Grouped
+from compiler.cli.commands import run_summary
 from compiler.experiments.compilation import compile_experiment, make_runner
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import run_experiment
@@ -195,7 +196,12 @@ def test_an_optimiser_without_an_integer_form_is_refused() -> None:
 @pytest.mark.parametrize(("text", "says"), [
     ("precision.formats={\"WPP_0.w\"=\"eight\"}", "X160 .*'eight' of 'WPP_0.w' cannot be read.*BITS.FRACTION"),
     ("precision.formats={\"WPP_9.w\"=\"8.5\"}", "X160 .*WPP_9.w.*"), ("precision.rounding=up", "X104"),
-    ("precision.weights=99", "X104"), ("precision.map=loihi9", "H10")])
+    ("precision.weights=99", "X104"), ("precision.map=loihi9", "H10"),
+    *[(f"precision.formats={{\"{name}\"=\"{text}\"}}", f"X161 .*'{name}' {says}") for name, text, says in (
+        ("WPP_0.w", "0.3", "has 0 bits of which 3"), ("WPP_0.w", "1.3", "has 1 bits.*2 to 24"),
+        ("WPP_0.w", "60.10", "has 60 bits.*2 to 24"), ("WPP_0.w", "8.2000", "has 8 bits of which 2000.*-60 to 60"),
+        ("WPP_0.w", "u8.7", "is without a sign"), ("P0.rate", "1", "has 1 bits.*2 to 32"),
+        ("P0.rate", "u8.8", "is without a sign"), ("P0.drive", "24.-2000", "has 24 bits of which -2000"))]])
 def test_wrong_precision_is_refused(text: str, says: str) -> None:
     with pytest.raises(CortexError) as caught:
         compile_experiment(load_experiment("pal_digits", [*SMALL, text]))
@@ -203,11 +209,15 @@ def test_wrong_precision_is_refused(text: str, says: str) -> None:
 
 
 def test_saturation_is_counted_and_reported() -> None:
-    overrides = [*SMALL, "precision.count=true", "precision.formats={\"P0.drive\"=\"4.8\",\"WPP_1.w\"=\"8.12\"}"]
+    overrides = [*SMALL, "precision.count=true", "precision.formats={\"P0.drive\"=\"4.8\",\"WPP_1.w\"=\"8.12\",\"WPP_0.low_pass\"=\"3.30\"}"]
     found = run_experiment(load_experiment("pal_digits", overrides))["precision"]
     assert found["saturated"]["P0.drive"] > 0 and found["weights_at_limit"]["WPP_1"] > 0.3
+    assert found["saturated"]["WPP_0.tag"] > 100
     quiet = run_experiment(load_experiment("pal_digits", [*SMALL, "precision.count=true"]))["precision"]
     assert "P0.drive" not in quiet["saturated"] and quiet["weights_at_limit"]["WPP_1"] < 0.05
+    assert "WPP_0.tag" not in quiet["saturated"]
+    blind = run_experiment(load_experiment("pal_digits", [*SMALL]))
+    assert blind["precision"]["saturated"] is None and "not counted" in run_summary(blind)
 
 
 def test_the_partition_does_not_matter() -> None:
@@ -242,6 +252,10 @@ def test_every_format_has_its_errors() -> None:
     drive, weight = found["P0.drive"], found["WPP_0.w"]
     assert drive.worst == drive.unit / 2 and weight.worst == weight.unit and weight.format.startswith("int8")
     assert 0 < drive.deviation < drive.range and drive.range < drive.limit
+    assert 0 < found["P0.rate_sent"].deviation < 0.02 and 0 < found["WPP_0.tag"].deviation
+    assert found["P0.rate"].unit / 2 < found["P0.rate"].worst < 1e-4
+    coarse = format_rows(load_experiment(experiment, [*SMALL, *options, "precision.tables=3"]), steps=1)
+    assert {row.quantity: row.worst for row in coarse}["P0.rate"] > 0.005
     assert "P0.drive" in format_text(rows) and "measured deviation" in format_text(rows)
     with pytest.raises(CortexError, match="X160 .*float64 throughout.*precision.weights"):
         format_rows(load_experiment(experiment, [*SMALL, "precision.weights=0"]))
