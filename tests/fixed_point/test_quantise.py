@@ -252,10 +252,10 @@ def test_every_format_has_its_errors() -> None:
     drive, weight = found["P0.drive"], found["WPP_0.w"]
     assert drive.worst == drive.unit / 2 and weight.worst == weight.unit and weight.format.startswith("int8")
     assert 0 < drive.deviation < drive.range and drive.range < drive.limit
-    assert 0 < found["P0.rate_sent"].deviation < 0.02 and 0 < found["WPP_0.tag"].deviation
+    assert 0 < found["P0.rate_sent"].deviation < 0.02 and found["WPP_0.tag"].deviation > 0
     assert found["P0.rate"].unit / 2 < found["P0.rate"].worst < 1e-4
     coarse = format_rows(load_experiment(experiment, [*SMALL, *options, "precision.tables=3"]), steps=1)
-    assert {row.quantity: row.worst for row in coarse}["P0.rate"] > 0.005
+    assert {row.quantity: row.worst for row in coarse}["P1.rate"] > 0.002
     assert "P0.drive" in format_text(rows) and "measured deviation" in format_text(rows)
     with pytest.raises(CortexError, match="X160 .*float64 throughout.*precision.weights"):
         format_rows(load_experiment(experiment, [*SMALL, "precision.weights=0"]))
