@@ -183,7 +183,7 @@ def _finite(value: Any) -> Any:
 
 
 def hardware_map(name: str) -> HardwareMap:
-    """A map by name or path. Raises H101..H107."""
+    """A map by name or path. Raises H101..H108."""
     try:
         return load_map(name)
     except MapError as error:

@@ -82,7 +82,9 @@ def test_connectivity_by_rule_is_never_built(capsys: Any, tmp_path: Path) -> Non
                "--rule", "F=probability:0.001"]
     table = fitted(capsys, *options)
     assert 4e5 < table["neurobench"]["ParameterCount"] < 5e6 and table["cores"] > 1
-    for rule, code in (("V=distance:0.1:2:7", "M113"), ("V=probability:2", "M113"), ("U=dense", "M114")):
+    for rule, code in (("V=distance:0.1:2:7", "M113"), ("V=probability:2", "M113"), ("U=dense", "M114"),
+                       *((f"V=distance:{numbers}", "M113") for numbers in ("0.5:1:inf", "0.5:inf:1", "nan:1:1",
+                                                                           "0.5:1:2.5", "0.5:1:1e300"))):
         assert code in cortexc(capsys, "fit", options[0], "--map", "ideal", "--rule", rule)[2]
 
 
