@@ -19,7 +19,7 @@ import numpy as np
 from compiler.ir import CortexError, Graph
 from compiler.mapping.accounting import Accounting, account
 from compiler.mapping.connectivity import Connectivity
-from compiler.mapping.estimate import estimates, neurobench, plasticity_text
+from compiler.mapping.estimate import estimates, neurobench, plasticity_text, spikes_per_neuron
 from compiler.mapping.items import Rates
 from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, unchecked
 from compiler.mapping.methods import METHODS, mapped
@@ -135,7 +135,8 @@ class Fit:
         return {"packets_per_step": float(between.sum()), "hops_per_step": way.hops,
                 "chip_crossings_per_step": way.crossings, "busiest_link_packets_per_step": link.packets,
                 "busiest_link": {"from": list(link.source), "to": list(link.target)},
-                "spikes_per_neuron_and_step": self.rates.assumed, "rates": self.rates.text}
+                "spikes_per_neuron_and_step": spikes_per_neuron(self.accounts, self.rates)
+                if self.rates.measured else self.rates.assumed, "rates": self.rates.text}
 
     def core(self, core: int) -> dict[str, Any]:
         """What is on a core and what it uses."""
@@ -163,7 +164,8 @@ class Fit:
                 "rules": [rule.__dict__ for rule in self.rules],
                 "neurobench": neurobench(self.accounts, self.rates, self.steps),
                 "plasticity": plasticity_text(list(self.accounts.projections.values())),
-                "estimates": estimates(self.accounts, self.problem, self.mapping, self.rates, self.steps)}
+                "estimates": [{**each, "as_if_it_fitted": self.verdict == NO} for each in estimates(
+                    self.accounts, self.problem, self.mapping, self.rates, self.steps)]}
 
     def mapping_dict(self) -> dict[str, Any]:
         """What `compile --map` stores: the blocks and their cores. Cells of the populations in `positions_of_maps` are

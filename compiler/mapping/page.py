@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.mapping.chip_svg import OVER, RAMP, chip_svg, colour
 from compiler.mapping.fit import NO, OPEN, YES, Fit
-from compiler.mapping.report import binds, percent, quantity
+from compiler.mapping.report import binds, energies, percent, priced, times
 from hardware_maps import FIELDS
 
 SHADES = {NO: "no", OPEN: "open", YES: "yes"}
@@ -134,9 +134,10 @@ def _use(amount: float, share: float, bound: float) -> str:
 
 def _costs(table: dict[str, Any]) -> Iterator[str]:
     bench = table["neurobench"]
-    yield ("<h3>Counts</h3><p class=\"source\">NeuroBench's names, counted from the structure and the rates</p>"
+    yield ("<h3>Counts</h3><p class=\"source\">NeuroBench's names, counted from the structure and the rates; and "
+           "Connections, of which several can share a parameter</p>"
            "<dl class=\"counts\">")
-    for name in ("Footprint", "ParameterCount", "ConnectionSparsity", "ActivationSparsity"):
+    for name in ("Footprint", "ParameterCount", "Connections", "ConnectionSparsity", "ActivationSparsity"):
         yield f"<div><dt>{name}</dt><dd>{bench[name]:,.4g}</dd></div>"
     for name, value in {**bench["per_step"]["SynapticOperations"], "MembraneUpdates": bench["per_step"][
             "MembraneUpdates"], "NeuronOperations": bench["per_step"]["NeuronOperations"]}.items():
@@ -150,14 +151,14 @@ def _costs(table: dict[str, Any]) -> Iterator[str]:
 
 
 def _estimate(table: dict[str, Any]) -> str:
-    energy, time, learning = (table["energy_per_sample_J"], table["time_per_sample_s"],
-                              table["always_on_plasticity"])
+    learning = table["always_on_plasticity"]
+    fitted = ' <span class="badge no">as if it fitted</span>' if table["as_if_it_fitted"] else ""
     share = f"{percent(learning['share'])} of the upper figure" if learning["priced"] else "not priced"
-    return (f'<div class="cost"><b>{escape(table["profile"])}</b><span>{"at least " if table["at_least"] else ""}'
-            f"{quantity(energy[0], 'J')} &ndash; {quantity(energy[1], 'J')}</span><span>{quantity(time[0], 's')} "
-            f"&ndash; {quantity(time[1], 's')}</span><span>per sample of {table['steps_per_sample']} steps</span>"
-            f"<span>always-on plasticity: {share}</span><p class=\"source\">boundary: {escape(table['boundary'])}; "
-            f"{escape(table['conditions'])}; {escape('; '.join(table['sources']))}</p></div>")
+    return (f'<div class="cost"><b>{escape(table["profile"])}</b>{fitted}<span>{energies(table)}</span>'
+            f"<span>{times(table)}</span><span>per sample of {table['steps_per_sample']} steps</span>"
+            f"<span>always-on plasticity: {share}</span><p class=\"source\">{escape(priced(table))}boundary: "
+            f"{escape(table['boundary'])}; {escape(table['conditions'])}; {escape('; '.join(table['sources']))}"
+            "</p></div>")
 
 
 STYLE = """

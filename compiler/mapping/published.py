@@ -2,8 +2,10 @@
 
 A layered net is counted once per sample and layer: every cell of a layer sends one spike (the most that one pass of a
 gated net can send) or a tenth of them do; with learning there is a second pass down the transposed weights, and every
-forward synapse is updated once. That is the least work the published task can be done with, on one chip; what the
-measurement has beyond it are the steps of the gating, and what the boundary adds (static power, embedded processors).
+forward synapse is updated once. Energy and time are both the high end of `estimate`: every neuron is active, every
+learning synapse is updated, the mesh follows the busiest core. That is the least work the published task can be done
+with, on one chip; what the measurement has beyond it are the steps of the gating, and what the boundary adds (static
+power, embedded processors).
 No number of steps was published for these nets, so none is assumed.
 """
 
@@ -22,6 +24,8 @@ from hardware_maps import HardwareMap, load_map
 TABLE = Path(hardware_maps.__file__).with_name("published_learning.toml")
 RATES = (0.1, 1.0)
 """Spikes per cell and pass: a tenth of the cells, and all of them."""
+ALL_ACTIVE = 1
+"""The high end of an estimate: every synapse is updated once."""
 CELLS = """
 graph published
   dt 1
@@ -104,11 +108,13 @@ def _estimates(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _row(result: dict[str, Any], chip: HardwareMap, low: Fit, high: Fit, index: int) -> dict[str, Any]:
     least, most = (each.as_dict()["estimates"][index] for each in (low, high))
-    energy = [least["energy_per_sample_J"][1], most["energy_per_sample_J"][1]]
-    seconds = [least["time_per_sample_s"][0], most["time_per_sample_s"][1]]
+    energy, seconds = ([each[f"{what}_per_sample_{unit}"][ALL_ACTIVE] for each in (least, most)]
+                       for what, unit in (("energy", "J"), ("time", "s")))
     static = static_energy(chip, high.chips, result)
     return {"profile": least["profile"], "label": least["label"], "cores": high.mapping.cores,
-            "estimate_J": energy, "estimate_s": seconds,
+            "estimate_J": energy, "estimate_s": seconds, "at_least": most["at_least"],
+            "at_most_time": most["at_most_time"], "not_priced": most["not_priced"],
+            "as_if_it_fitted": most["as_if_it_fitted"],
             "measured_over_estimate_J": [result["energy_J"] / e for e in reversed(energy)],
             "measured_over_estimate_s": [result["latency_s"] / t for t in reversed(seconds)]
             if "latency_s" in result else None,
@@ -132,7 +138,8 @@ def explanation(result: dict[str, Any], most: dict[str, Any], static: float | No
              "number the table does not give"]
     if static and static > result["energy_J"]:
         parts.append(f"static power of one chip over the published latency would be {static / result['energy_J']:.3g} "
-                     "times the published energy, so that is dynamic energy only")
+                     "times the published energy; we take it that this is dynamic energy only, which the table does "
+                     "not say")
     elif static:
         parts.append(f"static power of one chip over the published latency is {100 * static / result['energy_J']:.3g} "
                      "% of the published energy (another source and voltage, so it is not added)")

@@ -68,12 +68,6 @@ def test_estimates_are_labelled_and_never_mixed(capsys: Any) -> None:
     assert not second["always_on_plasticity"]["priced"]
 
 
-def test_rates_are_measured_on_request(capsys: Any) -> None:
-    assumed, measured = (fitted(capsys, NAME, "--map", "loihi1", *more) for more in ((), ("--measure", "120")))
-    assert "assumed" in assumed["traffic"]["rates"] and "measured" in measured["traffic"]["rates"]
-    assert measured["neurobench"]["ActivationSparsity"] >= assumed["neurobench"]["ActivationSparsity"]
-
-
 def test_connectivity_by_rule_is_never_built(capsys: Any, tmp_path: Path) -> None:
     (tmp_path / "large.ir").write_text(show_graph(chain(sources=100, cells=4_000, more=9_000, synapse="fixed",
                                                         options="")))

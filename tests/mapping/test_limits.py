@@ -2,12 +2,10 @@
 
 import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from msgspec.structs import replace as changed
 
 from compiler.ir import CortexError, Graph, parse_graph, show_graph
 from compiler.mapping.accounting import account
@@ -18,17 +16,13 @@ from compiler.mapping.problem import Mapping
 from hardware_maps import LIMITS, HardwareMap, load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from mapping_circuits import chain, circuit
+from mapping_circuits import chain, circuit, with_limit
 
 CHECKED = tuple(CODES)
 METHOD = ("sequential",)
 
 
 Placed = tuple[HardwareMap, Fit]
-
-
-def with_limit(hardware: HardwareMap, name: str, value: float) -> HardwareMap:
-    return replace(hardware, scalars={**hardware.scalars, name: changed(hardware.scalars[name], value=value)})
 
 
 def placed(graph: Graph, hardware: HardwareMap, cuts: list[Cut] | None = None, cores: list[int] | None = None) -> Placed:
