@@ -72,9 +72,12 @@ def _sentence(table: dict[str, Any]) -> str:
 
 
 def _legend(fit: Fit) -> str:
+    beyond = int(fit.mapping.positions.max(initial=0)) >= fit.problem.geometry.cores
+    missing = '<span class="key missing"></span> not there: the system has fewer chips &nbsp; ' if beyond else ""
     stops = ", ".join(f"{colour(at)} {100 * at:.0f}%" for at, _ in RAMP)
     return (f'<span class="ramp" style="background:linear-gradient(90deg, {stops})"></span> 0 to 100 % of the limit '
             f'that is nearest &nbsp; <span class="key" style="background:{OVER}"></span> over a limit &nbsp; '
+            f'{missing}'
             f'<span class="key line"></span> packets per step (the {len(fit.mapping.positions):,} cores in use are '
             "drawn where they are; point at one to see its traffic)")
 
@@ -179,11 +182,13 @@ background:var(--line);overflow:hidden;margin-right:7px}.meter i{display:block;h
 .number{font-variant-numeric:tabular-nums;white-space:nowrap}.source{color:var(--soft);font-size:12.5px}
 figure{margin:14px 0 0}figcaption{color:var(--soft);font-size:12.5px;margin-top:6px}.chip{width:100%;max-height:760px}
 .die{fill:var(--die);stroke:var(--line)}.tile{fill:none;stroke:var(--line);stroke-width:.8}.empty{fill:none;
-stroke:var(--line)}.closed{fill:var(--line);opacity:.6}.core{stroke:var(--card);stroke-width:1;cursor:pointer}
+stroke:var(--line)}.missing{fill:none;stroke:#d1345b;stroke-dasharray:4 3}
+.closed{fill:var(--line);opacity:.6}.core{stroke:var(--card);stroke-width:1;cursor:pointer}
 .core:focus,.core:hover{stroke:var(--ink);stroke-width:2;outline:none}.name{fill:var(--soft);font-size:11px}
 .flow{fill:none;stroke:var(--flow);pointer-events:stroke;stroke-linecap:round;transition:opacity .15s}
 .tip{fill:var(--flow)}.dim .flow{opacity:.04}.dim .flow.lit{opacity:1}.ramp,.key{display:inline-block;height:9px;
-border-radius:3px;vertical-align:middle}.ramp{width:110px}.key{width:12px}.key.line{background:var(--flow);height:3px;
+border-radius:3px;vertical-align:middle}.ramp{width:110px}.key{width:12px}.key.missing{border:1px dashed #d1345b}
+.key.line{background:var(--flow);height:3px;
 width:18px}.breaches{padding-left:20px}.breaches li{margin-bottom:8px;overflow-wrap:anywhere}code{font-weight:600}
 .counts{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:10px;margin:0}.counts div{
 border:1px solid var(--line);border-radius:9px;padding:8px 12px}dt{color:var(--soft);font-size:12px}dd{margin:0;
