@@ -95,9 +95,11 @@ def _breaches(table: dict[str, Any]) -> Iterator[str]:
 
 
 def _open_limits(table: dict[str, Any]) -> Iterator[str]:
-    if not table["unchecked"] and not table["assumed"]:
+    if not table["unchecked"] and not table["open"] and not table["assumed"]:
         return
     yield "<h3>What the answer does not rest on</h3><table class=\"limits\"><tbody>"
+    for name, why in table["open"].items():
+        yield _limit("open", name, why)
     for name, why in table["unchecked"].items():
         yield _limit("not checked", name, why)
     for name, text in table["assumed"].items():

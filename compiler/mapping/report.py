@@ -58,6 +58,8 @@ def _detail(table: dict[str, Any]) -> Iterator[str]:
         yield f"  and {len(table['violations']) - 4} more (--json has all)"
     for name, why in table["assumed"].items():
         yield f"  assumed      {name}: {why}"
+    for name, why in table["open"].items():
+        yield f"  open         {name}: {why}"
     if table["unchecked"]:
         yield f"  not checked  {', '.join(table['unchecked'])} (not published)"
     yield from _cores(table)

@@ -1,18 +1,23 @@
 """Every limit of every map is exceeded once, and the message names limit, amount, core and source."""
 
+import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as changed
 
 from compiler.ir import CortexError, Graph, parse_graph, show_graph
 from compiler.mapping.accounting import account
 from compiler.mapping.fit import NO, OPEN, YES, Fit, fit, refuse
 from compiler.mapping.items import Cut, Rates, problem_of
 from compiler.mapping.limits import ADVICE, CODES, UNCHECKED_ALWAYS, unchecked
+from compiler.mapping.page import fit_page
 from compiler.mapping.problem import Mapping
+from compiler.mapping.report import fit_text
 from hardware_maps import LIMITS, HardwareMap, load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -134,9 +139,40 @@ def test_a_small_circuit_keeps_every_limit(name: str) -> None:
     assert set(found.unchecked) == set(unchecked(load_map(name))) and bool(found.unchecked) == (name != "ideal")
 
 
+@pytest.mark.parametrize("delay, is_open, broken_too", [(8, False, False), (9, True, False), (62, True, False),
+                                                        (63, False, True)])
+def test_long_delays_of_loihi1_are_open(delay: int, is_open: bool, broken_too: bool) -> None:
+    """8 always, up to 62 if fewer compartments are used."""
+    found = fit(chain(synapse="fixed", options=f"delay={delay}"), load_map("loihi1"), methods=METHOD)
+    assert [breach.code for breach in found.breaches] == ["M211"] * broken_too
+    assert list(found.open) == ["numeric.delay_steps"] * is_open
+    for shown in (fit_text("x", [found]), fit_page("x", [found]), json.dumps(found.as_dict())):
+        assert (f"projection W: {delay} steps, sure up to 8, limit 62 (8 always, up to 62" in shown) == is_open
+
+
+@pytest.mark.parametrize("cores, is_open, broken_too", [(120, False, False), (121, True, False), (128, True, False),
+                                                        (129, True, True)])
+def test_whether_loihi2_has_more_than_120_cores_is_open(cores: int, is_open: bool, broken_too: bool) -> None:
+    _, found = placed(chain(cells=cores, more=1, synapse="fixed", options=""), load_map("loihi2"),
+                      *one_by_one(cores))
+    assert ("chip.usable_cores" in found.open) == is_open
+    assert ("chip.usable_cores" in {breach.limit for breach in found.breaches}) == broken_too
+    assert found.verdict == (NO if broken_too else OPEN)
+    assert not is_open or f"chip 0: {cores} cores, sure up to 120, limit 128" in found.open["chip.usable_cores"]
+
+
+def test_what_is_open_is_no_yes() -> None:
+    hardware, graph = load_map("ideal"), chain(synapse="fixed", options="delay=9")
+    assert fit(graph, hardware, methods=METHOD).verdict == YES
+    doubtful = changed(hardware.scalars["numeric.delay_steps"], value=62, kind="published", sure=8)
+    other = replace(hardware, scalars={**hardware.scalars, "numeric.delay_steps": doubtful})
+    assert fit(graph, other, methods=METHOD).verdict == OPEN
+
+
 def test_limits_that_were_never_published_are_listed() -> None:
     assert "core.synapse_bits" in unchecked(load_map("loihi2"))
-    assert "core.routing_bytes" in unchecked(load_map("loihi1"))
+    assert unchecked(load_map("loihi1"))["core.routing_bytes"] == "the size of an entry was never published"
+    assert load_map("loihi1").value("core.routing_bytes") == 20_000
 
 
 def test_a_broken_assumption_excludes_nothing() -> None:
