@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from compiler.mapping.accounting import Accounting, ProjectionAccount
-from compiler.mapping.connectivity import Connectivity, Maps, synapses_in
+from compiler.mapping.connectivity import Connectivity, Maps, OneToOne, synapses_in
 from compiler.mapping.items import Rates
 from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets
 from hardware_maps import HardwareMap, Scalar
@@ -55,15 +55,18 @@ class Mesh:
 
 
 def stored(connectivity: Connectivity) -> float:
-    """Weights that are stored: of a shared kernel once, otherwise one per connection."""
+    """Weights of a projection: those of a shared kernel once, none of the identity, otherwise one per connection."""
+    if isinstance(connectivity, OneToOne) and not connectivity.weighted:
+        return 0.0
     if isinstance(connectivity, Maps) and connectivity.shared:
         return float(connectivity.kernel(0, connectivity.post))
     return connectivity.synapses
 
 
 def without_zeros(connectivity: Connectivity) -> tuple[float, float]:
-    """(weights, operations of a step in which all send) of the layer's array: pre x post, but of maps their kernels."""
-    if isinstance(connectivity, Maps):
+    """(entries, operations of a step in which all send) of the array of weights: pre x post, but one per cell where
+    cells are paired, and the kernels between maps."""
+    if isinstance(connectivity, (Maps, OneToOne)):
         return stored(connectivity), connectivity.synapses
     return (float(connectivity.pre * connectivity.post),) * 2
 
@@ -269,4 +272,5 @@ def plasticity_text(projections: list[ProjectionAccount]) -> str:
         return "no projection learns"
     total, every = (sum(f(q.connectivity) for q in plastic) for f in (stored, lambda c: c.synapses))
     shared = f", shared by {every:,.0f} connections," if every > total else ""
-    return f"{total:,.0f} synapses of {len(plastic)} projections{shared} are updated in every step of learning"
+    many = f"{len(plastic)} projection{'s' if len(plastic) > 1 else ''}"
+    return f"{total:,.0f} synapses of {many}{shared} are updated in every step of learning"

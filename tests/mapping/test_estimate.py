@@ -12,11 +12,12 @@ from msgspec.structs import replace as changed
 from compiler.cli import main
 from compiler.ir import Graph, show_graph
 from compiler.mapping.accounting import account
+from compiler.mapping.connectivity import FixedProbability
 from compiler.mapping.fit import Fit, fit
 from compiler.mapping.items import Cut, Rates, problem_of
 from compiler.mapping.page import fit_page
 from compiler.mapping.problem import Mapping
-from compiler.mapping.published import comparison
+from compiler.mapping.published import comparison, markdown
 from compiler.mapping.report import fit_text
 from hardware_maps import HardwareMap, MapError, load_map
 
@@ -127,7 +128,7 @@ def test_a_shared_kernel_is_counted_once() -> None:
     assert (bench["ParameterCount"], bench["Connections"], bench["ConnectionSparsity"]) == (54, 864, 0)
     assert bench["per_step"]["SynapticOperations"] == {"Effective_MACs": 0, "Effective_ACs": pytest.approx(86.4),
                                                        "Dense": 864}
-    assert found["plasticity"].startswith("54 synapses of 1 projections, shared by 864 connections, are updated")
+    assert found["plasticity"].startswith("54 synapses of 1 projection, shared by 864 connections, are updated")
     assert found["estimates"][0]["always_on_plasticity"]["energy_per_step_J"] == pytest.approx(54 * 120 * pJ)
 
 
@@ -142,13 +143,17 @@ def test_a_shared_kernel_is_updated_once_per_core() -> None:
 
 
 def test_zeros_among_the_weights() -> None:
-    """A dense projection of 10 x 30 and one of 30 single connections in 30 x 30."""
-    graph = circuit("population input source 10", "population A lif 30", "population B lif 30",
-                    "projection W fixed input -> A", "projection L line A -> B")
-    bench = fit(graph, load_map("ideal"), methods=("sequential",)).as_dict()["neurobench"]
-    assert bench["ParameterCount"] == bench["Connections"] == 330
-    assert bench["ConnectionSparsity"] == pytest.approx(1 - 330 / 1200)
-    assert bench["per_step"]["SynapticOperations"]["Dense"] == 1200
+    """A dense array of 10 x 30, one of 30 x 30 with a tenth of it, 30 weights of pairs, and pairs without weights."""
+    graph = circuit("synapse copy\n  message spike\n  port apical\n  connectivity identity",
+                    "population input source 10", "population A lif 30", "population B lif 30",
+                    "projection W fixed input -> A", "projection V fixed A -> B", "projection L line A -> B",
+                    "projection I copy B -> A")
+    bench = fit(graph, load_map("ideal"), rules={"V": FixedProbability(30, 30, 0.1)},
+                methods=("sequential",)).as_dict()["neurobench"]
+    assert bench["ParameterCount"] == pytest.approx(300 + 90 + 30)
+    assert bench["Connections"] == pytest.approx(300 + 90 + 30 + 30)
+    assert bench["ConnectionSparsity"] == pytest.approx(1 - 420 / 1230)
+    assert bench["per_step"]["SynapticOperations"]["Dense"] == 300 + 900 + 30 + 30
 
 
 RELAYS = """
@@ -192,6 +197,10 @@ def fitted(capsys: Any, *arguments: str) -> dict[str, Any]:
     out, err = capsys.readouterr()
     assert not left.value.code, err
     return json.loads(out)
+
+
+def test_the_table_of_the_docs_is_the_table() -> None:
+    assert markdown() in (Path(__file__).parents[2] / "docs" / "hardware_maps.md").read_text()
 
 
 def test_published_rows_assume_the_same_for_energy_and_time() -> None:
