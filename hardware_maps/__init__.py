@@ -1,13 +1,15 @@
 """What a chip can do, as data: one TOML file per target, a source beside every number.
 
-A field is a table `{value, unit, kind, basis, source}`, with `bound = "min"|"max"` where only one side was published
-and `quote` or a remark where it helps. `kind` is `published`, `derived` (arithmetic on published numbers), `assumed`,
-or `unpublished`: then there is no `value`, and what depends on it is "not checked". `value = inf` means no limit.
+A field is a table `{value, unit, kind, basis, source}`, with `bound = "min"|"max"` where only one side was published,
+`sure` where a limit holds for certain only up to less, and `quote` or a remark where it helps. `kind` is `published`,
+`derived` (arithmetic on published numbers), `assumed`, or `unpublished`: then there is no `value`, and what depends on
+it is "not checked". `value = inf` means no limit.
 A source names its keys in brackets; they are resolved in `[sources]`, of the file itself or of `sources.toml`.
-`extends = "loihi2"` takes over what a file does not say itself.
+`extends = "loihi2"`, or `extends = "other.toml"` beside the file, takes over what a file does not say itself, field by
+field; of a cost profile figure by figure.
 
 H101 an unknown map; H102 a file that cannot be read; H103 an unknown key; H104 something missing; H105 a wrong unit;
-H106 a value of the wrong kind; H107 a source that is not resolved.
+H106 a value of the wrong kind; H107 a source that is not resolved; H108 a value outside its field's domain.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from hardware_maps.schema import FIELDS, GROUPS, LIMITS, NUMBERS_AS_TEXT, PROFILE
+from hardware_maps.schema import FIELDS, GROUPS, LIMITS, NUMBERS_AS_TEXT, PROFILE, domain_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -49,7 +51,11 @@ class MapError(ValueError):
 
 
 class Scalar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One number with where it comes from; `value` None means that none was published."""
+    """One number with where it comes from; `value` None means that none was published.
+
+    `sure`: where sources differ, or the limit has conditions that are not counted, the amount up to which it certainly
+    holds; what lies between it and `value` is open, neither excluded nor confirmed.
+    """
 
     unit: str
     kind: Kind
@@ -57,6 +63,7 @@ class Scalar(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     basis: Basis | None = None
     value: Value = None
     bound: Literal["", "min", "max"] = ""
+    sure: float | int | None = None
     quote: str = ""
     remark: str = ""
 
@@ -131,19 +138,16 @@ def shipped_maps() -> dict[str, Path]:
 
 
 def load_map(name_or_path: str | Path) -> HardwareMap:
-    """A shipped map by its name, or a user's file by its path. Raises MapError H101..H107."""
+    """A shipped map by its name, or a user's file by its path. Raises MapError H101..H108."""
     path = _path_of(str(name_or_path))
-    tables, sources = _inherited(path, ())
-    sources = {**_sources(FOLDER / "sources.toml"), **sources}
-    scalars = dict(_scalars(path, tables))
-    for name, scalar in scalars.items():
-        _check_source(path, name, scalar, sources)
-    missing = [name for name in FIELDS if name not in scalars]
-    if missing:
-        raise MapError("H104", f"{path}: the map lacks {len(missing)} fields, among them '{missing[0]}' in "
-                               f"{FIELDS[missing[0]][0]}: {FIELDS[missing[0]][1]}.",
-                       'Write it, or take over the rest of a shipped map with extends = "loihi1".')
-    return HardwareMap(str(tables["name"]), str(tables["title"]), scalars, sources)
+    found = _inherited(path, ())
+    _check_complete(path, "the map", FIELDS, {name for name in FIELDS if name in found.scalars},
+                    'Write it, or take over the rest of a shipped map with extends = "loihi1".')
+    for profile in found.profiles:
+        figures = {name for name in PROFILE if f"cost_profiles.{profile}.{name}" in found.scalars}
+        _check_complete(path, f"cost profile '{profile}'", PROFILE, figures,
+                        'Write it, with kind = "unpublished" and no value where there is no figure.')
+    return found
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -169,25 +173,37 @@ def _read(path: Path) -> dict[str, Any]:
         raise MapError("H102", f"map '{path}' is not TOML: {error}.") from None
 
 
-def _inherited(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The file's tables over those of what it extends, and the sources of both."""
-    if path in seen:
+def _inherited(path: Path, seen: tuple[Path, ...]) -> HardwareMap:
+    """The file's scalars over those of what it extends, each decoded with the file that it is in."""
+    if path.resolve() in seen:
         raise MapError("H103", f"{path}: 'extends' leads back to '{path}'.")
     tables = _read(path)
     _check_top(path, tables)
-    own = _text_table(path, tables.pop("sources", {}))
-    if "extends" not in tables:
-        return tables, own
-    base, sources = _inherited(_path_of(str(tables.pop("extends"))), (*seen, path))
-    return _merged(base, tables), {**sources, **own}
+    base = _base(path, tables["extends"], (*seen, path.resolve())) if "extends" in tables else None
+    own = dict(_scalars(path, tables))
+    sources = {**(base.sources if base else _sources(FOLDER / "sources.toml")),
+               **_text_table(path, tables.get("sources", {}))}
+    for name, scalar in own.items():
+        _check_source(path, name, scalar, sources)
+    return HardwareMap(tables["name"], tables["title"], {**(base.scalars if base else {}), **own}, sources)
 
 
-def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Fields of `own` over those of `base`; a field is replaced as a whole."""
-    result = dict(base)
-    for group, table in own.items():
-        result[group] = {**base.get(group, {}), **table} if isinstance(table, dict) else table
-    return result
+def _base(path: Path, name: Any, seen: tuple[Path, ...]) -> HardwareMap:
+    """What `path` extends: a shipped map, or a file, found from where `path` is."""
+    if not isinstance(name, str):
+        raise MapError("H106", f"{path}: 'extends' = {name!r}, expected the name or the path of one map.")
+    try:
+        return _inherited(path.parent / _path_of(name), seen)
+    except MapError as error:
+        raise MapError(error.code, f"{path} extends '{name}': {error.message}", error.hint) from None
+
+
+def _check_complete(path: Path, what: str, known: dict[str, tuple[str, str]], found: set[str], hint: str) -> None:
+    missing = [name for name in known if name not in found]
+    if missing:
+        unit, meaning = known[missing[0]]
+        raise MapError("H104", f"{path}: {what} lacks {len(missing)} field{'s' if len(missing) > 1 else ''}, among "
+                               f"them '{missing[0]}' in {unit}: {meaning}.", hint)
 
 
 def _check_top(path: Path, tables: dict[str, Any]) -> None:
@@ -214,11 +230,19 @@ def _scalars(path: Path, tables: dict[str, Any]) -> Iterator[tuple[str, Scalar]]
         if group in TOP:
             continue
         if group == "cost_profiles":
-            for profile, fields in table.items():
-                yield from _group(path, f"{group}.{profile}", fields, PROFILE)
+            yield from _profiles(path, table)
         else:
             known = {name.partition(".")[2]: what for name, what in FIELDS.items() if name.startswith(group + ".")}
             yield from _group(path, group, table, known)
+
+
+def _profiles(path: Path, table: Any) -> Iterator[tuple[str, Scalar]]:
+    if not isinstance(table, dict):
+        raise MapError("H106", f"{path}: 'cost_profiles' must be a table of profiles, not {table!r}.")
+    for profile, fields in table.items():
+        if not fields or "." in profile:
+            raise MapError("H104", f"{path}: cost profile '{profile}' has no figure, or a dot in its name.")
+        yield from _group(path, f"cost_profiles.{profile}", fields, PROFILE)
 
 
 def _group(path: Path, group: str, table: Any, known: dict[str, tuple[str, str]]) -> Iterator[tuple[str, Scalar]]:
@@ -262,6 +286,22 @@ def _check_value(path: Path, name: str, scalar: Scalar, unit: str) -> None:
         raise MapError("H104", f"{path}: '{name}' has no basis.", f"Expected one of {', '.join(get_args(Basis))}.")
     if scalar.value is not None:
         _check_type(path, name, scalar, unit)
+    _check_domain(path, name, scalar, unit)
+
+
+def _check_domain(path: Path, name: str, scalar: Scalar, unit: str) -> None:
+    """H108 where the value, or `sure`, is outside the field's domain (`schema.domain_of`)."""
+    domain = domain_of(name, unit)
+    if scalar.value is None and domain.known:
+        raise MapError("H108", f"{path}: '{name}' has no value, expected {domain.text}.",
+                       "A format rests on it, so that it cannot be left unpublished; assume one and say so.")
+    wrong = [value for value in (scalar.value, scalar.sure)
+             if isinstance(value, (int, float)) and not domain.holds(value)]
+    if wrong:
+        raise MapError("H108", f"{path}: '{name}' = {wrong[0]!r}, expected {domain.text}.")
+    if scalar.sure is not None and not (isinstance(scalar.value, (int, float)) and scalar.sure < scalar.value):
+        raise MapError("H108", f"{path}: '{name}' is sure up to {scalar.sure!r}, expected less than its value, "
+                               f"{scalar.value!r}.")
 
 
 def _check_type(path: Path, name: str, scalar: Scalar, unit: str) -> None:
@@ -271,6 +311,9 @@ def _check_type(path: Path, name: str, scalar: Scalar, unit: str) -> None:
         wrong = scalar.value not in (0, 1)
     if not wrong and isinstance(scalar.value, float):
         wrong = math.isnan(scalar.value)
+    if not wrong and isinstance(scalar.value, int):
+        wrong = abs(scalar.value) >= 2**63  # more than a whole number of TOML can be
+    wrong = wrong or scalar.value == ""
     if wrong:
         names = {"flag": "0 or 1", "names": "a list of names", "text": "a text"}
         raise MapError("H106", f"{path}: '{name}' = {scalar.value!r}, expected {names.get(unit, 'a number')}.")

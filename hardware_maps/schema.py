@@ -5,6 +5,9 @@ Fields of `LIMITS` bound what one core holds; the others describe formats, the l
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 FIELDS: dict[str, tuple[str, str]] = {
     "core.compartments": ("compartments", "compartments (Loihi 2: neurons) of one core"),
     "core.synapse_bits": ("bits", "synaptic memory of one core, where it is a memory of its own"),
@@ -114,3 +117,52 @@ PROFILE: dict[str, tuple[str, str]] = {
 GROUPS = (*dict.fromkeys(name.partition(".")[0] for name in FIELDS), "cost_profiles")
 NUMBERS_AS_TEXT = {"text": str, "names": list}
 """Units whose values are no numbers -> their type."""
+
+
+NOT_COUNTED = ("s", "J", "W", "B/s")
+"""Units of measured quantities: at least 0, with fractions; all others count something."""
+FROM_ZERO = ("core.routing_bytes", "core.program_bytes", "core.header_bits", "core.index_bits", "core.state_bytes",
+             "numeric.tag_bits", "numeric.delay_bits", "numeric.decay_bits", "numeric.threshold_exponent",
+             "learning.synaptic_states", "chip.processors")
+"""Counts that can be 0; the others are at least 1."""
+FORMATS = ("core.slots_per_learning_axon", "core.word_bits", "core.state_word_bits", "core.header_bits",
+           "core.index_bits", "numeric.weight_bits", "numeric.tag_bits", "numeric.delay_bits", "numeric.state_bits")
+"""What memory is counted with: a finite value is needed."""
+KNOWN = (*FORMATS, "core.slot_per_compartment", "core.synapses_per_block")
+"""Fields that cannot be unpublished; `boundary` and `conditions` of a profile neither."""
+
+
+class Domain(NamedTuple):
+    """Values that a field can have: `low` <= value (`above`: low < value), `whole` numbers, `finite`; `known`: one is
+    needed."""
+
+    low: float = -math.inf
+    above: bool = False
+    whole: bool = False
+    finite: bool = False
+    known: bool = False
+
+    def holds(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return not self.finite and value >= self.low
+        return (value > self.low if self.above else value >= self.low) and (not self.whole or value == int(value))
+
+    @property
+    def text(self) -> str:
+        """`a finite whole number, at least 1`"""
+        kind = f"a {'finite ' if self.finite else ''}{'whole ' if self.whole else ''}number"
+        if math.isinf(self.low):
+            return kind
+        return f"{kind}, {'more than' if self.above else 'at least'} {self.low:g}"
+
+
+def domain_of(name: str, unit: str) -> Domain:
+    """The domain of a field, `group.field` or `cost_profiles.PROFILE.field`."""
+    known = name in KNOWN or unit == "text"
+    if unit in ("flag", "names", "text"):
+        return Domain(known=known)
+    if unit in NOT_COUNTED:
+        return Domain(0.0, finite=name.startswith("cost_profiles.") or unit == "s")
+    if unit == "1":
+        return Domain(0.0, above=True, finite=True) if name == "system.link_slowdown" else Domain(whole=True)
+    return Domain(float(name not in FROM_ZERO), whole=True, finite=name in FORMATS, known=known)

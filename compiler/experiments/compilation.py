@@ -129,7 +129,7 @@ def chosen_passes(experiment: Experiment) -> list:
 
 
 def neurocores(experiment: Experiment) -> tuple[tuple[str, str], ...]:
-    """Core of every population on the map `run.hardware`. Raises X154, H101..H107 and M2xx where it does not fit."""
+    """Core of every population on the map `run.hardware`. Raises X154, H101..H108 and M2xx where it does not fit."""
     from compiler.experiments.fitting import core_groups
 
     if not experiment.run.hardware:

@@ -1,6 +1,7 @@
 """A chip as a drawing: tiles and cores in their places, cores coloured by utilisation, traffic as arrows.
 
-Up to MOST_CHIPS chips are drawn core by core; larger systems chip by chip.
+Up to MOST_CHIPS chips are drawn core by core; larger systems chip by chip. What is used beyond the system, or beyond
+the tiles of a chip, is drawn where it would be, and marked as missing.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def _plan(fit: Fit) -> Plan:
     if g.cores_per_chip > 4096:
         side = max(1, math.ceil(math.sqrt(fit.mapping.cores)))
         return Plan(side, math.ceil(fit.mapping.cores / side), 1, g.cores_per_chip, 1)
-    return Plan(g.columns, g.rows, g.cores_per_tile, g.cores_per_chip, g.chip_columns)
+    rows = max(g.rows, -(-g.cores_per_chip // (g.cores_per_tile * g.columns)))
+    return Plan(g.columns, rows, g.cores_per_tile, g.cores_per_chip, g.chip_columns)
 
 
 def _core_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[str], tuple[float, float]]:
@@ -126,8 +128,10 @@ def _core_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[str], tup
 def _frame(fit: Fit, plan: Plan, chip: int, at: tuple[float, float]) -> Iterator[str]:
     """The chip, its tiles, and the cores that are empty or cannot be used."""
     yield f'<g transform="translate({at[0]:.1f} {at[1]:.1f})">'
-    yield f'<rect class="die" width="{plan.width:.1f}" height="{plan.height:.1f}" rx="10"/>'
-    yield f'<text class="name" x="4" y="-8">chip {chip}</text>'
+    there = chip < fit.problem.geometry.chips
+    yield (f'<rect class="die{"" if there else " missing"}" width="{plan.width:.1f}" height="{plan.height:.1f}" '
+           'rx="10"/>')
+    yield f'<text class="name" x="4" y="-8">chip {chip}{"" if there else ", not there"}</text>'
     tiles = plan.columns * plan.rows
     for tile in range(tiles):
         x, y = plan.core(tile * plan.per_tile)
@@ -159,13 +163,16 @@ def _chip_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[str], tup
     for chip in map(int, chips):
         cores = np.flatnonzero(of_core == chip)
         share = float(fit.shares[cores].max(initial=0.0))
-        told = f"chip {chip}\n{len(cores)} cores in use, the busiest at {percent(share)}"
+        there = "" if chip < fit.problem.geometry.chips else f"\nthe system has {fit.problem.geometry.chips} chips"
+        told = f"chip {chip}\n{len(cores)} cores in use, the busiest at {percent(share)}{there}"
         nodes.append(Node(f"chip {chip}", chip % columns * (CORE + GAP) + CORE / 2,
                           chip // columns * (CORE + GAP) + CORE / 2, CORE, share, told))
     total = fit.problem.geometry.chips
-    rows = min(math.ceil(total / columns), int(chips.max()) // columns + 2)
-    frames = [f'<rect class="empty" x="{c * (CORE + GAP)}" y="{r * (CORE + GAP)}" width="{CORE}" height="{CORE}" '
-              f'rx="4"/>' for r in range(rows) for c in range(columns)]
+    used = int(chips.max()) // columns + 1
+    rows = max(used, min(math.ceil(total / columns), used + 1))
+    frames = [f'<rect class="{"empty" if r * columns + c < total else "missing"}" x="{c * (CORE + GAP)}" '
+              f'y="{r * (CORE + GAP)}" width="{CORE}" height="{CORE}" rx="4"/>'
+              for r in range(rows) for c in range(columns)]
     return nodes, frames, (columns * (CORE + GAP) - GAP, rows * (CORE + GAP) - GAP)
 
 

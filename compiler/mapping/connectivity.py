@@ -61,11 +61,12 @@ class Dense:
 
 @dataclass(frozen=True)
 class OneToOne:
-    """Cell i to cell i."""
+    """Cell i to cell i. `weighted`: with a weight each; the identity has none, though a chip stores one of 1."""
 
     pre: int
     post: int
     layout: str = "sparse"
+    weighted: bool = True
 
     @property
     def synapses(self) -> float:
@@ -289,7 +290,9 @@ def connectivity_of(graph: Graph, projection: Projection,
         return Blocks(*projection.blocks)
     if kind == "masked":
         return Masked(_mask(graph, projection))
-    return OneToOne(pre, post) if kind in ("one_to_one", "identity") else Dense(pre, post)
+    if kind in ("one_to_one", "identity"):
+        return OneToOne(pre, post, weighted=kind == "one_to_one")
+    return Dense(pre, post)
 
 
 def _checked(projection: Projection, rule: Connectivity, pre: int, post: int) -> Connectivity:

@@ -1,8 +1,8 @@
 """Does a circuit fit a chip: the answer, the mapping it rests on, the limit that binds and what was not checked.
 
 `no`: a published limit is broken, or a learning rule has no legal rule near it. `not excluded`: nothing known is
-broken, but some limits were never published or are assumed, or a rule has to become the nearest legal one. `yes`:
-every limit is known and kept, and every rule is legal.
+broken, but some limits were never published, are assumed or not sure, or a rule has to become the nearest legal one.
+`yes`: every limit is known and kept, and every rule is legal.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from compiler.ir import CortexError, Graph
 from compiler.mapping.accounting import Accounting, account
 from compiler.mapping.connectivity import Connectivity
-from compiler.mapping.estimate import estimates, neurobench, plasticity_text
+from compiler.mapping.estimate import estimates, neurobench, plasticity_text, spikes_per_neuron
 from compiler.mapping.items import Rates
-from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, unchecked
+from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, open_limits, unchecked
 from compiler.mapping.methods import METHODS, mapped
 from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
 from hardware_maps import HardwareMap, MapError, load_map
@@ -79,6 +79,11 @@ class Fit:
     def unchecked(self) -> dict[str, str]:
         return unchecked(self.hardware)
 
+    @cached_property
+    def open(self) -> dict[str, str]:
+        """Limits that are kept, but not for certain -> why."""
+        return open_limits(self.accounts, self.problem, self.mapping)
+
     @property
     def illegal(self) -> tuple[Rule, ...]:
         return tuple(rule for rule in self.rules if not rule.legal)
@@ -87,7 +92,8 @@ class Fit:
     def verdict(self) -> str:
         if any(rule.excludes for rule in self.rules) or any(breach.excludes for breach in self.breaches):
             return NO
-        return OPEN if self.unchecked or self.hardware.assumed or self.breaches or self.illegal else YES
+        doubts = (self.unchecked, self.open, self.hardware.assumed, self.breaches, self.illegal)
+        return OPEN if any(doubts) else YES
 
     @property
     def chips(self) -> int:
@@ -135,7 +141,8 @@ class Fit:
         return {"packets_per_step": float(between.sum()), "hops_per_step": way.hops,
                 "chip_crossings_per_step": way.crossings, "busiest_link_packets_per_step": link.packets,
                 "busiest_link": {"from": list(link.source), "to": list(link.target)},
-                "spikes_per_neuron_and_step": self.rates.assumed, "rates": self.rates.text}
+                "spikes_per_neuron_and_step": spikes_per_neuron(self.accounts, self.rates)
+                if self.rates.measured else self.rates.assumed, "rates": self.rates.text}
 
     def core(self, core: int) -> dict[str, Any]:
         """What is on a core and what it uses."""
@@ -155,7 +162,7 @@ class Fit:
         binding = self.binding
         return {"map": self.hardware.name, "title": self.hardware.title, "fits": self.verdict,
                 "cores": self.mapping.cores, "chips": self.chips, "method": self.method,
-                "violations": violations, "unchecked": self.unchecked,
+                "violations": violations, "unchecked": self.unchecked, "open": self.open,
                 "assumed": {name: self.hardware.scalar(name).text for name in self.hardware.assumed},
                 "binding": binding and {k: _finite(v) for k, v in binding.items()},
                 "learning_loops": self.loops, "traffic": self.traffic, "compared": self.compared,
@@ -163,7 +170,8 @@ class Fit:
                 "rules": [rule.__dict__ for rule in self.rules],
                 "neurobench": neurobench(self.accounts, self.rates, self.steps),
                 "plasticity": plasticity_text(list(self.accounts.projections.values())),
-                "estimates": estimates(self.accounts, self.problem, self.mapping, self.rates, self.steps)}
+                "estimates": [{**each, "as_if_it_fitted": self.verdict == NO} for each in estimates(
+                    self.accounts, self.problem, self.mapping, self.rates, self.steps)]}
 
     def mapping_dict(self) -> dict[str, Any]:
         """What `compile --map` stores: the blocks and their cores. Cells of the populations in `positions_of_maps` are
@@ -174,7 +182,7 @@ class Fit:
         return {"circuit": self.graph.name, "map": self.hardware.name, "method": self.method, "fits": self.verdict,
                 "cores": self.mapping.cores, "positions": [int(p) for p in self.mapping.positions],
                 "blocks": blocks, "positions_of_maps": self.accounts.positions, "traffic": self.traffic,
-                "unchecked": self.unchecked}
+                "unchecked": self.unchecked, "open": self.open}
 
 
 def _finite(value: Any) -> Any:
@@ -183,7 +191,7 @@ def _finite(value: Any) -> Any:
 
 
 def hardware_map(name: str) -> HardwareMap:
-    """A map by name or path. Raises H101..H107."""
+    """A map by name or path. Raises H101..H108."""
     try:
         return load_map(name)
     except MapError as error:

@@ -1,7 +1,8 @@
 """Which limits a mapping breaks, where, by how much, and by whose word: one coded breach each.
 
-M201..M209 are limits of a core, M210..M213 of one cell or projection, M214..M220 of chips and systems. A breach of an
-assumed limit is shown, but excludes nothing.
+M201..M209 are limits of a core, M210..M213 of one cell or projection, M214..M219 of chips and systems. A breach of an
+assumed limit is shown, but excludes nothing. What lies between the amount up to which a limit is sure and its value
+breaks nothing and is reported as open.
 """
 
 from __future__ import annotations
@@ -186,6 +187,26 @@ def item_synapses(accounts: Accounting, problem: MappingProblem) -> np.ndarray:
         found[item] = sum(synapses_in(accounts.projections[p].connectivity, first, last)
                           for p in accounts.into.get(name, ()))
     return found
+
+
+def open_limits(accounts: Accounting, problem: MappingProblem, mapping: Mapping) -> dict[str, str]:
+    """Limits that are kept, but not for certain -> who uses how much, and what is known."""
+    hardware, chip = accounts.hardware, chips_of(problem, mapping)
+    cores = np.bincount(chip)
+    late = max(accounts.projections.values(), key=lambda q: q.delay, default=None)
+    used = [("chip.usable_cores", int(cores.max(initial=0)), f"chip {int(np.argmax(cores)) if len(cores) else 0}"),
+            ("numeric.delay_steps", late.delay if late else 0, f"projection {late.name}" if late else "")]
+    return {limit: _open(hardware.scalar(limit), FIELDS[limit][0], amount, who) for limit, amount, who in used
+            if _is_open(hardware.scalar(limit), amount)}
+
+
+def _is_open(scalar: Scalar, amount: float) -> bool:
+    return scalar.sure is not None and scalar.sure < amount <= float(scalar.value)  # type: ignore[arg-type]
+
+
+def _open(scalar: Scalar, unit: str, amount: float, who: str) -> str:
+    known = "; ".join(text for text in (scalar.quote, scalar.remark) if text)
+    return f"{who}: {amount:,} {unit}, sure up to {scalar.sure:,}, limit {scalar.value:,} ({known}; {scalar.source})"
 
 
 def unchecked(hardware: HardwareMap) -> dict[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.mapping.chip_svg import OVER, RAMP, chip_svg, colour
 from compiler.mapping.fit import NO, OPEN, YES, Fit
-from compiler.mapping.report import binds, percent, quantity
+from compiler.mapping.report import binds, energies, percent, priced, times
 from hardware_maps import FIELDS
 
 SHADES = {NO: "no", OPEN: "open", YES: "yes"}
@@ -72,9 +72,12 @@ def _sentence(table: dict[str, Any]) -> str:
 
 
 def _legend(fit: Fit) -> str:
+    beyond = int(fit.mapping.positions.max(initial=0)) >= fit.problem.geometry.cores
+    missing = '<span class="key missing"></span> not there: the system has fewer chips &nbsp; ' if beyond else ""
     stops = ", ".join(f"{colour(at)} {100 * at:.0f}%" for at, _ in RAMP)
     return (f'<span class="ramp" style="background:linear-gradient(90deg, {stops})"></span> 0 to 100 % of the limit '
             f'that is nearest &nbsp; <span class="key" style="background:{OVER}"></span> over a limit &nbsp; '
+            f'{missing}'
             f'<span class="key line"></span> packets per step (the {len(fit.mapping.positions):,} cores in use are '
             "drawn where they are; point at one to see its traffic)")
 
@@ -92,9 +95,11 @@ def _breaches(table: dict[str, Any]) -> Iterator[str]:
 
 
 def _open_limits(table: dict[str, Any]) -> Iterator[str]:
-    if not table["unchecked"] and not table["assumed"]:
+    if not table["unchecked"] and not table["open"] and not table["assumed"]:
         return
     yield "<h3>What the answer does not rest on</h3><table class=\"limits\"><tbody>"
+    for name, why in table["open"].items():
+        yield _limit("open", name, why)
     for name, why in table["unchecked"].items():
         yield _limit("not checked", name, why)
     for name, text in table["assumed"].items():
@@ -134,9 +139,10 @@ def _use(amount: float, share: float, bound: float) -> str:
 
 def _costs(table: dict[str, Any]) -> Iterator[str]:
     bench = table["neurobench"]
-    yield ("<h3>Counts</h3><p class=\"source\">NeuroBench's names, counted from the structure and the rates</p>"
+    yield ("<h3>Counts</h3><p class=\"source\">NeuroBench's names, counted from the structure and the rates; and "
+           "Connections, of which several can share a parameter</p>"
            "<dl class=\"counts\">")
-    for name in ("Footprint", "ParameterCount", "ConnectionSparsity", "ActivationSparsity"):
+    for name in ("Footprint", "ParameterCount", "Connections", "ConnectionSparsity", "ActivationSparsity"):
         yield f"<div><dt>{name}</dt><dd>{bench[name]:,.4g}</dd></div>"
     for name, value in {**bench["per_step"]["SynapticOperations"], "MembraneUpdates": bench["per_step"][
             "MembraneUpdates"], "NeuronOperations": bench["per_step"]["NeuronOperations"]}.items():
@@ -150,14 +156,14 @@ def _costs(table: dict[str, Any]) -> Iterator[str]:
 
 
 def _estimate(table: dict[str, Any]) -> str:
-    energy, time, learning = (table["energy_per_sample_J"], table["time_per_sample_s"],
-                              table["always_on_plasticity"])
+    learning = table["always_on_plasticity"]
+    fitted = ' <span class="badge no">as if it fitted</span>' if table["as_if_it_fitted"] else ""
     share = f"{percent(learning['share'])} of the upper figure" if learning["priced"] else "not priced"
-    return (f'<div class="cost"><b>{escape(table["profile"])}</b><span>{"at least " if table["at_least"] else ""}'
-            f"{quantity(energy[0], 'J')} &ndash; {quantity(energy[1], 'J')}</span><span>{quantity(time[0], 's')} "
-            f"&ndash; {quantity(time[1], 's')}</span><span>per sample of {table['steps_per_sample']} steps</span>"
-            f"<span>always-on plasticity: {share}</span><p class=\"source\">boundary: {escape(table['boundary'])}; "
-            f"{escape(table['conditions'])}; {escape('; '.join(table['sources']))}</p></div>")
+    return (f'<div class="cost"><b>{escape(table["profile"])}</b>{fitted}<span>{energies(table)}</span>'
+            f"<span>{times(table)}</span><span>per sample of {table['steps_per_sample']} steps</span>"
+            f"<span>always-on plasticity: {share}</span><p class=\"source\">{escape(priced(table))}boundary: "
+            f"{escape(table['boundary'])}; {escape(table['conditions'])}; {escape('; '.join(table['sources']))}"
+            "</p></div>")
 
 
 STYLE = """
@@ -178,11 +184,13 @@ background:var(--line);overflow:hidden;margin-right:7px}.meter i{display:block;h
 .number{font-variant-numeric:tabular-nums;white-space:nowrap}.source{color:var(--soft);font-size:12.5px}
 figure{margin:14px 0 0}figcaption{color:var(--soft);font-size:12.5px;margin-top:6px}.chip{width:100%;max-height:760px}
 .die{fill:var(--die);stroke:var(--line)}.tile{fill:none;stroke:var(--line);stroke-width:.8}.empty{fill:none;
-stroke:var(--line)}.closed{fill:var(--line);opacity:.6}.core{stroke:var(--card);stroke-width:1;cursor:pointer}
+stroke:var(--line)}.missing{fill:none;stroke:#d1345b;stroke-dasharray:4 3}
+.closed{fill:var(--line);opacity:.6}.core{stroke:var(--card);stroke-width:1;cursor:pointer}
 .core:focus,.core:hover{stroke:var(--ink);stroke-width:2;outline:none}.name{fill:var(--soft);font-size:11px}
 .flow{fill:none;stroke:var(--flow);pointer-events:stroke;stroke-linecap:round;transition:opacity .15s}
 .tip{fill:var(--flow)}.dim .flow{opacity:.04}.dim .flow.lit{opacity:1}.ramp,.key{display:inline-block;height:9px;
-border-radius:3px;vertical-align:middle}.ramp{width:110px}.key{width:12px}.key.line{background:var(--flow);height:3px;
+border-radius:3px;vertical-align:middle}.ramp{width:110px}.key{width:12px}.key.missing{border:1px dashed #d1345b}
+.key.line{background:var(--flow);height:3px;
 width:18px}.breaches{padding-left:20px}.breaches li{margin-bottom:8px;overflow-wrap:anywhere}code{font-weight:600}
 .counts{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:10px;margin:0}.counts div{
 border:1px solid var(--line);border-radius:9px;padding:8px 12px}dt{color:var(--soft);font-size:12px}dd{margin:0;

@@ -2,8 +2,10 @@
 
 A layered net is counted once per sample and layer: every cell of a layer sends one spike (the most that one pass of a
 gated net can send) or a tenth of them do; with learning there is a second pass down the transposed weights, and every
-forward synapse is updated once. That is the least work the published task can be done with, on one chip; what the
-measurement has beyond it are the steps of the gating, and what the boundary adds (static power, embedded processors).
+forward synapse is updated once. Energy and time are both the high end of `estimate`: every neuron is active, every
+learning synapse is updated, the mesh follows the busiest core. That is the least work the published task can be done
+with, on one chip; what the measurement has beyond it are the steps of the gating, and what the boundary adds (static
+power, embedded processors).
 No number of steps was published for these nets, so none is assumed.
 """
 
@@ -17,11 +19,14 @@ from compiler.ir import Graph, parse_graph
 from compiler.mapping.fit import Fit, fit
 from compiler.mapping.items import Rates
 from compiler.mapping.methods import SEQUENTIAL
+from compiler.mapping.report import quantity
 from hardware_maps import HardwareMap, load_map
 
 TABLE = Path(hardware_maps.__file__).with_name("published_learning.toml")
 RATES = (0.1, 1.0)
 """Spikes per cell and pass: a tenth of the cells, and all of them."""
+ALL_ACTIVE = 1
+"""The high end of an estimate: every synapse is updated once."""
 CELLS = """
 graph published
   dt 1
@@ -104,11 +109,13 @@ def _estimates(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _row(result: dict[str, Any], chip: HardwareMap, low: Fit, high: Fit, index: int) -> dict[str, Any]:
     least, most = (each.as_dict()["estimates"][index] for each in (low, high))
-    energy = [least["energy_per_sample_J"][1], most["energy_per_sample_J"][1]]
-    seconds = [least["time_per_sample_s"][0], most["time_per_sample_s"][1]]
+    energy, seconds = ([each[f"{what}_per_sample_{unit}"][ALL_ACTIVE] for each in (least, most)]
+                       for what, unit in (("energy", "J"), ("time", "s")))
     static = static_energy(chip, high.chips, result)
     return {"profile": least["profile"], "label": least["label"], "cores": high.mapping.cores,
-            "estimate_J": energy, "estimate_s": seconds,
+            "estimate_J": energy, "estimate_s": seconds, "at_least": most["at_least"],
+            "at_most_time": most["at_most_time"], "not_priced": most["not_priced"],
+            "as_if_it_fitted": most["as_if_it_fitted"],
             "measured_over_estimate_J": [result["energy_J"] / e for e in reversed(energy)],
             "measured_over_estimate_s": [result["latency_s"] / t for t in reversed(seconds)]
             if "latency_s" in result else None,
@@ -116,6 +123,36 @@ def _row(result: dict[str, Any], chip: HardwareMap, low: Fit, high: Fit, index: 
             "plasticity_share": most["always_on_plasticity"]["share"], "learning_priced":
             most["always_on_plasticity"]["priced"], "boundary": least["boundary"],
             "explained_by": explanation(result, most, static)}
+
+
+def markdown() -> str:
+    """The estimated rows as the table of docs/hardware_maps.md."""
+    lines = ["| result | profile | measured | estimate | measured / estimate |", "|---|---|---|---|---|"]
+    for row in comparison():
+        if row["profile"]:
+            measured = [quantity(row[f"measured_{unit}"], unit) for unit in ("J", "s") if row[f"measured_{unit}"]]
+            profile = row["profile"] + (", without learning" if "learning_energy" in row["not_priced"] else "")
+            cells = (f"{row['work']}, {row['network']}", profile, ", ".join(measured), _estimated(row), _ratio(row))
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _estimated(row: dict[str, Any]) -> str:
+    energy, seconds = ([quantity(value, unit) for value in row[f"estimate_{unit}"]] for unit in ("J", "s"))
+    return (f"{'at least ' if row['at_least'] else ''}{energy[0]} to {energy[1]}, "
+            f"{'at most ' if row['at_most_time'] else ''}{seconds[0]} to {seconds[1]}")
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    """A least estimate gives a ratio that is at most so much, and the other way round."""
+    (low, high), time = row["measured_over_estimate_J"], row["measured_over_estimate_s"]
+    energy = f"{'at most ' if row['at_least'] else ''}{_times(low)} to {_times(high)}"
+    most = "at least " if row["at_most_time"] else ""
+    return energy + (f", {most}{_times(time[0])} to {_times(time[1])}" if time else "")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
 
 
 def static_energy(chip: HardwareMap, chips: int, result: dict[str, Any]) -> float | None:
@@ -132,7 +169,8 @@ def explanation(result: dict[str, Any], most: dict[str, Any], static: float | No
              "number the table does not give"]
     if static and static > result["energy_J"]:
         parts.append(f"static power of one chip over the published latency would be {static / result['energy_J']:.3g} "
-                     "times the published energy, so that is dynamic energy only")
+                     "times the published energy; we take it that this is dynamic energy only, which the table does "
+                     "not say")
     elif static:
         parts.append(f"static power of one chip over the published latency is {100 * static / result['energy_J']:.3g} "
                      "% of the published energy (another source and voltage, so it is not added)")

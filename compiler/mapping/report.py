@@ -58,6 +58,8 @@ def _detail(table: dict[str, Any]) -> Iterator[str]:
         yield f"  and {len(table['violations']) - 4} more (--json has all)"
     for name, why in table["assumed"].items():
         yield f"  assumed      {name}: {why}"
+    for name, why in table["open"].items():
+        yield f"  open         {name}: {why}"
     if table["unchecked"]:
         yield f"  not checked  {', '.join(table['unchecked'])} (not published)"
     yield from _cores(table)
@@ -85,14 +87,31 @@ def bar(share: float, width: int = 20) -> str:
 
 
 def _estimate(table: dict[str, Any]) -> Iterator[str]:
-    energy, time = table["energy_per_sample_J"], table["time_per_sample_s"]
-    least = "at least " if table["at_least"] else ""
     learning = table["always_on_plasticity"]
     share = (f"always-on plasticity is {percent(learning['share'])} of the upper energy" if learning["priced"]
              else "learning is not priced in this profile")
-    yield (f"  estimate     {table['profile']}: {least}{quantity(energy[0], 'J')} to {quantity(energy[1], 'J')}, "
-           f"{quantity(time[0], 's')} to {quantity(time[1], 's')} per sample of {table['steps_per_sample']} steps; "
-           f"{share}; {table['boundary']}; {table['conditions']}")
+    fitted = ", as if it fitted" if table["as_if_it_fitted"] else ""
+    yield (f"  estimate     {table['profile']}{fitted}: {energies(table)}, {times(table)} per sample of "
+           f"{table['steps_per_sample']} steps; {share}; {priced(table)}{table['boundary']}; {table['conditions']}")
+
+
+def energies(table: dict[str, Any]) -> str:
+    """`at least 1.2 uJ to 3.4 uJ` of an estimate: a figure in it was published as a minimum, or one is missing."""
+    low, high = (quantity(value, "J") for value in table["energy_per_sample_J"])
+    return f"{'at least ' if table['at_least'] else ''}{low} to {high}"
+
+
+def times(table: dict[str, Any]) -> str:
+    """`1.2 us to at most 3.4 us` of an estimate: a figure in it was published as a maximum."""
+    low, high = (quantity(value, "s") for value in table["time_per_sample_s"])
+    return f"{low} to {'at most ' if table['at_most_time'] else ''}{high}"
+
+
+def priced(table: dict[str, Any]) -> str:
+    """What an estimate leaves out, each part ending in a semicolon."""
+    parts = [("not priced: ", table["not_priced"]),
+             ("published as a maximum and not in the lower time: ", table["time_low_without"])]
+    return "".join(f"{what}{', '.join(names)}; " for what, names in parts if names)
 
 
 def quantity(value: float, unit: str) -> str:

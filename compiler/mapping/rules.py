@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,9 +38,10 @@ def _read(graph: Graph, text: str) -> tuple[str, Connectivity]:
         values = [float(number) for number in numbers]
     except ValueError:
         values = []
-    if len(values) != FORMS[kind] or not all(value > 0 for value in values) or (values and values[0] > 1):
-        raise CortexError("M113", f"rule '{text}' takes {FORMS[kind]} positive numbers, the first a probability.",
-                          "Write NAME=probability:P or NAME=distance:PEAK:SCALE:COLUMNS.")
+    positive = all(0 < value < math.inf for value in values)
+    if len(values) != FORMS[kind] or not positive or (values and values[0] > 1):
+        raise CortexError("M113", f"rule '{text}' takes {FORMS[kind]} positive finite numbers, the first a "
+                                  "probability.", "Write NAME=probability:P or NAME=distance:PEAK:SCALE:COLUMNS.")
     return name, _made(kind, pre, post, values, text)
 
 
@@ -49,8 +51,8 @@ def _made(kind: str, pre: int, post: int, values: list[float], text: str) -> Con
     if kind != "distance":
         return Dense(pre, post) if kind == "dense" else OneToOne(pre, post)
     side = int(values[2])
-    if side < 1 or pre % side ** 2 or post % side ** 2:
+    if side != values[2] or pre % side ** 2 or post % side ** 2:
         raise CortexError("M113", f"rule '{text}': {pre} and {post} cells cannot be spread evenly over "
-                                  f"{side} x {side} columns.")
+                                  f"{values[2]:g} x {values[2]:g} columns.")
     places = np.stack(np.divmod(np.arange(side * side), side), axis=1).astype(float)
     return Distance(pre, post, places, places, values[0], values[1])

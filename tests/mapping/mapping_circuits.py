@@ -1,6 +1,11 @@
-"""Small circuits for the mapping tests; their arrays are never needed."""
+"""Small circuits for the mapping tests; their arrays are never needed. And maps that differ in one number."""
+
+from dataclasses import replace
+
+from msgspec.structs import replace as changed
 
 from compiler.ir import Graph, parse_graph
+from hardware_maps import HardwareMap
 
 TEXT = """
 graph small
@@ -64,6 +69,10 @@ synapse kernel
 def circuit(*lines: str) -> Graph:
     """The cells above with these populations and projections."""
     return parse_graph(TEXT + "\n".join(lines) + "\n")
+
+
+def with_limit(hardware: HardwareMap, name: str, value: float) -> HardwareMap:
+    return replace(hardware, scalars={**hardware.scalars, name: changed(hardware.scalars[name], value=value)})
 
 
 def chain(sources: int = 20, cells: int = 30, more: int = 10, synapse: str = "plastic", cell: str = "lif",

@@ -16,12 +16,13 @@ from compiler.mapping.accounting import account
 from compiler.mapping.chip_svg import chip_svg
 from compiler.mapping.fit import Fit
 from compiler.mapping.items import Rates, problem_of
+from compiler.mapping.page import fit_page
 from compiler.mapping.problem import Mapping
 from compiler.mapping.published import comparison, published
 from hardware_maps import load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from mapping_circuits import chain
+from mapping_circuits import chain, with_limit
 
 NAME = "pal_yinyang"
 
@@ -68,12 +69,6 @@ def test_estimates_are_labelled_and_never_mixed(capsys: Any) -> None:
     assert not second["always_on_plasticity"]["priced"]
 
 
-def test_rates_are_measured_on_request(capsys: Any) -> None:
-    assumed, measured = (fitted(capsys, NAME, "--map", "loihi1", *more) for more in ((), ("--measure", "120")))
-    assert "assumed" in assumed["traffic"]["rates"] and "measured" in measured["traffic"]["rates"]
-    assert measured["neurobench"]["ActivationSparsity"] >= assumed["neurobench"]["ActivationSparsity"]
-
-
 def test_connectivity_by_rule_is_never_built(capsys: Any, tmp_path: Path) -> None:
     (tmp_path / "large.ir").write_text(show_graph(chain(sources=100, cells=4_000, more=9_000, synapse="fixed",
                                                         options="")))
@@ -82,7 +77,9 @@ def test_connectivity_by_rule_is_never_built(capsys: Any, tmp_path: Path) -> Non
                "--rule", "F=probability:0.001"]
     table = fitted(capsys, *options)
     assert 4e5 < table["neurobench"]["ParameterCount"] < 5e6 and table["cores"] > 1
-    for rule, code in (("V=distance:0.1:2:7", "M113"), ("V=probability:2", "M113"), ("U=dense", "M114")):
+    for rule, code in (("V=distance:0.1:2:7", "M113"), ("V=probability:2", "M113"), ("U=dense", "M114"),
+                       *((f"V=distance:{numbers}", "M113") for numbers in ("0.5:1:inf", "0.5:inf:1", "nan:1:1",
+                                                                           "0.5:1:2.5", "0.5:1:1e300"))):
         assert code in cortexc(capsys, "fit", options[0], "--map", "ideal", "--rule", rule)[2]
 
 
@@ -147,6 +144,41 @@ def test_several_chips_are_drawn(cores: int, chips: int, drawn: int) -> None:
     assert found.chips == chips
     nodes = [a for _, a in page.tags if a.get("class") == "core"]
     assert len(nodes) == drawn and len({(a["x"], a["y"]) for a in nodes}) == drawn
+
+
+def boxes(found: Fit) -> Page:
+    """The drawing; every rectangle in it lies in the viewBox."""
+    page = Page(chip_svg(found))
+    svg = next(a for tag, a in page.tags if tag == "svg")
+    left, top, width, height = map(float, str(svg["viewbox"]).split())
+    shift = (0.0, 0.0)
+    for tag, a in page.tags:
+        if tag == "g":
+            across, down = re.findall(r"[-.0-9]+", str(a["transform"]))
+            shift = (float(across), float(down))
+        if tag == "rect":
+            x, y, w, h = (float(a.get(key) or 0) for key in ("x", "y", "width", "height"))
+            if a.get("class") != "core":  # nodes are drawn after the frames, and not shifted
+                x, y = x + shift[0], y + shift[1]
+            assert left <= x and x + w <= left + width and top <= y and y + h <= top + height, a
+    return page
+
+
+@pytest.mark.parametrize("cores, chips, per_chip, drawn, missing", [
+    (130, 1, 128, 130, 1), (300, 2, 128, 300, 1), (20, 1, 2, 10, 9), (20, 12, 2, 10, 0), (180, 1, 200, 180, 0)])
+def test_everything_is_drawn_inside(cores: int, chips: int, per_chip: int, drawn: int, missing: int) -> None:
+    """Circuits of more chips than there are, and chips of more cores than their tiles hold."""
+    hardware = with_limit(with_limit(load_map("loihi1"), "system.chips", chips), "chip.usable_cores", per_chip)
+    graph = chain(cells=cores, more=1, synapse="fixed", options="")
+    cuts = [*[("A", i, i + 1) for i in range(cores)], ("B", 0, 1)]
+    problem = problem_of(graph, account(graph, hardware), cuts)
+    found = Fit(graph, account(graph, hardware), problem, Mapping(np.array([*range(cores), 0])), "by hand", Rates(), 1)
+    page = boxes(found)
+    nodes = [(a["x"], a["y"]) for tag, a in page.tags if a.get("class") == "core"]
+    assert len(nodes) == len(set(nodes)) == drawn
+    absent = [a for tag, a in page.tags if tag == "rect" and "missing" in str(a.get("class"))]
+    assert len(absent) == missing
+    assert ("the system has fewer chips" in fit_page("x", [found])) == bool(missing)
 
 
 def test_compile_stores_the_mapping(capsys: Any, tmp_path: Path) -> None:

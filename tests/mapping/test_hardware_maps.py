@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hardware_maps import FIELDS, LIMITS, HardwareMap, MapError, load_map, shipped_maps
+from hardware_maps import FIELDS, LIMITS, PROFILE, HardwareMap, MapError, load_map, shipped_maps
+from hardware_maps.schema import FORMATS
 
 NAMES = ("ideal", "loihi1", "loihi2", "kapoho_point", "hala_point")
 RECORD = '{ value = 7, unit = "compartments", kind = "assumed", source = "a guess [MINE]" }'
@@ -27,14 +28,100 @@ def test_the_shipped_maps() -> None:
     assert tuple(shipped_maps()) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_field_is_there_with_unit_and_source(name: str) -> None:
-    found = load_map(name)
-    assert found.name == name and found.title
-    for key, (unit, _) in FIELDS.items():
-        scalar = found.scalar(key)
-        assert scalar.unit == unit and found.resolved(scalar)
-        assert (scalar.value is None) == (scalar.kind == "unpublished")
+def without(name: str, field: str) -> str:
+    """The text of a shipped map with the line of one field left out."""
+    group, _, key = field.rpartition(".")
+    section, kept = "", []
+    for line in shipped_maps()[name].read_text().splitlines():
+        section = line.strip("[]") if line.startswith("[") else section
+        kept += [] if section == group and line.startswith(f"{key} = ") else [line]
+    return "\n".join(kept)
+
+
+def test_every_field_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for field, (unit, meaning) in FIELDS.items():
+        path.write_text(without("ideal", field))
+        error = error_of(path)
+        assert error.code == "H104" and f"lacks 1 field, among them '{field}' in {unit}: {meaning}" in str(error)
+
+
+@pytest.mark.parametrize("profile", ["davies2018", "sanafe_nahuku"])
+def test_every_figure_of_a_profile_is_needed(tmp_path: Path, profile: str) -> None:
+    path = tmp_path / "mine.toml"
+    for figure, (unit, meaning) in PROFILE.items():
+        path.write_text(without("loihi1", f"cost_profiles.{profile}.{figure}"))
+        error = error_of(path)
+        assert error.code == "H104" and f"'{profile}' lacks 1 field, among them '{figure}' in {unit}" in str(error)
+        assert meaning in str(error) and 'kind = "unpublished"' in str(error)
+
+
+def test_one_figure_of_a_profile_is_replaced_alone(tmp_path: Path) -> None:
+    found = load_map(write(tmp_path, "[cost_profiles.davies2018]\nlearning_energy = "
+                           '{ value = 100e-12, unit = "J", kind = "assumed", source = "[MINE]" }'))
+    base = load_map("loihi1")
+    changed = {name for name, scalar in found.scalars.items() if scalar != base.scalars[name]}
+    assert changed == {"cost_profiles.davies2018.learning_energy"} and set(found.scalars) == set(base.scalars)
+    assert found.value("cost_profiles.davies2018.learning_energy") == 100e-12
+
+
+def test_a_new_profile_must_be_complete(tmp_path: Path) -> None:
+    figure = '{ value = 1e-12, unit = "J", kind = "assumed", source = "[MINE]" }'
+    error = error_of(write(tmp_path, f"[cost_profiles.mine]\nlearning_energy = {figure}"))
+    assert error.code == "H104" and f"'mine' lacks {len(PROFILE) - 1} fields, among them 'boundary'" in str(error)
+    assert error_of(write(tmp_path, "[cost_profiles.mine]")).code == "H104"
+
+
+DOMAINS = [
+    *[(field, value, "at least 1") for field in
+      ("core.compartments", "core.synapse_bits", "core.axons_in", "core.axons_out", "core.word_bits",
+       "core.state_word_bits", "core.synapses_per_block", "core.slots_per_learning_axon", "numeric.weight_bits",
+       "numeric.state_bits", "numeric.delay_steps", "numeric.message_bits", "learning.epoch_max", "chip.cores",
+       "chip.usable_cores", "chip.cores_per_tile", "chip.mesh_columns", "system.chips", "system.columns")
+      for value in ("0", "-5", "2.5", "-inf")],
+    *[(field, value, "at least 0") for field in ("core.header_bits", "core.index_bits", "numeric.tag_bits",
+                                                 "numeric.delay_bits", "learning.synaptic_states")
+      for value in ("-1", "0.5")],
+    *[(field, "inf", "a finite whole number") for field in FORMATS],
+    *[(field, "", "has no value") for field in (*FORMATS, "core.synapses_per_block", "core.slot_per_compartment",
+                                                "cost_profiles.davies2018.boundary",
+                                                "cost_profiles.davies2018.conditions")],
+    ("system.link_slowdown", "0", "more than 0"), ("system.link_slowdown", "-30", "more than 0"),
+    ("chip.minimum_step", "-1e-9", "at least 0"), ("chip.minimum_step", "inf", "a finite number"),
+    ("cost_profiles.davies2018.learning_energy", "-1e-12", "at least 0"),
+    ("cost_profiles.davies2018.learning_energy", "inf", "a finite number"),
+    ("learning.scale_exponent_low", "0.5", "a whole number")]
+
+
+@pytest.mark.parametrize("field, value, words", DOMAINS)
+def test_values_outside_their_domain(tmp_path: Path, field: str, value: str, words: str) -> None:
+    group, _, key = field.rpartition(".")
+    unit = (PROFILE[key] if group.startswith("cost_profiles") else FIELDS[field])[0]
+    given = f'value = {value}, kind = "assumed"' if value else 'kind = "unpublished"'
+    error = error_of(write(tmp_path, f'[{group}]\n{key} = {{ {given}, unit = "{unit}", source = "[MINE]" }}'))
+    assert error.code == "H108"
+    assert all(word in str(error) for word in ("mine.toml", f"'{field}'", words)), str(error)
+    assert not value or f"= {float(value) if '.' in value or 'e' in value or 'inf' in value else value}," in str(error)
+
+
+@pytest.mark.parametrize("value, sure", [("62", "62"), ("62", "-1"), ("62", "63"), ("62", "2.5")])
+def test_what_is_sure_is_less_than_the_value(tmp_path: Path, value: str, sure: str) -> None:
+    record = f'{{ value = {value}, sure = {sure}, unit = "steps", kind = "assumed", source = "[MINE]" }}'
+    error = error_of(write(tmp_path, f"[numeric]\ndelay_steps = {record}"))
+    assert error.code == "H108" and "numeric.delay_steps" in str(error) and sure in str(error)
+
+
+def test_a_base_is_found_beside_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = write(tmp_path, f"[core]\ncompartments = {RECORD}").rename(tmp_path / "base.toml")
+    above = write(tmp_path, "", extends='extends = "base.toml"')
+    monkeypatch.chdir("/")
+    assert load_map(above).value("core.compartments") == 7
+    base.write_text(base.read_text().replace("value = 7", "value = 0"))
+    assert all(word in str(error_of(above)) for word in ("H108", "mine.toml extends 'base.toml'", f"{base}: "))
+    base.unlink()
+    assert all(word in str(error_of(above)) for word in ("H102", "mine.toml extends 'base.toml'", str(base)))
+    assert "mine.toml extends 'loihi3'" in str(error_of(write(tmp_path, "", extends='extends = "loihi3"')))
+    assert error_of(write(tmp_path, "", extends="extends = 3")).code == "H106"
 
 
 def test_ideal_limits_nothing() -> None:
@@ -82,6 +169,8 @@ def test_a_map_of_ones_own(tmp_path: Path) -> None:
     ("[core]\ncompartments = " + RECORD.replace('"compartments", kind', '"bits", kind'), "H105",
      ("unit 'bits'", "expected 'compartments'")),
     ("[core]\ncompartments = 7", "H106", ("must be a table",)),
+    ("[cost_profiles]\ndavies2018 = 3", "H106", ("cost_profiles.davies2018", "must be a table")),
+    ("[core]\ncompartments = " + RECORD.replace("7", str(10**400)), "H106", ("a number",)),
     ("[core]\ncompartments = " + RECORD.replace("7", "'7'"), "H106", ("'7'", "a number")),
     ("[core]\ncompartments = " + RECORD.replace("7", "nan"), "H106", ("nan", "a number")),
     ("[core]\ncompartments = " + RECORD.replace("assumed", "guessed"), "H106", ("guessed",)),
@@ -102,6 +191,11 @@ def test_decoding_is_strict(tmp_path: Path, body: str, code: str, words: tuple[s
 def test_a_map_without_a_base_must_be_complete(tmp_path: Path) -> None:
     error = error_of(write(tmp_path, f"[core]\ncompartments = {RECORD}", extends=""))
     assert error.code == "H104" and "core.synapse_bits" in str(error) and "bits" in str(error)
+
+
+def test_cost_profiles_are_a_table(tmp_path: Path) -> None:
+    error = error_of(write(tmp_path, "", extends='extends = "loihi1"\ncost_profiles = 3'))
+    assert error.code == "H106" and "'cost_profiles' must be a table" in str(error)
 
 
 def test_a_map_cannot_extend_itself(tmp_path: Path) -> None:
