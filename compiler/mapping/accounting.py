@@ -95,6 +95,11 @@ class Accounting:
         """Populations that take cores."""
         return tuple(p for p in self.populations.values() if not p.external)
 
+    def limits(self, assumed: bool = True) -> np.ndarray:
+        """Of a core, in the order of ADDITIVE; `assumed` False: without those that are only assumed."""
+        without = () if assumed else self.hardware.assumed
+        return np.array([np.inf if name in without else self.hardware.number(name) for name in ADDITIVE])
+
     def demand(self, population: str, first: int = 0, last: int | None = None) -> np.ndarray:
         """Of the cells first..last-1 on one core, in the order of ADDITIVE."""
         account = self.populations[population]

@@ -75,6 +75,11 @@ class Fit:
     def breaches(self) -> tuple[Breach, ...]:
         return breaches(self.accounts, self.problem, self.mapping, self.used)
 
+    @property
+    def excluding(self) -> int:
+        """Breaches of limits that are not only assumed."""
+        return sum(breach.excludes for breach in self.breaches)
+
     @cached_property
     def unchecked(self) -> dict[str, str]:
         return unchecked(self.hardware)
@@ -193,7 +198,8 @@ def hardware_map(name: str) -> HardwareMap:
 def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
         rules: Table[str, Connectivity] | None = None, steps: int = 1, methods: tuple[str, ...] = METHODS,
         written: Graph | None = None) -> Fit:
-    """The circuit on the map, by the best of these methods: fewest breaches, then cores, then traffic, then room.
+    """The circuit on the map, by the best of these methods: fewest breaches that exclude, then of assumed limits, then
+    cores, then traffic, then room.
 
     `rules`: connectivity that the graph has no word for; `written`: the graph before the passes, whose learning rules
     are judged.
@@ -205,10 +211,10 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
     legal = rule_reports(written or graph, hardware)
     found = [Fit(graph, accounts, problem, mapping, method, rates, steps, legal)
              for method in methods for problem, mapping in mapped(graph, accounts, method, rates)]
-    found.sort(key=lambda f: (len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
+    found.sort(key=lambda f: (f.excluding, len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
                               f.traffic["hops_per_step"], float(f.shares.max(initial=0.0))), reverse=True)
     compared = {f.method: {"cores": float(f.mapping.cores), "violations": float(len(f.breaches)),
-                           "packets_per_step": f.traffic["packets_per_step"],
+                           "excluding": float(f.excluding), "packets_per_step": f.traffic["packets_per_step"],
                            "hops_per_step": f.traffic["hops_per_step"]} for f in found}
     best = found[-1]
     best.compared.update(compared)

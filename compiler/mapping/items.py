@@ -25,6 +25,7 @@ Cut = tuple[str, int, int]
 TABLES = ("core.compartment_configurations", "core.threshold_configurations", "core.synapse_formats",
           "core.pre_trace_configurations")
 COMPARTMENTS, THRESHOLDS, FORMATS, TRACES = TABLES
+AXONS = "core.axons_in"
 ASSUMED_SPIKES = 0.1
 """Spikes per neuron and step where no rate is given."""
 
@@ -59,13 +60,15 @@ def resource(hardware: HardwareMap, name: str) -> Resource:
     return Resource(name, limit, FIELDS[name][0], f"{hardware.name}, {scalar.kind}: {scalar.source}")
 
 
-def cuts_of(accounts: Accounting, share: float = 0.25, most: int = 4096) -> list[Cut]:
+def cuts_of(accounts: Accounting, share: float = 0.25, most: int = 4096,
+            limits: np.ndarray | None = None) -> list[Cut]:
     """Equal blocks of every population, each of at most `share` of a core's memory and compartments, as far as that
-    can be, with input axons that one core can take, and of at most `most` cells."""
+    can be, with input axons that one core can take, and of at most `most` cells. `limits`: others than the map's."""
     found: list[Cut] = []
+    limits = (accounts.limits() if limits is None else limits) * np.where(np.array(ADDITIVE) == AXONS, 0.9, share)
     for population in accounts.placed:
         blocks = math.ceil(population.size / most)
-        while not _small(accounts, cuts := _blocks(population.name, population.size, blocks), share):
+        while not _small(accounts, cuts := _blocks(population.name, population.size, blocks), limits):
             blocks = math.ceil(1.25 * blocks)
         found += cuts
     return found
@@ -76,12 +79,10 @@ def _blocks(population: str, size: int, blocks: int) -> list[Cut]:
     return [(population, int(a), int(b)) for a, b in zip(ends, ends[1:], strict=False)]
 
 
-def _small(accounts: Accounting, cuts: list[Cut], share: float) -> bool:
+def _small(accounts: Accounting, cuts: list[Cut], limits: np.ndarray) -> bool:
     """Whether no block is larger than it should be, limits aside that one cell alone does not keep."""
     if cuts[-1][2] == len(cuts):
         return True
-    shares = np.where(np.array(ADDITIVE) == "core.axons_in", 0.9, share)
-    limits = np.array([accounts.hardware.number(name) for name in ADDITIVE]) * shares
     limits = np.where(accounts.demand(cuts[0][0], 0, 1) > limits, np.inf, limits)
     return all((accounts.demand(*cut) <= limits).all() for cut in cuts)
 
@@ -107,7 +108,7 @@ def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: R
         rate=np.array([edge.rate for edge in edges], dtype=float),
         axons=np.array([edge.axons for edge in edges], dtype=float),
         reach=np.array(reach, dtype=float) if drawn else None,
-        axons_in=resource(hardware, "core.axons_in"), axons_out=resource(hardware, "core.axons_out"),
+        axons_in=resource(hardware, AXONS), axons_out=resource(hardware, "core.axons_out"),
         tables=tuple(_tables(accounts, cuts)), geometry=geometry_of(hardware))
     return replace(problem, group_of=_groups(graph, cuts, problem))
 

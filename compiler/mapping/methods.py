@@ -10,7 +10,7 @@ from compiler.ir import CortexError, Graph
 from compiler.mapping.accounting import Accounting
 from compiler.mapping.items import Cut, Rates, cuts_of, problem_of
 from compiler.mapping.problem import Mapping, MappingProblem, Resource
-from compiler.mapping.sequential import sequential
+from compiler.mapping.sequential import fills
 
 SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
 METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
@@ -25,12 +25,13 @@ def mapped(graph: Graph, accounts: Accounting, method: str,
            rates: Rates) -> Iterator[tuple[MappingProblem, Mapping]]:
     """The problem and the mapping that a method finds; nothing where it finds none."""
     if method == PARTITIONED:
-        shared = [cuts_of(accounts, share) for share in SHARES]
+        whole = fills(accounts)[-1]
+        shared = [cuts_of(accounts, share, limits=whole.limits) for share in SHARES]
         small = [cuts for cuts, most in zip(shared, SHARES.values(), strict=True) if len(cuts) <= most]
-        yield from _partitioned(graph, accounts, rates, [sequential(accounts)[0], *small])
+        yield from _partitioned(graph, accounts, rates, [whole.cuts, *small])
     else:
-        cuts, mapping = sequential(accounts, together=method == SEQUENTIAL)
-        yield problem_of(graph, accounts, cuts, rates), mapping
+        for filled in fills(accounts, together=method == SEQUENTIAL):
+            yield problem_of(graph, accounts, filled.cuts, rates), filled.mapping
 
 
 def _partitioned(graph: Graph, accounts: Accounting, rates: Rates,
