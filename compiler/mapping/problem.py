@@ -191,7 +191,9 @@ def check(problem: MappingProblem, mapping: Mapping) -> None:
 def arrivals(problem: MappingProblem, mapping: Mapping) -> Arrivals:
     """Which hyperedges reach which cores."""
     keys = problem.edge_of_target * np.int64(mapping.cores) + mapping.core_of_item[problem.edge_targets]
-    if problem.reach is None:
+    if (keys[1:] > keys[:-1]).all():
+        found, fraction = keys, -np.expm1(problem.missed)
+    elif problem.reach is None:
         found = np.unique(keys)
         fraction = np.ones(len(found))
     else:
