@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from compiler.ir import CellType, Expression, Graph, Population, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, walk
 from compiler.ir.model import cell_parameters
-from compiler.mapping.alike import list_moments, reach_of, runs_of
+from compiler.mapping.alike import even, list_moments, reach_of, runs_of
 from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of
 from compiler.mapping.order import ordered, positions_of
 from compiler.passes.read_sets import compartment
@@ -92,6 +93,7 @@ class Accounting:
     projections: dict[str, ProjectionAccount]
     into: dict[str, tuple[str, ...]] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
+    _known: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def placed(self) -> tuple[PopulationAccount, ...]:
@@ -105,9 +107,23 @@ class Accounting:
 
     def demand(self, population: str, first: int = 0, last: int | None = None) -> np.ndarray:
         """Of the cells first..last-1 on one core, in the order of ADDITIVE."""
-        account = self.populations[population]
-        last = account.size if last is None else last
-        cells, found = last - first, [self.projections[name] for name in self.into.get(population, ())]
+        last = self.populations[population].size if last is None else last
+        if not self._even[population]:
+            return self._demand(population, first, last)
+        key = population, last - first
+        if key not in self._known:
+            self._known[key] = self._demand(population, first, last)
+        return self._known[key]
+
+    @cached_property
+    def _even(self) -> dict[str, bool]:
+        """Population -> whether blocks of one size need the same, wherever they begin."""
+        return {name: all(even(self.projections[p].connectivity) for p in self.into.get(name, ()))
+                for name in self.populations}
+
+    def _demand(self, population: str, first: int, last: int) -> np.ndarray:
+        account, cells = self.populations[population], last - first
+        found = [self.projections[name] for name in self.into.get(population, ())]
         synapses = sum(self.synapse_bits(p, first, last) for p in found)
         axons = sum(p.sources(first, last) * p.slots for p in found)
         return np.array([cells * account.compartments, synapses, synapses + cells * account.state_bits, axons])

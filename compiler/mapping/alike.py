@@ -45,6 +45,12 @@ def runs_of(connectivity: Connectivity, ranges: Sequence[Range]) -> Runs:
     return Runs(np.ones(c.pre, dtype=np.int64), np.stack([c.counts(*r) > 0 for r in ranges], axis=1))
 
 
+def even(connectivity: Connectivity) -> bool:
+    """Whether two ranges of one size need the same, wherever they begin."""
+    c = connectivity
+    return isinstance(c, (Dense, FixedProbability)) or (isinstance(c, OneToOne) and c.pre >= c.post)
+
+
 def reach_of(connectivity: Connectivity, runs: Runs, ranges: Sequence[Range]) -> np.ndarray:
     """(runs, ranges): whether a source has a synapse onto the range; its probability, where drawn."""
     if not isinstance(connectivity, RANDOM):

@@ -22,7 +22,7 @@ from compiler.mapping.connectivity import Connectivity
 from compiler.mapping.estimate import estimates, neurobench, plasticity_text
 from compiler.mapping.items import Rates
 from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, unchecked
-from compiler.mapping.methods import METHODS, mapped
+from compiler.mapping.methods import METHODS, Problems, mapped
 from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
 from hardware_maps import HardwareMap, MapError, load_map
 
@@ -209,8 +209,9 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
     if not accounts.placed:
         raise CortexError("M112", f"graph '{graph.name}' has no population to place: all are fed from outside.")
     legal = rule_reports(written or graph, hardware)
+    problems = Problems(graph, accounts, rates)
     found = [Fit(graph, accounts, problem, mapping, method, rates, steps, legal)
-             for method in methods for problem, mapping in mapped(graph, accounts, method, rates)]
+             for method in methods for problem, mapping in mapped(graph, accounts, method, rates, problems)]
     found.sort(key=lambda f: (f.excluding, len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
                               f.traffic["hops_per_step"], float(f.shares.max(initial=0.0))), reverse=True)
     compared = {f.method: {"cores": float(f.mapping.cores), "violations": float(len(f.breaches)),
