@@ -13,13 +13,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 
 from compiler.ir import CellType, Expression, Graph, Population, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, walk
 from compiler.ir.model import cell_parameters
-from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of, sources_in, synapses_at
+from compiler.mapping.alike import even, list_moments, reach_of, runs_of
+from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of
 from compiler.mapping.order import ordered, positions_of
 from compiler.passes.read_sets import compartment
 from hardware_maps import HardwareMap
@@ -27,7 +30,7 @@ from hardware_maps import HardwareMap
 ADDITIVE = ("core.compartments", "core.synapse_bits", "core.memory_bits", "core.axons_in")
 """Resources that parts on one core add up to."""
 QUANTILE = 0.999
-"""Of the synapses that a drawn projection has onto a block: what its memory is counted for."""
+"""Of the memory that a drawn projection takes on a core: what is counted."""
 OPTIMISER_STATES = {"none": 0, "low_pass": 1, "accumulate": 1, "clipped": 1, "adam": 3}
 """Values per synapse that an optimiser keeps: a filtered or summed increment; Adam two moments besides."""
 
@@ -70,9 +73,10 @@ class ProjectionAccount:
     def graded(self) -> bool:
         return self.message_bits > 1
 
-    def sources(self, first: int, last: int) -> np.ndarray:
-        """Per presynaptic cell: whether it has a synapse onto the range (its probability, where drawn)."""
-        return sources_in(self.connectivity, first, last)
+    def sources(self, first: int, last: int) -> float:
+        """Presynaptic cells that have a synapse onto the range (expected, where drawn)."""
+        runs = runs_of(self.connectivity, [(first, last)])
+        return float(runs.cells @ reach_of(self.connectivity, runs, [(first, last)])[:, 0])
 
 
 @dataclass(frozen=True)
@@ -89,19 +93,39 @@ class Accounting:
     projections: dict[str, ProjectionAccount]
     into: dict[str, tuple[str, ...]] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
+    _known: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def placed(self) -> tuple[PopulationAccount, ...]:
         """Populations that take cores."""
         return tuple(p for p in self.populations.values() if not p.external)
 
+    def limits(self, assumed: bool = True) -> np.ndarray:
+        """Of a core, in the order of ADDITIVE; `assumed` False: without those that are only assumed."""
+        without = () if assumed else self.hardware.assumed
+        return np.array([np.inf if name in without else self.hardware.number(name) for name in ADDITIVE])
+
     def demand(self, population: str, first: int = 0, last: int | None = None) -> np.ndarray:
         """Of the cells first..last-1 on one core, in the order of ADDITIVE."""
-        account = self.populations[population]
-        last = account.size if last is None else last
-        cells, found = last - first, [self.projections[name] for name in self.into.get(population, ())]
+        last = self.populations[population].size if last is None else last
+        if not self._even[population]:
+            return self._demand(population, first, last)
+        key = population, last - first
+        if key not in self._known:
+            self._known[key] = self._demand(population, first, last)
+        return self._known[key]
+
+    @cached_property
+    def _even(self) -> dict[str, bool]:
+        """Population -> whether blocks of one size need the same, wherever they begin."""
+        return {name: all(even(self.projections[p].connectivity) for p in self.into.get(name, ()))
+                for name in self.populations}
+
+    def _demand(self, population: str, first: int, last: int) -> np.ndarray:
+        account, cells = self.populations[population], last - first
+        found = [self.projections[name] for name in self.into.get(population, ())]
         synapses = sum(self.synapse_bits(p, first, last) for p in found)
-        axons = sum(float(p.sources(first, last).sum()) * p.slots for p in found)
+        axons = sum(p.sources(first, last) * p.slots for p in found)
         return np.array([cells * account.compartments, synapses, synapses + cells * account.state_bits, axons])
 
     def synapse_bits(self, projection: ProjectionAccount, first: int, last: int) -> float:
@@ -112,10 +136,12 @@ class Accounting:
         each += int(self.hardware.number("core.index_bits"))
         if isinstance(c, Maps) and c.shared:
             return self._words(c.kernel(first, last) * each)
-        counts = c.counts(first, last)
+        runs = runs_of(c, [(first, last)])
+        counts = runs.counts[:, 0]
         if isinstance(c, RANDOM):
-            counts = counts * (synapses_at(c, first, last, QUANTILE) / max(float(counts.sum()), 1e-300))
-        return float((self._lists(counts, each) * (counts > 0)).sum())
+            mean, variance = list_moments(lambda n: self._lists(n, each), counts / (last - first), last - first)
+            return float(runs.cells @ mean + NormalDist().inv_cdf(QUANTILE) * (runs.cells @ variance) ** 0.5)
+        return float(runs.cells @ (self._lists(counts, each) * (counts > 0)))
 
     def _lists(self, counts: np.ndarray, each: int) -> np.ndarray:
         """Bits of lists of so many synapses: blocks with headers, in whole words."""

@@ -234,16 +234,17 @@ class Distance:
 
     @property
     def synapses(self) -> float:
-        return float(self._per_column(0, self.post).sum()) * (self.pre / len(self.pre_places))
+        return float(self.per_column(0, self.post).sum()) * (self.pre / len(self.pre_places))
 
     def counts(self, first: int, last: int) -> np.ndarray:
-        return np.repeat(self._per_column(first, last), self.pre // len(self.pre_places))
+        return np.repeat(self.per_column(first, last), self.pre // len(self.pre_places))
 
     def variance(self, first: int, last: int) -> float:
         p = self.probability
         return float((self._cells(first, last) @ (p * (1 - p))).sum()) * (self.pre / len(self.pre_places))
 
-    def _per_column(self, first: int, last: int) -> np.ndarray:
+    def per_column(self, first: int, last: int) -> np.ndarray:
+        """Synapses that one cell of each presynaptic column has onto the range."""
         return np.asarray(self._cells(first, last) @ self.probability)
 
     def _cells(self, first: int, last: int) -> np.ndarray:

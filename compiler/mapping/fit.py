@@ -7,8 +7,6 @@ broken, but some limits were never published, are assumed or not sure, or a rule
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,8 +20,9 @@ from compiler.mapping.connectivity import Connectivity
 from compiler.mapping.estimate import estimates, neurobench, plasticity_text, spikes_per_neuron
 from compiler.mapping.items import Rates
 from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, open_limits, unchecked
-from compiler.mapping.methods import METHODS, mapped
+from compiler.mapping.methods import METHODS, Problems, mapped
 from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
+from compiler.passes import legality
 from hardware_maps import HardwareMap, MapError, load_map
 
 NO, OPEN, YES = "no", "not excluded", "yes"
@@ -74,6 +73,11 @@ class Fit:
     @cached_property
     def breaches(self) -> tuple[Breach, ...]:
         return breaches(self.accounts, self.problem, self.mapping, self.used)
+
+    @property
+    def excluding(self) -> int:
+        """Breaches of limits that are not only assumed."""
+        return sum(breach.excludes for breach in self.breaches)
 
     @cached_property
     def unchecked(self) -> dict[str, str]:
@@ -201,7 +205,8 @@ def hardware_map(name: str) -> HardwareMap:
 def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
         rules: Table[str, Connectivity] | None = None, steps: int = 1, methods: tuple[str, ...] = METHODS,
         written: Graph | None = None) -> Fit:
-    """The circuit on the map, by the best of these methods: fewest breaches, then cores, then traffic, then room.
+    """The circuit on the map, by the best of these methods: fewest breaches that exclude, then of assumed limits, then
+    cores, then traffic, then room.
 
     `rules`: connectivity that the graph has no word for; `written`: the graph before the passes, whose learning rules
     are judged.
@@ -211,12 +216,13 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
     if not accounts.placed:
         raise CortexError("M112", f"graph '{graph.name}' has no population to place: all are fed from outside.")
     legal = rule_reports(written or graph, hardware)
+    problems = Problems(graph, accounts, rates)
     found = [Fit(graph, accounts, problem, mapping, method, rates, steps, legal)
-             for method in methods for problem, mapping in mapped(graph, accounts, method, rates)]
-    found.sort(key=lambda f: (len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
+             for method in methods for problem, mapping in mapped(graph, accounts, method, rates, problems)]
+    found.sort(key=lambda f: (f.excluding, len(f.breaches), f.mapping.cores, f.traffic["packets_per_step"],
                               f.traffic["hops_per_step"], float(f.shares.max(initial=0.0))), reverse=True)
     compared = {f.method: {"cores": float(f.mapping.cores), "violations": float(len(f.breaches)),
-                           "packets_per_step": f.traffic["packets_per_step"],
+                           "excluding": float(f.excluding), "packets_per_step": f.traffic["packets_per_step"],
                            "hops_per_step": f.traffic["hops_per_step"]} for f in found}
     best = found[-1]
     best.compared.update(compared)
@@ -224,11 +230,9 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
 
 
 def rule_reports(graph: Graph, hardware: HardwareMap) -> tuple[Rule, ...]:
-    """Legality of every learning rule, where the pass that decides it is there."""
-    if importlib.util.find_spec("compiler.passes.legality") is None:
-        return ()
-    reports = importlib.import_module("compiler.passes.legality").rule_reports(graph, hardware)
-    return tuple(Rule(r.projection, r.rule, r.legal, tuple(r.reasons), r.nearest) for r in reports)
+    """Legality of every learning rule."""
+    return tuple(Rule(r.projection, r.rule, r.legal, tuple(r.reasons), r.nearest)
+                 for r in legality.rule_reports(graph, hardware))
 
 
 def refuse(found: Fit) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from compiler.ir import Graph
 from compiler.mapping.accounting import ADDITIVE, Accounting, ProjectionAccount
+from compiler.mapping.alike import reach_of, runs_of
 from compiler.mapping.connectivity import RANDOM
 from compiler.mapping.geometry import geometry_of
 from compiler.mapping.problem import HOST, Mapping, MappingProblem, Resource, Table, violations
@@ -25,6 +26,7 @@ Cut = tuple[str, int, int]
 TABLES = ("core.compartment_configurations", "core.threshold_configurations", "core.synapse_formats",
           "core.pre_trace_configurations")
 COMPARTMENTS, THRESHOLDS, FORMATS, TRACES = TABLES
+AXONS = "core.axons_in"
 ASSUMED_SPIKES = 0.1
 """Spikes per neuron and step where no rate is given."""
 
@@ -59,13 +61,15 @@ def resource(hardware: HardwareMap, name: str) -> Resource:
     return Resource(name, limit, FIELDS[name][0], f"{hardware.name}, {scalar.kind}: {scalar.source}")
 
 
-def cuts_of(accounts: Accounting, share: float = 0.25, most: int = 4096) -> list[Cut]:
+def cuts_of(accounts: Accounting, share: float = 0.25, most: int = 4096,
+            limits: np.ndarray | None = None) -> list[Cut]:
     """Equal blocks of every population, each of at most `share` of a core's memory and compartments, as far as that
-    can be, with input axons that one core can take, and of at most `most` cells."""
+    can be, with input axons that one core can take, and of at most `most` cells. `limits`: others than the map's."""
     found: list[Cut] = []
+    limits = (accounts.limits() if limits is None else limits) * np.where(np.array(ADDITIVE) == AXONS, 0.9, share)
     for population in accounts.placed:
         blocks = math.ceil(population.size / most)
-        while not _small(accounts, cuts := _blocks(population.name, population.size, blocks), share):
+        while not _small(accounts, cuts := _blocks(population.name, population.size, blocks), limits):
             blocks = math.ceil(1.25 * blocks)
         found += cuts
     return found
@@ -76,12 +80,10 @@ def _blocks(population: str, size: int, blocks: int) -> list[Cut]:
     return [(population, int(a), int(b)) for a, b in zip(ends, ends[1:], strict=False)]
 
 
-def _small(accounts: Accounting, cuts: list[Cut], share: float) -> bool:
+def _small(accounts: Accounting, cuts: list[Cut], limits: np.ndarray) -> bool:
     """Whether no block is larger than it should be, limits aside that one cell alone does not keep."""
     if cuts[-1][2] == len(cuts):
         return True
-    shares = np.where(np.array(ADDITIVE) == "core.axons_in", 0.9, share)
-    limits = np.array([accounts.hardware.number(name) for name in ADDITIVE]) * shares
     limits = np.where(accounts.demand(cuts[0][0], 0, 1) > limits, np.inf, limits)
     return all((accounts.demand(*cut) <= limits).all() for cut in cuts)
 
@@ -92,9 +94,8 @@ def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: R
     hardware = accounts.hardware
     edges = list(_edges(accounts, cuts, rates or Rates()))
     starts = np.cumsum([0, *(len(edge.targets) for edge in edges)])
-    targets = [item for edge in edges for item in edge.targets]
     drawn = any(edge.reach is not None for edge in edges)
-    reach = [r for edge in edges for r in (edge.reach or [1.0] * len(edge.targets))]
+    reach = [np.ones(len(edge.targets)) if edge.reach is None else edge.reach for edge in edges] if drawn else []
     problem = MappingProblem(
         populations=names,
         population_of=np.array([names.index(name) for name, _, _ in cuts], dtype=np.int64),
@@ -103,22 +104,26 @@ def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: R
         resources=tuple(resource(hardware, name) for name in ADDITIVE[:-1]),
         demand=np.array([accounts.demand(*cut)[:-1] for cut in cuts]).reshape(len(cuts), len(ADDITIVE) - 1),
         edge_source=np.array([edge.source for edge in edges], dtype=np.int64),
-        edge_starts=starts.astype(np.int64), edge_targets=np.array(targets, dtype=np.int64),
+        edge_starts=starts.astype(np.int64), edge_targets=_joined([edge.targets for edge in edges]),
         rate=np.array([edge.rate for edge in edges], dtype=float),
         axons=np.array([edge.axons for edge in edges], dtype=float),
-        reach=np.array(reach, dtype=float) if drawn else None,
-        axons_in=resource(hardware, "core.axons_in"), axons_out=resource(hardware, "core.axons_out"),
+        reach=np.concatenate(reach) if drawn else None,
+        axons_in=resource(hardware, AXONS), axons_out=resource(hardware, "core.axons_out"),
         tables=tuple(_tables(accounts, cuts)), geometry=geometry_of(hardware))
     return replace(problem, group_of=_groups(graph, cuts, problem))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Edge:
     source: int
-    targets: list[int]
+    targets: np.ndarray
     axons: float
     rate: float
-    reach: list[float] | None = None
+    reach: np.ndarray | None = None
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
 def _edges(accounts: Accounting, cuts: Sequence[Cut], rates: Rates) -> Iterator[_Edge]:
@@ -126,41 +131,44 @@ def _edges(accounts: Accounting, cuts: Sequence[Cut], rates: Rates) -> Iterator[
     for index, (name, _, _) in enumerate(cuts):
         items.setdefault(name, []).append(index)
     for projection in accounts.projections.values():
-        targets = items.get(projection.post, [])
-        if not targets:
+        targets = np.array(items.get(projection.post, []), dtype=np.int64)
+        if not len(targets):
             continue
-        reach = np.stack([projection.sources(*cuts[item][1:]) for item in targets], axis=1)
+        ranges = [cuts[item][1:] for item in targets]
+        runs = runs_of(projection.connectivity, ranges)
+        reach, ends = reach_of(projection.connectivity, runs, ranges), np.cumsum(runs.cells)
         for source in items.get(projection.pre, [HOST]):
             first, last = cuts[source][1:] if source != HOST else (0, projection.connectivity.pre)
-            yield from _edges_of(projection, source, reach[first:last], targets, rates.of(projection))
+            some = slice(int(np.searchsorted(ends, first, "right")), int(np.searchsorted(ends, last)) + 1)
+            cells = np.minimum(ends[some], last) - np.maximum(ends[some] - runs.cells[some], first)
+            yield from _edges_of(projection, source, reach[some], cells, targets, rates.of(projection))
 
 
-def _edges_of(projection: ProjectionAccount, source: int, reach: np.ndarray, targets: list[int],
+def _edges_of(projection: ProjectionAccount, source: int, reach: np.ndarray, cells: np.ndarray, targets: np.ndarray,
               rate: float) -> Iterator[_Edge]:
-    """Hyperedges of the sources of one block: those with the same targets together."""
+    """Hyperedges of the sources of one block: those with the same targets together, drawn ones as their mean."""
     if isinstance(projection.connectivity, RANDOM):
-        patterns, counts = reach.mean(axis=0, keepdims=True), np.array([len(reach)])
+        patterns, counts = (cells @ reach)[None] / cells.sum(), np.array([cells.sum()])
     else:
-        patterns, counts = _patterns(reach)
+        patterns, counts = _patterns(reach, cells)
     for pattern, count in zip(patterns, counts, strict=True):
         chosen = np.flatnonzero(pattern)
         if not len(chosen):
             continue
-        hit = [targets[i] for i in chosen]
         exact = bool((pattern[chosen] == 1.0).all())
-        fraction = None if exact else [float(pattern[i]) for i in chosen]
-        yield _Edge(source, hit, float(count), float(count * rate), fraction)
+        fraction = None if exact else pattern[chosen].astype(float)
+        yield _Edge(source, targets[chosen], float(count), float(count * rate), fraction)
         if projection.slots > 1:
-            yield _Edge(HOST, hit, float(count * (projection.slots - 1)), 0.0, fraction)
+            yield _Edge(HOST, targets[chosen], float(count * (projection.slots - 1)), 0.0, fraction)
 
 
-def _patterns(reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows and how often each occurs."""
+def _patterns(reach: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct rows, and the cells of each."""
     if (reach == reach[:1]).all():
-        return reach[:1], np.array([len(reach)])
+        return reach[:1], np.array([cells.sum()])
     packed = np.packbits(reach > 0, axis=1)
-    _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
-    return reach[first], counts
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    return reach[first], np.bincount(inverse.ravel(), cells)
 
 
 def _tables(accounts: Accounting, cuts: Sequence[Cut]) -> Iterator[Table]:

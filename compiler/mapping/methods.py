@@ -10,7 +10,7 @@ from compiler.ir import CortexError, Graph
 from compiler.mapping.accounting import Accounting
 from compiler.mapping.items import Cut, Rates, cuts_of, problem_of
 from compiler.mapping.problem import Mapping, MappingProblem, Resource
-from compiler.mapping.sequential import sequential
+from compiler.mapping.sequential import fills
 
 SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
 METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
@@ -21,20 +21,36 @@ NO_ANSWER = ("M120", "M121")
 """Codes of the partitioner where a block, or all of them, cannot keep the limits."""
 
 
-def mapped(graph: Graph, accounts: Accounting, method: str,
-           rates: Rates) -> Iterator[tuple[MappingProblem, Mapping]]:
-    """The problem and the mapping that a method finds; nothing where it finds none."""
+class Problems:
+    """The problems of one circuit, each cut built once."""
+
+    def __init__(self, graph: Graph, accounts: Accounting, rates: Rates):
+        self.graph, self.accounts, self.rates = graph, accounts, rates
+        self.known: dict[tuple[Cut, ...], MappingProblem] = {}
+
+    def of(self, cuts: list[Cut]) -> MappingProblem:
+        """The problem of these cuts."""
+        key = tuple(cuts)
+        if key not in self.known:
+            self.known[key] = problem_of(self.graph, self.accounts, cuts, self.rates)
+        return self.known[key]
+
+
+def mapped(graph: Graph, accounts: Accounting, method: str, rates: Rates,
+           problems: Problems | None = None) -> Iterator[tuple[MappingProblem, Mapping]]:
+    """The problem and the mapping that a method finds; nothing where it finds none. `problems`: shared by methods."""
+    problems = problems or Problems(graph, accounts, rates)
     if method == PARTITIONED:
-        shared = [cuts_of(accounts, share) for share in SHARES]
+        whole = fills(accounts)[-1]
+        shared = [cuts_of(accounts, share, limits=whole.limits) for share in SHARES]
         small = [cuts for cuts, most in zip(shared, SHARES.values(), strict=True) if len(cuts) <= most]
-        yield from _partitioned(graph, accounts, rates, [sequential(accounts)[0], *small])
+        yield from _partitioned(problems, [whole.cuts, *small])
     else:
-        cuts, mapping = sequential(accounts, together=method == SEQUENTIAL)
-        yield problem_of(graph, accounts, cuts, rates), mapping
+        for filled in fills(accounts, together=method == SEQUENTIAL):
+            yield problems.of(filled.cuts), filled.mapping
 
 
-def _partitioned(graph: Graph, accounts: Accounting, rates: Rates,
-                 candidates: list[list[Cut]]) -> Iterator[tuple[MappingProblem, Mapping]]:
+def _partitioned(problems: Problems, candidates: list[list[Cut]]) -> Iterator[tuple[MappingProblem, Mapping]]:
     """The partition of each of these cuts that has one, placed. Where a block breaks an assumed limit by itself, the
     assumed limits do not hold the partition up."""
     if importlib.util.find_spec("pymetis") is None:
@@ -43,8 +59,8 @@ def _partitioned(graph: Graph, accounts: Accounting, rates: Rates,
     from compiler.mapping.place import place
 
     for cuts in candidates:
-        problem = problem_of(graph, accounts, cuts, rates)
-        for limited in (problem, _without(problem, accounts.hardware.assumed)):
+        problem = problems.of(cuts)
+        for limited in (problem, _without(problem, problems.accounts.hardware.assumed)):
             try:
                 mapping = partition(limited)
             except CortexError as error:

@@ -18,6 +18,7 @@ M101 arrays of a problem that do not belong together; M102 a mapping that does n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -33,6 +34,9 @@ HOST = -1
 """Source of a hyperedge that comes from outside the chip: it takes input axons, but sends nothing between cores."""
 TOLERANCE = 1e-6
 """Relative excess over a limit that is still rounding."""
+PART = 1_000_000
+"""Pairs of cores that are looked at at once."""
+STEPS = {"east": (0, 1), "west": (0, -1), "south": (1, 0), "north": (-1, 0)}
 CERTAIN = -40.0
 """log(1 - reach) of a source that surely arrives: 1 - exp(-40) is 1 in float64, and sums of it stay finite."""
 
@@ -190,7 +194,10 @@ def check(problem: MappingProblem, mapping: Mapping) -> None:
 
 def arrivals(problem: MappingProblem, mapping: Mapping) -> Arrivals:
     """Which hyperedges reach which cores."""
-    keys = problem.edge_of_target * np.int64(mapping.cores) + mapping.core_of_item[problem.edge_targets]
+    core = mapping.core_of_item[problem.edge_targets]
+    keys = problem.edge_of_target * np.int64(mapping.cores) + core
+    if (keys[1:] > keys[:-1]).all():
+        return Arrivals(problem.edge_of_target, core, -np.expm1(problem.missed))
     if problem.reach is None:
         found = np.unique(keys)
         fraction = np.ones(len(found))
@@ -257,16 +264,26 @@ class Hops(NamedTuple):
 
 def hops(problem: MappingProblem, mapping: Mapping, between: sparse.csr_matrix | None = None) -> Hops:
     """Cost of all ways. `between`: what `packets` gave."""
-    geometry, between = problem.geometry, (packets(problem, mapping) if between is None else between).tocoo()
+    geometry, between = problem.geometry, packets(problem, mapping) if between is None else between
     row, column = geometry.tiles(mapping.positions)
-    tall, wide = (np.abs(x[between.row] - x[between.col]) for x in (row, column))
     chip_row, chip_column = row // geometry.rows, column // geometry.columns
-    tall_chips, wide_chips = (np.abs(x[between.row] - x[between.col]) for x in (chip_row, chip_column))
-    crossings = tall_chips + wide_chips
-    cost = ((wide - wide_chips) * geometry.east_west + (tall - tall_chips) * geometry.north_south
-            + crossings * geometry.chip_cost)
-    rate = between.data
-    return Hops(float(rate @ cost), float(rate @ (tall + wide)), float(rate @ crossings))
+    total = np.zeros(3)
+    for source, target, rate in _parts(between):
+        tall, wide, tall_chips, wide_chips = (np.abs(x[source] - x[target])
+                                              for x in (row, column, chip_row, chip_column))
+        crossings = tall_chips + wide_chips
+        cost = ((wide - wide_chips) * geometry.east_west + (tall - tall_chips) * geometry.north_south
+                + crossings * geometry.chip_cost)
+        total += rate @ cost, rate @ (tall + wide), rate @ crossings
+    return Hops(*map(float, total))
+
+
+def _parts(between: sparse.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(core of the source, of the target, packets), so many at a time that little memory is needed."""
+    pairs = between.tocoo()
+    for first in range(0, max(pairs.nnz, 1), PART):
+        part = slice(first, first + PART)
+        yield pairs.row[part], pairs.col[part], pairs.data[part]
 
 
 class Link(NamedTuple):
@@ -285,15 +302,16 @@ def link_loads(problem: MappingProblem, mapping: Mapping,
 
     Ways are XY: first along the row of the sender, then along the column of the receiver. North is towards row 0.
     """
-    geometry, between = problem.geometry, (packets(problem, mapping) if between is None else between).tocoo()
-    row, column = geometry.tiles(mapping.positions)
-    source, target, rate = between.row, between.col, between.data
+    between = packets(problem, mapping) if between is None else between
+    row, column = problem.geometry.tiles(mapping.positions)
     shape = (int(row.max(initial=0)) + 1, int(column.max(initial=0)) + 1)
-    east = _spans(shape, row[source], column[source], column[target], rate)
-    west = _spans(shape, row[source], -1 - column[source], -1 - column[target], rate)
-    south = _spans(shape[::-1], column[target], row[source], row[target], rate)
-    north = _spans(shape[::-1], column[target], -1 - row[source], -1 - row[target], rate)
-    return {"east": east, "west": west[:, ::-1], "south": south.T, "north": north[:, ::-1].T}
+    loads = {way: np.zeros(shape) for way in STEPS}
+    for source, target, rate in _parts(between):
+        loads["east"] += _spans(shape, row[source], column[source], column[target], rate)
+        loads["west"] += _spans(shape, row[source], -1 - column[source], -1 - column[target], rate)[:, ::-1]
+        loads["south"] += _spans(shape[::-1], column[target], row[source], row[target], rate).T
+        loads["north"] += _spans(shape[::-1], column[target], -1 - row[source], -1 - row[target], rate)[:, ::-1].T
+    return loads
 
 
 def _spans(shape: tuple[int, int], line: np.ndarray, begin: np.ndarray, end: np.ndarray,
@@ -306,9 +324,6 @@ def _spans(shape: tuple[int, int], line: np.ndarray, begin: np.ndarray, end: np.
     change = np.bincount(line * shape[1] + begin, rate, size) - np.bincount(line * shape[1] + end, rate, size)
     loads = np.cumsum(change.reshape(shape), axis=1)
     return np.where(loads > 1e-12 * rate.sum(), loads, 0.0)
-
-
-STEPS = {"east": (0, 1), "west": (0, -1), "south": (1, 0), "north": (-1, 0)}
 
 
 def busiest_link(problem: MappingProblem, mapping: Mapping, between: sparse.csr_matrix | None = None) -> Link:

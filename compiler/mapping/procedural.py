@@ -19,12 +19,11 @@ import numpy as np
 from scipy import stats
 
 from compiler.ir.errors import CortexError
+from compiler.mapping.alike import Range, list_moments
 from compiler.mapping.connectivity import Connectivity, sources_in
 from compiler.mapping.geometry import geometry_of
 from compiler.mapping.problem import MappingProblem, Resource
 from hardware_maps import FIELDS, HardwareMap
-
-Range = tuple[int, int]
 
 
 def between_blocks(connectivity: Connectivity, pre: Sequence[Range],
@@ -78,16 +77,6 @@ def list_format(target: HardwareMap) -> ListFormat:
                       int(number("core.synapses_per_block")), int(number("core.word_bits")))
 
 
-def list_moments(form: ListFormat, probability: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the bits of one source's list onto a block of `cells`, per probability."""
-    values, inverse = np.unique(np.round(probability, 12), return_inverse=True)
-    count = np.arange(cells + 1)
-    chances = stats.binom.pmf(count[None, :], cells, values[:, None])
-    bits = form.bits(count.astype(float))
-    mean = chances @ bits
-    return mean[inverse], (chances @ bits ** 2 - mean ** 2)[inverse]
-
-
 # ---- the sheet of columns
 
 
@@ -139,7 +128,7 @@ def column_pairs(sheet: Sheet) -> Pairs:
 
 def memory_at(sheet: Sheet, pairs: Pairs, form: ListFormat, cells: int) -> np.ndarray:
     """(columns,): bits that a block of `cells` of each column needs at the quantile."""
-    mean, variance = list_moments(form, pairs.probability, cells)
+    mean, variance = list_moments(form.bits, pairs.probability, cells)
     expected = np.bincount(pairs.post, mean * sheet.cells, sheet.columns)
     spread = np.sqrt(np.maximum(np.bincount(pairs.post, variance * sheet.cells, sheet.columns), 0.0))
     return expected + NormalDist().inv_cdf(sheet.quantile) * spread + cells * sheet.state_bits

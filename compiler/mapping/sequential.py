@@ -2,61 +2,99 @@
 
 A core takes as many cells of the next population as every limit leaves room for. A limit that not even one cell of a
 population can keep on a core of its own is not waited for: it would split the population to no avail, and shows as a
-violation.
+violation. Assumed limits are kept while that costs few cores (`fills`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from compiler.mapping.accounting import ADDITIVE, Accounting
+from compiler.mapping.geometry import geometry_of
 from compiler.mapping.items import Cut
 from compiler.mapping.problem import Mapping
 
 
-def sequential(accounts: Accounting, together: bool = True) -> tuple[list[Cut], Mapping]:
-    """Cuts, and the core of each. `together` False: no core holds two populations."""
+class Filled(NamedTuple):
+    """`limits`: that were kept, in the order of ADDITIVE."""
+
+    cuts: list[Cut]
+    mapping: Mapping
+    limits: np.ndarray
+
+
+TINY = 4
+"""Times as many cores as without them that the assumed limits may take. Beyond it they would cut blocks to crumbs."""
+
+
+def fills(accounts: Accounting, together: bool = True) -> list[Filled]:
+    """The sequential fill. It keeps the assumed limits unless that takes over `TINY` times as many cores; where the
+    system has too few cores for it, there is also the one that does not keep them."""
+    free = sequential(accounts, together, accounts.limits(assumed=False))
+    if (accounts.limits(assumed=False) == accounts.limits()).all():
+        return [free]
+    kept = sequential(accounts, together, most=TINY * free.mapping.cores)
+    if kept.mapping.cores > TINY * free.mapping.cores:
+        return [free]
+    return [kept] if kept.mapping.cores <= geometry_of(accounts.hardware).cores else [kept, free]
+
+
+def sequential(accounts: Accounting, together: bool = True, limits: np.ndarray | None = None,
+               most: float = np.inf) -> Filled:
+    """Cuts, and the core of each. `together` False: no core holds two populations. `limits`: other ones than the map's,
+    in the order of ADDITIVE; `most`: cores beyond which it is given up, with what is not yet cut left out."""
+    limits = accounts.limits() if limits is None else limits
     cuts: list[Cut] = []
     cores: list[int] = []
     core, used = 0, np.zeros(len(ADDITIVE))
     for population in accounts.placed:
         if not together and cuts:
             core, used = core + 1, np.zeros(len(ADDITIVE))
-        for on, cut, total in _filled(accounts, population.name, core, used):
+        for on, cut, total in _filled(accounts, population.name, core, used, limits):
             core, used = on, total
             cuts.append(cut)
             cores.append(core)
-    return cuts, Mapping(np.array(cores, dtype=np.int64))
+            if core >= most:
+                return Filled(cuts, Mapping(np.array(cores, dtype=np.int64)), limits)
+    return Filled(cuts, Mapping(np.array(cores, dtype=np.int64)), limits)
 
 
-def _filled(accounts: Accounting, population: str, core: int,
-            used: np.ndarray) -> Iterator[tuple[int, Cut, np.ndarray]]:
+def _filled(accounts: Accounting, population: str, core: int, used: np.ndarray,
+            limits: np.ndarray) -> Iterator[tuple[int, Cut, np.ndarray]]:
     """(core, cut, what the core uses then) for the parts of one population."""
-    limits, first, size = _limits(accounts, population), 0, accounts.populations[population].size
+    limits = np.where(accounts.demand(population, 0, 1) > limits, np.inf, limits)
+    first, size, likely = 0, accounts.populations[population].size, 1
     while first < size:
-        last = _largest(accounts, population, first, used, limits)
+        last = _largest(accounts, population, first, used, limits, likely)
         if last == first:
             core, used = core + 1, np.zeros(len(ADDITIVE))
-            last = max(first + 1, _largest(accounts, population, first, used, limits))
+            last = max(first + 1, _largest(accounts, population, first, used, limits, likely))
         used = used + accounts.demand(population, first, last)
         yield core, (population, first, last), used
-        first = last
+        first, likely = last, last - first
 
 
-def _limits(accounts: Accounting, population: str) -> np.ndarray:
-    """The limits, without those that one cell alone breaks."""
-    limits = np.array([accounts.hardware.number(name) for name in ADDITIVE])
-    return np.where(accounts.demand(population, 0, 1) > limits, np.inf, limits)
+def _largest(accounts: Accounting, population: str, first: int, used: np.ndarray, limits: np.ndarray,
+             likely: int) -> int:
+    """The largest `last` for which cells first..last-1 still fit; `first` where not even one does. It is looked for
+    from first + `likely` on, in steps that double."""
+    def fits(last: int) -> bool:
+        return bool((used + accounts.demand(population, first, last) <= limits).all())
 
-
-def _largest(accounts: Accounting, population: str, first: int, used: np.ndarray, limits: np.ndarray) -> int:
-    """The largest `last` for which cells first..last-1 still fit; `first` where not even one does."""
-    low, high = first, accounts.populations[population].size
+    size, step = accounts.populations[population].size, 1
+    low = high = min(first + likely, size)
+    if fits(high):
+        while low < size and fits(high := min(low + step, size)):
+            low, step = high, 2 * step
+        high = max(low, high - 1)
+    else:
+        low, high = first, high - 1
     while low < high:
         middle = (low + high + 1) // 2
-        if (used + accounts.demand(population, first, middle) <= limits).all():
+        if fits(middle):
             low = middle
         else:
             high = middle - 1

@@ -170,7 +170,7 @@ def test_every_cell_is_placed_once_within_the_limits(name: str, cells: int, sour
         for population, size in (("A", cells), ("B", more)):
             parts = [(a, b) for p, a, b in cuts if p == population]
             assert [a for a, _ in parts] + [size] == [0] + [b for _, b in parts], "without gaps, in order"
-    cuts, mapping = sequential(accounts)
+    cuts, mapping, _ = sequential(accounts)
     problem = problem_of(graph, accounts, cuts)
     used = usage(problem, mapping)[:, :4]
     assert (used <= problem.limits[:4] * (1 + 1e-9)).all()

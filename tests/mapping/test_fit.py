@@ -14,7 +14,8 @@ from compiler.cli import main
 from compiler.ir import show_graph
 from compiler.mapping.accounting import account
 from compiler.mapping.chip_svg import chip_svg
-from compiler.mapping.fit import Fit
+from compiler.mapping.connectivity import FixedProbability
+from compiler.mapping.fit import Fit, fit
 from compiler.mapping.items import Rates, problem_of
 from compiler.mapping.page import fit_page
 from compiler.mapping.problem import Mapping
@@ -22,7 +23,7 @@ from compiler.mapping.published import comparison, published
 from hardware_maps import load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))
-from mapping_circuits import chain, with_limit
+from mapping_circuits import chain, circuit, with_limit
 
 NAME = "pal_yinyang"
 
@@ -81,6 +82,37 @@ def test_connectivity_by_rule_is_never_built(capsys: Any, tmp_path: Path) -> Non
                        *((f"V=distance:{numbers}", "M113") for numbers in ("0.5:1:inf", "0.5:inf:1", "nan:1:1",
                                                                            "0.5:1:2.5", "0.5:1:1e300"))):
         assert code in cortexc(capsys, "fit", options[0], "--map", "ideal", "--rule", rule)[2]
+
+
+SHARED = """name = "few"
+title = "four small cores of loihi2"
+extends = "loihi2"
+[sources]
+T = "me"
+[core]
+compartments = {value = 20, unit = "compartments", kind = "published", basis = "measured", source = "[T]"}
+axons_in = {value = 300, unit = "axons", kind = "KIND", basis = "measured", source = "[T]"}
+[chip]
+usable_cores = {value = 4, unit = "cores", kind = "published", basis = "measured", source = "[T]"}
+"""
+
+
+@pytest.mark.parametrize("kind, cores, verdict", [("assumed", 3, "not excluded"), ("published", 12, "no")])
+def test_an_assumed_limit_excludes_nothing(tmp_path: Path, kind: str, cores: int, verdict: str) -> None:
+    """300 of 700 sources arrive at five cells: 12 cores of the 4 there are, or 3 that break the limit."""
+    (tmp_path / "few.toml").write_text(SHARED.replace("KIND", kind))
+    graph = circuit("population input source 700", "population A lif 60", "projection W fixed input -> A")
+    found = fit(graph, load_map(str(tmp_path / "few.toml")), rules={"W": FixedProbability(700, 60, 0.105)})
+    assert (found.verdict, found.mapping.cores) == (verdict, cores)
+    assert {breach.limit for breach in found.breaches if not breach.excludes} == (
+        {"core.axons_in"} if kind == "assumed" else set())
+
+
+def test_an_assumed_limit_is_kept_where_there_are_cores(tmp_path: Path) -> None:
+    (tmp_path / "few.toml").write_text(SHARED.replace("KIND", "assumed"))
+    graph = circuit("population input source 700", "population A lif 15", "projection W fixed input -> A")
+    found = fit(graph, load_map(str(tmp_path / "few.toml")), rules={"W": FixedProbability(700, 15, 0.105)})
+    assert found.mapping.cores == 3 and not found.breaches
 
 
 def test_the_table_across_maps(capsys: Any) -> None:

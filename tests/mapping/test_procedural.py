@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from compiler.ir.errors import CortexError
 from compiler.ir.model import Convolution
+from compiler.mapping.alike import list_moments
 from compiler.mapping.connectivity import Dense, FixedProbability, Maps, OneToOne
 from compiler.mapping.partition import partition
 from compiler.mapping.place import place
@@ -21,7 +22,6 @@ from compiler.mapping.procedural import (
     blocks_of,
     column_pairs,
     list_format,
-    list_moments,
     memory_at,
     poisson_at,
     reached,
@@ -68,7 +68,7 @@ def test_quantiles() -> None:
 def test_lists_take_whole_words() -> None:
     form = ListFormat(synapse=21, header=10, block=64, word=64)
     assert form.bits(np.array([0, 1, 2, 3, 64, 65])).tolist() == [0, 64, 64, 128, 1408, 1408]
-    mean, variance = list_moments(form, np.array([0.0, 1.0, 0.3]), 2)
+    mean, variance = list_moments(form.bits, np.array([0.0, 1.0, 0.3]), 2)
     assert mean.tolist() == pytest.approx([0, 64, 64 * (1 - 0.49)])
     assert variance.tolist() == pytest.approx([0, 0, 64**2 * 0.51 * 0.49])
 

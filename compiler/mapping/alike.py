@@ -1,0 +1,74 @@
+"""Presynaptic cells that cannot be told apart, in runs: what a mapping needs of them is computed once per run.
+
+All sources of dense connectivity and of a fixed probability are one run, those of a rule over columns one per column;
+one to one, sources are alike where their targets lie in the same range. The other kinds have a run per cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import gammaln
+
+from compiler.mapping.connectivity import RANDOM, Connectivity, Dense, Distance, FixedProbability, OneToOne
+
+Range = tuple[int, int]
+CHUNK = 4_000_000
+"""Most probabilities that `list_moments` holds at once."""
+
+
+class Runs(NamedTuple):
+    """`cells` (runs,) of every run, in the order of their numbers; `counts` (runs, ranges): synapses that each of its
+    cells has onto the postsynaptic ranges, expected where they are drawn."""
+
+    cells: np.ndarray
+    counts: np.ndarray
+
+
+def runs_of(connectivity: Connectivity, ranges: Sequence[Range]) -> Runs:
+    """The runs of a connectivity for these postsynaptic ranges."""
+    c, sizes = connectivity, np.array([[last - first for first, last in ranges]], dtype=float)
+    if isinstance(c, (Dense, FixedProbability)):
+        return Runs(np.array([c.pre]), sizes * (c.probability if isinstance(c, FixedProbability) else 1.0))
+    if isinstance(c, Distance):
+        columns = len(c.pre_places)
+        return Runs(np.full(columns, c.pre // columns), np.stack([c.per_column(*r) for r in ranges], axis=1))
+    if isinstance(c, OneToOne):
+        ends = np.unique(np.minimum([0, c.pre, *(end for each in ranges for end in each)], c.pre))
+        firsts, lasts = np.array(ranges).T
+        inside = (ends[:-1, None] >= firsts) & (ends[1:, None] <= lasts)
+        return Runs(np.diff(ends), inside)
+    if len(ranges) == 1:
+        return Runs(np.ones(c.pre, dtype=np.int64), c.counts(*ranges[0])[:, None])
+    return Runs(np.ones(c.pre, dtype=np.int64), np.stack([c.counts(*r) > 0 for r in ranges], axis=1))
+
+
+def even(connectivity: Connectivity) -> bool:
+    """Whether two ranges of one size need the same, wherever they begin."""
+    c = connectivity
+    return isinstance(c, (Dense, FixedProbability)) or (isinstance(c, OneToOne) and c.pre >= c.post)
+
+
+def reach_of(connectivity: Connectivity, runs: Runs, ranges: Sequence[Range]) -> np.ndarray:
+    """(runs, ranges): whether a source has a synapse onto the range; its probability, where drawn."""
+    if not isinstance(connectivity, RANDOM):
+        return np.asarray(runs.counts > 0)
+    sizes = np.array([max(last - first, 1) for first, last in ranges])
+    return np.asarray(1.0 - np.power(1.0 - np.minimum(runs.counts / sizes, 1.0), sizes))
+
+
+def list_moments(bits: Callable[[np.ndarray], np.ndarray], probability: np.ndarray,
+                 cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the bits of one source's list onto `cells` cells, per probability of a synapse."""
+    values, inverse = np.unique(np.round(probability, 12), return_inverse=True)
+    expected = cells * float(values.max(initial=0.0))
+    count = np.arange(min(cells, int(expected + 10 * expected ** 0.5) + 20) + 1.0)
+    ways, size = gammaln(cells + 1) - gammaln(count + 1) - gammaln(cells - count + 1), bits(count)
+    mean, square = np.zeros(len(values)), np.zeros(len(values))
+    for part in np.array_split(np.arange(len(values)), -(-len(values) * len(count) // CHUNK)):
+        p = np.clip(values[part], 1e-300, 1 - 1e-15)[:, None]
+        chances = np.exp(ways + count * np.log(p) + (cells - count) * np.log1p(-p))
+        mean[part], square[part] = chances @ size, chances @ size ** 2
+    return mean[inverse], np.maximum(square - mean ** 2, 0.0)[inverse]
