@@ -87,18 +87,18 @@ def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:
     return _fitting(experiment, target).mapping_dict()
 
 
-def _fitting(experiment: Experiment, target: str) -> Fit:
-    """The fit. Raises as above."""
+def _fitting(experiment: Experiment, target: str, rules: bool = True) -> Fit:
+    """The fit. Raises as above; a simulation runs `rules` that the chip would not."""
     written, graph = mapped_graphs(experiment)
     found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written)
-    refuse(found)
+    refuse(found, rules)
     return found
 
 
 def core_groups(experiment: Experiment) -> tuple[tuple[str, str], ...]:
     """The group of every population, by the mapping on `run.hardware`: its core, or `core_0:40+core_3:23` where it is
     on several. Raises the coded error of the first limit where it does not fit."""
-    found = _fitting(experiment, experiment.run.hardware)
+    found = _fitting(experiment, experiment.run.hardware, rules=False)
     problem = found.problem
     parts: dict[str, list[tuple[str, int]]] = {}
     for item in np.lexsort((problem.start, problem.population_of)):

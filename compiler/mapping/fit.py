@@ -235,12 +235,13 @@ def rule_reports(graph: Graph, hardware: HardwareMap) -> tuple[Rule, ...]:
                  for r in legality.rule_reports(graph, hardware))
 
 
-def refuse(found: Fit) -> None:
-    """Raises the coded error of the worst breach, or M290, where the circuit does not fit."""
+def refuse(found: Fit, rules: bool = True) -> None:
+    """Raises the coded error of the worst breach, or M290, where the circuit does not fit. `rules`: where learning rules
+    have no legal one near them, too."""
     excluding = [breach for breach in found.breaches if breach.excludes]
     if excluding:
         more = f" {len(excluding) - 1} other limits are broken too." if len(excluding) > 1 else ""
         raise CortexError(excluding[0].code, excluding[0].message, excluding[0].error.hint + more)
     for rule in found.rules:
-        if rule.excludes:
+        if rules and rule.excludes:
             raise CortexError("M290", f"{found.hardware.name}: {rule.text}.", rule.nearest)

@@ -46,10 +46,17 @@ cell neuron
 rule update
   parameter eta 1 = 1
   increment eta * post.spike * prev(pre.spike)
+rule update_input
+  parameter eta 1 = 1
+  increment eta * post.spike * pre.spike
 synapse plastic
   message spike
   port basal
   rule update
+synapse plastic_input
+  message spike
+  port basal
+  rule update_input
 synapse fixed
   message spike
   port basal
@@ -63,7 +70,8 @@ def layered(layers: list[int], learning: bool) -> Graph:
              for i, (name, size) in enumerate(zip(names, layers, strict=True))]
     kind, gate = ("plastic", " gate=learn") if learning else ("fixed", "")
     for i, (pre, post) in enumerate(zip(names, names[1:], strict=False)):
-        lines.append(f"projection forward{i} {kind} {pre} -> {post}{gate}")
+        own = f"{kind}_input" if learning and not i else kind
+        lines.append(f"projection forward{i} {own} {pre} -> {post}{gate}")
         if learning and i:
             lines.append(f"projection back{i} fixed {post} -> {pre}")
     return parse_graph(CELLS + "\n".join(lines) + "\n")

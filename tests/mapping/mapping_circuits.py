@@ -33,10 +33,10 @@ cell graded
   message u
 rule hebb
   parameter eta 1 = 0.1
-  increment eta * post.spike * prev(pre.spike)
+  increment eta * post.spike * pre.spike
 rule adam_hebb
   parameter eta 1 = 0.1
-  increment eta * post.spike * prev(pre.spike)
+  increment eta * post.spike * pre.spike
   optimiser adam(0.1, 0.9, 0.999, 1e-8)
 synapse plastic
   message spike

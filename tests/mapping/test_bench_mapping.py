@@ -43,7 +43,7 @@ extends = "loihi1"
 [sources]
 T = "to get several cores in a test"
 [core]
-compartments = { value = 40, unit = "compartments", kind = "assumed", source = "[T]" }
+compartments = { value = 40, unit = "compartments", kind = "published", basis = "architectural", source = "[T]" }
 """
 
 
@@ -58,7 +58,7 @@ def test_a_circuit_is_mapped_no_worse_than_by_the_best_baseline(tmp_path: Path,
     assert set(found) == set(small)
     for rows in found.values():
         *others, ours = rows
-        assert len(others) == 2 and ours["cores"] > 1
+        assert len(others) == 2 and ours["cores"] > 1, rows
         assert rank(ours) <= min(map(rank, others)), rows
 
 

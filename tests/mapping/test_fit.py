@@ -52,11 +52,12 @@ def test_json_of_one_map(capsys: Any) -> None:
 
 
 def test_json_of_all_maps(capsys: Any) -> None:
-    table = fitted(capsys, NAME)
+    table = fitted(capsys, NAME, "--set", "model.variant=FA")
     answers = {each["map"]: each["fits"] for each in table["maps"]}
     assert set(answers) == set(shipped_maps())
     assert answers["loihi1"] == "no" and answers["loihi2"] == answers["hala_point"] == "not excluded"
     assert table["fits"] == "no", "the worst"
+    assert fitted(capsys, NAME, "--map", "loihi2")["fits"] == "no", "PAL's feedback rule has no legal form"
 
 
 def test_estimates_are_labelled_and_never_mixed(capsys: Any) -> None:
@@ -151,7 +152,8 @@ def test_the_page(capsys: Any, tmp_path: Path) -> None:
     user = tmp_path / "small.toml"
     user.write_text('name = "small"\ntitle = "small <cores>"\nextends = "loihi2"\n[sources]\nT = "me"\n[core]\n'
                     'compartments = {value = 12, unit = "compartments", kind = "assumed", source = "[T]"}\n')
-    cortexc(capsys, "fit", NAME, "--map", str(user), "--map", "loihi1", "-o", str(tmp_path / "out"))
+    cortexc(capsys, "fit", NAME, "--set", "model.variant=FA", "--map", str(user), "--map", "loihi1", "-o",
+            str(tmp_path / "out"))
     text = (tmp_path / "out" / "fit.html").read_text()
     page = Page(text)
     assert not page.open, "every tag is closed"
@@ -215,7 +217,10 @@ def test_everything_is_drawn_inside(cores: int, chips: int, per_chip: int, drawn
 
 def test_compile_stores_the_mapping(capsys: Any, tmp_path: Path) -> None:
     folder = tmp_path / "code"
-    code, _, _ = cortexc(capsys, "compile", NAME, "--map", "loihi2", "--granularity", "neurocore", "-o", str(folder))
+    wanted = ("--map", "loihi2", "--granularity", "neurocore", "-o", str(folder))
+    code, _, err = cortexc(capsys, "compile", NAME, *wanted)
+    assert code == 2 and "M290" in err and not folder.exists(), "PAL's feedback rule has no legal form"
+    code, _, _ = cortexc(capsys, "compile", NAME, "--set", "model.variant=FA", *wanted)
     assert code == 0
     mapping = json.loads((folder / "mapping.json").read_text())
     assert {block["population"] for block in mapping["blocks"]} == {"P0", "P1", "I0"}
