@@ -236,8 +236,8 @@ def rule_reports(graph: Graph, hardware: HardwareMap) -> tuple[Rule, ...]:
 
 
 def refuse(found: Fit, rules: bool = True) -> None:
-    """Raises the coded error of the worst breach, or M290, where the circuit does not fit. `rules`: where learning rules
-    have no legal one near them, too."""
+    """Raises the coded error of the worst breach where the circuit does not fit, and with `rules` M290 where a learning
+    rule has no legal one near it."""
     excluding = [breach for breach in found.breaches if breach.excludes]
     if excluding:
         more = f" {len(excluding) - 1} other limits are broken too." if len(excluding) > 1 else ""
