@@ -39,8 +39,9 @@ CLIQUE = 40
 CLUSTERS, PACKINGS, REACHED = 4, 10, 0.5
 """Clusters per core that are packed as wholes, random packings that are tried, and the share of all clusters that a
 source may reach for this to be worth its time."""
-LONG = 4_000_000
-"""Targets of hyperedges x cores up to which mappings are searched for; beyond it the fills are the answer."""
+LONG, MANY = 4_000_000, 20_000_000
+"""Targets of hyperedges x cores, and items x cores x cores, up to which mappings are searched for; beyond either the
+fills are the answer."""
 TIDY = 1.01
 """Traffic that a tidy mapping may have, of that of an untidy one."""
 UNEVEN = (1, 30, 200)
@@ -193,7 +194,7 @@ def least_cores(problem: MappingProblem) -> int:
 def _search(problem: MappingProblem, known: list[Mapping], options: Partitioner) -> list[Mapping]:
     """Feasible mappings on the smallest number of cores for which one is found; none where the search would be long."""
     least, most = least_cores(problem), min((m.cores for m in known), default=problem.items)
-    if len(problem.edge_targets) * least > LONG:
+    if len(problem.edge_targets) * least > LONG or problem.items * least**2 > MANY:
         return []
     view, graph = incoming(problem), expanded(problem)
     filled = [m for m in (known if len(known[0].core_of_item) == problem.items else baselines(problem).values())]
