@@ -23,6 +23,7 @@ from compiler.verify import random_graphs
 from compiler.verify.mutations import plain_python
 from compiler.verify.random_graphs import RandomChoices, random_setup
 from compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
+from compiler.verify.verification import verify_setup
 
 STEPS = int(os.environ.get("CORTEXC_STEPS", "220"))
 EPOCHS = 2 if STEPS < 400 else 100
@@ -182,6 +183,29 @@ def test_random_integer_circuits_agree_to_the_bit(monkeypatch: pytest.MonkeyPatc
                 learnt += name.endswith(".w") and bool((values[0] != values[-1]).any())
         count += 1
     assert count > 20 and learnt > 10, (count, learnt)
+
+
+@pytest.mark.lava
+@pytest.mark.slow
+def test_random_integer_circuits_have_the_same_bits_on_lava(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, own in (("UNARY", UNARY), ("BINARY", BINARY), ("rule_text", integer_rule)):
+        monkeypatch.setattr(random_graphs, name, own)
+    compared = learnt = 0
+    for seed, setup in random_integer_setups(range(0, 60)):
+        wanted = quantities(setup.graph)
+        try:
+            native = list(compiled(setup, wanted, "native"))
+        except CortexError as error:
+            assert error.code == "E503", (seed, error)
+            continue
+        learnt += any((chunk[name][0] != chunk[name][-1]).any() for chunk in native for name in chunk if name[-2:] == ".w")
+        granularity = ("population", "area", "network")[compared % 3]
+        result = verify_setup(setup, "lava", granularity, "interpreter", setup.steps)
+        assert result.first_divergence is None and result.max_abs_error == 0.0 and result.variables, (seed, result.reasons)
+        compared += 1
+        if compared == 9:
+            break
+    assert compared == 9 and learnt > 3, (compared, learnt)
 
 
 # ---- what is refused, what is reported
