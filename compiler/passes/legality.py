@@ -1,8 +1,8 @@
 """What a chip's learning engine says of every rule: legal and its form, or the reasons why not and the nearest rule.
 
-    rule forward (WPP_0): not legal
+    rule hebbian (W): not legal
       because scale 0.3 is not m * 2**e with |m| below 8: the nearest is 5*2^-4
-      nearest: dw = 5*2^-4*x0*x1*y1; x1 = prev(pre.rate); y1 = post.mismatch
+      nearest: dw = 5*2^-4*x0*x1*y1; x1 = pre.rate; y1 = post.error
 """
 
 from __future__ import annotations
