@@ -84,11 +84,12 @@ def fit(experiment: Experiment,
 @app.command()
 def run(experiment: Experiment, output: Folder = None, backend: Backend = None, granularity: Granularity = None,
         steps: Steps = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Replace the run that the folder holds.")] = False,
         data_dir: DataDir = None, set_: Set = None, progress: ShowProgress = None, json: Json = False) -> int:
     """Run an experiment and keep its results in a folder."""
     return _run(json, "run", experiment=experiment, output=output, backend=backend, granularity=granularity,
-                steps=steps, resume=resume, data_dir=data_dir, overrides=set_, progress=progress)
+                steps=steps, resume=resume, force=force, data_dir=data_dir, overrides=set_, progress=progress)
 
 
 @app.command()

@@ -120,25 +120,25 @@ def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, m
 
 
 def run(out: Output, experiment: str, output: str | None, backend: str | None, granularity: str | None,
-        steps: int | None, resume: bool, data_dir: str | None, overrides: Overrides, progress: bool | None) -> None:
+        steps: int | None, resume: bool, force: bool, data_dir: str | None, overrides: Overrides, progress: bool | None) -> None:
     from compiler.experiments.session import run_experiment
 
     loaded = _load(experiment, overrides, backend=backend, granularity=granularity, data_dir=data_dir)
     folder = _run_folder(experiment, loaded, output, resume)
     with out.captured(), progress_bar(progress, loaded.name) as bar:
-        results = run_experiment(loaded, folder, steps=steps, resume=resume, progress=bar,
+        results = run_experiment(loaded, folder, steps=steps, resume=resume, force=force, progress=bar,
                                  edited=_compiled_folder(experiment))
     out.result(results, run_summary(results))
 
 
 def _run_folder(experiment: str, loaded: Experiment, output: str | None, resume: bool) -> Path:
-    """-o; or the folder that was named (`run` in it, if it is a compiled one); or the next free `runs/NAME` (with
+    """-o; or the run folder that was named; or the next free `runs/NAME`, of a compiled folder `FOLDER/run` (with
     --resume: the last one)."""
     if output:
         return Path(output)
-    if Path(experiment).is_dir():
-        return Path(experiment) / "run" if _compiled_folder(experiment) else Path(experiment)
-    base = Path("runs") / loaded.name
+    if Path(experiment).is_dir() and not _compiled_folder(experiment):
+        return Path(experiment)
+    base = Path(experiment) / "run" if _compiled_folder(experiment) else Path("runs") / loaded.name
     taken = [base.with_name(f"{base.name}-{i}") if i > 1 else base for i in range(1, 10_000)]
     free = next(i for i, path in enumerate(taken) if not path.exists())
     return taken[max(free - 1, 0)] if resume else taken[free]

@@ -7,14 +7,14 @@
     records.npz           STREAM/QUANTITY, and the curves that [record] asks for
     results.json          what `run --json` prints; written last
 
-X152 weights that are not finite.
+X146 a folder that holds a run already; X152 weights that are not finite.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from compiler.experiments import records as figures
-from compiler.experiments.checkpoints import arrays_sha256
+from compiler.experiments.checkpoints import NAME, arrays_sha256
 from compiler.experiments.compilation import Compiled
 from compiler.experiments.control import control_tests
 from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
@@ -192,9 +192,28 @@ def machine() -> dict[str, Any]:
 # ---- the run folder
 
 
+START = ("graph.ir", "arrays.safetensors", "experiment.toml")
+ENDS = ("results.json", "records.npz", STATES, FINAL)
+"""Files of a run folder, beside the checkpoint: what the run starts from, and what it leaves at its end."""
+
+
+def check_run_folder(folder: Path, files: Sequence[str] = (NAME, *START, *ENDS)) -> None:
+    """Raises X146 where a run, or anything else, has left one of these files in the folder."""
+    found = [name for name in files if (folder / name).exists()]
+    if found:
+        how = "--resume goes on with it, --force replaces it" if NAME in found else "--force overwrites them"
+        raise CortexError("X146", f"folder '{folder}' holds a run already, or files of the same names: "
+                                  f"{', '.join(found)}.", f"Choose another folder with -o; or {how}.")
+
+
+def remove_results(folder: Path) -> None:
+    """Removes what an earlier run left at its end, the summary first; its checkpoint stays until it is replaced."""
+    for name in ENDS:
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_start(folder: Path, compiled: Compiled) -> None:
-    """What the run starts from; results of an earlier run in the same folder go."""
-    (folder / "results.json").unlink(missing_ok=True)
+    """What the run starts from."""
     write_text(folder / "graph.ir", show_graph(compiled.graph))
     write_safetensors(folder / "arrays.safetensors", compiled.graph.arrays)
     write_text(folder / "experiment.toml", compiled.experiment.text())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from compiler.experiments.checkpoints import NAME, load_checkpoint, save_checkpo
 from compiler.experiments.compilation import compile_experiment, first_block, make_runner, most_steps
 from compiler.experiments.files import writable_folder
 from compiler.experiments.plans import Plan
-from compiler.experiments.results import check_finite, save_run, write_start
+from compiler.experiments.results import check_finite, check_run_folder, remove_results, save_run, write_start
 from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError
 
@@ -43,11 +44,11 @@ class Session:
     """One run of an experiment. `folder`: its run folder (for checkpoints and results), or None.
 
     `code`: where the Lava backend puts its code. `edited`: a compiled folder whose Lava code is run instead.
-    `seconds` says where time went.
+    `force`: a checkpoint that is in the folder already may be overwritten. `seconds` says where time went.
     """
 
     def __init__(self, experiment: Experiment, folder: str | Path | None = None, *, progress: Progress | None = None,
-                 code: Path | None = None, edited: Path | None = None):
+                 code: Path | None = None, edited: Path | None = None, force: bool = False):
         self.experiment, self.progress = experiment, progress
         self.folder = None if folder is None else writable_folder(folder)
         self.compiled = compile_experiment(experiment)
@@ -59,6 +60,7 @@ class Session:
         self.resumed_from = self.steps_run = self.signal = self.chunk = 0
         self.run_checkpoints = 0.0
         self.last_checkpoint = time.monotonic()
+        self.owns_checkpoint = force
 
     @property
     def plan(self) -> Plan:
@@ -98,9 +100,14 @@ class Session:
     # ---- running
 
     def run(self, steps: int | None = None) -> int:
-        """Advances by `steps`, or to `run.until_epoch`; returns the position. Raises Interrupted on a signal."""
+        """Advances by `steps`, or to `run.until_epoch`; returns the position. Raises Interrupted on a signal.
+
+        The first checkpoint is written before the first step; X146 if another run's is in the folder.
+        """
         end = self.plan.end_of_epoch(self.experiment.run.until_epoch) if steps is None else self.position + steps
         end = min(end, self.total)
+        if self.checkpoints and not self.owns_checkpoint:
+            self.checkpoint()
         if self.position < end:
             with self.timed("start"):  # compiles; Ctrl-C ends it at once, since nothing can be lost yet
                 self._advance(1)
@@ -197,9 +204,12 @@ class Session:
         return self.folder is not None and not self.experiment.run.stock
 
     def checkpoint(self) -> Path:
-        """Writes the checkpoint into the folder. Raises X131; the previous one is then intact."""
+        """Writes the checkpoint into the folder. Raises X131, X146; the previous one is then intact."""
         assert self.folder is not None
+        if not self.owns_checkpoint:
+            check_run_folder(self.folder, (NAME,))
         save_checkpoint(self.folder / NAME, self.runner, self.identity)
+        self.owns_checkpoint = True
         self.last_checkpoint = time.monotonic()
         return self.folder / NAME
 
@@ -208,28 +218,50 @@ class Session:
         assert self.folder is not None
         with self.timed("resume"):
             self.resumed_from = load_checkpoint(self.folder / NAME, self.runner, self.identity)
+        self.owns_checkpoint = True
         return self.resumed_from
 
 
 def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, steps: int | None = None,
-                   resume: bool = False, progress: Progress | None = None,
+                   resume: bool = False, force: bool = False, progress: Progress | None = None,
                    edited: Path | None = None) -> dict[str, Any]:
     """Runs an experiment and returns its results; with a folder, everything is kept there.
 
-    `resume` continues from the folder's checkpoint. `edited`: a compiled folder whose Lava code is run. Raises
-    coded errors (X152 for weights that are not finite at the end), and Interrupted on SIGINT or SIGTERM.
+    `resume` continues from the folder's checkpoint, and starts at the beginning, saying so on stderr, where there is
+    none. `force` replaces the run that the folder holds. `edited`: a compiled folder whose Lava code is run. Raises
+    coded errors (X146 for a folder with a run, before any work; X147 for `resume` with `force`; X152 for weights that
+    are not finite at the end), and Interrupted on SIGINT or SIGTERM.
     """
-    if resume and folder is None:
-        raise CortexError("X140", "there is no run folder to resume from.", "Name it with -o.")
+    goes_on = _goes_on(folder, resume, force)
     code = Path(folder) / "lava" if folder is not None else None
-    with Session(experiment, folder, progress=progress, code=code, edited=edited) as session:
-        if resume:
+    with Session(experiment, folder, progress=progress, code=code, edited=edited, force=force) as session:
+        if goes_on:
             session.resume()
         if session.folder:
-            write_start(session.folder, session.compiled)
+            remove_results(session.folder)
         if session.checkpoints:
             session.checkpoint()
+        if session.folder:
+            write_start(session.folder, session.compiled)
         session.run(steps)
         results = save_run(session)
         check_finite(session)
         return results
+
+
+def _goes_on(folder: str | Path | None, resume: bool, force: bool) -> bool:
+    """Whether the run continues from the folder's checkpoint. Raises X140, X146, X147."""
+    if resume and force:
+        raise CortexError("X147", "--resume goes on with the run that the folder holds, --force replaces it; both were "
+                                  "given.", "Give one of them.")
+    if folder is None:
+        if resume:
+            raise CortexError("X140", "there is no run folder to resume from.", "Name it with -o.")
+        return False
+    if resume and (Path(folder) / NAME).exists():
+        return True
+    if not force:
+        check_run_folder(Path(folder))
+    if resume:
+        print(f"no checkpoint in '{folder}': the run starts at the beginning.", file=sys.stderr)
+    return False

@@ -102,7 +102,47 @@ def test_run_in_pieces(call_json):
     assert code == 0 and part["steps"] == 13 and not part["completed"]
     _, rest = call_json("run", "part", "--resume")
     assert rest["weights_sha256"] == whole["weights_sha256"] and rest["resumed_from"] == 13
-    assert call_json("run", "mine.toml", "-o", "part", "--steps", "0")[1]["steps"] == 0
+    assert call_json("run", "mine.toml", "-o", "part", "--steps", "0", "--force")[1]["steps"] == 0
+
+
+def test_a_run_is_not_overwritten_without_a_word(call, call_json, tmp_path):
+    call("run", "mine.toml", "-o", "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for again in (["mine.toml", "-o", "out"], ["out"]):
+        code, table = call_json("run", *again)
+        assert code == 2 and table["error"]["code"] == "X146" and "--resume" in table["error"]["hint"]
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    code, table = call_json("run", "out", "--resume", "--force")
+    assert code == 2 and table["error"]["code"] == "X147"
+    code, table = call_json("run", "out", "--force", "--set", "protocol.epochs=1")
+    assert code == 0 and table["steps"] == 20 and table["resumed_from"] == 0
+
+
+def test_a_file_of_ones_own_is_not_overwritten_by_a_run(call_json, tmp_path):
+    (tmp_path / "experiment.toml").write_text(EXPERIMENT)
+    code, table = call_json("run", "experiment.toml", "-o", ".")
+    assert code == 2 and table["error"]["code"] == "X146" and "experiment.toml" in table["error"]["message"]
+    assert (tmp_path / "experiment.toml").read_text() == EXPERIMENT
+
+
+def test_resume_without_a_checkpoint_starts_at_the_beginning_and_says_so(call, call_json):
+    _, whole = call_json("run", "mine.toml", "-o", "whole")
+    code, out, err = call("run", "mine.toml", "-o", "queued", "--resume", "--json")
+    assert code == 0 and "no checkpoint in 'queued'" in err
+    assert json.loads(out)["weights_sha256"] == whole["weights_sha256"] and json.loads(out)["resumed_from"] == 0
+    code, out, err = call("run", "mine.toml", "-o", "queued", "--resume")
+    assert code == 0 and "no checkpoint" not in err
+
+
+def test_a_run_killed_before_its_first_step_can_be_resumed(call, call_json, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("compiler.experiments.session.Session.run", die)
+        assert call("run", "mine.toml", "-o", "out")[0] == 130
+    code, out, err = call("run", "out", "--resume", "--json")
+    assert code == 0 and "no checkpoint" not in err and json.loads(out)["completed"]
 
 
 def test_run_on_the_interpreter(call_json):
@@ -165,7 +205,6 @@ def test_bench_lists_rows(call, call_json, monkeypatch):
     (["run", "mine.toml", "--backend", "lav"], "X104", "native"),
     (["run", "mine.toml", "--set", "nothing"], "X105", "a.b=value"),
     (["run", "mine.toml", "-o", "/proc/nowhere"], "X130", "cannot write"),
-    (["run", "mine.toml", "--resume", "-o", "fresh"], "X140", "no checkpoint"),
     (["run", "mine.toml", "--set", "record.a.quantities=['P0.rat']", "--set", "record.a.at=[1]"], "X151", "P0.rat"),
     (["show", "mine.toml", "--after", "folt"], "E261", "Did you mean 'fold'?"),
     (["verify"], "X160", "--golden"), (["verify", "mine.toml", "--golden", "x"], "X160", "--golden"),

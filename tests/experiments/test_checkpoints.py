@@ -118,10 +118,26 @@ def test_foreign_checkpoints_are_coded(tiny_feedback, tmp_path):
     assert resume_code(tiny_feedback, tmp_path, **{"run.seeds": [123, 457]}) == "X143"
     assert resume_code(tiny_feedback, tmp_path, **{"protocol.epochs": 5}) == "X144"
     assert resume_code(tiny_feedback, tmp_path, **{"run.backend": "interpreter"}) == "X145"
-    assert resume_code(tiny_feedback, tmp_path / "nothing") == "X140"
+    with Session(load_experiment(tiny_feedback), tmp_path / "nothing") as session, pytest.raises(CortexError) as caught:
+        session.resume()
+    assert caught.value.code == "X140"
     with pytest.raises(CortexError) as caught:
         run_experiment(load_experiment(tiny_feedback), None, resume=True)
     assert caught.value.code == "X140"
+
+
+def test_a_session_neither_overwrites_nor_misses_a_checkpoint(tiny_feedback, tmp_path):
+    with Session(load_experiment(tiny_feedback), tmp_path) as session:
+        session.run(5)
+        assert read_checkpoint(tmp_path / NAME)[0]["position"] == "0"
+        session.checkpoint()
+    for act in (Session.run, Session.checkpoint):
+        with Session(load_experiment(tiny_feedback), tmp_path) as session, pytest.raises(CortexError) as caught:
+            act(session)
+        assert caught.value.code == "X146" and read_checkpoint(tmp_path / NAME)[0]["position"] == "5"
+    with Session(load_experiment(tiny_feedback), tmp_path, force=True) as session:
+        session.checkpoint()
+    assert read_checkpoint(tmp_path / NAME)[0]["position"] == "0"
 
 
 def test_other_data_are_another_experiment(tiny_classification, tmp_path):
