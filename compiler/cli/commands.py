@@ -120,7 +120,8 @@ def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, m
 
 
 def run(out: Output, experiment: str, output: str | None, backend: str | None, granularity: str | None,
-        steps: int | None, resume: bool, force: bool, data_dir: str | None, overrides: Overrides, progress: bool | None) -> None:
+        steps: int | None, resume: bool, force: bool, data_dir: str | None, overrides: Overrides,
+        progress: bool | None) -> None:
     from compiler.experiments.session import run_experiment
 
     loaded = _load(experiment, overrides, backend=backend, granularity=granularity, data_dir=data_dir)
