@@ -7,9 +7,9 @@ compiler is needed to run it.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import math
-import multiprocessing
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +20,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
+from lava_procs.children import STARTING_LOCK, import_lava
 from lava_procs.work import GroupWork, shared_array
+
+_FOLDERS = itertools.count()
 
 
 def import_file(path: Path, name: str) -> ModuleType:
@@ -33,12 +36,6 @@ def import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
-def allow_fork() -> None:
-    """Lets Lava set the start method `fork` when it is imported, also where another library has set one before."""
-    if "lava.magma.runtime.message_infrastructure.multiprocessing" not in sys.modules:
-        multiprocessing.set_start_method(None, force=True)
-
-
 class Host:
     """A compiled folder, ready to run. `state` and `records` are read between runs."""
 
@@ -46,8 +43,8 @@ class Host:
         self.folder = Path(folder)
         self.description = json.loads((self.folder / "program.json").read_text())
         self.arrays = load_file(self.folder / "program.safetensors")
-        tag = f"cortexc_{abs(hash(str(self.folder.resolve()))):x}"
-        self.runtime = import_file(self.folder / "runtime.py", tag + "_runtime")
+        self.tag = f"cortexc_folder{next(_FOLDERS)}"
+        self.runtime = import_file(self.folder / "runtime.py", self.tag + "_runtime")
         self.kernels = self.runtime.load_kernels((self.folder / "kernels.py").read_text())
         self.network = network
         self.limit = shared_array(1, np.int64)
@@ -88,16 +85,19 @@ class Host:
 
     def start(self, on_progress: Callable[[int, int], None] | None = None) -> None:
         """Builds the Lava network and starts its processes. Raises the supervisor's errors."""
-        allow_fork()
+        for work in self.works.values():
+            work.warm_up()
+        with STARTING_LOCK:
+            self._start(on_progress)
+
+    def _start(self, on_progress: Callable[[int, int], None] | None) -> None:
+        import_lava()
         from lava.magma.core.run_configs import Loihi2SimCfg
 
         from lava_procs.supervisor import Supervisor
 
         if self.network is None:
-            tag = f"cortexc_{abs(hash(str(self.folder.resolve()))):x}"
-            self.network = import_file(self.folder / "network_lava.py", tag + "_network")
-        for work in self.works.values():
-            work.warm_up()
+            self.network = import_file(self.folder / "network_lava.py", self.tag + "_network")
         processes = self.network.build(self.works)
         models = {process: self.network.MODELS[type(process)] for process in processes}
         config = Loihi2SimCfg(exception_proc_model_map=models)

@@ -148,9 +148,9 @@ def source(values):
 @pytest.mark.lava
 @pytest.mark.parametrize("sign, weight_exp", [("mixed", 5), ("mixed", -1), ("excitatory", 7), ("inhibitory", 4)])
 def test_lif_and_dense_have_the_bits_of_stock_lava(sign, weight_exp):
-    from lava_procs.host import allow_fork
+    from lava_procs.children import import_lava
 
-    allow_fork()
+    import_lava()
     from lava.proc.dense.process import Dense
     from lava.proc.lif.process import LIF
 
@@ -177,9 +177,9 @@ def test_lif_and_dense_have_the_bits_of_stock_lava(sign, weight_exp):
 @pytest.mark.parametrize("traced", [False, True])
 def test_learning_has_the_bits_of_stock_lava(traced):
     """Graded rates and three factors; spikes and a trace that decays. Every weight after every step."""
-    from lava_procs.host import allow_fork
+    from lava_procs.children import import_lava
 
-    allow_fork()
+    import_lava()
     from lava.magma.core.learning.constants import GradedSpikeCfg
     from lava.magma.core.learning.learning_rule import Loihi3FLearningRule
     from lava.proc.dense.process import LearningDense

@@ -24,8 +24,9 @@ from lava.magma.core.process.process import ProcessServer
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 
+from lava_procs.children import thread_settings
 from lava_procs.heartbeat import HeartbeatPage
-from lava_procs.supervisor import Interrupted, NotUsable, Supervisor, SupervisorError, _thread_settings
+from lava_procs.supervisor import Interrupted, NotUsable, Supervisor, SupervisorError
 
 NAMES = ("A", "B", "C")
 
@@ -49,6 +50,11 @@ def supervised(members: list[Member], **options: object) -> Supervisor:
     """Returns a supervisor for the members, with the models given by instance."""
     configuration = Loihi2SimCfg(exception_proc_model_map=dict.fromkeys(members, MemberModel))
     return Supervisor(members, configuration, **options)
+
+
+def threads() -> list[str]:
+    """Returns the names of all threads but the one that forks, which stays."""
+    return [thread.name for thread in threading.enumerate() if thread.name != "cortexc launcher"]
 
 
 def report(**values: object) -> None:
@@ -84,7 +90,7 @@ def healthy() -> None:
     supervisor.start()
     done = supervisor.run(7) + supervisor.run(0) + supervisor.run(500)
     value = members[0].value.get().tolist()
-    threads_before = threading.active_count()
+    threads_before = len(threads())
     supervisor.stop()
     supervisor.stop()
     second = run_healthy()
@@ -96,7 +102,7 @@ def healthy() -> None:
         second=second,
         handlers=len(logging.getLogger().handlers),
         known=len(ProcessServer().processes),
-        threads=[threads_before, threading.active_count()],
+        threads=[threads_before, len(threads())],
         children=len(multiprocessing.active_children()),
     )
 
@@ -246,30 +252,23 @@ def own_page() -> None:
     report(steps=page.steps(), states=page.states(), waits=page.waits())
 
 
-def memory_manager_dies() -> None:
-    """The process that keeps the shared memory is killed: the run goes on, and all is removed."""
+def memory_has_no_name() -> None:
+    """A running network has nothing in the file system and no processes but its own."""
     members, _ = ring()
     with supervised(members) as supervisor:
-        own = set(supervisor.process_ids.values())
-        others = [child for child in multiprocessing.active_children() if child.pid not in own]
-        for child in others:
-            child.kill()
         done = supervisor.run(10)
-    report(done=done, killed=len(others), second=run_healthy(), left=segments())
-
-
-def segments() -> list[str]:
-    """Returns the shared memory and the semaphores of this program."""
-    return [name for name in os.listdir("/dev/shm") if f"{os.getpid():x}x" in name]
+        own = set(supervisor.process_ids.values())
+        others = [child.pid for child in multiprocessing.active_children() if child.pid not in own]
+        report(done=done, others=others, named=[name for name in os.listdir("/dev/shm") if f"{os.getpid():x}x" in name])
 
 
 def blas_threads() -> None:
     """Counts the threads that a matrix product starts in a model's process, and those set in this process."""
-    counts = [get() for get, _ in _thread_settings()]
+    counts = [get() for get, _ in thread_settings()]
     members, arena = ring(2, faulty=None, fault="product", at=2)
     with supervised(members) as supervisor:
         supervisor.run(3)
-    report(started=arena.tolist(), before=counts, after=[get() for get, _ in _thread_settings()])
+    report(started=arena.tolist(), before=counts, after=[get() for get, _ in thread_settings()])
 
 
 def main(name: str, *arguments: str) -> None:

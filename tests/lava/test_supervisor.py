@@ -258,9 +258,8 @@ def test_a_page_of_the_caller_is_written_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.lava
-def test_memory_is_removed_when_its_manager_was_killed(tmp_path: Path) -> None:
-    result = outcome(tmp_path, "memory_manager_dies")
-    assert (result["done"], result["killed"], result["left"]) == (10, 1, []) and result["second"] == SOUND
+def test_a_network_has_neither_named_memory_nor_helpers(tmp_path: Path) -> None:
+    assert outcome(tmp_path, "memory_has_no_name") == {"done": 10, "others": [], "named": []}
 
 
 @pytest.mark.lava
