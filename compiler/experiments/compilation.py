@@ -21,6 +21,7 @@ from compiler.experiments.circuits import build_circuit
 from compiler.experiments.plans import Plan, with_rate, with_updates
 from compiler.experiments.protocols import make_plan
 from compiler.experiments.published import teacher_plan
+from compiler.experiments.resets import with_reset
 from compiler.experiments.tables import Experiment, Model
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
@@ -102,8 +103,10 @@ def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[G
 
 def _with_gates(graph: Graph, experiment: Experiment) -> Graph:
     """The circuit with the gates that the protocol adds."""
-    graph = with_updates(graph) if experiment.protocol.update_every else graph
-    return with_rate(graph) if experiment.protocol.halve_at else graph
+    table = experiment.protocol
+    graph = with_updates(graph) if table.update_every else graph
+    graph = with_rate(graph) if table.halve_at else graph
+    return with_reset(graph, table.reset) if table.resets else graph
 
 
 def _before_fixed_point(passes: Sequence[Pass]) -> int:

@@ -179,7 +179,8 @@ def _choices(struct: type, where: str) -> str:
     hint: Any = struct
     for part in re.findall(r"\w+", where):
         hint = get_type_hints(hint).get(part) if hasattr(hint, "__struct_fields__") else None
-    return f"Known: {', '.join(filter(None, get_args(hint)))}." if get_origin(hint) is Literal else ""
+    choices = [each for each in (hint, *get_args(hint)) if get_origin(each) is Literal]
+    return f"Known: {', '.join(filter(None, get_args(choices[0])))}." if choices else ""
 
 
 def _check_keys(path: str, table: Mapping[str, Any], known: Any) -> None:

@@ -14,11 +14,15 @@ from compiler.experiments.generation import generation_plan
 from compiler.experiments.matching import matching_plan
 from compiler.experiments.plans import HALVED, Plan
 from compiler.experiments.published import Teacher, published_plan
+from compiler.experiments.resets import reset_depth, with_reset_column
 from compiler.experiments.streams import stream_plan
 from compiler.experiments.tables import Experiment, RecordTable
 from compiler.experiments.teaching import ERRORS, teaching_plan
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
+
+
+OWN_TRIALS = ("control", "match_to_sample")
 
 
 def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = None) -> Plan:
@@ -27,6 +31,9 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
     for key in ("halve_at", "update_every"):
         if getattr(table, key) and table.task != "classify":
             raise CortexError("X122", f"protocol.{key} is for task 'classify', not '{table.task}'.")
+    if table.resets and table.task in OWN_TRIALS:
+        raise CortexError("X122", f"protocol.reset has no meaning in task '{table.task}', whose trials go on over "
+                                  "presentations.", "Leave it out.")
     if table.task == "classify":
         plan = classification_plan(experiment, graph)
     elif table.task == "stream":
@@ -42,6 +49,8 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
     else:
         plan = published_plan(experiment, graph, teacher)
     plan = replace(plan, protocol=_with_records(plan.protocol, experiment, graph))
+    if table.resets:
+        plan = replace(plan, protocol=with_reset_column(plan.protocol, reset_depth(graph)))
     plan.protocol.check(graph.gates)
     return plan
 

@@ -69,7 +69,9 @@ class ProtocolTable(Table, frozen=True):
     which rules do not learn (`classify`), so that the new sample can reach all layers. `halve_at`: epochs (0-based)
     from which on all rules learn half as fast as before (`classify`). `update_every`: increments of rules without an
     optimiser or with a low-pass are summed at the synapse and applied after every so many presentations (`classify`;
-    0: as the rule says). `minibatch`: samples that
+    0: as the rule says). `reset`: what is as before the first step at the start of every presentation: "none",
+    "states" (those of all populations, with what is on its way from them), or names of populations, of their states
+    (`B.v`), or of a synapse's states (`W.trace`); weights stay. `minibatch`: samples that
     are shown at once and share the weights (`classify`). `teacher`: ranges of the teacher's weights (`fw_bw`,
     `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
     `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by inputs;
@@ -95,6 +97,7 @@ class ProtocolTable(Table, frozen=True):
     halve_at: list[Count] = []
     update_every: Count = 0
     test_gates: list[str] | None = None
+    reset: Literal["none", "states"] | list[str] = "none"
     shuffle: bool | None = None
     validation: Literal["", "train", "valid", "test"] = "valid"
     validation_every: Count | None = None
@@ -109,6 +112,11 @@ class ProtocolTable(Table, frozen=True):
     control_moves: Count = 0
     control_seed: Count = 0
     first_seed: Count | None = None
+
+    @property
+    def resets(self) -> bool:
+        """Whether a presentation resets anything."""
+        return self.reset not in ("none", [])
 
     @property
     def steps(self) -> int:
@@ -216,6 +224,8 @@ class Experiment(Table, frozen=True):
         tables = self.tables()
         tables["run"] = {key: tables["run"][key] for key in ("seeds", "noise")}
         del tables["description"], tables["name"]
+        if not self.protocol.resets:  # as in digests from before there was this key
+            del tables["protocol"]["reset"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
     def with_run(self, **changes: Any) -> Experiment:
