@@ -21,7 +21,6 @@ from compiler.experiments.teaching import ERRORS, teaching_plan
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
-
 OWN_TRIALS = ("control", "match_to_sample")
 
 

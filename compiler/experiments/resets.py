@@ -1,12 +1,12 @@
-"""States that start anew with every presentation (`protocol.reset`): a rewrite of the graph, so that every backend runs it.
+"""States that start anew with every presentation (`protocol.reset`): a rewrite of the graph, which every backend runs.
 
 before    send u = 0.9 * prev(v) + drive
 after     send u = 0.9 * where(gate.reset * v_resets > 0, v_start, prev(v)) + drive
 
-`v_resets` is 1 in the chosen populations and 0 in others of the same type, `v_start` is the value before the first step.
-The gate `reset` counts down from the graph's greatest depth D to 0 at the start of a presentation, so a value d steps old
-is from before it where gate.reset > D - d. What rules read of earlier steps becomes a factor of the cell, and a message
-that is on its way for more than a step is delivered from the cell that sent it; both then start anew with their state.
+`v_resets` is 1 in the chosen populations and 0 in others of the same type, `v_start` the value before the first step.
+The gate `reset` counts down from the graph's greatest depth D to 0 at the start of a presentation, so a value d steps
+old is from before it where gate.reset > D - d. What rules read of earlier steps becomes a factor of the cell, and a
+message that is on its way for more than a step is delivered from the cell that sent it; both then start anew too.
 
 X122 a state that is not there or cannot be reset.
 """
@@ -37,7 +37,8 @@ def with_reset(graph: Graph, reset: str | Sequence[str]) -> Graph:
     populations), or names of states, populations and projections. Raises X122."""
     graph = Discretise().apply(graph, Request())
     if RESET in graph.gates:
-        raise CortexError("X122", f"circuit '{graph.name}' has a gate '{RESET}' of its own.", "Leave out protocol.reset.")
+        raise CortexError("X122", f"circuit '{graph.name}' has a gate '{RESET}' of its own.",
+                          "Leave out protocol.reset.")
     return _Rewrite(graph, _chosen(graph, reset)).result()
 
 
@@ -74,7 +75,8 @@ def _chosen(graph: Graph, reset: str | Sequence[str]) -> frozenset[str]:
     for q in graph.projections:
         rule = graph.rule_of(q)
         states[q.name] = [f"{q.name}.{s.name}" for s in rule.states] if rule else []
-    known = {**{name: [name] for own in states.values() for name in own}, **{o: own for o, own in states.items() if own}}
+    known = {name: [name] for own in states.values() for name in own}
+    known |= {owner: own for owner, own in states.items() if own}
     for name in reset:
         if name not in known:
             raise unknown("X122", "state in protocol.reset", name, known)
@@ -82,7 +84,8 @@ def _chosen(graph: Graph, reset: str | Sequence[str]) -> frozenset[str]:
 
 
 class _Rewrite:
-    """One graph, changed step by step. `names`: (cell, state) -> parameters (whether it is reset, what it starts with)."""
+    """One graph, changed step by step. `names`: (cell, state) -> parameters that say whether it is reset, and to what.
+    `added`: wanted name of an added equation -> its name."""
 
     def __init__(self, graph: Graph, chosen: frozenset[str]):
         self.graph, self.chosen, self.depth = graph, chosen, reset_depth(graph)
@@ -203,8 +206,8 @@ class _Rewrite:
         chosen = [name for name in own if f"{projection.name}.{name}" in self.chosen]
         for name in chosen:
             if f"{projection.name}.{name}" in self.graph.arrays:
-                raise CortexError("X122", f"protocol.reset names '{projection.name}.{name}', which starts from an array; "
-                                          "only states of populations can go back to one.", "Leave it out.")
+                raise CortexError("X122", f"protocol.reset names '{projection.name}.{name}', which starts from an "
+                                          "array; only states of populations can go back to one.", "Leave it out.")
         values = tuple((own[name], 1.0) for name in chosen)
         return replace(projection, parameters=(*projection.parameters, *values))
 
