@@ -122,6 +122,13 @@ def bench(name: Annotated[str, typer.Argument(help="Which benchmark.")], output:
     return _run(json, "bench", name=name, output=output, golden=golden, overrides=set_)
 
 
+@app.command("explain-error")
+def explain_error(code: Annotated[str | None, typer.Argument(help="A code such as E231; all of them by default.")] = None,
+                  json: Json = False) -> int:
+    """Say what an error code means, and what to do."""
+    return _run(json, "explain_error", code=code)
+
+
 def _run(json: bool, command: str, **options: Any) -> int:
     """Runs a command of `commands` and turns what it raises into a message and an exit code."""
     out = Output(json)

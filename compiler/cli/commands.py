@@ -93,6 +93,15 @@ def _explain_map(out: Output, graph: Any, name: str, credit: str) -> None:
                legality_text(graph, hardware, credit))
 
 
+def explain_error(out: Output, code: str | None) -> None:
+    from dataclasses import asdict
+
+    from compiler.ir.codes import meaning, meanings
+
+    found = [meaning(code)] if code else list(meanings().values())
+    out.result({"codes": [asdict(each) for each in found]}, "\n".join(each.text for each in found))
+
+
 # ---- compile, run, export
 
 
@@ -203,7 +212,7 @@ def verify(out: Output, experiment: str | None, golden: str | None, on: str | No
     from compiler.experiments.checks import verify_experiment, verify_recording_file
 
     if (experiment is None) == (golden is None):
-        raise CortexError("X160", "verify takes either an experiment or --golden FILE.npz.")
+        raise CortexError("X193", "verify takes either an experiment or --golden FILE.npz.")
     wanted = ["population", "area", "network"] if granularity == "all" else [granularity]
     with out.captured():
         if golden is not None:
@@ -269,7 +278,7 @@ def bench(out: Output, name: str, output: str | None, golden: str | None, overri
     from compiler.experiments.results import machine
 
     if name not in BENCHMARKS:
-        raise unknown("X161", "benchmark", name, BENCHMARKS)
+        raise unknown("X185", "benchmark", name, BENCHMARKS)
     options = dict(parse_override(text) for text in overrides or ())
     options |= {"golden": golden} if golden else {}
     options |= {"output": output} if output else {}

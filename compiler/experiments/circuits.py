@@ -1,7 +1,8 @@
 """The graph of an experiment: a shipped circuit, an IR text file, or the user's own function.
 
-X110 a file that cannot be read; X111 the user's function failed or returned no graph; X112 an option that it does not
-take.
+X108 options that a shipped circuit cannot be built with; X110 a file that cannot be read; X111 the user's function
+failed or returned no graph; X112 an option that it does not take; X113 no such function; X114 arrays that cannot be
+read.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def build_circuit(model: Model, seeds: Sequence[int], noise: str = "", samples: 
     """The graph with the arrays of every seed; several seeds are its `seeds` axis, each with weights of its own.
 
     `noise`: kind of the noise streams, "" as the circuit says. `samples`: length of its samples axis.
-    Raises X110, X111, X112 and what the IR raises.
+    Raises X108, X110 to X114 and what the IR raises.
     """
     if model.circuit in CIRCUITS:
         graph = _shipped(CIRCUITS[model.circuit], model, seeds)
@@ -67,7 +68,7 @@ def _shipped(circuit: Circuit, model: Model, seeds: Sequence[int]) -> Graph:
         arrays = start(options, list(seeds) if len(seeds) > 1 else seeds[0], model.ranges)  # type: ignore[arg-type]
         return circuit.graph(replace(options, arrays=arrays))
     except ArithmeticError as error:
-        raise CortexError("X106", f"circuit '{circuit.name}' cannot be built with these options: {error}.",
+        raise CortexError("X108", f"circuit '{circuit.name}' cannot be built with these options: {error}.",
                           "Look for conductances and time constants that are 0.") from None
 
 
@@ -85,7 +86,7 @@ def _from_python(model: Model, seeds: Sequence[int]) -> Graph:
     module = _import(Path(path))
     function = getattr(module, name, None)
     if not callable(function):
-        raise unknown("X110", f"function of '{path}'", name, [k for k, v in vars(module).items() if callable(v)])
+        raise unknown("X113", f"function of '{path}'", name, [k for k, v in vars(module).items() if callable(v)])
     takes = inspect.signature(function).parameters
     _check_options(function, path, name, model.options)
     if "seed" not in takes:
@@ -151,7 +152,7 @@ def _read_text(path: Path) -> str:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Arrays by name from a .safetensors or .npz file. Raises X110."""
+    """Arrays by name from a .safetensors or .npz file. Raises X114."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.numpy import load_file
@@ -161,4 +162,4 @@ def read_arrays(path: Path) -> Arrays:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # missing, truncated, pickled: whatever it is, the arrays are not there
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CortexError("X110", f"cannot read arrays from '{path}': {reason}.") from None
+        raise CortexError("X114", f"cannot read arrays from '{path}': {reason}.") from None

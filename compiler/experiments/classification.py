@@ -56,12 +56,12 @@ def classification_plan(experiment: Experiment, graph: Graph) -> Plan:
 
 
 def load_sets(data: Data, seeds: int) -> list[Dataset]:
-    """One data set, or one per seed where `split_seed` is a list. Raises D401 to D406, X120."""
+    """One data set, or one per seed where `split_seed` is a list. Raises D401 to D408, X125, X126."""
     if not data.name:
-        raise CortexError("X120", "[data] gives no 'name'.", "Name a data set, or a .npz or .csv file.")
+        raise CortexError("X126", "[data] gives no 'name'.", "Name a data set, or a .npz or .csv file.")
     chosen = data.split_seed if isinstance(data.split_seed, list) else [data.split_seed]
     if len(chosen) not in (1, seeds):
-        raise CortexError("X120", f"data.split_seed has {len(chosen)} entries, but run.seeds has {seeds}.",
+        raise CortexError("X125", f"data.split_seed has {len(chosen)} entries, but run.seeds has {seeds}.",
                           "Give one, or as many as there are seeds.")
     sets = [load_dataset(data.name, split=data.split, split_seed=seed, data_dir=data.folder or None,
                          limits=data.limits, valid_fraction=data.valid_fraction, normalise=data.normalise)
@@ -69,7 +69,7 @@ def load_sets(data: Data, seeds: int) -> list[Dataset]:
     sets = [_cropped(dataset, data.crop) for dataset in sets] if data.crop else sets
     sizes = {tuple(len(s.part(part)[0]) for part in PARTS) for s in sets}
     if len(sizes) > 1:
-        raise CortexError("X120", f"the splits of '{data.name}' have different sizes {sorted(sizes)} (train, valid, "
+        raise CortexError("X125", f"the splits of '{data.name}' have different sizes {sorted(sizes)} (train, valid, "
                                   "test); the seeds of one run share the protocol.", "Run them one by one.")
     return sets
 
@@ -90,7 +90,7 @@ def _cropped(dataset: Dataset, pixels: int) -> Dataset:
 def _classify_columns(data: Data, graph: Graph, dataset: Dataset) -> tuple[Column, Column]:
     known = columns(graph)
     if len(known) < 2:
-        raise CortexError("X120", f"circuit '{graph.name}' has {len(known)} exogenous inputs; classification needs one "
+        raise CortexError("X124", f"circuit '{graph.name}' has {len(known)} exogenous inputs; classification needs one "
                                   "for the sample and one for the target.")
     into, target = (_column(known, name, default) for name, default in ((data.into, 0), (data.target_into, 1)))
     for column, size, what in ((into, dataset.n_in, "features"), (target, dataset.classes, "classes")):
@@ -109,7 +109,7 @@ def _column(known: list[Column], name: str, default: int) -> Column:
         return known[default]
     found = [c for c in known if name in (c.key, c.population)]
     if not found:
-        raise unknown("X120", "exogenous input", name, [c.key for c in known])
+        raise unknown("X123", "exogenous input", name, [c.key for c in known])
     return found[0]
 
 

@@ -1,7 +1,7 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
-X150 the backend is not installed; X151 a pass or a quantity that is not there; X153 code of another circuit; X154
-granularity `neurocore` without a map; X155 stock processes at another granularity.
+X150 the backend is not installed; X151 a quantity that is not there; X153 code of another circuit; X154
+granularity `neurocore` without a map; X155 stock processes at another granularity; X156 no such pass.
 """
 
 from __future__ import annotations
@@ -121,10 +121,10 @@ def _legalise(experiment: Experiment) -> list[Pass]:
 
 
 def chosen_passes(experiment: Experiment) -> list:
-    """The pipeline without what is disabled or does not fit the granularity. Raises X151."""
+    """The pipeline without what is disabled or does not fit the granularity. Raises X156."""
     run, disabled = experiment.run, set(experiment.passes.disable)
     for name in disabled - set(PIPELINE):
-        raise unknown("X151", "pass in passes.disable", name, PIPELINE)
+        raise unknown("X156", "pass in passes.disable", name, PIPELINE)
     granularity = run.granularity if run.backend == "lava" else "network"
     skipped = disabled | {"partition"} | set(ACROSS_STEPS if granularity != "network" else ())
     return [*pipeline(name for name in PIPELINE if name not in skipped),

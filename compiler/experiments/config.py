@@ -1,7 +1,7 @@
 """Loading experiments: a TOML file, overrides, variants, and checks that name the key and what is known.
 
 X101 no such experiment; X102 not readable TOML; X103 an unknown key; X104 a value of the wrong type or range;
-X105 an override that cannot be applied; X106 options that do not fit the circuit.
+X105 an override that cannot be applied; X106 no such circuit; X107 an option that the circuit needs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def shipped_experiments() -> dict[str, Path]:
 
 def load_experiment(source: str | Path | Mapping[str, Any],
                     overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment:
-    """A TOML file, the name of a shipped experiment or circuit, a run folder, or tables. Raises X101 to X106.
+    """A TOML file, the name of a shipped experiment or circuit, a run folder, or tables. Raises X101 to X107.
 
     `overrides`: `a.b=value` texts (value in TOML, bare words are strings), or a mapping of dotted names. File names
     start at the experiment's folder, those in overrides at the working folder.
@@ -243,7 +243,7 @@ def _check_circuit(model: Model) -> None:
     if model.circuit in CIRCUITS:
         required = [f for f in _required_fields(CIRCUITS[model.circuit].options_class()) if f not in model.options]
         for field in required:
-            raise CortexError("X106", f"[model] gives no '{field}', which circuit '{model.circuit}' needs.")
+            raise CortexError("X107", f"[model] gives no '{field}', which circuit '{model.circuit}' needs.")
     elif not model.circuit.endswith(".ir") and ".py:" not in model.circuit:
         raise unknown("X106", "circuit", model.circuit, [*CIRCUITS, "FILE.ir", "FILE.py:build"])
 

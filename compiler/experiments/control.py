@@ -4,7 +4,7 @@ Training is that of `teacher_student`. In a control test the circuit sees the po
 network steps for each of its own; it starts anew at random every 2,000 of its steps and when it falls. The score is the
 number of falls.
 
-X122 a protocol that cannot be made.
+X124 a circuit without a pole.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ SPREAD = (-1.0, 1.0)
 
 
 def control_plan(experiment: Experiment, graph: Graph) -> Plan:
-    """`teacher_student` with a control test after every epoch and before the first. Raises X122."""
+    """`teacher_student` with a control test after every epoch and before the first. Raises X124."""
     missing = [gate for gate in GATES if gate not in graph.gates]
     if missing:
-        raise CortexError("X122", f"task control needs a pole, but '{graph.name}' has no gates {', '.join(missing)}.",
+        raise CortexError("X124", f"task control needs a pole, but '{graph.name}' has no gates {', '.join(missing)}.",
                           "Set model.plant = \"cartpole\".")
     training = [gate for gate in graph.gates if gate not in (*GATES, "reset")]
     table = experiment.protocol

@@ -2,8 +2,8 @@
 
 Every loader returns a :class:`Dataset`; whatever is wrong with a file or a request is a ``CortexError``:
 D401 unknown data set; D402 file not found (the hint says how to get it); D403 an archive that cannot be read
-or whose arrays are not the expected ones; D404 an empty part where samples are needed; D405 a user's table or
-labels that cannot be used; D406 an option that does not fit the data set.
+or whose arrays are not the expected ones; D404 an empty part where samples are needed; D405 labels that
+cannot be used; D406 an option that does not fit the data set; D408 a file that is no table.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def available_datasets() -> dict[str, str]:
 def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
                  data_dir: str | os.PathLike[str] | None = None, limits: Mapping[str, int] | None = None,
                  valid_fraction: float = 0.0, normalise: tuple[float, float] | None = None) -> Dataset:
-    """A named data set, or the user's own ``.npz`` or ``.csv`` file. Raises D401 to D406.
+    """A named data set, or the user's own ``.npz`` or ``.csv`` file. Raises D401 to D408.
 
     ``split``: None for the set's default; for digits and tables ``stratified`` (seeded by ``split_seed``, one
     fifth is for testing) or ``contiguous`` (the last fifth is); for Yin-Yang ``published`` or ``pal``; for MNIST
@@ -57,7 +57,7 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Unlabelled streams: each array float64 (T, n), one row a step or a presentation; (T,) becomes (T, 1).
 
     A ``.npz`` gives its arrays under their own keys, a ``.csv`` one array called ``input``. Empty streams
-    (T = 0) are allowed. Raises D402, D403 or D405.
+    (T = 0) are allowed. Raises D402, D403, D405 or D408.
     """
     file = _existing(Path(path), None)
     if file.suffix.lower() == ".csv":
@@ -211,11 +211,11 @@ def _load_user_archive(request: Request) -> Dataset:
 
 
 def _load_user_table(request: Request) -> Dataset:
-    """A user's ``.csv``: every column but the last is an input, the last is the integer label. D403, D405."""
+    """A user's ``.csv``: every column but the last is an input, the last is the integer label. D403, D405, D408."""
     file = _existing(Path(request.name), request.data_dir)
     table = _read_table(file)
     if table.shape[1] < 2:
-        raise CortexError("D405", f"{file}: only one column; at least one input and the label are needed.")
+        raise CortexError("D408", f"{file}: only one column; at least one input and the label are needed.")
     x, y = table[:, :-1], _labels(file, "the last column", table[:, -1])
     source = f"user file {file}; {_split_words(request)}"
     return assemble(request, source, _split(request, x, y), _classes(y))
@@ -261,9 +261,9 @@ def _matrix(file: Path, key: str, values: np.ndarray) -> np.ndarray:
 
 
 def _existing(path: Path, data_dir: Path | None) -> Path:
-    """The user's file, as given or inside ``data_dir``; D402 if it is not there, D405 for another kind."""
+    """The user's file, as given or inside ``data_dir``; D402 if it is not there, D408 for another kind."""
     if path.suffix.lower() not in (".npz", ".csv"):
-        raise CortexError("D405", f"{path}: files of kind '{path.suffix}' are not read.",
+        raise CortexError("D408", f"{path}: files of kind '{path.suffix}' are not read.",
                           "Save the data as .npz (numpy.savez) or .csv.")
     places = [path] if data_dir is None else [path, data_dir / path]
     for place in places:
@@ -276,7 +276,7 @@ def _existing(path: Path, data_dir: Path | None) -> Path:
 def _read_table(file: Path) -> np.ndarray:
     """A comma-separated table as float64 (N, columns); a first line without any number names the columns.
 
-    D405 if it is ragged, not numeric or has not even a header; D403 for infinities and NaN.
+    D408 if it is ragged, not numeric or has not even a header; D403 for infinities and NaN.
     """
     try:
         lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
@@ -285,7 +285,7 @@ def _read_table(file: Path) -> np.ndarray:
         rows = lines if any(map(_is_number, lines[0].split(","))) else lines[1:]
         table = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, lines[0].count(",") + 1))
     except (OSError, ValueError, MemoryError) as error:
-        raise CortexError("D405", f"{file}: not a table of comma-separated numbers ({brief(error)}).",
+        raise CortexError("D408", f"{file}: not a table of comma-separated numbers ({brief(error)}).",
                           "Every row needs the same number of columns.") from error
     return _matrix(file, "table", table)
 

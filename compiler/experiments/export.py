@@ -1,6 +1,7 @@
 """What leaves a run: arrays for numpy and torch, and Lava code, with what has been learnt.
 
-X170 not a run folder; X171 an unknown format; X172 a format that is not there yet or whose library is not installed.
+X170 not a run folder; X171 an unknown format; X172 a format that is not there yet; X173 one whose
+library is not installed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from compiler.ir import CortexError, show_graph, unknown
 
 def export_run(folder: Path, to: str, output: Path | None = None) -> Path:
     """Writes what a run has learnt as `npz`, `torch` (a state dict of plain tensors) or `lava` (a folder that runs on
-    its own); returns the path. Raises X170, X171, X172 and what writing raises."""
+    its own); returns the path. Raises X170 to X173 and what writing raises."""
     if to not in EXPORTERS:
         raise unknown("X171", "export format", to, EXPORTERS)
     if not (folder / FINAL).exists():
@@ -47,7 +48,7 @@ def _to_torch(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> Non
     try:
         import torch
     except ImportError:
-        raise CortexError("X172", "torch is not installed.", "pip install 'cortexc[reference]'.") from None
+        raise CortexError("X173", "torch is not installed.", "pip install 'cortexc[reference]'.") from None
     buffer = io.BytesIO()
     torch.save({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, buffer)
     write_bytes(path, buffer.getvalue())

@@ -37,9 +37,9 @@ class FormatRow:
 
 
 def format_rows(experiment: Experiment, steps: int = 500) -> list[FormatRow]:
-    """Raises X160 for an experiment without fixed point."""
+    """Raises X162 for an experiment without fixed point."""
     if not experiment.precision.weights:
-        raise CortexError("X160", f"experiment '{experiment.name}' is float64 throughout.",
+        raise CortexError("X162", f"experiment '{experiment.name}' is float64 throughout.",
                           "Set precision.weights, as in --set precision.weights=8.")
     real = msgspec.structs.replace(experiment, precision=msgspec.structs.replace(experiment.precision, weights=0))
     fixed, other = (compile_experiment(e.with_run(backend="native")) for e in (experiment, real))

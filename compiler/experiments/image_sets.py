@@ -2,7 +2,8 @@
 
 Files are looked for in ``data_dir``, ``$CORTEXC_DATA`` and ``../shared/data`` beside the checkout. Contents are
 checked against what is known of the originals: MD5 of the uncompressed files, or shapes, labels and mean grey
-levels. D402 files not found and no download; D403 files that cannot be read or are something else.
+levels. D402 files not found and no download; D403 files that cannot be read or are something else; D407 without
+Pillow.
 """
 
 from __future__ import annotations
@@ -288,11 +289,11 @@ def _decoded(jpegs: Sequence[bytes], name: str, origin: str) -> np.ndarray:
 
 
 def _decode(jpegs: Sequence[bytes], first: int, origin: str) -> np.ndarray:
-    """uint8 (N, 3, 32, 32), row by row; ``first`` is the number of the first one. D403, also without Pillow."""
+    """uint8 (N, 3, 32, 32), row by row; ``first`` is the number of the first one. D403, D407 without Pillow."""
     try:
         from PIL import Image
     except ImportError as error:
-        raise CortexError("D403", f"{origin}: JPEG images cannot be decoded without Pillow ({brief(error)}).",
+        raise CortexError("D407", f"{origin}: JPEG images cannot be decoded without Pillow ({brief(error)}).",
                           f"pip install pillow. {CIFAR10.hint}") from error
     images = np.empty((len(jpegs), *CIFAR10.shape), np.uint8)
     for row, jpeg in enumerate(jpegs):

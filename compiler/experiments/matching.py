@@ -5,7 +5,7 @@ for none. The circuit must remember the first cue by its membranes. In training 
 copied feedback is refreshed (`copy`) and the target is there in all of them, in validations and tests neither. `reset`
 starts a trial. The error is the squared difference in the last step of a trial, averaged over trials.
 
-X122 a protocol that cannot be made.
+X122 a protocol that cannot be made; X124 a circuit that lacks what the task needs.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Trials:
 
 
 def matching_plan(experiment: Experiment, graph: Graph) -> Plan:
-    """Per epoch a validation and the training trials; a test at the end. Raises X122."""
+    """Per epoch a validation and the training trials; a test at the end. Raises X122, X124."""
     table, layout = experiment.protocol, columns(graph)
     _check(experiment, graph)
     if [column.size for column in layout] != [1, 1]:
-        raise CortexError("X122", f"task match_to_sample needs a circuit with one input and one output, but "
+        raise CortexError("X124", f"task match_to_sample needs a circuit with one input and one output, but "
                                   f"'{graph.name}' has exogenous inputs of {[c.size for c in layout]} cells.")
     missing = [gate for gate in GATES if gate not in graph.gates]
     if missing:
-        raise CortexError("X122", f"task match_to_sample needs gates that '{graph.name}' does not have: "
+        raise CortexError("X124", f"task match_to_sample needs gates that '{graph.name}' does not have: "
                                   f"{', '.join(missing)}.", "Use circuit error-neuron with reset = true.")
     found = {name: trials(seed, table.dataset_size) for name, seed in GENERATORS.items()}
     samples = np.concatenate([np.stack((t.inputs, t.targets), axis=1) for t in found.values()])

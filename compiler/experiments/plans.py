@@ -1,6 +1,6 @@
 """What a run does, as data: the plan that every task makes, and what the tasks share.
 
-X120 data that do not fit the circuit; X122 a protocol that cannot be made.
+X122 a protocol that cannot be made; X124 a circuit that lacks what a task needs.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def columns(graph: Graph) -> list[Column]:
 
 def output(graph: Graph) -> str:
     if not graph.outputs:
-        raise CortexError("X120", f"circuit '{graph.name}' names no output.",
+        raise CortexError("X124", f"circuit '{graph.name}' names no output.",
                           "Add 'output NAME = population.quantity'.")
     return graph.outputs[0][1]
 

@@ -1,6 +1,6 @@
 """Fixed point of an experiment: ranges from a calibration run in float, then the passes to integers.
 
-X160 a format that cannot be read, or of a quantity that is not there; X161 one that the quantity cannot have.
+X160 a format that cannot be read; X161 one that the quantity cannot have; X163 a quantity that is not there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ cut at every place)."""
 
 
 def quantise_pass(precision: Precision, peaks: dict[str, float], graph: Graph) -> Quantise:
-    """Raises X160 for formats that cannot be, X161 for those that the quantity cannot have."""
+    """Raises X160, X161, X163."""
     widths = Widths(**{name: getattr(precision, name) for name in Widths.__dataclass_fields__})
     formats: dict[str, Format] = {}
     for name, text in sorted(precision.formats.items(), key=lambda item: "*" not in item[0]):  # single names come last
@@ -48,7 +48,7 @@ def _format(name: str, text: str, known: dict[str, float]) -> Format:
         raise CortexError("X160", f"precision.formats: '{text}' of '{name}' cannot be read.",
                           "Write BITS.FRACTION, such as 24.16 (u8.9 without a sign), or BITS alone.")
     if name.removesuffix("_copy") not in known:
-        raise unknown("X160", "quantity in precision.formats", name, known)
+        raise unknown("X163", "quantity in precision.formats", name, known)
     unsigned, bits, fraction = bool(found[1]), int(found[2]), found[3]
     if fraction is None:
         return format_for(known[name.removesuffix("_copy")] * HEADROOM, bits, unsigned)

@@ -25,7 +25,7 @@ OWN_TRIALS = ("control", "match_to_sample")
 
 
 def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = None) -> Plan:
-    """The plan of an experiment's task; `teacher` gives the targets of the task fw_bw. Raises D401.., X120 to X122."""
+    """The plan of an experiment's task; `teacher` gives the targets of the task fw_bw. Raises D401.., X120 to X126."""
     table = experiment.protocol
     for key in ("halve_at", "update_every"):
         if getattr(table, key) and table.task != "classify":

@@ -26,7 +26,7 @@ def published_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None
     first_seed = experiment.run.seeds[0] if table.first_seed is None else table.first_seed
     layout = columns(graph)
     if len(layout) < 2:
-        raise CortexError("X120", f"task {table.task} needs a circuit with an input and a target, but '{graph.name}' "
+        raise CortexError("X124", f"task {table.task} needs a circuit with an input and a target, but '{graph.name}' "
                                   f"has {len(layout)} exogenous inputs.")
     seed = first_seed if table.task == "bw_only" else teacher_seed(first_seed)
     inputs = input_samples(seed, table.dataset_size, layout[0].size)

@@ -19,7 +19,7 @@ def stream_plan(experiment: Experiment, graph: Graph) -> Plan:
     arrays = {column.key: _find_array(experiment.data, column, layout) for column in layout}
     lengths = {key: len(array) for key, array in arrays.items() if array.ndim == 2}
     if len(set(lengths.values())) > 1:
-        raise CortexError("X120", f"the input arrays have different lengths: {lengths}.", "Give all as many rows.")
+        raise CortexError("X123", f"the input arrays have different lengths: {lengths}.", "Give all as many rows.")
     count = next(iter(lengths.values()), 1)
     samples = np.zeros((count, layout[-1].stop if layout else 0))
     for column in layout:
@@ -33,17 +33,17 @@ def stream_plan(experiment: Experiment, graph: Graph) -> Plan:
 
 
 def _find_array(data: Data, column: Column, layout: list[Column]) -> np.ndarray:
-    """The array of one exogenous input: (n,) or (T, n). Raises X120."""
+    """The array of one exogenous input: (n,) or (T, n). Raises X123."""
     names = (column.key, column.population)
     for key in data.inputs:
         if key not in {name for c in layout for name in (c.key, c.population)}:
-            raise unknown("X120", "exogenous input in [data.inputs]", key, [c.key for c in layout])
+            raise unknown("X123", "exogenous input in [data.inputs]", key, [c.key for c in layout])
     given = next((data.inputs[name] for name in names if name in data.inputs), None)
     if given is None and data.path:
         arrays = load_arrays(data.path)
         given = next((arrays[name] for name in names if name in arrays), None)
     if given is None:
-        raise CortexError("X120", f"no array for the exogenous input '{column.key}' ({column.size} values).",
+        raise CortexError("X123", f"no array for the exogenous input '{column.key}' ({column.size} values).",
                           f"Add '\"{column.key}\" = [...]' or \"FILE.npz:key\" to [data.inputs].")
     return _as_array(given, column)
 
@@ -54,15 +54,15 @@ def _as_array(given: Any, column: Column) -> np.ndarray:
     try:
         array = np.asarray(given, dtype=np.float64)
     except (ValueError, TypeError):
-        raise CortexError("X120", f"the array of input '{column.key}' is not a table of numbers.") from None
+        raise CortexError("X123", f"the array of input '{column.key}' is not a table of numbers.") from None
     array = array[None] if array.ndim == 0 else array
     if array.shape[0] == 0:
         return np.zeros((0, column.size))
     if array.ndim > 2 or array.shape[-1] != column.size:
-        raise CortexError("X120", f"the array of input '{column.key}' has shape {array.shape}; expected "
+        raise CortexError("X123", f"the array of input '{column.key}' has shape {array.shape}; expected "
                                   f"({column.size},) or (T, {column.size}).")
     if not np.isfinite(array).all():
-        raise CortexError("X120", f"the array of input '{column.key}' has values that are not finite.")
+        raise CortexError("X123", f"the array of input '{column.key}' has values that are not finite.")
     return array
 
 
@@ -70,8 +70,8 @@ def _from_file(reference: str, column: Column) -> np.ndarray:
     file, _, key = reference.partition(":")
     arrays = load_arrays(Path(file))
     if key and key not in arrays:
-        raise unknown("X120", f"array in '{file}'", key, arrays)
+        raise unknown("X123", f"array in '{file}'", key, arrays)
     if not key and len(arrays) > 1 and column.key not in arrays:
-        raise CortexError("X120", f"'{file}' holds {len(arrays)} arrays ({', '.join(sorted(arrays))}).",
+        raise CortexError("X123", f"'{file}' holds {len(arrays)} arrays ({', '.join(sorted(arrays))}).",
                           f"Say which: \"{file}:KEY\".")
     return arrays[key] if key else arrays.get(column.key, next(iter(arrays.values())))

@@ -7,7 +7,7 @@ an epoch as it is. Validation has no target; the test is one run without learnin
 the squared difference to the teacher's output, summed over the output cells and averaged over the steps, without the
 first `SKIPPED`.
 
-X120 data that do not fit; X122 a protocol that cannot be made.
+X122 a protocol that cannot be made; X124 a circuit that lacks what the task needs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Lesson:
 
 
 def teaching_plan(experiment: Experiment, graph: Graph) -> Plan:
-    """Raises E320 and the like for the circuit's options, X120, X122."""
+    """Raises E320 and the like for the circuit's options, X122, X124."""
     table = experiment.protocol
     _check(table, graph, experiment)
     first = teacher_seed(experiment.run.seeds[0] if table.first_seed is None else table.first_seed)
@@ -106,7 +106,7 @@ def _check_phases(table: ProtocolTable, graph: Graph) -> None:
 def _two_inputs(experiment: Experiment, graph: Graph) -> list[Column]:
     layout = columns(graph)
     if len(layout) < 2:
-        raise CortexError("X120", f"task {experiment.protocol.task} needs a circuit with an input and a target, but "
+        raise CortexError("X124", f"task {experiment.protocol.task} needs a circuit with an input and a target, but "
                                   f"'{graph.name}' has {len(layout)} exogenous inputs.")
     return layout
 

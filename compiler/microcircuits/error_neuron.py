@@ -204,7 +204,7 @@ def check(circuit: ErrorNeuron) -> None:
     if circuit.plant not in PLANTS:
         raise unknown("E320", "plant of circuit 'error-neuron'", circuit.plant, PLANTS[1:])
     if circuit.plant and (circuit.layers[0], circuit.layers[-1]) != (4, 1):
-        raise CortexError("E325", f"plant 'cartpole' has 4 states and takes 1 force, but layers are "
+        raise CortexError("E326", f"plant 'cartpole' has 4 states and takes 1 force, but layers are "
                                   f"{list(circuit.layers)}.", "Begin with 4 cells and end with 1.")
     _check_errors(circuit)
     _check_areas(circuit)

@@ -167,7 +167,7 @@ def _check(circuit: Rival, name: str) -> None:
     useless = {"ann": ("eta_IP", "eta_PI"), "dpc": ("eta_IP",)}.get(name, ())
     for key in useless:
         if any(getattr(circuit, key)):
-            raise CortexError("E325", f"circuit '{name}' has no lateral weights that '{key}' could be the rate of.",
+            raise CortexError("E327", f"circuit '{name}' has no lateral weights that '{key}' could be the rate of.",
                               "Leave it out.")
     if circuit.target_delay < 0:
         raise CortexError("E325", f"target_delay is {circuit.target_delay} steps; the least is 0.")

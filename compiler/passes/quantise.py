@@ -71,7 +71,7 @@ class Quantise:
     """`formats`: formats of single quantities and weights (`PC1.u`, `W_1.w`), which come before all others.
     `least_scale`: of a product of two factors in a learning engine's integers; where a rule's scale is smaller, its
     postsynaptic factor gets larger units and is rounded at random in the cell; with `factor_rounding` "stochastic" all
-    factors are. Raises E610 to E613."""
+    factors are. Raises E610 to E615."""
 
     peaks: Mapping[str, float]
     widths: Widths = Widths()
@@ -84,7 +84,7 @@ class Quantise:
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         if self.rounding not in ROUNDING:
-            raise CortexError("E612", f"rounding '{self.rounding}' is unknown.", f"Known: {', '.join(ROUNDING)}.")
+            raise CortexError("E614", f"rounding '{self.rounding}' is unknown.", f"Known: {', '.join(ROUNDING)}.")
         return merge_equal(_Quantiser(graph, self).result())
 
     def format(self, name: str, bits: int, unsigned: bool = False, headroom: float = HEADROOM) -> Format:
@@ -123,7 +123,7 @@ class _Quantiser:
             found = self.weights[mirror.target]
         for word, _, name in words:
             if word == "redraw":
-                raise CortexError("E612", f"mirror '{mirror.target}' draws real numbers, which have no integer form.",
+                raise CortexError("E615", f"mirror '{mirror.target}' draws real numbers, which have no integer form.",
                                   "Use fixed magnitudes.")
             if name:
                 self.arrays[name] = found.round(self.arrays[name])

@@ -265,7 +265,7 @@ def test_what_the_reference_does_not_model_is_said(circuit):
                                                               area_matrix=((0.0, 1.0), (0.0, 0.0)))),
     ("E324", "9 areas above", ErrorNeuron(tuple(range(11, 1, -1)), wiring="skip", skip_rates="scaled")),
     ("E325", "target_delay is -1", ErrorNeuron((4, 3, 2), target_delay=-1)),
-    ("E325", "4 states and takes 1 force", ErrorNeuron((3, 2, 1), plant="cartpole"))])
+    ("E326", "4 states and takes 1 force", ErrorNeuron((3, 2, 1), plant="cartpole"))])
 def test_bad_options(code, words, circuit):
     with pytest.raises(CortexError, match=words) as error:
         build(circuit)

@@ -88,5 +88,5 @@ def test_unknown_case() -> None:
 
 
 def test_a_pattern_that_fits_nothing() -> None:
-    with pytest.raises(CortexError, match=r"X160.*'Q\*\.w'"):
+    with pytest.raises(CortexError, match=r"X163.*'Q\*\.w'"):
         bits({**SMALL, "bits": [8], "widen": ["Q*.w"]})

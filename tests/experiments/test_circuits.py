@@ -102,11 +102,11 @@ def test_the_user_data_reach_the_circuit_and_the_output_is_recorded(mine, tmp_pa
 
 @pytest.mark.parametrize("circuit, options, code, words", [
     ("nothing.ir", {}, "X110", "cannot read circuit"), ("nothing.py:build", {}, "X110", "cannot read circuit"),
-    ("mine.py:biuld", {}, "X110", "Did you mean 'build'?"), ("bad.py:build", {}, "X111", "line 1"),
+    ("mine.py:biuld", {}, "X113", "Did you mean 'build'?"), ("bad.py:build", {}, "X111", "line 1"),
     ("mine.py:broken", {}, "X111", "ZeroDivisionError"), ("mine.py:number", {"size": 3}, "X111", "not a Graph"),
     ("mine.py:number", {}, "X112", "model.size"), ("mine.py:build", {"scal": 3}, "X112", "Did you mean 'scale'?"),
-    ("mine.ir", {}, "E243", "W"), ("mine.ir", {"arrays": "nothing.npz"}, "X110", "nothing.npz"),
-    ("mine.ir", {"arrays": "mine.py"}, "X110", "mine.py")])
+    ("mine.ir", {}, "E243", "W"), ("mine.ir", {"arrays": "nothing.npz"}, "X114", "nothing.npz"),
+    ("mine.ir", {"arrays": "mine.py"}, "X114", "mine.py")])
 def test_mistakes_are_coded(mine, circuit, options, code, words):
     if "arrays" in options:
         options = {"arrays": str(mine / options["arrays"])}

@@ -74,7 +74,7 @@ def test_mistakes_are_coded_and_name_the_place(override, code, words):
     assert caught.value.code == code and words in str(caught.value)
 
 
-@pytest.mark.parametrize("tables, code", [({"model": {"circuit": "pal"}}, "X106"), ({"model": 3}, "X104"),
+@pytest.mark.parametrize("tables, code", [({"model": {"circuit": "pal"}}, "X107"), ({"model": 3}, "X104"),
                                           ({"record": 3, **BASE}, "X104"), ({"record": {"a": 3}, **BASE}, "X104")])
 def test_incomplete_tables_are_coded(tables, code):
     with pytest.raises(CortexError) as caught:

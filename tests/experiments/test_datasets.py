@@ -219,22 +219,22 @@ def test_user_table_with_a_header_only_is_an_empty_set(tmp_path):
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("", "D405"), ("\n\n", "D405"), ("1,2\n3\n", "D405"), ("1,2\nx,1\n", "D405"), ("1\n0\n", "D405"),
-    ("1,2,0.5\n", "D405"), ("1,2,-1\n", "D405"), ("nan,2,1\n", "D403"), ("1,inf,1\n", "D403"),
-    ("1,2,0\n1,2,1\n", "D405"), ("1;2;0\n", "D405"), ("a\nb\n", "D405")])
+    ("", "D408"), ("\n\n", "D408"), ("1,2\n3\n", "D408"), ("1,2\nx,1\n", "D408"), ("1\n0\n", "D408"),
+    ("1,2,0.5\n", "D408"), ("1,2,-1\n", "D408"), ("nan,2,1\n", "D403"), ("1,inf,1\n", "D403"),
+    ("1,2,0\n1,2,1\n", "D408"), ("1;2;0\n", "D408"), ("a\nb\n", "D408")])
 def test_user_tables_that_cannot_be_used(tmp_path, text, expected):
     assert code(load_dataset, write(tmp_path / "own.csv", text)) == expected
 
 
 def test_tables_that_are_not_text(tmp_path):
     (tmp_path / "own.csv").write_bytes(b"\xff\xfe\x00\x01")
-    assert code(load_dataset, str(tmp_path / "own.csv")) == "D405"
+    assert code(load_dataset, str(tmp_path / "own.csv")) == "D408"
     (tmp_path / "folder.csv").mkdir()
-    assert code(load_dataset, str(tmp_path / "folder.csv")) == "D405"
+    assert code(load_dataset, str(tmp_path / "folder.csv")) == "D408"
 
 
 @pytest.mark.parametrize("name, expected", [
-    ("missing.npz", "D402"), ("missing.csv", "D402"), ("own.txt", "D405")])
+    ("missing.npz", "D402"), ("missing.csv", "D402"), ("own.txt", "D408")])
 def test_user_files_that_are_not_there_or_of_another_kind(tmp_path, name, expected):
     assert code(load_dataset, str(tmp_path / name)) == expected
     assert code(load_dataset, name, data_dir=tmp_path) == expected

@@ -52,4 +52,4 @@ def test_what_cannot_be_exported_is_coded(run_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(CortexError) as caught:
         export_run(run_folder, "torch")
-    assert caught.value.code == "X172"
+    assert caught.value.code == "X173"

@@ -364,7 +364,7 @@ def test_cifar10_without_pillow(tmp_path, alone, small_cifar10, monkeypatch):
     save_cifar10(tmp_path, [jpeg(pixels) for pixels in small_cifar10])
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "PIL", None)
-        with pytest.raises(CortexError, match="D403.*Pillow.*pip install pillow"):
+        with pytest.raises(CortexError, match="D407.*Pillow.*pip install pillow"):
             load_dataset("cifar10", data_dir=tmp_path)
 
 

@@ -68,7 +68,7 @@ def test_each_seed_may_have_its_own_split():
     assert not np.array_equal(plan.labels["test"][0], plan.labels["test"][1])
     single = plan_of(tables, "data.split_seed=1", "run.seeds=[2]")
     assert np.array_equal(plan.samples[1797:], single.samples)
-    assert code_of(tables, "data.split_seed=[1, 2, 3]") == "X120"
+    assert code_of(tables, "data.split_seed=[1, 2, 3]") == "X125"
 
 
 def test_the_published_feedback_task(tiny_feedback):
@@ -117,7 +117,7 @@ def test_an_empty_stream_has_no_steps():
     {"inputs": [1, 2], "teacher": [1]}, {"input": [[[1, 2]]], "teacher": [1]}, {"input": ["a", "b"], "teacher": [1]},
     {"input": [[1, 2], [3]], "teacher": [1]}])
 def test_arrays_that_do_not_fit_are_coded(inputs):
-    assert code_of({**STREAM, "data": {"inputs": inputs}}) == "X120"
+    assert code_of({**STREAM, "data": {"inputs": inputs}}) == "X123"
 
 
 @pytest.mark.parametrize("record, code", [
@@ -129,7 +129,7 @@ def test_recordings_that_cannot_be_made_are_coded(record, code):
 
 
 @pytest.mark.parametrize("override, code", [
-    ("data.name=''", "X120"), ("data.into=inpt", "X120"), ("model.layers=[3, 3, 2]", "X120"),
+    ("data.name=''", "X126"), ("data.into=inpt", "X123"), ("model.layers=[3, 3, 2]", "X120"),
     ("model.layers=[2, 3, 3]", "X120"), ("protocol.readout=[10]", "X122"), ("data.limits.test=0", "D404"),
     ("protocol.settling_steps=1000", "X122"), ("data.name=digit", "D401"), ("protocol.train_gates=['lern']", "E273")])
 def test_classification_that_does_not_fit_is_coded(tiny_classification, override, code):

@@ -129,9 +129,9 @@ def test_weights_that_are_not_finite_at_the_end_are_an_error_but_kept(tiny_class
 
 
 @pytest.mark.parametrize("override, code", [
-    ({"passes.disable": ["fuse"]}, "X151"), ({"record.a.quantities": ["P0.rat"], "record.a.at": [1]}, "X151"),
+    ({"passes.disable": ["fuse"]}, "X156"), ({"record.a.quantities": ["P0.rat"], "record.a.at": [1]}, "X151"),
     ({"model.start": "cold"}, "E306"), ({"model.ranges": {"WPB": [0, 1]}}, "E304"), ({"model.variant": "DFA"}, "E301"),
-    ({"model.layers": [2]}, "E302"), ({"model.gl": 0, "model.gden": 0, "model.gnI": 0}, "X106"), ({"model.eta_bw": [1, 2, 3]}, "E303"), ({"model.arrays": "missing.npz"}, "X110")])
+    ({"model.layers": [2]}, "E302"), ({"model.gl": 0, "model.gden": 0, "model.gnI": 0}, "X108"), ({"model.eta_bw": [1, 2, 3]}, "E303"), ({"model.arrays": "missing.npz"}, "X114")])
 def test_wrong_requests_are_coded(tiny_classification, override, code):
     with pytest.raises(CortexError) as caught:
         Session(load_experiment(tiny_classification, override))

@@ -219,7 +219,7 @@ def test_an_optimiser_without_an_integer_form_is_refused() -> None:
 
 @pytest.mark.parametrize(("text", "says"), [
     ("precision.formats={\"WPP_0.w\"=\"eight\"}", "X160 .*'eight' of 'WPP_0.w' cannot be read.*BITS.FRACTION"),
-    ("precision.formats={\"WPP_9.w\"=\"8.5\"}", "X160 .*WPP_9.w.*"), ("precision.rounding=up", "X104"),
+    ("precision.formats={\"WPP_9.w\"=\"8.5\"}", "X163 .*WPP_9.w.*"), ("precision.rounding=up", "X104"),
     ("precision.weights=99", "X104"), ("precision.map=loihi9", "H10"),
     *[(f"precision.formats={{\"{name}\"=\"{text}\"}}", f"X161 .*'{name}' {says}") for name, text, says in (
         ("WPP_0.w", "0.3", "has 0 bits of which 3"), ("WPP_0.w", "1.3", "has 1 bits.*2 to 24"),
@@ -281,5 +281,5 @@ def test_every_format_has_its_errors() -> None:
     coarse = format_rows(load_experiment(experiment, [*SMALL, *options, "precision.tables=3"]), steps=1)
     assert {row.quantity: row.worst for row in coarse}["P1.rate"] > 0.002
     assert "P0.drive" in format_text(rows) and "measured deviation" in format_text(rows)
-    with pytest.raises(CortexError, match="X160 .*float64 throughout.*precision.weights"):
+    with pytest.raises(CortexError, match="X162 .*float64 throughout.*precision.weights"):
         format_rows(load_experiment(experiment, [*SMALL, "precision.weights=0"]))
