@@ -220,8 +220,8 @@ def test_user_table_with_a_header_only_is_an_empty_set(tmp_path):
 
 @pytest.mark.parametrize("text, expected", [
     ("", "D408"), ("\n\n", "D408"), ("1,2\n3\n", "D408"), ("1,2\nx,1\n", "D408"), ("1\n0\n", "D408"),
-    ("1,2,0.5\n", "D408"), ("1,2,-1\n", "D408"), ("nan,2,1\n", "D403"), ("1,inf,1\n", "D403"),
-    ("1,2,0\n1,2,1\n", "D408"), ("1;2;0\n", "D408"), ("a\nb\n", "D408")])
+    ("1,2,0.5\n", "D405"), ("1,2,-1\n", "D405"), ("nan,2,1\n", "D403"), ("1,inf,1\n", "D403"),
+    ("1,2,0\n1,2,1\n", "D405"), ("1;2;0\n", "D408"), ("a\nb\n", "D408")])
 def test_user_tables_that_cannot_be_used(tmp_path, text, expected):
     assert code(load_dataset, write(tmp_path / "own.csv", text)) == expected
 
