@@ -123,7 +123,7 @@ def bench(name: Annotated[str, typer.Argument(help="Which benchmark.")], output:
 
 
 @app.command("explain-error")
-def explain_error(code: Annotated[str | None, typer.Argument(help="A code such as E231; all of them by default.")] = None,
+def explain_error(code: Annotated[str | None, typer.Argument(help="A code such as E231; by default all.")] = None,
                   json: Json = False) -> int:
     """Say what an error code means, and what to do."""
     return _run(json, "explain_error", code=code)

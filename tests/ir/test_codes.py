@@ -18,11 +18,10 @@ def used() -> dict[str, set[Path]]:
     found: dict[str, set[Path]] = defaultdict(set)
     for path in (p for room in PRODUCT for p in (ROOT / room).rglob("*.py")):
         tree = ast.parse(path.read_text())
-        compared = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in node.comparators}
-        for node in ast.walk(tree):
+        compared = {part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in node.comparators}
+        for node in set(ast.walk(tree)) - compared:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
-                if id(node) not in compared:
-                    found[node.value].add(path.relative_to(ROOT))
+                found[node.value].add(path.relative_to(ROOT))
     return found
 
 
