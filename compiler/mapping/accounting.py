@@ -19,11 +19,12 @@ from statistics import NormalDist
 import numpy as np
 
 from compiler.ir import CellType, Expression, Graph, Population, Projection, show
-from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, walk
+from compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, walk
 from compiler.ir.model import cell_parameters
 from compiler.mapping.alike import even, list_moments, reach_of, runs_of
 from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of
 from compiler.mapping.order import ordered, positions_of
+from compiler.passes.ranges import Ranges, value_ranges
 from compiler.passes.read_sets import compartment
 from hardware_maps import HardwareMap
 
@@ -182,7 +183,7 @@ def population_account(graph: Graph, population: Population, hardware: HardwareM
         len(places) if hardware.value("core.slot_per_compartment") else 1, -(-bits // word) * word,
         sum(operations(e.expression) for e in cell.equations),
         frozenset((place, *setting) for place in places),
-        frozenset((show(limit), *setting) for limit in thresholds(cell)))
+        frozenset((show(limit), *setting) for limit in thresholds(cell, value_ranges(graph, population.name))))
 
 
 def _compartments(cell: CellType) -> set[str]:
@@ -224,15 +225,12 @@ def operations(expression: Expression) -> int:
     return sum(isinstance(node, (Binary, Negate, Call, Where)) for node in walk(expression))
 
 
-def thresholds(cell: CellType) -> list[Expression]:
-    """What a spike compares with: the right sides of `where(x > limit, 1, 0)`."""
-    found = [e.expression for e in cell.equations if is_spike(e.expression)]
-    return [e.condition.right for e in found if isinstance(e, Where) and isinstance(e.condition, Binary)]
-
-
-def is_spike(expression: Expression) -> bool:
-    """where(..., 1, 0)"""
-    return isinstance(expression, Where) and (expression.then, expression.otherwise) == (Number(1.0), Number(0.0))
+def thresholds(cell: CellType, ranges: Ranges) -> list[Expression]:
+    """What spikes compare a potential with: right sides of comparisons in quantities that are 0 or 1. A comparison of
+    what is itself 0 or 1 is none."""
+    nodes = [node for e in cell.equations if ranges.is_binary(e.name) for node in walk(e.expression)]
+    return [node.right for node in nodes if isinstance(node, Binary) and node.operator in (">", ">=", "<", "<=")
+            and not ranges.of(node.left).binary]
 
 
 # ---- projections
@@ -281,9 +279,8 @@ def _setting(graph: Graph, population: str) -> tuple[str, ...]:
 
 
 def message_bits(graph: Graph, projection: Projection, hardware: HardwareMap) -> int:
-    """1 for a spike of 0 or 1, else the width of the number that is sent."""
-    cell, message = graph.cell_of(projection.pre), graph.class_of(projection.name).message
-    equation = cell.equation(message)
-    if equation and is_spike(equation.expression):
+    """1 for what is 0 or 1, however it is written, else the width of the number that is sent."""
+    message = graph.class_of(projection.name).message
+    if value_ranges(graph, projection.pre).is_binary(message):
         return 1
-    return _width(cell, message, hardware)
+    return _width(graph.cell_of(projection.pre), message, hardware)
