@@ -14,6 +14,7 @@ import numpy as np
 from compiler.backends import feature_maps
 from compiler.backends.uniform import uniform
 from compiler.ir import model
+from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import (
     Binary,
     Call,
@@ -425,22 +426,6 @@ def _sum_in_order(values: np.ndarray, axis: int) -> np.ndarray:
     for part in parts[1:]:
         total = total + part
     return total
-
-
-def connection_mask(graph: Graph, projection: Projection) -> np.ndarray | None:
-    """0 and 1 in the weights' shape, or None where every pair is connected."""
-    kind = graph.class_of(projection.name).connectivity
-    mask = graph.arrays.get(f"{projection.name}.mask")
-    if mask is not None and (kind == "masked" or projection.convolution):
-        return (mask != 0).astype(np.float64)
-    if kind != "blocks" or projection.blocks is None:
-        return None
-    post, pre, pairs = projection.blocks
-    rows, columns = np.cumsum((0, *post)), np.cumsum((0, *pre))
-    mask = np.zeros((rows[-1], columns[-1]))
-    for i, j in pairs:
-        mask[rows[i]:rows[i + 1], columns[j]:columns[j + 1]] = 1.0
-    return mask
 
 
 def _as_taps(w: np.ndarray) -> np.ndarray:

@@ -135,7 +135,7 @@ def run(out: Output, experiment: str, output: str | None, backend: str | None, g
 
     loaded = _load(experiment, overrides, backend=backend, granularity=granularity, data_dir=data_dir)
     folder = _run_folder(experiment, loaded, output, resume)
-    with out.captured(), progress_bar(progress, loaded.name) as bar:
+    with out.captured(), out.warnings(), progress_bar(progress, loaded.name) as bar:
         results = run_experiment(loaded, folder, steps=steps, resume=resume, force=force, progress=bar,
                                  edited=_compiled_folder(experiment))
     out.result(results, run_summary(results))
@@ -183,13 +183,16 @@ def run_summary(results: Mapping[str, Any]) -> str:
 
 
 def _saturation(precision: Mapping[str, Any]) -> list[str]:
-    """What is at the end of its format."""
+    """What is at either end of its format."""
+    from compiler.experiments.underflow import Underflow
+
     found = [f"{name} {100 * share:.2g} %" for name, share in precision["weights_at_limit"].items() if share > 0]
     lines = [f"  at the limit     of the weights of {', of '.join(found)}"] if found else []
-    if precision["saturated"] is None:
-        return [*lines, "  saturated        not counted (--set precision.count=true counts)"]
-    counts = [f"{name} {count:,} times" for name, count in precision["saturated"].items()]
-    return [*lines, f"  saturated        {', '.join(counts) or 'nothing'}"]
+    counts = [f"{name} {count:,} times" for name, count in (precision["saturated"] or {}).items()]
+    lines.append(f"  saturated        {', '.join(counts) or 'nothing'}" if precision["saturated"] is not None else
+                 "  saturated        not counted (--set precision.count=true counts)")
+    lost = [Underflow(**table).text for table in precision["underflow"]]
+    return [*lines, f"  became 0         {', '.join(lost) or 'nothing'}"]
 
 
 def _numbers(values: Sequence[float]) -> str:

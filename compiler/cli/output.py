@@ -6,10 +6,11 @@ import contextlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from compiler.ir.errors import CortexError
+from compiler.ir.errors import CortexError, CortexWarning
 
 SYSTEM_HINTS = {28: "Free some space on the disk.", 13: "Check the permissions."}
 
@@ -43,6 +44,24 @@ class Output:
             self.result({"error": {"code": code, "message": message, "hint": hint}}, "")
         else:
             print(" ".join(filter(None, (code, message, hint))), file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def warnings(self) -> Iterator[None]:
+        """Coded warnings become one line each on stderr."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", CortexWarning)
+            warnings.showwarning = self._shown(warnings.showwarning)
+            yield
+
+    @staticmethod
+    def _shown(others: Callable[..., None]) -> Callable[..., None]:
+        def show(message: Warning | str, *place: Any, **more: Any) -> None:
+            if isinstance(message, CortexWarning):
+                print(f"warning {message}", file=sys.stderr, flush=True)
+            else:
+                others(message, *place, **more)
+
+        return show
 
     def coded(self, error: CortexError) -> None:
         self.error(error.code, error.message, error.hint)

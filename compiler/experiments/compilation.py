@@ -10,9 +10,9 @@ import importlib.util
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,14 +21,19 @@ from compiler.experiments.circuits import build_circuit
 from compiler.experiments.plans import Plan, with_rate, with_updates
 from compiler.experiments.protocols import make_plan
 from compiler.experiments.published import teacher_plan
+from compiler.experiments.rejoined import Rejoined
 from compiler.experiments.resets import with_reset
 from compiler.experiments.tables import Experiment, Model
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.passes import PIPELINE, Pass, PassReport, Request, observable, pipeline, run_passes
+from compiler.passes.group_weights import GroupWeights, Parts, in_parts, parts_of
 from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
 from compiler.passes.partition import Partition
+
+if TYPE_CHECKING:
+    from compiler.experiments.underflow import Underflow
 
 BEFORE_FIXED_POINT = ("discretise", "fold", "eliminate-lookahead")
 """Passes that need real numbers."""
@@ -41,17 +46,30 @@ BLOCK_BYTES = 32 * 2**20
 
 @dataclass
 class Compiled:
-    """An experiment up to the passes. `graph` is the source, `report.graph` what is lowered."""
+    """An experiment up to the passes. `graph` is the source, `report.graph` what is lowered; `underflow`: what became 0
+    in fixed point; `parts`: projections that became groups there."""
 
     experiment: Experiment
     graph: Graph
     plan: Plan
     report: PassReport
     seconds: dict[str, float] = field(default_factory=dict)
+    underflow: Sequence[Underflow] = ()
+
+    @property
+    def parts(self) -> Parts:
+        return parts_of(self.graph, self.report.graph)
+
+    @property
+    def protocol(self) -> Protocol:
+        """The plan's, with the names of what is lowered."""
+        parts, protocol = self.parts, self.plan.protocol
+        streams = tuple(replace(s, quantities=in_parts(s.quantities, parts)) for s in protocol.streams)
+        return replace(protocol, streams=streams) if parts else protocol
 
     @property
     def observed(self) -> frozenset[str]:
-        return observed_quantities(self.plan.protocol)
+        return observed_quantities(self.protocol)
 
     def identity(self) -> Identity:
         samples = {"samples": self.plan.samples, **self.plan.labels}
@@ -71,23 +89,27 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
     built = time.perf_counter()
-    report = _passed(experiment, graph, plan)
+    report, underflow = _passed(experiment, graph, plan)
     seconds = {"build": built - start, "passes": time.perf_counter() - built}
-    return Compiled(experiment, graph, plan, report, seconds)
+    return Compiled(experiment, graph, plan, report, seconds, underflow)
 
 
-def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> PassReport:
+def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> tuple[PassReport, Sequence[Underflow]]:
     """After the passes; on the way to fixed point, the ranges are those of a run in float."""
     passes, request = chosen_passes(experiment), Request(observed_quantities(plan.protocol))
-    precision, cut, legal = experiment.precision, _before_fixed_point(passes), _legalise(experiment)
+    precision, cut = experiment.precision, _before_fixed_point(passes)
+    before = [*passes[:cut], *_legalise(experiment), *_grouping(experiment)]
     if not precision.weights:
-        return run_passes(graph, [*passes[:cut], *legal, *passes[cut:]], request)
-    from compiler.experiments.precision import calibrate, quantise_pass
+        return run_passes(graph, [*before, *passes[cut:]], request), ()
+    from compiler.experiments.precision import calibrate, quantise_pass, underflow
 
-    first = run_passes(graph, [*passes[:cut], *legal, NameProducts(precision.coefficients)], request)
+    first = run_passes(graph, [*before, NameProducts(precision.coefficients)], request)
+    parts = parts_of(graph, first.graph)
+    request = Request(frozenset(in_parts(request.observed, parts)))
     peaks = calibrate(first.graph, plan, list(experiment.run.seeds), precision.calibration_steps)
-    rest = run_passes(first.graph, [quantise_pass(precision, peaks, first.graph), *passes[cut:]], request)
-    return PassReport(rest.graph, first.records + rest.records)
+    rest = run_passes(first.graph, [quantise_pass(precision, peaks, first.graph, parts), *passes[cut:]], request)
+    report = PassReport(rest.graph, first.records + rest.records)
+    return report, underflow(precision, first.graph, report.graph, plan, peaks)
 
 
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:
@@ -97,8 +119,11 @@ def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[G
     observed = frozenset(quantity for table in experiment.record.values() for quantity in table.recorded)
     chosen = chosen_passes(experiment) if passes else []
     cut = _before_fixed_point(chosen)
-    legal = _legalise(experiment) if passes else []
-    return graph, run_passes(graph, [*chosen[:cut], *legal, *chosen[cut:]], Request(observed))
+    more = [*_legalise(experiment), *_grouping(experiment)] if passes else []
+    first = run_passes(graph, [*chosen[:cut], *more], Request(observed))
+    observed = frozenset(in_parts(observed, parts_of(graph, first.graph)))
+    rest = run_passes(first.graph, chosen[cut:], Request(observed))
+    return graph, PassReport(rest.graph, first.records + rest.records)
 
 
 def _with_gates(graph: Graph, experiment: Experiment) -> Graph:
@@ -118,6 +143,15 @@ def _before_fixed_point(passes: Sequence[Pass]) -> int:
 def _legalise(experiment: Experiment) -> list[Pass]:
     credit = experiment.precision.credit if experiment.protocol.update_every <= 1 else "never"
     return [Legalise(experiment.precision.map, credit)] if experiment.precision.map else []
+
+
+def _grouping(experiment: Experiment) -> list[Pass]:
+    """The pass that gives a projection several units, where it is asked for."""
+    precision = experiment.precision
+    if not precision.weights or precision.groups == 1:
+        return []
+    given = frozenset(name.removesuffix(".w") for name, text in precision.formats.items() if "." in text)
+    return [GroupWeights(precision.weights, 0 if precision.groups == "auto" else precision.groups, given)]
 
 
 def chosen_passes(experiment: Experiment) -> list:
@@ -174,8 +208,13 @@ def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | N
 
     `folder`: where the Lava backend puts its code. `edited`: a compiled folder whose code is run instead.
     """
-    experiment, plan = compiled.experiment, compiled.plan
-    protocol, samples, seeds = plan.protocol, plan.samples, list(experiment.run.seeds)
+    runner = _make_runner(compiled, folder, edited)
+    return Rejoined(runner, compiled.report.graph, compiled.parts) if compiled.parts else runner
+
+
+def _make_runner(compiled: Compiled, folder: Path | None, edited: Path | None) -> Any:
+    experiment = compiled.experiment
+    protocol, samples, seeds = compiled.protocol, compiled.plan.samples, list(experiment.run.seeds)
     if experiment.run.backend == "interpreter":
         from compiler.backends.interpreter_run import InterpreterRun
 

@@ -83,7 +83,7 @@ def compile_to_folder(experiment: Experiment, folder: Path, hardware: str | None
     writable_folder(folder)
     compiled = compile_experiment(experiment.with_run(backend="lava"))
     program, options = lowered(compiled)
-    emit(program, sized(program, compiled.plan.protocol), compiled.plan.samples, list(experiment.run.seeds), folder,
+    emit(program, sized(program, compiled.protocol), compiled.plan.samples, list(experiment.run.seeds), folder,
          block=first_block(program, experiment.run.block_ms), **options)
     write_text(folder / "source.ir", show_graph(compiled.graph))
     write_text(folder / "experiment.toml", compiled.experiment.text())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -14,9 +13,10 @@ from compiler.experiments.compilation import Compiled, compile_experiment
 from compiler.experiments.precision import training
 from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, Graph
-from compiler.ir.expressions import Call, Lookup, Number, walk
-from compiler.passes.fixed_point import Format
-from compiler.passes.quantise import COUNTER, TAGGED
+from compiler.ir.expressions import Lookup, walk
+from compiler.passes.formats import formats_of
+from compiler.passes.group_weights import whole_of
+from compiler.passes.quantise import TAGGED
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class FormatRow:
     unit: float
     limit: float
     worst: float
+    zero: float | None
+    lost: float | None
     deviation: float | None
     range: float | None
 
@@ -45,9 +47,13 @@ def format_rows(experiment: Experiment, steps: int = 500) -> list[FormatRow]:
     fixed, other = (compile_experiment(e.with_run(backend="native")) for e in (experiment, real))
     graph = fixed.report.graph
     formats, missed = dict(formats_of(graph)), _missed(graph)
-    shared = {name: known for name in formats if (known := _known(other.report.graph, name))}
+    shared = {name: known for name in formats
+              if (known := _known(other.report.graph, whole_of(name, fixed.parts)))}
     errors, ranges = _measured(fixed, other, shared, steps)
+    zero, lost = ({u.quantity: u.share for u in fixed.underflow if (u.kind == "array") == arrays}
+                  for arrays in (True, False))
     return [FormatRow(name, str(f), f.unit, f.largest, (f.unit / 2 if nearest else f.unit) + missed.get(name, 0.0),
+                      zero.get(name, 0.0) if name.endswith(".w") else None, lost.get(name),
                       errors.get(name), ranges.get(name)) for name, (f, nearest) in formats.items()]
 
 
@@ -61,26 +67,6 @@ def _missed(graph: Graph) -> dict[str, float]:
                     curved = np.abs(np.diff(graph.arrays[f"table.{node.table}"], 2)).max(initial=0.0) / 8
                     found[f"{p.name}.{e.name}"] = float(curved)
     return found
-
-
-def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:
-    """(quantity, (format, whether it is rounded to the nearest)) of what is rounded: cells, then weights and tags."""
-    for p in graph.populations:
-        for e in graph.cell(p.cell).equations:
-            match e.expression:
-                case Call("fixed", (_, Number(scale), Number(limit), offset)):
-                    found = Format(int(limit + 1).bit_length(), int(np.log2(scale)))
-                    yield f"{p.name}.{e.name}", (found, offset == Number(0.5))
-    for q in graph.projections:
-        synapse, rule = graph.class_of(q.name), graph.rule_of(q)
-        if synapse.unit:
-            low, high = synapse.limits
-            bits = round(float(np.log2(high / synapse.unit + 1))) + (low < 0)
-            yield f"{q.name}.w", (Format(bits, -int(np.log2(synapse.unit)), low >= 0), not (rule and rule.noise))
-        for s in rule.states if rule else ():
-            if not s.name.endswith(COUNTER):
-                found = Format(int(s.dtype[3:]), -int(np.log2(s.scale)))
-                yield f"{q.name}.{s.name}", (found, not (rule and rule.noise))
 
 
 def _known(graph: Graph, name: str) -> str:
@@ -102,11 +88,14 @@ def _measured(fixed: Compiled, real: Compiled, names: dict[str, str], steps: int
     runs = [Native(lower(c.report.graph, frozenset(kept)), training(c.plan.protocol), c.plan.samples,
                    list(c.experiment.run.seeds)) for c, kept in ((fixed, names), (real, names.values()))]
     errors, ranges = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
+    masks = {name: fixed.report.graph.arrays[f"{name.partition('.')[0]}.mask"] for name in names
+             if whole_of(name, fixed.parts) != name}
     for _ in range(min(steps, *(run.feed.total for run in runs))):
         for run in runs:
             run.run(1, block=1)
         for name in names:
-            ours, theirs = runs[0].value(name), runs[1].value(names[name])
+            ours, theirs = (run.value(known) * masks.get(name, 1.0) for run, known in zip(
+                runs, (name, names[name]), strict=True))
             errors[name] = max(errors[name], float(np.abs(ours - theirs).max(initial=0.0)))
             ranges[name] = max(ranges[name], float(np.abs(theirs).max(initial=0.0)))
     return errors, ranges
@@ -114,9 +103,10 @@ def _measured(fixed: Compiled, real: Compiled, names: dict[str, str], steps: int
 
 def format_text(rows: list[FormatRow]) -> str:
     """One line per quantity."""
-    lines = [("quantity", "format", "limit", "worst rounding", "measured deviation", "of a range of")]
-    lines += [(r.quantity, r.format, f"{r.limit:.4g}", f"{r.worst:.3g}", _number(r.deviation), _number(r.range))
-              for r in rows]
+    lines = [("quantity", "format", "limit", "worst rounding", "became 0", "increments lost", "measured deviation",
+              "of a range of")]
+    lines += [(r.quantity, r.format, f"{r.limit:.4g}", f"{r.worst:.3g}", _share(r.zero), _share(r.lost),
+               _number(r.deviation), _number(r.range)) for r in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"
                    for line in lines)
@@ -124,3 +114,7 @@ def format_text(rows: list[FormatRow]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3g} %"

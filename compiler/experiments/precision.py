@@ -15,11 +15,13 @@ from compiler.backends.lowering.program import lower
 from compiler.backends.native import Native
 from compiler.experiments.plans import Plan
 from compiler.experiments.tables import Precision
+from compiler.experiments.underflow import Underflow, out_of_reach, zeroed_arrays
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.ir.verify import bounds
 from compiler.passes.engine import least_scale
 from compiler.passes.fixed_point import Format, format_for
+from compiler.passes.group_weights import Parts, whole_of
 from compiler.passes.legalise import the_map
 from compiler.passes.quantise import HEADROOM, TAGGED, Quantise, Widths
 
@@ -31,13 +33,13 @@ CLOSELY, STRIDE = 20_000, 101
 cut at every place)."""
 
 
-def quantise_pass(precision: Precision, peaks: dict[str, float], graph: Graph) -> Quantise:
-    """Raises X160, X161, X163."""
+def quantise_pass(precision: Precision, peaks: dict[str, float], graph: Graph, parts: Parts) -> Quantise:
+    """`parts`: projections that became groups, whose formats those of the projection are. Raises X160, X161, X163."""
     widths = Widths(**{name: getattr(precision, name) for name in Widths.__dataclass_fields__})
     formats: dict[str, Format] = {}
     for name, text in sorted(precision.formats.items(), key=lambda item: "*" not in item[0]):  # single names come last
-        chosen = [known for known in peaks if fnmatchcase(known, name)] or [name]
-        formats |= {each: _checked(each, _format(each, text, peaks), graph) for each in chosen}
+        chosen = [known for known in peaks if fnmatchcase(known, name) or fnmatchcase(whole_of(known, parts), name)]
+        formats |= {each: _checked(each, _format(each, text, peaks), graph) for each in chosen or [name]}
     least = least_scale(the_map(precision.map), precision.factors) if precision.map else 0.0
     return Quantise(peaks, widths, precision.rounding, formats, precision.count, least, precision.factor_rounding)
 
@@ -90,10 +92,18 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[st
     return peaks
 
 
+def underflow(precision: Precision, before: Graph, after: Graph, plan: Plan,
+              peaks: dict[str, float]) -> list[Underflow]:
+    """What became 0 when `before` was quantised to `after`."""
+    return [*zeroed_arrays(before, after),
+            *out_of_reach(before, after, training(plan.protocol), peaks, precision.rounding)]
+
+
 def training(protocol: Protocol) -> Protocol:
-    """The protocol without its validations and tests, in which targets and rules rest."""
+    """The protocol without its validations and tests, in which targets and rules rest, and without recordings."""
     kept = tuple(name for name in protocol.sequence if not name.startswith(("validation", "test")))
-    return replace(protocol, sequence=kept or protocol.sequence)
+    phases = tuple(replace(phase, records=()) for phase in protocol.phases)
+    return replace(protocol, phases=phases, sequence=kept or protocol.sequence, streams=())
 
 
 def _slots(runner: Native, graph: Graph) -> tuple[list[str], list[str]]:

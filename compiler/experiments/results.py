@@ -28,8 +28,10 @@ from compiler.experiments.compilation import Compiled
 from compiler.experiments.control import control_tests
 from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
 from compiler.experiments.teaching import deviations
+from compiler.experiments.underflow import as_tables, warning_tables
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.ir.verify import bounds
+from compiler.passes.group_weights import whole_of
 from compiler.passes.quantise import COUNTER
 
 if TYPE_CHECKING:
@@ -44,9 +46,9 @@ FINAL, STATES = "final.safetensors", "states.safetensors"
 
 def weights(session: Session) -> Arrays:
     """All weights now: `projection.w` -> (copies, n_post, n_pre)."""
-    graph = session.compiled.report.graph
-    kept = [q.name for q in graph.projections if graph.class_of(q.name).connectivity != "identity"]
-    return {f"{name}.w": session.runner.value(f"{name}.w") for name in kept}
+    graph, parts = session.compiled.report.graph, session.compiled.parts
+    kept = [f"{q.name}.w" for q in graph.projections if graph.class_of(q.name).connectivity != "identity"]
+    return {name: session.runner.value(name) for name in dict.fromkeys(whole_of(each, parts) for each in kept)}
 
 
 def states(session: Session) -> Arrays:
@@ -134,12 +136,12 @@ def _what(session: Session) -> dict[str, Any]:
 def _precision(session: Session) -> dict[str, Any]:
     """Bits, the share of weights at their limits, and with `count` how often quantities and tags saturated, summed over
     cells or synapses (none where that was not counted)."""
-    graph, found = session.compiled.report.graph, weights(session)
+    graph = session.compiled.report.graph
     at_limit = {}
     for q in graph.projections:
         low, high = bounds(graph.class_of(q.name))
         if graph.class_of(q.name).unit:
-            w, low = found[f"{q.name}.w"], low if low < 0 else -1.0  # a weight of 0 without a sign is no saturation
+            w, low = session.runner.value(f"{q.name}.w"), low if low < 0 else -1.0  # 0 without a sign is no saturation
             at_limit[q.name] = float(((w >= high) | (w <= low)).mean())
     counters = [name for name in _state_names(graph) if name.endswith(COUNTER)]
     counters += [f"{q.name}.tag{COUNTER}" for q in graph.projections if graph.rule_of(q)]
@@ -147,7 +149,8 @@ def _precision(session: Session) -> dict[str, Any]:
                  for name, array in _values(session, counters).items() if array.any()}
     counted = session.experiment.precision.count
     return {**msgspec.to_builtins(session.experiment.precision), "weights_at_limit": at_limit,
-            "saturated": saturated if counted else None}
+            "saturated": saturated if counted else None, "underflow": as_tables(session.compiled.underflow),
+            "warnings": warning_tables(session.compiled.underflow)}
 
 
 def _speed(session: Session) -> dict[str, Any]:

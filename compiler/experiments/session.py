@@ -23,6 +23,7 @@ from compiler.experiments.files import writable_folder
 from compiler.experiments.plans import Plan
 from compiler.experiments.results import check_finite, check_run_folder, remove_results, save_run, write_start
 from compiler.experiments.tables import Experiment
+from compiler.experiments.underflow import announce
 from compiler.ir import CortexError
 
 Progress = Callable[[int, int, float], None]
@@ -52,6 +53,7 @@ class Session:
         self.experiment, self.progress = experiment, progress
         self.folder = None if folder is None else writable_folder(folder)
         self.compiled = compile_experiment(experiment)
+        announce(self.compiled.underflow)
         self.identity = self.compiled.identity()
         self.seconds = dict(self.compiled.seconds)
         with self.timed("compile"):

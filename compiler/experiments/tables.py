@@ -152,7 +152,9 @@ class Precision(Table, frozen=True):
     name fits, `"B*.w" = "12"` (12 bits with the sign, the range that of the calibration run).
     `calibration_steps`: how much of the run tells the ranges, in float. `map`: rules are made legal on it first;
     `credit`: where the neuron sums for the synapse (see `compiler.passes.legalise.CREDIT`). `count`: quantities count
-    the steps in which they saturate.
+    the steps in which they saturate. `groups`: units that a projection's weights may have: 1, or "auto" for as many as
+    its spread takes, or a number for every projection of which a weight would become 0
+    (see `compiler.passes.group_weights`).
     """
 
     weights: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0
@@ -170,6 +172,7 @@ class Precision(Table, frozen=True):
     map: str = ""
     credit: Literal["held", "settled", "never"] = "held"
     count: bool = False
+    groups: Annotated[int, msgspec.Meta(ge=1, le=16)] | Literal["auto"] = 1
 
 
 class RecordTable(Table, frozen=True):
@@ -226,6 +229,8 @@ class Experiment(Table, frozen=True):
         del tables["description"], tables["name"]
         if not self.protocol.resets:  # as in digests from before there was this key
             del tables["protocol"]["reset"]
+        if self.precision.groups == 1:  # likewise
+            del tables["precision"]["groups"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
     def with_run(self, **changes: Any) -> Experiment:

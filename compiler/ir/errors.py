@@ -21,6 +21,14 @@ class CortexError(Exception):
         return type(self), (self.code, self.message, self.hint)
 
 
+class CortexWarning(UserWarning):
+    """Something that a user should know of a run that goes on: a code, what, how much, the limit, what to do."""
+
+    def __init__(self, code: str, message: str, hint: str = ""):
+        super().__init__(f"{code} {message}" + (f" {hint}" if hint else ""))
+        self.code, self.message, self.hint = code, message, hint
+
+
 def unknown(code: str, kind: str, name: str, known: Iterable[str]) -> CortexError:
     """The error for a name that is not there: lists the known ones and the nearest."""
     names = sorted(known)

@@ -41,6 +41,8 @@ LAVA_BITS = 24
 """So much of Lava's number counts, so that sums with it stay exact."""
 COUNTER = "_saturated"
 """What the count of a quantity is called behind its name."""
+RESOLUTION = 2.0**-24
+"""The least share of a unit that the random numbers tell from 0."""
 TAGGED = ("low_pass", "accumulate")
 GATE_BITS = 8
 """Fraction of a gate that rules are multiplied with."""
@@ -94,6 +96,16 @@ class Quantise:
         if name not in self.peaks:
             raise CortexError("E613", f"quantise knows no range of '{name}'.", "Calibrate the circuit first.")
         return format_for(self.peaks[name] * headroom, bits, unsigned)
+
+
+def is_counter(name: str) -> bool:
+    """Whether a state counts instead of being a quantity of the circuit."""
+    return name.endswith(COUNTER)
+
+
+def least_step(rounding: str) -> float:
+    """Which share of a unit an increment must have to move anything, now or on average."""
+    return 0.5 if rounding == "nearest" else RESOLUTION
 
 
 class _Quantiser:
@@ -428,7 +440,7 @@ class _Quantiser:
     def _check_rule(self, q: Projection, rule: PlasticityRule, found: Format) -> None:
         """Raises E610 where what a synapse computes before it rounds takes more than 53 bits."""
         known = {s.name: Extent(-round(np.log2(s.scale)), 2.0 ** (int(s.dtype[3:]) - 1) * s.scale)
-                 for s in rule.states if not s.name.endswith(COUNTER)}
+                 for s in rule.states if not is_counter(s.name)}
         known |= {name: Extent(24, 1.0) for name, _ in rule.noise} | {"w": Extent(found.fraction, found.largest)}
 
         def look(node: Name | Prev) -> Extent:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
-from compiler.backends.interpreter import Interpreter, connection_mask, evaluate
+from compiler.backends.interpreter import Interpreter, evaluate
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
 from compiler.backends.lowering.hoist import Hoisted
@@ -36,6 +36,7 @@ from compiler.backends.lowering.source import module_source
 from compiler.backends.lowering.storage import Storage, plan_storage
 from compiler.backends.lowering.synapses import ProjectionLowering, Shape, shape_of
 from compiler.ir import CortexError, model
+from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import Expression
 from compiler.ir.model import Graph, Mirror
 from compiler.ir.schedule import Segment

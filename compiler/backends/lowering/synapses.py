@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from compiler.backends.interpreter import connection_mask
 from compiler.backends.lowering.cells import message_slot, vector_parameters
 from compiler.backends.lowering.emit import Emitter
 from compiler.backends.lowering.held import Held
@@ -36,6 +35,7 @@ from compiler.backends.lowering.operations import (
 )
 from compiler.backends.lowering.storage import Storage, inline_factors
 from compiler.backends.lowering.summed import BLOCK, Summed
+from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, children, rebuild, show, walk
 from compiler.ir.model import LAVA_DRAWS, SUMMED, Graph, PlasticityRule, Projection, cell_parameters, rule_parameters

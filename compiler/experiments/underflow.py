@@ -1,0 +1,194 @@
+"""What was not 0 in an experiment and becomes 0 in fixed point: arrays, increments, and what is sent.
+
+Arrays are counted whole when formats are applied. Whether any increment can reach its weight follows from the ranges of
+the calibration run; how many do not is sampled in that run, and counted in the run itself with `precision.count`.
+
+E620 weights or other arrays, E621 increments: warnings above the shares below.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from compiler.ir import Expression, Graph, Projection
+from compiler.ir.connections import connection_mask
+from compiler.ir.errors import CortexWarning
+from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where
+from compiler.ir.protocol import Protocol
+from compiler.passes.fixed_point import COMPARISONS
+from compiler.passes.formats import formats_of
+from compiler.passes.quantise import TAGGED, least_step
+
+ARRAYS_SHARE, INCREMENTS_SHARE = 0.1, 0.9
+"""A warning says so where a greater share of an array's non-zero values, or of a rule's increments, becomes 0."""
+SHARES = {"array": ARRAYS_SHARE, "increments": INCREMENTS_SHARE}
+CODES = {"array": "E620", "increments": "E621"}
+BOUNDED = ("abs", "min", "max", "clip", "relu", "linear")
+"""Functions whose result is no larger than their largest argument."""
+
+
+@dataclass(frozen=True)
+class Underflow:
+    """What of one quantity becomes 0. `kind`: `array`, or the `increments` of a weight or a tag; `zero` of `of`
+    non-zero values (None where `largest`, the greatest magnitude, says that all of them do); `basis`: all values of an
+    `array`, the `range` of the calibration run, or counts of the `run`."""
+
+    quantity: str
+    kind: str
+    share: float
+    zero: int | None
+    of: int | None
+    unit: float
+    largest: float
+    basis: str
+
+    @property
+    def loud(self) -> bool:
+        """Whether it is more than may go without a warning."""
+        return self.share > SHARES[self.kind]
+
+    @property
+    def text(self) -> str:
+        what = f"{self.kind} of {self.quantity}" if self.kind != "array" else self.quantity
+        count = "all" if self.zero is None else f"{self.zero:,} of {self.of:,} ({100 * self.share:.2g} %)"
+        return f"{what} {count}"
+
+    def warning(self) -> CortexWarning:
+        return CortexWarning(CODES[self.kind], self._what(), HINTS[self.kind])
+
+    def _what(self) -> str:
+        limit = f"the limit is {100 * SHARES[self.kind]:.0f} %"
+        if self.kind == "array":
+            return (f"{self.zero:,} of {self.of:,} non-zero values of '{self.quantity}' ({100 * self.share:.2g} %) are "
+                    f"below half its unit {self.unit:.3g} and became 0; {limit}.")
+        if self.zero is None:
+            return (f"no increment ever reaches '{self.quantity}': the largest in the calibration run is "
+                    f"{self.largest:.3g}, {self.largest / self.unit:.2g} of its unit {self.unit:.3g}.")
+        return (f"{self.zero:,} of {self.of:,} non-zero increments of '{self.quantity}' ({100 * self.share:.3g} %) "
+                f"became 0, its unit is {self.unit:.3g}; {limit}.")
+
+
+HINTS = {
+    "array": "Give more bits (precision.weights), a format of its own (precision.formats), or a unit per group of "
+             "synapses (precision.groups=\"auto\").",
+    "increments": "Round at random (precision.rounding=\"stochastic\"), give more bits (precision.weights, "
+                  "precision.tags), or finer units (precision.formats)."}
+
+
+def as_tables(found: Iterable[Underflow]) -> list[dict[str, Any]]:
+    """What results hold."""
+    return [asdict(each) for each in found]
+
+
+def warning_tables(found: Iterable[Underflow]) -> list[dict[str, str]]:
+    """Code, message and hint of every warning."""
+    loud = [each.warning() for each in found if each.loud]
+    return [{"code": each.code, "message": each.message, "hint": each.hint} for each in loud]
+
+
+def announce(found: Iterable[Underflow]) -> None:
+    """A Python warning for everything that is loud."""
+    for each in found:
+        if each.loud:
+            warnings.warn(each.warning(), stacklevel=3)
+
+
+# ---- arrays
+
+
+def zeroed_arrays(before: Graph, after: Graph) -> list[Underflow]:
+    """Every array of which something non-zero became 0 in the quantised graph; pairs without a synapse aside."""
+    formats, found = dict(formats_of(after)), []
+    for name, array in before.arrays.items():
+        held = after.arrays.get(name)
+        counted = _joined(before, name) * np.asarray(array) != 0
+        if held is None or held.shape != array.shape or not counted.any():
+            continue
+        zero, of = int((counted & (held == 0)).sum()), int(counted.sum())
+        unit = formats[name][0].unit if name in formats else float(np.abs(held[held != 0]).min(initial=np.inf))
+        if zero:
+            found.append(Underflow(name, "array", zero / of, zero, of, unit, 0.0, "array"))
+    return found
+
+
+def _joined(graph: Graph, name: str) -> np.ndarray:
+    """Where a projection of this array has synapses; 1 for other arrays."""
+    owner = next((q for q in graph.projections if name == f"{q.name}.w"), None)
+    mask = connection_mask(graph, owner) if owner else None
+    return np.ones(()) if mask is None else mask
+
+
+# ---- increments, by their range
+
+
+def out_of_reach(before: Graph, after: Graph, protocol: Protocol, peaks: Mapping[str, float],
+                 rounding: str) -> list[Underflow]:
+    """Weights and tags that no increment can move: the largest that the calibration run's ranges allow is too small."""
+    units = {name: found.unit for name, (found, _) in formats_of(after)}
+    gates = greatest_gates(protocol)
+    found = []
+    for q in before.projections:
+        for name, most in _largest_changes(before, q, peaks, gates):
+            unit = units.get(name)
+            if unit and 0 < most < least_step(rounding) * unit:
+                found.append(Underflow(name, "increments", 1.0, None, None, unit, most, "range"))
+    return found
+
+
+def _largest_changes(graph: Graph, q: Projection, peaks: Mapping[str, float],
+                     gates: Mapping[str, float]) -> list[tuple[str, float]]:
+    """(weight or tag, the greatest magnitude of what is added to it in one step)."""
+    rule = graph.rule_of(q)
+    if rule is None:
+        return []
+    owners = {"pre": q.pre, "post": q.post}
+
+    def peak(name: str) -> float:
+        side, _, quantity = name.partition(".")
+        if side == "gate":
+            return gates.get(quantity, 0.0)
+        return peaks.get(f"{owners.get(side, q.name)}.{quantity or name}", np.inf)
+
+    kind, most = rule.optimiser.kind, largest(rule.increment, peak)
+    if kind not in TAGGED:
+        return [(f"{q.name}.w", most)]
+    held = peaks[f"{q.name}.{kind}"]
+    if kind == "low_pass":
+        return [(f"{q.name}.tag", largest(rule.optimiser.arguments[0], peak) * most), (f"{q.name}.w", held)]
+    return [(f"{q.name}.tag", most), (f"{q.name}.w", held + most)]
+
+
+def greatest_gates(protocol: Protocol) -> dict[str, float]:
+    """Gate -> its greatest value in any phase."""
+    found: dict[str, float] = {}
+    for phase in protocol.phases:
+        for name, pattern in phase.gates:
+            found[name] = max(found.get(name, 0.0), *pattern)
+    return found
+
+
+def largest(expression: Expression, peak: Callable[[str], float]) -> float:
+    """A bound of an expression's magnitude, from those of what it reads."""
+    match expression:
+        case Number(value):
+            return abs(value)
+        case Name(name) | Prev(name, _):
+            return peak(name)
+        case Negate(operand):
+            return largest(operand, peak)
+        case Binary("+" | "-", left, right):
+            return largest(left, peak) + largest(right, peak)
+        case Binary("*", left, right):
+            return largest(left, peak) * largest(right, peak)
+        case Binary(operator) if operator in COMPARISONS:
+            return 1.0
+        case Where(_, then, otherwise):
+            return max(largest(then, peak), largest(otherwise, peak))
+        case Call(function, arguments) if function in BOUNDED:
+            return max(largest(each, peak) for each in arguments)
+    return float("inf")

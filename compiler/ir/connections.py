@@ -1,0 +1,23 @@
+"""Which pairs of cells a projection joins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compiler.ir.model import Graph, Projection
+
+
+def connection_mask(graph: Graph, projection: Projection) -> np.ndarray | None:
+    """0 and 1 in the weights' shape, or None where every pair is connected."""
+    kind = graph.class_of(projection.name).connectivity
+    mask = graph.arrays.get(f"{projection.name}.mask")
+    if mask is not None and (kind == "masked" or projection.convolution):
+        return (mask != 0).astype(np.float64)
+    if kind != "blocks" or projection.blocks is None:
+        return None
+    post, pre, pairs = projection.blocks
+    rows, columns = np.cumsum((0, *post)), np.cumsum((0, *pre))
+    mask = np.zeros((rows[-1], columns[-1]))
+    for i, j in pairs:
+        mask[rows[i]:rows[i + 1], columns[j]:columns[j + 1]] = 1.0
+    return mask

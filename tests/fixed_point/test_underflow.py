@@ -1,0 +1,208 @@
+"""What becomes 0 in fixed point is counted, said, and has a remedy: a unit per group of synapses."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from underflow_cases import SCALES, learns, scales, scales_arrays
+
+from compiler.cli.app import execute
+from compiler.cli.commands import run_summary
+from compiler.experiments.compilation import compile_experiment
+from compiler.experiments.formats import format_rows, format_text
+from compiler.experiments.session import run_experiment
+from compiler.ir import CortexError
+from compiler.ir.errors import CortexWarning
+from compiler.passes.group_weights import GroupWeights, _Spread
+from compiler.verify.mutations import plain_python
+
+AUTO = "precision.groups=auto"
+
+
+@pytest.fixture(autouse=True)
+def plain():
+    with plain_python():
+        yield
+
+
+def quiet(experiment, folder=None):
+    """The results, with any coded warning as an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CortexWarning)
+        return run_experiment(experiment, folder)
+
+
+def recorded(folder, quantity):
+    return np.load(folder / "records.npz")[f"all/{quantity}"]
+
+
+def spikes_in_integers(units: np.ndarray, fraction: int) -> int:
+    """Case `scales` by hand: weights are `units` * 2**-fraction, the membrane has 15 bits of fraction, 0.9 is 3686/4096
+    (12 significant bits of its distance from 1: 0.1 is 3277/32768)."""
+    inputs, leak = scales_arrays()[0].astype(np.int64), 32768 - 3277
+    v, count = np.zeros(3, np.int64), 0
+    for row in inputs:
+        spike = v > 2**15
+        count += int(spike.sum())
+        exact = np.where(spike, 0, leak * v) + (((units @ row) << 30) >> fraction)  # 2**-30
+        v = (exact + 2**14) >> 15
+    return count
+
+
+def test_weights_that_become_0_are_counted_and_said(tmp_path):
+    with pytest.warns(CortexWarning, match=r"E620 150 of 156 non-zero values of 'parallel.w' \(96 %\).*0\.25 .*10 %"):
+        results = run_experiment(scales(tmp_path, "precision.count=true"), tmp_path / "run")
+    (found,) = results["precision"]["underflow"]
+    assert (found["quantity"], found["kind"], found["zero"], found["of"]) == ("parallel.w", "array", 150, 156)
+    assert found["share"] == 150 / 156 and found["unit"] == 0.25 and found["basis"] == "array"
+    assert [w["code"] for w in results["precision"]["warnings"]] == ["E620"]
+    assert "saturated        nothing\n  became 0         parallel.w 150 of 156 (96 %)" in run_summary(results)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["precision"]["underflow"] == [found]
+    assert recorded(tmp_path / "run", "B.spike").sum() == 33
+
+
+def test_a_unit_per_group_keeps_them(tmp_path):
+    results = quiet(scales(tmp_path, AUTO, "precision.count=true"), tmp_path / "run")
+    assert results["precision"]["underflow"] == [] and "became 0         nothing" in run_summary(results)
+    weights = recorded(tmp_path / "run", "parallel.w")
+    assert weights.shape == (300, 1, 3, 52)
+    assert set(np.unique(weights)) == {49 / 4096, 9.0}  # 0.012 to the nearest at 8 bits, 0.3 % below
+    units = (weights[0, 0] * 4096).astype(np.int64)
+    assert recorded(tmp_path / "run", "B.spike").sum() == spikes_in_integers(units, 12) == 213
+
+
+def test_more_bits_and_groups_give_the_spikes_of_the_float_circuit(tmp_path):
+    quiet(scales(tmp_path, AUTO, "precision.weights=10"), tmp_path / "run")
+    quiet(scales(tmp_path, "precision.weights=0"), tmp_path / "real")
+    assert recorded(tmp_path / "run", "B.spike").sum() == recorded(tmp_path / "real", "B.spike").sum() == 216
+
+
+def test_an_increment_below_half_a_unit_that_rounds_to_the_nearest_is_said(tmp_path):
+    experiment = learns(tmp_path, "precision.rounding=nearest", steps=100)
+    says = r"E621 no increment ever reaches 'W.w': the largest in the calibration run is 0\.001, 0\.13 of its unit"
+    with pytest.warns(CortexWarning, match=says):
+        results = run_experiment(experiment)
+    (found,) = results["precision"]["underflow"]
+    assert (found["kind"], found["share"], found["zero"], found["basis"]) == ("increments", 1.0, None, "range")
+    assert "became 0         increments of W.w all" in run_summary(results)
+    assert (found["largest"], found["unit"]) == (0.001, 1 / 128)
+
+
+def test_an_increment_of_half_a_unit_is_none(tmp_path):
+    experiment = learns(tmp_path, "precision.rounding=nearest", steps=40, eta=1 / 256)
+    assert quiet(experiment, tmp_path / "run")["precision"]["underflow"] == []
+    weights = recorded(tmp_path / "run", "W.w")
+    assert weights.max() > 0.5 and set(np.unique(weights * 128) % 1) == {0.0}
+
+
+def test_increments_rounded_at_random_are_right_on_average(tmp_path):
+    quiet(learns(tmp_path), tmp_path / "run")
+    found = recorded(tmp_path / "run", "W.w")[-1, 0]
+    arrays = np.load(tmp_path / "inputs.npz")
+    pairs = arrays["B.force"].T @ arrays["A.value"]
+    share = 0.001 * 64
+    deviation = np.sqrt(pairs * share * (1 - share)) / 64
+    assert (np.abs(found - (0.5 + 0.001 * pairs)) < 4 * deviation).all() and deviation.max() < 0.1
+
+
+def test_increments_that_the_random_numbers_cannot_tell_from_0_are_said(tmp_path):
+    experiment = learns(tmp_path, steps=40, eta=4e-10)
+    with pytest.warns(CortexWarning, match="E621 no increment ever reaches 'W.w'"):
+        run_experiment(experiment)
+
+
+@pytest.mark.parametrize(("optimiser", "tags", "lost"), [
+    ("low_pass(0.01)", 9, {"W.w"}), ("low_pass(0.0009765625)", 4, {"W.tag", "W.w"}), ("low_pass(0.01)", 16, {"W.w"})])
+def test_tags_that_nothing_reaches_or_leaves_are_said(tmp_path, optimiser, tags, lost):
+    experiment = learns(tmp_path, "precision.rounding=nearest", f"precision.tags={tags}", steps=100, optimiser=optimiser)
+    assert {u.quantity for u in compile_experiment(experiment).underflow if u.basis == "range"} == lost
+
+
+def test_formats_say_what_became_0(tmp_path):
+    rows = {r.quantity: r for r in format_rows(scales(tmp_path), steps=20)}
+    assert rows["parallel.w"].zero == 150 / 156 and rows["parallel.w"].lost is None
+    grouped = {r.quantity: r for r in format_rows(scales(tmp_path, AUTO), steps=20)}
+    assert {n: (r.format, r.zero) for n, r in grouped.items() if n.startswith("parallel")} == {
+        "parallel_group_1.w": ("int8 * 2**-2", 0.0), "parallel_group_2.w": ("int8 * 2**-12", 0.0)}
+    assert grouped["parallel_group_2.w"].deviation == abs(49 / 4096 - 0.012)
+    assert "became 0" in format_text(list(rows.values())) and "96.2 %" in format_text(list(rows.values()))
+    nearest = format_rows(learns(tmp_path, "precision.rounding=nearest", steps=100), steps=20)
+    assert {r.quantity: r.lost for r in nearest}["W.w"] == 1.0
+
+
+def test_the_command_line_warns_on_stderr_and_prints_one_object(tmp_path, capfd):
+    scales(tmp_path)
+    code = execute(["run", str(tmp_path / "exp.toml"), "-o", str(tmp_path / "run"), "--json", "--no-progress"])
+    out, err = capfd.readouterr()
+    assert code == 0 and err.startswith("warning E620 150 of 156") and err.count("E620") == 1
+    assert json.loads(out)["precision"]["warnings"][0]["code"] == "E620"
+
+
+# ---- groups
+
+
+def magnitudes(name: str) -> np.ndarray:
+    g = np.random.default_rng(1)
+    return {"normal": np.abs(g.normal(size=4000)), "uniform": g.random(4000), "none": np.zeros(0),
+            "two": np.r_[np.full(150, 0.012), np.full(6, 9.0)], "decades": 10 ** g.uniform(-6, 0, 4000),
+            "lognormal": g.lognormal(0, 2, 4000)}[name]
+
+
+@pytest.mark.parametrize(("name", "bits", "count"), [
+    ("normal", 8, 1), ("uniform", 8, 1), ("uniform", 4, 4), ("none", 8, 1), ("two", 8, 2), ("two", 12, 2), ("decades", 8, 4),
+    ("decades", 12, 3), ("lognormal", 12, 2), ("lognormal", 16, 1)])
+def test_groups_are_as_many_as_the_spread_takes(name, bits, count):
+    found = _Spread(magnitudes(name), bits, False)
+    assert len(GroupWeights(bits)._limits(found)) + 1 == count
+    errors = [found.error(k) for k in range(1, 6)]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_a_cut_lies_where_the_error_is_least():
+    """Against every cut between octaves."""
+    found = _Spread(magnitudes("lognormal"), 8, False)
+    by_hand = min(found._rounded(0, at)[1] + found._rounded(at, len(found.values))[1] for at in found.starts[1:-1])
+    assert found.error(2) * len(found.values) == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_weights_with_a_format_of_their_own_are_left_alone(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CortexWarning)
+        found = compile_experiment(scales(tmp_path, AUTO, 'precision.formats={"parallel.w"="8.2"}'))
+    assert not found.parts
+    narrow = compile_experiment(scales(tmp_path, AUTO, 'precision.formats={"parallel.w"="6"}'))
+    assert narrow.parts == {"parallel": ("parallel_group_1", "parallel_group_2")}
+    assert np.unique(narrow.report.graph.arrays["parallel_group_2.w"]).tolist() == [0.0, 12 / 1024]
+
+
+def test_names_of_the_user_are_left_alone(tmp_path):
+    text = SCALES.replace("output", "projection parallel_group_2 static A -> B\noutput")
+    experiment = scales(tmp_path, AUTO, circuit=text)
+    inputs, weights = scales_arrays()
+    np.savez(tmp_path / "start.npz", **{"parallel.w": weights, "parallel_group_2.w": np.ones((3, 52))})
+    found = compile_experiment(experiment)
+    assert found.parts == {"parallel": ("parallel_group_1", "parallel_group_3")}
+
+
+def test_a_number_of_groups_may_be_given(tmp_path):
+    inputs, weights = scales_arrays()
+    experiment = scales(tmp_path, "precision.groups=3")
+    np.savez(tmp_path / "start.npz", **{"parallel.w": weights * np.linspace(0.3, 1, 52)})
+    assert len(compile_experiment(experiment).parts["parallel"]) == 3
+
+
+def test_copied_weights_are_refused(tmp_path):
+    text = SCALES.replace("output", "projection copy static A -> B\nmirror copy = parallel : negate\noutput")
+    experiment = scales(tmp_path, AUTO, circuit=text)
+    inputs, weights = scales_arrays()
+    np.savez(tmp_path / "start.npz", **{"parallel.w": weights, "copy.w": -weights})
+    with pytest.raises(CortexError, match="E623 .*'parallel' span more than one unit.*mirror 'copy = parallel'"):
+        compile_experiment(experiment)
+
+
+def test_experiments_without_groups_keep_their_digest(tmp_path):
+    plain, grouped = scales(tmp_path), scales(tmp_path, AUTO)
+    assert "groups" in grouped.tables()["precision"] and plain.sha256() != grouped.sha256()
