@@ -1,7 +1,9 @@
 """What may import what: the compiler runs without Lava and torch, and no general part names a circuit."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +91,38 @@ def test_a_part_imports_only_what_it_may(folder: str) -> None:
         for name in imports(path):
             allowed = any(name == root or name.startswith(root + ".") for root in ALLOWED[folder])
             assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+
+
+# ---- the contracts of import-linter
+
+
+PLANTED = {
+    "the IR knows nothing but itself": ("compiler/ir/planted.py", "import compiler.passes"),
+    "circuits import only the IR": ("compiler/microcircuits/planted.py", "import compiler.passes"),
+    "passes know neither circuits nor backends": ("compiler/passes/planted.py", "import compiler.backends"),
+    "mapping knows neither circuits nor backends": ("compiler/mapping/planted.py", "import compiler.backends"),
+    "backends know no circuit and no oracle": ("compiler/backends/planted.py", "import compiler.microcircuits"),
+    "only the Lava backend knows Lava": ("compiler/backends/lowering/planted.py", "import lava_procs"),
+    "the oracle is independent": ("reference/planted.py", "import compiler.passes"),
+    "processes and maps are leaves": ("lava_procs/planted.py", "import compiler.ir")}
+"""Contract -> a file and an import in it that break it."""
+
+
+def verdicts(root: Path) -> dict[str, str]:
+    """Contract -> KEPT or BROKEN."""
+    done = subprocess.run([sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"],
+                          cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
+                          timeout=300, check=False)
+    found = dict(re.findall(r"^(.+?) (KEPT|BROKEN)$", done.stdout, re.MULTILINE))
+    assert found, done.stdout + done.stderr
+    return found
+
+
+@pytest.mark.slow
+def test_every_contract_catches_a_planted_import(tmp_path: Path) -> None:
+    for room in OURS:
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file, line in PLANTED.values():
+        (tmp_path / file).write_text(line + "\n")
+    assert verdicts(tmp_path) == dict.fromkeys(PLANTED, "BROKEN")
