@@ -144,6 +144,12 @@ class Host:
                 found.reshape(-1, stride)[:, first:last] = own.reshape(-1, stride)[:, first:last]
         return found
 
+    def put(self, slot: str, values: np.ndarray) -> None:
+        """Sets a slot in every group that has it; between runs, when all groups wait."""
+        for work in self.works.values():
+            if slot in work.offsets:
+                work.memory_of(slot)[:len(values)] = values
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, by slot name."""
         names = dict.fromkeys(slot for work in self.works.values() for slot in work.offsets)

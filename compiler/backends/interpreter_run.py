@@ -91,6 +91,10 @@ class InterpreterRun:
         """A quantity now: (batch, n) or (copies, n_post, n_pre). Raises KeyError."""
         return np.array(self.interpreter.values[quantity])
 
+    def put(self, quantity: str, values: np.ndarray) -> None:
+        """Sets a state (batch, n) or a synaptic quantity (copies, n_post, n_pre)."""
+        self.interpreter.values[quantity] = np.array(values, np.float64)
+
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on."""
         result = {f"memory.{name}": np.array(array) for name, array in self.interpreter.values.items()}

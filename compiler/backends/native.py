@@ -9,7 +9,14 @@ import numpy as np
 
 from compiler.backends.draws import noise_spec
 from compiler.backends.lowering.hoist import materialised
-from compiler.backends.lowering.program import GroupProgram, Program, unpack_state, unpack_weights
+from compiler.backends.lowering.program import (
+    GroupProgram,
+    Program,
+    pack_state,
+    pack_weights,
+    unpack_state,
+    unpack_weights,
+)
 from compiler.backends.lowering.synapses import shape_of
 from compiler.backends.runtime import Block, Feed, load_kernels
 from compiler.ir.model import SUMMED, weight_shape
@@ -72,6 +79,14 @@ def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
     return unpack_state(flat, graph.population(owner).size, graph.batch)
 
 
+def pack(program: Program, quantity: str, values: np.ndarray) -> np.ndarray:
+    """A state (batch, n) or a synaptic quantity (copies, n_post, n_pre) as it lies in memory."""
+    owner = quantity.partition(".")[0]
+    if any(q.name == owner for q in program.graph.projections):
+        return pack_weights(values, shape_of(program.graph, program.graph.projection(owner)))
+    return pack_state(values)
+
+
 def current(program: Program, quantity: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
     """A quantity in user shape from slots as they lie in memory; hoisted weights are brought up to date."""
     graph, (owner, name) = program.graph, quantity.split(".", 1)
@@ -130,7 +145,10 @@ class Native:
         """A stored quantity now, in user shape."""
         return current(self.program, quantity, lambda slot: np.array(self.group.view(self.memory, slot)))
 
-
+    def put(self, quantity: str, values: np.ndarray) -> None:
+        """Sets a stored quantity, given in user shape; not a hoisted weight."""
+        packed = pack(self.program, quantity, values)
+        self.group.view(self.memory, quantity)[:len(packed)] = packed
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on, by slot name: the same for every backend and granularity."""

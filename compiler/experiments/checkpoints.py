@@ -21,6 +21,7 @@ from compiler.ir import CortexError, Graph, show_graph
 
 FORMAT = "1"
 NAME = "checkpoint.safetensors"
+SET = "set."
 
 
 @dataclass(frozen=True)
@@ -49,25 +50,54 @@ def arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(path: Path, runner: Any, identity: Identity) -> None:
-    """Writes the runner's state; an older checkpoint stays intact until the new one is complete. Raises X131."""
+Changes = list[list[Any]]
+"""[position, name] of every quantity that was set between steps."""
+
+
+def save_checkpoint(path: Path, runner: Any, identity: Identity, parameters: Mapping[str, np.ndarray] | None = None,
+                    changes: Changes | None = None) -> None:
+    """Writes the runner's state; an older checkpoint stays intact until the new one is complete. `parameters`: those
+    that were set since the start; `changes`: all that was. Raises X131."""
     arrays = runner.state()
     records = arrays.pop("records")
     arrays |= _written(runner, records)
+    arrays |= {f"{SET}{name}": value for name, value in (parameters or {}).items()}
     metadata = {"format": FORMAT, "position": str(int(arrays["feed.position"][0])), **asdict(identity),
-                "sha256": arrays_sha256(arrays)}
+                **({"set": json.dumps(changes)} if changes else {}), "sha256": arrays_sha256(arrays)}
     write_safetensors(path, arrays, metadata)
 
 
-def load_checkpoint(path: Path, runner: Any, identity: Identity) -> int:
-    """Puts a fresh runner where the checkpoint was taken; returns the position. Raises X140 to X145."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint of this experiment, read and checked."""
+
+    path: Path
+    metadata: Mapping[str, str]
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Those that were set between steps; the runner has to have them before its state is restored."""
+        return {name.removeprefix(SET): array for name, array in self.arrays.items() if name.startswith(SET)}
+
+    @property
+    def changes(self) -> Changes:
+        return json.loads(self.metadata.get("set", "[]"))
+
+    def restore(self, runner: Any) -> int:
+        """Puts a fresh runner where the checkpoint was taken; returns the position. Raises X145."""
+        _check_quantities(self.path, self.arrays, runner.state())
+        feed_state = {k.removeprefix("feed."): v for k, v in self.arrays.items() if k.startswith("feed.")}
+        state = {name: array for name, array in self.arrays.items() if not name.startswith("records.")}
+        runner.restore({**state, "records": _expanded(runner, self.arrays, feed_state)})
+        return int(self.metadata["position"])
+
+
+def open_checkpoint(path: Path, identity: Identity) -> Checkpoint:
+    """Raises X140 to X144."""
     metadata, arrays = read_checkpoint(path)
     _check_identity(path, metadata, identity)
-    _check_quantities(path, arrays, runner.state())
-    feed_state = {k.removeprefix("feed."): v for k, v in arrays.items() if k.startswith("feed.")}
-    state = {name: array for name, array in arrays.items() if not name.startswith("records.")}
-    runner.restore({**state, "records": _expanded(runner, arrays, feed_state)})
-    return int(metadata["position"])
+    return Checkpoint(path, metadata, arrays)
 
 
 def _check_quantities(path: Path, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:

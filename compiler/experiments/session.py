@@ -11,13 +11,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compiler.experiments.checkpoints import NAME, load_checkpoint, save_checkpoint
+from compiler.experiments import quantities
+from compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
 from compiler.experiments.compilation import compile_experiment, first_block, make_runner, most_steps
 from compiler.experiments.files import writable_folder
 from compiler.experiments.plans import Plan
@@ -52,6 +53,7 @@ class Session:
                  code: Path | None = None, edited: Path | None = None, force: bool = False):
         self.experiment, self.progress = experiment, progress
         self.folder = None if folder is None else writable_folder(folder)
+        self.code, self.edited = code, edited
         self.compiled = compile_experiment(experiment)
         announce(self.compiled.underflow)
         self.identity = self.compiled.identity()
@@ -63,6 +65,8 @@ class Session:
         self.run_checkpoints = 0.0
         self.last_checkpoint = time.monotonic()
         self.owns_checkpoint = force
+        self.changes: list[list[Any]] = []
+        self.parameters: dict[str, np.ndarray] = {}
 
     @property
     def plan(self) -> Plan:
@@ -99,7 +103,40 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # ---- what is read and set between steps
+
+    def get(self, name: str) -> np.ndarray:
+        """A quantity after the last step, by its name in the graph: `W.w`, `B.v`, `B.tau`, `W.eta`; a copy, in the
+        shape of an array of the graph. Raises X201, X202."""
+        return quantities.get(self, name)
+
+    def set(self, name: str, value: Any) -> None:
+        """Sets a weight, a state or a parameter, from the next step on; a part of the checkpoint. Of a state it is the
+        latest value, which the next step reads as `prev`; older ones stay. Raises X201 to X204, and changes nothing
+        then. On Lava, a parameter starts the network anew."""
+        if name in quantities.parameters(self.compiled.graph):
+            self._set_parameters({name: quantities.fitting_parameter(self.compiled.graph, name, value)})
+        else:
+            quantities.set_state(self, name, value)
+        self.changes.append([self.position, name])
+
+    def _set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
+        """A runner of the program with these values goes on where the present one is."""
+        compiled = quantities.with_parameters(self, values)
+        state = self.runner.state()
+        runner = make_runner(compiled, self.code, self.edited)
+        fresh = runner.state()
+        kept = {name: array for name, array in state.items() if name.removeprefix("memory.") not in values}
+        runner.restore({**fresh, **kept})
+        self.runner.close()
+        self.runner, self.compiled = runner, compiled
+        self.parameters |= values
+
     # ---- running
+
+    def step(self, steps: int = 1) -> int:
+        """Advances by so many network steps (fewer at the end of the protocol); returns the position."""
+        return self.run(steps)
 
     def run(self, steps: int | None = None) -> int:
         """Advances by `steps`, or to `run.until_epoch`; returns the position. Raises Interrupted on a signal.
@@ -210,7 +247,7 @@ class Session:
         assert self.folder is not None
         if not self.owns_checkpoint:
             check_run_folder(self.folder, (NAME,))
-        save_checkpoint(self.folder / NAME, self.runner, self.identity)
+        save_checkpoint(self.folder / NAME, self.runner, self.identity, self.parameters, self.changes)
         self.owns_checkpoint = True
         self.last_checkpoint = time.monotonic()
         return self.folder / NAME
@@ -219,7 +256,11 @@ class Session:
         """Continues from the folder's checkpoint; returns its position. Raises X140 to X145."""
         assert self.folder is not None
         with self.timed("resume"):
-            self.resumed_from = load_checkpoint(self.folder / NAME, self.runner, self.identity)
+            found = open_checkpoint(self.folder / NAME, self.identity)
+            if found.parameters:
+                self._set_parameters(found.parameters)
+            self.resumed_from = found.restore(self.runner)
+            self.parameters, self.changes = found.parameters, found.changes
         self.owns_checkpoint = True
         return self.resumed_from
 

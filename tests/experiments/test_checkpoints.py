@@ -87,7 +87,7 @@ def test_a_signal_stops_at_a_block_and_the_run_resumes(tiny_feedback, tmp_path, 
 def test_checkpoints_come_by_the_clock(tiny_feedback, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr("compiler.experiments.session.save_checkpoint",
-                        lambda path, runner, identity: made.append(int(runner.feed.position)))
+                        lambda path, runner, *more: made.append(int(runner.feed.position)))
     tiny_feedback["protocol"]["epochs"] = 30
     with Session(load_experiment(tiny_feedback, {"run.checkpoint_seconds": 0, "run.block_ms": 5}), tmp_path) as session:
         session.run()

@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.backends.lava.emit import OWN, emit
 from compiler.backends.lowering.program import Program
-from compiler.backends.native import Records, current, sized
+from compiler.backends.native import Records, current, pack, sized
 from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError
 from compiler.ir.protocol import Protocol
@@ -71,6 +71,10 @@ class LavaRun:
 
     def value(self, quantity: str) -> np.ndarray:
         return current(self.program, quantity, self.host.value)
+
+    def put(self, quantity: str, values: np.ndarray) -> None:
+        """Sets a stored quantity in every process that has it, between runs; not a hoisted weight."""
+        self.host.put(quantity, pack(self.program, quantity, values))
 
     def state(self) -> dict[str, np.ndarray]:
         """Raises E522 in the middle of a run with stock processes, whose buffers are their own."""

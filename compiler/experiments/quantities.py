@@ -1,0 +1,288 @@
+"""Quantities of a running session, by the names of the IR: what is read and set between two steps.
+
+Weights, optimisers' and synapses' states (`W.w`, `W.low_pass`, `W.e`), states of populations (`B.v`), parameters of
+cells and rules (`B.tau`, `W.eta`). Shapes are those of the arrays that a graph binds: weights (n_post, n_pre), states
+and parameters of cells (n,), with a leading axis where the session has seeds or samples; a rule's are numbers.
+
+X201 an unknown quantity; X202 a quantity that is not kept, or cannot be set in this program; X203 a wrong shape or
+type; X204 a value that the quantity cannot take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.backends.interpreter import connection_mask
+from compiler.experiments.compilation import Compiled
+from compiler.ir import CortexError, Graph, parse_graph, unknown
+from compiler.ir.expressions import reads
+from compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
+from compiler.ir.verify import bounds
+from compiler.passes import observable
+
+if TYPE_CHECKING:
+    from compiler.experiments.session import Session
+
+Owner = Population | Projection
+
+
+def get(session: Session, name: str) -> np.ndarray:
+    """A copy of the quantity's value after the last step. Raises X201, X202."""
+    graph = session.compiled.graph
+    if name in parameters(graph):
+        return parameter_value(graph, name)
+    known = observable(graph) | set(states(graph))
+    if name not in known:
+        raise unknown("X201", f"quantity of circuit '{graph.name}'", name, known | set(parameters(graph)))
+    value = _kept(session, name)
+    return np.array(value[0] if len(value) == 1 and (graph.batch == 1 or name in synaptic(graph)) else value)
+
+
+def set_state(session: Session, name: str, value: Any) -> None:
+    """Sets what is kept from step to step. Raises X201 to X204."""
+    graph = session.compiled.graph
+    known = states(graph)
+    if name not in known:
+        raise unknown("X201", f"weight, state or parameter of circuit '{graph.name}'", name,
+                      {*known, *parameters(graph)})
+    _refuse(session, name)
+    now = _kept(session, name)
+    array = _fitting(name, numbers(name, value), known[name], len(now))
+    _check_values(session.compiled.report.graph, name, array)
+    session.runner.put(name, array)
+
+
+# ---- what there is
+
+
+def synaptic(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Weights, optimisers' and synapses' states, with their shapes."""
+    found: dict[str, tuple[int, ...]] = {}
+    for q in graph.projections:
+        rule, shape = graph.rule_of(q), weight_shape(graph, q)
+        learnt = [rule.optimiser.kind, *(s.name for s in rule.states)] if rule else []
+        found |= {f"{q.name}.{key}": shape for key in ("w", *learnt) if shape and key != "none"}
+    return found
+
+
+def states(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Everything that is kept from step to step."""
+    return synaptic(graph) | {f"{p.name}.{s.name}": (p.size,) for p in graph.populations
+                              for s in graph.cell(p.cell).states}
+
+
+def parameters(graph: Graph) -> dict[str, Owner]:
+    """`population.parameter` and `projection.parameter` -> the owner."""
+    found: dict[str, Owner] = {f"{p.name}.{q.name}": p for p in graph.populations
+                               for q in graph.cell(p.cell).parameters}
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        found |= {f"{q.name}.{p.name}": q for p in (rule.parameters if rule else ())}
+    return found
+
+
+def parameter_value(graph: Graph, name: str) -> np.ndarray:
+    """Of a population (n,), or with its batch axis where it was bound so; of a projection a number."""
+    owner, key = parameters(graph)[name], name.partition(".")[2]
+    if isinstance(owner, Projection):
+        return np.array(rule_parameters(graph, owner)[key])
+    if name in graph.arrays:
+        return np.array(graph.arrays[name], np.float64)
+    return np.full(owner.size, cell_parameters(graph, owner)[key])
+
+
+# ---- what a value must be
+
+
+def numbers(name: str, value: Any) -> np.ndarray:
+    """float64. Raises X203 for what is no array of numbers, X204 for values that are not finite."""
+    try:
+        array = np.array(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(str(array.dtype))
+    except (TypeError, ValueError) as error:
+        raise CortexError("X203", f"the value of '{name}' is no array of real numbers ({error}).") from None
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise CortexError("X204", f"the value of '{name}' is {array[index]} at index {index}; it must be finite.")
+    return array
+
+
+def _fitting(name: str, array: np.ndarray, shape: tuple[int, ...], copies: int) -> np.ndarray:
+    """(copies, *shape). Raises X203."""
+    if array.shape not in (shape, (copies, *shape)):
+        others = f" or {(copies, *shape)}" if copies > 1 else ""
+        raise CortexError("X203", f"the value of '{name}' has shape {array.shape}, expected {shape}{others}.")
+    return np.broadcast_to(array, (copies, *shape))
+
+
+def _check_values(graph: Graph, name: str, array: np.ndarray) -> None:
+    """Raises X204 for weights beyond limits, sign, unit or mask, and for states that are no integers of theirs."""
+    owner, _, key = name.partition(".")
+    if not array.size:
+        return
+    if any(q.name == owner for q in graph.projections):
+        if key == "w":
+            _check_weights(graph, graph.projection(owner), array)
+        return
+    state = graph.cell_of(owner).state(key)
+    if state and state.dtype != "float64":
+        most = 2.0 ** (int(state.dtype.removeprefix("int")) - 1) * state.scale
+        _on_grid(name, array, state.scale, f"dtype {state.dtype}")
+        _within(name, array, -most, most - state.scale, f"dtype {state.dtype}")
+
+
+def _check_weights(graph: Graph, q: Projection, array: np.ndarray) -> None:
+    synapse, mask = graph.class_of(q.name), connection_mask(graph, q)
+    _within(f"{q.name}.w", array, *bounds(synapse), f"synapse class '{synapse.name}' ({synapse.sign})")
+    if synapse.unit:
+        _on_grid(f"{q.name}.w", array, synapse.unit, f"synapse class '{synapse.name}'")
+    if mask is not None and np.any(array * (1 - mask)):
+        raise CortexError("X204", f"the value of '{q.name}.w' is not 0 where projection '{q.name}' has no synapse.",
+                          "Multiply it with the mask.")
+
+
+def _within(name: str, array: np.ndarray, low: float, high: float, who: str) -> None:
+    if array.min() < low or array.max() > high:
+        raise CortexError("X204", f"the value of '{name}' spans [{array.min()}, {array.max()}]; {who} allows "
+                                  f"[{low}, {high}].")
+
+
+def _on_grid(name: str, array: np.ndarray, unit: float, who: str) -> None:
+    if np.any(np.floor(array / unit) * unit != array):
+        raise CortexError("X204", f"the value of '{name}' has other numbers than multiples of {unit}, the unit of "
+                                  f"{who}.", "Round it first.")
+
+
+# ---- what the program has made of it
+
+
+def _kept(session: Session, name: str) -> np.ndarray:
+    """The value as the runner has it, (copies or batch, ...). Raises X202 where a pass or the lowering left it out."""
+    try:
+        return session.runner.value(name)
+    except KeyError:
+        found = _removed_by(session.compiled, name)
+    by = f"pass '{found}' left it out" if found else "nothing reads it in a later step"
+    raise CortexError("X202", f"'{name}' is not kept: {by}.",
+                      f"Observe it: list it in the quantities of a [record.NAME]{_or_disable(found)}.")
+
+
+def _removed_by(compiled: Compiled, name: str) -> str:
+    """The first pass after which a quantity is not there."""
+    records = compiled.report.records
+    return next((record.name for record in records if name not in observable(parse_graph(record.text))), "")
+
+
+def _or_disable(name: str) -> str:
+    return f'; or leave the pass out: passes.disable = ["{name}"]' if name else ""
+
+
+def _refuse(session: Session, name: str) -> None:
+    """Raises X202 for what is overwritten, or lives on in another form."""
+    graph, (owner, _, key) = session.compiled.report.graph, name.partition(".")
+    if session.experiment.run.stock:
+        raise CortexError("X202", f"'{name}' cannot be set: stock Lava processes keep values of their own.",
+                          "Run without run.stock, with the same results.")
+    mirror = next((m for m in graph.mirrors if m.target == owner and key == "w"), None)
+    if mirror:
+        raise CortexError("X202", f"'{name}' cannot be set: a mirror copies '{mirror.source}' into it.",
+                          f"Set '{mirror.source}.w'.")
+    for q in graph.projections:
+        if q.lowering == "hoisted" and (owner == q.name or name == f"{q.pre}.{graph.class_of(q.name).message}"):
+            raise _hoisted(name, q)
+
+
+def _hoisted(name: str, q: Projection) -> CortexError:
+    return CortexError("X202", f"'{name}' cannot be set: pass 'hoist-constant-input' keeps '{q.name}' in another form "
+                               "while a presentation lasts.",
+                       'Leave the pass out: passes.disable = ["hoist-constant-input"].')
+
+
+# ---- parameters
+
+
+def with_parameters(session: Session, values: Mapping[str, np.ndarray]) -> Compiled:
+    """The compiled experiment with other parameters, in its graph and in what the passes have made of it. Raises X201
+    to X204."""
+    compiled = session.compiled
+    for name, value in values.items():
+        _check_parameter(session, compiled, name)
+        source = _with_parameter(compiled.graph, name, value)
+        lowered = _with_parameter(compiled.report.graph, name, value)
+        compiled = replace(compiled, graph=source, report=replace(compiled.report, graph=lowered))
+    return compiled
+
+
+def _check_parameter(session: Session, compiled: Compiled, name: str) -> None:
+    if session.experiment.precision.weights:
+        raise CortexError("X202", f"'{name}' cannot be set: in fixed point, parameters are in the formats.",
+                          "Start another session with the value in its circuit.")
+    if session.experiment.run.stock or session.edited:
+        raise CortexError("X202", f"'{name}' cannot be set: the code that runs is not generated from the graph.",
+                          "Run without run.stock and without a compiled folder.")
+    changed_by = _folded_by(compiled, name)
+    if changed_by:
+        raise CortexError("X202", f"'{name}' cannot be set: pass '{changed_by}' has computed with it.",
+                          f'Leave the pass out: passes.disable = ["{changed_by}"].')
+    graph, owner = compiled.report.graph, name.partition(".")[0]
+    for q in graph.projections:
+        if q.lowering == "hoisted" and owner in (q.name, q.pre):
+            raise _hoisted(name, q)
+
+
+def _folded_by(compiled: Compiled, name: str) -> str:
+    """The first pass after which an equation that it kept no longer reads the parameter, or the parameter is gone."""
+    readers = _readers(compiled.graph, name)
+    for record in compiled.report.records:
+        graph = parse_graph(record.text)
+        still = {key for key in readers if key in _equations(graph, name)}
+        if still - _readers(graph, name) or name not in parameters(graph):
+            return record.name
+    return ""
+
+
+def _equations(graph: Graph, name: str) -> dict[str, set[str]]:
+    """Equations of the parameter's owner, with what each reads; a rule's increment and optimiser are two of them."""
+    owner = name.partition(".")[0]
+    for p in graph.populations:
+        if p.name == owner:
+            return {e.name: reads(e.expression) for e in graph.cell(p.cell).equations}
+    rule = graph.rule_of(graph.projection(owner))
+    if rule is None:
+        return {}
+    arguments = set[str]().union(*map(reads, rule.optimiser.arguments))
+    return {**{u.name: reads(u.expression) for u in rule.updates}, "increment": reads(rule.increment),
+            "optimiser": arguments}
+
+
+def _readers(graph: Graph, name: str) -> set[str]:
+    return {key for key, read in _equations(graph, name).items() if name.partition(".")[2] in read}
+
+
+def fitting_parameter(graph: Graph, name: str, value: Any) -> np.ndarray:
+    """The value in one of the shapes in which the graph takes it. Raises X203, X204."""
+    owner, array = parameters(graph)[name], numbers(name, value)
+    allowed = [()] if isinstance(owner, Projection) else [(), *((*axis, owner.size) for axis in ((), (graph.seeds,),
+                                                                                                 (graph.batch,)))]
+    if array.shape not in allowed:
+        raise CortexError("X203", f"the value of '{name}' has shape {array.shape}, expected "
+                                  f"{' or '.join(map(str, dict.fromkeys(allowed)))}.")
+    return array
+
+
+def _with_parameter(graph: Graph, name: str, value: np.ndarray) -> Graph:
+    owner, key = parameters(graph)[name], name.partition(".")[2]
+    others = tuple(item for item in owner.parameters if item[0] != key)
+    arrays = {array: held for array, held in graph.arrays.items() if array != name}
+    if value.ndim:
+        arrays[name] = value
+    changed: Any = replace(owner, parameters=others if value.ndim else (*others, (key, float(value))))
+    kind = "populations" if isinstance(owner, Population) else "projections"
+    return graph.with_(arrays=arrays, **{kind: tuple(changed if each.name == owner.name else each
+                                                     for each in getattr(graph, kind))})
