@@ -53,7 +53,7 @@ class GroupSteps:
 
     def _end(self, way: str, name: str) -> tuple:
         """The port and the memory of one message, kept for the next steps."""
-        values = np.zeros(1) if name == "tick" else self.work.view(name)
+        values = self.work.view(name) if name in self.work.local else np.zeros(1)
         self.ends[way, name] = getattr(self, f"{name}_{way}"), values
         return self.ends[way, name]
 

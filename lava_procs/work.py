@@ -86,13 +86,13 @@ class GroupWork:
 
     def view(self, name: str) -> np.ndarray:
         """A slot of this group's memory, by the model's own name."""
-        return self.memory_of(self.local.get(name, name))
+        return self.memory_of(self.local[name])
 
     def size(self, name: str) -> int:
-        """Length of a slot, or of the tick that holds unconnected circuits together."""
+        """Length of a slot, or 1 for the tick that holds unconnected circuits together, which is bound to none."""
         if name in self.cells:
             return self.cells[name]
-        return 1 if name == "tick" else len(self.view(name))
+        return len(self.view(name)) if name in self.local else 1
 
     def warm_up(self) -> None:
         """Compiles (or loads from the cache) what this group calls, so that forked children inherit it."""

@@ -64,6 +64,7 @@ def draw_kind(graph: Graph, projection: str, name: str) -> str:
 
 def named_noise(graph: Graph, row: np.ndarray) -> dict[str, np.ndarray]:
     """One step's columns by name: (batch, n) of cells, (seeds, weights) of synapses, (seeds, 2) of keys."""
-    return {name: row[part].reshape(graph.seeds, -1) if name.endswith((".redrawn", ".key"))
-            else row[part].reshape(-1, graph.batch).T
+    cells = {p.name for p in graph.populations}
+    return {name: row[part].reshape(-1, graph.batch).T if name.split(".")[0] in cells
+            else row[part].reshape(graph.seeds, -1)
             for name, part in noise_columns(graph)}

@@ -149,12 +149,12 @@ class Interpreter:
 
     def _look(self, owner: str, name: str) -> np.ndarray:
         """A name of this step in the scope of a population or projection."""
+        if name in self.parameters[owner]:
+            return np.asarray(self.parameters[owner][name])
         for key in (f"{owner}.{name}", name):
             if key in self.values:
                 return self.values[key]
-        if name.startswith("table."):
-            return self.graph.arrays[name]
-        return np.asarray(self.parameters[owner][name])
+        return self.graph.arrays[name]  # a table
 
     def _before(self, owner: str, name: str, depth: int) -> np.ndarray:
         return self.history[f"{owner}.{name}"][depth - 1]
@@ -163,12 +163,13 @@ class Interpreter:
              noise: Mapping[str, np.ndarray]) -> Values:
         """One step. `inputs` and `noise` are keyed `population.name`, (batch, n) or (n,). Returns `values`."""
         self.values |= {f"gate.{g}": np.asarray(float(gates.get(g, 0.0))) for g in self.graph.gates}
+        sizes = {p.name: p.size for p in self.graph.populations}
         for key, array in {**inputs, **noise}.items():
-            if key.endswith((".redrawn", ".key")):
-                self.values[key] = array
+            owner = key.split(".")[0]
+            if owner not in sizes:
+                self.values[key] = array  # what projections draw
                 continue
-            size = self.graph.population(key.split(".")[0]).size
-            self.values[key] = np.broadcast_to(array, (self.graph.batch, size)).astype(np.float64)
+            self.values[key] = np.broadcast_to(array, (self.graph.batch, sizes[owner])).astype(np.float64)
         old = {name: self.values[name] for name in self.history}
         for name, past in self.history.items():
             self.history[name] = [old[name], *past][:len(past)]
@@ -282,7 +283,7 @@ class Interpreter:
         def now(name: str) -> np.ndarray:
             if name.startswith(("pre.", "post.")):
                 return side(name, self._look)
-            if name == "w" or f"{projection.name}.{name}" in self.values:
+            if name not in self.parameters[projection.name] and f"{projection.name}.{name}" in self.values:
                 return self._synaptic(projection, self.values[f"{projection.name}.{name}"])
             return self._look(projection.name, name)
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.backends.draws import named_noise, noise_spec
+from compiler.backends.draws import named_noise
+from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.interpreter import Interpreter, Values
-from compiler.backends.runtime import Block, Feed
+from compiler.backends.runtime import Block
 from compiler.ir import Graph, Population
 from compiler.ir.protocol import Protocol
 
@@ -18,14 +19,12 @@ class InterpreterRun:
     """Runs a graph step by step. `samples` is (rows, columns), columns in the order of the exogenous inputs."""
 
     def __init__(self, graph: Graph, protocol: Protocol, samples: np.ndarray, seeds: list[int]):
-        protocol.check(graph.gates)
         self.graph, self.interpreter = graph, Interpreter(graph)
         self._fill()
         self.protocol = self._sized(protocol)
-        spec = noise_spec(graph, seeds)
-        self.feed = Feed(self.protocol.as_data(), list(graph.gates), spec)
+        self.feed = make_feed(graph, self.protocol, seeds)
         self.buffer = np.zeros(max(self.feed.record_size, 1))
-        self.samples = np.asarray(samples, dtype=np.float64)
+        self.samples = sample_table(graph, self.protocol, samples)
 
     def _fill(self) -> None:
         """Quantities that no step has computed yet are 0, so that every name has a shape."""
@@ -67,7 +66,8 @@ class InterpreterRun:
     def _inputs(self, rows: np.ndarray) -> Values:
         inputs, column = {}, 0
         for population, name in _named(self.graph, "inputs"):
-            inputs[f"{population.name}.{name}"] = self.samples[rows, column:column + population.size]
+            given = self.samples[rows, column:column + population.size] if self.samples.size else np.zeros((1, 0))
+            inputs[f"{population.name}.{name}"] = given
             column += population.size
         return inputs
 
@@ -75,7 +75,8 @@ class InterpreterRun:
         """This step's draws; while the noise gate is off, the last ones of cells stay."""
         gate, found = self.graph.noise.gate, named_noise(self.graph, row)
         held = gate and not gates[gate] > 0
-        return {name: drawn for name, drawn in found.items() if not held or name.endswith((".redrawn", ".key"))}
+        cells = {p.name for p in self.graph.populations}
+        return {name: drawn for name, drawn in found.items() if not held or name.split(".")[0] not in cells}
 
     def _record(self, positions: np.ndarray) -> None:
         for stream, position in zip(self.protocol.streams, positions, strict=True):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.backends.draws import noise_spec
+from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.lowering.hoist import materialised
 from compiler.backends.lowering.program import (
     GroupProgram,
@@ -69,9 +69,11 @@ def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
     graph, (owner, name) = program.graph, quantity.split("#")[0].split(".", 1)
     if any(q.name == owner for q in graph.projections):
         shape = shape_of(graph, graph.projection(owner))
-        if name.startswith("pre_factor"):
+        rule = graph.rule_of(graph.projection(owner))
+        state = rule is not None and any(s.name == name for s in rule.states)
+        if name.startswith("pre_factor") and not state:
             return unpack_state(flat, shape.cells[0], shape.batch)
-        if name == "current" or name.startswith("post_factor"):
+        if name == "current" or (name.startswith("post_factor") and not state):
             return unpack_state(flat, shape.post_cells, shape.batch)[..., :shape.cells[1]]
         weights = unpack_weights(flat, shape)
         of = weight_shape(graph, graph.projection(owner))
@@ -104,14 +106,12 @@ class Native:
 
     def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
                  recorded_noise: np.ndarray | None = None):
-        protocol.check(program.graph.gates)
         self.program, self.protocol = program, sized(program, protocol)
         self.group = program.select()
+        self.feed = make_feed(program.graph, self.protocol, seeds, recorded_noise)
+        self.samples = sample_table(program.graph, self.protocol, samples)
         self.kernels = load_kernels(program.source)
-        self.feed = Feed(self.protocol.as_data(), list(program.graph.gates), noise_spec(program.graph, seeds),
-                         recorded_noise)
         self.memory = self.group.memory()
-        self.samples = np.ascontiguousarray(samples, dtype=np.float64).reshape(-1, program.sample_width)
         self.buffer = np.zeros(max(self.feed.record_size, 1))
         self.pieces = record_pieces(self.group, self.protocol)
         self.table = self.group.table if self.kernels.JIT else self.group.table.astype(object)

@@ -22,6 +22,13 @@ class Record:
     at: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
 
+    def check(self, phase: str, stream: str) -> None:
+        """Raises E275 for steps that are negative or do not rise."""
+        rising = all(a < b for a, b in zip(self.steps, self.steps[1:], strict=False))
+        if min(self.every, self.offset, *self.steps, *self.at) < 0 or not rising:
+            raise CortexError("E275", f"phase '{phase}' records '{stream}' at steps that are negative or do not rise: "
+                                      f"{self}.", "Count from 0 and upward.")
+
 
 @dataclass(frozen=True)
 class Presentation:
@@ -84,7 +91,7 @@ class Protocol:
         return sum(lengths[name] for name in self.sequence)
 
     def check(self, gates: tuple[str, ...]) -> None:
-        """Raises E271 to E274 for a phase that is not there, an unknown gate or a negative count."""
+        """Raises E271 to E275 for a phase that is not there, an unknown gate or a negative count."""
         names, streams = {p.name for p in self.phases}, {s.name for s in self.streams}
         for name in self.sequence:
             if name not in names:
@@ -93,12 +100,16 @@ class Protocol:
             if phase.count < 0 or phase.steps < 1:
                 raise CortexError("E272", f"phase '{phase.name}' has {phase.count} presentations of {phase.steps} "
                                           "steps; they must be at least 0 and 1.")
-            for gate, _ in phase.gates:
+            for gate, pattern in phase.gates:
                 if gate not in gates:
                     raise CortexError("E273", f"phase '{phase.name}' sets gate '{gate}'; known: {', '.join(gates)}.")
-            for stream, _ in phase.records:
+                if not len(pattern):
+                    raise CortexError("E275", f"phase '{phase.name}' gives gate '{gate}' a pattern of no steps.",
+                                      "Give at least one value.")
+            for stream, rule in phase.records:
                 if stream not in streams:
                     raise CortexError("E274", f"phase '{phase.name}' records '{stream}'; known: {sorted(streams)}.")
+                rule.check(phase.name, stream)
 
     def as_data(self) -> dict:
         """Plain data for the runtime."""

@@ -35,9 +35,10 @@ class HoistConstantInput:
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         return graph.with_(projections=tuple(
-            replace(q, lowering="hoisted") if self._fits(graph, q, request) else q for q in graph.projections))
+            replace(q, lowering="hoisted") if self.fits(graph, q, request) else q for q in graph.projections))
 
-    def _fits(self, graph: Graph, q: Projection, request: Request) -> bool:
+    def fits(self, graph: Graph, q: Projection, request: Request) -> bool:
+        """Whether this projection, not lowered yet, is one of those."""
         rule, mirrored = graph.rule_of(q), any(q.name in (m.source, m.target) for m in graph.mirrors)
         if mirrored or q.lowering or graph.population(q.pre).size < self.least_inputs or q.delay != 1:
             return False

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.draws import named_noise, noise_columns, noise_spec
+from compiler.backends.draws import named_noise, noise_columns
+from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.groups import Grouped
 from compiler.backends.interpreter import Interpreter
 from compiler.backends.lowering import Program, lower
@@ -90,10 +91,8 @@ def quantities(graph: Graph, increments: bool = False) -> list[str]:
 def feed_of(setup: Setup) -> Feed:
     """The protocol as blocks of rows, gates and noise, without recordings."""
     graph = setup.graph
-    setup.protocol.check(graph.gates)
-    spec = noise_spec(graph, list(setup.seeds))
     plain = replace(setup.protocol, streams=(), phases=tuple(replace(p, records=()) for p in setup.protocol.phases))
-    return Feed(plain.as_data(), list(graph.gates), spec, setup.noise)
+    return make_feed(graph, plain, setup.seeds, setup.noise)
 
 
 def blocks(setup: Setup, steps: int | None = None, chunk: int = LONGEST_CHUNK) -> Iterator[Block]:
@@ -109,18 +108,18 @@ class Stimulus:
 
     def __init__(self, setup: Setup):
         self.graph = setup.graph
-        self.samples = np.asarray(setup.samples, dtype=np.float64)
+        self.samples = sample_table(self.graph, setup.protocol, setup.samples)
         self.inputs, self.draws = input_columns(self.graph), noise_columns(self.graph)
         self.noise: dict[str, np.ndarray] = {}
         gate = ["", *self.graph.gates].index(self.graph.noise.gate or "")
-        self.noise_gate = gate
+        self.noise_gate, self.cells = gate, {p.name for p in self.graph.populations}
 
     def step(self, block: Block, t: int) -> tuple[Chunk, dict[str, float], Chunk]:
         """(inputs (batch, n), gates, noise (batch, n)) of step `t` of a block."""
-        rows = self.samples[block.rows[t]]
+        rows = self.samples[block.rows[t]] if self.samples.size else np.zeros((self.graph.batch, 0))
         on, found = block.gates[t, self.noise_gate] > 0, named_noise(self.graph, block.noise[t])
         for name, drawn in found.items():
-            if on or name.endswith((".redrawn", ".key")):
+            if on or name.split(".")[0] not in self.cells:
                 self.noise[name] = drawn
             else:
                 self.noise.setdefault(name, np.zeros_like(drawn))

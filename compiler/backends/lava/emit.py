@@ -18,9 +18,11 @@ from safetensors.numpy import save_file
 
 from compiler.backends import runtime
 from compiler.backends.draws import noise_spec
+from compiler.backends.lava.naming import class_names, local_names
 from compiler.backends.lava.stock import (
     IMPORTS,
     MODELS,
+    STOCK_NAMES,
     StockProcess,
     early_currents,
     late_currents,
@@ -31,6 +33,7 @@ from compiler.backends.lava.stock import (
 )
 from compiler.backends.lowering.program import GroupProgram, Program
 from compiler.backends.native import record_pieces
+from compiler.backends.quoting import comment, docstring, fresh, identifier, quoted
 from compiler.ir import Graph, show_graph
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan
@@ -44,13 +47,10 @@ from lava_procs.group import AsyncGroupModel as GroupModel""",
 from lava_procs.group import LoihiGroupModel as GroupModel"""}
 """How Lava synchronises the processes: only by their messages, or step by step as a chip would."""
 
-TICK = "tick"
 Event = tuple[str, str]
 """("compute", "FIRST, LAST"), ("send", NAME) or ("receive", NAME), in the process's own names; from a stock Dense
 ("receive_sum", NAME), and ("compute_late", "FIRST, LAST") for rows of the last step that waited for it."""
 COMPUTING = ("compute", "compute_late")
-RESERVED = {name.upper() for name in (*MODELS, "GradedSpikeCfg", "Loihi3FLearningRule", "SignMode")}
-"""Names that an emitted class may not take beside stock processes."""
 OWN = StockPlan()
 """Nothing is a stock process."""
 
@@ -92,17 +92,26 @@ def plan_network(program: Program, stock: StockPlan = OWN) -> NetworkPlan:
     return network
 
 
+def _name_classes(graph: Graph, network: NetworkPlan) -> None:
+    """Processes with the same text share a class."""
+    own = {plan.name: (plan.events, plan.kernels, plan.integers) for plan in network.groups if not plan.stock}
+    found = class_names(graph, own, STOCK_NAMES if len(own) < len(network.groups) else ())
+    for plan in network.groups:
+        plan.class_name = found.get(plan.name, plan.class_name)
+
+
 def _join_components(network: NetworkPlan) -> None:
     """Lava runs what is connected: circuits that fall apart are held together by a tick, sent first in every step."""
     edges = nx.Graph([(source, target) for source, _, target, _ in network.connections])
     edges.add_nodes_from(group.name for group in network.groups)
     first, *others = [next((g for g in network.groups if g.name in part and not g.stock), network.groups[0])
                       for part in nx.connected_components(edges)]
+    tick = fresh("tick", {name for group in network.groups for name in group.names.values()})
     for group in others:
-        network.connections.append((first.name, f"{TICK}_out", group.name, f"{TICK}_in"))
-        group.events.insert(0, ("receive", TICK))
+        network.connections.append((first.name, f"{tick}_out", group.name, f"{tick}_in"))
+        group.events.insert(0, ("receive", tick))
     if others:
-        first.events.insert(0, ("send", TICK))
+        first.events.insert(0, ("send", tick))
 
 
 def _plan_stock(program: Program, stock: StockPlan, name: str) -> GroupPlan | None:
@@ -118,7 +127,7 @@ def _plan_group(program: Program, name: str, stock: StockPlan = OWN) -> GroupPla
     late, early = late_currents(program, stock, name), early_currents(program, stock, name)
     sent = [t.name for t in transfers if name == t.source or name in t.targets]
     slots = [*sent, *(slot for found in extra.values() for slot in found), *late, *early]
-    names = _local_names(program.graph, name, list(dict.fromkeys(slots)))
+    names = local_names(program.graph, name, list(dict.fromkeys(slots)))
     events: list[Event] = [("receive_sum", names[slot]) for slot in late]
     kernels: dict[str, str] = {}
     first, row, last = 0, 0, len(events)
@@ -159,55 +168,6 @@ def _compute(events: list[Event], kernels: dict[str, str], group: GroupProgram, 
     kernels[span] = ", ".join(dict.fromkeys(o.kernel for o in group.step[first:last]))
 
 
-def _local_names(graph: Graph, group: str, slots: list[str]) -> dict[str, str]:
-    """Slot -> name inside the group's process; unique."""
-    table: dict[str, str] = {}
-    for slot in slots:
-        name = _local_name(graph, group, slot).replace("#", "_before").replace("@", "_from_").partition(":")[0]
-        name = name.replace(".", "_").replace(" ", "_")
-        while name in table.values():
-            name += "_too"
-        table[slot] = name
-    return table
-
-
-def _local_name(graph: Graph, group: str, slot: str) -> str:
-    owner, quantity = slot.split(".", 1)
-    if owner == group:
-        return quantity
-    own = next((q for q in graph.projections if q.name == group), None)
-    if own is not None and owner in (own.pre, own.post):
-        return f"{'pre' if owner == own.pre else 'post'}_{quantity}"
-    other = next((q for q in graph.projections if q.name == owner), None)
-    if other is not None and any(p.name == group for p in graph.populations):
-        return f"{other.synapse}_{quantity}"
-    return slot
-
-
-def _name_classes(graph: Graph, network: NetworkPlan) -> None:
-    signatures: dict[tuple, str] = {}
-    for plan in network.groups:
-        if plan.stock:
-            continue
-        base = _base_name(graph, plan.name)
-        base = f"Own{base}" if base.upper() in RESERVED and any(p.stock for p in network.groups) else base
-        signature = (base, tuple(plan.events), tuple(plan.kernels.items()), plan.integers)
-        if signature not in signatures:
-            base = signature[0]
-            count = sum(s[0] == base for s in signatures)
-            signatures[signature] = base + (str(count + 1) if count else "")
-        plan.class_name = signatures[signature]
-
-
-def _base_name(graph: Graph, group: str) -> str:
-    population = next((p for p in graph.populations if p.name == group), None)
-    projection = next((q for q in graph.projections if q.name == group), None)
-    core = group == "host" or group.partition("_")[0] in ("core", "cores")
-    word = population.cell if population else projection.synapse if projection else \
-        "network" if group == "network" else "neurocore" if core else "area"
-    return "".join(part.capitalize() for part in word.split("_"))
-
-
 # ---- text
 
 
@@ -224,7 +184,7 @@ def network_source(program: Program, synchronisation: str = "async", stock: Stoc
 
 
 def _header(program: Program, plan: NetworkPlan, synchronisation: str) -> str:
-    return f'''"""Circuit {program.graph.name} as a network of {len(plan.groups)} Lava processes, generated by cortexc.
+    about = f"""Circuit {program.graph.name} as a network of {len(plan.groups)} Lava processes, generated by cortexc.
 
 Ordinary Lava code, meant to be read and edited: a process class per cell type and synapse class, its process model,
 and the wiring. The arithmetic is in kernels.py; row numbers in `compute` are rows of this group's program.
@@ -232,6 +192,7 @@ Every process runs its part of one common order, so a receive never waits for a 
 
     python network_lava.py [STEPS]
 """
+    return f'''{docstring(about)}
 import sys
 
 {"import numpy as np" + chr(10) if any(g.integers for g in plan.groups) else ""}\
@@ -253,11 +214,11 @@ def _stock_imports(plan: NetworkPlan) -> str:
 def _ports(plan: GroupPlan) -> list[tuple[str, str]]:
     """Each port once, however often a step uses it."""
     ports = [(name, "out" if kind == "send" else "in") for kind, name in plan.events if kind not in COMPUTING]
-    return list(dict.fromkeys(ports))
+    return [(identifier(name), way) for name, way in dict.fromkeys(ports)]
 
 
 def _process(plan: GroupPlan) -> str:
-    lines = [f"class {plan.class_name}(AbstractProcess):", f'    """{_describe(plan)}"""', "",
+    lines = [f"class {identifier(plan.class_name)}(AbstractProcess):", f"    {docstring(_describe(plan))}", "",
              "    def __init__(self, work):", "        super().__init__(name=work.name, work=work)"]
     for name, way in _ports(plan):
         kind = "OutPort" if way == "out" else "InPort"
@@ -283,9 +244,9 @@ def _model(plan: GroupPlan, whole: bool) -> str:
         return "\n".join([*lines, "        self.run_block()  # many network steps per Lava step"])
     lines.append("        self.begin()")
     for kind, name in plan.events:
-        comment = f"  # {plan.kernels[name]}" if kind in COMPUTING else ""
-        argument = name if kind in COMPUTING else f'"{name}"'
-        lines.append(f"        self.{kind}({argument}){comment}")
+        said = f"  # {comment(plan.kernels[name])}" if kind in COMPUTING else ""
+        argument = name if kind in COMPUTING else quoted(name)
+        lines.append(f"        self.{kind}({argument}){said}")
     return "\n".join([*lines, "        self.end()"])
 
 
@@ -298,16 +259,14 @@ def _build(plan: NetworkPlan) -> str:
     lines = ["def build(works):", '    """The wired processes; `works` holds each group\'s memory and program."""',
              "    p = {}"]
     for group in plan.groups:
-        names = {local: slot for slot, local in group.names.items()}
-        binding = "{" + ", ".join(f'"{local}": "{slot}"' for local, slot in names.items()) + "}"
-        binding += f", {group.cells}" if group.cells else ""
+        bound = ", ".join(f"{quoted(local)}: {quoted(slot)}" for slot, local in group.names.items())
+        work = f"works[{quoted(group.name)}].bind({{{bound}}}{f', {group.cells}' if group.cells else ''})"
         if group.stock:
-            lines.append(f'    work = works["{group.name}"].bind({binding})')
-            lines.append(f'    p["{group.name}"] = {group.stock.source}')
+            lines += [f"    work = {work}", f"    p[{quoted(group.name)}] = {group.stock.source}"]
         else:
-            lines.append(f'    p["{group.name}"] = {group.class_name}(works["{group.name}"].bind({binding}))')
+            lines.append(f"    p[{quoted(group.name)}] = {group.class_name}({work})")
     for source, out, target, into in plan.connections:
-        lines.append(f'    p["{source}"].{out}.connect(p["{target}"].{into})')
+        lines.append(f"    p[{quoted(source)}].{identifier(out)}.connect(p[{quoted(target)}].{identifier(into)})")
     return "\n".join([*lines, "    return list(p.values())"])
 
 
@@ -328,9 +287,9 @@ def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[
     which need Loihi's protocol."""
     synchronisation = "loihi" if stock.populations or stock.projections else synchronisation
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "network_lava.py").write_text(network_source(program, synchronisation, stock))
-    (folder / "kernels.py").write_text(program.source)
-    (folder / "graph.ir").write_text(show_graph(program.graph))
+    (folder / "network_lava.py").write_text(network_source(program, synchronisation, stock), encoding="utf-8")
+    (folder / "kernels.py").write_text(program.source, encoding="utf-8")
+    (folder / "graph.ir").write_text(show_graph(program.graph), encoding="utf-8")
     shutil.copyfile(Path(runtime.__file__), folder / "runtime.py")
     groups = {name: program.select(name) for name in program.groups}
     (folder / "program.json").write_text(json.dumps(_description(program, protocol, groups, seeds, block), indent=1))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.lava.emit import OWN, emit
 from compiler.backends.lowering.program import Program
 from compiler.backends.native import Records, current, pack, sized
@@ -33,11 +34,11 @@ class LavaRun:
     def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
                  recorded_noise: np.ndarray | None = None, *, folder: str | Path | None = None,
                  block: int | None = None, synchronisation: str = "async", stock: StockPlan = OWN):
-        protocol.check(program.graph.gates)
         self.program, self.protocol = program, sized(program, protocol)
         self._temporary = tempfile.TemporaryDirectory(prefix="cortexc_") if folder is None else None
         self.folder = Path(folder or self._temporary.name)  # type: ignore[union-attr]
-        samples = np.asarray(samples, dtype=np.float64).reshape(-1, program.sample_width)
+        make_feed(program.graph, self.protocol, seeds, recorded_noise)
+        samples = sample_table(program.graph, self.protocol, samples)
         emit(program, self.protocol, samples, seeds, self.folder, block=block or block_steps(program),
              recorded_noise=recorded_noise, synchronisation=synchronisation, stock=stock)
         self.stock = stock

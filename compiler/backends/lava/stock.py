@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from compiler.backends.lowering import Program, lower
 from compiler.backends.lowering.operations import slot_name
 from compiler.backends.lowering.program import GroupProgram, Transfer
+from compiler.backends.quoting import quoted
 from compiler.ir import CortexError, Graph, Projection
 from compiler.ir.schedule import message_depth
 from compiler.passes.stock import StockPlan, stock_plan
@@ -27,6 +28,10 @@ from lava.utils.weightutils import SignMode
 """
 MODELS = {"LIF": "ProbedLif", "Dense": "ProbedDense", "LearningDense": "ProbedLearningDense"}
 """Stock process -> its stock model with a probe behind it (lava_procs.stock)."""
+
+
+STOCK_NAMES = (*MODELS, *MODELS.values(), "GradedSpikeCfg", "Loihi3FLearningRule", "SignMode")
+"""What a network with stock processes imports besides."""
 
 
 def stock_program(graph: Graph, observed: frozenset[str] = frozenset()) -> tuple[Program, StockPlan]:
@@ -88,7 +93,8 @@ def _rule_source(form: DenseForm) -> str:
     assert rule is not None
     graded = "OVERWRITE" if rule.graded else "USE_REGULAR_IMPULSE"
     return (f"{pad}graded_spike_cfg=GradedSpikeCfg.{graded}{pad}learning_rule=Loihi3FLearningRule("
-            f'dw="{rule.dw}", x1_impulse={rule.x1_impulse}, x1_tau={rule.x1_tau!r}, t_epoch=1, rng_seed=work.seed)')
+            f"dw={quoted(rule.dw)}, x1_impulse={rule.x1_impulse}, x1_tau={rule.x1_tau!r}, t_epoch=1, "
+            "rng_seed=work.seed)")
 
 
 # ---- what moves

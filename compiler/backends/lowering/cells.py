@@ -26,6 +26,7 @@ from compiler.backends.lowering.operations import (
     slot_name,
 )
 from compiler.backends.lowering.storage import Storage
+from compiler.backends.quoting import identifier
 from compiler.ir.expressions import Expression, Name, Prev, walk
 from compiler.ir.model import CellType, Equation, Graph, Population, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth
@@ -80,14 +81,14 @@ class SegmentLowering:
 
     def _slot(self, quantity: str, slot: int = 0) -> str:
         """The local name of a slot's offset, registered as an argument."""
-        local = f"o{slot or ''}_{quantity}"
+        local = f"o{slot or ''}_{identifier(quantity)}"
         name = slot_name(self.population.name, quantity, slot)
         self.names.setdefault(local, along(self.slots.add(name, self.population.size * self.graph.batch)))
         return local
 
     @staticmethod
     def _local(quantity: str) -> str:
-        return f"v_{quantity}"
+        return f"v_{identifier(quantity)}"
 
     def _leaf(self, node: Name | Prev) -> str:
         if isinstance(node, Prev):
@@ -106,7 +107,7 @@ class SegmentLowering:
             self.reads.append(name)
 
     def _previous(self, node: Prev) -> str:
-        local = f"p{node.depth}_{node.name}"
+        local = f"p{int(node.depth)}_{identifier(node.name)}"
         slot = self.storage.slot(self.population.name, node.name, node.depth, self.reader)
         self.loads.setdefault(local, f"{local} = m[{self._slot(node.name, slot)} + k]")
         self._note_read(slot_name(self.population.name, node.name, slot))

@@ -6,10 +6,13 @@ columns, and *scalars*: the largest subtrees of parameters alone, evaluated once
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from compiler.backends.lowering.operations import Argument, SlotTable
+from compiler.backends.quoting import identifier
+from compiler.ir import CortexError
 from compiler.ir.expressions import (
     Binary,
     Call,
@@ -23,9 +26,11 @@ from compiler.ir.expressions import (
     children,
     walk,
 )
+from compiler.ir.functions import ARITY
 from compiler.ir.model import Graph
 
 COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+TRUTHS = COMPARISONS | {"and", "or"}
 
 
 def is_literal(expression: Expression) -> bool:
@@ -50,39 +55,40 @@ class Emitter:
             return self._scalar(expression)
         match expression:
             case Number(value):
-                return "math.inf" if value == float("inf") else repr(value)
+                return _number(float(value))
             case Name(name) if name.startswith("gate."):
                 return self._gate(name)
             case Name() | Prev():
                 return self.leaf(expression)
             case Negate(operand):
                 return f"(-{self.value(operand)})"
-            case Binary(operator, left, right) if operator in "+-*/":
+            case Binary("+" | "-" | "*" | "/" as operator, left, right):
                 return f"({self.value(left)} {operator} {self.value(right)})"
-            case Binary():
+            case Binary(operator) if operator in TRUTHS:
                 return f"(1.0 if {self.condition(expression)} else 0.0)"
             case Call("pow", arguments):
                 return f"pow({', '.join(self._scalar(a) if is_literal(a) else self.value(a) for a in arguments)})"
-            case Call(function, arguments):
+            case Call(function, arguments) if len(arguments) == ARITY.get(function):
                 return f"{function}({', '.join(map(self.value, arguments))})"
             case Where(condition, then, otherwise):
                 return f"({self.value(then)} if {self.condition(condition)} else {self.value(otherwise)})"
             case Lookup(_, index):
                 return self._lookup(expression, self.value(index))
-        raise TypeError(expression)
+        raise CortexError("E514", f"cannot lower {str(expression)[:80]}: no such operator or function, or not so many "
+                                  "arguments.", "Build expressions with cortexc.parse.")
 
     def _lookup(self, lookup: Lookup, index: str) -> str:
-        table = lookup.table
+        table = identifier(lookup.table, "table")
         if table not in self.tables:
             self.tables.append(table)
-        return f"{lookup.function}(m, t_{table}, n_{table}, {index})"
+        return f"{lookup.function}(m, table_{table}, entries_{table}, {index})"
 
     def table_arguments(self, slots: SlotTable, graph: Graph) -> dict[str, Argument]:
         """Offset and length of every table that was read."""
         result: dict[str, Argument] = {}
         for table in self.tables:
             size = len(graph.arrays[f"table.{table}"])
-            result |= {f"t_{table}": slots.add(f"table.{table}", size), f"n_{table}": size}
+            result |= {f"table_{table}": slots.add(f"table.{table}", size), f"entries_{table}": size}
         return result
 
     def condition(self, expression: Expression) -> str:
@@ -95,7 +101,10 @@ class Emitter:
         return f"({self.value(expression)} != 0.0)"
 
     def _is_scalar(self, expression: Expression) -> bool:
-        leaves = [node for node in walk(expression) if not children(node)]
+        nodes = list(walk(expression))
+        leaves = [node for node in nodes if not children(node)]
+        if any(isinstance(node, Lookup) for node in nodes):
+            return False
         return any(isinstance(n, Name) for n in leaves) and all(
             isinstance(n, Number) or (isinstance(n, Name) and self.constant(n.name)) for n in leaves)
 
@@ -108,3 +117,7 @@ class Emitter:
         if name not in self.gates:
             self.gates.append(name)
         return f"g{self.gates.index(name)}"
+
+
+def _number(value: float) -> str:
+    return repr(value) if math.isfinite(value) else "(-math.inf)" if value < 0 else f"math.{value}"

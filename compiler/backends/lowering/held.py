@@ -93,14 +93,14 @@ class Held:
         """q += u p."""
         o, s = self.owner, self.shape
         names: dict[str, Argument] = {"n": s.post_cells * s.batch, "q": self.factor, "book": self.book,
-                                      "post": o.factors.names["o_P0"], **self.shared}
+                                      "post": o.factors.names["at_P0"], **self.shared}
         times = " * by" if self.u else ""
         lines = [*(["by = m[u]"] if self.u else []), "m[book + one] = 1.0", "for k in range(n):",
                  f"    m[q + k] += m[post + k]{times}"]
         kernel = o.plain_kernel(f"held_factor{'_scaled' if self.u else ''}", "Sums the postsynaptic factor.", names,
                                 lines)
         return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         (slot_name(self.projection.name, "post_factor0"),), (self.factor.name,),
+                         (o.own("post_factor0"),), (self.factor.name,),
                          self.projection.gate or "", label=self.projection.name)
 
     def apply(self) -> Operation:

@@ -56,7 +56,7 @@ class Hoisted:
         o, shape = self.owner, self.owner.shape
         names: dict[str, Argument] = {"rows_pre": shape.rows, "width": shape.width, "w": Slot(o.slot("w"))}
         names["held"] = o.slots.add(o.slot("low_pass"), shape.weights) if self._low_pass else Slot(o.slot("w"))
-        names |= {"pre": Slot(message), "current": Slot(o.slot("current")), "p": Slot(o.slot("post_factor0"))}
+        names |= {"pre": Slot(message), "current": Slot(o.slot("current")), "p": Slot(o.own("post_factor0"))}
         for vector in ("dx", "g", "sum_g", "p_first"):
             names[vector] = o.slots.add(o.slot(f"hoist_{vector}"), shape.width)
         for vector in ("x", "x_old"):
@@ -195,5 +195,5 @@ def reads_previous(owner: ProjectionLowering) -> bool:
 def product_of_sides(expression: object) -> bool:
     """Whether what is left of an increment is one postsynaptic times one presynaptic factor."""
     return (isinstance(expression, Binary) and expression.operator == "*"
-            and expression.left == Name("P0") and expression.right == Name("Q0"))
+            and expression.left == Name("@P0") and expression.right == Name("@Q0"))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from compiler.backends.quoting import docstring, identifier
 from compiler.ir.model import Graph
 
 
@@ -53,6 +55,8 @@ class Gate:
     name: str
 
 
+NUMBER = re.compile(r"\bunsigned_(\d+)\b")
+"""Whole numbers in kernels are constants of the module."""
 Argument = int | Slot | Span | First | Constant | Key | Gate
 
 
@@ -84,8 +88,8 @@ class KernelTable:
 
     def add(self, base: str, body: str) -> str:
         """Registers `body`, a function text with `NAME` for its own name; returns that name."""
-        name, count = base, 2
-        while self.texts.get(name, body) != body:
+        name, count = identifier(base, "kernel"), 2
+        while self.texts.get(name, body) != body or NUMBER.fullmatch(name):
             name, count = f"{base}_{count}", count + 1
         self.texts[name] = body
         return name
@@ -129,12 +133,13 @@ def arguments_source(names: Mapping[str, Argument]) -> list[str]:
     """Lines that unpack a program row into local names; constants are loaded from memory at once."""
     lines = []
     for index, (name, argument) in enumerate(names.items(), FIRST_ARGUMENT):
+        identifier(name)
         match argument:
             case Constant():
                 lines.append(f"{name} = m[program[i, {index}]]")
             case Key():
                 lines.append(f"{name} = program[i, {index}]")
-                lines.append(f"{name}_low, {name}_high = signed(m[{name}]), signed(m[{name} + one])")
+                lines.append(f"low_{name}, high_{name} = signed(m[{name}]), signed(m[{name} + one])")
             case Gate():
                 lines.append(f"{name} = gates[t, program[i, {index}]]")
             case _:
@@ -149,4 +154,5 @@ SIGNATURE = "(m, program, i, gates, t)"
 def function_source(doc: str, names: Mapping[str, Argument], body: list[str]) -> str:
     """A kernel text: header, unpacked arguments, body (already indented relative to the function)."""
     lines = [*arguments_source(names), *body]
-    return "\n".join([f"@kernel\ndef NAME{SIGNATURE}:", f'    """{doc}"""', *("    " + line for line in lines)]) + "\n"
+    head = [f"@kernel\ndef NAME{SIGNATURE}:", f"    {docstring(doc)}"]
+    return "\n".join([*head, *("    " + line for line in lines)]) + "\n"

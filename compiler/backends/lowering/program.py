@@ -35,11 +35,15 @@ from compiler.backends.lowering.operations import (
 from compiler.backends.lowering.source import module_source
 from compiler.backends.lowering.storage import Storage, plan_storage
 from compiler.backends.lowering.synapses import ProjectionLowering, Shape, shape_of
+from compiler.backends.names import check_names
 from compiler.ir import CortexError, model
 from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import Expression
 from compiler.ir.model import Graph, Mirror
 from compiler.ir.schedule import Segment
+from compiler.passes.base import Request
+from compiler.passes.fuse_update import can_defer
+from compiler.passes.hoist_constant_input import HoistConstantInput
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Program:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(o.group for o in self.step))
+        return tuple(dict.fromkeys(o.group for o in self.step)) or ("network",)
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -137,8 +141,7 @@ class GroupProgram:
         if key in self.offsets:
             return
         self.offsets[key] = self.size
-        size = self.program.slots.sizes.get(key, 1)
-        self.size += 1 if key.startswith("constant ") else padded(max(size, 1))
+        self.size += 1 if key.startswith("constant ") else padded(max(self.program.slots.sizes[key], 1))
 
     def _table(self) -> np.ndarray:
         width = max((len(o.arguments) for o in (*self.step, *self.flush)), default=0) + 2
@@ -209,8 +212,9 @@ def lower(graph: Graph, observed: frozenset[str] = frozenset()) -> Program:
 
 class _Lowering:
     def __init__(self, graph: Graph, observed: frozenset[str]):
-        self.graph = _with_groups(graph)
+        check_names(graph)
         self.observed = observed | {quantity for _, quantity in graph.outputs}
+        self.graph = _with_honest_lowering(_with_groups(graph), self.observed)
         self.storage = plan_storage(self.graph, self.observed)
         self.slots, self.kernels = SlotTable(self.graph), KernelTable()
         self.projections = {q.name: (MapLowering if q.convolution else ProjectionLowering)(
@@ -347,6 +351,22 @@ def _with_groups(graph: Graph) -> Graph:
     """Populations and projections that no partition has placed go to one group."""
     return graph.with_(populations=tuple(replace(p, group=p.group or "network") for p in graph.populations),
                        projections=tuple(replace(q, group=q.group or "network") for q in graph.projections))
+
+
+def _with_honest_lowering(graph: Graph, observed: frozenset[str]) -> Graph:
+    """Without the `lowering` of projections to which it may not be applied: the passes' own conditions, and one group.
+    Written into a graph by hand, it would make kernels wait for an update that never comes, or read what is not there.
+    """
+    groups = {*(p.group for p in graph.populations), *(q.group for q in graph.projections)}
+    one = len(groups) == 1 and "+" not in "".join(groups)
+    request = Request(frozenset(name for name in observed if name.endswith(".increment")))
+    fits = {"fused": can_defer, "hoisted": HoistConstantInput(least_inputs=0).fits}
+
+    def honest(q: model.Projection) -> bool:
+        return one and q.lowering in fits and fits[q.lowering](graph, replace(q, lowering=""), request)
+
+    return graph.with_(projections=tuple(q if not q.lowering or honest(q) else replace(q, lowering="")
+                                         for q in graph.projections))
 
 
 def _transfers(step: list[Operation], slots: SlotTable) -> list[Transfer]:

@@ -50,7 +50,7 @@ class Summed:
             names |= {key: o.slots.add(o.slot(f"adam_{key}"), weights) for key in ("first", "second")}
             names["powers"] = o.slots.add(o.slot("adam_powers"), 2)
         if self.kind == "clipped":
-            names["sums"] = o.slots.add(o.slot("clipped_sums"), self.shape.width * self.shape.copies)
+            names["sums"] = o.slots.add(o.own("clipped_sums"), max(self.shape.width, 1) * self.shape.copies)
         return names
 
     # ---- gathering

@@ -35,6 +35,7 @@ from compiler.backends.lowering.operations import (
 )
 from compiler.backends.lowering.storage import Storage, inline_factors
 from compiler.backends.lowering.summed import BLOCK, Summed
+from compiler.backends.quoting import fresh, identifier
 from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, children, rebuild, show, walk
@@ -42,7 +43,8 @@ from compiler.ir.model import LAVA_DRAWS, SUMMED, Graph, PlasticityRule, Project
 from compiler.ir.schedule import message_depth
 from compiler.ir.verify import bounds
 
-DENSE = ("dense", "masked", "blocks")
+VECTOR = "@"
+"""Before the name of a one-sided vector in what is left of an increment; no name of the user's has it."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,11 @@ class ProjectionLowering:
 
     def slot(self, quantity: str) -> str:
         return slot_name(self.projection.name, quantity)
+
+    def own(self, quantity: str) -> str:
+        """Slot of what the lowering itself keeps at the synapse, named apart from the states of the rule."""
+        taken = {state.name for state in self.rule.states} if self.rule else ()
+        return self.slot(fresh(quantity, taken, lambda name, i: name + "_own" * (i - 1)))
 
     def _cellwise(self, quantity: str) -> Slot:
         """A slot that operations go along, one postsynaptic cell after the other."""
@@ -280,7 +287,7 @@ class ProjectionLowering:
 
         `skip`: lines before a row is computed. `post` and `pre`: the factors, if not the rule's own.
         """
-        names = names | {"post": post or self.factors.names["o_P0"], "pre": pre or self.factors.names["o_Q0"],
+        names = names | {"post": post or self.factors.names["at_P0"], "pre": pre or self.factors.names["at_Q0"],
                          "row": self.slots.add(self.slot("row"), self.shape.width * self.shape.copies)}
         if "mask" in self.factors.names:
             names["mask"] = self.factors.names["mask"]
@@ -356,7 +363,7 @@ class ProjectionLowering:
 
     def limit_lines(self) -> list[str]:
         """The weight `x` within its bounds."""
-        low, high = bounds(self.synapse)
+        low, high = map(float, bounds(self.synapse))
         return [*([f"x = {low!r} if x < {low!r} else x"] if low > -float("inf") else []),
                 *([f"x = {high!r} if x > {high!r} else x"] if high < float("inf") else [])]
 
@@ -506,12 +513,12 @@ class Factors:
         self.names: dict[str, Argument] = {}
         for index in range(len(self.post)):
             size = self.shape.post_cells * self.shape.batch
-            self.names[f"o_P{index}"] = along(self._vector("post_factor", index, size))
+            self.names[f"at_P{index}"] = along(self._vector("post_factor", index, size))
         for index in range(len(self.pre)):
             vector = self._vector("pre_factor", index, self.shape.cells[0] * self.shape.batch)
-            self.names[f"o_Q{index}"] = replace(vector, along=self.shape.one_to_one)
+            self.names[f"at_Q{index}"] = replace(vector, along=self.shape.one_to_one)
         if self.is_delivered:
-            self.names["o_Q0"] = Slot(message_slot(owner.storage, self.projection), self.shape.one_to_one)
+            self.names["at_Q0"] = Slot(message_slot(owner.storage, self.projection), self.shape.one_to_one)
         for state in rule.states:
             self.names[f"o_{state.name}"] = along(owner.slots.add(owner.slot(state.name), self.shape.weights))
         for name, kind in rule.noise:
@@ -523,7 +530,7 @@ class Factors:
             self.names["mask"] = along(owner.slots.add(owner.slot("mask"), self.shape.weights))
 
     def _vector(self, side: str, index: int, size: int) -> Slot:
-        return self.owner.slots.add(slot_name(self.projection.name, f"{side}{index}"), size)
+        return self.owner.slots.add(self.owner.own(f"{side}{index}"), size)
 
     def read_slots(self) -> tuple[str, ...]:
         return tuple(a.name for a in self.names.values() if isinstance(a, Slot | Key))
@@ -535,7 +542,7 @@ class Factors:
             vectors, letter = (self.post, "P") if sides == {"post"} else (self.pre, "Q")
             if expression not in vectors:
                 vectors.append(expression)
-            return Name(f"{letter}{vectors.index(expression)}")
+            return Name(f"{VECTOR}{letter}{vectors.index(expression)}")
         parts = tuple(map(self._cut, children(expression)))
         return rebuild(expression, parts) if parts else expression
 
@@ -543,10 +550,10 @@ class Factors:
         sides = set()
         for node in walk(expression):
             if isinstance(node, (Name, Prev)):
-                side = node.name.split(".")[0]
+                side, dot, _ = node.name.partition(".")
                 if node.name == "w" or any(s.name == node.name for s in self.rule.states) or self._drawn(node.name):
                     sides.add("synapse")
-                elif side in ("pre", "post") and not self._is_parameter(node.name):
+                elif dot and side in ("pre", "post") and not self._is_parameter(node.name):
                     sides.add(side)
         return sides
 
@@ -554,8 +561,8 @@ class Factors:
         return any(name == drawn for drawn, _ in self.rule.noise)
 
     def _is_parameter(self, name: str) -> bool:
-        side, _, quantity = name.partition(".")
-        if side not in ("pre", "post"):
+        side, dot, quantity = name.partition(".")
+        if not dot or side not in ("pre", "post"):
             return name == "dt" or any(p.name == name for p in self.rule.parameters)
         cell = self.graph.cell_of(self.projection.pre if side == "pre" else self.projection.post)
         return any(p.name == quantity for p in cell.parameters) and quantity not in vector_parameters(self.graph, cell)
@@ -603,7 +610,7 @@ class Factors:
         def leaf(node: Name | Prev) -> str:
             depth = node.depth if isinstance(node, Prev) else 0
             quantity = node.name.split(".")[1]
-            local, slot = f"v_{quantity}_{depth}", slot_name(population, quantity, depth - age)
+            local, slot = f"v_{identifier(quantity)}_{depth}", slot_name(population, quantity, depth - age)
             names[f"o_{quantity}_{depth}"] = Slot(slot, along=True)
             loads[local] = f"{local} = m[o_{quantity}_{depth} + k]"
             reads.append(slot)
@@ -612,13 +619,13 @@ class Factors:
         emitter = Emitter(leaf, self._is_parameter)
         values = [emitter.value(v) for v in vectors]
         for index in range(len(vectors)):
-            names[f"o_{letter}{index}"] = Slot(slot_name(self.projection.name, f"{side}_factor{index}"), along=True)
+            names[f"at_{letter}{index}"] = Slot(self.owner.own(f"{side}_factor{index}"), along=True)
         names |= self.owner._scalar_arguments_with(emitter, self._scoped_parameters())
-        stores = [f"m[o_{letter}{i} + k] = {v}" for i, v in enumerate(values)]
+        stores = [f"m[at_{letter}{i} + k] = {v}" for i, v in enumerate(values)]
         body = ["for k in range(n):", *("    " + line for line in [*loads.values(), *stores])]
         kernel = self.owner.kernels.add(f"{side}_factors_{self.rule.name}", function_source(
             f"{side}synaptic factors of rule {self.rule.name}: {'; '.join(map(show, vectors))}.", names, body))
-        writes = tuple(slot_name(self.projection.name, f"{side}_factor{i}") for i in range(len(vectors)))
+        writes = tuple(self.owner.own(f"{side}_factor{i}") for i in range(len(vectors)))
         group = self.graph.population(population).group
         return Operation("kernel", kernel, tuple(names.values()), group, tuple(dict.fromkeys(reads)), writes, gate,
                          label=self.projection.name)
@@ -641,7 +648,7 @@ class Factors:
     def row_loads(self) -> list[str]:
         if self.shape.batch > 1 or self.shape.one_to_one:
             return []
-        return [f"Q{i} = m[o_Q{i} + j]" for i in range(len(self.pre))]
+        return [f"Q{i} = m[at_Q{i} + j]" for i in range(len(self.pre))]
 
     @property
     def idle_when_silent(self) -> bool:
@@ -652,7 +659,7 @@ class Factors:
         """Whether it is 0 where all presynaptic factors are; less than a unit, rounded downward, is 0 too."""
         match expression:
             case Name(name):
-                return name.startswith("Q")
+                return name.startswith(f"{VECTOR}Q")
             case Binary("*", left, right):
                 return self._vanishes(left) or self._vanishes(right)
             case Binary("+" | "-", left, right):
@@ -669,20 +676,26 @@ class Factors:
         return Emitter(self._leaf, self._is_parameter)
 
     def _leaf(self, node: Name | Prev) -> str:
-        name = node.name
+        vector, name = node.name.startswith(VECTOR), identifier(node.name.removeprefix(VECTOR))
+        if vector:
+            return self._vector_at(name)
         if name == "w":
             return "x"
         if self._drawn(name):
             return f"u_{name}"
         if any(s.name == name for s in self.rule.states):
             return f"old_{name}" if isinstance(node, Prev) else f"v_{name}"
+        raise CortexError("E515", f"rule '{self.rule.name}' reads '{name}', which is nothing that it has.")
+
+    def _vector_at(self, name: str) -> str:
+        """Element of the vector `P0`, `Q0` ... at this synapse."""
         batch = self.shape.batch > 1
         if name.startswith("Q") and not batch and not self.shape.one_to_one:
             return name
         copies, repeats = self.shape.literals
         post = "k" if not batch else f"(k * {copies} + c) * {repeats} + r"
         pre = post if self.shape.one_to_one else f"(j * {copies} + c) * {repeats} + r"
-        return f"m[o_{name} + {post if name.startswith('P') else pre}]"
+        return f"m[at_{name} + {post if name.startswith('P') else pre}]"
 
     def increment_lines(self) -> tuple[list[str], Emitter]:
         """Lines that leave the increment of the weight `x` in `dw`, after moving the synaptic states."""
@@ -706,7 +719,7 @@ class Factors:
         cell = "(k + first)"
         index = (cell if self.shape.one_to_one else f"{cell} * rows + j") if kind == "uniform" else "zero"
         if self.shape.copies == 1:
-            return f"u_{name} = uniform(k_{name}_low, k_{name}_high, signed({index}))"
+            return f"u_{name} = uniform(low_k_{name}, high_k_{name}, signed({index}))"
         at = f"k_{name} + c + c"
         return f"u_{name} = uniform(signed(m[{at}]), signed(m[{at} + one]), signed({index}))"
 

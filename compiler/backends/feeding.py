@@ -1,0 +1,57 @@
+"""What a run is fed with, checked against the circuit before the first step, so that no step reads beyond it.
+
+E276 samples that do not fit; E277 recorded draws that do not fit; E278 seeds that do not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from compiler.backends.draws import noise_spec
+from compiler.backends.runtime import Feed
+from compiler.ir import CortexError, Graph
+from compiler.ir.protocol import Protocol
+
+
+def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: np.ndarray | None = None) -> Feed:
+    """The feed of a protocol whose streams have their widths. Raises E271 to E275, E277 and E278."""
+    protocol.check(graph.gates)
+    if len(seeds) != graph.seeds:
+        raise CortexError("E278", f"graph '{graph.name}' runs {graph.seeds} seeds, got {len(seeds)}.",
+                          "Give one per element of the seeds axis.")
+    for phase in protocol.phases:
+        if not phase.first or graph.batch % len(phase.first):
+            raise CortexError("E276", f"phase '{phase.name}' begins at {len(phase.first)} rows, but {graph.batch} "
+                                      "samples are shown at a time.", "Give one row, or one per sample.")
+    spec = noise_spec(graph, list(seeds))
+    if spec.kind == "recorded" and spec.cells:
+        _check_recorded(graph, recorded, protocol.total, spec.cells)
+    return Feed(protocol.as_data(), list(graph.gates), spec, recorded)
+
+
+def _check_recorded(graph: Graph, recorded: np.ndarray | None, steps: int, width: int) -> None:
+    shape = None if recorded is None else np.shape(recorded)
+    if shape is None or len(shape) != 2 or shape[0] < steps or shape[1] != width:
+        raise CortexError("E277", f"the noise of graph '{graph.name}' is recorded: it needs {steps} rows of {width} "
+                                  f"draws, got {'none' if shape is None else 'an array of shape ' + str(shape)}.",
+                          "Give the draws, or use noise counter or legacy.")
+
+
+def sample_table(graph: Graph, protocol: Protocol, samples: np.ndarray) -> np.ndarray:
+    """The samples as (rows, width) float64, width that of all exogenous inputs. Raises E276."""
+    width = sum(p.size for p in graph.populations for _ in graph.cell(p.cell).inputs)
+    table = np.ascontiguousarray(samples, dtype=np.float64)
+    if not width:
+        return np.zeros((len(table) if table.ndim else 0, 0))
+    if table.size % width or table.ndim > 1 and table.shape[-1] != width:
+        raise CortexError("E276", f"samples of shape {table.shape} do not fit graph '{graph.name}', whose exogenous "
+                                  f"inputs take {width} values a row.")
+    table = table.reshape(-1, width)
+    for phase in protocol.phases:
+        least, most = min(phase.first), max(phase.first) + (phase.rows or phase.count) - 1
+        if phase.name in protocol.sequence and phase.total and (least < 0 or most >= len(table)):
+            raise CortexError("E276", f"phase '{phase.name}' shows rows {least} to {most}, but there are {len(table)} "
+                                      "samples.", "Give more samples, or show fewer.")
+    return table
