@@ -96,12 +96,14 @@ def run(experiment: Experiment, output: Folder = None, backend: Backend = None, 
 def verify(experiment: Annotated[str | None, typer.Argument(help="A TOML file or a shipped name.")] = None,
            golden: Annotated[str | None, typer.Option(help="A recorded trajectory (.npz).")] = None,
            on: Annotated[str | None, typer.Option(help="reference, interpreter, native or lava.")] = None,
-           granularity: Annotated[str | None, typer.Option(help="population, area, network or all.")] = None,
+           granularity: Annotated[str | None, typer.Option(help="population, area, network, neurocore or "
+                                                              "all.")] = None,
            steps: Steps = None,
-           reference: Annotated[str | None, typer.Option(help="FILE.py:function to compare with.")] = None,
+           reference: Annotated[str | None, typer.Option(help="FILE.py:function to compare with, or "
+                                                            "interpreter.")] = None,
            passes: Annotated[bool, typer.Option("--passes", help="Compare what is left after the passes.")] = False,
            data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
-    """Check that what runs is the circuit: 0 verified, 1 diverged, 2 the input is wrong."""
+    """Check that what runs is the circuit: 0 verified, 1 not verified (the outcome says why), 2 the input is wrong."""
     return _run(json, "verify", experiment=experiment, golden=golden, on=on, granularity=granularity, steps=steps,
                 reference=reference, passes=passes, data_dir=data_dir, overrides=set_)
 

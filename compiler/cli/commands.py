@@ -216,25 +216,30 @@ def verify(out: Output, experiment: str | None, golden: str | None, on: str | No
 
     if (experiment is None) == (golden is None):
         raise CortexError("X193", "verify takes either an experiment or --golden FILE.npz.")
-    wanted = ["population", "area", "network"] if granularity == "all" else [granularity]
     with out.captured():
         if golden is not None:
-            found = [verify_recording_file(golden, on, each, passes) for each in wanted]
+            found = verify_recording_file(golden, on, granularity, passes)
         else:
-            loaded = _load(str(experiment), overrides, data_dir=data_dir)
-            found = [verify_experiment(loaded, on, each, steps, reference) for each in wanted]
-    tables = [result.as_dict() for result in found]
-    worst = next((table for table in tables if not table["passed"]), tables[-1])
-    table = worst if len(tables) == 1 else {**worst, "granularities": tables}
-    out.result(table, "\n".join(map(_verify_summary, tables)))
-    return 0 if all(table["passed"] for table in tables) else 1
+            found = verify_experiment(_load(str(experiment), overrides, data_dir=data_dir), on, granularity, steps,
+                                      reference)
+    table = found.as_dict()
+    out.result(table, "\n".join(map(_verify_summary, table.get("granularities", [table]))))
+    return 0 if all(each["passed"] for each in table.get("granularities", [table])) else 1
+
+
+VERDICTS = {"verified": "verified", "diverged": "DIVERGED", "not-a-number": "NOT A NUMBER", "incomplete": "INCOMPLETE",
+            "nothing-compared": "NOTHING COMPARED", "nothing-learnt": "NOTHING LEARNT"}
 
 
 def _verify_summary(table: Mapping[str, Any]) -> str:
-    words = "verified" if table["passed"] else "DIVERGED"
-    lines = [f"{words} against {table['evidence']} on {table['on']}, granularity {table['granularity']}: "
-             f"{len(table['variables'])} variables, {table['steps']:,} steps, largest error "
-             f"{_size(table['max_abs_error'])}, {_size(table['max_rel_error'])} of the range"]
+    lines = [f"{VERDICTS[table['outcome']]} against {table['evidence']} on {table['on']}, granularity "
+             f"{table['granularity']}"]
+    for line in table["lines"]:
+        steps = f"{line['steps']:,} steps" if line["compared_steps"] == line["steps"] else \
+            f"{line['compared_steps']:,} of {line['steps']:,} steps"
+        lines.append(f"  {line['line']:<11} {VERDICTS[line['outcome']]}: {len(line['variables'])} variables, {steps}, "
+                     f"largest error {_size(line['max_abs_error'])}, {_size(line['max_rel_error'])} of the range"
+                     + (f"; after {', '.join(line['passes'])}" if line["passes"] else ""))
     where = table["first_divergence"]
     if where:
         lines.append(f"  first divergence: step {where['step']}, {where['variable']}{where['index']}: "

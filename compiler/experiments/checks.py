@@ -1,88 +1,153 @@
-"""Verification of experiments and recordings, for the command line."""
+"""Verification of experiments and recordings, for the command line and Python."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from compiler.experiments.circuits import build_circuit, circuit_options
-from compiler.experiments.compilation import compile_experiment, teacher_targets
-from compiler.experiments.protocols import make_plan
+from compiler.experiments.circuits import circuit_options
+from compiler.experiments.compilation import Compiled, compile_experiment, make_runner, neurocores
 from compiler.experiments.tables import Experiment
-from compiler.ir import CortexError
+from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.microcircuits import CIRCUITS
+from compiler.passes.partition import GRANULARITIES
 
 STEPS = {"independent-reference": 20_000, "interpreter": 1_000}
 """Steps that are compared by default, divided by the samples of a minibatch; the interpreter is slow."""
+EVERY = ("population", "area", "network")
+"""What the granularity `all` stands for."""
 
 
 def verify_recording_file(path: str, on: str | None = None, granularity: str | None = None,
                           passes: bool = False) -> Any:
-    """A recorded trajectory against a side (default: native). Raises the V codes."""
+    """A recorded trajectory against a side (default: native). `granularity` may be `all`. Raises E601 and V codes."""
     from compiler.verify import verify_golden
 
-    return verify_golden(path, on or ("lava" if granularity else "native"), granularity or "network", passes)
+    on = on or ("lava" if granularity else "native")
+    return _at_every(granularity or "network", lambda each: verify_golden(path, on, each, passes))
 
 
 def verify_experiment(experiment: Experiment, on: str | None = None, granularity: str | None = None,
                       steps: int | None = None, reference: str | None = None) -> Any:
     """An experiment's circuit with its own data and learning phases: a shipped circuit against its hand-written
-    reference, any other against the interpreter or the user's `reference`."""
-    from compiler import verify
+    reference, any other against the interpreter or the user's `reference` (`FILE.py:function`, or `interpreter`).
 
-    run, model = experiment.run, experiment.model
-    on = on or ("lava" if granularity else run.backend)
-    granularity = granularity or run.granularity
-    if experiment.precision.weights:
-        return verify_fixed_point(experiment, on, granularity, steps, reference)
-    shipped = model.circuit in CIRCUITS and reference is None and on != "interpreter"
-    graph = build_circuit(model, run.seeds, run.noise, experiment.protocol.minibatch)
-    plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
-    count = STEPS["independent-reference" if shipped else "interpreter"] // graph.samples if steps is None else steps
-    setup = verify.Setup(graph, learning_first(plan.protocol, count), plan.samples, tuple(run.seeds), stock=run.stock)
-    if not shipped:
-        return verify.verify_setup(setup, on, granularity, reference or "interpreter", count)
-    noise = {"noise": graph.noise.kind} if hasattr(CIRCUITS[model.circuit].options_class(), "noise") else {}
-    circuit = circuit_options(model, arrays=graph.arrays, **noise)
-    return verify.verify_against_reference(circuit, count, run.seeds, on, granularity, setup=setup)
+    Two lines of one result: the graph as written, all of it observed in every step, and the graph as `run` lowers it,
+    at its recordings and between blocks. With granularity `all` the result is the worst of three, which are its
+    `granularities`. Raises V120, V121 where Lava or torch is missing, E601, and what compiling raises.
+    """
+    from compiler.verify.runs import require
+
+    on = on or ("lava" if granularity else experiment.run.backend)
+    require(on)
+    return _at_every(granularity or experiment.run.granularity,
+                     lambda each: _verified(experiment.with_run(backend=on, granularity=each), steps, reference))
 
 
-def verify_fixed_point(experiment: Experiment, on: str, granularity: str, steps: int | None = None,
-                       reference: str | None = None) -> Any:
-    """An experiment's integer program: against the integer reference where its circuit has one, and with equal
-    integers; else against the interpreter, or the user's `reference`."""
-    from compiler import verify
+def _at_every(granularity: str, verified: Callable[[str], Any]) -> Any:
+    from compiler.verify.compare import worst
 
-    run = msgspec.structs.replace(experiment.run, backend=on, granularity=granularity)
-    compiled = compile_experiment(msgspec.structs.replace(experiment, run=run))
-    graph, plan, model = compiled.report.graph, compiled.plan, experiment.model
+    if granularity not in (*GRANULARITIES, "all"):
+        raise unknown("E601", "granularity", granularity, (*GRANULARITIES, "all"))
+    if granularity != "all":
+        return verified(granularity)
+    found = [verified(each) for each in EVERY]
+    return replace(worst(found), granularities=tuple(found))
 
-    def setup(kind: str) -> verify.Setup:
-        count = STEPS[kind] // graph.samples if steps is None else steps
-        return verify.Setup(graph, learning_first(plan.protocol, count), plan.samples, tuple(run.seeds))
 
-    if model.circuit in CIRCUITS and reference is None and on != "interpreter":
-        noise = {"noise": graph.noise.kind} if hasattr(CIRCUITS[model.circuit].options_class(), "noise") else {}
-        circuit, precision = circuit_options(model, arrays=compiled.graph.arrays, **noise), experiment.precision
+def _verified(experiment: Experiment, steps: int | None, reference: str | None) -> Any:
+    """At one granularity, on `run.backend`."""
+    compiled = compile_experiment(_lowered_like(experiment))
+    if reference is None and experiment.model.circuit in CIRCUITS and not _changed(experiment):
         try:
-            return verify.verify_quantised(circuit, setup("independent-reference"),
-                                           STEPS["independent-reference"] if steps is None else steps, on, granularity,
-                                           precision.coefficients, bool(precision.map))
+            return _against_torch(experiment, compiled, steps)
         except CortexError as error:
-            if error.code != "V122":
+            if error.code != "V122" or not experiment.precision.weights:
                 raise
-    against = reference or "interpreter"
-    return verify.verify_setup(setup("interpreter"), on, granularity, against,
-                               STEPS["interpreter"] // graph.samples if steps is None else steps)
+    from compiler import verify
+
+    setup, count = _setup(experiment, compiled, "interpreter", steps)
+    return verify.verify_setup(setup, experiment.run.backend, experiment.run.granularity, reference or "interpreter",
+                               count)
 
 
-def learning_first(protocol: Protocol, steps: int) -> Protocol:
+def _lowered_like(experiment: Experiment) -> Experiment:
+    """Groups of a granularity in this process have the passes that Lava's have."""
+    grouped = experiment.run.backend == "native" and experiment.run.granularity != "network"
+    return experiment.with_run(backend="lava") if grouped else experiment
+
+
+def _changed(experiment: Experiment) -> bool:
+    """Whether the protocol changes the rules of its circuit, which the float reference does not know."""
+    return not experiment.precision.weights and bool(experiment.protocol.update_every or experiment.protocol.halve_at)
+
+
+def _against_torch(experiment: Experiment, compiled: Compiled, steps: int | None) -> Any:
+    """Against the independent reference; integers against that in integers. Raises V121, V122 where there is none."""
+    from compiler import verify
+
+    run, model, precision = experiment.run, experiment.model, experiment.precision
+    kind = "interpreter" if run.backend == "interpreter" else "independent-reference"
+    setup, count = _setup(experiment, compiled, kind, steps)
+    noise = {"noise": setup.graph.noise.kind} if hasattr(CIRCUITS[model.circuit].options_class(), "noise") else {}
+    circuit = circuit_options(model, arrays=compiled.graph.arrays, **noise)
+    if precision.weights:
+        return verify.verify_quantised(circuit, setup, count, run.backend, run.granularity, precision.coefficients,
+                                       bool(precision.map))
+    return verify.verify_against_reference(circuit, count, run.seeds, run.backend, run.granularity, setup=setup)
+
+
+def _setup(experiment: Experiment, compiled: Compiled, kind: str, steps: int | None) -> tuple[Any, int]:
+    """The circuit as written (or its integer program) with what `run` would lower beside it; and how many steps."""
+    from compiler import verify
+
+    run, quantised = experiment.run, bool(experiment.precision.weights)
+    graph = compiled.report.graph if quantised else compiled.graph
+    count = STEPS[kind] // graph.samples if steps is None else steps
+    setup = verify.Setup(graph, learning_first(compiled.plan.protocol, count), compiled.plan.samples, tuple(run.seeds),
+                         stock=run.stock and not quantised,
+                         cores=neurocores(experiment) if run.granularity == "neurocore" else (),
+                         as_run=_as_run(experiment, compiled, count))
+    return setup, count
+
+
+def _as_run(experiment: Experiment, compiled: Compiled, count: int) -> Any:
+    """What `run` would run, in the order of phases in which it is verified."""
+    from compiler.verify.as_run import AsRun
+
+    protocol = learning_first(compiled.plan.protocol, count, recorded=True)
+    compiled = replace(compiled, plan=replace(compiled.plan, protocol=protocol))
+    passes = tuple(record.name for record in compiled.report.records)
+    return AsRun(compiled.report.graph, protocol, lambda: _runner(experiment, compiled), passes,
+                 _inside_stock(experiment, compiled))
+
+
+def _runner(experiment: Experiment, compiled: Compiled) -> Any:
+    if compiled.experiment.run.backend == experiment.run.backend:
+        return make_runner(compiled)
+    from compiler.backends.groups import Grouped
+    from compiler.backends.lowering.program import lower
+
+    program = lower(compiled.report.graph, compiled.observed)
+    return Grouped(program, compiled.plan.protocol, compiled.plan.samples, list(experiment.run.seeds))
+
+
+def _inside_stock(experiment: Experiment, compiled: Compiled) -> frozenset[str]:
+    from compiler.passes.stock import hidden_quantities, stock_plan
+
+    if not experiment.run.stock or experiment.run.backend != "lava":
+        return frozenset()
+    graph: Graph = compiled.report.graph
+    return hidden_quantities(graph, stock_plan(graph, compiled.observed))
+
+
+def learning_first(protocol: Protocol, steps: int, recorded: bool = False) -> Protocol:
     """The phases in which something is on before the others, over and over for at least so many steps (unless there
-    are none); nothing is recorded."""
-    phases = tuple(replace(phase, records=()) for phase in protocol.phases)
+    are none); nothing is recorded unless `recorded`."""
+    phases = tuple(phase if recorded else replace(phase, records=()) for phase in protocol.phases)
     ordered = [phase for phase in sorted(phases, key=lambda phase: -len(phase.gates)) if phase.total]
     rounds = -(-steps // sum(phase.total for phase in ordered)) if ordered else 0
-    return Protocol(phases, tuple(phase.name for phase in ordered) * max(rounds, 1))
+    return Protocol(phases, tuple(phase.name for phase in ordered) * max(rounds, 1),
+                    protocol.streams if recorded else ())

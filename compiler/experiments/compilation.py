@@ -1,7 +1,8 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
 X150 the backend is not installed; X151 a quantity that is not there; X153 code of another circuit; X154
-granularity `neurocore` without a map; X155 stock processes at another granularity; X156 no such pass.
+granularity `neurocore` without a map; X155 stock processes at another granularity; X156 no such pass; X157 no
+such backend.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -23,14 +24,14 @@ from compiler.experiments.protocols import make_plan
 from compiler.experiments.published import teacher_plan
 from compiler.experiments.rejoined import Rejoined
 from compiler.experiments.resets import with_reset
-from compiler.experiments.tables import Experiment, Model
+from compiler.experiments.tables import Experiment, Model, Run
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.passes import PIPELINE, Pass, PassReport, Request, observable, pipeline, run_passes
 from compiler.passes.group_weights import GroupWeights, Parts, in_parts, parts_of
 from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
-from compiler.passes.partition import Partition
+from compiler.passes.partition import GRANULARITIES, Partition
 
 if TYPE_CHECKING:
     from compiler.experiments.underflow import Underflow
@@ -84,6 +85,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     """Builds the circuit, its data and protocol, and runs the passes. Raises coded errors only."""
     start = time.perf_counter()
     run = experiment.run
+    check_run(run)
     graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
     graph = _with_gates(graph, experiment)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
@@ -92,6 +94,14 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     report, underflow = _passed(experiment, graph, plan)
     seconds = {"build": built - start, "passes": time.perf_counter() - built}
     return Compiled(experiment, graph, plan, report, seconds, underflow)
+
+
+def check_run(run: Run) -> None:
+    """Raises X157 for an unknown backend and E601 for an unknown granularity, which were set in Python."""
+    if run.backend not in get_args(get_type_hints(Run)["backend"]):
+        raise unknown("X157", "backend", run.backend, get_args(get_type_hints(Run)["backend"]))
+    if run.granularity not in GRANULARITIES:
+        raise unknown("E601", "granularity", run.granularity, GRANULARITIES)
 
 
 def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> tuple[PassReport, Sequence[Underflow]]:

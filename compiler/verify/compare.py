@@ -3,19 +3,26 @@
 A variable passes when its largest error is at most 1e-10 and at most 1e-8 of its range over the run: the largest
 movement of one of its components, its magnitude where it stays constant, and no relative limit where it is zero
 throughout. An error that is not a number is infinite. Integers must be equal.
+
+What was found has a word of its own (`OUTCOMES`); only `verified` passes. `nothing-learnt`: all variables agree, but
+no weight moved although a learning gate was on, so learning was not tested. `nothing-compared`: the sides have no
+variable in common. `not-a-number`: they agree, but on a value that is infinite or not a number. `incomplete`: one
+side ended early.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from compiler.ir import CortexError
 
+OUTCOMES = ("diverged", "not-a-number", "incomplete", "nothing-compared", "nothing-learnt", "verified")
+"""What a verification may find, the worst first."""
 ABSOLUTE, RELATIVE = 1e-10, 1e-8
 CONSTANT = 8 * np.finfo(np.float64).eps
 """A movement below this share of the magnitude is rounding: the variable counts as constant."""
@@ -43,9 +50,14 @@ class Errors:
 
 @dataclass(frozen=True)
 class Result:
-    """What a verification found. `reasons` say why it failed; `not_compared` names what one side did not have."""
+    """What a verification found. `reasons` say why it failed; `not_compared` names what one side did not have.
 
-    passed: bool
+    `line`: what was looked at; `passes`: what made it of the graph. `compared_steps`: at how many of the `steps`
+    something was compared. Of several `lines` this is the sum: the worst outcome, the largest errors; of several
+    `granularities` the worst.
+    """
+
+    outcome: str
     evidence: str
     steps: int
     variables: dict[str, Errors]
@@ -54,6 +66,15 @@ class Result:
     not_compared: tuple[str, ...] = ()
     on: str = ""
     granularity: str = ""
+    line: str = "as-written"
+    passes: tuple[str, ...] = ()
+    compared_steps: int = 0
+    lines: tuple[Result, ...] = ()
+    granularities: tuple[Result, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == OUTCOMES[-1]
 
     @property
     def max_abs_error(self) -> float:
@@ -65,16 +86,38 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; a number that is not finite becomes None."""
+        several = {"granularities": [each.as_dict() for each in self.granularities]} if self.granularities else {}
+        return {**self._table(), "lines": [line._table() for line in self.lines or (self,)], **several}
+
+    def _table(self) -> dict[str, Any]:
         where = self.first_divergence
         return {
-            "passed": self.passed, "evidence": self.evidence, "max_abs_error": finite(self.max_abs_error),
-            "max_rel_error": finite(self.max_rel_error), "steps": self.steps,
+            "passed": self.passed, "outcome": self.outcome, "line": self.line, "passes": list(self.passes),
+            "evidence": self.evidence, "max_abs_error": finite(self.max_abs_error),
+            "max_rel_error": finite(self.max_rel_error), "steps": self.steps, "compared_steps": self.compared_steps,
             "variables": {name: {"abs": finite(e.abs), "rel": finite(e.rel)} for name, e in self.variables.items()},
             "first_divergence": None if where is None else {
                 "step": where.step, "variable": where.variable, "index": list(where.index),
                 "got": finite(where.got), "expected": finite(where.expected)},
             "reasons": list(self.reasons), "not_compared": list(self.not_compared), "on": self.on,
             "granularity": self.granularity}
+
+
+def worst(results: Sequence[Result]) -> Result:
+    """The first of those with the worst outcome."""
+    return min(results, key=lambda result: OUTCOMES.index(result.outcome))
+
+
+def together(lines: Sequence[Result]) -> Result:
+    """One result of several lines: the first one's names, the worst outcome, every variable's largest error."""
+    first, found = lines[0], worst(lines)
+    errors = dict(first.variables)
+    for line in lines[1:]:
+        for name, error in line.variables.items():
+            errors[name] = max(errors.get(name, error), error, key=lambda e: e.abs)
+    reasons = dict.fromkeys(f"{line.line}: {reason}" for line in lines for reason in line.reasons)
+    return replace(first, outcome=found.outcome, variables=errors, first_divergence=found.first_divergence,
+                   reasons=tuple(reasons), lines=tuple(lines))
 
 
 def finite(value: float) -> float | None:
@@ -91,6 +134,7 @@ class Track:
     got_high: np.ndarray
     exact: bool = False
     worst: float = 0.0
+    compared: int = 0
     growth: list[tuple[float, Divergence]] = field(default_factory=list)
 
     @property
@@ -134,7 +178,7 @@ class Comparison:
         self.rank = {name: i for i, name in enumerate(order)}
         self.plastic = [name for name in plastic]
         self.tracks: dict[str, Track] = {}
-        self.steps = 0
+        self.steps = self.compared_steps = 0
 
     def add(self, got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
         """Arrays (K, ...) of the next K steps; only variables of both sides count."""
@@ -144,39 +188,55 @@ class Comparison:
                 self._add(name, np.asarray(got[name], np.float64), np.asarray(expected[name], np.float64))
                 count = max(count, len(expected[name]))
         self.steps += count
+        self.compared_steps += count
+
+    def add_at(self, got: Mapping[str, tuple[Sequence[int], np.ndarray]], expected: Mapping[str, np.ndarray],
+               count: int) -> None:
+        """The next `count` steps of what is expected, and of the other side (rising steps of these, 0-based; their
+        values) per variable."""
+        for name, (steps, values) in got.items():
+            self._add(name, np.asarray(values, np.float64), np.asarray(expected[name], np.float64), np.asarray(steps))
+        self.steps += count
+        self.compared_steps += len({int(step) for steps, _ in got.values() for step in steps})
 
     def add_constant(self, name: str, got: np.ndarray, expected: np.ndarray) -> None:
         """A value that holds for the whole run."""
         self._add(name, got[None], expected[None])
 
-    def _add(self, name: str, got: np.ndarray, expected: np.ndarray) -> None:
-        if got.shape != expected.shape:
+    def _add(self, name: str, got: np.ndarray, expected: np.ndarray, at: np.ndarray | None = None) -> None:
+        there, steps = (expected, np.arange(len(expected))) if at is None else (expected[at], at)
+        if got.shape != there.shape:
             raise CortexError("V125", f"variable '{name}' has shape {got.shape[1:]} per step, expected "
-                                      f"{expected.shape[1:]} ({len(got)} and {len(expected)} steps).")
+                                      f"{there.shape[1:]} ({len(got)} and {len(there)} steps).")
         if not expected.size:
             return
-        if name not in self.tracks:
-            low, high, got_low, got_high = (np.array(v[0]) for v in (expected, expected, got, got))
-            self.tracks[name] = Track(low, high, got_low, got_high, self.exact)
-        track = self.tracks[name]
+        track = self.tracks.get(name) or self._track(name, expected)
         _widen(track.low, track.high, expected)
+        if not len(steps):
+            return
         _widen(track.got_low, track.got_high, got)
         with np.errstate(invalid="ignore"):
-            error = np.abs(got - expected)
+            error = np.abs(got - there)
         error = np.where(np.isnan(error), np.inf, error).reshape(len(error), -1)
-        self._note_growth(name, track, error, got, expected)
+        self._note_growth(name, track, error, got, there, steps)
 
-    def _note_growth(self, name: str, track: Track, error: np.ndarray, got: np.ndarray,
-                     expected: np.ndarray) -> None:
+    def _track(self, name: str, expected: np.ndarray) -> Track:
+        low, high = (np.full(expected.shape[1:], value) for value in (np.inf, -np.inf))
+        self.tracks[name] = Track(low, high, low.copy(), high.copy(), self.exact)
+        return self.tracks[name]
+
+    def _note_growth(self, name: str, track: Track, error: np.ndarray, got: np.ndarray, expected: np.ndarray,
+                     steps: np.ndarray) -> None:
         largest = error.max(1)
         before = np.maximum.accumulate(np.concatenate(([track.worst], largest[:-1])))
         for k in np.flatnonzero(largest > before):
             index = np.unravel_index(int(error[k].argmax()), got.shape[1:])
             place = (k, *index)
-            where = Divergence(self.steps + int(k), name, tuple(map(int, index)), float(got[place]),
+            where = Divergence(self.steps + int(steps[k]), name, tuple(map(int, index)), float(got[place]),
                                float(expected[place]))
             track.growth.append((float(largest[k]), where))
         track.worst = max(track.worst, float(largest.max()))
+        track.compared += len(steps)
 
     @property
     def hopeless(self) -> bool:
@@ -185,18 +245,21 @@ class Comparison:
 
     def first_divergence(self) -> Divergence | None:
         """The earliest; within its step, the one computed first."""
-        found = [where for track in self.tracks.values() if (where := track.first_beyond())]
-        return min(found, key=lambda d: (d.step, self.rank.get(d.variable, len(self.rank))), default=None)
+        return min(self._beyond(), key=lambda d: (d.step, self.rank.get(d.variable, len(self.rank))), default=None)
 
-    def reasons(self) -> list[str]:
-        """Why the comparison fails; empty if it passes."""
+    def _beyond(self) -> list[Divergence]:
+        return [where for track in self.tracks.values() if (where := track.first_beyond())]
+
+    def findings(self) -> list[tuple[str, str]]:
+        """(outcome, why) of all that speaks against `verified`."""
         found = []
         if not self.tracks:
-            found.append(f"no variable was compared over {self.steps} steps")
+            found.append(("nothing-compared", f"no variable was compared over {self.steps} steps"))
         if where := self.first_divergence():
-            found.append(f"'{where.variable}'{list(where.index)} is {where.got!r} at step {where.step}, expected "
-                         f"{where.expected!r}")
-        found += [f"weights '{name}' never moved although their gate was on and the expected ones did"
+            both = all(not math.isfinite(d.got) and not math.isfinite(d.expected) for d in self._beyond())
+            found.append(("not-a-number" if both else "diverged", f"'{where.variable}'{list(where.index)} is "
+                          f"{where.got!r} at step {where.step}, expected {where.expected!r}"))
+        found += [("diverged", f"weights '{name}' never moved although their gate was on and the expected ones did")
                   for name in self.plastic if name in self.tracks and self._stuck(self.tracks[name])]
         return found
 
@@ -209,10 +272,13 @@ class Comparison:
         learning = [self.tracks[name] for name in self.plastic if name in self.tracks]
         return bool(learning) and all(track.span == 0 for track in learning)
 
-    def result(self, evidence: str, extra: Sequence[str] = (), **details: Any) -> Result:
-        reasons = [*self.reasons(), *extra]
-        errors = {name: track.errors() for name, track in self.tracks.items()}
-        return Result(not reasons, evidence, self.steps, errors, self.first_divergence(), tuple(reasons), **details)
+    def result(self, evidence: str, extra: Sequence[tuple[str, str]] = (), **details: Any) -> Result:
+        """`extra`: further (outcome, why)."""
+        findings = [*self.findings(), *extra]
+        outcome = min((outcome for outcome, _ in findings), key=OUTCOMES.index, default=OUTCOMES[-1])
+        errors = {name: track.errors() for name, track in self.tracks.items() if track.compared}
+        return Result(outcome, evidence, self.steps, errors, self.first_divergence(),
+                      tuple(why for _, why in findings), compared_steps=self.compared_steps, **details)
 
 
 def _widen(low: np.ndarray, high: np.ndarray, values: np.ndarray) -> None:

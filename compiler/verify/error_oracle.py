@@ -49,7 +49,7 @@ def parameters(circuit: Circuit) -> Any:
 
 def _refused(what: str) -> CortexError:
     return CortexError("V122", f"the independent reference has no such circuit: {what}.",
-                       "Verify it against the interpreter.")
+                       "Verify it against the interpreter: --reference interpreter.")
 
 
 def _phi(names: Sequence[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from compiler.microcircuits.sign_concordant import SignConcordant
 from compiler.microcircuits.targets import UNDELAYED
 from compiler.verify import error_oracle, oracle, spiking_oracle
 from compiler.verify.integer_oracle import registers, rows, synaptic_names, torch_module, whole_units, with_copies
-from compiler.verify.runs import Chunk, Setup
+from compiler.verify.runs import Chunk, Setup, require
 
 if TYPE_CHECKING:
     from reference.integer_sign_concordant import IntegerSpikingNetwork
@@ -56,14 +56,15 @@ def bridged(circuit: Any, setup: Setup, significant: int = 12, mapped: bool = Fa
             raise ValueError("several samples or seeds that share their weights")
         for kind, build in BRIDGES.items():
             if isinstance(circuit, kind):
+                require("reference", ("reference",))
                 return build(circuit, setup, significant, mapped)
     except ValueError as error:
         if type(error).__name__ == "DishonestRegister":
             raise CortexError("V128", f"the quantised circuit is not the circuit: {error}.") from None
         raise CortexError("V122", f"the integer reference has no such circuit: {error}.",
-                          "Verify it against the interpreter.") from None
+                          "Verify it against the interpreter: --reference interpreter.") from None
     raise CortexError("V122", f"there is no integer reference of {type(circuit).__name__}.",
-                      "Verify it against the interpreter.")
+                      "Verify it against the interpreter: --reference interpreter.")
 
 
 def _data(graph: Graph, names: Names, significant: int, mapped: bool) -> dict[str, Any]:

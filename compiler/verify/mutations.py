@@ -103,7 +103,7 @@ def _chosen(descriptions: list[str], sample: int | None, seed: int) -> list[str]
 
 
 def _check_unmutated(recording: Recording) -> None:
-    reasons = against(recording, recording.setup.graph).reasons()
+    reasons = [why for _, why in against(recording, recording.setup.graph).findings()]
     if reasons:
         raise CortexError("V140", f"recording '{recording.name}' does not match its own circuit: {'; '.join(reasons)}.",
                           "Only a recording that the circuit reproduces can find mistakes in it.")
@@ -141,7 +141,7 @@ def _judge(description: str, places: Sequence[tuple[Recording, Graph]], score: S
 def found(recording: Recording, graph: Graph) -> bool:
     """Whether the recording refutes the graph, by the limits of every verification."""
     comparison = against(recording, graph)
-    return comparison.hopeless or bool(comparison.reasons())
+    return comparison.hopeless or bool(comparison.findings())
 
 
 def against(recording: Recording, graph: Graph) -> Comparison:

@@ -48,7 +48,7 @@ def pal_parameters(circuit: Pal, high_pass: bool = True) -> PalParameters:
         return load_reference().PalParameters(**values, pyr_hi_pass=high_pass)
     except ValueError as error:
         raise CortexError("V122", f"the independent reference has no such circuit: {error}.",
-                          "Verify it against the interpreter.") from None
+                          "Verify it against the interpreter: --reference interpreter.") from None
 
 
 def pal_state(circuit: Pal, graph: Graph) -> PalState:

@@ -7,6 +7,7 @@ buffer lives in another process.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,8 +24,11 @@ from compiler.backends.runtime import Block, Feed
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.passes.base import Request
+from compiler.passes.discretise import Discretise
 from compiler.passes.partition import Partition
 from compiler.passes.stock import hidden_quantities, stock_plan
+from compiler.verify.as_run import AsRun
 
 Chunk = dict[str, np.ndarray]
 
@@ -37,8 +41,9 @@ LONGEST_CHUNK = 1000
 
 @dataclass(frozen=True)
 class Setup:
-    """A graph and everything it is fed with: `samples` (rows, width) in the order of `input_columns`, one seed per
-    element of the seeds axis, `noise` (steps, width) in the order of `noise_columns` where the graph replays draws."""
+    """A graph, with its derivatives discretised, and everything it is fed with: `samples` (rows, width) in the order
+    of `input_columns`, one seed per element of the seeds axis, `noise` (steps, width) in the order of `noise_columns`
+    where the graph replays draws."""
 
     graph: Graph
     protocol: Protocol
@@ -47,8 +52,13 @@ class Setup:
     noise: np.ndarray | None = None
     stock: bool = False
     """On Lava: what Lava's own processes compute to the bit is run by them."""
+    cores: tuple[tuple[str, str], ...] = ()
+    """Core of every population, for the granularity `neurocore`."""
+    as_run: AsRun | None = None
+    """What `run` would lower, to be compared beside the graph as written."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "graph", Discretise().apply(self.graph, Request()))
         if len(self.seeds) != self.graph.seeds:
             raise CortexError("V126", f"graph '{self.graph.name}' runs {self.graph.seeds} seeds, got "
                                       f"{len(self.seeds)}: {list(self.seeds)}.", "Give one per element of the batch.")
@@ -147,7 +157,7 @@ def interpreted(setup: Setup, wanted: Sequence[str], steps: int | None = None,
 def compiled(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "network", steps: int | None = None,
              chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
     """The trajectory of a lowered program; only those of the quantities that it stores."""
-    graph = Partition(granularity).apply(setup.graph)
+    graph = Partition(granularity, setup.cores).apply(setup.graph)
     if setup.stock and on == "lava":
         return _on_stock_lava(setup, graph, wanted, setup.steps if steps is None else min(steps, setup.steps))
     program = lower(graph, frozenset(wanted))
@@ -228,6 +238,19 @@ def _on_lava(setup: Setup, program: Program, stored: tuple[str, ...], total: int
         yield {name: run.records.rows(STREAM, name).copy() for name in stored}
 
 
+PACKAGES = {"lava": ("lava", "lava"), "reference": ("torch", "reference")}
+"""Side -> (what it imports, the extra that installs it)."""
+
+
+def require(side: str, known: Sequence[str] = BACKENDS) -> None:
+    """Raises V120 for an unknown side, V121 for one whose package is not installed."""
+    if side not in known:
+        raise unknown("V120", "backend", side, known)
+    package, extra = PACKAGES.get(side, ("numpy", ""))
+    if importlib.util.find_spec(package) is None:
+        raise missing(extra, ImportError(f"there is no package '{package}'"))
+
+
 def missing(extra: str, error: ImportError) -> CortexError:
     return CortexError("V121", f"extra '{extra}' is not installed: {error}.", f"Run pip install 'cortexc[{extra}]'.")
 
@@ -235,8 +258,7 @@ def missing(extra: str, error: ImportError) -> CortexError:
 def trajectory(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "network", steps: int | None = None,
                chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
     """The trajectory on any backend. Raises V120 for an unknown one."""
-    if on not in BACKENDS:
-        raise unknown("V120", "backend", on, BACKENDS)
+    require(on)
     if on == "interpreter":
         return interpreted(setup, wanted, steps, chunk)
     return compiled(setup, wanted, on, granularity, steps, chunk)

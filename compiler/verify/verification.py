@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, unknown
+from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol
 from compiler.ir.schedule import Delivery, schedule
 from compiler.microcircuits import pal
 from compiler.microcircuits.sign_concordant import SignConcordant
 from compiler.verify import error_oracle, integer_circuits, oracle, spiking_oracle
-from compiler.verify.compare import Comparison, Result
+from compiler.verify.as_run import Follower, follower
+from compiler.verify.compare import Comparison, Result, together
 from compiler.verify.published_pal import pal_sources
 from compiler.verify.recordings import Recording, load_recording
-from compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, input_columns, quantities, trajectory
+from compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, input_columns, quantities, require, trajectory
 
 SIDES = ("reference", *BACKENDS)
 
@@ -28,8 +30,7 @@ def verify_golden(path: str | Path, on: str = "native", granularity: str = "netw
     """A recorded trajectory against a backend (or the reference). With `passes` the graph goes through the compiler's
     passes first and what is left of it is compared. Raises V101..V115 for the file, V120..V122 for the side."""
     recording = load_recording(path)
-    if on not in SIDES:
-        raise unknown("V120", "backend", on, SIDES)
+    require(on, SIDES)
     return verify_recording(recording, on, granularity, passes)
 
 
@@ -68,14 +69,17 @@ def _reference_rows(recording: Recording) -> Iterator[Chunk]:
 
 
 def _result(comparison: Comparison, evidence: str, expected: Sequence[str] | Mapping, steps: int, on: str,
-            granularity: str, not_compared: Sequence[str] = (), must_learn: bool = False) -> Result:
+            granularity: str, not_compared: Sequence[str] = (), must_learn: bool = False, **details: Any) -> Result:
     left = [name for name in expected if name not in comparison.tracks]
     extra = []
     if comparison.steps < steps:
-        extra.append(f"only {comparison.steps} of {steps} steps were compared")
+        extra.append(("incomplete", f"only {comparison.steps} of {steps} steps were compared"))
     if must_learn and comparison.nothing_learnt:
-        extra.append(f"no weight moved although a learning gate was on: {', '.join(comparison.plastic)}")
-    return comparison.result(evidence, extra, not_compared=(*left, *not_compared), on=on, granularity=granularity)
+        extra.append(("nothing-learnt", "no weight moved although a learning gate was on: "
+                                        f"{', '.join(comparison.plastic)} (in {comparison.steps} steps; compare more "
+                                        "where learning begins later)"))
+    return comparison.result(evidence, extra, not_compared=(*left, *not_compared), on=on, granularity=granularity,
+                             **details)
 
 
 def after_passes(setup: Setup, granularity: str = "network") -> Setup:
@@ -127,6 +131,8 @@ def verify_setup(setup: Setup, on: str = "native", granularity: str = "network",
     """The same for a setup."""
     wanted = quantities(setup.graph, increments)
     count = setup.steps if steps is None else min(steps, setup.steps)
+    if on == against:
+        return _only_as_run(setup, wanted, count, granularity)
     if against == "interpreter":
         evidence, expected = "interpreter", trajectory(setup, wanted, "interpreter", steps=count)
     else:
@@ -136,12 +142,49 @@ def verify_setup(setup: Setup, on: str = "native", granularity: str = "network",
     return _compare(setup, got, expected, evidence, wanted, count, on, granularity)
 
 
+def _only_as_run(setup: Setup, wanted: Sequence[str], count: int, granularity: str) -> Result:
+    """On the interpreter the graph as written is what it is compared with. Raises V124 where that is all there is."""
+    if setup.as_run is None:
+        raise CortexError("V124", "the interpreter would be compared with itself.",
+                          "Verify on native or lava, or give a reference.")
+    with _following(setup, count) as run:
+        start = 0
+        for chunk in trajectory(setup, wanted, "interpreter", steps=count):
+            run.follow(start, chunk)
+            start += len(next(iter(chunk.values()), ()))
+    return _as_run_result(setup, run, "interpreter", wanted, count, "interpreter", granularity)
+
+
 def _compare(setup: Setup, got: Iterator[Chunk], expected: Iterator[Chunk], evidence: str, wanted: Sequence[str],
              count: int, on: str, granularity: str, exact: bool = False) -> Result:
+    """The graph as written, all of it observed; and beside it what `run` would lower. What a reference does not have
+    is expected there as it is written."""
     comparison = Comparison(computing_order(setup.graph), [f"{name}.w" for name in gated_on(setup)], exact)
-    for _, ours, theirs in aligned(got, expected):
-        comparison.add(ours, theirs)
-    return _result(comparison, evidence, wanted, count, on, granularity, must_learn=True)
+    with _following(setup, count, exact) as run:
+        for start, ours, theirs in aligned(got, expected):
+            comparison.add(ours, theirs)
+            if run:
+                run.follow(start, {**ours, **theirs})
+    written = _result(comparison, evidence, wanted, count, on, granularity, must_learn=True)
+    if run is None:
+        return written
+    return together([written, _as_run_result(setup, run, evidence, wanted, count, on, granularity)])
+
+
+def _following(setup: Setup, count: int, exact: bool = False) -> Any:
+    plastic = [f"{name}.w" for name in gated_on(setup)]
+    return follower(setup.as_run, count, computing_order(setup.graph), plastic, exact)
+
+
+def _as_run_result(setup: Setup, run: Follower, evidence: str, wanted: Sequence[str], count: int, on: str,
+                   granularity: str) -> Result:
+    assert setup.as_run is not None
+    found = _result(run.comparison, evidence, wanted, count, on, granularity, must_learn=True, line="as-run",
+                    passes=setup.as_run.passes)
+    if found.variables:
+        return found
+    why = "the passes leave nothing that can be looked at: declare an output, or record something"
+    return replace(found, reasons=(*found.reasons, why))
 
 
 # ---- the shipped circuits, against the independent reference
@@ -152,6 +195,7 @@ def verify_against_reference(circuit: pal.Pal | SignConcordant | error_oracle.Ci
                              setup: Setup | None = None, increments: bool = False) -> Result:
     """A circuit against the hand-written torch model: the same start, inputs, gates and draws, all seeds as one batch.
     `setup` gives one's own experiment with this circuit; without it, `reference_setup`. Raises V121..V123."""
+    require("reference", SIDES)
     if isinstance(circuit, SignConcordant):
         return _spiking_against_reference(circuit, steps, seeds, on, granularity, setup)
     if not isinstance(circuit, pal.Pal):
