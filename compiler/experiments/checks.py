@@ -9,10 +9,10 @@ from typing import Any
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.compilation import Compiled, compile_experiment, make_runner, neurocores
 from compiler.experiments.tables import Experiment
-from compiler.ir import CortexError, Graph, unknown
+from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Protocol
 from compiler.microcircuits import CIRCUITS
-from compiler.passes.partition import GRANULARITIES
+from compiler.passes.partition import GRANULARITIES, check_granularity
 
 STEPS = {"independent-reference": 20_000, "interpreter": 1_000}
 """Steps that are compared by default, divided by the samples of a minibatch; the interpreter is slow."""
@@ -49,8 +49,7 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
 def _at_every(granularity: str, verified: Callable[[str], Any]) -> Any:
     from compiler.verify.compare import worst
 
-    if granularity not in (*GRANULARITIES, "all"):
-        raise unknown("E601", "granularity", granularity, (*GRANULARITIES, "all"))
+    check_granularity(granularity, (*GRANULARITIES, "all"))
     if granularity != "all":
         return verified(granularity)
     found = [verified(each) for each in EVERY]
@@ -80,8 +79,11 @@ def _lowered_like(experiment: Experiment) -> Experiment:
 
 
 def _changed(experiment: Experiment) -> bool:
-    """Whether the protocol changes the rules of its circuit, which the float reference does not know."""
-    return not experiment.precision.weights and bool(experiment.protocol.update_every or experiment.protocol.halve_at)
+    """Whether the protocol changes the rules of its circuit, which the references do not know; that of integers
+    knows summed and halved increments."""
+    protocol = experiment.protocol
+    return protocol.resets or (not experiment.precision.weights
+                               and bool(protocol.update_every or protocol.halve_at))
 
 
 def _against_torch(experiment: Experiment, compiled: Compiled, steps: int | None) -> Any:

@@ -31,7 +31,7 @@ from compiler.passes import PIPELINE, Pass, PassReport, Request, observable, pip
 from compiler.passes.group_weights import GroupWeights, Parts, in_parts, parts_of
 from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
-from compiler.passes.partition import GRANULARITIES, Partition
+from compiler.passes.partition import Partition, check_granularity
 
 if TYPE_CHECKING:
     from compiler.experiments.underflow import Underflow
@@ -100,8 +100,7 @@ def check_run(run: Run) -> None:
     """Raises X157 for an unknown backend and E601 for an unknown granularity, which were set in Python."""
     if run.backend not in get_args(get_type_hints(Run)["backend"]):
         raise unknown("X157", "backend", run.backend, get_args(get_type_hints(Run)["backend"]))
-    if run.granularity not in GRANULARITIES:
-        raise unknown("E601", "granularity", run.granularity, GRANULARITIES)
+    check_granularity(run.granularity)
 
 
 def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> tuple[PassReport, Sequence[Underflow]]:

@@ -35,8 +35,7 @@ class Partition:
     def apply(self, graph: Graph, request: Request | None = None) -> Graph:
         """Raises E601 for an unknown granularity, E602 where a fused projection would be cut off, E603 for cores of
         populations that are not there, E604 for cores with more or fewer cells than a population has."""
-        if self.granularity not in GRANULARITIES:
-            raise unknown("E601", "granularity", self.granularity, GRANULARITIES)
+        check_granularity(self.granularity)
         lowered = [q.name for q in graph.projections if q.lowering]
         if self.granularity != "network" and lowered:
             raise CortexError("E602", f"granularity '{self.granularity}' runs one step at a time, but projections "
@@ -66,6 +65,12 @@ class Partition:
             if len(parts) > 1 and cells != graph.population(name).size:
                 raise CortexError("E604", f"group '{group}' of population '{name}' has {cells} cells; the population "
                                           f"has {graph.population(name).size}.")
+
+
+def check_granularity(name: str, known: Iterable[str] = GRANULARITIES) -> None:
+    """Raises E601 for an unknown one."""
+    if name not in known:
+        raise unknown("E601", "granularity", name, known)
 
 
 def joined(cores: Iterable[tuple[str, str]], divisible: Container[str]) -> dict[str, str]:
