@@ -122,7 +122,7 @@ def _as_run(experiment: Experiment, compiled: Compiled, count: int) -> Any:
     protocol = learning_first(compiled.plan.protocol, count, recorded=True)
     compiled = replace(compiled, plan=replace(compiled.plan, protocol=protocol))
     passes = tuple(record.name for record in compiled.report.records)
-    return AsRun(compiled.report.graph, protocol, lambda: _runner(experiment, compiled), passes,
+    return AsRun(compiled.report.graph, compiled.protocol, lambda: _runner(experiment, compiled), passes,
                  _inside_stock(experiment, compiled))
 
 
@@ -133,7 +133,7 @@ def _runner(experiment: Experiment, compiled: Compiled) -> Any:
     from compiler.backends.lowering.program import lower
 
     program = lower(compiled.report.graph, compiled.observed)
-    return Grouped(program, compiled.plan.protocol, compiled.plan.samples, list(experiment.run.seeds))
+    return Grouped(program, compiled.protocol, compiled.plan.samples, list(experiment.run.seeds))
 
 
 def _inside_stock(experiment: Experiment, compiled: Compiled) -> frozenset[str]:
