@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from compiler.experiments.tables import Model
-from compiler.ir import CortexError, Graph, parse_graph, unknown
+from compiler.ir import CortexError, Graph, parse_circuit, unknown
 from compiler.microcircuits import CIRCUITS, Circuit
 
 Arrays = dict[str, np.ndarray]
@@ -78,7 +78,7 @@ def _shipped(circuit: Circuit, model: Model, seeds: Sequence[int]) -> Graph:
 def _from_text(model: Model) -> Graph:
     for key in model.options:
         raise unknown("X112", f"key in [model] of '{Path(model.circuit).name}'", key, ["circuit", "arrays"])
-    return parse_graph(_read_text(Path(model.circuit)))
+    return parse_circuit(_read_text(Path(model.circuit)))
 
 
 def _from_python(model: Model, seeds: Sequence[int]) -> Graph:

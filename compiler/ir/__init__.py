@@ -18,9 +18,10 @@ from compiler.ir.model import (
     State,
     SynapseClass,
 )
-from compiler.ir.text import parse_graph, show_graph
+from compiler.ir.reader import parse_circuit, parse_graph
+from compiler.ir.text import show_graph
 from compiler.ir.verify import problems, verify
 
 __all__ = ["CellType", "Convolution", "CortexError", "Equation", "Expression", "Graph", "Mirror", "Noise", "Optimiser",
            "Parameter", "PlasticityRule", "Population", "Port", "Projection", "State", "SynapseClass", "parse",
-           "parse_graph", "problems", "show", "show_graph", "unknown", "verify"]
+           "parse_circuit", "parse_graph", "problems", "show", "show_graph", "unknown", "verify"]

@@ -10,11 +10,14 @@ between entries floor(x) and floor(x) + 1.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.functions import ARITY
+from compiler.ir.limits import EXPRESSION_DEPTH, EXPRESSION_LENGTH, EXPRESSION_NODES, shown
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ LOGICAL = {ast.And: "and", ast.Or: "or"}
 PRECEDENCE = {"or": 1, "and": 2, "<": 4, "<=": 4, ">": 4, ">=": 4, "==": 4, "!=": 4, "+": 5, "-": 5, "*": 6, "/": 6}
 UNARY, ATOM = 7, 9
 LOOKUPS = ("lookup", "interpolate")
+ALLOWED = "Use numbers, names, + - * /, comparisons, prev(), where() and the listed functions."
 
 
 def children(expression: Expression) -> tuple[Expression, ...]:
@@ -163,12 +167,67 @@ def rename(expression: Expression, table: dict[str, str]) -> Expression:
     return transform(expression, change)
 
 
+def size_problem(expression: Expression, who: str) -> CortexError | None:
+    """E114 where a tree is beyond the language's limits; it stops there, whatever the size."""
+    waiting, nodes = [(expression, 0)], 0
+    while waiting:
+        node, depth = waiting.pop()
+        nodes += 1
+        depth += node.depth if isinstance(node, Prev) and isinstance(node.depth, int) else 0
+        if depth > EXPRESSION_DEPTH or nodes > EXPRESSION_NODES:
+            return _too_large(who)
+        waiting += [(child, depth + 1) for child in children(node) or ()]
+    return None
+
+
+def _too_large(who: str) -> CortexError:
+    return CortexError("E114", f"{who} is too large: at most {EXPRESSION_DEPTH} operations may be inside one another, "
+                               f"and {EXPRESSION_NODES} names, numbers and operations in all.",
+                       "Give parts of it names of their own.")
+
+
 def parse(text: str) -> Expression:
-    """Raises E110 for text that is not one of our expressions."""
+    """Raises E110 for text that is not one of our expressions, E111 to E113 for its calls, E114 beyond the limits."""
+    _scan(text)
     try:
-        return _convert(ast.parse(text.strip(), mode="eval").body, text)
+        tree = ast.parse(text.strip(), mode="eval").body
+        if _ast_depth(tree) > EXPRESSION_DEPTH + 2:
+            raise _too_large(f"expression {shown(text)}")
+        expression = _convert(tree, text)
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise CortexError("E110", f"cannot read expression '{text}': {error}.") from None
+        raise CortexError("E110", f"cannot read expression {shown(text)}: {error}.") from None
+    if problem := size_problem(expression, f"expression {shown(text)}"):
+        raise problem
+    return expression
+
+
+FOREIGN = re.compile(r"[^A-Za-z0-9_\s.,()+*/<>=!-]", re.ASCII)
+TOKEN = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?!prev\b)[A-Za-z_][\w.]*|[<>=!]=?|[+*/-]",
+                   re.ASCII)
+"""Numbers, names and operators; `prev` is counted with its name."""
+
+
+def _scan(text: str) -> None:
+    """What Python's parser must not see: other alphabets, and what would exhaust its stack. E110, E114."""
+    if found := FOREIGN.search(text):
+        raise CortexError("E110", f"cannot read expression {shown(text)}: {ascii(found[0])} is not of the language.",
+                          ALLOWED)
+    tokens = sum(1 for _ in TOKEN.finditer(text)) if len(text) <= EXPRESSION_LENGTH else 0
+    if len(text) > EXPRESSION_LENGTH or tokens > 2 * EXPRESSION_NODES or _nested(text) > EXPRESSION_DEPTH:
+        raise _too_large(f"expression {shown(text)} ({len(text)} characters)")
+
+
+def _nested(text: str) -> int:
+    return max(accumulate((letter == "(") - (letter == ")") for letter in text), default=0)
+
+
+def _ast_depth(tree: ast.AST) -> int:
+    deepest, waiting = 0, [(tree, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        waiting += [(child, depth + 1) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    return deepest
 
 
 def _convert(node: ast.expr, text: str) -> Expression:
@@ -195,8 +254,7 @@ def _convert(node: ast.expr, text: str) -> Expression:
             return result
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
             return _call(function, tuple(map(convert, arguments)), text)
-    raise CortexError("E110", f"'{ast.unparse(node)}' is not allowed in expression '{text}'.",
-                      "Use numbers, names, + - * /, comparisons, prev(), where() and the listed functions.")
+    raise CortexError("E110", f"{shown(ast.unparse(node))} is not allowed in expression {shown(text)}.", ALLOWED)
 
 
 def _call(function: str, arguments: tuple[Expression, ...], text: str) -> Expression:
@@ -206,20 +264,21 @@ def _call(function: str, arguments: tuple[Expression, ...], text: str) -> Expres
                 return Prev(name, 1)
             case Prev(name, depth):
                 return Prev(name, depth + 1)
-        raise CortexError("E111", f"prev() takes a name in '{text}', not '{show(arguments[0])}'.",
+        raise CortexError("E111", f"prev() takes a name in {shown(text)}, not {shown(show(arguments[0]))}.",
                           "Give the inner expression a name of its own first.")
     if function == "where" and len(arguments) == 3:
         return Where(*arguments)
     if function in LOOKUPS and len(arguments) == 2:
         if not isinstance(arguments[0], Name):
-            raise CortexError("E111", f"{function}() takes a table's name in '{text}', not '{show(arguments[0])}'.")
+            raise CortexError("E111", f"{function}() takes a table's name in {shown(text)}, not "
+                                      f"{shown(show(arguments[0]))}.")
         return Lookup(arguments[0].name, arguments[1], function == "interpolate")
     known = {**ARITY, "prev": 1, "where": 3, **dict.fromkeys(LOOKUPS, 2)}
     expected = known.get(function)
     if expected is None:
-        raise unknown("E112", f"function in '{text}'", function, known)
+        raise unknown("E112", f"function in {shown(text)}", function, known)
     if expected != len(arguments):
-        raise CortexError("E113", f"{function}() takes {expected} arguments, got {len(arguments)} in '{text}'.")
+        raise CortexError("E113", f"{function}() takes {expected} arguments, got {len(arguments)} in {shown(text)}.")
     return Call(function, arguments)
 
 
@@ -231,7 +290,7 @@ def show(expression: Expression) -> str:
 def number(value: float) -> str:
     if not abs(value) < float("inf"):
         return repr(float(value))
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
 def _show(expression: Expression) -> tuple[str, int]:

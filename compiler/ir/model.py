@@ -26,6 +26,12 @@ per step). Each is numpy's `default_rng(number)`, has drawn once before the firs
 the one for all synapses or cells. Source: lava.magma.core.learning.random and .model.py.connection, lava-nc 0.10.0."""
 DRAWS = ("uniform", "shared", *LAVA_DRAWS)
 """Random numbers of rules: one per synapse, one for all synapses of a projection, or those of Lava."""
+STREAMS = ("normal", "uniform")
+"""Noise of cells: standard normal numbers, or numbers in [0, 1)."""
+GENERATORS = ("counter", "legacy", "recorded", "none")
+LOWERINGS = ("fused", "hoisted")
+OPERATIONS = ("transpose", "negate", "truncate", "sign")
+ARRAY_OPERATIONS = ("add", "times", "redraw")
 ROLES = ("shared", "per_seed", "per_sample")
 SIGNS = ("free", "non_negative", "non_positive")
 CONNECTIVITY = ("dense", "one_to_one", "masked", "blocks", "convolution", "transposed_convolution", "local",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.ir.errors import CortexError
-from compiler.ir.expressions import names
+from compiler.ir.expressions import names, previous
 from compiler.ir.model import CellType, Equation, Graph, Population, Projection
 
 
@@ -50,9 +50,21 @@ def needed(cell: CellType, equation: Equation) -> set[str]:
 
 def message_depth(graph: Graph, projection: Projection) -> int:
     """How many steps before this one the delivered message was computed (0 = in this step)."""
-    message = graph.class_of(projection.name).message
-    same_step = message in instantaneous(graph.cell_of(projection.pre))
+    message, cell = graph.class_of(projection.name).message, graph.cell_of(projection.pre)
+    same_step = message in instantaneous(cell) or projection.delay == 0 and not remembers(cell, message)
     return projection.delay if same_step else projection.delay - 1
+
+
+def remembers(cell: CellType, name: str) -> bool:
+    """Whether a quantity depends on an earlier step, directly or not; otherwise on inputs and noise of this one."""
+    reached, found = {name}, set[str]()
+    while reached - found:
+        found |= reached
+        equations = [e for e in cell.equations if e.name in found]
+        if any(previous(e.expression) or e.derivative for e in equations):
+            return True
+        reached = {read for e in equations for read in names(e.expression)}
+    return False
 
 
 def schedule(graph: Graph) -> tuple[Operation, ...]:

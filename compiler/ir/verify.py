@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -12,18 +14,21 @@ import numpy as np
 from compiler.ir import model
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import Expression, Lookup, names, previous, reads, walk
+from compiler.ir.language import QUANTITY, part_problems
+from compiler.ir.limits import MEMORY, PARTS
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 
 Problems = Iterator[CortexError]
-ARRAY_WORDS = ("add", "times", "redraw")
-RESERVED = {"dt", "w", "inf", "prev", "where"}
 
 
 def problems(graph: Graph) -> list[CortexError]:
-    """Every violation; later checks run only when names resolve."""
-    found = [p for check in NAME_CHECKS for p in check(graph)]
-    return found or [p for check in MEANING_CHECKS for p in check(graph)]
+    """Every violation; later checks run only when every value is of the language, then when names resolve."""
+    for checks in ((domains,), NAME_CHECKS, MEANING_CHECKS):
+        found = [p for check in checks for p in check(graph)]
+        if found:
+            return found
+    return []
 
 
 def verify(graph: Graph) -> None:
@@ -34,11 +39,23 @@ def verify(graph: Graph) -> None:
         raise CortexError(found[0].code, found[0].message, (found[0].hint + more).strip())
 
 
+def domains(graph: Graph) -> Problems:
+    """Every field of every part holds what `compiler.ir.language` allows, and there are not too many parts."""
+    yield from part_problems(graph)
+    for kind in ("cells", "rules", "synapses", "populations", "projections"):
+        if len(getattr(graph, kind)) > PARTS:
+            yield CortexError("E236", f"graph '{graph.name}' has {len(getattr(graph, kind))} {kind}; the limit is "
+                                      f"{PARTS}.")
+
+
 def unique_names(graph: Graph) -> Problems:
-    for kind in ("gates", "cells", "rules", "synapses", "populations", "projections"):
-        items = [getattr(x, "name", x) for x in getattr(graph, kind)]
-        for name in sorted({n for n in items if items.count(n) > 1}):
+    for kind in ("gates", "cells", "rules", "synapses", "populations", "projections", "outputs"):
+        for name in _repeated(x[0] if isinstance(x, tuple) else getattr(x, "name", x) for x in getattr(graph, kind)):
             yield CortexError("E201", f"two {kind} of graph '{graph.name}' are called '{name}'.", "Rename one.")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def references(graph: Graph) -> Problems:
@@ -49,9 +66,6 @@ def references(graph: Graph) -> Problems:
         yield from _known("E202", f"cell type of population '{p.name}'", p.cell, cells)
     for s in graph.synapses:
         yield from _known("E203", f"rule of synapse class '{s.name}'", s.rule, rules)
-        yield from _known("E204", f"connectivity of synapse class '{s.name}'", s.connectivity, model.CONNECTIVITY)
-        yield from _known("E204", f"sign of synapse class '{s.name}'", s.sign, model.SIGNS)
-        yield from _known("E204", f"role of synapse class '{s.name}'", s.role, model.ROLES)
     for q in graph.projections:
         yield from _known("E205", f"synapse class of projection '{q.name}'", q.synapse, synapses)
         yield from _known("E206", f"presynaptic population of projection '{q.name}'", q.pre, populations)
@@ -65,8 +79,6 @@ def references(graph: Graph) -> Problems:
     yield from _known("E207", "gate of the noise", graph.noise.gate, gates)
     for name in graph.noise.order:
         yield from _known("E206", "population in the noise order", name, populations)
-    for rule in graph.rules:
-        yield from _known("E204", f"optimiser of rule '{rule.name}'", rule.optimiser.kind, model.OPTIMISERS)
 
 
 def separate_owners(graph: Graph) -> Problems:
@@ -104,6 +116,7 @@ def _cell_names(graph: Graph, cell: CellType) -> Problems:
         *defined, *(p.name for p in cell.ports), *(p.name for p in cell.parameters), *cell.inputs,
         *(name for name, _ in cell.noise)])
     yield from _defined_twice(f"the states of cell '{cell.name}'", [s.name for s in cell.states])
+    yield from _defined_twice(f"the messages of cell '{cell.name}'", [*cell.messages])
     for name in sorted(set(cell.messages) - set(defined)):
         yield unknown("E213", f"message of cell '{cell.name}'", name, defined)
     for e in cell.equations:
@@ -125,7 +138,7 @@ def _cell_names(graph: Graph, cell: CellType) -> Problems:
 
 
 def _defined_twice(where: str, found: list[str]) -> Problems:
-    for name in sorted({n for n in found if found.count(n) > 1 or n in RESERVED}):
+    for name in _repeated(found):
         yield CortexError("E212", f"'{name}' is defined twice in {where}.", "Each name has one meaning.")
 
 
@@ -165,9 +178,8 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
                                        *(f"gate.{g}" for g in graph.gates)}
     stored = {f"pre.{s.name}" for s in pre.states} | {f"post.{s.name}" for s in post.states} | own
     constants = {"dt", *(p.name for p in rule.parameters)}
-    yield from _defined_twice(f"rule '{rule.name}'", [*own, *(p.name for p in rule.parameters), *drawn])
-    for name, kind in rule.noise:
-        yield from _known("E204", f"noise '{name}' of rule '{rule.name}'", kind, model.DRAWS)
+    yield from _defined_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
+                                                      *(p.name for p in rule.parameters), *(n for n, _ in rule.noise)])
     yield from _initial_values(f"rule '{rule.name}'", rule.states, constants, earlier=False)
     for argument in rule.optimiser.arguments:
         for read in sorted(reads(argument) - constants):
@@ -198,35 +210,28 @@ def _offered(cell: CellType) -> set[str]:
 def parameters_given(graph: Graph) -> Problems:
     for p in graph.populations:
         declared = graph.cell(p.cell).parameters
-        yield from _given(f"population '{p.name}'", declared, dict(p.parameters), _bound(graph, p.name))
+        yield from _given(f"population '{p.name}'", declared, p.parameters, _bound(graph, p.name))
     for q in graph.projections:
         rule = graph.rule_of(q)
-        yield from _given(f"projection '{q.name}'", rule.parameters if rule else (), dict(q.parameters), set())
+        yield from _given(f"projection '{q.name}'", rule.parameters if rule else (), q.parameters, set())
 
 
 def _bound(graph: Graph, owner: str) -> set[str]:
     return {key.split(".", 1)[1] for key in graph.arrays if key.startswith(owner + ".")}
 
 
-def _given(who: str, declared: tuple[model.Parameter, ...], values: dict[str, float], bound: set[str]) -> Problems:
-    known = {p.name for p in declared}
+def _given(who: str, declared: tuple[model.Parameter, ...], given: tuple[tuple[str, float], ...],
+           bound: set[str]) -> Problems:
+    known, values = {p.name for p in declared}, dict(given)
+    yield from _defined_twice(f"the parameters of {who}", [name for name, _ in given])
     for name in sorted(set(values) - known):
         yield unknown("E222", f"parameter of {who}", name, known)
     for parameter in declared:
         if parameter.default is None and parameter.name not in values and parameter.name not in bound:
             yield CortexError("E223", f"{who} gives no value for parameter '{parameter.name}' ({parameter.unit}).")
-    for name, value in values.items():
-        if not np.isfinite(value):
-            yield CortexError("E224", f"parameter '{name}' of {who} is {value}; it must be finite.")
 
 
 def sizes(graph: Graph) -> Problems:
-    for p in graph.populations:
-        if p.size < 0:
-            yield CortexError("E225", f"population '{p.name}' has size {p.size}; the least is 0.")
-    if graph.seeds < 1 or graph.samples < 1 or not graph.dt > 0:
-        yield CortexError("E226", f"graph '{graph.name}': seeds {graph.seeds} and samples {graph.samples} must be at "
-                                  f"least 1 and dt {graph.dt} must be positive.")
     for q in graph.projections:
         yield from _sizes_of_projection(graph, q)
 
@@ -246,15 +251,11 @@ def _sizes_of_projection(graph: Graph, q: Projection) -> Problems:
     if with_maps != (q.convolution is not None) or (kind == "blocks") != (q.blocks is not None):
         yield CortexError("E228", f"projection '{q.name}' is of connectivity '{kind}' and must "
                                   f"{'give' if with_maps or kind == 'blocks' else 'not give'} its shapes.")
-    elif q.convolution and min(q.convolution.kernel, q.convolution.stride, q.convolution.pool) < 1:
-        c = q.convolution
-        yield CortexError("E227", f"projection '{q.name}' has kernel {c.kernel}, stride {c.stride} and pool "
-                                  f"{c.pool}; the least is 1.")
     elif q.convolution:
         c = q.convolution
         lower, upper = (post, pre) if kind.startswith("transposed") else (pre, post)
-        yield from _equal("E227", q.name, "lower channels x height x width", int(np.prod(c.pre)), lower)
-        yield from _equal("E227", q.name, "upper channels x height x width", int(np.prod(c.post)), upper)
+        yield from _equal("E227", q.name, "lower channels x height x width", math.prod(c.pre), lower)
+        yield from _equal("E227", q.name, "upper channels x height x width", math.prod(c.post), upper)
         for axis in (1, 2):
             left_over = f"pixels along axis {axis} that pooling by {c.pool} leaves over"
             yield from _equal("E227", q.name, left_over, c.pre[axis] % c.pool, 0)
@@ -277,6 +278,7 @@ def arrays_fit(graph: Graph) -> Problems:
     expected = expected_shapes(graph)
     for name, array in graph.arrays.items():
         if name.startswith("table."):
+            yield from QUANTITY.problems("table", f"graph '{graph.name}'", name.removeprefix("table."))
             if array.ndim != 1 or not array.size:
                 yield CortexError("E241", f"array '{name}' has shape {array.shape}; a table is a vector.")
             continue
@@ -328,14 +330,32 @@ def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
         shapes |= {f"{p.name}.{q.name}": (p.size,) for q in cell.parameters}
     for q in graph.projections:
         rule, weights = graph.rule_of(q), model.weight_shape(graph, q)
-        shapes |= {f"{q.name}.{key}": weights for key in ("w", "mask")}
-        if rule:
-            shapes |= {f"{q.name}.{key}": weights for key in (rule.optimiser.kind, *(s.name for s in rule.states))}
+        kind = graph.class_of(q.name).connectivity
+        keys = [] if kind == "identity" else ["w", "mask"] if kind == "masked" else ["w"]
+        keys += [s.name for s in rule.states] if rule else []
+        keys += [rule.optimiser.kind] if rule and rule.optimiser.kind != "none" else []
+        shapes |= {f"{q.name}.{key}": weights for key in keys}
     for m in graph.mirrors:
         for operation in m.operations:
             if ":" in operation:
                 shapes[operation.partition(":")[2]] = model.weight_shape(graph, graph.projection(m.target))
     return shapes
+
+
+def amounts(graph: Graph) -> Problems:
+    """What the states and weights take, before memory is taken for them."""
+    taken = {f"population '{p.name}' ({p.size} cells, {graph.batch} copies)":
+             p.size * graph.batch * len(graph.cell(p.cell).equations) for p in graph.populations}
+    for q in graph.projections:
+        shape, copies, rule = model.weight_shape(graph, q), model.weight_copies(graph, q.name), graph.rule_of(q)
+        kept = 1 + (len(rule.states) + (rule.optimiser.kind != "none") if rule else 0)
+        taken[f"projection '{q.name}' ({copies} x {shape} weights)"] = math.prod(shape) * copies * kept
+    needed = 8 * sum(taken.values())
+    if needed > MEMORY:
+        most = max(taken, key=lambda who: taken[who])
+        yield CortexError("E236", f"graph '{graph.name}' needs {needed / 2**30:.4g} GiB for states and weights, "
+                                  f"{8 * taken[most] / 2**30:.4g} GiB of it for {most}; the limit is "
+                                  f"{MEMORY / 2**30:g} GiB.", "Make it smaller.")
 
 
 def signs_hold(graph: Graph) -> Problems:
@@ -387,10 +407,7 @@ def mirrors_fit(graph: Graph) -> Problems:
         yield from _mirror_ends(graph, m)
         shape = model.weight_shape(graph, graph.projection(m.source))
         for operation in m.operations:
-            name, _, array = operation.partition(":")
-            if operation not in ("transpose", "negate", "truncate", "sign") and not (array and name in ARRAY_WORDS):
-                yield unknown("E250", f"operation of mirror '{m.target}'", operation,
-                              {"transpose", "negate", "truncate", "sign", "add:ARRAY", "times:ARRAY", "redraw:ARRAY"})
+            array = operation.partition(":")[2]
             if array and array not in graph.arrays:
                 yield CortexError("E243", f"mirror '{m.target}' uses array '{array}', which is missing.")
             if array and shape != model.weight_shape(graph, graph.projection(m.target)):
@@ -426,16 +443,6 @@ def outputs_exist(graph: Graph) -> Problems:
         yield from _known("E252", f"quantity of output '{name}'", quantity, known)
 
 
-def dtypes(graph: Graph) -> Problems:
-    for cell in graph.cells:
-        for state in cell.states:
-            bits = state.dtype.removeprefix("int")
-            integer = state.dtype.startswith("int") and bits.isdigit() and 2 <= int(bits) <= 48
-            if state.dtype != "float64" and not integer:
-                yield CortexError("E253", f"state '{state.name}' of cell '{cell.name}' has dtype '{state.dtype}'; "
-                                          "known: float64, int2 .. int48.")
-
-
 def verify_discrete(graph: Graph) -> None:
     """Raises E255 if an equation is still a derivative: backends run difference equations only."""
     owners = [(f"cell '{cell.name}'", cell.equations) for cell in graph.cells]
@@ -449,5 +456,5 @@ def verify_discrete(graph: Graph) -> None:
 
 NAME_CHECKS: tuple[Callable[[Graph], Problems], ...] = (unique_names, separate_owners, references)
 MEANING_CHECKS: tuple[Callable[[Graph], Problems], ...] = (
-    ends_of_projections, names_in_cells, names_in_rules, parameters_given, dtypes, sizes, mirrors_fit, arrays_fit,
+    ends_of_projections, names_in_cells, names_in_rules, parameters_given, sizes, amounts, mirrors_fit, arrays_fit,
     tables_exist, signs_hold, delays, same_step_order, outputs_exist)

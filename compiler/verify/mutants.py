@@ -36,6 +36,7 @@ from compiler.ir.model import (
     SynapseClass,
     weight_shape,
 )
+from compiler.ir.schedule import message_depth
 
 Mutant = tuple[str, Graph]
 Named = TypeVar("Named", CellType, PlasticityRule, SynapseClass, Population, Projection)
@@ -302,8 +303,9 @@ def in_wiring(graph: Graph) -> Iterator[Mutant]:
 
 def _projection_variants(graph: Graph, q: Projection) -> Iterator[tuple[str, Projection]]:
     yield "delay + 1", replace(q, delay=q.delay + 1)
-    if q.delay:
-        yield "delay - 1", replace(q, delay=q.delay - 1)
+    shorter = replace(q, delay=q.delay - 1)
+    if q.delay and message_depth(graph, shorter) != message_depth(graph, q):
+        yield "delay - 1", shorter
     if graph.rule_of(q):
         yield from ((f"gate {g}", replace(q, gate=g)) for g in (*graph.gates, None) if g != q.gate)
         yield from ((f"apply {g}", replace(q, apply=g)) for g in graph.gates if q.apply and g != q.apply)

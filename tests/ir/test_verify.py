@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from compiler.ir import CortexError, Graph, parse_graph, problems, schedule, verify
+from compiler.ir import CortexError, Graph, model, parse_graph, problems, schedule, verify
+from compiler.ir.language import part_problems
 from compiler.ir.verify import verify_discrete
 
 GOOD = """
@@ -125,6 +126,9 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
     ("E207", "gate of the noise 'on'", lambda: edited(("noise counter gate=learn", "noise counter gate=on"))),
     ("E208", "projection in mirror 'Q'; known: B, K, R, V, W", lambda: edited(("mirror B = W", "mirror Q = W"))),
     ("E208", "projection in mirror 'Q'", lambda: edited(("mirror B = W", "mirror B = Q"))),
+    ("E209", "name of population 'a b' is 'a b'; a name is a letter", lambda: good().with_(
+        populations=(*good().populations, model.Population("a b", "unit", 1)))),
+    ("E209", "name of graph '\"\"\"' is", lambda: good().with_(name='"""')),
     (
         "E210",
         "message of synapse class 'plain' from cell 'unit' \\(projection 'V'\\) 'u'; known: rate",
@@ -150,7 +154,7 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         "'u' is defined twice in the states of cell 'unit'",
         lambda: edited(("  state u = 0", "  state u = 0\n  state u = 1")),
     ),
-    ("E212", "'w' is defined twice in rule 'hebb'", lambda: edited(("  state e", "  parameter w 1 = 1\n  state e"))),
+    ("E212", "parameter 'w' of rule 'hebb' is defined twice: the word 'w' has a meaning", lambda: edited(("  state e", "  parameter w 1 = 1\n  state e"))),
     (
         "E213",
         "message of cell 'relay' 'ou'; known: out",
@@ -246,7 +250,7 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         "population 'b' has size -1; the least is 0",
         lambda: edited(("population b unit 4", "population b unit -1")),
     ),
-    ("E226", "graph 'good': seeds 0 and samples 1", lambda: good().with_(seeds=0)),
+    ("E226", "graph 'good': seeds 0 must be at least 1", lambda: good().with_(seeds=0)),
     ("E226", "dt 0.0 must be positive", lambda: good().with_(dt=0.0)),
     (
         "E227",
@@ -266,7 +270,7 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
     ),
     (
         "E227",
-        "projection 'K' has kernel 1, stride 0 and pool 1; the least is 1",
+        "convolution of projection 'K' has stride 0; the least is 1",
         lambda: edited(("1,1,0,1", "1,0,0,1")),
     ),
     (
@@ -315,6 +319,11 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         lambda: edited(("-> r", "-> r delay=3"), ("  state rate = logistic(u)\n", "")),
     ),
     ("E233", "projection 'R' leaves relay 'relay' with delay 2", lambda: edited(("c delay=0", "c delay=2"))),
+    ("E234", "unit of parameter 'tau' of cell 'unit' is 'banana'", lambda: edited(("tau ms", "tau banana"))),
+    ("E235", "limits of synapse class 'plastic' are \\(2.0, -1.0\\)", lambda: edited(("limits -1 2", "limits 2 -1"))),
+    ("E236", "needs 7.451e\\+06 GiB .* of it for projection 'V'.*the limit is 64 GiB", lambda: edited(
+        ("population r relay 4", "population r relay 2000000000"), ("population b unit 4", "population b unit 500000"))),
+    ("E237", "populations of graph 'good' is \\[\\]; it must be a tuple", lambda: good().with_(populations=[])),
     ("E240", "unknown array 'b.v'; known: .*b.u", lambda: edited(arrays_changed={"b.v": np.ones(4)})),
     (
         "E241",
@@ -422,7 +431,7 @@ def test_a_derivative_of_a_synaptic_state_is_refused_by_backends() -> None:
 
 
 def test_every_code_has_a_bad_graph() -> None:
-    source = "".join(inspect.getsource(inspect.getmodule(f)) for f in (verify, schedule.schedule))
+    source = "".join(inspect.getsource(inspect.getmodule(f)) for f in (verify, schedule.schedule, part_problems))
     codes = set(re.findall(r'"(E2\d\d)"', source))
     assert codes == {code for code, _, _ in BAD} | {"E255"}
 

@@ -1,0 +1,381 @@
+"""The reader of the language: text in, graph out. Names and forms are checked here, with the line; `verify` decides
+whether the graph is valid.
+
+Two-level text: a keyword opens a block, indented lines (spaces or tabs) describe it. `#` starts a comment. `BLOCKS` is
+the grammar: what may stand in which block, in which form, and how often. E101: a keyword or option that is not there;
+E102, E104: a line of another form; E103: an indented line without a block; E105: said twice; E106: characters that are
+no text; E107: too long; E109: no graph.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from compiler.ir import model
+from compiler.ir.errors import CortexError, unknown
+from compiler.ir.expressions import Number, parse
+from compiler.ir.language import FIELDS, AnyDomain, part_problems
+from compiler.ir.limits import LINE_LENGTH, TEXT_LENGTH, shown
+from compiler.ir.model import Graph
+
+
+class Statement(NamedTuple):
+    """A line of text: its number, its words with one space between them, and whether it is indented."""
+
+    number: int
+    text: str
+    indented: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a block: `keyword FORM`. `read(keyword, *groups of the pattern)` gives a value of the field it fills."""
+
+    form: str
+    fills: str
+    pattern: str
+    read: Callable[..., Any]
+    once: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """`keyword FORM` and what may stand below it; `build(words, body)` gives what it `fills` the graph's field with."""
+
+    form: str
+    fills: str
+    build: Callable[[list[str], dict[str, Any]], Any]
+    kind: type = Graph
+    lines: dict[str, Line] = field(default_factory=dict)
+
+
+def parse_graph(text: str) -> Graph:
+    """A circuit, or parts of one: without a `graph` line it is called 'unnamed'.
+
+    Raises E101 to E115 and E209 with the line's number; the result is not verified yet.
+    """
+    graph, parts = None, dict[str, list[Any]]()
+    for head, body in _blocks(text):
+        word, *words = head.text.split(" ")
+        block = BLOCKS.get(word)
+        if block is None:
+            raise unknown("E101", f"keyword in line {head.number}", word, BLOCKS)
+        found = _body(block, f"{word} {shown(words[0])}" if words else word, body)
+        with _located(head):
+            part = _named(block, block.build(words, found))
+            if word == "graph" and graph:
+                raise _twice("graph", f"the text (it is called {shown(graph.name)})")
+        graph = part if word == "graph" else graph
+        parts.setdefault(block.fills, []).append(part)
+    parts.pop("", None)
+    return (graph or Graph("unnamed")).with_(**{name: tuple(found) for name, found in parts.items()})
+
+
+def parse_circuit(text: str) -> Graph:
+    """A whole circuit, as a file holds it. Raises E109 without a `graph` line, and what `parse_graph` raises."""
+    graph = parse_graph(text)
+    if not any(head.text.startswith("graph ") for head, _ in _blocks(text)):
+        raise CortexError("E109", "the text has no line 'graph NAME'.", "A circuit begins with one.")
+    return graph
+
+
+def _blocks(text: str) -> Iterator[tuple[Statement, list[Statement]]]:
+    head: Statement | None = None
+    body: list[Statement] = []
+    for statement in _statements(text):
+        if not statement.indented:
+            if head:
+                yield head, body
+            head, body = statement, []
+        elif head is None:
+            raise CortexError("E103", f"line {statement.number} is indented but opens no block: "
+                                      f"{shown(statement.text)}.")
+        else:
+            body.append(statement)
+    if head is None:
+        raise CortexError("E109", "the text is empty: it holds no statement.", "A circuit begins with 'graph NAME'.")
+    yield head, body
+
+
+def _statements(text: str) -> Iterator[Statement]:
+    """Lines that are not empty, without comments. E106, E107."""
+    if len(text) > TEXT_LENGTH:
+        raise CortexError("E107", f"the text has {len(text)} characters; the limit is {TEXT_LENGTH}.")
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, raw in enumerate(lines, 1):
+        if len(raw) > LINE_LENGTH:
+            raise CortexError("E107", f"line {number} has {len(raw)} characters; the limit is {LINE_LENGTH}.")
+        if control := re.search(r"[\x00-\x08\x0b-\x1f\x7f]", raw):
+            raise CortexError("E106", f"line {number} holds the character {ascii(control[0])}; the language is text.",
+                              "Save the file as plain text (UTF-8).")
+        words = re.findall(r"[^ \t]+", raw.split("#", 1)[0])
+        if words:
+            yield Statement(number, " ".join(words), raw[0] in " \t")
+
+
+def _body(block: Block, owner: str, body: list[Statement]) -> dict[str, Any]:
+    """Field -> its value, or the tuple of its values."""
+    found: dict[str, Any] = {}
+    for statement in body:
+        word, _, rest = statement.text.partition(" ")
+        line = block.lines.get(word, block.lines.get("NAME"))
+        if line is None:
+            raise unknown("E101", f"keyword in line {statement.number}", word, block.lines)
+        with _located(statement):
+            if line.once and line.fills in found:
+                raise _twice(word, owner)
+            value = _value(word, line, rest)
+            _check_names(FIELDS[block.kind].get(line.fills), line.fills, owner, value if line.once else (value,))
+        found[line.fills] = value if line.once else (*found.get(line.fills, ()), value)
+    return found
+
+
+def _value(word: str, line: Line, rest: str) -> Any:
+    match = re.fullmatch(line.pattern, rest)
+    if match is None:
+        raise CortexError("E104", f"{shown(rest)} must have the form {word} {line.form}.")
+    return line.read(word, *match.groups())
+
+
+def _named(block: Block, part: Any) -> Any:
+    """The part, after a check of its names; an output is a pair, not a part."""
+    if block.fills == "outputs":
+        _check_names(FIELDS[Graph]["outputs"], "outputs", "the graph", (part,))
+    else:
+        _raise_names(part_problems(part))
+    return part
+
+
+def _check_names(domain: AnyDomain | None, label: str, owner: str, value: object) -> None:
+    if domain is not None:
+        _raise_names(domain.problems(label, owner, value))
+
+
+def _raise_names(problems: Iterator[CortexError]) -> None:
+    for problem in problems:
+        if problem.code == "E209":
+            raise problem
+
+
+@contextmanager
+def _located(statement: Statement) -> Iterator[None]:
+    """Errors of a line say which line it is."""
+    try:
+        yield
+    except CortexError as error:
+        raise CortexError(error.code, f"line {statement.number}: {error.message}", error.hint) from None
+    except (ValueError, IndexError, TypeError) as error:
+        raise CortexError("E102", f"line {statement.number}: cannot read {shown(statement.text)}: {error}.") from None
+
+
+def _twice(what: str, where: str) -> CortexError:
+    return CortexError("E105", f"'{what}' is said twice in {where}.", "Keep one of them.")
+
+
+# ---- words
+
+
+def _float(word: str) -> float:
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|inf|nan)", word):
+        raise ValueError(f"{shown(word)} is not a number")
+    return float(word)
+
+
+def _int(word: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,4000}", word):
+        raise ValueError(f"{shown(word)} is not a whole number")
+    return int(word)
+
+
+def _ints(text: str, separator: str = ",") -> tuple[int, ...]:
+    return tuple(map(_int, text.split(separator)))
+
+
+def _options(words: list[str], known: set[str]) -> dict[str, str]:
+    """KEY=VALUE words, each key once."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ValueError(f"{shown(word)} must have the form KEY=VALUE")
+        if key not in known:
+            raise unknown("E101", "option", key, known)
+        if key in found:
+            raise _twice(key, "the line")
+        found[key] = value
+    return found
+
+
+# ---- lines
+
+
+def _parameter(_: str, name: str, unit: str | None, default: str | None) -> model.Parameter:
+    return model.Parameter(name, unit or "1", None if default is None else _float(default))
+
+
+def _state(_: str, name: str, value: str, dtype: str | None, scale: str | None) -> model.State:
+    return model.State(name, parse(value), dtype or "float64", _float(scale) if scale else 1.0)
+
+
+def _equation(stage: str, derived: str | None, name: str | None, value: str, place: str | None) -> model.Equation:
+    stage = "factor" if stage == "update" else stage
+    return model.Equation(derived or name or "", parse(value), cast(model.Stage, stage), place or None,
+                          derived is not None)
+
+
+def _batch(_: str, first: str, one: str, second: str, other: str) -> dict[str, int]:
+    found = {first: _int(one), second: _int(other)}
+    if found.keys() != {"seeds", "samples"}:
+        raise _twice(first, "the line")
+    return found
+
+
+def _noise(_: str, rest: str) -> model.Noise:
+    kind, *words = rest.split(" ")
+    options = _options([word for word in words if "=" in word], {"gate"})
+    return model.Noise(kind, tuple(word for word in words if "=" not in word), options.get("gate"))
+
+
+def _optimiser(_: str, kind: str, arguments: str | None) -> model.Optimiser:
+    return model.Optimiser(kind, tuple(map(parse, _split(arguments))) if arguments else ())
+
+
+def _split(text: str) -> list[str]:
+    """Parts between the commas that stand outside parentheses."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _word(_: str, word: str) -> str:
+    return word
+
+
+def _draw(default: str) -> Callable[..., tuple[str, str]]:
+    return lambda _, name, kind: (name, kind or default)
+
+
+def _given(word: str, value: str) -> tuple[str, float]:
+    return word, _float(value)
+
+
+# ---- blocks
+
+
+def _graph(words: list[str], body: dict[str, Any]) -> Graph:
+    if len(words) != 1:
+        raise ValueError(f"the form is graph {BLOCKS['graph'].form}")
+    return Graph(words[0], **body.pop("batch", {}), **body)
+
+
+def _one_word(kind: Callable[..., Any], **defaults: Any) -> Callable[[list[str], dict[str, Any]], Any]:
+    def build(words: list[str], body: dict[str, Any]) -> Any:
+        if len(words) != 1:
+            raise ValueError("the form is KEYWORD NAME")
+        return kind(words[0], **{**defaults, **body})
+
+    return build
+
+
+def _population(words: list[str], body: dict[str, Any]) -> model.Population:
+    if len(words) < 3:
+        raise ValueError(f"the form is population {BLOCKS['population'].form}")
+    options: dict[str, Any] = {**_options(words[3:], {"area", "group"})}
+    return model.Population(words[0], words[1], _int(words[2]), **options, **body)
+
+
+def _projection(words: list[str], body: dict[str, Any]) -> model.Projection:
+    if len(words) < 5 or words[3] != "->":
+        raise CortexError("E104", f"{shown(' '.join(words))} must have the form {BLOCKS['projection'].form}.")
+    options: dict[str, Any] = {**_options(words[5:], {"delay", "gate", "apply", "group", "lowering", *_READ_OPTION})}
+    options |= {key: read(options[key]) for key, read in _READ_OPTION.items() if key in options}
+    return model.Projection(words[0], words[1], words[2], words[4], **options, **body)
+
+
+def _areas(text: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    post, pre, pairs = text.split("/")
+    return _ints(post), _ints(pre), tuple(_ints(pair, ":") for pair in pairs.split(",") if pair)
+
+
+def _convolution(text: str) -> model.Convolution:
+    pre, post, rest = text.split("/")
+    return model.Convolution(_ints(pre, "x"), _ints(post, "x"), *_ints(rest))  # type: ignore[arg-type]
+
+
+_READ_OPTION: dict[str, Callable[[str], Any]] = {"delay": _int, "blocks": _areas, "convolution": _convolution}
+
+
+def _mirror(words: list[str], body: dict[str, Any]) -> model.Mirror:
+    match = re.fullmatch(r"([^ =]+) ?= ?([^ :]+) ?(?:: ?(.*))?", " ".join(words))
+    if match is None:
+        raise CortexError("E104", f"{shown(' '.join(words))} must have the form {BLOCKS['mirror'].form}.")
+    operations = (match[3] or "").split(" ") if match[3] else []
+    if operations.count("after") > 1:
+        raise _twice("after", "the line")
+    options = _options([word for word in operations if word.startswith("gate=")], {"gate"})
+    plain = tuple(word for word in operations if word != "after" and not word.startswith("gate="))
+    return model.Mirror(match[1], match[2], plain, "after" in operations, options.get("gate"))
+
+
+def _output(words: list[str], body: dict[str, Any]) -> tuple[str, str]:
+    match = re.fullmatch(r"([^ =]+) ?= ?([^ =]+)", " ".join(words))
+    if match is None:
+        raise CortexError("E104", f"{shown(' '.join(words))} must have the form {BLOCKS['output'].form}.")
+    return match[1], match[2]
+
+
+# ---- the grammar
+
+WORD = "([^ ]+)"
+TWO_WORDS = "([^ ]+)(?: ([^ ]+))?"
+EQUATION = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)) ?= ?([^@]+?)(?: ?@ ?([^ @]+))?"
+FORM = "NAME = VALUE [@ COMPARTMENT]"
+PARAMETER = Line("NAME [UNIT] [= NUMBER]", "parameters", "([^ =]+)(?: ([^ =]+))?(?: ?= ?([^ ]+))?", _parameter)
+STATE = Line("NAME = VALUE [: DTYPE [SCALE]]", "states",
+             "([^ =]+) ?= ?([^:]+?)(?: ?: ?([^ :]+)(?: ([^ :]+))?)?", _state)
+GIVEN = {"NAME": Line("= NUMBER", "parameters", "= ?([^ ]+)", _given)}
+
+BLOCKS: dict[str, Block] = {
+    "graph": Block("NAME", "", _graph, Graph, {
+        "dt": Line("MILLISECONDS", "dt", WORD, lambda _, word: _float(word), once=True),
+        "batch": Line("seeds COUNT samples COUNT", "batch", "(seeds|samples) ([^ ]+) (seeds|samples) ([^ ]+)", _batch,
+                      once=True),
+        "gate": Line("NAME", "gates", WORD, _word),
+        "noise": Line("KIND [gate=NAME] [POPULATION ...]", "noise", "(.+)", _noise, once=True)}),
+    "cell": Block("NAME", "cells", _one_word(model.CellType), model.CellType, {
+        "port": Line("NAME [@ COMPARTMENT]", "ports", "([^ @]+)(?: ?@ ?([^ @]+))?",
+                     lambda _, name, place: model.Port(name, place or name)),
+        "parameter": PARAMETER,
+        "input": Line("NAME", "inputs", WORD, _word),
+        "noise": Line("NAME [KIND]", "noise", TWO_WORDS, _draw("normal")),
+        "state": STATE,
+        **{stage: Line(FORM, "equations", EQUATION, _equation) for stage in model.STAGES},
+        "message": Line("NAME", "messages", WORD, _word)}),
+    "rule": Block("NAME", "rules", _one_word(model.PlasticityRule, increment=Number(0.0)), model.PlasticityRule, {
+        "parameter": PARAMETER,
+        "noise": Line("NAME [KIND]", "noise", TWO_WORDS, _draw("uniform")),
+        "state": STATE,
+        "update": Line("NAME = VALUE", "updates", EQUATION.replace("[^@]+?)(?: ?@ ?([^ @]+))?", ".+)()"), _equation),
+        "increment": Line("VALUE", "increment", "(.+)", lambda _, value: parse(value), once=True),
+        "optimiser": Line("KIND[(VALUE, ...)]", "optimiser", r"([^ (]+) ?(?:\((.*)\))?", _optimiser, once=True)}),
+    "synapse": Block("NAME", "synapses", _one_word(model.SynapseClass, message="", port=""), model.SynapseClass, {
+        **{key: Line(key.upper(), key, WORD, _word, once=True)
+           for key in ("message", "port", "connectivity", "sign", "rule", "role")},
+        "unit": Line("NUMBER", "unit", WORD, lambda _, word: _float(word), once=True),
+        "limits": Line("LOWEST HIGHEST", "limits", "([^ ]+) ([^ ]+)",
+                       lambda _, low, high: (_float(low), _float(high)), once=True)}),
+    "population": Block("NAME CELL SIZE [area=NAME] [group=NAME]", "populations", _population, model.Population, GIVEN),
+    "projection": Block("NAME CLASS PRE -> POST [delay=STEPS] [gate=NAME] [apply=NAME] [blocks=POST/PRE/PAIRS] "
+                        "[convolution=LOWER/UPPER/KERNEL,STRIDE,PADDING,POOL] [group=NAME] [lowering=WORD]",
+                        "projections", _projection, model.Projection, GIVEN),
+    "mirror": Block("TARGET = SOURCE [: OPERATION ...] [after] [gate=NAME]", "mirrors", _mirror),
+    "output": Block("NAME = POPULATION.QUANTITY", "outputs", _output)}
