@@ -194,8 +194,10 @@ def parse(text: str) -> Expression:
         if _ast_depth(tree) > EXPRESSION_DEPTH + 2:
             raise _too_large(f"expression {shown(text)}")
         expression = _convert(tree, text)
-    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise CortexError("E110", f"cannot read expression {shown(text)}: {error}.") from None
+    except SyntaxError as error:
+        raise CortexError("E110", f"cannot read expression {shown(text)}: {error.msg}.") from None
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise CortexError("E110", f"cannot read expression {shown(text)}: {error or type(error).__name__}.") from None
     if problem := size_problem(expression, f"expression {shown(text)}"):
         raise problem
     return expression

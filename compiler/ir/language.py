@@ -21,7 +21,7 @@ import numpy as np
 from compiler.ir import expressions, model
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.functions import ARITY
-from compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, SIZE, shown
+from compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, PARTS, SIZE, shown
 
 Problems = Iterator[CortexError]
 
@@ -29,9 +29,6 @@ WORDS = frozenset({"dt", "w", "inf", "nan", "prev", "where", "pre", "post", "gat
 """Words of the expression language; no quantity, parameter or table is called like one of them."""
 OWNERS = frozenset({"gate", "table"})
 """Words that stand before the dot of `gate.learn` and `table.sigmoid`; no population or projection has them."""
-OF_WEIGHTS = frozenset({"mask", "current", "increment", *model.OPTIMISERS})
-"""What a projection has beside its rule's states."""
-
 # ---- kinds of domain
 
 
@@ -94,6 +91,9 @@ class Each:
 
     def problems(self, field: str, owner: str, value: object) -> Problems:
         yield from TUPLE.problems(field, owner, value)
+        if isinstance(self.of, Part) and isinstance(value, tuple) and len(value) > PARTS:
+            yield CortexError("E236", f"{owner} has {len(value)} {field}; the limit is {PARTS}.")
+            return
         for item in value if isinstance(value, tuple) else ():
             yield from self.of.problems(field.removesuffix("s"), owner, item)
 
@@ -254,9 +254,9 @@ def _is_of_language(node: object) -> bool:
         case expressions.Prev(name, depth):
             return _is_read(name) and isinstance(depth, int) and depth >= 1
         case expressions.Binary(operator):
-            return operator in expressions.PRECEDENCE
+            return isinstance(operator, str) and operator in expressions.PRECEDENCE
         case expressions.Call(function, arguments):
-            return isinstance(arguments, tuple) and ARITY.get(function) == len(arguments)
+            return isinstance(function, str) and isinstance(arguments, tuple) and ARITY.get(function) == len(arguments)
         case expressions.Lookup(table, _, linear):
             return is_name(table) and table not in WORDS and isinstance(linear, bool)
     return isinstance(node, expressions.Negate | expressions.Where)
@@ -286,7 +286,6 @@ NAME = Domain("E209", NAMED + ", and no word of Python.", is_name)
 TAKEN = "{field} of {owner} is defined twice: the word {value} has a meaning of its own"
 QUANTITY = Both(NAME, Domain("E212", TAKEN + " in expressions.", lambda value: value not in WORDS))
 OWNER = Both(NAME, Domain("E212", TAKEN + " before a dot.", lambda value: value not in OWNERS))
-SYNAPTIC = Both(QUANTITY, Domain("E212", TAKEN + " after a projection's dot.", lambda value: value not in OF_WEIGHTS))
 GRAPH_NAME = Domain("E209", SENTENCE + "a graph's name is a letter or '_', then letters, digits, '_' or '-' (ASCII, at "
                     f"most {GRAPH_NAME_LENGTH}).", _is_graph_name)
 GROUP = Domain("E209", SENTENCE + "a group is a name, or NAME:CELLS+NAME:CELLS for several processes.", _is_group)

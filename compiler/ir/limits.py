@@ -20,7 +20,7 @@ LINE_LENGTH = 100_000
 TEXT_LENGTH = 10_000_000
 """Characters of a text."""
 PARTS = 10_000
-"""Cells, rules, synapse classes, populations or projections of a graph, each."""
+"""Populations, projections, cells ... of a graph, and equations of a cell, each."""
 SIZE = 2**31 - 1
 """Cells of a population, copies of a weight; indices are 32 bits wide."""
 DELAY = 10_000

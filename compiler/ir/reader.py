@@ -33,7 +33,7 @@ class Statement(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a block: `keyword FORM`. `read(keyword, *groups of the pattern)` gives a value of the field it fills."""
+    """A line of a block: `keyword FORM`. `read(keyword, *groups of the pattern)` gives a value of its field."""
 
     form: str
     fills: str

@@ -15,11 +15,13 @@ from compiler.ir import model
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import Expression, Lookup, names, previous, reads, walk
 from compiler.ir.language import QUANTITY, part_problems
-from compiler.ir.limits import MEMORY, PARTS
+from compiler.ir.limits import MEMORY
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 
 Problems = Iterator[CortexError]
+OF_WEIGHTS = frozenset({"mask", "current", "increment", *model.OPTIMISERS})
+"""What a projection has beside its rule's states."""
 
 
 def problems(graph: Graph) -> list[CortexError]:
@@ -40,12 +42,8 @@ def verify(graph: Graph) -> None:
 
 
 def domains(graph: Graph) -> Problems:
-    """Every field of every part holds what `compiler.ir.language` allows, and there are not too many parts."""
+    """Every field of every part holds what `compiler.ir.language` allows."""
     yield from part_problems(graph)
-    for kind in ("cells", "rules", "synapses", "populations", "projections"):
-        if len(getattr(graph, kind)) > PARTS:
-            yield CortexError("E236", f"graph '{graph.name}' has {len(getattr(graph, kind))} {kind}; the limit is "
-                                      f"{PARTS}.")
 
 
 def unique_names(graph: Graph) -> Problems:
@@ -180,6 +178,9 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
     constants = {"dt", *(p.name for p in rule.parameters)}
     yield from _defined_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
                                                       *(p.name for p in rule.parameters), *(n for n, _ in rule.noise)])
+    for name in sorted(own & OF_WEIGHTS):
+        yield CortexError("E212", f"'{name}' is defined twice in rule '{rule.name}': every projection has a quantity of "
+                                  "this name.", "Rename the state.")
     yield from _initial_values(f"rule '{rule.name}'", rule.states, constants, earlier=False)
     for argument in rule.optimiser.arguments:
         for read in sorted(reads(argument) - constants):
@@ -281,6 +282,7 @@ def arrays_fit(graph: Graph) -> Problems:
             yield from QUANTITY.problems("table", f"graph '{graph.name}'", name.removeprefix("table."))
             if array.ndim != 1 or not array.size:
                 yield CortexError("E241", f"array '{name}' has shape {array.shape}; a table is a vector.")
+            yield from _finite(name, array)
             continue
         if name not in expected:
             yield unknown("E240", "array", name, expected)
@@ -290,9 +292,8 @@ def arrays_fit(graph: Graph) -> Problems:
         if array.shape not in (shape, *((n, *shape) for n in copies)):
             others = "".join(f" or {(n, *shape)}" for n in sorted(copies) if n > 1)
             yield CortexError("E241", f"array '{name}' has shape {array.shape}, expected {shape}{others}.")
-        elif not np.all(np.isfinite(array)):
-            index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            yield CortexError("E242", f"array '{name}' is not finite: {array[index]} at index {index}.")
+        else:
+            yield from _finite(name, array)
     for q in graph.projections:
         kind = graph.class_of(q.name).connectivity
         if kind != "identity" and f"{q.name}.w" not in graph.arrays:
@@ -300,6 +301,12 @@ def arrays_fit(graph: Graph) -> Problems:
                               f"Bind an array of shape {model.weight_shape(graph, q)}.")
         if kind == "masked" and f"{q.name}.mask" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' is masked: array '{q.name}.mask' is missing.")
+
+
+def _finite(name: str, array: np.ndarray) -> Problems:
+    if not np.all(np.isfinite(array)):
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        yield CortexError("E242", f"array '{name}' is not finite: {array[index]} at index {index}.")
 
 
 def tables_exist(graph: Graph) -> Problems:
