@@ -179,8 +179,8 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
     yield from _defined_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
                                                       *(p.name for p in rule.parameters), *(n for n, _ in rule.noise)])
     for name in sorted(own & OF_WEIGHTS):
-        yield CortexError("E212", f"'{name}' is defined twice in rule '{rule.name}': every projection has a quantity of "
-                                  "this name.", "Rename the state.")
+        yield CortexError("E212", f"'{name}' is defined twice in rule '{rule.name}': every projection has such a "
+                                  "quantity.", "Rename the state.")
     yield from _initial_values(f"rule '{rule.name}'", rule.states, constants, earlier=False)
     for argument in rule.optimiser.arguments:
         for read in sorted(reads(argument) - constants):

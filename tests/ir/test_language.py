@@ -434,7 +434,8 @@ def test_a_file_begins_with_its_graph() -> None:
 
 @pytest.mark.parametrize("field", ["cells", "populations"])
 def test_there_are_not_too_many_parts(field: str) -> None:
-    more = {field: tuple(dataclasses.replace(getattr(graph(), field)[0], name=f"n{i}") for i in range(PARTS + 1))}
+    first = getattr(graph(), field)[0]
+    more = {field: tuple(dataclasses.replace(first, name=f"n{i}") for i in range(PARTS + 1))}
     with pytest.raises(CortexError, match=f"E236 .*{PARTS + 1} {field}; the limit is {PARTS}"):
         verify(graph().with_(**more))
 
