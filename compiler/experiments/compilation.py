@@ -28,6 +28,7 @@ from compiler.experiments.tables import Experiment, Model, Run
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.passes import PIPELINE, Pass, PassReport, Request, observable, pipeline, run_passes
+from compiler.passes.count_underflow import CountUnderflow
 from compiler.passes.group_weights import GroupWeights, Parts, in_parts, parts_of
 from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
@@ -116,7 +117,9 @@ def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> tuple[PassRepor
     parts = parts_of(graph, first.graph)
     request = Request(frozenset(in_parts(request.observed, parts)))
     peaks = calibrate(first.graph, plan, list(experiment.run.seeds), precision.calibration_steps)
-    rest = run_passes(first.graph, [quantise_pass(precision, peaks, first.graph, parts), *passes[cut:]], request)
+    counting: list[Pass] = [CountUnderflow()] if precision.count else []
+    fixed = [quantise_pass(precision, peaks, first.graph, parts), *counting]
+    rest = run_passes(first.graph, [*fixed, *passes[cut:]], request)
     report = PassReport(rest.graph, first.records + rest.records)
     return report, underflow(precision, first.graph, report.graph, plan, peaks)
 

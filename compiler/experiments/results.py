@@ -150,8 +150,8 @@ def _precision(session: Session) -> dict[str, Any]:
                  for name, array in _values(session, counters).items() if array.any()}
     counted = session.experiment.precision.count
     return {**msgspec.to_builtins(session.experiment.precision), "weights_at_limit": at_limit,
-            "saturated": saturated if counted else None, "underflow": as_tables(session.compiled.underflow),
-            "warnings": warning_tables(session.compiled.underflow)}
+            "saturated": saturated if counted else None, "underflow": as_tables(session.underflow),
+            "warnings": warning_tables(session.underflow)}
 
 
 def _speed(session: Session) -> dict[str, Any]:

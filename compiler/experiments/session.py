@@ -24,7 +24,7 @@ from compiler.experiments.files import writable_folder
 from compiler.experiments.plans import Plan
 from compiler.experiments.results import check_finite, check_run_folder, remove_results, save_run, write_start
 from compiler.experiments.tables import Experiment
-from compiler.experiments.underflow import announce
+from compiler.experiments.underflow import Underflow, announce, counted, merged
 from compiler.ir import CortexError
 
 Progress = Callable[[int, int, float], None]
@@ -71,6 +71,11 @@ class Session:
     @property
     def plan(self) -> Plan:
         return self.compiled.plan
+
+    @property
+    def underflow(self) -> list[Underflow]:
+        """What has become 0 in fixed point so far."""
+        return merged(self.compiled.underflow, counted(self.compiled.report.graph, self.runner.value))
 
     @property
     def position(self) -> int:
@@ -288,6 +293,7 @@ def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, 
             write_start(session.folder, session.compiled)
         session.run(steps)
         results = save_run(session)
+        announce(session.underflow, session.compiled.underflow)
         check_finite(session)
         return results
 

@@ -3,13 +3,14 @@
 Arrays are counted whole when formats are applied. Whether any increment can reach its weight follows from the ranges of
 the calibration run; how many do not is sampled in that run, and counted in the run itself with `precision.count`.
 
-E620 weights or other arrays, E621 increments: warnings above the shares below.
+E620 weights or other arrays, E621 increments, E622 what a cell sends, takes in or offers to rules: warnings above the
+shares below.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,15 +20,17 @@ from compiler.ir import Expression, Graph, Projection
 from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexWarning
 from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where
+from compiler.ir.model import State
 from compiler.ir.protocol import Protocol
 from compiler.passes.fixed_point import COMPARISONS
 from compiler.passes.formats import formats_of
-from compiler.passes.quantise import TAGGED, least_step
+from compiler.passes.quantise import NONZERO, TAGGED, UNDERFLOWED, least_step
 
-ARRAYS_SHARE, INCREMENTS_SHARE = 0.1, 0.9
-"""A warning says so where a greater share of an array's non-zero values, or of a rule's increments, becomes 0."""
-SHARES = {"array": ARRAYS_SHARE, "increments": INCREMENTS_SHARE}
-CODES = {"array": "E620", "increments": "E621"}
+ARRAYS_SHARE, INCREMENTS_SHARE, SIGNALS_SHARE = 0.1, 0.9, 0.9
+"""A warning says so where a greater share of an array's non-zero values, or of a rule's increments or of what a cell
+sends or takes in, becomes 0."""
+SHARES = {"array": ARRAYS_SHARE, "increments": INCREMENTS_SHARE, "signal": SIGNALS_SHARE}
+CODES = {"array": "E620", "increments": "E621", "signal": "E622"}
 BOUNDED = ("abs", "min", "max", "clip", "relu", "linear")
 """Functions whose result is no larger than their largest argument."""
 
@@ -54,30 +57,29 @@ class Underflow:
 
     @property
     def text(self) -> str:
-        what = f"{self.kind} of {self.quantity}" if self.kind != "array" else self.quantity
-        count = "all" if self.zero is None else f"{self.zero:,} of {self.of:,} ({100 * self.share:.2g} %)"
+        what = f"increments of {self.quantity}" if self.kind == "increments" else self.quantity
+        count = "all" if self.zero is None else f"{self.zero:,} of {self.of:,} ({100 * self.share:.3g} %)"
         return f"{what} {count}"
 
     def warning(self) -> CortexWarning:
         return CortexWarning(CODES[self.kind], self._what(), HINTS[self.kind])
 
     def _what(self) -> str:
-        limit = f"the limit is {100 * SHARES[self.kind]:.0f} %"
-        if self.kind == "array":
-            return (f"{self.zero:,} of {self.of:,} non-zero values of '{self.quantity}' ({100 * self.share:.2g} %) are "
-                    f"below half its unit {self.unit:.3g} and became 0; {limit}.")
         if self.zero is None:
             return (f"no increment ever reaches '{self.quantity}': the largest in the calibration run is "
-                    f"{self.largest:.3g}, {self.largest / self.unit:.2g} of its unit {self.unit:.3g}.")
-        return (f"{self.zero:,} of {self.of:,} non-zero increments of '{self.quantity}' ({100 * self.share:.3g} %) "
-                f"became 0, its unit is {self.unit:.3g}; {limit}.")
+                    f"{self.largest:.3g}, {self.largest / self.unit:.3g} of its unit {self.unit:.3g}.")
+        what, why = ("increments", "became 0, its unit is") if self.kind == "increments" else (
+            "values", "became 0, below half its unit")
+        return (f"{self.zero:,} of {self.of:,} non-zero {what} of '{self.quantity}' ({100 * self.share:.3g} %) {why} "
+                f"{self.unit:.3g}; the limit is {100 * SHARES[self.kind]:.0f} %.")
 
 
 HINTS = {
     "array": "Give more bits (precision.weights), a format of its own (precision.formats), or a unit per group of "
              "synapses (precision.groups=\"auto\").",
     "increments": "Round at random (precision.rounding=\"stochastic\"), give more bits (precision.weights, "
-                  "precision.tags), or finer units (precision.formats)."}
+                  "precision.tags), or finer units (precision.formats).",
+    "signal": "Give more bits (precision.messages, precision.factors), or finer units (precision.formats)."}
 
 
 def as_tables(found: Iterable[Underflow]) -> list[dict[str, Any]]:
@@ -91,11 +93,18 @@ def warning_tables(found: Iterable[Underflow]) -> list[dict[str, str]]:
     return [{"code": each.code, "message": each.message, "hint": each.hint} for each in loud]
 
 
-def announce(found: Iterable[Underflow]) -> None:
-    """A Python warning for everything that is loud."""
+def announce(found: Iterable[Underflow], said: Iterable[Underflow] = ()) -> None:
+    """A Python warning for everything that is loud, unless the same quantity was in what has been `said`."""
+    before = {(each.kind, each.quantity) for each in said if each.loud}
     for each in found:
-        if each.loud:
+        if each.loud and (each.kind, each.quantity) not in before:
             warnings.warn(each.warning(), stacklevel=3)
+
+
+def merged(known: Iterable[Underflow], counts: Sequence[Underflow]) -> list[Underflow]:
+    """What was known before the run and what it counted, which stands for what was said of the same quantity."""
+    better = {(each.kind, each.quantity) for each in counts}
+    return [*(each for each in known if (each.kind, each.quantity) not in better), *counts]
 
 
 # ---- arrays
@@ -121,6 +130,32 @@ def _joined(graph: Graph, name: str) -> np.ndarray:
     owner = next((q for q in graph.projections if name == f"{q.name}.w"), None)
     mask = connection_mask(graph, owner) if owner else None
     return np.ones(()) if mask is None else mask
+
+
+# ---- what a run counted
+
+
+def counted(graph: Graph, read: Callable[[str], np.ndarray]) -> list[Underflow]:
+    """What the states of `count-underflow` say of signals and increments, by the names that `read` knows."""
+    units = {name: found.unit for name, (found, _) in formats_of(graph)}
+    found = [_counted(f"{p.name}.{name}", f"{p.name}.{name}", "signal", units, read) for p in graph.populations
+             for name in _tallied(graph.cell(p.cell).states)]
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        for name in _tallied(rule.states if rule else ()):
+            what = f"{q.name}.{'w' if name == 'increment' else name}"
+            found.append(_counted(f"{q.name}.{name}", what, "increments", units, read, _joined(graph, f"{q.name}.w")))
+    return [each for each in found if each.zero]
+
+
+def _tallied(states: Iterable[State]) -> list[str]:
+    return [s.name.removesuffix(UNDERFLOWED) for s in states if s.name.endswith(UNDERFLOWED)]
+
+
+def _counted(name: str, quantity: str, kind: str, units: Mapping[str, float], read: Callable[[str], np.ndarray],
+             joined: np.ndarray | float = 1.0) -> Underflow:
+    zero, of = (int((read(f"{name}{end}") * joined).sum()) for end in (UNDERFLOWED, NONZERO))
+    return Underflow(quantity, kind, zero / of if of else 0.0, zero, of, units[quantity], 0.0, "run")
 
 
 # ---- increments, by their range

@@ -40,7 +40,9 @@ ROUNDING = ("stochastic", "shared", "lava", "nearest")
 LAVA_BITS = 24
 """So much of Lava's number counts, so that sums with it stay exact."""
 COUNTER = "_saturated"
-"""What the count of a quantity is called behind its name."""
+"""What the count of a quantity's saturation is called behind its name."""
+NONZERO, UNDERFLOWED = "_nonzero", "_underflowed"
+"""The same of its values that are not 0 before they are rounded, and of those that then are."""
 RESOLUTION = 2.0**-24
 """The least share of a unit that the random numbers tell from 0."""
 TAGGED = ("low_pass", "accumulate")
@@ -100,7 +102,7 @@ class Quantise:
 
 def is_counter(name: str) -> bool:
     """Whether a state counts instead of being a quantity of the circuit."""
-    return name.endswith(COUNTER)
+    return name.endswith((COUNTER, NONZERO, UNDERFLOWED))
 
 
 def least_step(rounding: str) -> float:

@@ -17,6 +17,7 @@ from compiler.experiments.session import run_experiment
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.passes import run_passes
 from compiler.passes.base import Request
+from compiler.passes.count_underflow import CountUnderflow
 from compiler.passes.name_products import NameProducts
 from compiler.passes.quantise import Quantise, Widths
 from compiler.verify import random_graphs
@@ -136,7 +137,9 @@ def quantised(setup: Setup, choices: RandomChoices) -> Setup | None:
         widths = Widths(states=choices.pick((16, 12)), messages=choices.pick((6, 8)), factors=choices.pick((6, 8)),
                         weights=choices.pick((8, 4)), tags=9, tables=6, values=8, coefficients=8)
         rounding = choices.pick(("stochastic", "shared", "nearest"))
-        graph = run_passes(prepared, [Quantise(peaks, widths, rounding, count=choices.pick((False, True)))]).graph
+        count = choices.pick((False, True))
+        passes = [Quantise(peaks, widths, rounding, count=count), *([CountUnderflow()] if count else [])]
+        graph = run_passes(prepared, passes).graph
         return replace(setup, graph=graph)
     except CortexError as error:
         assert error.code in ("E610", "E611", "E612", "E613", "E503"), error

@@ -78,6 +78,16 @@ def scales(folder: Path, *overrides: str, circuit: str = SCALES) -> Experiment:
     return _written(folder, circuit, {"A.value": inputs}, weights, ["B.spike", "B.v", "parallel.w"], overrides)
 
 
+def learning_scales(folder: Path, *overrides: str, optimiser: str = "") -> Experiment:
+    """60 steps of the same with weights that learn, each in proportion to itself."""
+    rule = "rule grow\n  increment 0.1 * w * (post.spike - 0.3) * pre.spike\n" + optimiser
+    text = SCALES.replace("synapse static", rule + "synapse static").replace("d\npop", "d\n  rule grow\npop")
+    text = text.replace("graph scales", "graph scales\n  gate learn").replace("A -> B\n", "A -> B gate=learn\n")
+    experiment = scales(folder, *overrides, circuit=text)
+    np.savez(folder / "inputs.npz", **{"A.value": scales_arrays()[0][:60]})
+    return experiment
+
+
 def scales_arrays() -> tuple[np.ndarray, np.ndarray]:
     """Inputs (steps, 52) and weights (3, 52)."""
     g, steps = np.random.default_rng(0), 300

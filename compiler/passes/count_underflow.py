@@ -1,0 +1,170 @@
+"""count-underflow: a quantised circuit counts what of its signals and increments becomes 0.
+
+before    send rate_sent = fixed(rate, 128, 127, 0.5)    increment unit * floor(u + 0.5)
+after     factor rate_sent_nonzero = prev(rate_sent_nonzero) + where(rate != 0, 1, 0)
+          factor rate_sent_underflowed = prev(rate_sent_underflowed) + where(rate != 0 and rate_sent == 0, 1, 0)
+                                                         update increment_nonzero = ...
+                                                         update increment_underflowed = ...
+
+Cells count their copies and inputs, per cell; synapses, in the steps in which they learn, what goes into the weight and
+into the tag. What is rounded at random becomes 0 for good below the least number that a draw tells from 0; where no
+such value can occur, nothing counts it. Relays count nothing, as they have no state; nor do synapses between feature
+maps, or whose weights several samples share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Population, Projection
+from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
+from compiler.ir.model import State
+from compiler.passes.base import Request
+from compiler.passes.fixed_point import Extent, extent
+from compiler.passes.quantise import GATE_BITS, NONZERO, RESOLUTION, UNDERFLOWED, is_counter
+from compiler.passes.specialise import merge_equal
+
+ZERO = Number(0.0)
+
+
+@dataclass(frozen=True)
+class CountUnderflow:
+    name: ClassVar[str] = "count-underflow"
+
+    def apply(self, graph: Graph, request: Request) -> Graph:
+        graph = graph.with_(cells=tuple(_counting_cell(cell) for cell in graph.cells))
+        for q in graph.projections:
+            if graph.rule_of(q) and _can_count(graph, q):
+                graph = _counting_projection(graph, q)
+        synapses = tuple(s for s in graph.synapses if any(q.synapse == s.name for q in graph.projections))
+        rules = tuple(r for r in graph.rules if any(s.rule == r.name for s in synapses))
+        return merge_equal(graph.with_(synapses=synapses, rules=rules))
+
+
+def _can_count(graph: Graph, q: Projection) -> bool:
+    shared = graph.samples > 1 and graph.class_of(q.name).role != "per_sample"
+    return not shared and q.convolution is None
+
+
+def _tally(name: str, condition: Expression) -> Equation:
+    return Equation(name, Binary("+", Prev(name, 1), Where(condition, Number(1.0), ZERO)), "factor")
+
+
+def _is_not(value: Expression) -> Expression:
+    return Binary("!=", value, ZERO)
+
+
+# ---- cells
+
+
+def _counting_cell(cell: CellType) -> CellType:
+    if cell.relay:
+        return cell
+    tallies = [tally for e in cell.equations for tally in _of_copy(e)]
+    return replace(cell, states=(*cell.states, *(State(t.name) for t in tallies)),
+                   equations=(*cell.equations, *tallies))
+
+
+def _of_copy(e: Equation) -> Iterator[Equation]:
+    """Of an equation that only rounds another quantity, to the nearest."""
+    match e.expression:
+        case Call("fixed", (Name(source), _, _, Number(0.5))) if not is_counter(e.name):
+            yield _tally(e.name + NONZERO, _is_not(Name(source)))
+            yield _tally(e.name + UNDERFLOWED, Binary("and", _is_not(Name(source)), Binary("==", Name(e.name), ZERO)))
+
+
+# ---- synapses
+
+
+def _counting_projection(graph: Graph, q: Projection) -> Graph:
+    """The projection with a rule and a class of its own, as gates are a projection's."""
+    rule, synapse = graph.rule_of(q), graph.class_of(q.name)
+    assert rule is not None
+    tallies = [*_of_tag(graph, q, rule), *_of_increment(graph, q, rule)]
+    rule = replace(rule, name=f"{rule.name}_of_{q.name}", updates=(*rule.updates, *tallies),
+                   states=(*rule.states, *(State(t.name) for t in tallies)))
+    synapse = replace(synapse, name=f"{synapse.name}_of_{q.name}", rule=rule.name)
+    return graph.with_(rules=(*graph.rules, rule), synapses=(*graph.synapses, synapse), projections=tuple(
+        replace(p, synapse=synapse.name) if p.name == q.name else p for p in graph.projections))
+
+
+def _of_increment(graph: Graph, q: Projection, rule: PlasticityRule) -> list[Equation]:
+    """Of what goes into the weight: unit * floor(units + offset)."""
+    match rule.increment:
+        case Binary("*", Number(), Call("floor", (Binary("+", units, offset),))):
+            learns = Binary(">", Name(f"gate.{q.gate}"), ZERO) if q.gate else None
+            rounded = Call("floor", (Binary("+", units, offset),))
+            return _tallies(graph, q, "increment", learns, (units, ZERO), Binary("==", rounded, ZERO), offset, 0)
+    return []
+
+
+def _of_tag(graph: Graph, q: Projection, rule: PlasticityRule) -> list[Equation]:
+    """Of what goes into the tag: its new value against the old one."""
+    update = next((u for u in rule.updates if u.name == "tag"), None)
+    held = next((node for node in walk(update.expression) if isinstance(node, Call) and node.function == "fixed"),
+                None) if update else None
+    if update is None or held is None:
+        return []
+    inner, scale, _, offset = held.arguments
+    assert isinstance(scale, Number)
+    learns = update.expression.condition if isinstance(update.expression, Where) and update.expression.then is held \
+        else None
+    old = Prev("tag", 1)
+    return _tallies(graph, q, "tag", learns, (inner, old), Binary("==", held, old), offset,
+                    round(math.log2(scale.value)))
+
+
+def _tallies(graph: Graph, q: Projection, name: str, learns: Expression | None,
+             change: tuple[Expression, Expression], stays: Expression, offset: Expression,
+             fraction: int) -> list[Equation]:
+    """`change`: (after, before) the rounding takes place, in units of 2**-fraction; `stays`: whether it then is 0."""
+    moves: Expression = Binary("!=", *change)
+    moves = Binary("and", learns, moves) if learns else moves
+    if offset != Number(0.5):
+        if _fraction(graph, q, change[0]) <= fraction - math.log2(RESOLUTION):
+            return []
+        least = Number(RESOLUTION * 2.0**-fraction)
+        stays = Binary("<", Call("abs", (Binary("-", *change),)), least)
+    return [_tally(name + NONZERO, moves), _tally(name + UNDERFLOWED, Binary("and", moves, stays))]
+
+
+def _fraction(graph: Graph, q: Projection, expression: Expression) -> float:
+    """Bits of fraction that its exact value may have; infinity where that is not known."""
+    rule = graph.rule_of(q)
+    states = {s.name: s for s in rule.states} if rule else {}
+
+    def look(node: Name | Prev) -> Extent:
+        side, _, quantity = node.name.partition(".")
+        if side == "gate":
+            return Extent(GATE_BITS, 1.0)
+        if node.name == "w":
+            return _multiple_of(graph.class_of(q.name).unit)
+        if node.name in states:
+            return _multiple_of(states[node.name].scale)
+        return _of_cell(graph, graph.population(q.pre if side == "pre" else q.post), quantity)
+
+    try:
+        return extent(expression, look, _unknown, q.name).fraction
+    except (CortexError, LookupError):
+        return math.inf
+
+
+def _of_cell(graph: Graph, p: Population, name: str) -> Extent:
+    """A quantity of a quantised cell, by the scale of its state or by its equation. Raises LookupError."""
+    state, equation = graph.cell(p.cell).state(name), graph.cell(p.cell).equation(name)
+    if state and state.dtype != "float64":
+        return _multiple_of(state.scale)
+    if equation is None:
+        return _unknown(name)
+    return extent(equation.expression, lambda node: _of_cell(graph, p, node.name), _unknown, name)
+
+
+def _multiple_of(unit: float) -> Extent:
+    return Extent(-round(math.log2(unit)), 1.0)
+
+
+def _unknown(name: str) -> Extent:
+    raise LookupError(name)
