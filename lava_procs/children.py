@@ -75,7 +75,7 @@ def _compiler_lock() -> Any:
 
 
 class _ChildFailure(Exception):
-    """What a child sends instead of its exception: the traceback as text, which can always be sent."""
+    """What a child sends instead of its exception: the traceback as text and a code, which can always be sent."""
 
 
 def prepare_child(parent_pid: int) -> None:
@@ -101,12 +101,18 @@ def _reporting(function: Callable[[], Any], page: HeartbeatPage, index: int | No
     def call() -> Any:
         try:
             return function()
-        except Exception:
+        except Exception as error:
             if index is not None:
                 page.failed(index)
-            raise _ChildFailure(traceback.format_exc()[-_LONGEST_TRACEBACK:]) from None
+            raise _ChildFailure(traceback.format_exc()[-_LONGEST_TRACEBACK:], _coded(error)) from None
 
     return call
+
+
+def _coded(error: Exception) -> tuple[str, str, str] | None:
+    """Returns code, message and hint of an exception that carries them: an error of the user's."""
+    found = [getattr(error, name, None) for name in ("code", "message", "hint")]
+    return (found[0], found[1], found[2]) if all(isinstance(text, str) for text in found) else None
 
 
 @contextlib.contextmanager

@@ -12,12 +12,16 @@ class NotUsable(SupervisorError):
 
 
 class ChildRaised(SupervisorError):
-    """A process raised an exception. process_name: its name; traceback_text: the traceback and exception."""
+    """A process raised an exception. process_name: its name; traceback_text: the traceback and exception.
 
-    def __init__(self, process_name: str, traceback_text: str) -> None:
+    coded: code, message and hint of an exception that has them, or None.
+    """
+
+    def __init__(self, process_name: str, traceback_text: str, coded: tuple[str, str, str] | None = None) -> None:
         super().__init__(f"{process_name} raised an exception:\n{traceback_text}")
         self.process_name = process_name
         self.traceback_text = traceback_text
+        self.coded = coded
 
 
 class ChildDied(SupervisorError):

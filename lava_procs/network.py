@@ -158,7 +158,7 @@ class Network:
         dead = [(name, actor) for name, actor in actors if not actor.is_alive()]
         for name, actor in actors:
             if actor.exception is not None:
-                return ChildRaised(name, str(actor.exception[0]))
+                return _raised(name, actor.exception[0])
         dead.sort(key=lambda item: item[1].exitcode == 0)
         if dead:
             return ChildDied(dead[0][0], dead[0][1].exitcode)
@@ -230,6 +230,12 @@ class Network:
         _remove_handlers(logging.getLogger("lava.magma.compiler.compiler"), {None})
         ProcessServer().processes.clear()
         self._executable = self._runtime = None
+
+
+def _raised(name: str, error: Exception) -> ChildRaised:
+    """Returns what a child's own report says, or Lava's, which is only a text."""
+    text, coded = error.args if len(error.args) == 2 else (str(error), None)
+    return ChildRaised(name, text, coded)
 
 
 def _exists(process_id: int) -> bool:

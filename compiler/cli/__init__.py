@@ -5,9 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from compiler.cli.stopping import run_stoppable
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command and exits: 0 done, 1 diverged, 2 the input is wrong, 130 interrupted."""
+    """Runs one command and exits with its code (see `compiler.cli.app.EXIT_CODES`).
+
+    Signals are handled for the program's own arguments only, not for a caller's.
+    """
+    sys.exit(run_stoppable(_execute, sys.argv[1:]) if arguments is None else _execute(list(arguments)))
+
+
+def _execute(arguments: list[str]) -> int:
     from compiler.cli.app import execute
 
-    sys.exit(execute(list(sys.argv[1:] if arguments is None else arguments)))
+    return execute(arguments)

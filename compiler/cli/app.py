@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,8 +11,11 @@ import typer
 from compiler.cli.output import Output
 from compiler.ir.errors import CortexError
 
+EXIT_CODES = """Exit codes: 0 done or verified; 1 diverged; 2 the input is wrong; 3 the run failed: a process raised,
+died, was lost or made no progress; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM."""
 app = typer.Typer(name="cortexc", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Compiles cortical microcircuits that learn by local rules to Lava process graphs.")
+                  help="Compiles cortical microcircuits that learn by local rules to Lava process graphs.",
+                  epilog=EXIT_CODES)
 ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 Experiment = Annotated[str, typer.Argument(help="A TOML file, a shipped experiment's name, or a run folder.")]
@@ -148,7 +150,7 @@ def _guarded(out: Output, call: Callable[[], int]) -> int:
         return call()
     except CortexError as error:
         out.coded(error)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         out.error("X191", "interrupted.")
         return 130
@@ -170,7 +172,7 @@ def _guarded(out: Output, call: Callable[[], int]) -> int:
 def _interrupted(out: Output, error: Any) -> int:
     hint = f"Go on with --resume ('{error.checkpoint}')." if getattr(error, "checkpoint", None) else ""
     out.error("X191", f"{error}.", hint)
-    return 143 if error.signal == signal.SIGTERM else 130
+    return 128 + int(error.signal)
 
 
 def execute(arguments: list[str]) -> int:

@@ -30,6 +30,9 @@ from compiler.ir import CortexError
 Progress = Callable[[int, int, float], None]
 """Called as progress(position, end, steps per second) after every block."""
 FIRST_STEPS = 100
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TWICE = 0.5
+"""Seconds within which two signals are taken for one, sent to the process and to its group."""
 LAVA_SECONDS = 0.5
 """Least aimed duration of one call of the Lava backend, where a call costs more."""
 
@@ -40,6 +43,9 @@ class Interrupted(Exception):
     def __init__(self, signal_number: int, position: int, checkpoint: Path | None):
         super().__init__(f"interrupted by {signal.Signals(signal_number).name} after {position} steps")
         self.signal, self.position, self.checkpoint = signal_number, position, checkpoint
+
+    def __reduce__(self) -> tuple[type, tuple[int, int, Path | None]]:
+        return type(self), (self.signal, self.position, self.checkpoint)
 
 
 class Session:
@@ -62,7 +68,7 @@ class Session:
             self.runner: Any = make_runner(self.compiled, code, edited)
         self.width = self.runner.feed.noise.width
         self.resumed_from = self.steps_run = self.signal = self.chunk = 0
-        self.run_checkpoints = 0.0
+        self.run_checkpoints = self.signalled = 0.0
         self.last_checkpoint = time.monotonic()
         self.owns_checkpoint = force
         self.changes: list[list[Any]] = []
@@ -187,7 +193,7 @@ class Session:
             if not (self.folder and (self.folder / NAME).exists()):
                 raise
             hint = f"{error.hint} The last checkpoint is intact; go on with --resume."
-            raise CortexError(error.code, error.message, hint.strip()) from error
+            raise type(error)(error.code, error.message, hint.strip()) from error
 
     def _chunk(self) -> int:
         """Steps of the next call; the first is short, since its speed is not known yet."""
@@ -212,23 +218,31 @@ class Session:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM stop the run at the next block boundary; a second SIGINT at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        """SIGINT, SIGTERM and SIGHUP stop the run at the next block boundary; a second one at once.
+
+        Those that the program ignores stay ignored, and other threads than the main one get none.
+        """
+        here = threading.current_thread() is threading.main_thread()
+        handlers = {number: signal.getsignal(number) for number in SIGNALS if here}
+        held = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
         try:
             for number in held:
                 signal.signal(number, self._on_signal)
             yield
+        except KeyboardInterrupt:
+            if not self.signal:
+                raise
+            raise self._interrupted(self.signal, False) from None
         finally:
             for number, handler in held.items():
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self.signal and number == signal.SIGINT:
+        now = time.monotonic()
+        if self.signal and now - self.signalled > TWICE:
             raise KeyboardInterrupt
-        self.signal = number
+        if not self.signal:
+            self.signal, self.signalled = number, now
 
     def _stop_if_asked(self) -> None:
         if self.signal:
@@ -278,7 +292,7 @@ def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, 
     `resume` continues from the folder's checkpoint, and starts at the beginning, saying so on stderr, where there is
     none. `force` replaces the run that the folder holds. `edited`: a compiled folder whose Lava code is run. Raises
     coded errors (X146 for a folder with a run, before any work; X147 for `resume` with `force`; X152 for weights that
-    are not finite at the end), and Interrupted on SIGINT or SIGTERM.
+    are not finite at the end), and Interrupted on SIGINT, SIGTERM or SIGHUP.
     """
     goes_on = _goes_on(folder, resume, force)
     code = Path(folder) / "lava" if folder is not None else None

@@ -10,8 +10,10 @@ class CortexError(Exception):
     """A user-facing error.
 
     `code` is stable (``E101``); `message` says who and what, with numbers; `hint` says what to do next.
-    The command line prints ``code message hint`` and exits with 2; it never shows a traceback for it.
+    The command line prints ``code message hint`` and exits with `exit_code`; it never shows a traceback for it.
     """
+
+    exit_code = 2
 
     def __init__(self, code: str, message: str, hint: str = ""):
         super().__init__(f"{code} {message}" + (f" {hint}" if hint else ""))
@@ -27,6 +29,12 @@ class CortexWarning(UserWarning):
     def __init__(self, code: str, message: str, hint: str = ""):
         super().__init__(f"{code} {message}" + (f" {hint}" if hint else ""))
         self.code, self.message, self.hint = code, message, hint
+
+
+class RunFailed(CortexError):
+    """The input was right, as far as anybody knows, and what ran it did not get to the end."""
+
+    exit_code = 3
 
 
 def unknown(code: str, kind: str, name: str, known: Iterable[str]) -> CortexError:

@@ -273,3 +273,24 @@ def test_show_after_quantise_and_explain_formats(call, call_json):
     assert code == 0 and {row["quantity"] for row in table["formats"]} > {"P0.drive", "WPP_0.w"}
     code, table = call_json("explain", "pal_digits", "--map", "loihi2")
     assert code == 0 and table["rules"][0]["nearest"].startswith("dt = ")
+
+
+def test_a_run_that_failed_is_not_a_wrong_input(capsys):
+    from compiler.backends.lava.run import coded_error
+    from compiler.cli.app import _guarded
+    from compiler.cli.output import Output
+    from lava_procs import supervisor as s
+
+    failures = {"E701": s.ChildRaised("A", "ZeroDivisionError"), "E702": s.ChildDied("A", -9),
+                "E703": s.Stalled(5.0, []), "E705": s.ChildLost("A")}
+    for code, failure in failures.items():
+        error = coded_error(failure)
+        assert error.code == code
+
+        def fail(error=error):
+            raise error
+
+        assert _guarded(Output(False), fail) == 3 and capsys.readouterr().err.startswith(code)
+    assert coded_error(s.Interrupted(15, 3, True)).exit_code == 143
+    users = coded_error(s.ChildRaised("A", "CortexError: ...", ("D101", "no data.", "")))
+    assert (users.code, users.exit_code) == ("D101", 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from compiler.backends.lava.emit import OWN, emit
 from compiler.backends.lowering.program import Program
 from compiler.backends.native import Records, current, pack, sized
 from compiler.backends.runtime import Feed
-from compiler.ir.errors import CortexError
+from compiler.ir.errors import CortexError, RunFailed
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan
 from lava_procs.host import Host
@@ -28,7 +29,7 @@ class LavaRun:
     `synchronisation`: `async` (only messages synchronise the processes) or `loihi` (every step, as a chip would); the
     results are the same. `stock`: groups that stock Lava processes replace.
     Errors of the network become coded errors: E701 a process raised, E702 a process died,
-    E703 no progress, E704 interrupted (the state is at a block boundary).
+    E703 no progress, E704 interrupted (the state is at a block boundary), E705 a process was lost.
     """
 
     def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
@@ -121,15 +122,25 @@ class supervised:
 def coded_error(error: BaseException) -> CortexError | None:
     from lava_procs import supervisor as s
 
+    if isinstance(error, s.ChildRaised) and error.coded:
+        return CortexError(*error.coded)
     if isinstance(error, s.ChildRaised):
-        return CortexError("E701", f"process '{error.process_name}' raised an exception:\n{error.traceback_text}")
+        return RunFailed("E701", f"process '{error.process_name}' raised an exception:\n{error.traceback_text}")
     if isinstance(error, s.ChildDied):
-        return CortexError("E702", f"{error}.", "It may have run out of memory, or was killed.")
+        return RunFailed("E702", f"{error}.", "It may have run out of memory, or was killed.")
     if isinstance(error, s.Stalled):
-        return CortexError("E703", f"{error}")
+        return RunFailed("E703", f"{error}")
+    if isinstance(error, s.ChildLost):
+        return RunFailed("E705", f"{error}.", "Nothing else in the program may collect its children or ignore SIGCHLD.")
     if isinstance(error, s.Interrupted):
-        return CortexError("E704", f"{error}.")
+        return _interrupted(error)
     return None
+
+
+def _interrupted(error: Any) -> CortexError:
+    coded = RunFailed("E704", f"{error}.")
+    coded.exit_code = 128 + error.signal
+    return coded
 
 
 def block_steps(program: Program) -> int:
