@@ -25,8 +25,10 @@ from compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, PARTS, SIZ
 
 Problems = Iterator[CortexError]
 
-WORDS = frozenset({"dt", "w", "inf", "nan", "prev", "where", "pre", "post", "gate", *expressions.LOOKUPS, *ARITY})
-"""Words of the expression language; no quantity, parameter or table is called like one of them."""
+UNREADABLE = frozenset({*keyword.kwlist, "inf"})
+"""What Python's expressions, whose syntax ours is, read otherwise; no gate or table is called like one of these."""
+WORDS = UNREADABLE | {"dt", "w", "nan", "prev", "where", *expressions.LOOKUPS, *ARITY}
+"""No quantity or parameter is called like one of these."""
 OWNERS = frozenset({"gate", "table"})
 """Words that stand before the dot of `gate.learn` and `table.sigmoid`; no population or projection has them."""
 # ---- kinds of domain
@@ -170,15 +172,10 @@ def printable(word: str) -> str:
 # ---- what holds
 
 
-def is_word(value: object) -> bool:
-    """A letter or '_', then letters, digits and '_' (ASCII), not two underscores first."""
-    return (isinstance(value, str) and len(value) <= NAME_LENGTH
-            and re.fullmatch(r"(?!__)[A-Za-z_][A-Za-z0-9_]*", value) is not None)
-
-
 def is_name(value: object) -> bool:
-    """A word that is none of Python's."""
-    return is_word(value) and not keyword.iskeyword(str(value))
+    """A letter or '_', then letters, digits and '_' (ASCII)."""
+    return (isinstance(value, str) and len(value) <= NAME_LENGTH
+            and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) is not None)
 
 
 def _is_graph_name(value: object) -> bool:
@@ -187,10 +184,10 @@ def _is_graph_name(value: object) -> bool:
 
 
 def _is_group(value: object) -> bool:
-    if not isinstance(value, str) or is_word(value):
+    if not isinstance(value, str) or is_name(value):
         return isinstance(value, str)
     parts = [part.partition(":") for part in value.split("+")]
-    return all(is_word(name) and re.fullmatch("[1-9][0-9]{0,9}", cells) for name, _, cells in parts)
+    return all(is_name(name) and re.fullmatch("[1-9][0-9]{0,9}", cells) for name, _, cells in parts)
 
 
 def _is_array(value: str) -> bool:
@@ -258,7 +255,7 @@ def _is_of_language(node: object) -> bool:
         case expressions.Call(function, arguments):
             return isinstance(function, str) and isinstance(arguments, tuple) and ARITY.get(function) == len(arguments)
         case expressions.Lookup(table, _, linear):
-            return is_name(table) and table not in WORDS and isinstance(linear, bool)
+            return _is_read(table) and "." not in table and isinstance(linear, bool)
     return isinstance(node, expressions.Negate | expressions.Where)
 
 
@@ -267,7 +264,7 @@ def _is_read(name: object) -> bool:
     if not isinstance(name, str):
         return False
     side, dot, rest = name.rpartition(".")
-    return is_name(rest) and (side in ("pre", "post", "gate") or not dot)
+    return is_name(rest) and rest not in UNREADABLE and (side in ("pre", "post", "gate") or not dot)
 
 
 def _are_arrays(value: object) -> bool:
@@ -279,12 +276,11 @@ def _are_arrays(value: object) -> bool:
 # ---- domains
 
 SENTENCE = "{field} of {owner} is {value}; "
-NAMED = SENTENCE + (f"a name is a letter or '_', then letters, digits or '_' (ASCII, at most {NAME_LENGTH}, not two "
-                    "underscores first)")
-AREA = Domain("E209", NAMED + ".", is_word)
-NAME = Domain("E209", NAMED + ", and no word of Python.", is_name)
+NAME = Domain("E209", SENTENCE + "a name is a letter or '_', then letters, digits or '_' (ASCII, at most "
+              f"{NAME_LENGTH}).", is_name)
 TAKEN = "{field} of {owner} is defined twice: the word {value} has a meaning of its own"
 QUANTITY = Both(NAME, Domain("E212", TAKEN + " in expressions.", lambda value: value not in WORDS))
+READABLE = Both(NAME, Domain("E212", TAKEN + " in expressions.", lambda value: value not in UNREADABLE))
 OWNER = Both(NAME, Domain("E212", TAKEN + " before a dot.", lambda value: value not in OWNERS))
 GRAPH_NAME = Domain("E209", SENTENCE + "a graph's name is a letter or '_', then letters, digits, '_' or '-' (ASCII, at "
                     f"most {GRAPH_NAME_LENGTH}).", _is_graph_name)
@@ -338,18 +334,18 @@ FIELDS: dict[type, dict[str, AnyDomain]] = {
     model.SynapseClass: {"name": NAME, "message": QUANTITY, "port": QUANTITY, "connectivity": OneOf(model.CONNECTIVITY),
                          "sign": OneOf(model.SIGNS), "limits": LIMITS, "rule": Maybe(NAME), "role": OneOf(model.ROLES),
                          "unit": NOT_NEGATIVE},
-    model.Population: {"name": OWNER, "cell": NAME, "size": CELLS, "area": Maybe(AREA, ""), "parameters": GIVEN,
+    model.Population: {"name": OWNER, "cell": NAME, "size": CELLS, "area": Maybe(NAME, ""), "parameters": GIVEN,
                        "group": Maybe(GROUP, "")},
     model.Convolution: {"pre": SHAPE, "post": SHAPE, "kernel": COUNT, "stride": COUNT, "padding": INDEX, "pool": COUNT},
-    model.Projection: {"name": OWNER, "synapse": NAME, "pre": OWNER, "post": OWNER, "delay": STEPS, "gate": Maybe(NAME),
-                       "apply": Maybe(NAME), "parameters": GIVEN,
+    model.Projection: {"name": OWNER, "synapse": NAME, "pre": OWNER, "post": OWNER, "delay": STEPS,
+                       "gate": Maybe(READABLE), "apply": Maybe(READABLE), "parameters": GIVEN,
                        "blocks": Maybe(Row((Each(INDEX), Each(INDEX), Each(Row((INDEX, INDEX)))))),
                        "convolution": Maybe(Part(model.Convolution)), "group": Maybe(GROUP, ""),
                        "lowering": Maybe(OneOf(model.LOWERINGS), "")},
     model.Mirror: {"target": OWNER, "source": OWNER, "operations": Each(OPERATION), "after": TRUTH,
-                   "gate": Maybe(NAME)},
-    model.Noise: {"kind": OneOf(model.GENERATORS), "order": Each(OWNER), "gate": Maybe(NAME)},
-    model.Graph: {"name": GRAPH_NAME, "dt": STEP, "gates": Each(NAME), "cells": Each(Part(model.CellType)),
+                   "gate": Maybe(READABLE)},
+    model.Noise: {"kind": OneOf(model.GENERATORS), "order": Each(OWNER), "gate": Maybe(READABLE)},
+    model.Graph: {"name": GRAPH_NAME, "dt": STEP, "gates": Each(READABLE), "cells": Each(Part(model.CellType)),
                   "rules": Each(Part(model.PlasticityRule)), "synapses": Each(Part(model.SynapseClass)),
                   "populations": Each(Part(model.Population)), "projections": Each(Part(model.Projection)),
                   "mirrors": Each(Part(model.Mirror)), "noise": Part(model.Noise),

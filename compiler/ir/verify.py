@@ -14,14 +14,15 @@ import numpy as np
 from compiler.ir import model
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import Expression, Lookup, names, previous, reads, walk
-from compiler.ir.language import QUANTITY, part_problems
+from compiler.ir.language import READABLE, part_problems
 from compiler.ir.limits import MEMORY
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 
 Problems = Iterator[CortexError]
-OF_WEIGHTS = frozenset({"mask", "current", "increment", *model.OPTIMISERS})
-"""What a projection has beside its rule's states."""
+OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first", "adam_second", "adam_powers",
+                        *model.OPTIMISERS} - {"none"})
+"""What a projection has beside its rule's states and draws."""
 
 
 def problems(graph: Graph) -> list[CortexError]:
@@ -178,9 +179,9 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
     constants = {"dt", *(p.name for p in rule.parameters)}
     yield from _defined_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
                                                       *(p.name for p in rule.parameters), *(n for n, _ in rule.noise)])
-    for name in sorted(own & OF_WEIGHTS):
+    for name in sorted((own | drawn) & OF_WEIGHTS):
         yield CortexError("E212", f"'{name}' is defined twice in rule '{rule.name}': every projection has such a "
-                                  "quantity.", "Rename the state.")
+                                  "quantity.", "Rename it.")
     yield from _initial_values(f"rule '{rule.name}'", rule.states, constants, earlier=False)
     for argument in rule.optimiser.arguments:
         for read in sorted(reads(argument) - constants):
@@ -279,7 +280,7 @@ def arrays_fit(graph: Graph) -> Problems:
     expected = expected_shapes(graph)
     for name, array in graph.arrays.items():
         if name.startswith("table."):
-            yield from QUANTITY.problems("table", f"graph '{graph.name}'", name.removeprefix("table."))
+            yield from READABLE.problems("table", f"graph '{graph.name}'", name.removeprefix("table."))
             if array.ndim != 1 or not array.size:
                 yield CortexError("E241", f"array '{name}' has shape {array.shape}; a table is a vector.")
             yield from _finite(name, array)

@@ -80,9 +80,9 @@ def graph() -> Graph:
                                            "K.w": np.ones((1, 1, 1, 1))})
 
 
-BAD_WORDS = ["", "a b", "\u00e9", "x\u00b2", "1a", "a.b", "a-b", '"""', "'", "a\nb", "a;b", "__x", "x" * (NAME_LENGTH + 1),
+BAD_NAMES = ["", "a b", "\u00e9", "x\u00b2", "1a", "a.b", "a-b", '"""', "'", "a\nb", "a;b", "x" * (NAME_LENGTH + 1),
              "\uff41", "a\x00", "a\u2028b", " a", 5, None, b"a"]
-BAD_NAMES = [*BAD_WORDS, "in", "lambda", "None"]
+KEYWORDS = ["in", "lambda", "None", "True", "inf"]
 NOT_NUMBERS = [math.nan, "1", None, True]
 
 
@@ -110,9 +110,9 @@ def shared_below() -> ex.Expression:
 
 
 SAMPLES: dict[Any, tuple[list[Any], list[Any]]] = {
-    lang.NAME: (["a", "_x", "W_1", "match", "x" * NAME_LENGTH], BAD_NAMES),
-    lang.AREA: (["a", "in"], BAD_WORDS),
-    lang.QUANTITY: (["a", "rate_1"], [*BAD_NAMES, "dt", "w", "prev", "exp", "inf", "nan", "gate"]),
+    lang.NAME: (["a", "_x", "W_1", "match", "in", "__", "x" * NAME_LENGTH], BAD_NAMES),
+    lang.READABLE: (["a", "dt", "exp"], [*BAD_NAMES, *KEYWORDS]),
+    lang.QUANTITY: (["a", "rate_1", "pre"], [*BAD_NAMES, *KEYWORDS, "dt", "w", "prev", "exp", "nan"]),
     lang.OWNER: (["a", "P0"], [*BAD_NAMES, "table", "gate"]),
     lang.GRAPH_NAME: (["a", "pal-2-3"], ["", "a b", '"""', "a\n", "-a", "a.b", "\u00e9", "x" * 251, 5, None]),
     lang.GROUP: (["a", "core_0:40+core_3:23"], ["a+b", "a:0+b:1", "a:\u00b2", "a:1+", "a b:1+c:2", 5, None]),
@@ -279,7 +279,7 @@ LINES: dict[str, dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
         "batch": (["seeds 2 samples 3", "samples 1 seeds 1"], [
             ("E104", ""), ("E104", "2 3"), ("E104", "seeds 2"), ("E105", "seeds 2 seeds 3"), ("E102", "seeds a samples 1"),
             ("E104", "seeds 1 samples 1 more"), ("E226", "seeds 0 samples 1"), ("E226", "seeds 1 samples 10000000000")]),
-        "gate": (["g"], [("E104", ""), ("E104", "a b"), ("E209", "a-b"), ("E209", "in")]),
+        "gate": (["g"], [("E104", ""), ("E104", "a b"), ("E209", "a-b"), ("E212", "in")]),
         "noise": (["counter", "legacy gate=learn a", "none"], [
             ("E104", ""), ("E204", "zzz a"), ("E206", "legacy x"), ("E207", "legacy gate=x"), ("E209", "legacy a-b"),
             ("E105", "legacy gate=learn gate=learn"), ("E101", "legacy gates=learn"), ("E102", "legacy gate=")])},
@@ -469,10 +469,10 @@ def test_a_parameter_is_given_once() -> None:
 
 # ---- hostile text in every name
 
-HOSTILE = st.one_of(st.text(max_size=12), st.sampled_from([*map(str, BAD_NAMES), "graph", "-> b", "= 1", "a # b", "area=x"]),
+HOSTILE = st.one_of(st.text(max_size=12), st.sampled_from([*map(str, [*BAD_NAMES, *KEYWORDS]), "graph", "-> b", "= 1", "a # b", "area=x"]),
                     st.from_regex(r"[a-z_]{1,3}[A-Z0-9_ .:=@#'\"\\\n\t-]{0,3}", fullmatch=True))
 NAMED = [(kind, field) for kind, field in ROWS
-         if lang.FIELDS[kind][field] in (lang.NAME, lang.QUANTITY, lang.OWNER, lang.GRAPH_NAME, lang.UNIT, lang.DTYPE)
+         if lang.FIELDS[kind][field] in (lang.NAME, lang.READABLE, lang.QUANTITY, lang.OWNER, lang.GRAPH_NAME, lang.UNIT, lang.DTYPE)
          or isinstance(lang.FIELDS[kind][field], lang.OneOf) or field in ("area", "group", "gate", "apply", "lowering")]
 
 
@@ -489,7 +489,7 @@ def test_hostile_words_are_refused_or_survive(where: tuple[type, str], word: str
     hostile = changed(kind, field, word)
     if not list(lang.part_problems(hostile)):
         assert parse_graph(show_graph(hostile)) == hostile
-        assert all(lang.is_word(name) for name in words_of(hostile) if name)
+        assert all(lang.is_name(name) for name in words_of(hostile) if name)
     else:
         with pytest.raises(CortexError):
             verify(hostile)
@@ -502,7 +502,7 @@ def read_or_refused(text: str) -> None:
         verify(found)
     except CortexError:
         return
-    assert parse_graph(show_graph(found)) == found and all(lang.is_word(name) for name in words_of(found) if name)
+    assert parse_graph(show_graph(found)) == found and all(lang.is_name(name) for name in words_of(found) if name)
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
