@@ -73,7 +73,7 @@ def _population(results: Mapping[str, Any]) -> str:
     speeds = ", ".join(f"{name} {value:,.1f} us" for name, value in p["us_per_step"].items())
     verdict = "the same bits as" if p["same_bits"] else "<span class=bad>other bits than</span>"
     return (f"<p>One epoch ({p['steps']:,} steps) with one Lava process per population and projection gave {verdict} "
-            f"one process for the network. Per step: {speeds}.</p>")
+            f"one process for the network (hoist-constant-input left out of both). Per step: {speeds}.</p>")
 
 
 def _picture(figure: Any) -> str:

@@ -54,8 +54,17 @@ def show(out: Output, experiment: str, after: str | None, granularity: str | Non
     else:
         graph, report = circuit_after_passes(loaded)
     text = show_graph(graph) if after is None else report.after(after)
-    passes = [{"name": record.name, "seconds": record.seconds} for record in report.records]
-    out.result({"graph": graph.name, "after": after, "text": text, "passes": passes}, text)
+    passes = [{"name": record.name, "seconds": record.seconds, "bits": record.bits, "changed": record.changed,
+               "keeps_bits": record.keeps_bits} for record in report.records]
+    out.result({"graph": graph.name, "after": after, "text": text, "passes": passes},
+               f"{text}\n{_effects(report.records)}")
+
+
+def _effects(records: Sequence[Any]) -> str:
+    """A comment for each pass of a run: what it does to the bits of this circuit."""
+    kept = "keep the bits of the circuit as written" if all(record.keeps_bits for record in records) else \
+        f"other bits than as written: {', '.join(record.name for record in records if not record.keeps_bits)}"
+    return "\n".join([f"# passes of a run ({kept})", *(f"#   {r.name:<22}{r.effect}" for r in records)])
 
 
 def explain(out: Output, experiment: str, stock: bool, map_: str | None, formats: bool, overrides: Overrides) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from compiler.ir import unknown
-from compiler.passes.base import Pass, PassReport, Record, Request, observable, run_passes
+from compiler.passes.base import BITS, Pass, PassReport, Record, Request, observable, run_passes
 from compiler.passes.discretise import Discretise
 from compiler.passes.eliminate_lookahead import EliminateLookahead
 from compiler.passes.fold import Fold
@@ -41,4 +41,4 @@ def pipeline(names: Iterable[str] = PIPELINE) -> list[Pass]:
 
 
 __all__ = [
-    "PASSES", "PIPELINE", "Pass", "PassReport", "Record", "Request", "observable", "pipeline", "run_passes"]
+    "BITS", "PASSES", "PIPELINE", "Pass", "PassReport", "Record", "Request", "observable", "pipeline", "run_passes"]

@@ -9,6 +9,12 @@ from typing import ClassVar, Protocol
 
 from compiler.ir import CortexError, Graph, show_graph, unknown, verify
 
+SAME = "same"
+BITS = {SAME: "to the bit", "algebra": "equal algebraically, about 1e-16 of a value per step",
+        "meaning": "says what du/dt means: explicit Euler", "rounded": "rounds to fixed point",
+        "other": "another circuit, where a rule is not legal", "unstated": "not stated"}
+"""What a pass may do to the numbers of a run, in float64."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -27,7 +33,7 @@ class Request:
 
 
 class Pass(Protocol):
-    """A frozen dataclass whose fields are its options."""
+    """A frozen dataclass whose fields are its options. It may also have `fidelity`, a key of `BITS`."""
 
     name: ClassVar[str]
 
@@ -36,11 +42,23 @@ class Pass(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """One pass that ran: how long it took and the text of the graph it left."""
+    """One pass that ran: how long it took, the text of the graph it left, whether that is another than before, and
+    what the pass may do to bits (a key of `BITS`)."""
 
     name: str
     seconds: float
     text: str
+    changed: bool = True
+    bits: str = "unstated"
+
+    @property
+    def keeps_bits(self) -> bool:
+        """Whether a run has the bits that it would have without the pass."""
+        return self.bits == SAME or not self.changed
+
+    @property
+    def effect(self) -> str:
+        return BITS[self.bits] if self.changed else "nothing to do"
 
 
 @dataclass(frozen=True)
@@ -62,10 +80,13 @@ def run_passes(graph: Graph, passes: Iterable[Pass], request: Request | None = N
     verify(graph)
     _check_observed(graph, request)
     records: list[Record] = []
+    before = show_graph(graph)
     for each in passes:
         start = time.perf_counter()
         graph = _run(each, graph, request, [record.name for record in records])
-        records.append(Record(each.name, time.perf_counter() - start, show_graph(graph)))
+        seconds, text = time.perf_counter() - start, show_graph(graph)
+        records.append(Record(each.name, seconds, text, text != before, getattr(each, "fidelity", "unstated")))
+        before = text
     return PassReport(graph, tuple(records))
 
 

@@ -25,6 +25,7 @@ class Discretise:
 
     integrator: str = "euler"
     name: ClassVar[str] = "discretise"
+    fidelity: ClassVar[str] = "meaning"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         if self.integrator not in INTEGRATORS:

@@ -63,6 +63,7 @@ class Lookahead:
 @dataclass(frozen=True)
 class EliminateLookahead:
     name: ClassVar[str] = "eliminate-lookahead"
+    fidelity: ClassVar[str] = "algebra"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         for cell in graph.cells:

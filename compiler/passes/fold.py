@@ -60,7 +60,7 @@ from compiler.ir.functions import OPERATORS, SCALAR
 from compiler.ir.model import rule_parameters
 from compiler.ir.schedule import message_depth
 from compiler.ir.verify import bounds, expected_shapes
-from compiler.passes.base import Request
+from compiler.passes.base import SAME, Request
 
 Parameters = tuple[Parameter, ...]
 Owner = TypeVar("Owner", Population, Projection)
@@ -69,6 +69,7 @@ Owner = TypeVar("Owner", Population, Projection)
 @dataclass(frozen=True)
 class Fold:
     name: ClassVar[str] = "fold"
+    fidelity: ClassVar[str] = SAME
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         return remove_dead(freeze_idle_rules(fold_constants(graph), request), request)

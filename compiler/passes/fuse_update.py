@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.ir import Graph, Projection
-from compiler.passes.base import Request
+from compiler.passes.base import SAME, Request
 
 
 @dataclass(frozen=True)
 class FuseUpdate:
     name: ClassVar[str] = "fuse-update"
+    fidelity: ClassVar[str] = SAME
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         return graph.with_(projections=tuple(

@@ -54,6 +54,7 @@ class GroupWeights:
     groups: int = 0
     given: frozenset[str] = frozenset()
     name: ClassVar[str] = "group-weights"
+    fidelity: ClassVar[str] = "algebra"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         for q in graph.projections:

@@ -30,6 +30,7 @@ from compiler.passes.fuse_update import can_defer
 @dataclass(frozen=True)
 class HoistConstantInput:
     name: ClassVar[str] = "hoist-constant-input"
+    fidelity: ClassVar[str] = "algebra"
     least_inputs: int = 32
     """Projections from fewer cells are left alone: the bookkeeping would cost more than it saves."""
 

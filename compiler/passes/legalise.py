@@ -108,6 +108,7 @@ class Legalise:
     map: str
     credit: str = "held"
     name: ClassVar[str] = "legalise"
+    fidelity: ClassVar[str] = "other"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         return legalised(graph, the_map(self.map), self.credit)

@@ -42,6 +42,7 @@ class NameProducts:
 
     significant: int = 12
     name: ClassVar[str] = "name-products"
+    fidelity: ClassVar[str] = "rounded"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         graph = specialised(graph)

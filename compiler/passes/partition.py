@@ -20,7 +20,7 @@ import networkx as nx
 
 from compiler.ir import CortexError, Graph, Population, unknown
 from compiler.ir.model import SUMMED, group_of, group_parts
-from compiler.passes.base import Request
+from compiler.passes.base import SAME, Request
 
 GRANULARITIES = ("population", "area", "network", "neurocore")
 HOST = "host"
@@ -31,6 +31,7 @@ class Partition:
     granularity: str = "network"
     cores: tuple[tuple[str, str], ...] = ()
     name: ClassVar[str] = "partition"
+    fidelity: ClassVar[str] = SAME
 
     def apply(self, graph: Graph, request: Request | None = None) -> Graph:
         """Raises E601 for an unknown granularity, E602 where a fused projection would be cut off, E603 for cores of

@@ -85,6 +85,7 @@ class Quantise:
     least_scale: float = 0.0
     factor_rounding: str = "nearest"
     name: ClassVar[str] = "quantise"
+    fidelity: ClassVar[str] = "rounded"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         if self.rounding not in ROUNDING:

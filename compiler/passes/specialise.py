@@ -18,7 +18,7 @@ from typing import ClassVar, TypeVar
 from compiler.ir import CellType, Equation, Expression, Graph, Optimiser, PlasticityRule, Projection, State
 from compiler.ir.expressions import substitute
 from compiler.ir.model import cell_parameters, rule_parameters
-from compiler.passes.base import Request
+from compiler.passes.base import SAME, Request
 from compiler.passes.fold import literal, simplify
 
 T = TypeVar("T", CellType, PlasticityRule)
@@ -27,6 +27,7 @@ T = TypeVar("T", CellType, PlasticityRule)
 @dataclass(frozen=True)
 class Specialise:
     name: ClassVar[str] = "specialise"
+    fidelity: ClassVar[str] = SAME
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         return specialised(graph)

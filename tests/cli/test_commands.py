@@ -75,6 +75,11 @@ def test_show_prints_the_circuit_and_every_pass(call, call_json):
     assert code == 0 and "state u = 0" not in after
     code, table = call_json("show", "mine.toml", "--after", "fold")
     assert code == 0 and table["text"].startswith("graph pal-2-3-2-2") and len(table["passes"]) > 3
+    said = {p["name"]: (p["bits"], p["changed"], p["keeps_bits"]) for p in table["passes"]}
+    assert said["fuse-update"] == ("same", True, True) and said["eliminate-lookahead"] == ("algebra", True, False)
+    assert said["discretise"] == ("meaning", False, True)
+    assert "# passes of a run (other bits than as written: eliminate-lookahead)" in out
+    assert "#   fuse-update           to the bit" in out and "#   discretise            nothing to do" in out
 
 
 def test_shown_text_can_be_run_again(call, call_json, tmp_path):
