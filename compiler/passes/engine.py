@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from compiler.ir import Expression, Graph, PlasticityRule, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
 from compiler.ir.model import State, SynapseClass
+from compiler.passes.engine_limits import has_engine
 from compiler.passes.fold import constant
-from compiler.passes.legalise import Term, expanded, has_engine
+from compiler.passes.legalise import Term, expanded
 from compiler.passes.read_sets import read_sets
 from hardware_maps import HardwareMap
 

@@ -22,6 +22,7 @@ from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, r
 from compiler.ir.held_input import held_input
 from compiler.ir.model import Optimiser, State
 from compiler.passes.base import Request
+from compiler.passes.engine_limits import has_engine, mantissa_bits, nearest_scale
 from compiler.passes.fold import constant, literal, simplify
 from compiler.passes.name_products import without_division
 from compiler.passes.specialise import specialised
@@ -80,22 +81,6 @@ def _side(expression: Expression) -> str | None:
 def is_one_factor(post: tuple[Expression, ...]) -> bool:
     """Whether the neuron computes it as one quantity."""
     return not post or len(post) == 1 and isinstance(post[0], Name | Prev) and post[0].name.startswith("post.")
-
-
-def has_engine(hardware: HardwareMap) -> bool:
-    """Whether the map binds rules to a form; any rule that is local will do on others."""
-    return math.isfinite(hardware.number("learning.scale_mantissa_high"))
-
-
-def mantissa_bits(hardware: HardwareMap) -> int:
-    """Of a scale: 3 where it goes to 7."""
-    return int(math.log2(hardware.number("learning.scale_mantissa_high") + 1))
-
-
-def nearest_scale(value: float, bits: int) -> float:
-    """The nearest m * 2**e with m of so many bits."""
-    mantissa, exponent = math.frexp(value)
-    return math.ldexp(round(mantissa * 2**bits), exponent - bits)
 
 
 # ---- the nearest legal rule

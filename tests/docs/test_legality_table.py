@@ -16,7 +16,7 @@ from compiler.passes.legalise import the_map
 from compiler.passes.legality import RuleReport, rule_reports
 
 FILE = Path(__file__).parents[2] / "docs" / "legality.md"
-HEAD = ("| circuit | variant | rule (projections) | Loihi 2, as written | nearest on Loihi 2 | Loihi 1 |\n"
+HEAD = ("| circuit | variant | rule (projections) | Loihi 2, as written | with `precision.map=loihi2` | Loihi 1 |\n"
         "|---|---|---|---|---|---|\n")
 EXAMPLES = {"pal": "pal_digits", "sign-concordant": "sign_concordant_mnist_8bit", "error-neuron": "error_neuron_digits",
             "dendritic": "depth_dendritic", "dpc": "depth_dpc", "ann": "depth_ann"}
@@ -44,8 +44,9 @@ def reports(experiment: str, settings: list[str], hardware: str) -> list[RuleRep
 def rows(circuit: str, variant: str, experiment: str, settings: list[str]) -> list[str]:
     groups: dict[tuple[str, ...], list[str]] = {}
     for two, one in zip(*(reports(experiment, settings, m) for m in ("loihi2", "loihi1")), strict=True):
-        written = "legal" if two.legal else "; ".join(two.reasons)
-        cells = (two.rule, written, two.form if two.legal else two.nearest, "legal" if one.legal else one.reasons[-1])
+        written = (f"legal: {two.form}" if two.runs else "legal") if two.legal else "; ".join(two.reasons)
+        runs = (two.runs or two.form) if two.legal else two.nearest
+        cells = (two.rule, written, runs, "legal" if one.legal else one.reasons[-1])
         groups.setdefault(cells, []).append(two.projection)
     return [" | ".join(["", circuit, variant, f"{rule} ({', '.join(names)})", *map(_escaped, rest), ""]).strip()
             for (rule, *rest), names in groups.items()]

@@ -76,7 +76,7 @@ def test_low_passes_and_the_step_before_and_a_decay_that_is_not_too_slow_are_leg
     ("max_products = { value = 1,", "it is a sum of 2 products; mine has 1"),
     ("dependencies = { value = [\"x0\"],", "mine has no dependency 'u'"),
     ("synaptic_variables = { value = [\"t\"],", "mine has no variable of the synapse 'w'"),
-    ("scale_mantissa_high = { value = 1,", "with |m| below 2: the nearest is 2^-1"),
+    ("scale_mantissa_high = { value = 1,", "with |m| below 2: the nearest is -2^-6"),
     ("scale_exponent_low = { value = 0,", "exponents of mine begin at 0")])
 def test_a_map_of_ones_own_is_judged_by_its_fields(tmp_path, changes: str, reason: str) -> None:
     name = changes.split()[0]
@@ -96,24 +96,34 @@ def test_a_map_without_an_engine_is_known_by_its_fields_and_not_by_its_name(tmp_
     assert not reports("eta * post.error * pre.slow", map_=str(path), eta="0.3").legal
 
 
+@pytest.mark.parametrize(("increment", "options", "form"), [
+    ("eta * post.error * pre.rate", {"eta": "0.3"}, "dw = x0*x1*y1; x1 = pre.rate; y1 = 0.3 * post.error"),
+    ("eta * gate.on * post.error * pre.rate", {}, "dw = 2^-2*x0*x1*y1; x1 = pre.rate; y1 = gate.on * post.error"),
+    ("eta * post.error * post.trace * pre.rate", {}, "dw = 2^-2*x0*x1*y1; x1 = pre.rate; y1 = post.error * post.trace"),
+    ("eta * post.error * pre.rate - eta * post.trace * pre.rate", {},
+     "dw = -2^-1*x0*x1*y1; x1 = pre.rate; y1 = 0.5 * post.trace - 0.5 * post.error"),
+    ("eta * post.error * pre.low", {}, "dw = 2^-2*u0*x1*y1; x1 = 0.5*x1 + pre.rate; y1 = post.error")])
+def test_what_the_neuron_can_compute_is_one_factor(increment: str, options: dict[str, str], form: str) -> None:
+    found = reports(increment, **options)
+    assert found.legal and found.form == form, found
+
+
 @pytest.mark.parametrize(("increment", "options", "reason", "nearest"), [
-    ("eta * post.error * pre.rate", {"eta": "0.3"}, "scale 0.3 is not m . 2..e", "dw = 5*2^-4*x0*x1*y1"),
-    ("eta * gate.on * post.error * pre.rate", {}, "'gate.on . post.error' is to be one factor y", "y1 = post.factor_W"),
-    ("eta * post.error * post.trace * pre.rate", {}, "is to be one factor y", "y1 = post.factor_W"),
     ("eta * post.error * pre.rate", {"optimiser": "adam(0.1, 0.9, 0.99, 0.1)"}, "divides by a square root",
      "dt = 2^-2*x0*x1*y1 - u0*y2*t; dw = u0*y2*t"),
     ("eta * post.error * pre.rate", {"optimiser": "clipped(1)"}, "norm over all synapses", "dt = 2^-2"),
-    ("eta * post.error * pre.rate", {"optimiser": "low_pass(0.1)"}, "low-pass rate 0.1 is no power of two",
-     r"dt = 2^-3*(2^-2*x0*x1*y1) - 2^-3*u0*t"),
+    ("eta * post.error * pre.rate", {"optimiser": "low_pass(0.1)"}, "scale -0.1 is not m",
+     r"dt = 2^-5*x0*x1*y1 - 2^-3*u0*t; dw = u0*t; x1 = pre.rate; y1 = post.error; w moves one step after t"),
     ("eta * post.error * pre.error", {}, "not transmitted", "none: pre.error is not at the synapse"),
     ("eta * post.error * pre.rate", {"map_": "loihi1"}, "graded", "none"),
     ("eta * exp(w * post.error) * pre.rate", {}, "no sum of products", "none"),
     ("eta * post.error * pre.rate", {"optimiser": "low_pass(0.001)"}, "the leak of the tag has the scale 2.-10",
-     "dt = 2^-7*(2^-2*x0*x1*y1) - 2^-7*u0*t"),
+     "dt = 2^-9*x0*x1*y1 - 2^-7*u0*t"),
     ("eta * post.error * pre.rate - 0.0078125 * eta * w", {}, "the term in w has the scale 2.-9", "none: the term in w"),
     ("eta * post.error * pre.slow", {}, "is neither the message 'rate' nor a low-pass", "none: 'pre.slow' is neither"),
     ("eta * post.error * prev(pre.rate)", {}, "the message of another step", "none: 'prev(pre.rate)' is the message"),
-    ("eta * post.error * pre.rate - eta * post.trace * pre.rate", {}, "it reads 4 factors", "none: it reads 4 factors"),
+    ("eta * post.error * pre.rate - eta * post.trace * w", {}, "it reads 4 factors", "none: it reads 4 factors"),
+    ("eta * post.error * pre.rate + eta * post.error * pre.low", {}, "2 presynaptic traces of a graded message", "none"),
 ])
 def test_what_is_not_legal_has_its_reason_and_the_nearest_rule(increment, options, reason, nearest) -> None:
     import re

@@ -1,0 +1,248 @@
+"""A learning rule as polynomials: what every variable of a synapse gains in a step, over what is at the synapse.
+
+    update e = 0.75 * prev(e) + pre.x * post.spike       e: -0.25 e + 0.5 T(0.875, s) y    s the message, y `post.spike`
+    increment eta * post.reward * e                      w: eta `post.reward` (new e)
+
+Atoms: `("pre", atom)` of `quantities`, `("post", text)` what the postsynaptic cell or the protocol gives, as the rule
+writes it, `("syn", name)` the weight or a state as the last step left them, `("new", name)` a state of this step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+from compiler.ir import Expression, Graph, Projection, show
+from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename, transform, walk
+from compiler.ir.schedule import message_depth
+from compiler.passes.fold import constant as literal_value
+from compiler.passes.normal_form import Atom, Polynomial, add, constant, multiply, of_atom, scaled
+from compiler.passes.quantities import Algebra, Quantities, aligned
+from compiler.passes.ranges import value_ranges
+
+SUM = "the optimiser's sum"
+
+
+class NoProduct(Exception):
+    """A part of a rule that is no sum of products: says why."""
+
+
+def side_of(name: str) -> str:
+    side, dot, _ = name.partition(".")
+    return "syn" if not dot else {"gate": "post"}.get(side, side)
+
+
+def sides(expression: Expression) -> set[str]:
+    return {side_of(name) for name in reads(expression)}
+
+
+class _RuleAlgebra(Algebra):
+    plain: tuple[str, ...] = ("pre", "post", "syn", "new")
+
+    def __init__(self, look: Callable[[Name | Prev], Polynomial], pre: Quantities):
+        super().__init__(look, lambda atom: atom[0] == "pre" and pre.is_binary(atom[1]))
+        self.given: dict[str, Expression] = {}
+
+    def of(self, expression: Expression) -> Polynomial:
+        match expression:
+            case Name() | Prev() | Number() | Negate() | Binary("+" | "-" | "*"):
+                return super().of(expression)
+            case Binary("/", left, right) if sides(right) == {"post"}:
+                return multiply(self.of(left), self.from_post(Binary("/", Number(1.0), right)))
+        if sides(expression) == {"post"} and not _is_scaled(expression):
+            return self.from_post(expression)
+        if isinstance(expression, Where) and sides(expression.condition) == {"post"}:
+            chosen = self.from_post(Where(expression.condition, Number(1.0), Number(0.0)))
+            then, otherwise = self.of(expression.then), self.of(expression.otherwise)
+            return add(otherwise, multiply(chosen, add(then, otherwise, -1)))
+        try:
+            return super().of(expression)
+        except _Unknown:
+            both = len(sides(expression)) > 1
+            raise NoProduct(f"'{show(expression)}' " + (
+                "mixes both sides in one factor, which is no sum of products" if both else
+                "is neither a trace nor a variable of the synapse")) from None
+
+    def from_post(self, expression: Expression) -> Polynomial:
+        """What the postsynaptic cell can compute as a whole."""
+        text = show(expression)
+        self.given[text] = expression
+        return of_atom(("post", text))
+
+    def leaf(self, structure: tuple) -> Atom:
+        raise _Unknown
+
+
+class _Unknown(ArithmeticError):
+    """A structure that is no polynomial."""
+
+
+def _is_scaled(expression: Expression) -> bool:
+    return isinstance(expression, Binary) and expression.operator == "/" and literal_value(expression.right) is not None
+
+
+class RuleTerms:
+    """One projection of a graph with numbers for parameters. Raises NoProduct."""
+
+    def __init__(self, graph: Graph, q: Projection):
+        rule = graph.rule_of(q)
+        assert rule is not None
+        self.graph, self.projection, self.rule = graph, q, rule
+        self.message = graph.class_of(q.name).message
+        self.pre = Quantities(value_ranges(graph, q.pre), self.message)
+        self.post = Quantities(value_ranges(graph, q.post))
+        self.algebra = _RuleAlgebra(self._look, self.pre)
+        self.states = {s.name: s for s in rule.states}
+        self.changes: dict[str, Polynomial] = {}
+        self._news: dict[str, Polynomial] = {}
+        self._updates: dict[str, Polynomial] = {}
+        for state in self.states:
+            self.changes[state] = add(self.new(state), of_atom(("syn", state)), -1)
+        self.increment = self._kept_only(self.algebra.of(rule.increment))
+        self.applied = ""
+        self._optimised()
+
+    @property
+    def arrival(self) -> int:
+        """Steps from when the message is computed to when it arrives."""
+        return message_depth(self.graph, self.projection)
+
+    @property
+    def binary(self) -> bool:
+        """Whether the message is 0 or 1."""
+        return self.pre.ranges.is_binary(self.message)
+
+    def _look(self, node: Name | Prev) -> Polynomial:
+        side, depth = side_of(node.name), node.depth if isinstance(node, Prev) else 0
+        if side == "pre":
+            found = self.pre.of(without_side(node))
+            return tuple((tuple(("pre", a) for a in m), c) for m, c in found)
+        if side == "post":
+            return self.algebra.from_post(node)
+        if node.name in dict(self.rule.noise):
+            raise NoProduct(f"'{node.name}' is drawn at random at the synapse")
+        if node.name == "w" and not depth or node.name in self.states and depth == 1:
+            return of_atom(("syn", node.name))
+        if node.name in self.states and not depth:
+            return of_atom(("new", node.name))
+        raise NoProduct(f"'{show(node)}' is kept nowhere at the synapse")
+
+    def new(self, state: str) -> Polynomial:
+        """A state of this step over the last step's variables."""
+        if state not in self._news:
+            self._news[state] = of_atom(("syn", state))
+            update = next((u for u in self.rule.updates if u.name == state), None)
+            if update:
+                self._updates[state] = self.algebra.of(update.expression)
+                self._news[state] = self.substituted(self._updates[state])
+        return self._news[state]
+
+    def _kept_only(self, increment: Polynomial) -> Polynomial:
+        """The increment without states of which no earlier value is read: these are names for what is computed."""
+        increment = replaced(increment, self._spelled_out)
+        needed, found = set[str](), {a[1] for m, _ in increment for a in m if a[0] in ("syn", "new")}
+        while found - needed:
+            needed |= found
+            found = {s for s in self.states if any(_reads(self.new(n), s) for n in needed if n in self.states)}
+        self.changes = {s: change for s, change in self.changes.items() if s in needed}
+        return increment
+
+    def _spelled_out(self, atom: Atom) -> Polynomial | None:
+        """What a state that keeps nothing stands for."""
+        if atom[0] != "new" or _reads(self.new(atom[1]), atom[1]):
+            return None
+        return replaced(self._updates[atom[1]], self._spelled_out)
+
+    def substituted(self, polynomial: Polynomial) -> Polynomial:
+        """Over variables as the last step left them."""
+        return replaced(polynomial, lambda a: self.new(a[1]) if a[0] == "new" else None)
+
+    def _optimised(self) -> None:
+        """What an optimiser keeps is a state like the rule's own."""
+        kind, sum_ = self.rule.optimiser.kind, of_atom(("syn", SUM))
+        if kind == "low_pass":
+            rate = Fraction(literal_value(self.rule.optimiser.arguments[0]) or 0.0)
+            self.changes[SUM] = scaled(add(self.substituted(self.increment), sum_, -1), rate)
+            self._news[SUM] = add(sum_, self.changes[SUM])
+            self.increment = of_atom(("new", SUM))
+        elif kind != "none" and (self.projection.apply or self.projection.gate) and (
+                self.projection.apply != self.projection.gate):
+            self.changes[SUM] = self.substituted(self.increment)
+            self.increment, self.applied = (), self.projection.apply or self.projection.gate or ""
+
+    # ---- the postsynaptic side
+
+    def expression(self, text: str) -> Expression:
+        """What the rule writes of the postsynaptic side."""
+        return self.algebra.given[text]
+
+    def of_post(self, polynomial: Polynomial) -> Polynomial:
+        """Over leaves of the postsynaptic cell."""
+        found = replaced(polynomial, lambda a: self.post.of(without_side(self.expression(a[1]))))
+        return self.post.algebra.tidy(found)
+
+    def delayed(self, polynomial: Polynomial) -> Polynomial:
+        """With what the postsynaptic cell gave in the step before."""
+        return replaced(polynomial, lambda a: self.algebra.from_post(_earlier(self.expression(a[1])))
+                        if a[0] == "post" else None)
+
+    # ---- the presynaptic side
+
+    @property
+    def leaf(self) -> tuple[str, int, Fraction]:
+        """The message as a leaf: name, steps ago, factor."""
+        (((_, name, depth),), factor), = self.pre.of(Name(self.message))
+        return name, depth, factor
+
+    def aligned(self, polynomial: Polynomial, here: int) -> Polynomial:
+        """With traces as they are when the message of so many steps ago has arrived."""
+        name = self.leaf[0]
+
+        def at(atom: Atom) -> Polynomial | None:
+            if atom[0] != "pre":
+                return None
+            return tuple((tuple(("pre", a) for a in m), c) for m, c in aligned(of_atom(atom[1]), here, name))
+        return replaced(polynomial, at)
+
+    def presynaptic_reads(self) -> Iterator[Name | Prev]:
+        """Of the presynaptic cell, each once."""
+        seen = set[str]()
+        for e in (*(u.expression for u in self.rule.updates), self.rule.increment):
+            for node in walk(e):
+                if isinstance(node, Name | Prev) and side_of(node.name) == "pre" and show(node) not in seen:
+                    seen.add(show(node))
+                    yield node
+
+
+def _reads(polynomial: Polynomial, state: str) -> bool:
+    """Whether it reads what the last step left of a state."""
+    return any(a == ("syn", state) for m, _ in polynomial for a in m)
+
+
+def replaced(polynomial: Polynomial, change: Callable[[Atom], Polynomial | None]) -> Polynomial:
+    """With polynomials for atoms; None keeps one."""
+    result: Polynomial = ()
+    for monomial, coefficient in polynomial:
+        term = constant(coefficient)
+        for atom in monomial:
+            found = change(atom)
+            term = multiply(term, of_atom(atom) if found is None else found)
+        result = add(result, term)
+    return result
+
+
+def without_side(expression: Expression) -> Expression:
+    """As the cell names it."""
+    return rename(expression, {n: n.split(".", 1)[1] for n in reads(expression) if n.startswith(("pre.", "post."))})
+
+
+def _earlier(expression: Expression) -> Expression:
+    """One step earlier."""
+    def change(node: Expression) -> Expression:
+        match node:
+            case Name(name):
+                return Prev(name, 1)
+            case Prev(name, depth):
+                return Prev(name, depth + 1)
+        return node
+    return transform(expression, change)

@@ -1,0 +1,325 @@
+"""Verdicts on learning rules are about what a rule does: names and ways to write it change nothing, and a form that is
+printed does what the rule does."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+from rule_circuits import REWARD, STDP, circuit, judged, report
+
+from compiler.ir import parse_graph, show_graph
+from compiler.passes import engine_text
+from compiler.passes.base import Request, run_passes
+from compiler.passes.eliminate_lookahead import EliminateLookahead
+from compiler.passes.engine_check import disagreement
+from compiler.passes.engine_run import EngineRun, UnreadableForm
+from compiler.passes.fold import Fold
+from compiler.passes.legalise import the_map
+from compiler.passes.legality import legality_text
+from compiler.passes.specialise import specialised
+
+STDP_FORM = ("dw = 2^-3*y0*x1 - 2^-4*x0*y1; x0 = pre.spike; x1 = 0.875*x1 + x0; y0 = post.spike; "
+             "y1 = 0.875*y1 + y0")
+REWARD_FORM = ("dt = y0*x1 - 2^-1*x0*y1 - 2^-4*u0*t; dw = 2^-3*u0*y2*t; x0 = pre.spike; x1 = 0.875*x1 + x0; "
+               "y0 = post.spike; y1 = 0.875*y1 + y0; y2 = prev(post.dopamine); w moves one step after t")
+
+
+def test_pair_stdp_is_legal_on_both_chips() -> None:
+    for hardware in ("loihi1", "loihi2"):
+        found = judged(STDP, hardware)
+        assert found.legal and found.form == STDP_FORM, found
+
+
+def test_reward_modulated_stdp_is_legal_where_factors_are_graded() -> None:
+    assert judged(REWARD, "loihi2").form == REWARD_FORM
+    refused = judged(REWARD, "loihi1")
+    assert not refused.legal and "graded postsynaptic factor" in refused.reasons[-1] and "dopamine" in refused.reasons[-1]
+
+
+# ---- names
+
+
+@pytest.mark.parametrize("name", ["e", "t", "d", "tag", "tag_1", "tag_2", "u0", "x1", "trace", "weight"])
+def test_the_name_of_a_state_is_a_name(name: str) -> None:
+    rule = [re.sub(r"\be\b", name, line) for line in REWARD]
+    for hardware in ("loihi1", "loihi2"):
+        found, first = judged(rule, hardware), judged(REWARD, hardware)
+        assert (found.legal, found.form, found.reasons) == (first.legal, first.form, first.reasons)
+
+
+def renamed(text: str) -> str:
+    """All names that are the user's, turned around."""
+    names = ("spike", "slow", "rate", "dopamine", "other", "x", "y", "v", "e", "value", "force", "reward", "drive")
+    for name in names:
+        text = re.sub(rf"(?<![\w]){name}(?![\w])", f"q_{name[::-1]}", text)
+    return text
+
+
+@pytest.mark.parametrize("rule", [STDP, REWARD, ["increment 0.3 * pre.slow * post.dopamine * post.v - 0.125 * w"]])
+@pytest.mark.parametrize("hardware", ["loihi1", "loihi2"])
+def test_renaming_everything_renames_the_form(rule: list[str], hardware: str) -> None:
+    graph = circuit(rule)
+    other = parse_graph(renamed(show_graph(graph))).with_(arrays=graph.arrays)
+    first, second = report(graph, hardware), report(other, hardware)
+    assert second.legal == first.legal and second.form == renamed(first.form)
+    assert second.reasons == tuple(map(renamed, first.reasons))
+
+
+# ---- ways to write the same
+
+SPELLINGS = [
+    (["increment -pre.spike * 0.0625 * post.y + post.spike * pre.x * 0.125"], [], []),
+    (["increment 0.125 * (pre.x * post.spike - pre.spike * post.y / 2)"], [], []),
+    (["increment 0.125 * (pre.x * post.spike - 0.5 * (pre.spike * post.y)) * 1"], [], []),
+    (["increment (pre.x * post.spike - pre.spike * post.y * (1 / 2)) / 8"], [], []),
+    (["increment where(post.spike > 0, 0.125, 0) * pre.x - where(pre.spike > 0, post.y, 0) / 16"], [], []),
+    (["increment where(post.spike > 0.5, 0.125 * pre.x, 0) - post.y * where(pre.spike == 1, 0.0625, 0)"], [], []),
+    (["increment 0.125 * pre.x * post.both - pre.spike * post.lost"], [],
+     ["factor both = spike * spike", "factor lost = y / 16"]),
+    (["increment pre.gain * post.spike - pre.spike * post.lost"], ["send gain = 0.125 * x"],
+     ["factor lost = 0.25 * (0.25 * y)"]),
+    (STDP, ["state kept = 0", "send kept = 0.875 * prev(x)", "send x = kept + spike"], []),
+    (STDP, ["send x = prev(x) - prev(x) / 8 + spike"], ["send y = 0.875 * (prev(y) + spike) + 0.125 * spike"]),
+    (["increment pre.x * post.spike - 0.5 * pre.spike * post.y"],
+     ["send x = 0.875 * prev(x) + 0.125 * spike"], ["send y = 0.875 * prev(y) + 0.125 * spike"]),
+    (["increment 0.125 * (pre.early + pre.spike) * post.spike - 0.0625 * pre.spike * post.y"],
+     ["state early = 0", "send early = 0.875 * prev(x)"], []),
+    (["increment 0.125 * (pre.early + pre.spike) * post.spike - 0.0625 * pre.spike * post.y"],
+     ["state early = 0", "send early = 0.875 * (prev(early) + prev(spike))"], []),
+    (["parameter a 1 = 0.125", "increment a * pre.x * post.spike - a * a * 4 * pre.spike * post.y"], [], []),
+]
+
+
+@pytest.mark.parametrize(("rule", "pre", "post"), SPELLINGS)
+@pytest.mark.parametrize("hardware", ["loihi1", "loihi2"])
+def test_ways_to_write_pair_stdp_have_one_form(rule, pre, post, hardware) -> None:
+    found = judged(rule, hardware, pre, post)
+    assert found.legal, found.reasons
+    assert found.form == STDP_FORM
+
+
+REWARD_SPELLINGS = [
+    (["state e = 0", "update e = prev(e) - prev(e) / 16 + (pre.x * post.spike - pre.spike * post.y / 2)", REWARD[2]], []),
+    (["state e = 0", "state f = 0", "update f = pre.x * post.spike - 0.5 * pre.spike * post.y",
+      "update e = 0.9375 * prev(e) + f", REWARD[2]], []),
+    ([REWARD[0], "state f = 0", REWARD[1], "update f = post.dopamine * e", "increment 0.125 * f"], []),
+    ([*REWARD[:2], "increment post.scaled * e"], ["factor scaled = dopamine / 8"]),
+    ([*REWARD[:2], "increment where(1 > 0, 0.125 * e, w) * post.dopamine"], []),
+    ([*REWARD[:2], "increment e * post.dopamine * 0.0625 + 0.0625 * e * post.dopamine"], []),
+]
+
+
+@pytest.mark.parametrize(("rule", "post"), REWARD_SPELLINGS)
+def test_ways_to_write_reward_modulated_stdp_have_one_form(rule, post) -> None:
+    assert judged(rule, "loihi2", post=post).form == REWARD_FORM
+
+
+GRADED_SPELLINGS = [
+    ["increment 0.3 * post.error * pre.rate"], ["increment post.error * 0.3 * pre.rate"],
+    ["increment post.scaled * pre.rate"], ["increment 0.6 * pre.rate * post.v - pre.rate * 0.6 * post.other + "
+                                           "0.3 * post.other * pre.rate - 0.3 * pre.rate * post.v"],
+    ["increment pre.rate * (post.v - post.other) * 3 / 10"], ["increment 2 * post.scaled * (pre.rate / 2)"]]
+
+
+def test_a_rate_that_no_scale_holds_is_the_neurons_however_it_is_written() -> None:
+    post = ["factor error = v - other", "factor scaled = 0.3 * error"]
+    found = [judged(rule, "loihi2", post=post, message="rate") for rule in GRADED_SPELLINGS]
+    assert all(f.legal for f in found)
+    assert {f.form.split("; ")[0] for f in found} == {"dw = x0*x1*y1"}
+
+
+@pytest.mark.parametrize("rule", [STDP, REWARD])
+@pytest.mark.parametrize("hardware", ["loihi1", "loihi2"])
+def test_passes_change_no_verdict(rule: list[str], hardware: str) -> None:
+    graph = circuit(rule, pre=["send double = x * 1 + 0 * spike"], post=["receive ahead = v + (v - prev(v)) * 1"])
+    request = Request(frozenset({"W.w"}))
+    for passes in ([Fold()], [EliminateLookahead()], [Fold(), EliminateLookahead(), Fold()]):
+        after = run_passes(graph, passes, request).graph
+        assert report(after, hardware).form == report(graph, hardware).form
+        assert report(after, hardware).reasons == report(graph, hardware).reasons
+    assert report(specialised(graph), hardware).form == report(graph, hardware).form
+
+
+# ---- what is no rule of an engine
+
+NONSENSE = [
+    (["state t = 0", "update t = exp(tanh(post.y * w * w) / (1 + prev(t) * prev(t)))", "increment 0.125 * post.dopamine * t"], [],
+     "no sum of products|neither a trace"),
+    (["increment 0.125 * pre.x * post.spike"], ["send x = 1.5 * prev(x) + spike"], "'pre.x' grows"),
+    (["increment 0.125 * pre.x * post.spike"], ["send x = prev(x) + spike"], "'pre.x' does not decay"),
+    (["increment 0.125 * pre.x * post.spike"], ["send x = -0.5 * prev(x) + 3 * spike"], "'pre.x' alternates"),
+    (["increment 0.125 * pre.x * post.spike"], ["send x = 0.875 * prev(x) + prev(x) * spike"], "neither the message"),
+    (["increment 0.125 * pre.x * post.spike"], ["send x = 0.875 * prev(x) + value"], "not transmitted"),
+    (["increment pre.spike * post.spike / w"], [], "no sum of products|neither a trace"),
+    (["increment pre.spike * post.spike / post.y"], [], "divides by what can be 0|graded postsynaptic"),
+    (["increment pre.rate * pre.x * post.spike"], [], "pre.rate is not at the synapse"),
+    (["increment exp(w) * pre.spike"], [], "no sum of products|neither a trace"),
+    (["increment abs(w) * pre.spike"], [], "no sum of products|neither a trace"),
+    (["state t = 0", "update t = 1.5 * prev(t) + pre.spike * post.spike", "increment 0.125 * prev(t)"], [], "'t' grows"),
+    (["state t = 0", "update t = 0.9 * prev(t) + pre.spike * post.spike", "increment 0.125 * prev(t)"], [],
+     "scale -0.1 is not m"),
+    (["state a = 0", "state b = 0", "state c = 0", *(f"update {s} = 0.5 * prev({s}) + pre.spike * post.spike"
+                                                   for s in "abc"), "increment prev(a) + prev(b) + prev(c)"], [],
+     "it keeps 3 states per synapse"),
+    (["state a = 0", "state b = 0", *(f"update {s} = 0.5 * prev({s}) - pre.spike * post.spike" for s in "ab"),
+      "increment prev(a) + prev(b)"], [], "can both be negative"),
+    (["noise u uniform", "increment u * pre.spike * post.spike"], [], "drawn at random"),
+]
+
+
+@pytest.mark.parametrize(("rule", "pre", "says"), NONSENSE)
+@pytest.mark.parametrize("hardware", ["loihi1", "loihi2"])
+def test_nonsense_is_not_legal(rule, pre, says, hardware) -> None:
+    found = judged(rule, hardware, pre)
+    assert not found.legal and not found.form
+    assert any(re.search(says, reason) for reason in found.reasons), found.reasons
+    assert found.nearest.startswith("none")
+
+
+def test_a_scale_that_nothing_can_take_has_a_nearest_one() -> None:
+    found = judged(["increment 0.0375 * pre.spike * post.spike"], "loihi1")
+    assert found.reasons == ("scale 0.0375 is not m * 2**e with |m| below 8: the nearest is 5*2^-7",)
+    assert found.nearest == "dw = 5*2^-7*x0*y0; x0 = pre.spike; y0 = post.spike"
+
+
+def test_a_message_is_read_when_it_has_arrived() -> None:
+    assert not judged(["increment 0.125 * prev(pre.spike) * post.v"], "loihi2").legal
+    later = circuit(["increment 0.125 * pre.spike * post.spike"])
+    late = later.with_(projections=tuple(
+        p if p.name != "W" else p.__class__(**{**p.__dict__, "delay": 3}) for p in later.projections))
+    assert "not there yet" in report(late, "loihi2").reasons[0]
+
+
+# ---- the form is run
+
+
+def of_stdp(form: str) -> str:
+    graph = specialised(circuit(STDP))
+    return disagreement(form, graph.rules[0], graph.cell_of("A"), graph.cell_of("B"), (),
+                        (frozenset(), frozenset({"v", "other"})), False)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [
+    ("y0*x1", "x0*x1*y1"), ("2^-3", "2^-2"), ("- 2^-4", "+ 2^-4"), ("x0*y1", "u0*y1"), ("0.875*x1", "0.75*x1"),
+    ("+ y0", "+ 2*y0"), ("x0 = pre.spike", "x0 = prev(pre.spike)"), ("y0 = post.spike", "y0 = prev(post.spike)"),
+    ("y1 = 0.875*y1 + y0", "y1 = prev(post.y)"), (" - 2^-4*x0*y1", ""), ("y0*x1", "y0*x1*w"), ("2^-3", "3*2^-4"),
+    ("x1 = 0.875*x1 + x0", "x1 = 0.875*x1 + y0"), ("x0 = pre.spike", "x0 = pre.rate")])
+def test_a_form_that_is_another_rule_is_noticed(right: str, wrong: str) -> None:
+    assert not of_stdp(STDP_FORM)
+    assert of_stdp(STDP_FORM.replace(right, wrong))
+
+
+@pytest.mark.parametrize("text", ["dw = 2^-3*y0*z9", "dw = exec('1')", "dw = y0; y0 = foo(post.spike)", "hello",
+                                  "dw = y0; y0 = post.spike[0]", "dw = y0; y0 = "])
+def test_what_is_no_form_is_no_form(text: str) -> None:
+    assert of_stdp(text)
+
+
+def test_a_wrong_form_is_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine_text.text
+    monkeypatch.setattr(engine_text, "text", lambda draft: made(draft).replace("y0*x1", "x0*x1*y1"))
+    found = judged(STDP, "loihi2")
+    assert not found.legal and not found.form and "no form found" in found.reasons[0]
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("w moves one step after t", ""), ("2^-4*u0*t", "2^-5*u0*t"),
+                                             ("prev(post.dopamine)", "post.dopamine")])
+def test_when_a_state_is_read_matters(name: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine_text.text
+    monkeypatch.setattr(engine_text, "text", lambda draft: made(draft).replace("; " + name, wrong).replace(name, wrong))
+    assert "no form found" in judged(REWARD, "loihi2").reasons[0]
+
+
+def test_the_engine_reads_before_it_writes() -> None:
+    engine = EngineRun("dt = u0 - u0*t; dw = u0*t", (1,))
+    states = []
+    for _ in range(3):
+        engine.step(lambda name, steps: np.zeros(1))
+        states.append((engine.variables["t"].item(), engine.variables["w"].item()))
+    assert states == [(1, 0), (1, 1), (1, 2)]
+    with pytest.raises(UnreadableForm):
+        EngineRun("hello", (1,))
+
+
+# ---- Lava's rules
+
+
+def lava_circuit(rule, reward: bool):
+    """Its equations: traces decay by exp(-1 / tau) and take an impulse with a spike; products of what it has parsed."""
+    x, y = ((math.exp(-1 / tau), impulse) for tau, impulse in ((rule.x1_tau, rule.x1_impulse), (rule.y1_tau, 16.0)))
+    names = {"x0": "pre.spike", "y0": "post.spike", "x1": "pre.x", "y1": "post.y", "y2": "post.dopamine",
+             "t": "prev(e)", "u": "1"}
+
+    def sum_of(series) -> str:
+        return " + ".join(f"{p.s_mantissa * 2.0 ** (p.s_exp - 7)!r} * " + " * ".join(
+            names[f] for f in (p.dependency, *(f.state_var for f in p.factors))) for p in series.products)
+    lines = [f"increment {sum_of(rule.dw)}"]
+    if reward:
+        lines = ["state e = 0", f"update e = prev(e) + {sum_of(rule.dt)}", *lines]
+    return circuit(lines, [f"send x = {x[0]!r} * prev(x) + {x[1]!r} * spike"],
+                   [f"send y = {y[0]!r} * prev(y) + {y[1]!r} * spike"])
+
+
+def series_of(text: str, target: str):
+    """(dependency, factors, scale) of every product, by Lava's own parser."""
+    from lava.magma.core.learning.product_series import ProductSeries
+    from lava.magma.core.learning.symbolic_equation import SymbolicEquation
+
+    return {(p.dependency, *sorted(f.state_var for f in p.factors)): p.s_mantissa * 2.0 ** (p.s_exp - 7)
+            for p in ProductSeries(SymbolicEquation(target, text)).products}
+
+
+def test_the_stdp_that_lava_ships_is_legal_on_both_chips() -> None:
+    pytest.importorskip("lava")
+    from lava.proc.learning_rules.stdp_learning_rule import STDPLoihi
+
+    rule = STDPLoihi(learning_rate=0.125, A_plus=1, A_minus=-1, tau_plus=10, tau_minus=20)
+    for hardware in ("loihi1", "loihi2"):
+        found = report(lava_circuit(rule, False), hardware)
+        assert found.legal, found.reasons
+        assert series_of(found.form.split("; ")[0].removeprefix("dw = "), "dw") == {
+            ("x0", "y1"): -0.125 * 16, ("y0", "x1"): 0.125 * 16}
+
+
+def test_the_reward_modulated_stdp_that_lava_ships_is_legal_where_factors_are_graded() -> None:
+    pytest.importorskip("lava")
+    from lava.proc.learning_rules.r_stdp_learning_rule import RewardModulatedSTDP
+
+    rule = RewardModulatedSTDP(
+        learning_rate=1, A_plus=2, A_minus=-2, pre_trace_decay_tau=10, post_trace_decay_tau=10,
+        pre_trace_kernel_magnitude=16, post_trace_kernel_magnitude=16, eligibility_trace_decay_tau=0.5)
+    rule.y1_tau = 10
+    found = report(lava_circuit(rule, True), "loihi2")
+    assert found.legal and "w moves" not in found.form, found
+    parts = dict(clause.split(" = ", 1) for clause in found.form.split("; ")[:2])
+    assert series_of(parts["dt"], "dt") == {("x0", "y1"): -32, ("y0", "x1"): 32, ("u", "t"): -0.5}
+    assert series_of(parts["dw"], "dw") == {("u", "t", "y2"): 1}
+    assert not report(lava_circuit(rule, True), "loihi1").legal
+
+
+def test_lava_reads_every_form() -> None:
+    pytest.importorskip("lava")
+    rules = [(STDP, ()), (REWARD, ()), (["increment 3 * w / 32 - 0.0078125 * pre.spike"], ())]
+    for (rule, pre), hardware in itertools.product(rules, ("loihi1", "loihi2")):
+        for clause in judged(rule, hardware, pre).form.split("; "):
+            name, _, text = clause.partition(" = ")
+            if name in ("dw", "dt", "dd"):
+                assert series_of(text, name)
+
+
+# ---- what is said
+
+
+def test_the_text_does_not_hide_that_integers_are_missing() -> None:
+    loihi2 = the_map("loihi2")
+    assert "E612" in legality_text(circuit(REWARD), loihi2) and "E612" not in legality_text(circuit(STDP), loihi2)
+
+
+def test_what_precision_makes_of_a_legal_rule_is_said_where_it_differs() -> None:
+    found = judged(["increment 0.3 * pre.rate * post.v"], "loihi2", message="rate")
+    assert found.legal and found.form == "dw = x0*x1*y1; x1 = pre.rate; y1 = 0.3 * post.v"
+    assert found.runs == "dw = 5*2^-4*x0*x1*y1; x1 = pre.rate; y1 = post.v"
