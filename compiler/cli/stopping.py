@@ -43,10 +43,10 @@ def run_stoppable(command: Callable[[list[str]], int], arguments: Sequence[str])
     try:
         stopping.install()
         return stopping.closed(command(list(arguments)))
-    except Stopped as stop:
-        stopping.alive = None
-        stopping.say(str(stop))
-        return 128 + stop.signal
+    except BaseException:  # libraries in C make another exception of it
+        if stopping.first is None:
+            raise
+        return stopping.stopped()
 
 
 class Stopping:
@@ -127,6 +127,13 @@ class Stopping:
         table = f'{{"error": {{"code": "X191", "message": "{message}", "hint": ""}}}}'
         with contextlib.suppress(OSError):  # the terminal may be gone
             os.write(self.stdout if self.json else 2, f"{table if self.json else 'X191 ' + message}\n".encode())
+
+    def stopped(self) -> int:
+        """What the command held has been released."""
+        assert self.first is not None
+        self.alive = None
+        self.say(str(Stopped(self.first[0])))
+        return 128 + self.first[0]
 
     def closed(self, code: int) -> int:
         """The command is done and has said what there was to say; a signal comes too late."""
