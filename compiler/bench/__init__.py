@@ -37,6 +37,6 @@ def run_all(run: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> 
     """Results in the order of the jobs; `workers` processes."""
     if workers == 1:
         return [run(job) for job in jobs]
-    from joblib import Parallel, delayed
+    from compiler.bench.workers import in_processes
 
-    return list(Parallel(n_jobs=workers)(delayed(run)(job) for job in jobs))
+    return in_processes(run, [(job,) for job in jobs], workers)

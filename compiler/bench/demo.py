@@ -19,6 +19,7 @@ from rich.console import Console
 
 from compiler.bench import run_all
 from compiler.bench.sweeps import Job, run_job
+from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json, write_text
 
@@ -93,15 +94,12 @@ class Demo:
 
     def verify(self) -> None:
         """Every result names its evidence."""
-        from joblib import Parallel, delayed
-
         from compiler.bench.feedback import golden_folder
 
         folder = golden_folder(self.options.get("golden"))
         names = [*(str(folder / name) for name in GOLDEN if folder), EXPERIMENT]
-        checks = [delayed(_verified)(name, granularity, self._overrides())
-                  for granularity in GRANULARITIES for name in names]
-        self.results["verification"] = Parallel(n_jobs=int(self.options.get("jobs", 2)))(checks)
+        checks = [(name, granularity, self._overrides()) for granularity in GRANULARITIES for name in names]
+        self.results["verification"] = in_processes(_verified, checks, int(self.options.get("jobs", 2)))
         for entry in self.results["verification"]:
             verdict = "verified" if entry["passed"] else "DIVERGED"
             self.console.print(f"  {verdict} {entry['what']} at {entry['granularity']} against {entry['evidence']}: "
@@ -132,18 +130,17 @@ class Demo:
     def baselines(self) -> None:
         from functools import partial
 
-        from joblib import Parallel, delayed
-
         from compiler.experiments.baselines import frozen_hidden, linear_classifier, mlp_backprop
         from compiler.experiments.datasets import load_dataset
 
         sets = [load_dataset("digits", split="stratified", split_seed=s) for s in SPLITS]
         contiguous = load_dataset("digits", split="contiguous")
-        methods = {"same-size net with backprop": partial(mlp_backprop, hidden=30),
-                   "hidden layer frozen": partial(frozen_hidden, hidden=30), "linear classifier": linear_classifier}
-        jobs = [delayed(method)(d, seed=s) for method in methods.values()
+        methods: dict[str, Callable[..., Any]] = {
+            "same-size net with backprop": partial(mlp_backprop, hidden=30),
+            "hidden layer frozen": partial(frozen_hidden, hidden=30), "linear classifier": linear_classifier}
+        jobs = [(partial(method, d, seed=s),) for method in methods.values()
                 for d, s in zip([*sets, contiguous], [*SPLITS, 0], strict=True)]
-        found = [b.test_accuracy for b in Parallel(n_jobs=int(self.options.get("jobs", 2)))(jobs)]
+        found = [b.test_accuracy for b in in_processes(_called, jobs, int(self.options.get("jobs", 2)))]
         for name in methods:
             *splits, last = found[:len(SPLITS) + 1]
             del found[:len(SPLITS) + 1]
@@ -174,6 +171,10 @@ def _verified(name: str, granularity: str, overrides: Mapping[str, Any]) -> dict
     table = found.as_dict()
     kept = ("granularity", "evidence", "passed", "steps", "max_abs_error", "max_rel_error")
     return {"what": Path(name).name, "variables": len(table["variables"]), **{key: table[key] for key in kept}}
+
+
+def _called(function: Callable[[], Any]) -> Any:
+    return function()
 
 
 def _curve(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from compiler.bench import checked
 from compiler.bench.depth import chosen_models, chosen_nets, label_of
+from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
@@ -79,13 +80,11 @@ def tuned(model: str, net: tuple[int, ...]) -> dict[str, Any]:
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: models, nets, trials, epochs, jobs."""
-    from joblib import Parallel, delayed
-
     checked(options, "models", "nets", "trials", "epochs", "jobs")
     trials, epochs = int(options.get("trials", TRIALS)), int(options.get("epochs", EPOCHS))
     wanted = [(model, net) for net in chosen_nets(options) for model in chosen_models(options, FAIR_MODELS)]
     work = [(model, net, trial, epochs) for model, net in wanted for trial in range(trials)]
-    found = list(Parallel(n_jobs=int(options.get("jobs", 2)))(delayed(trial_error)(*each) for each in work))
+    found = in_processes(trial_error, work, int(options.get("jobs", 2)))
     return [_best(model, net, found[i * trials:(i + 1) * trials]) for i, (model, net) in enumerate(wanted)]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
 from compiler.experiments.records import angle, transpose_angle
 from compiler.experiments.session import Session
@@ -27,7 +28,7 @@ FILE = "pal_fig3_angles.npz"
 
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Options: figures, seeds ("all" or a list), steps (network steps of each run), jobs (processes; joblib), golden
+    """Options: figures, seeds ("all" or a list), steps (network steps of each run), jobs (processes), golden
     (folder), and any key of an experiment with its table (`run.backend`). Raises X180, X181."""
     stored = stored_curves(options.get("golden"))
     jobs = [(figure, seed) for figure in _listed(options.get("figures", list(FIGURES)))
@@ -37,9 +38,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     work = [(figure, seed, stored, overrides, options.get("steps")) for figure, seed in jobs]
     if int(options.get("jobs", 1)) == 1:
         return [measure(*each) for each in work]
-    from joblib import Parallel, delayed
-
-    return list(Parallel(n_jobs=int(options["jobs"]))(delayed(measure)(*each) for each in work))
+    return in_processes(measure, work, int(options["jobs"]))
 
 
 def stored_curves(folder: str | None = None) -> dict[str, np.ndarray]:

@@ -8,13 +8,14 @@ test steps, after training. The published table has sizes 50, 100, 500 and 1000 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compiler.bench import checked, overrides_of
+from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json
 from compiler.experiments.results import results
@@ -25,13 +26,11 @@ SIZES, SEEDS = (50, 100), (56789, 12345, 23456)
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: sizes, seeds, epochs, backend, granularity, jobs. With an output folder every run is kept there."""
-    from joblib import Parallel, delayed
-
     checked(options, "sizes", "seeds", "epochs", "backend", "granularity", "jobs")
     sizes, seeds = list(options.get("sizes", SIZES)), list(options.get("seeds", SEEDS))
     pairs = [(n, m) for n in sizes for m in sizes]
     work = [(n, m, seed, dict(options)) for n, m in pairs for seed in seeds]
-    found = list(Parallel(n_jobs=int(options.get("jobs", 2)))(delayed(_run)(*each) for each in work))
+    found = in_processes(_run, work, int(options.get("jobs", 2)))
     return [_row(pair, found[i * len(seeds):(i + 1) * len(seeds)]) for i, pair in enumerate(pairs)]
 
 
@@ -55,7 +54,7 @@ def _run(n: int, m: int, seed: int, options: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def _row(pair: tuple[int, int], runs: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(pair: tuple[int, int], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     errors = [run["test_error"] for run in runs]
     return {"representation": pair[0], "error": pair[1], "seeds": len(runs), "mean": float(np.mean(errors)),
             "spread": float(np.std(errors)), "errors": errors, "backend": runs[0]["backend"],

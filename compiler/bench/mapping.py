@@ -9,17 +9,16 @@ Options: parts = ["circuits", "planted", "scale"], seeds = [0, 1, 2, 3, 4], size
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from compiler.bench import checked
+from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
 from compiler.experiments.fitting import mapped_graphs
 from compiler.mapping.accounting import account
@@ -138,10 +137,9 @@ def _compared(problem: MappingProblem, seed: int, more: dict[str, Mapping]) -> I
 
 def scales(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Each size in a process of its own, so that its peak memory is its own."""
-    context, last = multiprocessing.get_context("spawn"), None
+    last = None
     for columns in options.get("sizes") or (1, 10, 100, 1000):
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            row = pool.submit(scale, columns).result()
+        row = in_processes(scale, [(columns,)], 1)[0]
         yield {**row, **_growth(row, last)}
         last = row
 

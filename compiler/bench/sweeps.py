@@ -130,12 +130,7 @@ def fig4ab(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     if "seeds" in options:
         overrides["run.seeds"] = list(options["seeds"])
     jobs = [Job("pal_fig4ab", v, overrides, f"{output}/{v}" if output else None) for v in variants]
-    workers = int(options.get("jobs", 2))
-    if workers == 1:
-        return [row for job in jobs for row in _fig4ab_rows(job)]
-    from joblib import Parallel, delayed
-
-    return [row for rows in Parallel(n_jobs=workers)(delayed(_fig4ab_rows)(job) for job in jobs) for row in rows]
+    return [row for rows in run_all(_fig4ab_rows, jobs, int(options.get("jobs", 2))) for row in rows]
 
 
 def _fig4ab_rows(job: Job) -> list[dict[str, Any]]:

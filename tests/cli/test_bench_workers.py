@@ -1,0 +1,97 @@
+"""Processes of a benchmark: they get its signals, and none outlives it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compiler.bench.workers import in_processes
+from compiler.ir import CortexError
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENT = """
+[model]
+circuit = "pal"
+layers = [2, 3, 2]
+start = "legacy"
+eta_bw = 50
+sigma = 0.05
+[protocol]
+task = "bw_only"
+epochs = 100000
+dataset_size = 4
+presentation_steps = 5
+[run]
+seeds = [3]
+backend = "native"
+noise = "legacy"
+"""
+BENCHMARK = """
+import sys
+from compiler.bench import sweeps
+from compiler.cli import commands, main
+
+def rows(options):
+    jobs = [sweeps.Job("mine.toml", "PAL", {"run.seeds": [s]}, f"run{s}") for s in (1, 2, 3, 4)]
+    return sweeps.run_all(sweeps.run_job, jobs, 2)
+
+if __name__ == "__main__":
+    sweeps.rows_of_test = rows
+    commands.BENCHMARKS["test"] = "compiler.bench.sweeps:rows_of_test"
+    sys.argv[1:] = ["bench", "test"]
+    main()
+"""
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    """A benchmark of four endless runs, two of which are under way."""
+    (tmp_path / "mine.toml").write_text(EXPERIMENT)
+    (tmp_path / "benchmark.py").write_text(BENCHMARK)
+    process = subprocess.Popen([sys.executable, "benchmark.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "PYTHONPATH": str(ROOT), "CORTEXC_JIT": "0"}, start_new_session=True)
+    deadline = time.monotonic() + 40
+    while len(list(tmp_path.glob("run*/experiment.toml"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    yield process
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+
+
+def test_sigterm_to_the_benchmark_reaches_the_runs(benchmark, tmp_path):
+    benchmark.send_signal(signal.SIGTERM)
+    _, err = benchmark.communicate(timeout=15)
+    assert benchmark.returncode == 143 and err == "X191 interrupted by SIGTERM.\n"
+    assert sorted(p.name for p in tmp_path.glob("run*")) == ["run1", "run2"]
+    assert all((p / "checkpoint.safetensors").stat().st_mtime_ns > (p / "experiment.toml").stat().st_mtime_ns
+               for p in tmp_path.glob("run*"))
+
+
+def test_ctrl_c_at_the_terminal(benchmark):
+    os.killpg(benchmark.pid, signal.SIGINT)
+    _, err = benchmark.communicate(timeout=15)
+    assert benchmark.returncode == 130 and err == "X191 interrupted by SIGINT.\n"
+
+
+def test_a_killed_benchmark_takes_its_workers_along(benchmark):
+    benchmark.kill()
+    benchmark.communicate(timeout=15)
+
+
+def test_results_are_in_the_order_of_the_jobs_and_errors_come_through():
+    assert in_processes(divmod, [(7, 2), (9, 4), (5, 3)], 2) == [(3, 1), (2, 1), (1, 2)]
+    with pytest.raises(ZeroDivisionError):
+        in_processes(divmod, [(7, 2), (9, 0), (5, 3)], 2)
+
+
+def test_a_worker_that_dies_is_a_failed_run():
+    with pytest.raises(CortexError, match="X195") as error:
+        in_processes(os._exit, [(1,), (1,)], 2)
+    assert error.value.exit_code == 3
