@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 
 from compiler.bench import run_all
+from compiler.bench.findings import size
 from compiler.bench.sweeps import Job, run_job
 from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
@@ -80,12 +81,13 @@ class Demo:
     def compile(self) -> None:
         """Graph, passes, kernels; what `cortexc show` and `explain` print."""
         from compiler.experiments.session import compile_experiment
-        from compiler.passes.read_sets import explain_text
+        from compiler.passes.read_sets import explain_text, read_sets
 
         compiled = compile_experiment(load_experiment(EXPERIMENT, self._overrides()))
         graph = compiled.report.graph
         self.results["circuit"] = {
             "name": graph.name, "explain": explain_text(compiled.graph),
+            "not_local": [each.rule or each.projection for each in read_sets(compiled.graph) if not each.local],
             "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records],
             "populations": [{"name": p.name, "cell": p.cell, "size": p.size, "area": p.area}
                             for p in graph.populations],
@@ -101,9 +103,8 @@ class Demo:
         checks = [(name, granularity, self._overrides()) for granularity in GRANULARITIES for name in names]
         self.results["verification"] = in_processes(_verified, checks, int(self.options.get("jobs", 2)))
         for entry in self.results["verification"]:
-            verdict = "verified" if entry["passed"] else "DIVERGED"
-            self.console.print(f"  {verdict} {entry['what']} at {entry['granularity']} against {entry['evidence']}: "
-                               f"{entry['max_abs_error']:.1e}")
+            self.console.print(f"  {entry['outcome']}: {entry['what']} at {entry['granularity']} against "
+                               f"{entry['evidence']}: {size(entry['max_abs_error'])}")
 
     def train(self) -> None:
         jobs, labels = [], []
@@ -169,7 +170,7 @@ def _verified(name: str, granularity: str, overrides: Mapping[str, Any]) -> dict
     found = verify_experiment(load_experiment(name, overrides), "lava", granularity, 500) if name == EXPERIMENT \
         else verify_golden(Path(name), "lava", granularity, False)
     table = found.as_dict()
-    kept = ("granularity", "evidence", "passed", "steps", "max_abs_error", "max_rel_error")
+    kept = ("granularity", "evidence", "passed", "outcome", "steps", "max_abs_error", "max_rel_error")
     return {"what": Path(name).name, "variables": len(table["variables"]), **{key: table[key] for key in kept}}
 
 

@@ -14,6 +14,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import networkx as nx
 
+from compiler.bench import findings
+
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}pre{background:#f6f6f6;padding:1em;
@@ -24,10 +26,13 @@ COLOURS = {"PAL": "#1b6ca8", "FA": "#c2571a", "BP": "#3a7d44"}
 def report_html(results: Mapping[str, Any]) -> str:
     """The page. `results` is what `cortexc bench demo` keeps in results.json."""
     parts = [
-        "<h1>PAL learns handwritten digits on Lava</h1>", _lead(results),
-        "<h2>Accuracy</h2>", _accuracy_table(results["table"]), _picture(accuracy_figure(results)),
-        "<h2>Feedback aligns</h2>", _picture(angle_figure(results)),
-        "<h2>Is it the same circuit?</h2>", _verification_table(results["verification"]), _population(results),
+        f"<h1>{html.escape(findings.title(results))}</h1>", _lead(results),
+        "<h2>Accuracy</h2>", _accuracy_table(results["table"]), _said(findings.compared(results["table"])),
+        _picture(accuracy_figure(results)),
+        f"<h2>{html.escape(findings.alignment_title(results['curves']))}</h2>",
+        _said(findings.alignment(results["curves"])), _picture(angle_figure(results)),
+        "<h2>Is it the same circuit?</h2>", _said(findings.sameness(results["verification"])),
+        _verification_table(results["verification"]), _population(results),
         "<h2>The circuit</h2>", _picture(graph_figure(results["circuit"])),
         f"<pre>{html.escape(results['circuit']['explain'])}</pre>",
         "<h2>Where time went</h2>", _picture(time_figure(results))]
@@ -37,14 +42,19 @@ def report_html(results: Mapping[str, Any]) -> str:
 
 def _lead(results: Mapping[str, Any]) -> str:
     run = results["run"]
-    return (f"<p>Circuit {html.escape(results['circuit']['name'])}; {html.escape(run['data'])}. Trained on Lava's CPU "
-            f"simulator with rules that are local to the synapse: {run['steps']:,} network steps at "
-            f"{run['steps_per_second']:,.0f} steps per second.</p>")
+    where = "Lava's CPU simulator" if run["backend"] == "lava" else run["backend"]
+    return _said(f"Circuit {results['circuit']['name']}; {run['data']}. Trained on {where} "
+                 f"{findings.locality(results['circuit'])}: {run['steps']:,} network steps at "
+                 f"{run['steps_per_second']:,.0f} steps per second.")
+
+
+def _said(sentence: str) -> str:
+    return f"<p>{html.escape(sentence)}</p>"
 
 
 def _accuracy_table(table: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["<table><tr><th>method</th><th class=n>test accuracy, mean of 5 splits</th><th class=n>spread</th>"
-             "<th class=n>contiguous split</th><th>where</th></tr>"]
+    lines = [f"<table><tr><th>method</th><th class=n>test accuracy, mean of {len(table[0]['splits'])} splits</th>"
+             "<th class=n>spread</th><th class=n>contiguous split</th><th>where</th></tr>"]
     for row in table:
         lines.append(f"<tr><td>{html.escape(row['row'])}</td><td class=n>{row['accuracy']:.2%}</td>"
                      f"<td class=n>{row['spread']:.2%}</td><td class=n>{row['contiguous']:.2%}</td>"
@@ -56,16 +66,13 @@ def _verification_table(entries: Sequence[Mapping[str, Any]]) -> str:
     lines = ["<table><tr><th>what</th><th>granularity</th><th>evidence</th><th class=n>variables</th>"
              "<th class=n>steps</th><th class=n>largest error</th><th class=n>of the range</th><th></th></tr>"]
     for e in entries:
-        mark = "<span class=good>verified</span>" if e["passed"] else "<span class=bad>diverged</span>"
+        mark = f"<span class={'good' if e['passed'] else 'bad'}>{e['outcome']}</span>"
         lines.append(f"<tr><td>{html.escape(e['what'])}</td><td>{e['granularity']}</td><td>{e['evidence']}</td>"
                      f"<td class=n>{e['variables']}</td><td class=n>{e['steps']:,}</td>"
-                     f"<td class=n>{_size(e['max_abs_error'])}</td><td class=n>{_size(e['max_rel_error'])}</td>"
+                     f"<td class=n>{findings.size(e['max_abs_error'])}</td>"
+                     f"<td class=n>{findings.size(e['max_rel_error'])}</td>"
                      f"<td>{mark}</td></tr>")
     return "\n".join([*lines, "</table>"])
-
-
-def _size(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.1e}"
 
 
 def _population(results: Mapping[str, Any]) -> str:
@@ -91,7 +98,7 @@ def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
 
 
 def accuracy_figure(results: Mapping[str, Any]) -> Any:
-    figure, axes = _axes("Test accuracy, five splits", "epoch", "%")
+    figure, axes = _axes(f"Test accuracy, {len(results['table'][0]['splits'])} splits", "epoch", "%")
     for variant, curves in results["curves"].items():
         for index, curve in enumerate(curves):
             axes.plot(curve["epochs"], [100 * a for a in curve["accuracy"]], color=COLOURS[variant], alpha=0.7,

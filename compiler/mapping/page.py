@@ -25,10 +25,21 @@ def fit_page(experiment: str, found: Sequence[Fit]) -> str:
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
             f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head><body>'
             f"<header><p class=\"eyebrow\">cortexc fit &middot; {escape(experiment)}</p><h1>{title}</h1>"
-            f"<p class=\"lead\">Limits are the published ones; what was never published is listed and not checked. "
-            f"Costs are estimates, never measurements.</p></header><main><table class=\"maps\"><thead><tr><th>map</th>"
+            f"<p class=\"lead\">{escape(_lead([fit.as_dict() for fit in found]))}</p></header>"
+            f"<main><table class=\"maps\"><thead><tr><th>map</th>"
             f"<th>fits</th><th>cores</th><th>chips</th><th>busiest core</th><th>packets / step</th><th>what binds</th>"
             f"</tr></thead><tbody>{rows}</tbody></table>{sections}</main><script>{SCRIPT}</script></body></html>\n")
+
+
+def _lead(tables: Sequence[dict[str, Any]]) -> str:
+    """What the answers rest on, and whether costs were estimated."""
+    assumed, unchecked = (sorted({name for table in tables for name in table[kind]})
+                          for kind in ("assumed", "unchecked"))
+    said = [f"Limits are those of the maps; assumed are {', '.join(assumed)}." if assumed else
+            "Limits are published ones, or follow from such.",
+            f"Never published and not checked: {', '.join(unchecked)}." if unchecked else "Every limit was checked."]
+    costs = any(table["estimates"] for table in tables)
+    return " ".join([*said, "Costs are estimates, never measurements."] if costs else said)
 
 
 def _summary(table: dict[str, Any]) -> str:
@@ -150,7 +161,7 @@ def _costs(table: dict[str, Any]) -> Iterator[str]:
     yield f"</dl><p>{escape(table['plasticity'])}.</p>"
     yield "<h3>Energy and time <span class=\"badge open\">estimate</span></h3>"
     if not table["estimates"]:
-        yield "<p>No per-operation figures were published for this chip, so none are given.</p>"
+        yield "<p>The map has no figures per operation, so none are given.</p>"
     for estimate in table["estimates"]:
         yield _estimate(estimate)
 
