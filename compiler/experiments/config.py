@@ -63,7 +63,7 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, 
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CortexError("X101", f"cannot read experiment '{path}': {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CortexError("X102", f"experiment '{path}' is not TOML: {error}.") from None
     return tables, path.stem, path.resolve().parent
 
@@ -111,7 +111,7 @@ def parse_value(text: str) -> Any:
     """A TOML value; what is none is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
+    except (tomllib.TOMLDecodeError, KeyError, RecursionError):
         return text
 
 
