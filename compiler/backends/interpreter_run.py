@@ -105,7 +105,8 @@ class InterpreterRun:
         return result | {"records": self.buffer.copy()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continues from `state()`, to the same bits."""
+        """Continues from `state()`, to the same bits. Raises ValueError or KeyError for what is none of this circuit."""
+        self._check(state)
         values = {k.removeprefix("memory."): np.array(v) for k, v in state.items() if k.startswith("memory.")}
         self.interpreter.values = values
         for key in sorted((k for k in state if k.startswith("history.")), key=lambda k: int(k.rpartition("#")[2])):
@@ -115,8 +116,22 @@ class InterpreterRun:
         self.feed.restore({k.removeprefix("feed."): v for k, v in state.items() if k.startswith("feed.")})
         self.buffer[:] = state["records"]
 
+    def _check(self, state: dict[str, np.ndarray]) -> None:
+        """Quantities, now and earlier, have the shapes that they have here."""
+        shapes = {name: array.shape for name, array in self.interpreter.values.items()}
+        for name, array in state.items():
+            expected = shapes.get(_quantity(name), array.shape)
+            if array.shape != expected:
+                raise ValueError(f"'{name}' has shape {array.shape}, expected {expected}")
+
     def close(self) -> None:
         """Nothing to end; for the interface shared with Lava."""
+
+
+def _quantity(name: str) -> str:
+    """Whose value, now or earlier, an array of a state holds; nothing for those of the feed."""
+    kind, _, quantity = name.partition(".")
+    return quantity.partition("#")[0] if kind in ("memory", "history") else ""
 
 
 class InterpreterRecords:

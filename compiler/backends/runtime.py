@@ -11,6 +11,7 @@ import dataclasses
 import fcntl
 import hashlib
 import importlib.util
+import math
 import os
 import sys
 import threading
@@ -272,7 +273,39 @@ class Feed:
             result[f"generator{s}.rest"] = np.array([index, has_gauss, gauss], np.float64)
         return result
 
+    def check(self, state: dict[str, np.ndarray]) -> None:
+        """Raises ValueError or KeyError unless these arrays are a place in this protocol."""
+        position, index, step, _ = (int(value) for value in state["position"])
+        lengths = [p["count"] * p["steps"] for p in map(self.phases.__getitem__, self.sequence)]
+        _expect(0 <= index <= len(lengths) and position == sum(lengths[:index]) + step, "position")
+        _expect(step == 0 or index < len(lengths) and 0 < step < lengths[index], "position")
+        _expect(list(state["rows_written"]) == self._rows_until(index, step), "rows_written")
+        for name in {p["order"] for p in self.phases.values() if p["order"]} & {k[6:] for k in state if k[:6] == "order."}:
+            order = state[f"order.{name}"]
+            _expect(order.ndim == 2 and order.shape[1] == len(self.noise.seeds), f"order.{name}")
+            _expect(bool((np.sort(order, axis=0) == np.arange(len(order))[:, None]).all()), f"order.{name}")
+        if step:
+            phase, shown = self.phases[self.sequence[index]], state["current"]
+            first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
+            _expect(shown.shape == (phase["count"], self.batch) and shown.dtype.kind == "i", "current")
+            places = shown - first
+            _expect(places.min() >= 0 and places.max() < (phase.get("rows") or phase["count"]), "current")
+        for s in range(len(self.generators)):
+            place, has_gauss, gauss = state[f"generator{s}.rest"]
+            _expect(0 <= place <= 624 and has_gauss in (0, 1) and math.isfinite(gauss), f"generator{s}.rest")
+            _expect(state[f"generator{s}.key"].shape == (624,), f"generator{s}.key")
+
+    def _rows_until(self, index: int, step: int) -> list[int]:
+        """Rows that every stream has when so many steps of this phase are done."""
+        phases = [self.phases[name] for name in self.sequence[:index + 1]]
+        parts = [(p, step if i == index else p["count"] * p["steps"]) for i, p in enumerate(phases)]
+        counts = [sum(len(due_steps(rule, p, 0, end)) for p, end in parts for name, rule in p["records"]
+                      if name == stream["name"]) for stream in self.streams]
+        return [min(n, s["most"]) if s["most"] else n for n, s in zip(counts, self.streams, strict=True)]
+
     def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Goes on from `state()`. Raises ValueError or KeyError for what is no place in this protocol."""
+        self.check(state)
         self.position, self.phase_index, self.phase_step, self.shuffles = map(int, state["position"])
         self.rows_written = [int(r) for r in state["rows_written"]]
         self.orders = {k[6:]: np.array(v) for k, v in state.items() if k.startswith("order.")}
@@ -281,6 +314,11 @@ class Feed:
             index, has_gauss, gauss = state[f"generator{s}.rest"]
             key = state[f"generator{s}.key"].astype(np.uint32)
             generator.set_state(("MT19937", key, int(index), int(has_gauss), float(gauss)))
+
+
+def _expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(f"'{what}' does not fit")
 
 
 def cache_folder() -> Path:

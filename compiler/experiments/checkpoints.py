@@ -87,10 +87,13 @@ class Checkpoint:
     def restore(self, runner: Any) -> int:
         """Puts a fresh runner where the checkpoint was taken; returns the position. Raises X145."""
         _check_quantities(self.path, self.arrays, runner.state())
-        feed_state = {k.removeprefix("feed."): v for k, v in self.arrays.items() if k.startswith("feed.")}
         state = {name: array for name, array in self.arrays.items() if not name.startswith("records.")}
-        runner.restore({**state, "records": _expanded(runner, self.arrays, feed_state)})
-        return int(self.metadata["position"])
+        try:
+            runner.restore({**state, "records": _expanded(runner, self.arrays)})
+        except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
+            raise CortexError("X145", f"checkpoint '{self.path}' does not fit the program ({_brief(error)}).",
+                              "Resume with the passes and the backend that it was made with.") from None
+        return runner.position
 
 
 def open_checkpoint(path: Path, identity: Identity) -> Checkpoint:
@@ -162,9 +165,9 @@ def _written(runner: Any, buffer: np.ndarray) -> dict[str, np.ndarray]:
             for i, s in enumerate(streams)}
 
 
-def _expanded(runner: Any, arrays: Mapping[str, np.ndarray], feed_state: Mapping[str, np.ndarray]) -> np.ndarray:
+def _expanded(runner: Any, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     feed, buffer = runner.feed, np.zeros(max(runner.feed.record_size, 1))
-    for i, stream in enumerate(runner.protocol.streams):
-        start, rows = int(feed.bases[i]), int(feed_state["rows_written"][i])
-        buffer[start:start + rows * stream.width] = arrays[f"records.{i}"]
+    for i, (stream, rows) in enumerate(zip(runner.protocol.streams, arrays["feed.rows_written"], strict=True)):
+        start = int(feed.bases[i])
+        buffer[start:start + int(rows) * stream.width] = arrays[f"records.{i}"]
     return buffer

@@ -27,6 +27,6 @@ def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:
             bits = round(float(np.log2(high / synapse.unit + 1))) + (low < 0)
             yield f"{q.name}.w", (Format(bits, -int(np.log2(synapse.unit)), low >= 0), not (rule and rule.noise))
         for s in rule.states if rule else ():
-            if not is_counter(s.name):
+            if s.dtype != "float64" and not is_counter(s.name):
                 found = Format(int(s.dtype[3:]), -int(np.log2(s.scale)))
                 yield f"{q.name}.{s.name}", (found, not (rule and rule.noise))
