@@ -280,20 +280,24 @@ class Feed:
         _expect(0 <= index <= len(lengths) and position == sum(lengths[:index]) + step, "position")
         _expect(step == 0 or index < len(lengths) and 0 < step < lengths[index], "position")
         _expect(list(state["rows_written"]) == self._rows_until(index, step), "rows_written")
-        for name in {p["order"] for p in self.phases.values() if p["order"]} & {k[6:] for k in state if k[:6] == "order."}:
-            order = state[f"order.{name}"]
-            _expect(order.ndim == 2 and order.shape[1] == len(self.noise.seeds), f"order.{name}")
-            _expect(bool((np.sort(order, axis=0) == np.arange(len(order))[:, None]).all()), f"order.{name}")
+        self._check_orders({name: order for name, order in state.items() if name.startswith("order.")})
         if step:
-            phase, shown = self.phases[self.sequence[index]], state["current"]
-            first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
-            _expect(shown.shape == (phase["count"], self.batch) and shown.dtype.kind == "i", "current")
-            places = shown - first
-            _expect(places.min() >= 0 and places.max() < (phase.get("rows") or phase["count"]), "current")
+            self._check_shown(self.phases[self.sequence[index]], state["current"])
         for s in range(len(self.generators)):
             place, has_gauss, gauss = state[f"generator{s}.rest"]
             _expect(0 <= place <= 624 and has_gauss in (0, 1) and math.isfinite(gauss), f"generator{s}.rest")
             _expect(state[f"generator{s}.key"].shape == (624,), f"generator{s}.key")
+
+    def _check_orders(self, orders: dict[str, np.ndarray]) -> None:
+        for name, order in orders.items():
+            _expect(order.ndim == 2 and order.shape[1] == len(self.noise.seeds), name)
+            _expect(bool((np.sort(order, axis=0) == np.arange(len(order))[:, None]).all()), name)
+
+    def _check_shown(self, phase: dict, shown: np.ndarray) -> None:
+        first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
+        _expect(shown.shape == (phase["count"], self.batch) and shown.dtype.kind == "i", "current")
+        places = shown - first
+        _expect(places.min() >= 0 and places.max() < (phase.get("rows") or phase["count"]), "current")
 
     def _rows_until(self, index: int, step: int) -> list[int]:
         """Rows that every stream has when so many steps of this phase are done."""
