@@ -105,7 +105,7 @@ class InterpreterRun:
         return result | {"records": self.buffer.copy()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continues from `state()`, to the same bits. Raises ValueError or KeyError for what is none of this circuit."""
+        """Continues from `state()`, to the same bits. Raises ValueError or KeyError for what is not of this circuit."""
         self._check(state)
         values = {k.removeprefix("memory."): np.array(v) for k, v in state.items() if k.startswith("memory.")}
         self.interpreter.values = values
