@@ -193,15 +193,17 @@ def run_summary(results: Mapping[str, Any]) -> str:
 
 def _saturation(precision: Mapping[str, Any]) -> list[str]:
     """What is at either end of its format."""
-    from compiler.experiments.underflow import Underflow
+    from compiler.experiments.underflow import LISTED, Underflow
 
     found = [f"{name} {100 * share:.2g} %" for name, share in precision["weights_at_limit"].items() if share > 0]
     lines = [f"  at the limit     of the weights of {', of '.join(found)}"] if found else []
     counts = [f"{name} {count:,} times" for name, count in (precision["saturated"] or {}).items()]
     lines.append(f"  saturated        {', '.join(counts) or 'nothing'}" if precision["saturated"] is not None else
                  "  saturated        not counted (--set precision.count=true counts)")
-    lost = [Underflow(**table).text for table in precision["underflow"]]
-    return [*lines, f"  became 0         {', '.join(lost) or 'nothing'}"]
+    lost = [each for table in precision["underflow"] if (each := Underflow(**table)).share >= LISTED]
+    less = len(precision["underflow"]) - len(lost)
+    words = [*(each.text for each in lost), *([f"of {less} others below {100 * LISTED:.0f} %"] if less else [])]
+    return [*lines, f"  became 0         {', '.join(words) or 'nothing'}"]
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -111,17 +111,18 @@ def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> tuple[PassRepor
     before = [*passes[:cut], *_legalise(experiment), *_grouping(experiment)]
     if not precision.weights:
         return run_passes(graph, [*before, *passes[cut:]], request), ()
-    from compiler.experiments.precision import calibrate, quantise_pass, underflow
+    from compiler.experiments.precision import calibrate, quantise_pass, sampling, underflow
 
     first = run_passes(graph, [*before, NameProducts(precision.coefficients)], request)
     parts = parts_of(graph, first.graph)
     request = Request(frozenset(in_parts(request.observed, parts)))
-    peaks = calibrate(first.graph, plan, list(experiment.run.seeds), precision.calibration_steps)
+    sampler = sampling(first.graph, plan, precision.calibration_steps)
+    peaks = calibrate(first.graph, plan, list(experiment.run.seeds), precision.calibration_steps, sampler)
     counting: list[Pass] = [CountUnderflow()] if precision.count else []
     fixed = [quantise_pass(precision, peaks, first.graph, parts), *counting]
     rest = run_passes(first.graph, [*fixed, *passes[cut:]], request)
     report = PassReport(rest.graph, first.records + rest.records)
-    return report, underflow(precision, first.graph, report.graph, plan, peaks)
+    return report, underflow(precision, report.graph, peaks, sampler)
 
 
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:

@@ -14,8 +14,9 @@ import numpy as np
 from compiler.backends.lowering.program import lower
 from compiler.backends.native import Native
 from compiler.experiments.plans import Plan
+from compiler.experiments.sampling import Sampler, measured
 from compiler.experiments.tables import Precision
-from compiler.experiments.underflow import Underflow, out_of_reach, zeroed_arrays
+from compiler.experiments.underflow import Underflow, merged, out_of_reach, zeroed_arrays
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.ir.verify import bounds
@@ -72,15 +73,21 @@ def _checked(name: str, found: Format, graph: Graph) -> Format:
     return found
 
 
-def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[str, float]:
-    """Name -> greatest magnitude seen of every quantity, weight and tag in the first `steps` steps of training."""
+def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int,
+              sampler: Sampler | None = None) -> dict[str, float]:
+    """Name -> greatest magnitude seen of every quantity, weight and tag in the first `steps` steps of training.
+    `sampler`: takes its samples on the way."""
     equations = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations}
     runner = Native(lower(graph, frozenset(equations)), training(plan.protocol), plan.samples, seeds)
     moving, weights = _slots(runner, graph)
     peaks = dict.fromkeys([*moving, *weights], 0.0)
     end = min(steps, runner.feed.total)
     while (step := runner.position) < end:
+        if sampler:
+            sampler.before(runner, step)
         runner.run(1 if step < CLOSELY else min(STRIDE, end - step))
+        if sampler:
+            sampler.after(runner, step)
         _raise(peaks, runner, moving)
         if step % WEIGHTS_EVERY == 0 or step >= CLOSELY:
             _raise(peaks, runner, weights)
@@ -92,11 +99,17 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int) -> dict[st
     return peaks
 
 
-def underflow(precision: Precision, before: Graph, after: Graph, plan: Plan,
-              peaks: dict[str, float]) -> list[Underflow]:
-    """What became 0 when `before` was quantised to `after`."""
-    return [*zeroed_arrays(before, after),
-            *out_of_reach(before, after, training(plan.protocol), peaks, precision.rounding)]
+def sampling(graph: Graph, plan: Plan, steps: int) -> Sampler:
+    """Of a calibration run."""
+    protocol = training(plan.protocol)
+    return Sampler(graph, protocol, min(steps, protocol.total, CLOSELY))
+
+
+def underflow(precision: Precision, after: Graph, peaks: dict[str, float], sampler: Sampler) -> list[Underflow]:
+    """What became 0 when the calibrated graph was quantised to `after`."""
+    before = sampler.graph
+    certain = out_of_reach(before, after, sampler.protocol, peaks, precision.rounding)
+    return [*zeroed_arrays(before, after), *merged(measured(sampler, after), certain)]
 
 
 def training(protocol: Protocol) -> Protocol:

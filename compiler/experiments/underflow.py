@@ -29,6 +29,10 @@ from compiler.passes.quantise import NONZERO, TAGGED, UNDERFLOWED, least_step
 ARRAYS_SHARE, INCREMENTS_SHARE, SIGNALS_SHARE = 0.1, 0.9, 0.9
 """A warning says so where a greater share of an array's non-zero values, or of a rule's increments or of what a cell
 sends or takes in, becomes 0."""
+SIZE_SHARE = 0.5
+"""Of increments that were sampled, those that become 0 must also make up more than this share of all change."""
+LISTED = 0.01
+"""Shares from this on are named in the summary of a run; all are in its results."""
 SHARES = {"array": ARRAYS_SHARE, "increments": INCREMENTS_SHARE, "signal": SIGNALS_SHARE}
 CODES = {"array": "E620", "increments": "E621", "signal": "E622"}
 BOUNDED = ("abs", "min", "max", "clip", "relu", "linear")
@@ -37,9 +41,10 @@ BOUNDED = ("abs", "min", "max", "clip", "relu", "linear")
 
 @dataclass(frozen=True)
 class Underflow:
-    """What of one quantity becomes 0. `kind`: `array`, or the `increments` of a weight or a tag; `zero` of `of`
-    non-zero values (None where `largest`, the greatest magnitude, says that all of them do); `basis`: all values of an
-    `array`, the `range` of the calibration run, or counts of the `run`."""
+    """What of one quantity becomes 0. `kind`: `array`, the `increments` of a weight or a tag, or a `signal` of a cell;
+    `zero` of `of` non-zero values (None where `largest`, the greatest magnitude, says that all of them do); `basis`:
+    all values of an `array`, the `range` of the calibration run, samples of that `calibration`, or counts of the `run`;
+    `size`: of samples, the share in the sum of all magnitudes."""
 
     quantity: str
     kind: str
@@ -49,17 +54,18 @@ class Underflow:
     unit: float
     largest: float
     basis: str
+    size: float | None = None
 
     @property
     def loud(self) -> bool:
         """Whether it is more than may go without a warning."""
-        return self.share > SHARES[self.kind]
+        return self.share > SHARES[self.kind] and (self.size is None or self.size > SIZE_SHARE)
 
     @property
     def text(self) -> str:
         what = f"increments of {self.quantity}" if self.kind == "increments" else self.quantity
         count = "all" if self.zero is None else f"{self.zero:,} of {self.of:,} ({100 * self.share:.3g} %)"
-        return f"{what} {count}"
+        return f"{what} {count}{', sampled' if self.basis == 'calibration' else ''}"
 
     def warning(self) -> CortexWarning:
         return CortexWarning(CODES[self.kind], self._what(), HINTS[self.kind])
@@ -70,8 +76,9 @@ class Underflow:
                     f"{self.largest:.3g}, {self.largest / self.unit:.3g} of its unit {self.unit:.3g}.")
         what, why = ("increments", "became 0, its unit is") if self.kind == "increments" else (
             "values", "became 0, below half its unit")
-        return (f"{self.zero:,} of {self.of:,} non-zero {what} of '{self.quantity}' ({100 * self.share:.3g} %) {why} "
-                f"{self.unit:.3g}; the limit is {100 * SHARES[self.kind]:.0f} %.")
+        sampled = "sampled " if self.basis == "calibration" else ""
+        return (f"{self.zero:,} of {self.of:,} {sampled}non-zero {what} of '{self.quantity}' "
+                f"({100 * self.share:.3g} %) {why} {self.unit:.3g}; the limit is {100 * SHARES[self.kind]:.0f} %.")
 
 
 HINTS = {

@@ -79,11 +79,60 @@ def _of_copy(e: Equation) -> Iterator[Equation]:
 # ---- synapses
 
 
+@dataclass(frozen=True)
+class Change:
+    """What goes into a weight (`increment`) or a tag in a step: `new`, before it is rounded with the offset to
+    multiples of 2**-fraction, against `old`; `stays`: whether nothing is left of it then; `learns`: the condition under
+    which it counts."""
+
+    name: str
+    new: Expression
+    old: Expression
+    stays: Expression
+    offset: Expression
+    fraction: int
+    learns: Expression | None
+
+    @property
+    def at_random(self) -> bool:
+        return self.offset != Number(0.5)
+
+    @property
+    def moves(self) -> Expression:
+        moves = Binary("!=", self.new, self.old)
+        return Binary("and", self.learns, moves) if self.learns else moves
+
+    @property
+    def lost(self) -> Expression:
+        """Whether it is rounded to nothing, for good."""
+        if not self.at_random:
+            return self.stays
+        return Binary("<", Call("abs", (Binary("-", self.new, self.old),)), Number(RESOLUTION * 2.0**-self.fraction))
+
+
+def changes(q: Projection, rule: PlasticityRule) -> list[Change]:
+    """Of the tag, where a quantised rule has one, and of the weight: unit * floor(units + offset)."""
+    found = []
+    update = next((u.expression for u in rule.updates if u.name == "tag"), ZERO)
+    held = next((node for node in walk(update) if isinstance(node, Call) and node.function == "fixed"), None)
+    if held is not None:
+        inner, scale, _, offset = held.arguments
+        assert isinstance(scale, Number)
+        learns = update.condition if isinstance(update, Where) and update.then is held else None
+        old = Prev("tag", 1)
+        found.append(Change("tag", inner, old, Binary("==", held, old), offset, round(math.log2(scale.value)), learns))
+    match rule.increment:
+        case Binary("*", Number(), Call("floor", (Binary("+", units, offset),)) as whole):
+            learns = Binary(">", Name(f"gate.{q.gate}"), ZERO) if q.gate else None
+            found.append(Change("increment", units, ZERO, Binary("==", whole, ZERO), offset, 0, learns))
+    return found
+
+
 def _counting_projection(graph: Graph, q: Projection) -> Graph:
     """The projection with a rule and a class of its own, as gates are a projection's."""
     rule, synapse = graph.rule_of(q), graph.class_of(q.name)
     assert rule is not None
-    tallies = [*_of_tag(graph, q, rule), *_of_increment(graph, q, rule)]
+    tallies = [tally for change in changes(q, rule) for tally in _tallies(graph, q, change)]
     rule = replace(rule, name=f"{rule.name}_of_{q.name}", updates=(*rule.updates, *tallies),
                    states=(*rule.states, *(State(t.name) for t in tallies)))
     synapse = replace(synapse, name=f"{synapse.name}_of_{q.name}", rule=rule.name)
@@ -91,44 +140,12 @@ def _counting_projection(graph: Graph, q: Projection) -> Graph:
         replace(p, synapse=synapse.name) if p.name == q.name else p for p in graph.projections))
 
 
-def _of_increment(graph: Graph, q: Projection, rule: PlasticityRule) -> list[Equation]:
-    """Of what goes into the weight: unit * floor(units + offset)."""
-    match rule.increment:
-        case Binary("*", Number(), Call("floor", (Binary("+", units, offset),))):
-            learns = Binary(">", Name(f"gate.{q.gate}"), ZERO) if q.gate else None
-            rounded = Call("floor", (Binary("+", units, offset),))
-            return _tallies(graph, q, "increment", learns, (units, ZERO), Binary("==", rounded, ZERO), offset, 0)
-    return []
-
-
-def _of_tag(graph: Graph, q: Projection, rule: PlasticityRule) -> list[Equation]:
-    """Of what goes into the tag: its new value against the old one."""
-    update = next((u for u in rule.updates if u.name == "tag"), None)
-    held = next((node for node in walk(update.expression) if isinstance(node, Call) and node.function == "fixed"),
-                None) if update else None
-    if update is None or held is None:
-        return []
-    inner, scale, _, offset = held.arguments
-    assert isinstance(scale, Number)
-    learns = update.expression.condition if isinstance(update.expression, Where) and update.expression.then is held \
-        else None
-    old = Prev("tag", 1)
-    return _tallies(graph, q, "tag", learns, (inner, old), Binary("==", held, old), offset,
-                    round(math.log2(scale.value)))
-
-
-def _tallies(graph: Graph, q: Projection, name: str, learns: Expression | None,
-             change: tuple[Expression, Expression], stays: Expression, offset: Expression,
-             fraction: int) -> list[Equation]:
-    """`change`: (after, before) the rounding takes place, in units of 2**-fraction; `stays`: whether it then is 0."""
-    moves: Expression = Binary("!=", *change)
-    moves = Binary("and", learns, moves) if learns else moves
-    if offset != Number(0.5):
-        if _fraction(graph, q, change[0]) <= fraction - math.log2(RESOLUTION):
-            return []
-        least = Number(RESOLUTION * 2.0**-fraction)
-        stays = Binary("<", Call("abs", (Binary("-", *change),)), least)
-    return [_tally(name + NONZERO, moves), _tally(name + UNDERFLOWED, Binary("and", moves, stays))]
+def _tallies(graph: Graph, q: Projection, change: Change) -> list[Equation]:
+    finest = change.fraction - math.log2(RESOLUTION)
+    if change.at_random and _fraction(graph, q, change.new) <= finest:
+        return []  # cannot happen
+    return [_tally(change.name + NONZERO, change.moves),
+            _tally(change.name + UNDERFLOWED, Binary("and", change.moves, change.lost))]
 
 
 def _fraction(graph: Graph, q: Projection, expression: Expression) -> float:

@@ -154,10 +154,10 @@ class _Registers:
             self.data["rules_read"] = "factor"
         if self.graph.cell_of(q.post).equation(f"credit_{q.name}"):
             found["kind"] = "credited"
-        if rule.updates:
-            found["kind"] = "accumulate" if _forgets(rule.updates[0].expression) else "low_pass"
-            stored = next(node for node in walk(rule.updates[0].expression)
-                          if isinstance(node, Call) and node.function == "fixed")
+        update = next((each.expression for each in rule.updates if each.name == "tag"), None)
+        if update is not None:  # all others count
+            found["kind"] = "accumulate" if _forgets(update) else "low_pass"
+            stored = next(node for node in walk(update) if isinstance(node, Call) and node.function == "fixed")
             found["tag"] = register(stored)
             self.data["coefficients"][f"{q.name}.tag"] = coefficients(stored.arguments[0])
         self.data["coefficients"][f"{q.name}.step"] = coefficients(_in_units(rule.increment))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from underflow_cases import SCALES, learning_scales, learns, scales, scales_arrays
+from underflow_cases import LEARNS, SCALES, learning_scales, learns, scales, scales_arrays
 
 from compiler.cli.app import execute
 from compiler.cli.commands import run_summary
-from compiler.experiments.compilation import compile_experiment
+from compiler.experiments.checks import verify_experiment
+from compiler.experiments.compilation import compile_experiment, make_runner
+from compiler.experiments.config import load_experiment
 from compiler.experiments.formats import format_rows, format_text
+from compiler.experiments.sampling import gates_at
 from compiler.experiments.session import run_experiment
+from compiler.experiments.underflow import Underflow
 from compiler.ir import CortexError
 from compiler.ir.errors import CortexWarning
 from compiler.passes.group_weights import GroupWeights, _Spread
@@ -121,6 +126,103 @@ def test_tags_that_nothing_reaches_or_leaves_are_said(tmp_path, optimiser, tags,
     assert {u.quantity for u in compile_experiment(experiment).underflow if u.basis == "range"} == lost
 
 
+# ---- what the calibration run samples
+
+GRADED = ("eta * post.spike * pre.spike", "eta * post.spike * pre.value")
+
+
+def graded(folder, *options, optimiser="", eta=0.02):
+    """`learns` with graded inputs; increments per step and synapse beside it. Every step but the first is sampled."""
+    experiment = learns(folder, "precision.rounding=nearest", 'precision.formats={"W.w"="u8.6"}', *options, steps=200,
+                        optimiser=optimiser, eta=eta)
+    text = (folder / "circuit.ir").read_text().replace(*GRADED)
+    (folder / "circuit.ir").write_text(text)
+    arrays = dict(np.load(folder / "inputs.npz"))
+    arrays["A.value"] *= np.floor(np.random.default_rng(5).random(arrays["A.value"].shape) * 64) / 64
+    np.savez(folder / "inputs.npz", **arrays)
+    return experiment, arrays["B.force"][:, :, None] * arrays["A.value"][:, None, :] * eta
+
+
+def test_sampled_increments_are_counted_as_by_hand(tmp_path):
+    experiment, increments = graded(tmp_path)
+    (found,) = compile_experiment(experiment).underflow
+    lost = (increments[1:] > 0) & (increments[1:] < 1 / 128)
+    assert (found.zero, found.of, found.basis) == (lost.sum(), (increments[1:] > 0).sum(), "calibration")
+    assert found.size == pytest.approx(increments[1:][lost].sum() / increments[1:].sum(), rel=1e-12)
+    assert found.largest == increments[1:].max() and 0.2 < found.share < 0.8 and not found.loud
+
+
+def test_sampled_changes_of_a_tag_are_counted_as_by_hand(tmp_path):
+    experiment, increments = graded(tmp_path, 'precision.formats={"W.w"="u8.6","W.low_pass"="8.9"}',
+                                    optimiser="low_pass(0.25)", eta=1 / 32)
+    found = {u.quantity: u for u in compile_experiment(experiment).underflow}
+    held, counts = np.zeros((2, 4)), np.zeros(4, int)
+    for step, increment in enumerate(increments):
+        exact, old = 0.25 * (increment - held), np.floor(held * 512 + 0.5)
+        still = np.floor((0.75 * old / 512 + 0.25 * increment) * 512 + 0.5) == old
+        held = held + exact
+        if step:
+            weak = np.floor(np.floor(held * 512 + 0.5) / 512 * 64 + 0.5) == 0
+            counts += [(still & (exact != 0)).sum(), (exact != 0).sum(), (weak & (held != 0)).sum(), (held != 0).sum()]
+    assert [found["W.tag"].zero, found["W.tag"].of] == counts[:2].tolist()
+    assert [found["W.w"].zero, found["W.w"].of] == counts[2:].tolist() and 0 < counts[2] < counts[3]
+
+
+def test_what_is_sampled_is_what_a_run_counts(tmp_path):
+    experiment, increments = graded(tmp_path, "precision.count=true")
+    counted = counts(run_experiment(experiment))["W.w"]
+    assert counted == (((increments > 0) & (increments < 1 / 128)).sum(), (increments > 0).sum())
+
+
+def test_sampled_signals_are_counted_as_by_hand(tmp_path):
+    """A rate of up to 1 in 3 bits has a unit of 1/2: below 1/4 nothing is sent."""
+    text = SCALES.replace("send spike = where(value > 0, 1, 0)", "send spike = value")
+    experiment = scales(tmp_path, "precision.messages=3", circuit=text)
+    rates = np.floor(np.random.default_rng(3).random((300, 52)) ** 16 * 2**10) / 2**10
+    np.savez(tmp_path / "inputs.npz", **{"A.value": rates})
+    chosen = rates[1:, sampled_cells(52)]
+    found = {u.quantity: u for u in compile_experiment(experiment).underflow}["A.spike_sent"]
+    assert (found.zero, found.of) == (((chosen > 0) & (chosen < 1 / 4)).sum(), (chosen > 0).sum())
+    assert found.kind == "signal" and found.basis == "calibration"
+
+
+def sampled_cells(size: int) -> np.ndarray:
+    """Those of the first population, behind the draw of the steps."""
+    draw = np.random.default_rng(0)
+    draw.permutation(np.arange(1, 300))
+    return draw.permutation(size)[:32]
+
+
+def test_factors_rounded_at_random_are_not_lost(tmp_path):
+    text = LEARNS.replace("send spike = where(force > 0, 1, 0)", "send spike = where(force > 0, 1, 0)\n  factor small = force / 1000")
+    text = text.replace("eta * post.spike", "eta * post.small")
+    lost = {}
+    for rounding in ("nearest", "stochastic"):
+        experiment = learns(tmp_path, f"precision.factor_rounding={rounding}", "precision.factors=4", steps=100, eta=1.0)
+        (tmp_path / "circuit.ir").write_text(text.format(eta=1.0, optimiser=""))
+        arrays = dict(np.load(tmp_path / "inputs.npz"))
+        np.savez(tmp_path / "inputs.npz", **arrays | {"B.force": arrays["B.force"] + 1000 * (np.arange(100) == 50)[:, None]})
+        lost[rounding] = {u.quantity for u in compile_experiment(experiment).underflow if u.share > 0.8}
+    assert lost == {"nearest": {"B.small_factor", "W.w"}, "stochastic": set()}
+
+
+def test_increments_that_matter_little_are_no_reason_to_warn(tmp_path):
+    """Of a trace that decays most values are tiny; what is lost must be most of the change, too."""
+    few = Underflow("W.w", "increments", 0.95, 95, 100, 1 / 64, 1.0, "calibration", size=0.05)
+    assert not few.loud and replace(few, size=0.6).loud and not replace(few, share=0.9, size=0.6).loud
+
+
+def test_gates_of_a_step_are_those_of_the_feed():
+    experiment = load_experiment("pal_digits", ["data.name=yin_yang", "data.split=pal", "protocol.epochs=2",
+                                                "data.limits={train=9,test=3}", "model.layers=[4,6,3]", "run.backend=native"])
+    found = compile_experiment(experiment)
+    feed, names = make_runner(found).feed, found.report.graph.gates
+    block = feed.block(feed.total)
+    for step in range(0, feed.total, 7):
+        gates = gates_at(found.plan.protocol, step)
+        assert [gates.get(name, 0.0) for name in names] == block.gates[step, 1:].tolist(), step
+
+
 # ---- what a run counts
 
 
@@ -164,6 +266,15 @@ def test_tags_count_what_does_not_move_them(tmp_path):
     assert counts(results) == {"W.tag": (pairs, pairs)}
     sums = counts(run_experiment(learns(tmp_path, *options, steps=200, optimiser="accumulate")))
     assert sums == {"W.tag": (pairs, pairs)}
+
+
+def test_a_circuit_that_counts_is_verified_against_the_integer_reference():
+    experiment = load_experiment("pal_digits", [
+        "data.name=yin_yang", "data.split=pal", "data.limits={train=4,test=2}", "model.layers=[4,6,3]", "run.backend=native",
+        "protocol.epochs=1", "protocol.validation=\"\"", "precision.weights=8", "precision.count=true",
+        "precision.calibration_steps=50"])
+    result = verify_experiment(experiment, steps=60)
+    assert result.passed and result.evidence == "independent-reference"
 
 
 def test_signals_count_what_their_width_makes_0(tmp_path):
