@@ -395,7 +395,8 @@ def _clipped(self: Interpreter, name: str, dw: np.ndarray, arguments: list, appl
     total = _summed(self, name, "clipped", dw, apply)
     if total is None:
         return None
-    per_cell = _sum_in_order(np.square(total).reshape(*total.shape[:2], -1), 2)
+    cells = total.shape[1] if total.ndim < 7 else int(np.prod(total.shape[1:4]))
+    per_cell = _sum_in_order(np.square(total).reshape(len(total), cells, -1), 2)
     norms = np.sqrt(_sum_in_order(per_cell, 1)).reshape(-1, *[1] * (total.ndim - 1))
     return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
 

@@ -101,7 +101,8 @@ def circuit(names: Mapping[str, str]) -> Graph:
     return parse_graph(TEXT.format(**n)).with_(arrays=arrays)
 
 
-def setup(graph: Graph, steps: int = 7) -> Setup:
+def setup(graph: Graph, steps: int = 7, width: int = 3) -> Setup:
     gates = {graph.gates[0]: (1.0, 1.0, 0.0), graph.gates[1]: (0.0, 1.0)}
     protocol = Protocol((Phase("all", steps, 1, gates=tuple(gates.items())),), ("all",))
-    return Setup(graph, protocol, np.random.default_rng(0).uniform(-1, 1, (steps, 3)))
+    samples = np.random.default_rng(0).uniform(-1, 1, (steps, width))
+    return Setup(graph, protocol, samples, tuple(range(1, 1 + graph.seeds)))

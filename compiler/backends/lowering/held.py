@@ -46,7 +46,8 @@ class Held:
 
     def _skip(self) -> list[str]:
         """Without a batch, inputs of 0 cost nothing: they add nothing."""
-        return ["if m[pre + j] == 0.0:", "    continue"] if self.shape.batch == 1 and not self.shape.maps else []
+        plain = self.shape.batch == 1 and self.projection.convolution is None
+        return ["if m[pre + j] == 0.0:", "    continue"] if plain else []
 
     def _cleared(self) -> list[str]:
         return ["m[book + one] = 0.0", "for i in range(n_post):", "    m[q + i] = 0.0"]

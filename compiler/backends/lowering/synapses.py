@@ -61,6 +61,8 @@ class Shape:
     repeats: int
     one_to_one: bool
     cells: tuple[int, int]
+    maps: bool = False
+    """Whether it joins feature maps that are no plain vectors of cells."""
 
     @property
     def batch(self) -> int:
@@ -84,11 +86,6 @@ class Shape:
         return self.rows * self.width * self.copies
 
     @property
-    def maps(self) -> bool:
-        """Whether it joins feature maps."""
-        return self.cells != (self.pre, self.post)
-
-    @property
     def post_cells(self) -> int:
         """Length of postsynaptic vectors per sample, padded where the weights are."""
         return self.width if self.cells[1] == self.post else self.cells[1]
@@ -100,7 +97,8 @@ def shape_of(graph: Graph, projection: Projection) -> Shape:
     cells = pre, post = graph.population(projection.pre).size, graph.population(projection.post).size
     if maps:
         pre, post = maps.taps, maps.post[0] * (maps.positions if synapse.connectivity.endswith("local") else 1)
-    return Shape(pre, post, copies, graph.batch // copies, synapse.connectivity == "one_to_one", cells)
+    return Shape(pre, post, copies, graph.batch // copies, synapse.connectivity == "one_to_one", cells,
+                 maps is not None and (cells != (pre, post) or maps.pool > 1 or maps.padding > 0))
 
 
 class ProjectionLowering:

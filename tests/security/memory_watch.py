@@ -1,0 +1,110 @@
+"""Un-jitted kernels whose every access to memory is checked: an operation reads and writes what its row names."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from compiler.backends.groups import Grouped
+from compiler.backends.lowering.operations import Key, Slot, padded
+from compiler.backends.lowering.program import GroupProgram
+from compiler.backends.native import Native
+from compiler.backends.runtime import Block
+
+
+class OutsideError(AssertionError):
+    """A kernel went beyond its memory."""
+
+
+class Watched:
+    """A float64 memory. `row`: of the program, while a kernel runs; None where anything of the memory may be read."""
+
+    def __init__(self, memory: np.ndarray, program: GroupProgram):
+        self.memory, self.program, self.row = memory, program, None
+        self.windows = [self._window(o) for o in (*program.step, *program.flush)]
+
+    def _window(self, operation: Any) -> set[int]:
+        cells: set[int] = set()
+        for argument in operation.arguments:
+            if isinstance(argument, Slot | Key):
+                start = self.program.offsets[argument.name]
+                cells |= set(range(start, start + padded(max(self.program.program.slots.sizes[argument.name], 1))))
+        return cells | {offset for key, offset in self.program.offsets.items() if key.startswith("constant ")}
+
+    def _check(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return index
+        allowed = self.windows[self.row] if self.row is not None else range(len(self.memory))
+        if int(index) not in allowed:
+            operation = (*self.program.step, *self.program.flush)[self.row or 0]
+            raise OutsideError(f"{operation.kernel} of {operation.label}: {index} of {len(self.memory)}")
+        return index
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.memory[self._check(index)]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.memory[self._check(index)] = value
+
+
+class Strict(np.ndarray):
+    """An array that wraps no negative index around."""
+
+    def __getitem__(self, index: Any) -> Any:
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, int | np.integer) and part < 0 for part in parts):
+            raise OutsideError(f"{index} of an array of shape {self.shape}")
+        return super().__getitem__(index)
+
+
+def strict(array: np.ndarray) -> np.ndarray:
+    return array.view(Strict)
+
+
+class WatchedRun:
+    """In front of Native or Grouped: their memories are watched, everything else that kernels read is strict."""
+
+    memory: Any
+    kernels: ModuleType
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        assert not self.kernels.JIT  # type: ignore[attr-defined]
+        watch(self.kernels)
+        self.samples, self.buffer = strict(self.samples), strict(self.buffer)
+        self.memory = Watched(self.memory, self.group)  # type: ignore[attr-defined]
+        for part in getattr(self, "parts", {}).values():
+            part.memory = Watched(part.memory, part.program)
+
+    def _block(self, b: Block) -> None:
+        super()._block(Block(*map(strict, (b.rows, b.gates, b.noise, b.positions))))  # type: ignore[misc]
+
+
+class WatchedNative(WatchedRun, Native):
+    pass
+
+
+class WatchedGroups(WatchedRun, Grouped):
+    pass
+
+
+def watch(module: ModuleType) -> None:
+    """Makes every kernel of the module say which row it runs."""
+    for name, function in vars(module).copy().items():
+        first = getattr(getattr(function, "__code__", None), "co_varnames", ())[:3]
+        if first == ("m", "program", "i") and not hasattr(function, "watched"):
+            setattr(module, name, _watched(function))
+
+
+def _watched(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(m: Watched, program: np.ndarray, i: int, *rest: Any) -> None:
+        m.row = int(i)
+        function(m, program, i, *rest)
+        m.row = None
+
+    call.watched = True  # type: ignore[attr-defined]
+    return call
