@@ -280,7 +280,9 @@ class Feed:
         _expect(0 <= index <= len(lengths) and position == sum(lengths[:index]) + step, "position")
         _expect(step == 0 or index < len(lengths) and 0 < step < lengths[index], "position")
         _expect(list(state["rows_written"]) == self._rows_until(index, step), "rows_written")
-        self._check_orders({name: order for name, order in state.items() if name.startswith("order.")})
+        self._check_orders({name[6:]: order for name, order in state.items() if name.startswith("order.")})
+        entered = {self.phases[name]["order"] for name in self.sequence[:index + (step > 0)]} - {""}
+        _expect(all(f"order.{name}" in state for name in entered), "order")
         if step:
             self._check_shown(self.phases[self.sequence[index]], state["current"])
         for s in range(len(self.generators)):
@@ -290,7 +292,8 @@ class Feed:
 
     def _check_orders(self, orders: dict[str, np.ndarray]) -> None:
         for name, order in orders.items():
-            _expect(order.ndim == 2 and order.shape[1] == len(self.noise.seeds), name)
+            lengths = {p.get("rows") or p["count"] for p in self.phases.values() if p["order"] == name}
+            _expect(order.ndim == 2 and len(order) in lengths and order.shape[1] == len(self.noise.seeds), name)
             _expect(bool((np.sort(order, axis=0) == np.arange(len(order))[:, None]).all()), name)
 
     def _check_shown(self, phase: dict, shown: np.ndarray) -> None:

@@ -101,7 +101,9 @@ def watch(module: ModuleType) -> None:
 
 def _watched(function: Any) -> Any:
     @functools.wraps(function)
-    def call(m: Watched, program: np.ndarray, i: int, *rest: Any) -> None:
+    def call(m: Any, program: np.ndarray, i: int, *rest: Any) -> None:
+        if not isinstance(m, Watched):
+            return function(m, program, i, *rest)
         m.row = int(i)
         function(m, program, i, *rest)
         m.row = None
