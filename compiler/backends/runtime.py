@@ -279,7 +279,7 @@ class Feed:
         lengths = [p["count"] * p["steps"] for p in map(self.phases.__getitem__, self.sequence)]
         _expect(0 <= index <= len(lengths) and position == sum(lengths[:index]) + step, "position")
         _expect(step == 0 or index < len(lengths) and 0 < step < lengths[index], "position")
-        _expect(list(state["rows_written"]) == self._rows_until(index, step), "rows_written")
+        _expect(state["rows_written"].tolist() == self._rows_until(index, step), "rows_written")
         self._check_orders({name[6:]: order for name, order in state.items() if name.startswith("order.")})
         entered = {self.phases[name]["order"] for name in self.sequence[:index + (step > 0)]} - {""}
         _expect(all(f"order.{name}" in state for name in entered), "order")
