@@ -22,8 +22,8 @@ from compiler.ir.protocol import Protocol
 from compiler.verify.compare import Comparison
 
 LOOKS = 24
-"""About so many times a run is looked at."""
-Seen = dict[str, tuple[list[int], list[np.ndarray]]]
+"""So many times a run is looked at at least, if it is that long."""
+Values = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -44,44 +44,47 @@ class Follower:
 
     def __init__(self, as_run: AsRun, runner: Any, total: int, order: Sequence[str], plastic: Sequence[str],
                  exact: bool):
-        self.as_run, self.runner, self.protocol = as_run, runner, as_run.protocol
+        self.runner, self.streams = runner, as_run.protocol.streams
         self.comparison = Comparison(order, plastic, exact)
         self.stops, self.recordings = looks(total), recorded_steps(as_run.graph, as_run.protocol)
-        self.rows = [0] * len(self.protocol.streams)
+        self.rows, self.looked = [0] * len(self.streams), set[int]()
+        self.waiting: list[list[tuple[int, Values]]] = [[] for _ in self.streams]
         stored = getattr(runner, "program", None)
         self.stored = set(stored.slots.sizes if stored else runner.interpreter.values)
         self.settled = self.stored - unsettled(as_run)
 
-    def follow(self, start: int, expected: Mapping[str, np.ndarray]) -> None:
-        """Goes on by the steps of a chunk, the first of which is `start`."""
+    def follow(self, start: int, expected: Values) -> None:
+        """What is expected of the next steps, the first of which is `start`."""
         count = len(next(iter(expected.values()), ()))
-        names, seen = [name for name in expected if name in self.settled], Seen()
-        stops = [stop for stop in self.stops if start < stop < start + count]
-        for stop in [*stops, start + count]:
-            self.runner.run(stop - self.runner.position)
-            for name in names:
-                _note(seen, name, [stop - 1 - start], [self.runner.value(name)])
-        self._read_recordings(seen, count, self.stored & set(expected))
-        self.comparison.add_at({name: _in_order(*parts) for name, parts in seen.items()}, expected, count)
+        expected = {name: values for name, values in expected.items() if name in self.stored}
+        for stream, waiting, steps in zip(self.streams, self.waiting, self.recordings(count), strict=True):
+            waiting += [(start + int(step), {name: np.array(expected[name][step]) for name in stream.quantities
+                                             if name in expected}) for step in steps]
+        self.comparison.see(expected, count)
+        while self.stops and self.stops[0] <= start + count:
+            stop = self.stops.pop(0)
+            self._look(stop, {name: values[stop - 1 - start] for name, values in expected.items()})
 
-    def _read_recordings(self, seen: Seen, count: int, names: set[str]) -> None:
-        steps = self.recordings(count)
-        for i, stream in enumerate(self.protocol.streams):
-            rows = slice(self.rows[i], self.rows[i] + len(steps[i]))
-            self.rows[i] = rows.stop
-            for name in names & set(stream.quantities) if len(steps[i]) else ():
-                _note(seen, name, steps[i].tolist(), list(self.runner.records.rows(stream.name, name)[rows]))
+    def _look(self, stop: int, expected: Values) -> None:
+        self.runner.run(stop - self.runner.position)
+        for i in range(len(self.streams)):
+            self._read_recordings(i, stop)
+        for name in self.settled & set(expected):
+            self._compare(name, [stop - 1], self.runner.value(name)[None], expected[name][None])
 
+    def _read_recordings(self, i: int, stop: int) -> None:
+        waiting = [each for each in self.waiting[i] if each[0] < stop]
+        self.waiting[i] = self.waiting[i][len(waiting):]
+        rows = slice(self.rows[i], self.rows[i] + len(waiting))
+        self.rows[i] = rows.stop
+        for name in waiting[0][1] if waiting else ():
+            found = self.runner.records.rows(self.streams[i].name, name)[rows]
+            self._compare(name, [step for step, _ in waiting], found, np.stack([v[name] for _, v in waiting]))
 
-def _note(seen: Seen, name: str, steps: list[int], values: list[np.ndarray]) -> None:
-    at, found = seen.setdefault(name, ([], []))
-    at += steps
-    found += values
-
-
-def _in_order(steps: list[int], values: list[np.ndarray]) -> tuple[list[int], np.ndarray]:
-    order = np.argsort(steps, kind="stable")
-    return [steps[i] for i in order], np.stack([values[i] for i in order])
+    def _compare(self, name: str, steps: list[int], got: np.ndarray, expected: np.ndarray) -> None:
+        self.comparison.compare(name, steps, got, expected)
+        self.looked.update(steps)
+        self.comparison.compared_steps = len(self.looked)
 
 
 def looks(total: int) -> list[int]:
@@ -89,7 +92,7 @@ def looks(total: int) -> list[int]:
     where it began, then at distances that no presentation has in common."""
     stops, distance = [1], 1
     while stops[-1] < total:
-        stops.append(stops[-1] + distance)
+        stops.append(min(stops[-1] + distance, total))
         distance = min(distance + len(stops), max(1, total // LOOKS))
     return stops
 

@@ -182,57 +182,54 @@ class Comparison:
 
     def add(self, got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
         """Arrays (K, ...) of the next K steps; only variables of both sides count."""
-        count = 0
-        for name in expected:
-            if name in got:
-                self._add(name, np.asarray(got[name], np.float64), np.asarray(expected[name], np.float64))
-                count = max(count, len(expected[name]))
-        self.steps += count
+        there = {name: np.asarray(values, np.float64) for name, values in expected.items() if name in got}
+        count = max(map(len, there.values()), default=0)
+        for name, values in there.items():
+            self.compare(name, range(self.steps, self.steps + len(values)), np.asarray(got[name], np.float64), values)
+        self.see(there, count)
         self.compared_steps += count
 
-    def add_at(self, got: Mapping[str, tuple[Sequence[int], np.ndarray]], expected: Mapping[str, np.ndarray],
-               count: int) -> None:
-        """The next `count` steps of what is expected, and of the other side (rising steps of these, 0-based; their
-        values) per variable."""
-        for name, (steps, values) in got.items():
-            self._add(name, np.asarray(values, np.float64), np.asarray(expected[name], np.float64), np.asarray(steps))
+    def see(self, expected: Mapping[str, np.ndarray], count: int) -> None:
+        """What is expected of the next `count` steps, for the range of every variable."""
+        for name, values in expected.items():
+            if values.size:
+                track = self._track(name, values)
+                _widen(track.low, track.high, values)
         self.steps += count
-        self.compared_steps += len({int(step) for steps, _ in got.values() for step in steps})
 
     def add_constant(self, name: str, got: np.ndarray, expected: np.ndarray) -> None:
         """A value that holds for the whole run."""
-        self._add(name, got[None], expected[None])
+        self.compare(name, [self.steps], got[None], expected[None])
+        self.see({name: expected[None]}, 0)
 
-    def _add(self, name: str, got: np.ndarray, expected: np.ndarray, at: np.ndarray | None = None) -> None:
-        there, steps = (expected, np.arange(len(expected))) if at is None else (expected[at], at)
-        if got.shape != there.shape:
+    def compare(self, name: str, steps: Sequence[int], got: np.ndarray, expected: np.ndarray) -> None:
+        """A variable in rising `steps` (0-based); `see` has to be told what is expected of it in all of them."""
+        if got.shape != expected.shape:
             raise CortexError("V125", f"variable '{name}' has shape {got.shape[1:]} per step, expected "
-                                      f"{there.shape[1:]} ({len(got)} and {len(there)} steps).")
+                                      f"{expected.shape[1:]} ({len(got)} and {len(expected)} steps).")
         if not expected.size:
             return
-        track = self.tracks.get(name) or self._track(name, expected)
-        _widen(track.low, track.high, expected)
-        if not len(steps):
-            return
+        track = self._track(name, expected)
         _widen(track.got_low, track.got_high, got)
         with np.errstate(invalid="ignore"):
-            error = np.abs(got - there)
+            error = np.abs(got - expected)
         error = np.where(np.isnan(error), np.inf, error).reshape(len(error), -1)
-        self._note_growth(name, track, error, got, there, steps)
+        self._note_growth(name, track, error, got, expected, steps)
 
     def _track(self, name: str, expected: np.ndarray) -> Track:
-        low, high = (np.full(expected.shape[1:], value) for value in (np.inf, -np.inf))
-        self.tracks[name] = Track(low, high, low.copy(), high.copy(), self.exact)
+        if name not in self.tracks:
+            low, high = (np.full(expected.shape[1:], value) for value in (np.inf, -np.inf))
+            self.tracks[name] = Track(low, high, low.copy(), high.copy(), self.exact)
         return self.tracks[name]
 
     def _note_growth(self, name: str, track: Track, error: np.ndarray, got: np.ndarray, expected: np.ndarray,
-                     steps: np.ndarray) -> None:
+                     steps: Sequence[int]) -> None:
         largest = error.max(1)
         before = np.maximum.accumulate(np.concatenate(([track.worst], largest[:-1])))
         for k in np.flatnonzero(largest > before):
             index = np.unravel_index(int(error[k].argmax()), got.shape[1:])
             place = (k, *index)
-            where = Divergence(self.steps + int(steps[k]), name, tuple(map(int, index)), float(got[place]),
+            where = Divergence(int(steps[k]), name, tuple(map(int, index)), float(got[place]),
                                float(expected[place]))
             track.growth.append((float(largest[k]), where))
         track.worst = max(track.worst, float(largest.max()))
@@ -253,15 +250,20 @@ class Comparison:
     def findings(self) -> list[tuple[str, str]]:
         """(outcome, why) of all that speaks against `verified`."""
         found = []
-        if not self.tracks:
+        if not self.compared:
             found.append(("nothing-compared", f"no variable was compared over {self.steps} steps"))
         if where := self.first_divergence():
             both = all(not math.isfinite(d.got) and not math.isfinite(d.expected) for d in self._beyond())
             found.append(("not-a-number" if both else "diverged", f"'{where.variable}'{list(where.index)} is "
                           f"{where.got!r} at step {where.step}, expected {where.expected!r}"))
         found += [("diverged", f"weights '{name}' never moved although their gate was on and the expected ones did")
-                  for name in self.plastic if name in self.tracks and self._stuck(self.tracks[name])]
+                  for name in self.plastic if name in self.compared and self._stuck(self.tracks[name])]
         return found
+
+    @property
+    def compared(self) -> set[str]:
+        """Variables of which some value was compared."""
+        return {name for name, track in self.tracks.items() if track.compared}
 
     def _stuck(self, track: Track) -> bool:
         return track.span > 0 and not track.moved
@@ -269,7 +271,7 @@ class Comparison:
     @property
     def nothing_learnt(self) -> bool:
         """Whether some weight's gate was on and no such weight moved in the expected trajectory."""
-        learning = [self.tracks[name] for name in self.plastic if name in self.tracks]
+        learning = [self.tracks[name] for name in self.plastic if name in self.compared]
         return bool(learning) and all(track.span == 0 for track in learning)
 
     def result(self, evidence: str, extra: Sequence[tuple[str, str]] = (), **details: Any) -> Result:

@@ -203,7 +203,7 @@ def _in_this_process(kind: type[Native], setup: Setup, program: Program, stored:
     width = sum(program.slots.sizes[name] for name in stored)
     chunk = max(1, min(chunk, total, WINDOW_BYTES // (8 * max(width, 1))))
     protocol = recording_protocol(setup.protocol, stored)
-    window = Phase("window of verify", chunk, 1, records=((STREAM, Record(every=1)),))
+    window = Phase("window of verify", 1, chunk, records=((STREAM, Record(every=1)),))
     small = replace(protocol, phases=(*protocol.phases, window), sequence=(window.name,))
     run = kind(program, small, setup.samples, list(setup.seeds), setup.noise)
     run.feed.sequence = list(protocol.sequence)

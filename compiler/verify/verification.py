@@ -70,7 +70,7 @@ def _reference_rows(recording: Recording) -> Iterator[Chunk]:
 
 def _result(comparison: Comparison, evidence: str, expected: Sequence[str] | Mapping, steps: int, on: str,
             granularity: str, not_compared: Sequence[str] = (), must_learn: bool = False, **details: Any) -> Result:
-    left = [name for name in expected if name not in comparison.tracks]
+    left = [name for name in expected if name not in comparison.compared]
     extra = []
     if comparison.steps < steps:
         extra.append(("incomplete", f"only {comparison.steps} of {steps} steps were compared"))

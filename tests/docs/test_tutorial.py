@@ -39,6 +39,7 @@ def test_the_commands_run_and_the_circuit_learns(folder):
     out = {c.split()[1]: run(folder, ["compiler.cli", *c.split()[1:]]) for c in commands}
     assert "rule traced_delta: local" in out["explain"]
     assert out["verify"].count("verified against interpreter") == 3
+    assert out["verify"].count("  as-written  verified: ") == out["verify"].count("  as-run      verified: ") == 3
     results = json.loads((folder / "run" / "results.json").read_text())
     assert results["test_accuracy"] > 0.93 and results["backend"] == "lava"
 

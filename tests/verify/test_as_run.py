@@ -14,7 +14,9 @@ import cortexc
 from compiler.backends.lowering import hoist
 from compiler.backends.lowering.synapses import ProjectionLowering
 from compiler.cli.app import execute
-from compiler.ir import CortexError
+from compiler.ir import CortexError, parse_graph
+from compiler.ir.protocol import Phase, Protocol
+from compiler.verify import Setup, record_trajectory
 from compiler.verify.as_run import looks
 
 GRAPH = """
@@ -159,6 +161,14 @@ def test_a_fault_of_the_lowering_across_steps_is_found_as_run(monkeypatch, plant
     assert any(reason.startswith("as-run: ") for reason in result.reasons)
 
 
+def test_blocks_of_the_run_are_longer_than_the_chunks_of_the_comparison(monkeypatch):
+    """Weights of a large circuit are compared a few steps at a time; its run is not cut there, which would flush it."""
+    monkeypatch.setattr("compiler.verify.runs.WINDOW_BYTES", 1)
+    without_the_pending_increment(monkeypatch)
+    written, run = cortexc.verify(experiment(), steps=70).lines
+    assert written.passed and run.outcome == "diverged" and run.compared_steps < 40
+
+
 def test_a_pass_that_changes_the_circuit_is_found_as_run(monkeypatch):
     from compiler.passes.fold import Fold
 
@@ -198,15 +208,15 @@ def test_what_a_reference_leaves_out_is_expected_as_it_is_written():
     assert set(result.lines[0].variables) == {"W.w"} and {"W.w", "out.u", "top.u"} <= set(result.lines[1].variables)
 
 
-def test_a_recording_of_a_circuit_with_derivatives(tmp_path, capfd):
-    from compiler.ir import parse_graph
-    from compiler.ir.protocol import Phase, Protocol
-    from compiler.verify import Setup, record_trajectory
-
+def recorded(path):
     rng, graph = np.random.default_rng(1), parse_graph(GRAPH)
     graph = graph.with_(arrays={"W.w": rng.uniform(-1, 1, (4, 3)), "V.w": rng.uniform(-1, 1, (2, 4))})
     protocol = Protocol((Phase("all", 5, 4, gates=(("learn", (1.0,)),)),), ("all",))
-    record_trajectory(tmp_path / "own.npz", Setup(graph, protocol, rng.uniform(-1, 1, (5, 3))))
+    record_trajectory(path, Setup(graph, protocol, rng.uniform(-1, 1, (5, 3))))
+
+
+def test_a_recording_of_a_circuit_with_derivatives(tmp_path, capfd):
+    recorded(tmp_path / "own.npz")
     assert execute(["verify", "--golden", "own.npz", "--json"]) == 0
     table = json.loads(capfd.readouterr().out)
     assert table["passed"] and len(table["lines"]) == 1
@@ -297,9 +307,12 @@ sys.exit(execute({arguments!r}))
     (["lava"], ["mine.toml", "--on", "lava"], "lava"),
     (["lava"], ["mine.toml", "--granularity", "all"], "lava"),
     (["lava"], ["mine.toml", "--granularity", "population", "--reference", "mine.py:exact"], "lava"),
+    (["lava"], ["--golden", "own.npz", "--granularity", "all"], "lava"),
+    (["torch"], ["--golden", "own.npz", "--on", "reference"], "reference"),
     (["torch"], ["depth_ann", "--on", "native", "--steps", "5"], "reference"),
     (["torch"], ["pal_digits", "--on", "interpreter", "--steps", "5"], "reference")])
-def test_what_is_not_installed_is_named(blocked, arguments, extra):
+def test_what_is_not_installed_is_named(tmp_path, blocked, arguments, extra):
+    recorded(tmp_path / "own.npz")
     write("mine.toml", experiment())
     script = BLOCKED.format(blocked=blocked, arguments=["verify", *arguments, "--json"])
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
