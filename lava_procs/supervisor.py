@@ -35,6 +35,7 @@ __all__ = ["ChildDied", "ChildLost", "ChildRaised", "Interrupted", "NotUsable", 
 
 _SLICE_SECONDS = 0.5  # aimed duration of the runs into which a long run is cut
 _PATIENCE_SECONDS = 1.0  # after an interrupt, how long the slice may go on before Lava is told to pause
+_LONGEST_WAIT_SECONDS = 10.0  # after an interrupt, how long at most to wait for a step boundary
 _TWICE_SECONDS = 0.5  # signals that come within this time of the first are taken for the same one
 _GRACE_SECONDS = 0.2  # after a death, how long to look for an exception that explains it
 
@@ -205,7 +206,7 @@ class Supervisor:
         """Wait until the slice is over; returns whether it was run to its end.
 
         A first signal lets the slice end, or has Lava pause after the present step if that takes long. A
-        second one raises Interrupted at once.
+        second one, or a step that does not end, raises Interrupted.
         """
         wanted = DONE
         while not self._network.answered(wanted):
@@ -215,7 +216,7 @@ class Supervisor:
             if not signals.received:
                 continue
             self._progress.page.stop = True
-            if len(signals.received) > 1:
+            if len(signals.received) > 1 or signals.age() > _LONGEST_WAIT_SECONDS:
                 raise Interrupted(signals.take(), done, consistent=False)
             if wanted == DONE and signals.age() > _PATIENCE_SECONDS:
                 self._network.command(PAUSE)

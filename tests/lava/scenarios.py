@@ -12,6 +12,7 @@ import mmap
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -29,6 +30,12 @@ from lava_procs.heartbeat import HeartbeatPage
 from lava_procs.supervisor import Interrupted, NotUsable, Supervisor, SupervisorError
 
 NAMES = ("A", "B", "C")
+PAUSE = """
+import os, signal, sys, time
+os.kill(int(sys.argv[1]), signal.SIGSTOP)
+time.sleep(2)
+os.kill(int(sys.argv[1]), signal.SIGCONT)
+"""
 
 
 def ring(size: int = 3, faulty: int | None = 1, **parameters: object) -> tuple[list[Member], np.ndarray]:
@@ -126,6 +133,19 @@ def endless() -> None:
     members, _ = ring(fault="endless", at=3)
     with expecting_error(), supervised(members, stall_seconds=0.2, compute_seconds=1.0) as supervisor:
         supervisor.run(100)
+
+
+def stopped() -> None:
+    """A member is stopped for longer than a stall may last, and goes on; then everything here is."""
+    members, arena = ring()
+    with supervised(members, stall_seconds=0.5, compute_seconds=0.5, first_step_seconds=0.5) as supervisor:
+        supervisor.run(10)
+        for target in (supervisor.process_ids["B"], -os.getpid()):
+            helper = subprocess.Popen([sys.executable, "-c", PAUSE, str(target)], start_new_session=True)
+            while helper.poll() is None:
+                supervisor.run(50)
+        done = supervisor.steps_done
+    report(done=done > 10, arena=arena.tolist() == [done] * 3, second=run_healthy())
 
 
 def slow_start() -> None:

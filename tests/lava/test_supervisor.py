@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lava_procs.heartbeat import COMPUTING, RECEIVING, SENDING, HeartbeatPage
+from lava_procs.progress import cpu_seconds, stillness, task_states
 
 HERE = Path(__file__).resolve().parent
 HARD_TIMEOUT = 40.0  # seconds per program
@@ -164,6 +165,34 @@ def test_an_endless_computation_is_a_stall(tmp_path: Path) -> None:
     assert "B is computing, step 3" in result["waits"]
     assert "C waits to receive current_in from B, step 3" in result["waits"]
     assert result["elapsed"] < REPORTED_WITHIN and result["second"] == SOUND
+
+
+@pytest.mark.lava
+def test_processes_that_are_stopped_for_a_while_are_no_stall(tmp_path: Path) -> None:
+    assert outcome(tmp_path, "stopped") == {"done": True, "arena": True, "second": SOUND}
+
+
+def test_only_sleep_counts_in_full_as_standing_still() -> None:
+    sleeping = subprocess.Popen(["sleep", "20"])
+    spinning = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.2)
+        before = cpu_seconds([sleeping.pid]), cpu_seconds([spinning.pid])
+        time.sleep(0.8)
+        used = cpu_seconds([sleeping.pid]) - before[0], cpu_seconds([spinning.pid]) - before[1]
+        assert used[0] < 0.05 < used[1] < 1.5
+        assert task_states([sleeping.pid]) == {"S"} and "R" in task_states([spinning.pid, sleeping.pid])
+        sleeping.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        assert task_states([sleeping.pid]) == {"T"}
+    finally:
+        for process in (sleeping, spinning):
+            process.kill()
+            process.wait()
+    assert cpu_seconds([sleeping.pid]) == 0 and task_states([sleeping.pid]) == set()
+    assert stillness(0.25, 0.01, {"S"}) == 0.25 and stillness(0.25, 0.5, {"S"}) == 0.25
+    assert stillness(0.25, 0.01, {"S", "R"}) == 0.01 and stillness(0.25, 0.5, {"R"}) == 0.25
+    assert stillness(0.25, 0.2, {"S", "T", "R"}) == 0
 
 
 @pytest.mark.lava
