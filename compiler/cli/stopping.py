@@ -64,6 +64,7 @@ class Stopping:
         for number in SIGNALS:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 signal.signal(number, self._on_signal)
+        atexit.register(_ignore)  # as the last exit function: Python then takes its handlers away
         sys.unraisablehook = self._on_unraisable
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -139,6 +140,12 @@ class Stopping:
         """The command is done and has said what there was to say; a signal comes too late."""
         self.said = self.finished = True
         return code
+
+
+def _ignore() -> None:
+    with contextlib.suppress(ValueError):  # in another thread the process ends by itself
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _clean_up() -> None:
