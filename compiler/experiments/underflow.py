@@ -126,7 +126,8 @@ def zeroed_arrays(before: Graph, after: Graph) -> list[Underflow]:
         if held is None or held.shape != array.shape or not counted.any():
             continue
         zero, of = int((counted & (held == 0)).sum()), int(counted.sum())
-        unit = formats[name][0].unit if name in formats else float(np.abs(held[held != 0]).min(initial=np.inf))
+        least = np.abs(held[held != 0], dtype=np.float64).min(initial=np.inf)
+        unit = formats[name][0].unit if name in formats else float(least)
         if zero:
             found.append(Underflow(name, "array", zero / of, zero, of, unit, 0.0, "array"))
     return found
