@@ -17,6 +17,7 @@ import numpy as np
 from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
 from compiler.experiments.records import angle, transpose_angle
+from compiler.experiments.samples import read_archive
 from compiler.experiments.session import Session
 from compiler.ir.errors import CortexError
 
@@ -45,20 +46,20 @@ def stored_curves(folder: str | None = None) -> dict[str, np.ndarray]:
     """The authors' curves. Raises X180 where they are not found."""
     place = golden_folder(folder)
     if place is None:
-        raise CortexError("X180", f"'{FILE}' was not found in {', '.join(map(str, _places(folder)))}.",
-                          "Name its folder with --golden or CORTEXC_GOLDEN.")
-    with np.load(place / FILE) as archive:
-        return {name: archive[name] for name in archive.files}
+        raise CortexError("X180", f"'{FILE}' was not found.", "Name its folder with --golden or CORTEXC_GOLDEN.")
+    return read_archive(place / FILE)
 
 
 def golden_folder(folder: str | None = None) -> Path | None:
-    """The folder of recordings: as given, CORTEXC_GOLDEN, or shared/golden beside the project; or None."""
-    return next((place for place in _places(folder) if (place / FILE).is_file()), None)
-
-
-def _places(folder: str | None) -> list[Path]:
-    beside = Path(__file__).resolve().parents[3] / "shared" / "golden"
-    return [Path(p) for p in (folder, os.environ.get("CORTEXC_GOLDEN"), beside) if p]
+    """The folder of recordings: as given, or CORTEXC_GOLDEN; where neither is, shared/golden beside the project, or
+    None. Raises X180 where a folder is named that does not have them."""
+    named = folder or os.environ.get("CORTEXC_GOLDEN")
+    place = Path(named) if named else Path(__file__).resolve().parents[3] / "shared" / "golden"
+    if (place / FILE).is_file():
+        return place
+    if named:
+        raise CortexError("X180", f"'{FILE}' was not found in '{place}'.", "Check --golden or CORTEXC_GOLDEN.")
+    return None
 
 
 def _listed(value: Any) -> list[str]:

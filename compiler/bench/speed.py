@@ -100,9 +100,14 @@ def timed_native(work: Job) -> Callable[[], float]:
 
 
 def anchors_folder(options: dict[str, Any]) -> Path | None:
-    given = options.get("anchors") or os.environ.get("CORTEXC_ANCHORS") or "../shared/anchors"
-    folder = Path(given)
-    return folder if (folder / "numba_kernel.py").is_file() else None
+    """Where the hand-written loops are. Raises X184 where a folder is named that does not have them."""
+    named = options.get("anchors") or os.environ.get("CORTEXC_ANCHORS")
+    folder = Path(named or "../shared/anchors")
+    if (folder / "numba_kernel.py").is_file():
+        return folder
+    if named:
+        raise CortexError("X184", f"there is no numba_kernel.py in '{folder}'.", "Check anchors or CORTEXC_ANCHORS.")
+    return None
 
 
 def anchor(folder: Path, module: str, net_name: str, steps: int, **options: str) -> Callable[[], float]:

@@ -140,9 +140,23 @@ def _run(json: bool, command: str, **options: Any) -> int:
     def call() -> int:
         from compiler.cli import commands
 
-        return getattr(commands, command)(out, **options) or 0
+        return getattr(commands, command)(out, **{key: _expanded(key, value) for key, value in options.items()}) or 0
 
     return _guarded(out, call)
+
+
+PATHS = ("experiment", "output", "data_dir", "golden", "reference", "folder", "map_", "maps")
+
+
+def _expanded(key: str, value: Any) -> Any:
+    """An option that may be a path, with the home folder for `~`, also where a shell leaves it. Raises X133."""
+    from compiler.experiments.files import user_path
+
+    if key not in PATHS or not value:
+        return value
+    if isinstance(value, list):
+        return [_expanded(key, each) for each in value]
+    return str(user_path(value)) if value.startswith("~") else value
 
 
 def _guarded(out: Output, call: Callable[[], int]) -> int:

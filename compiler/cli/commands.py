@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from compiler.cli.output import Output, progress_bar
-from compiler.experiments.config import load_experiment, shipped_experiments
+from compiler.experiments.config import load_experiment, parse_override, shipped_experiments
+from compiler.experiments.samples import named_folder
 from compiler.experiments.tables import Experiment
 from compiler.ir.errors import CortexError, unknown
 from compiler.microcircuits import CIRCUITS
@@ -17,10 +18,12 @@ Overrides = Sequence[str] | None
 
 
 def _load(experiment: str, overrides: Overrides, **run: Any) -> Experiment:
-    """The experiment with --set, and with options such as --backend that are short for it."""
+    """The experiment with --set, and with options such as --backend that are short for it. Raises D409."""
     short = {"data_dir": "data.folder"}
-    extra = [f"{short.get(key, 'run.' + key)}={value}" for key, value in run.items() if value is not None]
-    return load_experiment(experiment, [*(overrides or ()), *extra])
+    extra = {short.get(key, f"run.{key}"): value for key, value in run.items() if value is not None}
+    if "data.folder" in extra:
+        named_folder(extra["data.folder"])
+    return load_experiment(experiment, {**dict(map(parse_override, overrides or ())), **extra})
 
 
 # ---- models, show, explain
@@ -289,16 +292,21 @@ BENCHMARKS: dict[str, str] = {
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
 
 
+WITH_GOLDEN = ("pal-feedback", "demo", "mutations")
+"""Benchmarks that read recordings."""
+
+
 def bench(out: Output, name: str, output: str | None, golden: str | None, overrides: Overrides) -> None:
     import importlib
 
-    from compiler.experiments.config import parse_override
     from compiler.experiments.files import writable_folder, write_json
     from compiler.experiments.results import machine
 
     if name not in BENCHMARKS:
         raise unknown("X185", "benchmark", name, BENCHMARKS)
     options = dict(parse_override(text) for text in overrides or ())
+    if golden and name not in WITH_GOLDEN:
+        raise CortexError("X182", f"benchmark '{name}' reads no recordings.", "Leave out --golden.")
     options |= {"golden": golden} if golden else {}
     options |= {"output": output} if output else {}
     folder = writable_folder(output) if output else None

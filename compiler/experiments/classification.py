@@ -52,7 +52,7 @@ def classification_plan(experiment: Experiment, graph: Graph) -> Plan:
     labels = {"test": np.stack([s.test_y for s in per_seed])}
     labels |= {"validation": np.stack([s.part(table.validation)[1] for s in per_seed])} if validates else {}
     protocol = Protocol(tuple(phases), sequence, streams)
-    return Plan(protocol, samples, epochs, labels, sets[0].source)
+    return Plan(protocol, samples, epochs, labels, sets[0].source, words=sets[0].words)
 
 
 def load_sets(data: Data, seeds: int) -> list[Dataset]:

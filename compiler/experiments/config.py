@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from compiler.experiments.files import user_path
 from compiler.experiments.tables import TABLES, Experiment, Model, RecordTable
 from compiler.ir.errors import CortexError, unknown
 from compiler.microcircuits import CIRCUITS
@@ -78,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 
 def _find(source: str) -> Path:
-    path, shipped = Path(source), shipped_experiments()
+    path, shipped = user_path(source), shipped_experiments()
     if path.is_dir() and (path / "experiment.toml").exists():
         return path / "experiment.toml"
     if path.is_file():
@@ -115,16 +116,21 @@ def parse_value(text: str) -> Any:
         return text
 
 
+NAMES_OR_FILES = ("model.circuit", "data.name", "run.hardware", "precision.map")
+
+
 def _from_here(path: str, value: Any) -> Any:
     """File names in overrides start at the working folder, not at the experiment's."""
     if path == "data.folder" and isinstance(value, str):
-        return str(Path.cwd() / Path(value).expanduser())
-    names_file = path in ("model.circuit", "model.arrays", "data.name", "data.path") or path.startswith("data.inputs.")
+        return str(Path.cwd() / user_path(value))
+    if path in ("model.arrays", "data.path") and isinstance(value, str) and value:
+        return str(Path.cwd() / user_path(value))
+    names_file = path in NAMES_OR_FILES or path.startswith("data.inputs.")
     return _absolute(value, Path.cwd()) if names_file and isinstance(value, str) else value
 
 
 def _assign(tables: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
+    *parents, last = path.split(".", 2) if path.startswith("data.inputs.") else path.split(".")
     if not parents and last not in ("name", "description"):
         raise CortexError("X105", f"override '{path}' names no key in a table.", "Write for example protocol.epochs=2.")
     table = tables
@@ -229,14 +235,22 @@ def _resolve(experiment: Experiment, folder: Path) -> Experiment:
     """Absolute paths; the circuit's required options are there."""
     model, data = experiment.model, experiment.data
     _check_circuit(model)
-    changes = {key: _absolute(getattr(model, key), folder) for key in ("circuit", "arrays")}
-    if model.circuit in CIRCUITS:
-        del changes["circuit"]
-    paths = {key: _absolute(getattr(data, key), folder) for key in ("name", "path")}
-    paths["folder"] = str(folder / Path(data.folder).expanduser()) if data.folder else ""
+    changes = {"arrays": str(folder / user_path(model.arrays)) if model.arrays else ""}
+    if model.circuit not in CIRCUITS:
+        changes["circuit"] = _absolute(model.circuit, folder)
+    paths = {key: str(folder / user_path(value)) if (value := getattr(data, key)) else "" for key in ("path", "folder")}
+    paths["name"] = _absolute(data.name, Path(paths["folder"]) if data.folder else folder)
     inputs = {key: _absolute(value, folder) if isinstance(value, str) else value for key, value in data.inputs.items()}
     return msgspec.structs.replace(experiment, model=msgspec.structs.replace(model, **changes),
-                                   data=msgspec.structs.replace(data, **paths, inputs=inputs))
+                                   data=msgspec.structs.replace(data, **paths, inputs=inputs),
+                                   **_map_paths(experiment, folder))
+
+
+def _map_paths(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """Hardware maps that are files, not names."""
+    run, precision = experiment.run, experiment.precision
+    return {"run": msgspec.structs.replace(run, hardware=_absolute(run.hardware, folder)),
+            "precision": msgspec.structs.replace(precision, map=_absolute(precision.map, folder))}
 
 
 def _check_circuit(model: Model) -> None:
@@ -258,4 +272,4 @@ def _absolute(value: str, folder: Path) -> str:
     """File names (recognised by a suffix or a separator) from the folder of the experiment."""
     file = value.split(":", 1)[0]
     is_path = bool(value) and (bool(Path(file).suffix) or "/" in file)
-    return str(folder / Path(value).expanduser()) if is_path else value
+    return str(folder / user_path(value)) if is_path else value

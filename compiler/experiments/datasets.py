@@ -16,7 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from compiler.experiments import image_sets
-from compiler.experiments.samples import PARTS, Arrays, Dataset, Entry, Request, assemble, brief, read_archive
+from compiler.experiments.samples import (
+    PARTS,
+    Arrays,
+    Dataset,
+    Entry,
+    Request,
+    assemble,
+    brief,
+    named_folder,
+    read_archive,
+)
 from compiler.ir.errors import CortexError, unknown
 
 LARGEST_LABEL = 65_535
@@ -40,13 +50,17 @@ def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
     ``valid_fraction``: share of the training part that becomes the validation part, for digits and tables.
     ``normalise``: (mean, deviation); the inputs, scaled as above, become (x - mean) / deviation.
     A user's ``.npz`` has ``train_x``, ``train_y``, ``test_x``, ``test_y`` and perhaps ``valid_x``,
-    ``valid_y``; the last column of a ``.csv`` is the integer label.
+    ``valid_y``; the last column of a ``.csv`` is the label. Labels are classes 0, 1, ..., or words, which are numbered
+    in sorted order.
     """
     entry = _entry(name)
     split = entry.splits[0] if split is None else split
     if split not in entry.splits:
         raise unknown("D406", f"split of data set '{name}'", split, entry.splits)
-    folder = None if data_dir is None else Path(data_dir)
+    folder = None if data_dir is None else named_folder(data_dir)
+    if folder and (not entry.has_files or Path(name).is_absolute()):
+        raise CortexError("D410", f"data set '{name}' reads nothing from the data folder '{folder}'.",
+                          "Leave out --data-dir or data.folder.")
     request = Request(name, split, split_seed, folder, dict(limits or {}), valid_fraction,
                       None if normalise is None else _normalisation(normalise))
     _check_options(request)
@@ -54,18 +68,18 @@ def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
 
 
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Unlabelled streams: each array float64 (T, n), one row a step or a presentation; (T,) becomes (T, 1).
+    """Unlabelled arrays, float64: (T, n), one row a step or a presentation, or (n,).
 
     A ``.npz`` gives its arrays under their own keys, a ``.csv`` one array called ``input``. Empty streams
     (T = 0) are allowed. Raises D402, D403, D405 or D408.
     """
     file = _existing(Path(path), None)
     if file.suffix.lower() == ".csv":
-        return {"input": _read_table(file)}
+        return {"input": _table(file, _table_rows(file))}
     arrays = read_archive(file)
     if not arrays:
         raise CortexError("D403", f"{file}: the archive holds no arrays.")
-    return {key: _matrix(file, key, value) for key, value in arrays.items()}
+    return {key: _matrix(file, key, value).reshape(value.shape) for key, value in arrays.items()}
 
 
 def _entry(name: str) -> Entry:
@@ -203,22 +217,54 @@ def _load_user_archive(request: Request) -> Dataset:
     if missing:
         raise CortexError("D403", f"{file}: missing {', '.join(missing)}; found {sorted(arrays)}.",
                           "Save it with numpy.savez(file, train_x=, train_y=, test_x=, test_y=).")
+    words = _archive_words(file, {part: arrays[f"{part}_y"] for part in names})
+    if words:
+        arrays |= {f"{part}_y": np.searchsorted(words, arrays[f"{part}_y"].astype(str)) for part in names}
     parts = {part: _labelled(file, part, arrays[f"{part}_x"], arrays[f"{part}_y"]) for part in names}
     widths = {part: x.shape[1] for part, (x, _) in parts.items()}
     if len(set(widths.values())) > 1:
         raise CortexError("D403", f"{file}: the parts have different numbers of inputs: {widths}.")
-    return assemble(request, f"user file {file}", parts, max(_classes(y) for _, y in parts.values()))
+    return assemble(request, f"user file {file}", parts, max(_classes(y) for _, y in parts.values()), words=words)
 
 
 def _load_user_table(request: Request) -> Dataset:
-    """A user's ``.csv``: every column but the last is an input, the last is the integer label. D403, D405, D408."""
+    """A user's ``.csv``: every column but the last is an input, the last is the label, a whole number or a word; words
+    are numbered in sorted order. D403, D405, D408."""
     file = _existing(Path(request.name), request.data_dir)
-    table = _read_table(file)
+    rows, words = _numbered(file, _table_rows(file))
+    table = _table(file, rows)
     if table.shape[1] < 2:
         raise CortexError("D408", f"{file}: only one column; at least one input and the label are needed.")
     x, y = table[:, :-1], _labels(file, "the last column", table[:, -1])
     source = f"user file {file}; {_split_words(request)}"
-    return assemble(request, source, _split(request, x, y), _classes(y))
+    return assemble(request, source, _split(request, x, y), _classes(y), words=words)
+
+
+def _numbered(file: Path, rows: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Rows with numbers for labels that are words, and the words. D405 where only some are words."""
+    inputs, labels = zip(*((row.rpartition(",")[0], row.rpartition(",")[2].strip()) for row in rows[1:]), strict=True) \
+        if len(rows) > 1 else ((), ())
+    if all(map(_is_number, labels)):
+        return rows, ()
+    strange = next((label for label in labels if not label or _is_number(label)), None)
+    if strange is not None:
+        raise CortexError("D405", f"{file}: some labels in the last column are words, but one is '{strange}'.",
+                          "Label all samples with words, or all with 0, 1, 2, ...")
+    words = sorted(set(labels))
+    numbered = [f"{row},{words.index(label)}" for row, label in zip(inputs, labels, strict=True)]
+    return [rows[0], *numbered], tuple(words)
+
+
+def _archive_words(file: Path, labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """The labels of an archive in sorted order, if they are words. D405 where only some parts have words."""
+    are_words = {part: values.dtype.kind in "US" for part, values in labels.items() if values.size}
+    if not any(are_words.values()):
+        return ()
+    if not all(are_words.values()):
+        with_words = ", ".join(part for part, are in are_words.items() if are)
+        raise CortexError("D405", f"{file}: the labels of {with_words} are words, those of the other parts are numbers.",
+                          "Label all samples with words, or all with 0, 1, 2, ...")
+    return tuple(sorted({str(word) for values in labels.values() for word in values.ravel().astype(str)}))
 
 
 def _labelled(file: Path, part: str, x: np.ndarray, y: np.ndarray) -> Arrays:
@@ -265,29 +311,36 @@ def _existing(path: Path, data_dir: Path | None) -> Path:
     if path.suffix.lower() not in (".npz", ".csv"):
         raise CortexError("D408", f"{path}: files of kind '{path.suffix}' are not read.",
                           "Save the data as .npz (numpy.savez) or .csv.")
-    places = [path] if data_dir is None else [path, data_dir / path]
-    for place in places:
-        if place.exists():
-            return place
-    tried = " or ".join(map(str, places))
-    raise CortexError("D402", f"file not found: {tried}.", "Check the path or --data-dir.")
+    place = path if data_dir is None else data_dir / path
+    if not place.exists():
+        raise CortexError("D402", f"file not found: {place}.", "Check the path or --data-dir.")
+    return place
 
 
-def _read_table(file: Path) -> np.ndarray:
-    """A comma-separated table as float64 (N, columns); a first line without any number names the columns.
-
-    D408 if it is ragged, not numeric or has not even a header; D403 for infinities and NaN.
-    """
+def _table_rows(file: Path) -> list[str]:
+    """A header, "" where the file has none, and the rows of a comma-separated table; a first line without any number is
+    a header. D408 for a file that is empty or no text."""
     try:
         lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        if not lines:
-            raise ValueError("the file is empty")
-        rows = lines if any(map(_is_number, lines[0].split(","))) else lines[1:]
-        table = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.zeros((0, lines[0].count(",") + 1))
     except (OSError, ValueError, MemoryError) as error:
-        raise CortexError("D408", f"{file}: not a table of comma-separated numbers ({brief(error)}).",
-                          "Every row needs the same number of columns.") from error
+        raise _no_table(file, error) from error
+    if not lines:
+        raise _no_table(file, ValueError("the file is empty"))
+    return ["", *lines] if any(map(_is_number, lines[0].split(","))) else lines
+
+
+def _table(file: Path, rows: list[str]) -> np.ndarray:
+    """float64 (N, columns). D408 if it is ragged or not numeric; D403 for infinities and NaN."""
+    try:
+        table = np.loadtxt(rows[1:], delimiter=",", ndmin=2) if rows[1:] else np.zeros((0, rows[0].count(",") + 1))
+    except (ValueError, MemoryError) as error:
+        raise _no_table(file, error) from error
     return _matrix(file, "table", table)
+
+
+def _no_table(file: Path, error: Exception) -> CortexError:
+    return CortexError("D408", f"{file}: not a table of comma-separated numbers ({brief(error)}).",
+                       "Every row needs the same number of columns.")
 
 
 def _is_number(text: str) -> bool:
@@ -301,8 +354,8 @@ def _is_number(text: str) -> bool:
 
 ENTRIES: dict[str, Entry] = {
     "digits": Entry("scikit-learn's 8x8 digits: 1797 images, 64 inputs, 10 classes",
-                    ("stratified", "contiguous"), _load_digits),
+                    ("stratified", "contiguous"), _load_digits, False),
     "yin_yang": Entry("Yin-Yang points, generated: 4 inputs, 3 classes", ("published", "pal"),
-                      _load_yin_yang),
+                      _load_yin_yang, False),
     **image_sets.ENTRIES,
 }

@@ -1,6 +1,7 @@
 """Files of a run folder, never half-written: everything goes to a temporary name and is renamed when complete.
 
-X130 a folder that cannot be written; X131 a file that cannot be written (disk full, no permission).
+X130 a folder that cannot be written; X131 a file that cannot be written (disk full, no permission); X133 a home folder
+that is not there.
 """
 
 from __future__ import annotations
@@ -19,9 +20,17 @@ import numpy as np
 from compiler.ir.errors import CortexError
 
 
+def user_path(path: str | Path) -> Path:
+    """A path as a user writes it: `~` and `~name` are home folders. Raises X133."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise CortexError("X133", f"there is no home folder for '{path}'.", "Write the path in full.") from None
+
+
 def writable_folder(folder: str | Path) -> Path:
     """The folder, made if it is not there; a file is written and removed to be sure. Raises X130."""
-    path = Path(folder)
+    path = user_path(folder)
     probe = path / f".cortexc_probe_{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,7 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
     `measure`: steps of the experiment that are run natively, to see how often messages are sent. `rules`:
     connectivity by rule, as text.
     """
+    folder = folder and writable_folder(folder)
     targets = [hardware_map(name) for name in maps or shipped_maps()]
     written, graph = mapped_graphs(experiment)
     rates = Rates(rate, measured_rates(experiment, measure) if measure else {})
@@ -55,7 +56,6 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
         from compiler.mapping.page import fit_page
         from compiler.mapping.report import fit_table
 
-        writable_folder(folder)
         write_json(folder / "fit.json", fit_table(experiment.name, found))
         write_text(folder / "fit.html", fit_page(experiment.name, found))
     return found

@@ -1,6 +1,7 @@
 """Image sets: MNIST, Fashion-MNIST and CIFAR-10, from files, a Debian package or scikit-learn's download.
 
-Files are looked for in ``data_dir``, ``$CORTEXC_DATA`` and ``../shared/data`` beside the checkout. Contents are
+Files are looked for in ``data_dir`` or ``$CORTEXC_DATA`` alone if one is named, or else in ``../shared/data`` beside
+the checkout, in the package, and by download. Contents are
 checked against what is known of the originals: MD5 of the uncompressed files, or shapes, labels and mean grey
 levels. D402 files not found and no download; D403 files that cannot be read or are something else; D407 without
 Pillow.
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from compiler.experiments.files import write_bytes
-from compiler.experiments.samples import Dataset, Entry, Request, assemble, brief, read_archive
+from compiler.experiments.samples import Dataset, Entry, Request, assemble, brief, named_folder, read_archive
 from compiler.ir.errors import CortexError
 
 TESTS = 10_000
@@ -141,9 +142,11 @@ def _images(request: Request, known: ImageSet, arrays: Mapping[str, np.ndarray],
 
 
 def data_folders(data_dir: Path | None) -> list[Path]:
-    """``data_dir``, ``$CORTEXC_DATA`` and ``../shared/data`` beside the checkout, where given."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    return [Path(folder) for folder in (data_dir, os.environ.get("CORTEXC_DATA"), beside) if folder]
+    """The folder that is named; or ``../shared/data`` beside the checkout and Debian's. D409."""
+    named = data_dir or os.environ.get("CORTEXC_DATA")
+    if named:
+        return [named_folder(named)]
+    return [Path(__file__).resolve().parents[3] / "shared" / "data", DEBIAN_FASHION]
 
 
 def find_file(name: str, data_dir: Path | None) -> Path | None:
@@ -152,7 +155,11 @@ def find_file(name: str, data_dir: Path | None) -> Path | None:
 
 
 def _fetch(known: ImageSet, request: Request) -> tuple[dict[str, np.ndarray], str]:
-    """A set by scikit-learn's download, which it caches, and where it is from; D402 if that fails."""
+    """A set by scikit-learn's download, which it caches, and where it is from; D402 if that fails, or if a folder is
+    named: what is not there is not taken from elsewhere."""
+    if request.data_dir or os.environ.get("CORTEXC_DATA"):
+        raise CortexError("D402", f"data set '{request.name}' is not in '{data_folders(request.data_dir)[0]}'.",
+                          known.hint)
     from sklearn.datasets import fetch_openml
 
     try:
@@ -209,7 +216,7 @@ def _check_labels(known: ImageSet, train: np.ndarray, test: np.ndarray, origin: 
 
 def _fashion_files(data_dir: Path | None) -> tuple[dict[str, np.ndarray], str] | None:
     """Arrays and origin: the first fashion_mnist.npz or idx files, perhaps in a subfolder; None without any."""
-    for folder in [*data_folders(data_dir), DEBIAN_FASHION]:
+    for folder in data_folders(data_dir):
         archive = folder / "fashion_mnist.npz"
         if os.path.exists(archive):
             return read_archive(archive), str(archive)

@@ -69,8 +69,8 @@ class Part:
 class Plan:
     """`samples`: (rows, columns) in the order of the graph's exogenous inputs. `labels`: phase -> (seeds, count).
 
-    `source` says where the samples come from. `followed`: phase -> activation that makes the recorded target what the
-    output should be.
+    `source` says where the samples come from, `words` what the data call the classes, if not by number. `followed`:
+    phase -> activation that makes the recorded target what the output should be.
     """
 
     protocol: Protocol
@@ -79,6 +79,7 @@ class Plan:
     labels: Mapping[str, np.ndarray]
     source: str = ""
     followed: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     def parts(self) -> Iterator[Part]:
         """Every phase of the sequence with its place in time."""

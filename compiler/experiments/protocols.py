@@ -1,6 +1,6 @@
 """The plan of an experiment: the task's phases and samples, with the recordings that were asked for.
 
-X121 a recording that cannot be made.
+X121 a recording that cannot be made; X127 data that the task does not read.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from compiler.experiments.plans import HALVED, Plan
 from compiler.experiments.published import Teacher, published_plan
 from compiler.experiments.resets import reset_depth, with_reset_column
 from compiler.experiments.streams import stream_plan
-from compiler.experiments.tables import Experiment, RecordTable
+from compiler.experiments.tables import Data, Experiment, RecordTable
 from compiler.experiments.teaching import ERRORS, teaching_plan
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 OWN_TRIALS = ("control", "match_to_sample")
+DATA_KEYS: dict[str, tuple[str, ...]] = {
+    "classify": tuple(key for key in Data.__struct_fields__ if key not in ("path", "inputs")),
+    "generate": ("name", "split", "folder", "limits"), "stream": ("path", "inputs")}
+"""What a task reads of [data]; other tasks make their own samples."""
 
 
 def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = None) -> Plan:
@@ -30,6 +34,7 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
     for key in ("halve_at", "update_every"):
         if getattr(table, key) and table.task != "classify":
             raise CortexError("X122", f"protocol.{key} is for task 'classify', not '{table.task}'.")
+    _check_data(experiment)
     if table.resets and table.task in OWN_TRIALS:
         raise CortexError("X122", f"protocol.reset has no meaning in task '{table.task}', whose trials go on over "
                                   "presentations.", "Leave it out.")
@@ -52,6 +57,16 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
         plan = replace(plan, protocol=with_reset_column(plan.protocol, reset_depth(graph)))
     plan.protocol.check(graph.gates)
     return plan
+
+
+def _check_data(experiment: Experiment) -> None:
+    """Raises X127 for what [data] names and the task would not use."""
+    task, data, unset = experiment.protocol.task, experiment.data, Data()
+    for key in Data.__struct_fields__:
+        if getattr(data, key) != getattr(unset, key) and key not in DATA_KEYS.get(task, ()):
+            read = ", ".join(DATA_KEYS.get(task, ())) or "nothing"
+            raise CortexError("X127", f"task '{task}' does not read data.{key} = {getattr(data, key)!r}; of [data] it "
+                                      f"reads {read}.", "Leave it out.")
 
 
 def _with_records(protocol: Protocol, experiment: Experiment, graph: Graph) -> Protocol:

@@ -130,6 +130,7 @@ def _what(session: Session) -> dict[str, Any]:
             "completed": session.position >= session.total, "graph_sha256": session.identity.graph,
             "experiment_sha256": session.identity.experiment,
             "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records],
+            **({"classes": list(compiled.plan.words)} if compiled.plan.words else {}),
             **({"set": session.changes} if session.changes else {}),
             **({"precision": _precision(session)} if experiment.precision.weights else {})}
 

@@ -6,6 +6,7 @@ Errors: D403, D404 and D406 as in :mod:`compiler.experiments.datasets`, whose lo
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class Dataset:
     test_x: np.ndarray
     test_y: np.ndarray
     classes: int
+    words: tuple[str, ...] = ()
+    """What the user calls the classes, in their order, where the labels were words."""
 
     @property
     def n_in(self) -> int:
@@ -90,10 +93,12 @@ class Entry:
     description: str
     splits: tuple[str, ...]
     load: Callable[[Request], Dataset]
+    has_files: bool = True
+    """Whether it is read from files that are looked for in a folder."""
 
 
 def assemble(request: Request, source: str, parts: Mapping[str, Arrays], classes: int,
-             divisor: float = 1.0) -> Dataset:
+             divisor: float = 1.0, words: tuple[str, ...] = ()) -> Dataset:
     """Apply limits, types, the divisor of the inputs and their normalisation to ``parts``; missing ones are empty.
 
     Limits come before the conversion to float64, so that a few images of a large set need little memory. D406 if
@@ -105,7 +110,7 @@ def assemble(request: Request, source: str, parts: Mapping[str, Arrays], classes
         end = request.count(part, len(x))
         arrays[f"{part}_x"] = _inputs(request, x[:end], divisor)
         arrays[f"{part}_y"] = np.array(y[:end], np.int64)
-    return Dataset(request.name, source + _normalised(request), **arrays, classes=classes)
+    return Dataset(request.name, source + _normalised(request), **arrays, classes=classes, words=words)
 
 
 def _inputs(request: Request, x: np.ndarray, divisor: float) -> np.ndarray:
@@ -143,6 +148,16 @@ def read_archive(file: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # zip, zlib, header or memory: whatever it is, the file is no good
         raise CortexError("D403", f"{file}: not a readable .npz archive ({brief(error)}).",
                           "It may be truncated; make or download it again.") from error
+
+
+def named_folder(given: str | os.PathLike[str]) -> Path:
+    """A folder of data that the user named. Raises D409 unless it can be looked into."""
+    try:
+        os.listdir(given)
+    except OSError as error:
+        raise CortexError("D409", f"data folder '{given}' cannot be read: {error.strerror}.",
+                          "Check --data-dir, data.folder or CORTEXC_DATA.") from None
+    return Path(given)
 
 
 def brief(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from compiler.ir.protocol import Phase, Protocol
 
 def stream_plan(experiment: Experiment, graph: Graph) -> Plan:
     table, layout = experiment.protocol, columns(graph)
-    arrays = {column.key: _find_array(experiment.data, column, layout) for column in layout}
+    given = _given(experiment.data, layout)
+    arrays = {column.key: _as_array(given[column.key], column) for column in layout}
     lengths = {key: len(array) for key, array in arrays.items() if array.ndim == 2}
     if len(set(lengths.values())) > 1:
         raise CortexError("X123", f"the input arrays have different lengths: {lengths}.", "Give all as many rows.")
@@ -32,23 +35,38 @@ def stream_plan(experiment: Experiment, graph: Graph) -> Plan:
     return Plan(protocol, samples, (0,) * len(names) + tuple(range(table.epochs)), {}, "the user's arrays")
 
 
-def _find_array(data: Data, column: Column, layout: list[Column]) -> np.ndarray:
-    """The array of one exogenous input: (n,) or (T, n). Raises X123."""
-    names = (column.key, column.population)
+def _given(data: Data, layout: list[Column]) -> dict[str, Any]:
+    """What is given for every exogenous input: in [data.inputs], or else in the file `path`. Raises X123, X127."""
     for key in data.inputs:
-        if key not in {name for c in layout for name in (c.key, c.population)}:
-            raise unknown("X123", "exogenous input in [data.inputs]", key, [c.key for c in layout])
-    given = next((data.inputs[name] for name in names if name in data.inputs), None)
-    if given is None and data.path:
-        arrays = load_arrays(data.path)
-        given = next((arrays[name] for name in names if name in arrays), None)
-    if given is None:
-        raise CortexError("X123", f"no array for the exogenous input '{column.key}' ({column.size} values).",
-                          f"Add '\"{column.key}\" = [...]' or \"FILE.npz:key\" to [data.inputs].")
-    return _as_array(given, column)
+        if key not in {name for column in layout for name in (column.key, column.population)}:
+            raise unknown("X123", "exogenous input in [data.inputs]", key, [column.key for column in layout])
+    own = {column.key: _one_of(data.inputs, column, "[data.inputs]") for column in layout}
+    missing = [column for column in layout if own[column.key] is None]
+    if not data.path:
+        found = {}
+    elif not missing:
+        raise CortexError("X127", f"nothing is read from data.path '{data.path}': every exogenous input has an array "
+                                  "in [data.inputs].", "Leave it out.")
+    else:
+        found = load_arrays(data.path)
+    for column in missing:
+        own[column.key] = _one_of(found, column, f"'{data.path}'")
+        if own[column.key] is None:
+            raise CortexError("X123", f"no array for the exogenous input '{column.key}' ({column.size} values).",
+                              f"Add '\"{column.key}\" = [...]' or \"FILE.npz:key\" to [data.inputs].")
+    return own
+
+
+def _one_of(arrays: Mapping[str, Any], column: Column, where: str) -> Any:
+    """What goes by the input's name or by its population's; None if nothing does. Raises X123 for both."""
+    if column.key in arrays and column.population in arrays:
+        raise CortexError("X123", f"exogenous input '{column.key}' has two arrays in {where}: '{column.key}' and "
+                                  f"'{column.population}'.", "Give one.")
+    return arrays.get(column.key, arrays.get(column.population))
 
 
 def _as_array(given: Any, column: Column) -> np.ndarray:
+    """(n,), which is held, or (T, n); (T,) is a stream of one cell. Raises X123."""
     if isinstance(given, str):
         given = _from_file(given, column)
     try:
@@ -56,6 +74,8 @@ def _as_array(given: Any, column: Column) -> np.ndarray:
     except (ValueError, TypeError):
         raise CortexError("X123", f"the array of input '{column.key}' is not a table of numbers.") from None
     array = array[None] if array.ndim == 0 else array
+    if array.ndim == 1 and column.size == 1:
+        array = array[:, None]
     if array.shape[0] == 0:
         return np.zeros((0, column.size))
     if array.ndim > 2 or array.shape[-1] != column.size:
@@ -67,7 +87,7 @@ def _as_array(given: Any, column: Column) -> np.ndarray:
 
 
 def _from_file(reference: str, column: Column) -> np.ndarray:
-    file, _, key = reference.partition(":")
+    file, key = re.fullmatch(r"(.*?\.(?:npz|csv)|[^:]*)(?::(.*))?", reference, re.I | re.S).groups()  # type: ignore
     arrays = load_arrays(Path(file))
     if key and key not in arrays:
         raise unknown("X123", f"array in '{file}'", key, arrays)

@@ -35,7 +35,8 @@ class Model(Table, frozen=True):
 
 
 class Data(Table, frozen=True):
-    """Where the samples come from. `name`: a shipped set or a user's .npz or .csv file with labels.
+    """Where the samples come from. `name`: a shipped set or a user's .npz or .csv file with labels, whole numbers or
+    words (classes in sorted order; results.json has them).
 
     `target`: voltages [of the right class, of the others]. `normalise`: (mean, deviation) taken off the inputs.
     `crop`: pixels cut off at every edge of square grey images.

@@ -34,8 +34,7 @@ def alone(tmp_path, monkeypatch):
 
     for name in NAMES.values():
         monkeypatch.setattr(image_sets, name, replace(getattr(image_sets, name), shape=(2, 2)))
-    monkeypatch.setattr(image_sets, "data_folders", lambda folder: [folder] if folder else [])
-    monkeypatch.setattr(image_sets, "DEBIAN_FASHION", tmp_path / "debian")
+    monkeypatch.setattr(image_sets, "data_folders", lambda folder: [folder or tmp_path / "debian"])
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", offline)
 
 
@@ -104,6 +103,24 @@ def test_folder_by_argument_before_environment(tmp_path, monkeypatch):
         load_dataset("mnist")
     with pytest.raises(CortexError, match="argument"):
         load_dataset("mnist", data_dir=tmp_path / "argument")
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_what_a_named_folder_does_not_have_is_not_taken_from_elsewhere(tmp_path, monkeypatch, name):
+    def fetch(*_, **__):
+        raise AssertionError("downloaded")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(CortexError, match="D402.*empty"):
+        load_dataset(name, data_dir=empty)
+    monkeypatch.setenv("CORTEXC_DATA", str(empty))
+    with pytest.raises(CortexError, match="D402.*empty"):
+        load_dataset(name)
+    monkeypatch.setenv("CORTEXC_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(CortexError, match="D409.*nowhere"):
+        load_dataset(name)
 
 
 @pytest.mark.parametrize("name, split, sizes, divisor", [
@@ -189,7 +206,8 @@ def test_fashion_mnist_when_it_is_there():
                                                ("debian", True)])
 def test_fashion_mnist_from_idx_files(tmp_path, alone, fashion_idx, place, compressed):
     folder = write_idx(tmp_path / place, fashion_idx, compressed)
-    data = load_dataset("fashion_mnist", data_dir=tmp_path / "given", limits={"train": 20, "test": 5})
+    named = tmp_path / "given" if place != "debian" else None
+    data = load_dataset("fashion_mnist", data_dir=named, limits={"train": 20, "test": 5})
     check_types(data)
     assert data.train_y[:10].tolist() == list(image_sets.FASHION.first_labels) and str(folder) in data.source
     assert data.train_x.shape == (20, 4) and (data.train_x == 73 / 255).all()
