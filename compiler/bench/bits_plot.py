@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from compiler.experiments.files import write_figure
+
 STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b04a3a", "s", "--"),
           "hidden layer frozen": ("#777777", "^", ":"), "feedback frozen": ("#2a8a57", "D", "-.")}
 
@@ -28,8 +30,7 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axis.set_visible(False)
     axes.flat[0].legend(fontsize=7, loc="lower right")
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    write_figure(path, figure)
     plt.close(figure)
 
 

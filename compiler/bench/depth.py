@@ -18,7 +18,7 @@ import numpy as np
 
 from compiler.bench import checked, overrides_of, run_all
 from compiler.experiments.config import load_experiment
-from compiler.experiments.files import write_json
+from compiler.experiments.files import write_figure, write_json
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
 from compiler.experiments.tables import Experiment
@@ -166,5 +166,5 @@ def plot(found: Sequence[Mapping[str, Any]], file: Path) -> None:
              title=f"Teacher and student against depth, {found[0]['epochs']} epochs, {found[0]['setting']} setting")
     axes.set_xticks(range(len(nets)), nets)
     axes.legend(fontsize=8)
-    figure.savefig(file, dpi=120)
+    write_figure(file, figure, dpi=120)
     plt.close(figure)

@@ -21,7 +21,8 @@ import numpy as np
 
 from compiler.backends.native import Native
 from compiler.bench.nets import DIGITS, HOLD, LEARNING, NETS, Job, job, random_weights
-from compiler.ir import Projection, SynapseClass
+from compiler.experiments.files import write_figure
+from compiler.ir import CortexError, Projection, SynapseClass
 from compiler.microcircuits.pal import Pal, build
 
 FULL = ("fold", "eliminate-lookahead", "fuse-update")
@@ -280,7 +281,7 @@ def plot_sizes(found: list[dict[str, Any]], path: Path) -> None:
         axes.loglog(*zip(*points, strict=True), marker="o", label=label)
     axes.set(xlabel="units per layer (n-n-n)", ylabel="us per step", title="Cost of a step, everything plastic")
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    write_figure(path, figure, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 

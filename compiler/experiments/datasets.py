@@ -58,7 +58,8 @@ def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
     if split not in entry.splits:
         raise unknown("D406", f"split of data set '{name}'", split, entry.splits)
     folder = None if data_dir is None else named_folder(data_dir)
-    if folder and (not entry.has_files or Path(name).is_absolute()):
+    elsewhere = folder is not None and Path(name).is_absolute() and not Path(name).is_relative_to(folder)
+    if folder and (not entry.has_files or elsewhere):
         raise CortexError("D410", f"data set '{name}' reads nothing from the data folder '{folder}'.",
                           "Leave out --data-dir or data.folder.")
     request = Request(name, split, split_seed, folder, dict(limits or {}), valid_fraction,
@@ -262,7 +263,7 @@ def _archive_words(file: Path, labels: Mapping[str, np.ndarray]) -> tuple[str, .
         return ()
     if not all(are_words.values()):
         with_words = ", ".join(part for part, are in are_words.items() if are)
-        raise CortexError("D405", f"{file}: the labels of {with_words} are words, those of the other parts are numbers.",
+        raise CortexError("D405", f"{file}: the labels of {with_words} are words, those of the other parts numbers.",
                           "Label all samples with words, or all with 0, 1, 2, ...")
     return tuple(sorted({str(word) for values in labels.values() for word in values.ravel().astype(str)}))
 

@@ -18,9 +18,9 @@ import numpy as np
 from compiler.experiments.circuits import read_arrays
 from compiler.experiments.compilation import compile_experiment, first_block, lowered
 from compiler.experiments.config import load_experiment
-from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text
+from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text, written_aside
 from compiler.experiments.fitting import fitting_mapping
-from compiler.experiments.results import FINAL, STATES
+from compiler.experiments.results import FINAL, MANIFEST, STATES
 from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, show_graph, unknown
 
@@ -35,7 +35,8 @@ def export_run(folder: Path, to: str, output: Path | None = None) -> Path:
                           "Run it to the end, or as far as --steps says; an interrupted run goes on with --resume.")
     path, export = EXPORTERS[to]
     target = output or folder / path
-    writable_folder(target if to == "lava" else target.parent)
+    if to != "lava":
+        writable_folder(target.parent)
     export(folder, {**read_arrays(folder / STATES), **read_arrays(folder / FINAL)}, target)
     return target
 
@@ -74,30 +75,31 @@ EXPORTERS: dict[str, tuple[str, Callable[[Path, Mapping[str, np.ndarray], Path],
 def compile_to_folder(experiment: Experiment, folder: Path, hardware: str | None = None) -> dict[str, Any]:
     """The Lava program of an experiment: graph, arrays, kernels, network_lava.py, manifest. Returns the manifest.
 
-    With a hardware map also mapping.json; raises the coded error of the limit (M2xx) where it does not fit.
+    With a hardware map also mapping.json; raises the coded error of the limit (M2xx) where it does not fit, X132 for a
+    folder that holds something else. Nothing is written where something fails, and an older program stays.
     """
     from compiler.backends.lava import emit
     from compiler.backends.native import sized
 
-    mapping = fitting_mapping(experiment, hardware) if hardware else None
-    writable_folder(folder)
-    compiled = compile_experiment(experiment.with_run(backend="lava"))
-    program, options = lowered(compiled)
-    emit(program, sized(program, compiled.protocol), compiled.plan.samples, list(experiment.run.seeds), folder,
-         block=first_block(program, experiment.run.block_ms), **options)
-    write_text(folder / "source.ir", show_graph(compiled.graph))
-    write_text(folder / "experiment.toml", compiled.experiment.text())
-    if mapping:
-        write_json(folder / "mapping.json", mapping)
-    manifest = {"circuit": compiled.graph.name, "experiment": experiment.name, "processes": len(program.groups),
-                "granularity": experiment.run.granularity, "seeds": list(experiment.run.seeds),
-                "steps": compiled.plan.protocol.total, "graph_sha256": compiled.identity().graph,
-                "experiment_sha256": experiment.sha256(), "passes": [r.name for r in compiled.report.records],
-                "files": _digests(folder)}
-    write_json(folder / "manifest.json", manifest)
+    with written_aside(folder, MANIFEST) as aside:
+        mapping = fitting_mapping(experiment, hardware) if hardware else None
+        compiled = compile_experiment(experiment.with_run(backend="lava"))
+        program, options = lowered(compiled)
+        emit(program, sized(program, compiled.protocol), compiled.plan.samples, list(experiment.run.seeds), aside,
+             block=first_block(program, experiment.run.block_ms), **options)
+        write_text(aside / "source.ir", show_graph(compiled.graph))
+        write_text(aside / "experiment.toml", compiled.experiment.text())
+        if mapping:
+            write_json(aside / "mapping.json", mapping)
+        manifest = {"circuit": compiled.graph.name, "experiment": experiment.name, "processes": len(program.groups),
+                    "granularity": experiment.run.granularity, "seeds": list(experiment.run.seeds),
+                    "steps": compiled.plan.protocol.total, "graph_sha256": compiled.identity().graph,
+                    "experiment_sha256": experiment.sha256(), "passes": [r.name for r in compiled.report.records],
+                    "files": _digests(aside)}
+        write_json(aside / MANIFEST, manifest)
     return manifest
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "manifest.json"]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.name[0] != "."}

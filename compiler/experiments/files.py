@@ -1,7 +1,7 @@
 """Files of a run folder, never half-written: everything goes to a temporary name and is renamed when complete.
 
-X130 a folder that cannot be written; X131 a file that cannot be written (disk full, no permission); X133 a home folder
-that is not there.
+X130 a folder that cannot be written; X131 a file that cannot be written (disk full, no permission); X132 a folder that
+holds something else; X133 a home folder that is not there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,54 @@ def writable_folder(folder: str | Path) -> Path:
         raise CortexError("X130", f"cannot write to folder '{path}': {error.strerror}.",
                           "Choose another one with -o.") from None
     return path
+
+
+@contextlib.contextmanager
+def made_for(folder: Path | None) -> Iterator[None]:
+    """Removes the folder again, if it is empty, when what it was made for fails."""
+    try:
+        yield
+    except BaseException:
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def written_aside(folder: str | Path, last: str) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `folder` when everything is there; it goes when something fails.
+
+    `last`: the file that every such folder holds; it is put in place after the others. Files that are not ours stay.
+    Raises X130, X131, and X132 for a folder that is not empty and not of this kind, before anything is written.
+    """
+    target = user_path(folder).absolute()
+    if target.is_dir() and any(target.iterdir()) and not (target / last).is_file():
+        raise CortexError("X132", f"folder '{folder}' holds something else, without a {last}: "
+                                  f"{', '.join(sorted(path.name for path in target.iterdir())[:4])}.",
+                          "Choose a new one with -o.")
+    if target.exists() and not target.is_dir():
+        raise CortexError("X130", f"cannot write to folder '{folder}': it is a file.", "Choose another one with -o.")
+    beside = writable_folder(target if target.is_dir() else target.parent)
+    aside = beside / f".{target.name}.{os.getpid()}.partial"
+    try:
+        aside.mkdir()
+        yield aside
+        _take_place(aside, target, last)
+    except OSError as error:
+        raise CortexError("X131", f"cannot write into '{folder}': {error.strerror or error}.",
+                          "Free some space or choose another folder; what was there before is intact.") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _take_place(aside: Path, target: Path, last: str) -> None:
+    """A new folder in one step; into one that is there, file by file."""
+    if not target.exists():
+        aside.rename(target)
+        return
+    for path in sorted(aside.iterdir(), key=lambda path: (path.name == last, path.name)):
+        os.replace(path, target / path.name)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -89,6 +138,14 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Ma
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, save(contiguous, dict(metadata or {})))
+
+
+def write_figure(path: Path, figure: Any, **options: Any) -> None:
+    """A figure of matplotlib in the format of the file's suffix."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix.removeprefix("."), **options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

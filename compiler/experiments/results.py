@@ -198,6 +198,7 @@ def machine() -> dict[str, Any]:
 
 
 START = ("graph.ir", "arrays.safetensors", "experiment.toml")
+MANIFEST = "manifest.json"
 ENDS = ("results.json", "records.npz", STATES, FINAL)
 """Files of a run folder, beside the checkpoint: what the run starts from, and what it leaves at its end."""
 
@@ -209,6 +210,13 @@ def check_run_folder(folder: Path, files: Sequence[str] = (NAME, *START, *ENDS))
         how = "--resume goes on with it, --force replaces it" if NAME in found else "--force overwrites them"
         raise CortexError("X146", f"folder '{folder}' holds a run already, or files of the same names: "
                                   f"{', '.join(found)}.", f"Choose another folder with -o; or {how}.")
+
+
+def check_not_compiled(folder: Path) -> None:
+    """Raises X132 for a folder that `compile` has written: a run would overwrite its graph."""
+    if (folder / MANIFEST).is_file():
+        raise CortexError("X132", f"folder '{folder}' holds a compiled program.",
+                          "`cortexc run FOLDER` runs it, into FOLDER/run; or choose another one with -o.")
 
 
 def remove_results(folder: Path) -> None:

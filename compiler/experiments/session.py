@@ -20,9 +20,16 @@ import numpy as np
 from compiler.experiments import quantities
 from compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
 from compiler.experiments.compilation import compile_experiment, first_block, make_runner, most_steps
-from compiler.experiments.files import writable_folder
+from compiler.experiments.files import made_for, user_path, writable_folder
 from compiler.experiments.plans import Plan
-from compiler.experiments.results import check_finite, check_run_folder, remove_results, save_run, write_start
+from compiler.experiments.results import (
+    check_finite,
+    check_not_compiled,
+    check_run_folder,
+    remove_results,
+    save_run,
+    write_start,
+)
 from compiler.experiments.tables import Experiment
 from compiler.experiments.underflow import Underflow, announce, counted, merged
 from compiler.ir import CortexError
@@ -60,12 +67,8 @@ class Session:
         self.experiment, self.progress = experiment, progress
         self.folder = None if folder is None else writable_folder(folder)
         self.code, self.edited = code, edited
-        self.compiled = compile_experiment(experiment)
-        announce(self.compiled.underflow)
-        self.identity = self.compiled.identity()
-        self.seconds = dict(self.compiled.seconds)
-        with self.timed("compile"):
-            self.runner: Any = make_runner(self.compiled, code, edited)
+        with made_for(self.folder):
+            self._build(experiment)
         self.width = self.runner.feed.noise.width
         self.resumed_from = self.steps_run = self.signal = self.chunk = 0
         self.run_checkpoints = self.signalled = 0.0
@@ -73,6 +76,14 @@ class Session:
         self.owns_checkpoint = force
         self.changes: list[list[Any]] = []
         self.parameters: dict[str, np.ndarray] = {}
+
+    def _build(self, experiment: Experiment) -> None:
+        self.compiled = compile_experiment(experiment)
+        announce(self.compiled.underflow)
+        self.identity = self.compiled.identity()
+        self.seconds = dict(self.compiled.seconds)
+        with self.timed("compile"):
+            self.runner: Any = make_runner(self.compiled, self.code, self.edited)
 
     @property
     def plan(self) -> Plan:
@@ -294,16 +305,16 @@ def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, 
     coded errors (X146 for a folder with a run, before any work; X147 for `resume` with `force`; X152 for weights that
     are not finite at the end), and Interrupted on SIGINT, SIGTERM or SIGHUP.
     """
+    folder = None if folder is None else user_path(folder)
     goes_on = _goes_on(folder, resume, force)
-    code = Path(folder) / "lava" if folder is not None else None
+    code = folder / "lava" if folder is not None else None
     with Session(experiment, folder, progress=progress, code=code, edited=edited, force=force) as session:
         if goes_on:
             session.resume()
-        if session.folder:
-            remove_results(session.folder)
         if session.checkpoints:
             session.checkpoint()
         if session.folder:
+            remove_results(session.folder)
             write_start(session.folder, session.compiled)
         session.run(steps)
         results = save_run(session)
@@ -312,8 +323,8 @@ def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, 
         return results
 
 
-def _goes_on(folder: str | Path | None, resume: bool, force: bool) -> bool:
-    """Whether the run continues from the folder's checkpoint. Raises X140, X146, X147."""
+def _goes_on(folder: Path | None, resume: bool, force: bool) -> bool:
+    """Whether the run continues from the folder's checkpoint. Raises X132, X140, X146, X147."""
     if resume and force:
         raise CortexError("X147", "--resume goes on with the run that the folder holds, --force replaces it; both were "
                                   "given.", "Give one of them.")
@@ -321,10 +332,11 @@ def _goes_on(folder: str | Path | None, resume: bool, force: bool) -> bool:
         if resume:
             raise CortexError("X140", "there is no run folder to resume from.", "Name it with -o.")
         return False
-    if resume and (Path(folder) / NAME).exists():
+    check_not_compiled(folder)
+    if resume and (folder / NAME).exists():
         return True
     if not force:
-        check_run_folder(Path(folder))
+        check_run_folder(folder)
     if resume:
         print(f"no checkpoint in '{folder}': the run starts at the beginning.", file=sys.stderr)
     return False

@@ -74,7 +74,7 @@ def _as_array(given: Any, column: Column) -> np.ndarray:
     except (ValueError, TypeError):
         raise CortexError("X123", f"the array of input '{column.key}' is not a table of numbers.") from None
     array = array[None] if array.ndim == 0 else array
-    if array.ndim == 1 and column.size == 1:
+    if array.ndim == 1 and column.size == 1 and len(array) > 1:
         array = array[:, None]
     if array.shape[0] == 0:
         return np.zeros((0, column.size))

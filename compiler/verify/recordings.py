@@ -17,6 +17,7 @@ V109 shape, V110 not finite, V111 kind of number, V112 unknown quantity, V113 le
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -292,7 +293,11 @@ def record_trajectory(path: str | Path, setup: Setup, on: str = "interpreter", g
             parts.setdefault(name, []).append(_plain(values))
     arrays: dict[str, Any] = {name: np.concatenate(found) for name, found in parts.items()}
     arrays |= {f"init_{name}": array for name, array in graph.arrays.items()}
-    np.savez_compressed(path, **{"graph.ir": show_graph(graph), "evidence": on}, **arrays)
+    buffer, place = io.BytesIO(), Path(path if str(path).endswith(".npz") else f"{path}.npz")
+    np.savez_compressed(buffer, **{"graph.ir": show_graph(graph), "evidence": on}, **arrays)
+    partial = place.with_name(f".{place.name}.partial")
+    partial.write_bytes(buffer.getvalue())
+    partial.replace(place)
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

@@ -215,7 +215,7 @@ def test_bench_lists_rows(call, call_json, monkeypatch):
     (["verify"], "X193", "--golden"), (["verify", "mine.toml", "--golden", "x"], "X193", "--golden"),
     (["verify", "--golden", "nothing.npz"], "V1", "nothing.npz"),
     (["bench", "spead"], "X185", "Did you mean 'speed'?"),
-    (["bench", "pal-feedback", "--golden", "/nowhere", "--set", "figures=4"], "X18", "3abc"),
+    (["bench", "pal-feedback", "--golden", "/nowhere", "--set", "figures=4"], "X180", "nowhere"),
     (["export", "nowhere", "--to", "npz"], "X170", "nowhere"), (["export", ".", "--to", "zip"], "X171", "npz"),
     (["run"], "X100", "xperiment"), (["frobnicate"], "X100", "frobnicate"), (["run", "mine.toml", "--steps", "-1"], "X100", "--steps"),
 ])

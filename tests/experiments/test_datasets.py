@@ -259,3 +259,22 @@ def test_streams_of_other_shapes_or_types(tmp_path, value):
 def test_an_archive_without_arrays(tmp_path):
     np.savez(tmp_path / "own.npz")
     assert code(load_arrays, tmp_path / "own.npz") == "D403"
+
+
+def test_labels_may_be_words(tmp_path):
+    rows = [f"{k},{-k / 2},{('dog', 'cat', 'a cow')[k % 3]}" for k in range(30)]
+    numbers = [f"{k},{-k / 2},{(2, 1, 0)[k % 3]}" for k in range(30)]
+    for header in ("", "a,b,label\n"):
+        words = load_dataset(write(tmp_path / "own.csv", header + "\n".join(rows)))
+        assert words.words == ("a cow", "cat", "dog") and words.classes == 3
+        assert words.sha256() == load_dataset(write(tmp_path / "own.csv", header + "\n".join(numbers))).sha256()
+    labels = {part: np.array([("dog", "cat")[k % 2] for k in range(4)]) for part in ("train", "test")}
+    x = np.zeros((4, 2))
+    np.savez(tmp_path / "own.npz", train_x=x, test_x=x, train_y=labels["train"], test_y=labels["test"])
+    archive = load_dataset(str(tmp_path / "own.npz"))
+    assert archive.words == ("cat", "dog") and archive.train_y.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("text", ["1,2,cat\n1,2,3\n", "1,2,\n1,2,cat\n", "1,2,cat\n1,2,0.5\n"])
+def test_labels_of_two_kinds_are_refused(tmp_path, text):
+    assert code(load_dataset, write(tmp_path / "own.csv", text)) == "D405"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import networkx as nx
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from compiler.backends import runtime
 from compiler.backends.draws import noise_spec
@@ -293,7 +293,7 @@ def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[
     shutil.copyfile(Path(runtime.__file__), folder / "runtime.py")
     groups = {name: program.select(name) for name in program.groups}
     (folder / "program.json").write_text(json.dumps(_description(program, protocol, groups, seeds, block), indent=1))
-    save_file(_arrays(protocol, groups, samples, recorded_noise), folder / "program.safetensors")
+    (folder / "program.safetensors").write_bytes(save(_arrays(protocol, groups, samples, recorded_noise)))
     return folder
 
 
