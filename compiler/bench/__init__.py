@@ -27,6 +27,16 @@ def checked(options: Mapping[str, Any], *known: str) -> dict[str, Any]:
     return dict(options)
 
 
+WITH_RECORDINGS = ("pal-feedback", "demo", "mutations")
+
+
+def recordings(name: str, folder: str | None) -> dict[str, str]:
+    """The option that names a folder of recordings. Raises X182 for a benchmark that reads none."""
+    if folder and name not in WITH_RECORDINGS:
+        raise CortexError("X182", f"benchmark '{name}' reads no recordings.", "Leave out --golden.")
+    return {"golden": folder} if folder else {}
+
+
 def overrides_of(options: Mapping[str, Any], *short: str) -> dict[str, Any]:
     """Keys of an experiment among a benchmark's options, and these short forms."""
     found = {key: value for key, value in options.items() if "." in key}

@@ -292,22 +292,17 @@ BENCHMARKS: dict[str, str] = {
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
 
 
-WITH_GOLDEN = ("pal-feedback", "demo", "mutations")
-"""Benchmarks that read recordings."""
-
-
 def bench(out: Output, name: str, output: str | None, golden: str | None, overrides: Overrides) -> None:
     import importlib
 
+    from compiler.bench import recordings
     from compiler.experiments.files import writable_folder, write_json
     from compiler.experiments.results import machine
 
     if name not in BENCHMARKS:
         raise unknown("X185", "benchmark", name, BENCHMARKS)
     options = dict(parse_override(text) for text in overrides or ())
-    if golden and name not in WITH_GOLDEN:
-        raise CortexError("X182", f"benchmark '{name}' reads no recordings.", "Leave out --golden.")
-    options |= {"golden": golden} if golden else {}
+    options |= recordings(name, golden)
     options |= {"output": output} if output else {}
     folder = writable_folder(output) if output else None
     module, _, function = BENCHMARKS[name].partition(":")

@@ -69,6 +69,7 @@ class Session:
         self.code, self.edited = code, edited
         with made_for(self.folder):
             self._build(experiment)
+        announce(self.compiled.underflow)
         self.width = self.runner.feed.noise.width
         self.resumed_from = self.steps_run = self.signal = self.chunk = 0
         self.run_checkpoints = self.signalled = 0.0
@@ -79,7 +80,6 @@ class Session:
 
     def _build(self, experiment: Experiment) -> None:
         self.compiled = compile_experiment(experiment)
-        announce(self.compiled.underflow)
         self.identity = self.compiled.identity()
         self.seconds = dict(self.compiled.seconds)
         with self.timed("compile"):
