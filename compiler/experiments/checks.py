@@ -117,9 +117,9 @@ def _setup(experiment: Experiment, compiled: Compiled, kind: str, steps: int | N
 
 def _as_run(experiment: Experiment, compiled: Compiled, count: int) -> Any:
     """What `run` would run, in the order of phases in which it is verified."""
-    from compiler.verify.as_run import AsRun
+    from compiler.verify.as_run import AsRun, trimmed
 
-    protocol = learning_first(compiled.plan.protocol, count, recorded=True)
+    protocol = trimmed(compiled.graph, learning_first(compiled.plan.protocol, count, recorded=True), count)
     compiled = replace(compiled, plan=replace(compiled.plan, protocol=protocol))
     passes = tuple(record.name for record in compiled.report.records)
     return AsRun(compiled.report.graph, compiled.protocol, lambda: _runner(experiment, compiled), passes,

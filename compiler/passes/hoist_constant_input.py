@@ -8,8 +8,8 @@ per presentation: equal algebraically, not to the bit. Where an optimiser sums i
 times one number that all cells share in a step (an input trace), in minibatches and between feature maps too.
 
 A static projection is delivered once per presentation, to the same bits. Left alone where it would not be the same or
-would not pay: weights that clip at every step, that a mirror reads or writes, whose increment is observed, that belong
-to a batch; a presynaptic cell that does more than pass its input on; a rule that is not one postsynaptic factor times
+would not pay: weights that clip at every step, that a mirror reads or writes, that belong to a batch; whose increment is
+observed, or whose current, which is on the way to the next step where a block ends or weights are recorded; a presynaptic cell that does more than pass its input on; a rule that is not one postsynaptic factor times
 the (previous) message.
 """
 
@@ -46,7 +46,8 @@ class HoistConstantInput:
         if rule and rule.optimiser.kind in SUMMED:
             return _sums(graph, q, request)
         unbounded = bounds(graph.class_of(q.name)) == (-float("inf"), float("inf"))
-        plastic = can_defer(graph, q, request) and unbounded and _is_product(graph, q)
+        plastic = (can_defer(graph, q, request) and unbounded and _is_product(graph, q)
+                   and not request.observes(f"{q.name}.current"))
         return ((plastic or rule is None) and graph.batch == 1 and graph.class_of(q.name).connectivity == "dense"
                 and _passes_input_on(graph, q))
 

@@ -93,7 +93,7 @@ def looks(total: int) -> list[int]:
     stops, distance = [1], 1
     while stops[-1] < total:
         stops.append(min(stops[-1] + distance, total))
-        distance = min(distance + len(stops), max(1, total // LOOKS))
+        distance = min(distance + len(stops), max(8, total // LOOKS))
     return stops
 
 
@@ -107,6 +107,13 @@ def recorded_steps(graph: Graph, protocol: Protocol) -> Callable[[int], list[np.
         return [np.flatnonzero(positions[:, i] >= 0) for i in range(len(protocol.streams))]
 
     return following
+
+
+def trimmed(graph: Graph, protocol: Protocol, steps: int) -> Protocol:
+    """Streams with room for what so many steps record, however long the protocol is."""
+    rows = map(len, recorded_steps(graph, protocol)(steps))
+    return replace(protocol, streams=tuple(replace(s, most=max(n, 1)) for s, n in
+                                           zip(protocol.streams, rows, strict=True)))
 
 
 def unsettled(as_run: AsRun) -> frozenset[str]:

@@ -177,6 +177,22 @@ def test_a_pass_that_changes_the_circuit_is_found_as_run(monkeypatch):
     assert [line.outcome for line in cortexc.verify(experiment()).lines] == ["verified", "diverged"]
 
 
+@pytest.mark.parametrize("quantities", [["WPP_0.current"], ["WPP_0.current", "WPP_0.w"]])
+def test_the_recorded_current_of_a_held_input_is_that_of_its_step(quantities):
+    watched = cortexc.load({**digits().tables(), "record": {"r": {"every": 3, "offset": 1, "quantities": quantities}}})
+    result = cortexc.verify(watched, steps=70, reference="interpreter")
+    assert result.passed and "WPP_0.current" in result.lines[1].variables
+
+
+def test_recordings_take_the_memory_of_the_steps_that_are_compared(monkeypatch):
+    from compiler.experiments import checks
+
+    sizes, make = [], checks.make_runner
+    monkeypatch.setattr(checks, "make_runner", lambda compiled: sizes.append(make(compiled)) or sizes[-1])
+    long = experiment(protocol={"presentation_steps": 10**7, "train_gates": ["learn"]})
+    assert cortexc.verify(long, steps=30).passed and sizes[0].buffer.size < 200
+
+
 @pytest.mark.parametrize("granularity", ["population", "area"])
 def test_groups_of_a_granularity_have_the_passes_that_run_gives_them(granularity):
     result = cortexc.verify(experiment(), granularity=granularity, on="native")
