@@ -8,9 +8,10 @@ per presentation: equal algebraically, not to the bit. Where an optimiser sums i
 times one number that all cells share in a step (an input trace), in minibatches and between feature maps too.
 
 A static projection is delivered once per presentation, to the same bits. Left alone where it would not be the same or
-would not pay: weights that clip at every step, that a mirror reads or writes, that belong to a batch; whose increment is
-observed, or whose current, which is on the way to the next step where a block ends or weights are recorded; a presynaptic cell that does more than pass its input on; a rule that is not one postsynaptic factor times
-the (previous) message.
+would not pay: weights that clip at every step, that a mirror reads or writes, that belong to a batch; whose increment
+is observed, or whose current, which is on the way to the next step where a block ends or weights are recorded; a
+presynaptic cell that does more than pass its input on; a rule that is not one postsynaptic factor times the (previous)
+message.
 """
 
 from __future__ import annotations
