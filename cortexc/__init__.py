@@ -11,6 +11,7 @@ from compiler.experiments.compilation import compile_experiment as compile
 from compiler.experiments.config import load_experiment as load
 from compiler.experiments.export import compile_to_folder
 from compiler.experiments.export import export_run as export
+from compiler.experiments.opened import RunFolder, open_run
 from compiler.experiments.session import Interrupted, Session
 from compiler.experiments.session import run_experiment as run
 from compiler.ir import (
@@ -39,6 +40,6 @@ from compiler.passes import pipeline, run_passes
 
 __all__ = [
     "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Noise", "Optimiser",
-    "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record", "Session",
-    "State", "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export", "load", "parse",
-    "parse_graph", "pipeline", "run", "run_passes", "show_graph", "verify"]
+    "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record", "RunFolder",
+    "Session", "State", "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export", "load",
+    "open_run", "parse", "parse_graph", "pipeline", "run", "run_passes", "show_graph", "verify"]

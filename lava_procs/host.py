@@ -18,9 +18,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from lava_procs.children import STARTING_LOCK, import_lava
+from lava_procs.folder import FolderError, read_folder, running_code_of
 from lava_procs.work import GroupWork, shared_array
 
 _FOLDERS = itertools.count()
@@ -41,17 +41,19 @@ class Host:
 
     def __init__(self, folder: str | Path, network: ModuleType | None = None):
         self.folder = Path(folder)
-        self.description = json.loads((self.folder / "program.json").read_text())
-        self.arrays = load_file(self.folder / "program.safetensors")
+        self.description, self.arrays = read_folder(self.folder)
         self.tag = f"cortexc_folder{next(_FOLDERS)}"
-        self.runtime = import_file(self.folder / "runtime.py", self.tag + "_runtime")
-        self.kernels = self.runtime.load_kernels((self.folder / "kernels.py").read_text())
+        with running_code_of(self.folder / "runtime.py"):
+            self.runtime = import_file(self.folder / "runtime.py", self.tag + "_runtime")
+        with running_code_of(self.folder / "kernels.py"):
+            self.kernels = self.runtime.load_kernels((self.folder / "kernels.py").read_text(encoding="utf-8"))
         self.network = network
         self.limit = shared_array(1, np.int64)
         self.samples = self.arrays["samples"]
         self.feed = self._feed("full")
         self.records = shared_array(max(self.feed.record_size, 1))
-        self.works = {name: self._work(name, group) for name, group in self.description["groups"].items()}
+        with running_code_of(self.folder / "kernels.py"):
+            self.works = {name: self._work(name, group) for name, group in self.description["groups"].items()}
         self.supervisor: Any = None
 
     def _feed(self, kind: str) -> Any:
@@ -85,8 +87,9 @@ class Host:
 
     def start(self, on_progress: Callable[[int, int], None] | None = None) -> None:
         """Builds the Lava network and starts its processes. Raises the supervisor's errors."""
-        for work in self.works.values():
-            work.warm_up()
+        with running_code_of(self.folder / "kernels.py"):
+            for work in self.works.values():
+                work.warm_up()
         with STARTING_LOCK:
             self._start(on_progress)
 
@@ -96,10 +99,11 @@ class Host:
 
         from lava_procs.supervisor import Supervisor
 
-        if self.network is None:
-            self.network = import_file(self.folder / "network_lava.py", self.tag + "_network")
-        processes = self.network.build(self.works)
-        models = {process: self.network.MODELS[type(process)] for process in processes}
+        with running_code_of(self.folder / "network_lava.py"):
+            if self.network is None:
+                self.network = import_file(self.folder / "network_lava.py", self.tag + "_network")
+            processes = self.network.build(self.works)
+            models = {process: self.network.MODELS[type(process)] for process in processes}
         config = Loihi2SimCfg(exception_proc_model_map=models)
         self.supervisor = Supervisor(processes, config, on_progress=on_progress)
         self.supervisor.start()
@@ -169,15 +173,34 @@ class Host:
 
 
 def main(folder: str, network: ModuleType) -> None:
-    """`python network_lava.py [STEPS]`: runs the folder and prints where it got to."""
-    host = Host(Path(folder).parent, network)
+    """`python network_lava.py [STEPS]`: runs the folder and prints where it got to. Ends with 2 where the folder or
+    STEPS are wrong, with 3 where the network failed."""
+    from lava_procs.supervisor import SupervisorError
+
+    try:
+        print(json.dumps(_run_once(Path(folder).parent, network, sys.argv[1:])))
+    except FolderError as error:
+        sys.exit(_said(error, 2))
+    except SupervisorError as error:
+        sys.exit(_said(error, 3))
+
+
+def _said(error: Exception, exit_code: int) -> int:
+    print(error, file=sys.stderr)
+    return exit_code
+
+
+def _run_once(folder: Path, network: ModuleType, arguments: list[str]) -> dict[str, Any]:
+    if arguments and not arguments[0].isdecimal():
+        raise FolderError("E708", f"'{arguments[0]}' is no number of steps.", "python network_lava.py [STEPS]")
+    host = Host(folder, network)
     began = time.perf_counter()
     try:
         host.start()
         ready = time.perf_counter()
-        position = host.run(int(sys.argv[1]) if len(sys.argv) > 1 else None)
+        position = host.run(int(arguments[0]) if arguments else None)
     finally:
         host.stop()
     seconds = time.perf_counter() - ready
-    print(json.dumps({"steps": position, "processes": len(host.works), "start_s": round(ready - began, 3),
-                      "run_s": round(seconds, 3)}))
+    return {"steps": position, "processes": len(host.works), "start_s": round(ready - began, 3),
+            "run_s": round(seconds, 3)}

@@ -152,7 +152,9 @@ class GroupWork:
             self._fetch(FETCH)
 
     def compute(self, first: int, last: int) -> None:
-        """Runs rows first..last of this group for the present step."""
+        """Runs rows first..last of this group for the present step. Raises ValueError for rows that are not there."""
+        if not 0 <= first <= last <= self.n_step:
+            raise ValueError(f"{self.name} has rows 0 to {self.n_step}, not {first} to {last}")
         self._run(self.block, first, last, self.step, self.step + 1, False)
 
     def end(self) -> None:

@@ -360,9 +360,9 @@ def _import_kernels(name: str, path: Path, source: str) -> ModuleType:
     sys.modules[name] = module  # before it runs: numba's cache names functions by their module
     try:
         with _alone(path.with_suffix(".lock")):
-            if not path.exists():
+            if not path.exists() or path.read_text(encoding="utf-8") != source:
                 partial = path.with_suffix(f".{os.getpid()}.partial")
-                partial.write_text(source)
+                partial.write_text(source, encoding="utf-8")
                 partial.replace(path)
             spec.loader.exec_module(module)
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +19,20 @@ Overrides = Sequence[str] | None
 
 
 def _load(experiment: str, overrides: Overrides, **run: Any) -> Experiment:
-    """The experiment with --set, and with options such as --backend that are short for it. Raises D409."""
+    """The experiment with --set, and with options such as --backend that are short for it; says on stderr where the
+    circuit is a function, whose code is about to run. Raises D409."""
     short = {"data_dir": "data.folder"}
     extra = {short.get(key, f"run.{key}"): value for key, value in run.items() if value is not None}
     if "data.folder" in extra:
         named_folder(extra["data.folder"])
-    return load_experiment(experiment, {**dict(map(parse_override, overrides or ())), **extra})
+    loaded = load_experiment(experiment, {**dict(map(parse_override, overrides or ())), **extra})
+    if ".py:" in loaded.model.circuit:
+        _runs_code_in(loaded.model.circuit.rpartition(":")[0])
+    return loaded
+
+
+def _runs_code_in(place: object) -> None:
+    print(f"runs code in {place}", file=sys.stderr, flush=True)
 
 
 # ---- models, show, explain
@@ -146,10 +155,11 @@ def run(out: Output, experiment: str, output: str | None, backend: str | None, g
     from compiler.experiments.session import run_experiment
 
     loaded = _load(experiment, overrides, backend=backend, granularity=granularity, data_dir=data_dir)
-    folder = _run_folder(experiment, loaded, output, resume)
+    folder, edited = _run_folder(experiment, loaded, output, resume), _compiled_folder(experiment)
+    if edited and loaded.run.backend == "lava":
+        _runs_code_in(f"{edited}: network_lava.py, kernels.py")
     with out.captured(), out.warnings(), progress_bar(progress, loaded.name) as bar:
-        results = run_experiment(loaded, folder, steps=steps, resume=resume, force=force, progress=bar,
-                                 edited=_compiled_folder(experiment))
+        results = run_experiment(loaded, folder, steps=steps, resume=resume, force=force, progress=bar, edited=edited)
     out.result(results, run_summary(results))
 
 

@@ -261,13 +261,13 @@ def lowered(compiled: Compiled) -> tuple[Any, dict[str, Any]]:
 
 
 def _with_code_of(runner: Any, edited: Path) -> Any:
-    """The Lava runner with the network and kernels of a compiled folder, as they are now. Raises X153."""
-    if (edited / GRAPH).read_text() != (runner.folder / GRAPH).read_text():
+    """The Lava runner with the network and kernels of a compiled folder, as they are now. Raises X153, E706, E707."""
+    if (edited / GRAPH).read_bytes() != (runner.folder / GRAPH).read_bytes():
         raise CortexError("X153", f"the code in '{edited}' was compiled from another circuit or for other passes.",
                           "Compile it again, or run the experiment without its folder.")
     for name in CODE:
         shutil.copyfile(edited / name, runner.folder / name)
-    runner.host = type(runner.host)(runner.folder)
+    runner.load()
     return runner
 
 

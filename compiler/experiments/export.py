@@ -1,6 +1,6 @@
 """What leaves a run: arrays for numpy and torch, and Lava code, with what has been learnt.
 
-X170 not a run folder; X171 an unknown format; X172 a format that is not there yet; X173 one whose
+X171 an unknown format; X172 a format that is not there yet; X173 one whose
 library is not installed.
 """
 
@@ -15,29 +15,28 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from compiler.experiments.circuits import read_arrays
 from compiler.experiments.compilation import compile_experiment, first_block, lowered
 from compiler.experiments.config import load_experiment
 from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text, written_aside
 from compiler.experiments.fitting import fitting_mapping
-from compiler.experiments.results import FINAL, MANIFEST, STATES
+from compiler.experiments.opened import open_run
+from compiler.experiments.results import FINAL, MANIFEST
 from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, show_graph, unknown
 
 
-def export_run(folder: Path, to: str, output: Path | None = None) -> Path:
+def export_run(folder: str | Path, to: str, output: str | Path | None = None) -> Path:
     """Writes what a run has learnt as `npz`, `torch` (a state dict of plain tensors) or `lava` (a folder that runs on
-    its own); returns the path. Raises X170 to X173 and what writing raises."""
+    its own); returns the path. Only `lava` builds the circuit, which runs code where it is a function; the others read
+    arrays. Raises X170 to X175 and what writing raises."""
     if to not in EXPORTERS:
         raise unknown("X171", "export format", to, EXPORTERS)
-    if not (folder / FINAL).exists():
-        raise CortexError("X170", f"'{folder}' holds no finished run: there is no {FINAL}.",
-                          "Run it to the end, or as far as --steps says; an interrupted run goes on with --resume.")
-    path, export = EXPORTERS[to]
-    target = output or folder / path
+    run = open_run(folder)
+    arrays, (path, export) = run.arrays, EXPORTERS[to]
+    target = Path(output) if output else run.folder / path
     if to != "lava":
         writable_folder(target.parent)
-    export(folder, {**read_arrays(folder / STATES), **read_arrays(folder / FINAL)}, target)
+    export(run.folder, arrays, target)
     return target
 
 

@@ -120,12 +120,9 @@ def rebuild(expression: Expression, parts: tuple[Expression, ...]) -> Expression
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
-    """Every node, those above before those below, from left to right."""
-    waiting = [expression]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        waiting += reversed(children(node))
+    yield expression
+    for child in children(expression):
+        yield from walk(child)
 
 
 def transform(expression: Expression, rewrite: Callable[[Expression], Expression]) -> Expression:

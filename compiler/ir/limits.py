@@ -9,9 +9,9 @@ from __future__ import annotations
 NAME_LENGTH = 100
 """Letters of a name; also of a unit."""
 GRAPH_NAME_LENGTH = 250
-EXPRESSION_DEPTH = 60
+EXPRESSION_DEPTH = 100
 """Operations inside one another, of a tree; a + b + c is 2 deep. Also nested parentheses of its text."""
-EXPRESSION_NODES = 1000
+EXPRESSION_NODES = 2000
 """Numbers, names and operations of one expression."""
 EXPRESSION_LENGTH = 50_000
 """Characters of the text of one expression."""
@@ -27,10 +27,6 @@ DELAY = 10_000
 """Steps of a delay, and how deep `prev` is nested: each keeps a vector of the population."""
 MEMORY = 2**36
 """Bytes of a graph's states and weights in float64: 64 GiB."""
-
-
-BEYOND = ("E114", "E209", "E236")
-"""Codes of what a pass may make too large: expressions, names, graphs."""
 
 
 def shown(value: object) -> str:

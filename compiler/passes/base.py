@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from compiler.ir import CortexError, Graph, show_graph, unknown, verify
-from compiler.ir.limits import BEYOND
 
 SAME = "same"
 BITS = {SAME: "to the bit", "algebra": "equal algebraically, about 1e-16 of a value per step",
@@ -103,8 +102,6 @@ def _run(each: Pass, graph: Graph, request: Request, before: list[str]) -> Graph
     try:
         verify(result)
     except CortexError as error:
-        if error.code in BEYOND:
-            raise CortexError(error.code, f"{who}: {error.message}", error.hint or "Use shorter names.") from error
         raise CortexError("E263", f"{who} left a graph that is not valid: {error.code} {error.message}",
                           "This is a fault of the compiler; leave the pass out.") from error
     return result

@@ -45,7 +45,10 @@ def test_compiled_folders_say_what_they_hold(tiny_classification, tmp_path, gran
 
 
 def test_what_cannot_be_exported_is_coded(run_folder, tmp_path, monkeypatch):
-    for folder, to, code in ((tmp_path, "npz", "X170"), (run_folder, "onnx", "X171"), (run_folder, "nir", "X172")):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "experiment.toml").write_text("")
+    for folder, to, code in ((tmp_path, "npz", "X170"), (tmp_path / "begun", "npz", "X170"),
+                             (run_folder, "onnx", "X171"), (run_folder, "nir", "X172")):
         with pytest.raises(CortexError) as caught:
             export_run(folder, to)
         assert caught.value.code == code

@@ -37,6 +37,7 @@ from compiler.backends.quoting import comment, docstring, fresh, identifier, quo
 from compiler.ir import Graph, show_graph
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan
+from lava_procs.folder import ARRAYS, DESCRIPTION, DIGEST, digest
 
 PROTOCOLS = {
     "async": """from lava.magma.core.sync.protocols.async_protocol import AsyncProtocol as Protocol
@@ -292,8 +293,11 @@ def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[
     (folder / "graph.ir").write_text(show_graph(program.graph), encoding="utf-8")
     shutil.copyfile(Path(runtime.__file__), folder / "runtime.py")
     groups = {name: program.select(name) for name in program.groups}
-    (folder / "program.json").write_text(json.dumps(_description(program, protocol, groups, seeds, block), indent=1))
-    (folder / "program.safetensors").write_bytes(save(_arrays(protocol, groups, samples, recorded_noise)))
+    arrays = _arrays(protocol, groups, samples, recorded_noise)
+    description = json.loads(json.dumps(_description(program, protocol, groups, seeds, block)))
+    description[DIGEST] = digest(description, arrays)
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    (folder / ARRAYS).write_bytes(save(arrays))
     return folder
 
 

@@ -17,6 +17,7 @@ from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError, RunFailed
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan
+from lava_procs.folder import FolderError
 from lava_procs.host import Host
 
 BLOCK_SECONDS = 0.05
@@ -43,7 +44,12 @@ class LavaRun:
         emit(program, self.protocol, samples, seeds, self.folder, block=block or block_steps(program),
              recorded_noise=recorded_noise, synchronisation=synchronisation, stock=stock)
         self.stock = stock
-        self.host = Host(self.folder)
+        self.load()
+
+    def load(self) -> None:
+        """Reads the folder, anew where its code was edited. Raises E706 and E707."""
+        with supervised(self):
+            self.host = Host(self.folder)
 
     @property
     def feed(self) -> Feed:
@@ -113,7 +119,8 @@ class supervised:
     def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
         if error is None:
             return
-        self.run.host.stop()
+        if hasattr(self.run, "host"):
+            self.run.host.stop()
         coded = coded_error(error)
         if coded is not None:
             raise coded from error
@@ -122,6 +129,8 @@ class supervised:
 def coded_error(error: BaseException) -> CortexError | None:
     from lava_procs import supervisor as s
 
+    if isinstance(error, FolderError):
+        return CortexError(error.code, error.message, error.hint)
     if isinstance(error, s.ChildRaised) and error.coded:
         return CortexError(*error.coded)
     if isinstance(error, s.ChildRaised):

@@ -9,17 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.ir.expressions import (
-    Expression,
-    Name,
-    Prev,
-    names,
-    reads,
-    rename,
-    size_problem,
-    substitute,
-    walk,
-)
+from compiler.ir.expressions import Expression, Name, Prev, names, reads, rename, substitute, walk
 from compiler.ir.model import CellType, Graph, Projection
 from compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
 
@@ -109,8 +99,7 @@ def inline_factors(graph: Graph, projection: Projection, expression: Expression,
                    stored: frozenset[tuple[str, str]]) -> Expression:
     """Replaces `post.f` and `pre.f` by f's own equation where f is a stateless factor that nothing stores.
 
-    So a factor is computed only in steps in which a rule that reads it learns. Where the result would be beyond the
-    language's limits, it reads the factors, which are stored then.
+    So a factor is computed only in steps in which a rule that reads it learns.
     """
     table: dict[str, Expression] = {}
     for name in names(expression):
@@ -122,8 +111,7 @@ def inline_factors(graph: Graph, projection: Projection, expression: Expression,
         if equation and equation.stage == "factor" and not cell.state(quantity) and (cell.name, quantity) not in stored:
             inner = _qualify(cell, equation.expression, side)
             table[name] = inline_factors(graph, projection, inner, stored)
-    result = substitute(expression, table)
-    return expression if size_problem(result, "rule") else result
+    return substitute(expression, table)
 
 
 def _qualify(cell: CellType, expression: Expression, side: str) -> Expression:
