@@ -22,7 +22,7 @@ from compiler.ir.schedule import instantaneous
 from compiler.passes.engine_limits import Limits
 from compiler.passes.fold import literal, simplify
 from compiler.passes.normal_form import Atom, Polynomial, add, number_of, of_atom, scaled
-from compiler.passes.quantities import aligned, shifted
+from compiler.passes.quantities import aligned, shifted, sources_of
 from compiler.passes.rule_terms import RuleTerms, replaced, without_side
 
 Word = tuple
@@ -111,7 +111,7 @@ def _why_not(draft: Draft, node: Name | Prev) -> str:
     for atom in atoms:
         if atom[0] == "q" and atom[1] in terms.pre.unstable:
             return _unstable(text, terms.pre.unstable[atom[1]])
-    sources = [a[2] if a[0] == "T" else a for a in atoms]
+    sources = sources_of(found)
     mixed = not terms.binary and len({a[0] for a in atoms}) > 1
     if mixed or any(a[:2] != ("q", leaf) for a in sources):
         return (f"'{text}' is neither the message '{terms.message}' nor a low-pass of it, which are the engine's "
@@ -174,7 +174,7 @@ def _spike(draft: Draft, polynomials: list[Polynomial]) -> Atom | None:
 
 def _sources(polynomial: Polynomial) -> list[Atom]:
     """Leaves, of traces too; none where something else is in it."""
-    atoms = [a[2] if a[0] == "T" else a for m, _ in polynomial for a in m]
+    atoms = sources_of(polynomial)
     return atoms if all(a[0] == "q" for a in atoms) else []
 
 
@@ -196,7 +196,7 @@ def _of_spikes(draft: Draft, leaves: Polynomial) -> list[tuple[Fraction, tuple[W
     if draft.spike is None:
         return []
     found = aligned(leaves, draft.spike[2], draft.spike[1])
-    if any((a[2] if a[0] == "T" else a) != draft.spike for m, _ in found for a in m):
+    if any(source != draft.spike for source in sources_of(found)):
         return []
     return [(c, tuple(("y", a[1]) if a[0] == "T" else ("y0",) for a in m)) for m, c in found]
 

@@ -1,7 +1,7 @@
 """From a draft of an engine's form to its text, and why a chip has no room for it.
 
 Where no scale m * 2^e holds the factor of a product, a factor of the neuron or the impulse of a trace takes it, if all
-products with that one can still be scaled. A signed quantity takes two variables of a chip whose traces have no sign.
+products with that one can still be scaled, or two products share it. A signed quantity takes two variables of a chip whose traces have no sign.
 """
 
 from __future__ import annotations
@@ -66,6 +66,16 @@ def settle_scales(draft: Draft) -> None:
             if all(draft.limits.holds(p.scale / scale) for p in using):
                 _absorb(draft, word, scale, using)
                 break
+    draft.products = [part for p in draft.products for part in _in_two(draft.limits, p)]
+
+
+def _in_two(limits: Limits, product: Product) -> list[Product]:
+    """A number that is no scale, but a sum of two, makes two products: 9*2^-5 is 2^-2 and 2^-5."""
+    first = Fraction(limits.nearest(product.scale))
+    rest = product.scale - first
+    if limits.holds(product.scale) or not limits.holds(rest):
+        return [product]
+    return [replace(product, scale=first), replace(product, scale=rest)]
 
 
 def _named_scales(draft: Draft, word: Word) -> Iterator[Fraction]:

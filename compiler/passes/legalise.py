@@ -113,7 +113,9 @@ def legalised(graph: Graph, hardware: HardwareMap, credit: str = "held") -> Grap
     if not has_engine(hardware):
         return graph
     for q in graph.projections:
-        if graph.rule_of(q):
+        if rule := graph.rule_of(q):
+            updates = tuple(_legal_update(u, hardware) for u in rule.updates)
+            graph = graph.with_(rules=tuple(replace(r, updates=updates) if r is rule else r for r in graph.rules))
             graph = _legal_projection(graph, q, credit, hardware)
     return graph
 
@@ -147,6 +149,36 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
     for product in products[1:]:
         increment = Binary("+", increment, product)
     return _with_rule(graph, q, increment, Optimiser(kind, arguments))
+
+
+def _legal_update(update: Equation, hardware: HardwareMap) -> Equation:
+    """The leak of a state and the scales of what it gains as m * 2**e; as it is where they are, or where it has no such
+    form."""
+    try:
+        terms = expanded(without_division(update.expression))
+    except ValueError:
+        return update
+    own = Term(1.0, synapse=(Prev(update.name, 1),))
+    leak = 1.0 - sum(t.scale for t in terms if replace(t, scale=1.0) == own)
+    bits, least = mantissa_bits(hardware), hardware.value("learning.scale_exponent_low")
+    near = math.copysign(nearest_scale(abs(leak), bits), leak)
+    if near and isinstance(least, int | float):
+        near = math.copysign(max(abs(near), 2.0**least), near)
+    gains = [t for t in terms if replace(t, scale=1.0) != own]
+    rounded = [replace(t, scale=math.copysign(nearest_scale(abs(t.scale), bits), t.scale)) for t in gains]
+    if near == leak and rounded == gains:
+        return update
+    result = _scaled_product(replace(own, scale=1.0 - near))
+    for term in rounded:
+        result = Binary("+", result, _scaled_product(term))
+    return replace(update, expression=result)
+
+
+def _scaled_product(term: Term) -> Expression:
+    result: Expression = literal(term.scale)
+    for factor in (*term.post, *term.pre, *term.synapse):
+        result = Binary("*", result, factor)
+    return simplify(result)
 
 
 def _with_rule(graph: Graph, q: Projection, increment: Expression, optimiser: Optimiser, **changes: object) -> Graph:

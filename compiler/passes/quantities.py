@@ -294,8 +294,12 @@ def _leaf_of(node: Name | Prev) -> Atom:
 
 
 def _depths_of(polynomial: Polynomial, leaf: str) -> list[int]:
-    sources = [a[2] if a[0] == "T" else a for m, _ in polynomial for a in m]
-    return [a[2] for a in sources if a[0] == "q" and a[1] == leaf]
+    return [a[2] for a in sources_of(polynomial) if a[0] == "q" and a[1] == leaf]
+
+
+def sources_of(polynomial: Polynomial) -> list[Atom]:
+    """Its leaves and constants, those of traces too."""
+    return [a[2] if a[0] == "T" else a for m, _ in polynomial for a in m]
 
 
 def aligned(polynomial: Polynomial, depth: int, of_leaf: str) -> Polynomial:

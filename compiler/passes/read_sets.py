@@ -7,12 +7,12 @@
       constants       dt, eta
       increment is a sum of products
 
-It decides by where a quantity is computed, not by its name. A quantity of the postsynaptic cell is at the
-synapse. A quantity of the presynaptic cell is there if it is the transmitted message, or a trace: a function
-of that message's history and of constants alone, so that the synapse can compute it too; and only from the
-step in which the message has arrived. The weight and per-synapse states are at the synapse. Weights copied by
-a mirror, a kernel shared by many positions and an optimiser over a whole weight matrix need what is
-elsewhere, and are named non-local.
+It decides by what a quantity is, not by its name. A quantity of the postsynaptic cell is at the synapse. A
+quantity of the presynaptic cell is there if it is the transmitted message, or a trace: a function of that
+message's history and of constants alone, so that the synapse can compute it too, whatever the cell computes it
+from; and only from the step in which the message has arrived. The weight and per-synapse states are at the
+synapse. Weights copied by a mirror, a kernel shared by many positions and an optimiser over a whole weight
+matrix need what is elsewhere, and are named non-local.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from typing import Literal
 from compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
 from compiler.ir.expressions import Binary, Name, Negate, Prev, Where, reads, walk
 from compiler.ir.schedule import message_depth
+from compiler.passes.quantities import Quantities, sources_of
+from compiler.passes.ranges import value_ranges
+from compiler.passes.specialise import specialised
 
 Kind = Literal["transmitted", "trace", "postsynaptic", "synaptic", "protocol", "constant", "elsewhere"]
 PROTOCOL, SYNAPSE = "protocol", "synapse"
@@ -132,7 +135,7 @@ def _presynaptic(graph: Graph, projection: Projection, name: str, depth: int) ->
     cell, message = graph.cell_of(projection.pre), graph.class_of(projection.name).message
     quantity, travel = name.removeprefix("pre."), message_depth(graph, projection)
     kind: Kind = "elsewhere"
-    if quantity != message and quantity not in traces(cell, message):
+    if quantity != message and quantity not in traces(cell, message) and not _made_of(graph, projection, quantity):
         reason = f"not transmitted: the synapse receives '{message}' of cell '{cell.name}'"
     elif depth < travel:
         reason = f"not there yet: message '{message}' arrives {_steps(travel)} after it is computed"
@@ -142,6 +145,15 @@ def _presynaptic(graph: Graph, projection: Projection, name: str, depth: int) ->
     else:
         kind, reason = "trace", f"a trace that the synapse can compute from message '{message}'"
     return Read(name, depth, compartment(cell, quantity), kind, reason)
+
+
+def _made_of(graph: Graph, projection: Projection, quantity: str) -> bool:
+    """Whether a quantity is, whatever it is computed from, a polynomial of messages that have been sent and of their
+    traces."""
+    message = graph.class_of(projection.name).message
+    found = Quantities(value_ranges(specialised(graph), projection.pre), message)
+    (sent, *_), sources = sources_of(found.of(Name(message))), sources_of(found.of(Name(quantity)))
+    return all(source[:2] == sent[:2] and source[2] >= sent[2] for source in sources)
 
 
 def _steps(count: int) -> str:

@@ -76,7 +76,7 @@ def test_low_passes_and_the_step_before_and_a_decay_that_is_not_too_slow_are_leg
     ("max_products = { value = 1,", "it is a sum of 2 products; mine has 1"),
     ("dependencies = { value = [\"x0\"],", "mine has no dependency 'u'"),
     ("synaptic_variables = { value = [\"t\"],", "mine has no variable of the synapse 'w'"),
-    ("scale_mantissa_high = { value = 1,", "with |m| below 2: the nearest is -2^-6"),
+    ("scale_mantissa_high = { value = 1,", "the term in w has the scale 2^-8; exponents of mine begin"),
     ("scale_exponent_low = { value = 0,", "exponents of mine begin at 0")])
 def test_a_map_of_ones_own_is_judged_by_its_fields(tmp_path, changes: str, reason: str) -> None:
     name = changes.split()[0]
