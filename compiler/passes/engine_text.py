@@ -1,7 +1,8 @@
 """From a draft of an engine's form to its text, and why a chip has no room for it.
 
 Where no scale m * 2^e holds the factor of a product, a factor of the neuron or the impulse of a trace takes it, if all
-products with that one can still be scaled, or two products share it. A signed quantity takes two variables of a chip whose traces have no sign.
+products with that one can still be scaled, or two products share it. A signed quantity takes two variables of a chip
+whose traces have no sign.
 """
 
 from __future__ import annotations
