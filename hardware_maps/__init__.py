@@ -211,8 +211,10 @@ def _check_top(path: Path, tables: dict[str, Any]) -> None:
         if key not in (*TOP, *GROUPS):
             raise _unknown("H103", f"key in '{path}'", key, (*TOP, *GROUPS))
     for key in ("name", "title"):
-        if not isinstance(tables.get(key), str):
+        if key not in tables:
             raise MapError("H104", f"{path}: '{key}' is missing; expected a text.")
+        if not isinstance(tables[key], str):
+            raise MapError("H106", f"{path}: '{key}' = {tables[key]!r}, expected a text.")
 
 
 def _sources(path: Path) -> dict[str, str]:

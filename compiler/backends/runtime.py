@@ -425,5 +425,6 @@ def due_steps(rule: dict, phase: dict, start: int, stop: int) -> np.ndarray:
     if rule["steps"]:
         listed = np.asarray(rule["steps"], np.int64)
         return listed[np.searchsorted(listed, start):np.searchsorted(listed, stop)]
-    steps = np.arange(start, stop)
-    return steps[np.isin(steps % phase["steps"], np.asarray(rule["at"], np.int64))]
+    shown = np.arange(start // phase["steps"], -(-stop // phase["steps"]))
+    steps = (shown[:, None] * phase["steps"] + np.unique(np.asarray(rule["at"], np.int64))).ravel()
+    return steps[(steps >= start) & (steps < stop)]

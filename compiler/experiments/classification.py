@@ -136,7 +136,13 @@ def presentation(experiment: Experiment) -> Presentation:
     """How a sample is presented: as the shipped circuit says, or all gates on, and the output read at
     `protocol.readout`. Raises E315, X122."""
     table, model = experiment.protocol, experiment.model
+    if table.learning_lag >= table.steps:
+        raise CortexError("X122", f"protocol.learning_lag = {table.learning_lag}, but a presentation has {table.steps} "
+                                  "steps: no rule would learn.", "Make it shorter, or train_gates = [].")
     if model.circuit in CIRCUITS and CIRCUITS[model.circuit].presentation:
+        if table.readout:
+            raise CortexError("X122", f"protocol.readout has no meaning for circuit '{model.circuit}', which says when "
+                                      "its output is read.", "Leave it out.")
         return CIRCUITS[model.circuit].presented(circuit_options(model), table.steps)
     return Presentation(table.steps, {}, {}, readout_steps(table))
 
@@ -144,6 +150,9 @@ def presentation(experiment: Experiment) -> Presentation:
 def _train_phases(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> list[Phase]:
     """One, or one per rate at which the rules learn; they share the order of the samples."""
     phase = _train_phase(table, graph, sets, shown)
+    if table.update_every > phase.count:
+        raise CortexError("X122", f"protocol.update_every = {table.update_every}, but an epoch has {phase.count} "
+                                  "presentations: nothing would be applied.", "Make it shorter.")
     if table.update_every:
         length = table.update_every * shown.steps
         others = tuple(column for column in phase.gates if column[0] != UPDATE)
@@ -165,6 +174,9 @@ def _train_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], sh
     order = "" if table.shuffle is False else "train"
     columns = [_lagged(table, graph, *column) for column in gate_columns(gates)]
     count, samples = len(sets[0].train_x), graph.samples
+    if samples > count:
+        raise CortexError("X122", f"protocol.minibatch = {samples}, but there are {count} training samples: nothing "
+                                  "would be learnt.", "Make it smaller.")
     return Phase("train", count // samples, shown.steps, _first(graph, sets, "train"), order,
                  tuple((name, shown.train.get(name, pattern)) for name, pattern in columns),
                  rows=count if samples > 1 else 0)

@@ -145,9 +145,9 @@ def _choose_variant(tables: dict[str, Any], chosen: Mapping[str, Any]) -> None:
     """The keys of the chosen variant, except those that were overridden by name."""
     model = tables.get("model", {})
     variants = model.pop("variants", {}) if isinstance(model, dict) else {}
-    changes = variants.get(model.get("variant")) if isinstance(variants, dict) and variants else None
-    if changes is not None and not isinstance(changes, dict):
-        raise CortexError("X104", f"model.variants.{model['variant']} must be a table.")
+    if not isinstance(variants, dict) or not all(isinstance(each, dict) for each in variants.values()):
+        raise CortexError("X104", f"model.variants must be a table of tables, got {variants!r}.")
+    changes = variants.get(str(model.get("variant"))) if variants else None
     for key, value in (changes or {}).items():
         if f"model.{key}" not in chosen:
             model[key] = value

@@ -95,6 +95,11 @@ def _check_record(name: str, table: RecordTable, protocol: Protocol) -> None:
     for wanted in table.phases:
         if wanted not in known:
             raise unknown("X121", f"phase in [record.{name}]", wanted, known)
+    shown = [phase for phase in protocol.phases if phase.total and (phase.name in table.phases or not table.phases)]
+    if table.every and shown and all(table.offset >= phase.total for phase in shown):
+        raise CortexError("X121", f"[record.{name}] would record nothing: its first step is {table.offset}, but its "
+                                  f"longest phase has {max(phase.total for phase in shown)} steps.",
+                          "Make 'offset' smaller.")
     for phase in protocol.phases:
         for step in table.at:
             if (phase.name in table.phases or not table.phases) and not -phase.steps <= step < phase.steps:

@@ -10,8 +10,13 @@ import msgspec
 
 from compiler.experiments.toml_text import toml_text
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Up to what float64 still counts."""
+Seed = Annotated[int, msgspec.Meta(ge=0)]
+Length = Annotated[int, msgspec.Meta(ge=1, le=10**7)]
+Epochs = Annotated[int, msgspec.Meta(ge=0, le=10**6)]
+Samples = Annotated[int, msgspec.Meta(ge=0, le=10**7)]
+"""Beyond them, patterns, orders or samples of a run would not fit into memory."""
 Range = tuple[float, float]
 
 
@@ -87,16 +92,16 @@ class ProtocolTable(Table, frozen=True):
 
     task: Literal["classify", "bw_only", "fw_bw", "teacher_student", "match_to_sample", "control", "generate",
                   "stream"] = "stream"
-    epochs: Count = 1
-    presentation_steps: Positive | None = None
-    minibatch: Positive = 1
+    epochs: Epochs = 1
+    presentation_steps: Length | None = None
+    minibatch: Annotated[int, msgspec.Meta(ge=1, le=10**5)] = 1
     settling_steps: Count = 0
-    dataset_size: Count = 100
+    dataset_size: Samples = 100
     readout: list[Count] = []
     train_gates: list[str] | None = None
     learning_lag: Count = 0
     halve_at: list[Count] = []
-    update_every: Count = 0
+    update_every: Epochs = 0
     test_gates: list[str] | None = None
     reset: Literal["none", "states"] | list[str] = "none"
     shuffle: bool | None = None
@@ -110,9 +115,9 @@ class ProtocolTable(Table, frozen=True):
     teacher_output: Literal["", "rate", "voltage"] = ""
     input_range: Range = (0.0, 1.0)
     feedback_every: Count = 0
-    control_moves: Count = 0
-    control_seed: Count = 0
-    first_seed: Count | None = None
+    control_moves: Samples = 0
+    control_seed: Seed = 0
+    first_seed: Seed | None = None
 
     @property
     def resets(self) -> bool:
@@ -131,7 +136,7 @@ class Run(Table, frozen=True):
     processes of the granularity `neurocore`. `stock`: what Lava's own LIF, Dense and LearningDense compute to the bit
     is run by them (backend lava, granularity population; no checkpoints)."""
 
-    seeds: Annotated[list[Count], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
+    seeds: Annotated[list[Seed], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
     backend: Literal["lava", "native", "interpreter"] = "lava"
     granularity: Literal["population", "area", "network", "neurocore"] = "network"
     hardware: str = ""

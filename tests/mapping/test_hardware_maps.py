@@ -124,6 +124,14 @@ def test_a_base_is_found_beside_its_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert error_of(write(tmp_path, "", extends="extends = 3")).code == "H106"
 
 
+def test_a_name_that_is_no_text_is_not_called_missing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for text, code, word in (("name = 1", "H106", "'name' = 1"), ("", "H104", "'name' is missing"),
+                             ('name = "m"\ntitle = ["t"]', "H106", "'title' = ['t']")):
+        path.write_text(text)
+        assert error_of(path).code == code and word in str(error_of(path))
+
+
 def test_ideal_limits_nothing() -> None:
     found = load_map("ideal")
     assert all(found.scalar(name).unlimited for name in LIMITS) and not found.unpublished
