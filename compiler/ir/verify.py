@@ -339,7 +339,7 @@ def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
     for q in graph.projections:
         rule, weights = graph.rule_of(q), model.weight_shape(graph, q)
         kind = graph.class_of(q.name).connectivity
-        keys = [] if kind == "identity" else ["w", "mask"] if kind == "masked" else ["w"]
+        keys = [] if kind == "identity" else ["w", "mask"] if kind == "masked" or q.convolution else ["w"]
         keys += [s.name for s in rule.states] if rule else []
         keys += [rule.optimiser.kind] if rule and rule.optimiser.kind != "none" else []
         shapes |= {f"{q.name}.{key}": weights for key in keys}
