@@ -116,15 +116,16 @@ class Demo:
                 labels.append((variant, split))
         found = run_all(run_job, jobs, int(self.options.get("jobs", 2)))
         self.runs = dict(zip(labels, found, strict=True))
-        self.results["table"] = [self._row(v, [self.runs[v, s]["test_accuracy"] for s in SPLITS],
-                                           self.runs[v, "contiguous"]["test_accuracy"]) for v in VARIANTS]
         first = self.runs["PAL", 0]
+        where = f"{first['backend'].capitalize()}, {first['granularity']}"
+        self.results["table"] = [self._row(v, [self.runs[v, s]["test_accuracy"] for s in SPLITS],
+                                           self.runs[v, "contiguous"]["test_accuracy"], where) for v in VARIANTS]
         self.results["curves"] = {v: [_curve(self.runs[v, s]) for s in SPLITS] for v in VARIANTS}
         self.results["run"] = {key: first[key] for key in ("steps", "steps_per_second", "seconds", "backend",
                                                            "granularity", "machine", "data")}
 
     @staticmethod
-    def _row(variant: str, accuracies: list[float], contiguous: float, where: str = "Lava, network") -> dict[str, Any]:
+    def _row(variant: str, accuracies: list[float], contiguous: float, where: str) -> dict[str, Any]:
         return {"row": LABELS.get(variant, variant), "accuracy": float(np.mean(accuracies)),
                 "spread": float(np.std(accuracies)), "contiguous": contiguous, "splits": accuracies, "where": where}
 

@@ -34,6 +34,8 @@ def locality(circuit: Results) -> str:
 def compared(table: Sequence[Results]) -> str:
     """The first row beside every other one: above, below, or not told apart by their spreads over the splits."""
     first, words = table[0], dict[str, list[str]]()
+    if len(first["splits"]) < 2:
+        return "One split has no spread, so nothing is said of the differences."
     for row in table[1:]:
         apart = first["accuracy"] - row["accuracy"]
         unclear = abs(apart) <= max(first["spread"], row["spread"])

@@ -47,7 +47,7 @@ def test_the_angles_are_in_the_sentence():
 
 
 def row(name: str, accuracy: float, spread: float = 0.01) -> dict:
-    return {"row": name, "accuracy": accuracy, "spread": spread}
+    return {"row": name, "accuracy": accuracy, "spread": spread, "splits": [accuracy, accuracy]}
 
 
 def test_the_first_row_beside_the_others():
@@ -55,6 +55,7 @@ def test_the_first_row_beside_the_others():
     assert findings.compared(table) == "ours is above a; below b; not told apart from c."
     assert findings.compared([row("ours", 0.5), *table[1:]]) == "ours is below a, b, c."
     assert findings.compared([row("ours", 0.9, 0.2), *table[1:]]) == "ours is not told apart from a, b, c."
+    assert findings.compared([{**table[0], "splits": [0.9]}, *table[1:]]).startswith("One split has no spread")
 
 
 def test_whether_it_is_the_same_circuit(results):
