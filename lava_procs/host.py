@@ -174,15 +174,15 @@ class Host:
 
 def main(folder: str, network: ModuleType) -> None:
     """`python network_lava.py [STEPS]`: runs the folder and prints where it got to. Ends with 2 where the folder or
-    STEPS are wrong, with 3 where the network failed."""
-    from lava_procs.supervisor import SupervisorError
+    STEPS are wrong, with 3 where the network failed, with 128 and the number of the signal that ended it."""
+    from lava_procs.supervisor import Interrupted, SupervisorError
 
     try:
         print(json.dumps(_run_once(Path(folder).parent, network, sys.argv[1:])))
     except FolderError as error:
         sys.exit(_said(error, 2))
     except SupervisorError as error:
-        sys.exit(_said(error, 3))
+        sys.exit(_said(error, 128 + error.signal if isinstance(error, Interrupted) else 3))
 
 
 def _said(error: Exception, exit_code: int) -> int:

@@ -6,6 +6,8 @@ of them is gone, however that happens. Only imported when a network starts, sinc
 
 import mmap
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from multiprocessing.popen_fork import Popen
 from typing import Any
@@ -14,9 +16,32 @@ from lava.magma.compiler.channels import pypychannel
 from lava.magma.runtime import runtime
 from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing, SystemProcess
 
+LOST = 256
+"""Exit code of a process of which nobody knows how it ended; no process can have it."""
+
 _fork = multiprocessing.get_context("fork")
 pypychannel.Semaphore = _fork.Semaphore  # whatever start method the program has set
 runtime.Queue = _fork.Queue
+
+
+class _Child(Popen):
+    """A forked child that also ends when something else in the program has collected it."""
+
+    def __init__(self, process: Any) -> None:
+        self._collecting = threading.Lock()
+        super().__init__(process)
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """Returns the exit code, minus a signal, LOST, or None while the child runs."""
+        with self._collecting:
+            if self.returncode is None:
+                try:
+                    process_id, status = os.waitpid(self.pid, flag)
+                except ChildProcessError:
+                    self.returncode = LOST
+                else:
+                    self.returncode = os.waitstatus_to_exitcode(status) if process_id == self.pid else None
+            return self.returncode
 
 
 class ForkedProcess(SystemProcess):
@@ -26,7 +51,7 @@ class ForkedProcess(SystemProcess):
 
     @staticmethod
     def _Popen(process: Any) -> Popen:
-        return Popen(process)
+        return _Child(process)
 
 
 class Memory:

@@ -160,10 +160,7 @@ class Network:
             if actor.exception is not None:
                 return _raised(name, actor.exception[0])
         dead.sort(key=lambda item: item[1].exitcode == 0)
-        if dead:
-            return ChildDied(dead[0][0], dead[0][1].exitcode)
-        lost = [name for name, actor in actors if not _exists(actor.pid)]
-        return ChildLost(lost[0]) if lost else None
+        return _ended(dead[0][0], dead[0][1].exitcode) if dead else None
 
     def process_ids(self) -> dict[str, int]:
         """Returns the process ids by name, empty when the network is not alive."""
@@ -238,13 +235,10 @@ def _raised(name: str, error: Exception) -> ChildRaised:
     return ChildRaised(name, text, coded)
 
 
-def _exists(process_id: int) -> bool:
-    """Returns whether there is such a process, if only as a zombie that waits to be collected."""
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _ended(name: str, exit_code: int) -> ChildDied | ChildLost:
+    from lava_procs.infrastructure import LOST
+
+    return ChildLost(name) if exit_code == LOST else ChildDied(name, exit_code)
 
 
 def _remove_handlers(logger: logging.Logger, formats: set[str | None]) -> None:

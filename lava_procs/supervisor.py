@@ -170,7 +170,7 @@ class Supervisor:
     def _look_around(self) -> None:
         """Raise ChildRaised, ChildDied or Stalled if it is time to."""
         failure = self._network.failure()
-        if isinstance(failure, ChildDied):
+        if isinstance(failure, (ChildDied, ChildLost)):
             time.sleep(_GRACE_SECONDS)
             failure = self._network.failure()
         if failure is not None:

@@ -121,6 +121,12 @@ def fault(kind: str) -> None:
         supervisor.run(100)
 
 
+def lost(kind: str) -> None:
+    """A member dies in a program that lets the system collect its children; then a sound network."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    fault(kind)
+
+
 def deadlock() -> None:
     """All members receive first; then a sound network."""
     members, _ = ring(2, faulty=None, receive_first=True)

@@ -82,6 +82,11 @@ def test_the_emitted_folder_runs_on_its_own_and_editing_it_changes_the_run(tmp_p
     done = subprocess.run([sys.executable, "network_lava.py", "40"], cwd=tmp_path, env=environment, timeout=120,
                           capture_output=True, text=True)
     assert done.returncode == 0 and '"steps": 40' in done.stdout, done.stderr
+    broken = text.replace("        self.end()", "        raise ValueError('planted')", 1)
+    (tmp_path / "broken_lava.py").write_text(broken)
+    done = subprocess.run([sys.executable, "broken_lava.py", "40"], cwd=tmp_path, env=environment, timeout=120,
+                          capture_output=True, text=True)
+    assert done.returncode == 3 and "raised an exception" in done.stderr and "host.py" not in done.stderr
     kernels = tmp_path / "kernels.py"
     kernels.write_text(kernels.read_text().replace("x = x + dw", "x = x - dw"))
     from lava_procs.host import Host

@@ -148,6 +148,13 @@ def test_a_death_is_reported(tmp_path: Path, kind: str, exit_code: int | None, n
 
 
 @pytest.mark.lava
+def test_a_process_that_somebody_else_collected_is_lost(tmp_path: Path) -> None:
+    result = outcome(tmp_path, "lost", "kill")
+    assert (result["error"], result["process_name"]) == ("ChildLost", "B")
+    assert result["elapsed"] < REPORTED_WITHIN and result["second"] == SOUND
+
+
+@pytest.mark.lava
 def test_a_deadlock_names_who_waits_for_whom(tmp_path: Path) -> None:
     result = outcome(tmp_path, "deadlock")
     assert result["error"] == "Stalled" and 2.0 <= result["seconds"] < 5.0

@@ -1,12 +1,16 @@
 """Several threads and several processes use the package at once, with cold caches: the same digests as one alone."""
 
+import fcntl
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from compiler.backends.runtime import load_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUIT = """graph together
@@ -129,6 +133,21 @@ def test_four_processes_share_a_cold_cache(folder):
     processes = [started(folder, PROGRAM, str(number), "native") for number in range(4)]
     found = [digests(process)[0] for process in processes]
     assert len(set(found)) == 1 and found[0] != "None"
+
+
+def test_one_process_at_a_time_fills_a_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CORTEXC_CACHE", str(tmp_path))
+    monkeypatch.setenv("CORTEXC_JIT", "0")
+    first = load_kernels("value = 1\n")
+    lock = next(tmp_path.rglob("*.lock"))
+    del sys.modules[first.__name__]
+    with open(lock) as file, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        loading = pool.submit(load_kernels, "value = 1\n")
+        with pytest.raises(TimeoutError):
+            loading.result(0.2)
+        fcntl.flock(file, fcntl.LOCK_UN)
+        assert loading.result(20).value == 1 and loading.result() is not first
 
 
 @pytest.mark.lava
