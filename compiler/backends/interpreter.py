@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from compiler.backends import feature_maps
+from compiler.backends.names import check_names
 from compiler.backends.uniform import uniform
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
@@ -89,6 +90,7 @@ class Interpreter:
     def __init__(self, graph: Graph):
         verify(graph)
         verify_discrete(graph)
+        check_names(graph)
         self.graph, self.order = graph, schedule(graph)
         self.values: Values = {}
         self.history: dict[str, list[np.ndarray]] = {}

@@ -37,6 +37,11 @@ def check_names(graph: Graph) -> None:
             if name in QUANTITIES:
                 raise CortexError("E512", f"rule '{rule.name}' calls something at the synapse '{name}', which "
                                           "projections have anyway.", f"Taken are {', '.join(sorted(QUANTITIES))}.")
+    for mirror in graph.mirrors:
+        for name in (operation.partition(":")[2] for operation in mirror.operations):
+            if name == "__metadata__" or name.startswith("table."):
+                raise CortexError("E512", f"mirror '{mirror.target}' uses an array '{name}', a name that stands for "
+                                          "something else in files.", "Rename it.")
     _check_groups(graph)
 
 

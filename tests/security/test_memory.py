@@ -11,13 +11,14 @@ from memory_watch import OutsideError, WatchedGroups, WatchedNative
 
 from compiler.backends.lowering import lower
 from compiler.ir import Graph, parse_graph
+from compiler.ir.protocol import Phase, Protocol
 from compiler.passes import Request
 from compiler.passes.hoist_constant_input import HoistConstantInput
 from compiler.passes.partition import Partition
 from compiler.verify import verify_setup
 from compiler.verify.mutations import plain_python
 from compiler.verify.random_graphs import RandomChoices, random_setup
-from compiler.verify.runs import Setup, quantities, recording_protocol
+from compiler.verify.runs import Setup, compiled, interpreted, quantities, recording_protocol
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -150,3 +151,31 @@ def test_the_watch_sees_what_is_outside():
     run.table[row, 2] += 8
     with pytest.raises(OutsideError):
         run.run()
+
+
+LOOKUP = """
+graph tables
+cell source
+  input x
+  send a = lookup(T, x)
+  send b = interpolate(T, x)
+  send c = lookup(T, x / 0)
+population s source 1
+"""
+PLACES = [np.nan, np.inf, -np.inf, 1e300, -1e300, 2.0**63, 2.0**64, -2.0**63, -0.0, 5e-324, 0.5, 1.0, 3.999999, 4.0, 5.0, -1.0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("jitted", [False, True])
+def test_tables_at_any_place(size, jitted, monkeypatch):
+    """An index that is no place of the table, or no whole number of 64 bits, is that of its nearest end."""
+    graph = parse_graph(LOOKUP).with_(arrays={"table.T": np.arange(1.0, size + 1)})
+    case = Setup(graph, Protocol((Phase("all", len(PLACES), 1),), ("all",)), np.array(PLACES)[:, None])
+    wanted = ["s.a", "s.b", "s.c"]
+    expected = np.concatenate([np.stack([c[n] for n in wanted]) for c in interpreted(case, wanted)], axis=1)
+    if jitted:
+        monkeypatch.setenv("CORTEXC_JIT", "1")
+        found = np.concatenate([np.stack([c[n] for n in wanted]) for c in compiled(case, wanted, "native")], axis=1)
+        assert np.array_equal(found, expected) and expected.min() >= 1 and expected.max() <= size
+    else:
+        watched(case)

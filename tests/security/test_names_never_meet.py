@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from hostile_circuits import KINDS, circuit, setup
 
+from compiler.backends.interpreter import Interpreter
 from compiler.backends.lava.naming import class_names, local_names
 from compiler.backends.lowering import lower
 from compiler.backends.names import check_names
 from compiler.ir import CortexError, Graph, problems
 from compiler.ir.functions import ARITY
+from compiler.ir.model import Mirror
 from compiler.passes.partition import Partition
 from compiler.verify.mutations import plain_python
 from compiler.verify.runs import compiled, interpreted, quantities
@@ -144,6 +146,16 @@ def test_names_that_once_met(names, harmless):
 def test_what_would_have_two_meanings_is_refused(kind, name):
     with pytest.raises(CortexError, match="E512"):
         lower(circuit({**MINE, kind: name}))
+
+
+@pytest.mark.parametrize("array", ["__metadata__", "table.T"])
+def test_arrays_of_mirrors(array):
+    graph = circuit({})
+    mirrors = (Mirror("V", "W", (f"add:{array}",)),)
+    graph = graph.with_(mirrors=mirrors, arrays={array: np.ones((2, 3)), **graph.arrays})
+    for make in (lower, Interpreter):
+        with pytest.raises(CortexError, match="E512|E2"):
+            make(graph)
 
 
 # ---- Lava: names of ports and classes
