@@ -7,9 +7,9 @@ after     factor rate_sent_nonzero = prev(rate_sent_nonzero) + where(rate != 0, 
                                                          update increment_underflowed = ...
 
 Cells count their copies and inputs, per cell; synapses, in the steps in which they learn, what goes into the weight and
-into the tag. What is rounded at random becomes 0 for good below the least number that a draw tells from 0; where no
-such value can occur, nothing counts it. Relays count nothing, as they have no state; nor do synapses between feature
-maps, or whose weights several samples share.
+into the tag. What is rounded at random is not counted: it is lost below the least number that a draw tells from 0, of
+which 2**24 make a unit. Relays count nothing, as they have no state; nor do synapses between feature maps, or whose
+weights several samples share.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Population, Projection
+from compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, Projection
 from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
 from compiler.ir.model import State
 from compiler.passes.base import Request
-from compiler.passes.fixed_point import Extent, extent
-from compiler.passes.quantise import GATE_BITS, NONZERO, RESOLUTION, UNDERFLOWED, is_counter
+from compiler.passes.quantise import NONZERO, RESOLUTION, UNDERFLOWED, is_counter
 from compiler.passes.specialise import merge_equal
 
 ZERO = Number(0.0)
@@ -132,7 +131,7 @@ def _counting_projection(graph: Graph, q: Projection) -> Graph:
     """The projection with a rule and a class of its own, as gates are a projection's."""
     rule, synapse = graph.rule_of(q), graph.class_of(q.name)
     assert rule is not None
-    tallies = [tally for change in changes(q, rule) for tally in _tallies(graph, q, change)]
+    tallies = [tally for change in changes(q, rule) if not change.at_random for tally in _tallies(change)]
     rule = replace(rule, name=f"{rule.name}_of_{q.name}", updates=(*rule.updates, *tallies),
                    states=(*rule.states, *(State(t.name) for t in tallies)))
     synapse = replace(synapse, name=f"{synapse.name}_of_{q.name}", rule=rule.name)
@@ -140,48 +139,6 @@ def _counting_projection(graph: Graph, q: Projection) -> Graph:
         replace(p, synapse=synapse.name) if p.name == q.name else p for p in graph.projections))
 
 
-def _tallies(graph: Graph, q: Projection, change: Change) -> list[Equation]:
-    finest = change.fraction - math.log2(RESOLUTION)
-    if change.at_random and _fraction(graph, q, change.new) <= finest:
-        return []  # cannot happen
+def _tallies(change: Change) -> list[Equation]:
     return [_tally(change.name + NONZERO, change.moves),
             _tally(change.name + UNDERFLOWED, Binary("and", change.moves, change.lost))]
-
-
-def _fraction(graph: Graph, q: Projection, expression: Expression) -> float:
-    """Bits of fraction that its exact value may have; infinity where that is not known."""
-    rule = graph.rule_of(q)
-    states = {s.name: s for s in rule.states} if rule else {}
-
-    def look(node: Name | Prev) -> Extent:
-        side, _, quantity = node.name.partition(".")
-        if side == "gate":
-            return Extent(GATE_BITS, 1.0)
-        if node.name == "w":
-            return _multiple_of(graph.class_of(q.name).unit)
-        if node.name in states:
-            return _multiple_of(states[node.name].scale)
-        return _of_cell(graph, graph.population(q.pre if side == "pre" else q.post), quantity)
-
-    try:
-        return extent(expression, look, _unknown, q.name).fraction
-    except (CortexError, LookupError):
-        return math.inf
-
-
-def _of_cell(graph: Graph, p: Population, name: str) -> Extent:
-    """A quantity of a quantised cell, by the scale of its state or by its equation. Raises LookupError."""
-    state, equation = graph.cell(p.cell).state(name), graph.cell(p.cell).equation(name)
-    if state and state.dtype != "float64":
-        return _multiple_of(state.scale)
-    if equation is None:
-        return _unknown(name)
-    return extent(equation.expression, lambda node: _of_cell(graph, p, node.name), _unknown, name)
-
-
-def _multiple_of(unit: float) -> Extent:
-    return Extent(-round(math.log2(unit)), 1.0)
-
-
-def _unknown(name: str) -> Extent:
-    raise LookupError(name)

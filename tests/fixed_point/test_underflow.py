@@ -249,12 +249,18 @@ def test_an_increment_that_arrives_is_not_lost(tmp_path):
 
 
 def test_rounding_at_random_loses_only_what_no_draw_tells_from_0(tmp_path):
-    options = ("precision.count=true", 'precision.formats={"W.w"="u8.6"}', "precision.coefficients=24")
-    assert counts(quiet(learns(tmp_path, *options, steps=60))) == {}
-    with pytest.warns(CortexWarning, match="E621"):
-        found = counts(run_experiment(learns(tmp_path, *options, steps=60, eta=2.0**-31)))
-    assert found["W.w"][0] == found["W.w"][1] > 0
-    assert counts(quiet(learns(tmp_path, *options, steps=60, eta=2.0**-30))) == {}
+    """Steps of eta in units of 1/64: 2^-25 is lost, 2^-24 is not."""
+    options = ('precision.formats={"W.w"="u8.6"}', "precision.coefficients=24")
+    with pytest.warns(CortexWarning, match="E621 no increment ever reaches 'W.w'"):
+        run_experiment(learns(tmp_path, *options, steps=60, eta=2.0**-31))
+    assert quiet(learns(tmp_path, *options, steps=60, eta=2.0**-30))["precision"]["underflow"] == []
+
+
+def test_samples_know_what_no_draw_tells_from_0(tmp_path):
+    experiment, increments = graded(tmp_path, "precision.rounding=stochastic", "precision.coefficients=24", eta=2.0**-28)
+    (found,) = compile_experiment(experiment).underflow
+    increments = increments[1:]
+    assert (found.zero, found.of) == ((increments[increments > 0] < 2.0**-30).sum(), (increments > 0).sum())
 
 
 def test_tags_count_what_does_not_move_them(tmp_path):
