@@ -99,10 +99,11 @@ class Interpreter:
         self.parameters: dict[str, dict[str, float | np.ndarray]] = {
             p.name: {**model.cell_parameters(graph, p)} for p in graph.populations}
         self.parameters |= {q.name: {**model.rule_parameters(graph, q)} for q in graph.projections}
-        for population in graph.populations:
-            self._start_population(population)
-        for projection in graph.projections:
-            self._start_projection(projection)
+        with np.errstate(all="ignore"):
+            for population in graph.populations:
+                self._start_population(population)
+            for projection in graph.projections:
+                self._start_projection(projection)
         self.step_number = 0
 
     def _start_population(self, population: model.Population) -> None:
@@ -144,7 +145,11 @@ class Interpreter:
         mask = self._mask(projection)
         if mask is not None:
             self.values[f"{name}.w"] *= mask
+        if graph.class_of(name).unit:
+            self.values[f"{name}.w"] += 0.0  # a whole number of units has no negative zero
         self.values[f"{name}.increment"] = np.zeros((copies, *shape))
+        if rule and rule.optimiser.kind == "adam":
+            self.values |= {f"{name}.adam_{moment}": np.zeros((copies, *shape)) for moment in ("first", "second")}
 
     def _mask(self, projection: Projection) -> np.ndarray | None:
         return connection_mask(self.graph, projection)
@@ -299,25 +304,25 @@ class Interpreter:
     @staticmethod
     def _map_side(c: model.Convolution, kind: str, end: str, array: np.ndarray) -> np.ndarray:
         """One side of a rule between maps: (batch, positions, channels, taps), `local` (batch, channels, positions,
-        taps), with length 1 where the side has no such axis."""
-        if kind == "local":
-            return feature_maps.patches(c, array)[:, None] if end == "pre" else \
+        taps), with length 1 where the side has no such axis. The presynaptic maps of a transposed one are the upper."""
+        lower = (end == "pre") != kind.startswith("transposed")
+        if kind.endswith("local"):
+            return feature_maps.patches(c, array)[:, None] if lower else \
                 array.reshape(len(array), *c.post[:1], c.positions, 1)
-        return feature_maps.patches(c, array)[:, :, None] if end == "pre" else \
-            feature_maps.positions(c, array)[..., None]
+        return feature_maps.patches(c, array)[:, :, None] if lower else feature_maps.positions(c, array)[..., None]
 
     def _synaptic(self, projection: Projection, array: np.ndarray) -> np.ndarray:
         """A per-synapse array as the rule sees it: (batch, post, pre), or as in `_map_side`."""
         array, kind = self._per_sample(array), self.graph.class_of(projection.name).connectivity
         if projection.convolution is None:
             return array
-        return _as_taps(array) if kind == "local" else _as_taps(array)[:, None]
+        return _as_taps(array) if kind.endswith("local") else _as_taps(array)[:, None]
 
     def _collect(self, projection: Projection, value: np.ndarray) -> np.ndarray:
         """The increment per copy of the weight: positions, then samples, added in index order."""
         shape = model.weight_shape(self.graph, projection)
         c = projection.convolution
-        if c and self.graph.class_of(projection.name).connectivity == "local":
+        if c and self.graph.class_of(projection.name).connectivity.endswith("local"):
             value = np.broadcast_to(value, (self.graph.batch, c.post[0], c.positions, c.taps))
             value = value.reshape(self.graph.batch, *shape)
         elif c:
@@ -397,8 +402,9 @@ def _clipped(self: Interpreter, name: str, dw: np.ndarray, arguments: list, appl
     total = _summed(self, name, "clipped", dw, apply)
     if total is None:
         return None
-    cells = total.shape[1] if total.ndim < 7 else int(np.prod(total.shape[1:4]))
-    per_cell = _sum_in_order(np.square(total).reshape(len(total), cells, -1), 2)
+    axes = total.shape[1:-3] if total.ndim > 3 else total.shape[1:2]
+    cells, inputs = int(np.prod(axes)), int(np.prod(total.shape[1 + len(axes):]))
+    per_cell = _sum_in_order(np.square(total).reshape(len(total), cells, inputs), 2)
     norms = np.sqrt(_sum_in_order(per_cell, 1)).reshape(-1, *[1] * (total.ndim - 1))
     return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
 
@@ -408,8 +414,7 @@ def _adam(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: 
     if total is None:
         return None
     rate, beta1, beta2, epsilon = arguments
-    zero = np.zeros_like(total)
-    first, second = self.values.get(f"{name}.adam_first", zero), self.values.get(f"{name}.adam_second", zero)
+    first, second = self.values[f"{name}.adam_first"], self.values[f"{name}.adam_second"]
     powers = self.values.get(f"{name}.adam_powers", np.ones(2)) * (beta1, beta2)  # beta1^n, beta2^n after n steps
     first, second = beta1 * first + (1 - beta1) * total, beta2 * second + (1 - beta2) * total * total
     self.values |= {f"{name}.adam_first": first, f"{name}.adam_second": second, f"{name}.adam_powers": powers}
@@ -426,7 +431,7 @@ def _nothing(name: str, depth: int) -> np.ndarray:
 
 def _sum_in_order(values: np.ndarray, axis: int) -> np.ndarray:
     parts = np.moveaxis(values, axis, 0)
-    total = np.array(parts[0])
+    total = np.array(parts[0]) if len(parts) else np.zeros(parts.shape[1:])
     for part in parts[1:]:
         total = total + part
     return total

@@ -42,4 +42,13 @@ def _is_number(graph: Graph, cell: CellType, population: str, name: str) -> bool
 def reads_message_now(graph: Graph, projection: Projection, expression: Expression) -> bool:
     """Whether an increment is (something postsynaptic) * (the message of this step)."""
     message = f"pre.{graph.class_of(projection.name).message}"
-    return isinstance(expression, Binary) and expression.operator == "*" and expression.right == Name(message)
+    if not isinstance(expression, Binary) or expression.operator != "*" or expression.right != Name(message):
+        return False
+    return is_postsynaptic(expression.left)
+
+
+def is_postsynaptic(expression: Expression) -> bool:
+    """Whether it reads the postsynaptic cell, and nothing else but constants and gates."""
+    found = {node.name for node in walk(expression) if isinstance(node, Name | Prev)}
+    return any(name.startswith("post.") for name in found) and not any(
+        name.startswith("pre.") or name == "w" for name in found)

@@ -323,6 +323,9 @@ def tables_exist(graph: Graph) -> Problems:
 
 def _copies(graph: Graph, array: str) -> set[int]:
     """Lengths that the leading axis of an array may have."""
+    targets = [m.target for m in graph.mirrors if array in (word.partition(":")[2] for word in m.operations)]
+    if targets:
+        return set.intersection(*({1, model.weight_copies(graph, target)} for target in targets))
     owner = array.split(".")[0]
     if owner not in {q.name for q in graph.projections}:
         return {graph.seeds, graph.batch}
@@ -443,6 +446,22 @@ def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
         yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': the source has {copies[0]} copies "
                                   f"({source.role}), the target {copies[1]} ({target.role}).",
                           "Give both the same role.")
+    yield from _mirror_words(graph, m)
+
+
+def _mirror_words(graph: Graph, m: model.Mirror) -> Problems:
+    words = [word.partition(":")[0] for word in m.operations]
+    target, maps = graph.class_of(m.target), (graph.class_of(m.source), graph.class_of(m.target))
+    if any(synapse.connectivity in model.WITH_MAPS for synapse in maps):
+        for word in sorted({"transpose", "truncate"}.intersection(words)):
+            yield CortexError("E254", f"mirror '{m.target}' of '{m.source}' has operation '{word}', but weights "
+                                      "between feature maps are no matrix.",
+                              "Mirror between equal shapes; the transposed connectivity reads forward weights.")
+    copies = model.weight_copies(graph, m.target)
+    if "redraw" in words and copies != graph.seeds:
+        yield CortexError("E256", f"mirror '{m.target}' of '{m.source}' draws a number per synapse and seed, but the "
+                                  f"target has {copies} copies ({target.role}) for {graph.seeds} seeds.",
+                          f"Give synapse class '{target.name}' the role per_seed.")
 
 
 def outputs_exist(graph: Graph) -> Problems:

@@ -248,7 +248,8 @@ def _live_rule(graph: Graph, rule: PlasticityRule, request: Request) -> Plastici
     expressions = [rule.increment, *(u.expression for u in updates), *rule.optimiser.arguments,
                    *(s.initial for s in states)]
     parameters = _read_parameters(rule.parameters, expressions)
-    noise = tuple((name, kind) for name, kind in rule.noise if any(name in reads(e) for e in expressions))
+    drawn = [i for i, (name, _) in enumerate(rule.noise) if any(name in reads(e) for e in expressions)]
+    noise = rule.noise[:max(drawn, default=-1) + 1]  # a draw's place among the others says what is drawn
     return replace(rule, states=states, updates=updates, parameters=parameters, noise=noise)
 
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.ir import Graph, Projection
-from compiler.ir.expressions import Binary, Expression, Name, Prev, reads
-from compiler.ir.held_input import held_input, reads_message_now
+from compiler.ir.expressions import Binary, Expression, Name, Prev
+from compiler.ir.held_input import held_input, is_postsynaptic, reads_message_now
 from compiler.ir.model import SUMMED
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
@@ -57,7 +57,8 @@ def _sums(graph: Graph, q: Projection, request: Request) -> bool:
     """Whether increments are summed until an update, and the message is the input, or the input times one number."""
     rule, kind = graph.rule_of(q), graph.class_of(q.name).connectivity
     assert rule is not None
-    return (kind not in ("one_to_one", "identity") and not rule.states and held_input(graph, q) is not None
+    return (kind not in ("one_to_one", "identity") and not rule.states and not rule.noise
+            and held_input(graph, q) is not None
             and reads_message_now(graph, q, rule.increment)
             and not request.observes(f"{q.name}.increment") and not request.observes(f"{q.name}.{rule.optimiser.kind}"))
 
@@ -75,6 +76,4 @@ def _is_product(graph: Graph, q: Projection) -> bool:
         return False
     expression: Expression = rule.increment
     return (isinstance(expression, Binary) and expression.operator == "*"
-            and expression.right in (Name(message), Prev(message, 1))
-            and any(name.startswith("post.") for name in reads(expression.left))
-            and not any(name.startswith("pre.") or name == "w" for name in reads(expression.left)))
+            and expression.right in (Name(message), Prev(message, 1)) and is_postsynaptic(expression.left))

@@ -342,6 +342,10 @@ class _Quantiser:
         them where the quantity is finer than the table."""
         (node,) = quantities(e.expression)
         assert isinstance(node, Name | Prev)
+        if f"{p.name}.{node.name}" not in self.extents:
+            raise CortexError("E613", f"equation '{e.name}' of population '{p.name}' is a function of "
+                                      f"'{node.name}', of which no range is known.",
+                              "Compare a gate with a number instead.")
         largest = min(self.extents[f"{p.name}.{node.name}"].largest,
                       TABLES_HEADROOM * self.options.peaks[f"{p.name}.{node.name}"])
         half = 2 ** (self.options.widths.tables - 1)
@@ -508,6 +512,8 @@ class _Quantiser:
         """Increments that a synapse keeps: a low-pass, or a sum until the `apply` gate."""
         kind = rule.optimiser.kind
         tag = self._tag_format(q, rule)
+        if (held := self.arrays.pop(f"{q.name}.{kind}", None)) is not None:
+            self.arrays[f"{q.name}.tag"] = tag.round(held)
         (offset, noise), (offset_tag, noise_tag) = self._offset("rounding"), self._offset("tag_rounding")
         learns = Binary(">", Name(f"gate.{q.gate}"), Number(0.0)) if q.gate else None
         old = Prev("tag", 1)

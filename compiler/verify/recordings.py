@@ -8,6 +8,7 @@ general one is for a user's own circuit and carries it:
     POPULATION.INPUT    (T, n) or (T, batch, n), exogenous inputs
     POPULATION.NOISE    (T, n) or (T, batch, n), draws, where the circuit has noise
     gate.NAME           (T,), default 0 throughout
+    seeds               (seeds,), default 1, 2 ...: from them come the random numbers of rules and mirrors
     OWNER.QUANTITY      what to compare: (T, n) or (T, batch, n), weights (T, n_post, n_pre) or (T, copies, ...)
     evidence            text, who recorded it; default `user-recording`
 
@@ -27,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.backends.draws import cell_draws
 from compiler.ir import CortexError, Graph, parse_graph, show_graph, unknown, verify
 from compiler.ir.model import weight_copies, weight_shape
 from compiler.ir.protocol import Phase, Protocol
@@ -38,7 +40,6 @@ from compiler.verify.runs import (
     aligned,
     blocks,
     input_columns,
-    noise_columns,
     quantities,
     trajectory,
 )
@@ -46,6 +47,7 @@ from compiler.verify.runs import (
 Arrays = dict[str, np.ndarray]
 
 TEXT_KEYS = ("graph.ir", "params_json", "evidence")
+OTHER_KEYS = (*TEXT_KEYS, "seeds")
 
 
 @dataclass(frozen=True)
@@ -211,15 +213,15 @@ def _general(name: str, arrays: Arrays) -> Recording:
     verify(graph)
     steps = _length(graph, arrays)
     setup = Setup(graph, one_step_protocol(steps, _gates(graph, arrays, steps), graph.batch),
-                  _samples(graph, arrays, steps), tuple(range(1, graph.seeds + 1)), _noise(graph, arrays, steps))
-    exogenous = {*dict(input_columns(graph)), *dict(noise_columns(graph)), *(f"gate.{g}" for g in graph.gates)}
+                  _samples(graph, arrays, steps), _seeds(graph, arrays), _noise(graph, arrays, steps))
+    exogenous = {*dict(input_columns(graph)), *drawn_by_cells(graph), *(f"gate.{g}" for g in graph.gates)}
     compared = [k for k in arrays if "." in k and k not in exogenous and k not in TEXT_KEYS
                 and not k.startswith("init_")]
     sources, expected = {}, {}
     for key in compared:
         sources[key], expected[key] = _compared(graph, arrays, key, steps)
     evidence = text_of(arrays, "evidence") if "evidence" in arrays else "user-recording"
-    rest = tuple(k for k in arrays if "." not in k and k not in TEXT_KEYS and not k.startswith("init_"))
+    rest = tuple(k for k in arrays if "." not in k and k not in OTHER_KEYS and not k.startswith("init_"))
     return Recording(name, setup, expected, sources, evidence, not_compared=rest, arrays=arrays)
 
 
@@ -258,10 +260,22 @@ def _samples(graph: Graph, arrays: Arrays, steps: int) -> np.ndarray:
     return np.concatenate(parts, axis=2).swapaxes(0, 1).reshape(graph.batch * steps, -1)
 
 
+def _seeds(graph: Graph, arrays: Arrays) -> tuple[int, ...]:
+    if "seeds" not in arrays:
+        return tuple(range(1, graph.seeds + 1))
+    numbers(arrays, "seeds", (graph.seeds,))
+    return tuple(int(seed) for seed in arrays["seeds"])
+
+
+def drawn_by_cells(graph: Graph) -> list[str]:
+    """`population.noise` of every draw that a recording holds; those of synapses follow from the seeds."""
+    return [f"{population}.{name}" for population, name, _ in cell_draws(graph)]
+
+
 def _noise(graph: Graph, arrays: Arrays, steps: int) -> np.ndarray:
     """(T, cells * batch of every stream)."""
     parts = [_per_element(graph, arrays, name, steps, "the draws of the noise").swapaxes(1, 2).reshape(steps, -1)
-             for name, _ in noise_columns(graph)]
+             for name in drawn_by_cells(graph)]
     return np.concatenate(parts, axis=1) if parts else np.zeros((steps, 0))
 
 
@@ -293,6 +307,7 @@ def record_trajectory(path: str | Path, setup: Setup, on: str = "interpreter", g
             parts.setdefault(name, []).append(_plain(values))
     arrays: dict[str, Any] = {name: np.concatenate(found) for name, found in parts.items()}
     arrays |= {f"init_{name}": array for name, array in graph.arrays.items()}
+    arrays["seeds"] = np.asarray(setup.seeds)
     buffer, place = io.BytesIO(), Path(path if str(path).endswith(".npz") else f"{path}.npz")
     np.savez_compressed(buffer, **{"graph.ir": show_graph(graph), "evidence": on}, **arrays)
     partial = place.with_name(f".{place.name}.partial")
@@ -307,9 +322,9 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 def stimulus_chunks(setup: Setup, steps: int | None = None) -> Iterator[Chunk]:
     """Inputs and draws (K, batch, n), gates (K,), by name."""
-    stimulus = Stimulus(setup)
+    stimulus, drawn = Stimulus(setup), drawn_by_cells(setup.graph)
     for block in blocks(setup, steps):
         rows = [stimulus.step(block, t) for t in range(len(block.gates))]
         found = {name: np.stack([inputs[name] for inputs, _, _ in rows]) for name, _ in stimulus.inputs}
-        found |= {name: np.stack([noise[name] for _, _, noise in rows]) for name, _ in stimulus.draws}
+        found |= {name: np.stack([noise[name] for _, _, noise in rows]) for name in drawn}
         yield found | {f"gate.{g}": np.array([gates[g] for _, gates, _ in rows]) for g in setup.graph.gates}

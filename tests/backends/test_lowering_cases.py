@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from compiler.backends.interpreter import Interpreter
 from compiler.backends.lowering import lower
+from compiler.backends.native import Native
 from compiler.backends.runtime import Feed, NoiseSpec
 from compiler.ir import CortexError, parse_graph, problems
 from compiler.ir.protocol import Phase, Protocol
-from compiler.verify import Setup, verify_setup
+from compiler.verify import Setup, trajectory, verify_setup
 from compiler.verify.mutations import plain_python
+from compiler.verify.random_graphs.differences import differences, expected, watched
 
 SOURCE = """
 graph case
@@ -53,6 +58,11 @@ def kernels_as_plain_python():
         yield
 
 
+def same_bits(case: Setup, increments: bool = False) -> None:
+    wanted = watched(case.graph, increments)
+    assert [str(d) for d in differences(expected(case, wanted), trajectory(case, wanted, "native"))] == []
+
+
 def agrees(case: Setup, granularity: str = "network", **options) -> None:
     result = verify_setup(case, "native", granularity, **options)
     assert result.passed and result.max_abs_error == 0, result.reasons
@@ -80,18 +90,36 @@ def test_what_reads_no_port_does_not_wait_for_one():
                  R__w=np.full((2, 2), -0.3), W__w=np.eye(2)))
 
 
-@pytest.mark.parametrize("operations, works", [("add:x transpose negate", True), ("negate add:x transpose", True),
-                                               ("transpose add:x truncate", True), ("add:x add:x", False)])
-def test_mirrors_that_add(operations, works):
-    two = "population out leaky 2\nprojection W dense input -> out\nprojection V dense input -> out\n"
-    x = np.array([[0.1, 0.2], [0.3, 0.4]])
-    case = setup(two + f"mirror V = W : {operations}\n", W__w=np.array([[1.0, 2.0], [3.0, 4.0]]), V__w=np.zeros((2, 2)))
-    case = Setup(case.graph.with_(arrays={**case.graph.arrays, "x": x}), case.protocol, case.samples)
-    if works:
-        agrees(case)
-    else:
-        with pytest.raises(CortexError, match="E504 mirror 'V' of 'W' uses more than one array"):
-            lower(case.graph)
+MIRRORED = "population out leaky 2\nprojection W dense input -> out\nprojection V dense input -> out\n"
+
+
+@pytest.mark.parametrize("operations", [
+    "add:x transpose negate", "negate add:x transpose", "transpose add:x truncate", "add:x times:y", "add:x sign",
+    "negate sign", "add:x negate", "truncate negate truncate", "times:y add:x transpose sign", "redraw:x transpose"])
+def test_operations_of_mirrors_run_in_their_order(operations):
+    """Zeros keep their sign; what is drawn turns with the weights."""
+    arrays = {"x": np.array([[0.1, 0.2], [0.3, 0.4]]), "y": np.array([[0.0, -1.0], [2.0, 0.5]])}
+    w = np.array([[-0.1, 0.0], [3.0, -0.4]])
+    used = {name: array for name, array in arrays.items() if f":{name}" in operations}
+    same_bits(setup(MIRRORED + f"mirror V = W : {operations}\n", W__w=w, V__w=np.zeros((2, 2)), **used))
+
+
+def test_two_mirrors_of_one_target_have_their_own_arrays():
+    text = MIRRORED + "mirror V = W : add:x\nmirror V = W : add:y after gate=learn\n"
+    case = setup(text, {"learn": (1.0, 0.0)}, W__w=np.eye(2), V__w=np.zeros((2, 2)), x=np.ones((2, 2)), y=np.zeros((2, 2)))
+    agrees(case)
+    run = Native(lower(case.graph), case.protocol, case.samples, [1])
+    run.run(1)
+    assert run.value("V.w").tolist() == [np.eye(2).tolist()]
+    run.run(1)
+    assert run.value("V.w").tolist() == [(np.eye(2) + 1).tolist()]
+
+
+def test_a_mirror_that_cuts_to_two_shapes_is_refused():
+    two = "population out leaky 3\npopulation up leaky 4\nprojection W dense input -> out\nprojection V dense input -> up\n"
+    case = setup(two + "mirror V = W : truncate transpose truncate\n", W__w=np.zeros((3, 2)), V__w=np.zeros((4, 2)))
+    with pytest.raises(CortexError, match="E504 mirror 'V' of 'W' cuts twice"):
+        lower(case.graph)
 
 
 def test_a_mirror_adds_in_the_targets_shape():
@@ -113,6 +141,130 @@ def test_limits_do_not_hide_what_is_not_a_number():
     result = verify_setup(case, "native")
     assert not result.passed and result.first_divergence.variable == "W.w"
     assert np.isnan(result.first_divergence.got) and np.isnan(result.first_divergence.expected)
+
+
+# ---- what random circuits brought up
+
+TABLE = {"table__t": np.array([0.25, -0.5, 1.5])}
+PLASTIC = "population out leaky {size}\nprojection W p input -> out gate=learn\n"
+
+
+def plastic(rule: str, size: int = 2, cell: str = "", synapse: str = "", **arrays: np.ndarray) -> Setup:
+    """The input teaches `out` by a rule's lines; the gate is on in every second step."""
+    lines = "".join(f"  {line}\n" for line in rule.split("; "))
+    more = "".join(f"  {line}\n" for line in synapse.split("; ") if line)
+    text = f"rule r\n{lines}synapse p\n  message rate\n  port a\n  rule r\n{more}" + PLASTIC.format(size=size)
+    w = np.random.default_rng(1).uniform(-0.4, 0.4, (size, 2))
+    return setup(cell + (text.replace("out leaky", "out own") if cell else text), {"learn": (1.0, 0.0)},
+                 **{"W__w": w[:, 0] if "one_to_one" in synapse else w, **arrays})
+
+
+@pytest.mark.parametrize("value", ["lookup(t, 1)", "interpolate(t, p)", "pow(2 + prev(u), lookup(t, 0))"])
+def test_tables_of_constants(value):
+    cell = f"cell c\n  port a\n  parameter p 1 = 0.5\n  state u = 0.5\n  receive u = tanh(a) + {value}\n"
+    agrees(setup(cell + "population out c 2\nprojection W dense input -> out\n", W__w=np.eye(2), **TABLE))
+
+
+@pytest.mark.parametrize("value", ["1 / 0", "a / (1 > 2)", "1 / where(1 > 2, 1, 0)", "fixed(1, 0, 0, 0)", "0 / d_relu(-1)"])
+def test_division_by_a_constant_zero_is_as_ieee_says(value):
+    cell = f"cell c\n  port a\n  state u = 0.5\n  receive u = where({value} == 1, 1, {value})\n"
+    case = setup(cell + "population out c 2\nprojection W dense input -> out\n", W__w=np.eye(2))
+    same_bits(case)
+
+
+@pytest.mark.parametrize("factor", ["f = a * 2", "f = tanh(q)", "f = q * a"])
+def test_rules_read_factors_of_ports_and_parameters(factor):
+    """A factor that nothing stores goes into the rule; the sum of a port's currents is nowhere in memory."""
+    cell = f"cell own\n  port a\n  parameter q 1 = 0.5\n  state u = 0.1\n  receive u = 0.5 * prev(u) + a\n  factor {factor}\n"
+    case = plastic("increment 0.1 * (post.f + pre.rate)", cell=cell)
+    wanted = ["W.w", "out.u"]  # not the factor, which would then be in memory
+    assert not list(differences(expected(case, wanted), trajectory(case, wanted, "native")))
+
+
+def test_one_to_one_sums_the_products_of_pairs():
+    agrees(plastic("increment post.u * pre.rate; optimiser accumulate", synapse="connectivity one_to_one"))
+
+
+@pytest.mark.parametrize("size", [2, 9])
+def test_the_norm_of_a_clipped_sum_counts_real_cells_only(size):
+    """An increment without a postsynaptic factor is not 0 in the padding of a row."""
+    agrees(plastic("increment pre.rate - 0.5; optimiser clipped(0.2)", size))
+
+
+def test_a_clipped_projection_onto_nothing():
+    agrees(plastic("increment post.u * pre.rate; optimiser clipped(0.2)", 0))
+
+
+@pytest.mark.parametrize("optimiser", ["low_pass(0.3)", "accumulate", "none"])
+@pytest.mark.parametrize("increments", [False, True])
+def test_silent_rows_of_whole_units(optimiser, increments):
+    """A low-pass moves weights while the cell is silent; observed increments are 0 then."""
+    case = plastic(f"increment post.u * prev(pre.rate); optimiser {optimiser}", synapse="unit 0.25",
+                   W__w=np.array([[0.5, -0.0], [0.25, -0.25]]))
+    case.samples[::2] = 0.0
+    same_bits(case, increments)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "shared", "lava_weights"])
+def test_samples_of_a_seed_share_the_random_numbers_of_a_rule(kind):
+    case = plastic(f"noise n {kind}; increment n - 0.5", synapse="role per_sample")
+    case = Setup(case.graph.with_(seeds=2, samples=2), case.protocol, case.samples, (1, 2))
+    agrees(case)
+    (chunk,) = trajectory(case, ["W.w"], "native")
+    one, two, three, four = chunk["W.w"][-1]
+    assert np.array_equal(one, two) and np.array_equal(three, four)
+    assert kind == "lava_weights" or not np.array_equal(one, three)
+
+
+def test_a_fused_update_whose_increment_is_observed_is_not_fused():
+    case = plastic("increment post.u * pre.rate")
+    case = Setup(case.graph.with_(projections=tuple(replace(q, lowering="fused") for q in case.graph.projections)),
+                 case.protocol, case.samples)
+    same_bits(case, increments=True)
+
+
+# ---- feature maps
+
+def maps(kind: str, shapes: str, rule: str, lower: int, upper: int, weights: tuple[int, ...], seed: int = 1) -> Setup:
+    """One plastic projection between the input (lower) maps and leaky (upper) ones, or back."""
+    back = kind.startswith("transposed")
+    lines = "".join(f"  {line}\n" for line in rule.split("; "))
+    text = f"rule r\n{lines}synapse p\n  message {'u' if back else 'rate'}\n  port a\n  rule r\n  connectivity {kind}\n"
+    ends = ("up", "out") if back else ("input", "out")
+    text += f"population out leaky {lower if back else upper}\n" + (f"population up leaky {upper}\n" if back else "")
+    text += f"projection W p {ends[0]} -> {ends[1]} gate=learn convolution={shapes}\n"
+    source = SOURCE.replace("population input source 2", f"population input source {lower}")
+    graph = parse_graph(source + text).with_(arrays={"W.w": np.random.default_rng(seed).uniform(-0.4, 0.4, weights)})
+    protocol = Protocol((Phase("all", 12, 1, gates=(("learn", (1.0, 0.0)),)),), ("all",))
+    return Setup(graph, protocol, np.random.default_rng(0).uniform(-1, 1, (12, lower)))
+
+
+@pytest.mark.parametrize("optimiser", ["none", "accumulate", "clipped(0.1)"])
+def test_maps_with_as_many_taps_as_cells(optimiser):
+    """Eight cells and eight taps or kernels at both ends."""
+    agrees(maps("local", "8x1x1/8x1x1/1,1,0,1", f"increment post.u * pre.rate; optimiser {optimiser}", 8, 8, (8, 1, 1, 8, 1, 1)))
+    agrees(maps("convolution", "2x2x2/8x1x1/2,1,0,1", f"increment post.u * pre.rate; optimiser {optimiser}", 8, 8, (8, 2, 2, 2)))
+
+
+def test_increments_between_maps_keep_the_sign_of_zero():
+    case = maps("convolution", "1x2x2/1x2x2/3,1,1,1", "increment -post.u * pre.rate", 4, 4, (1, 1, 3, 3))
+    case.samples[::2] = 0.0
+    (chunk,) = expected(case, ["W.increment"])
+    assert np.signbit(chunk["W.increment"][chunk["W.increment"] == 0]).any()
+    assert not list(differences([chunk], trajectory(case, ["W.increment"], "native")))
+
+
+@pytest.mark.parametrize("kind, weights", [("transposed_convolution", (2, 1, 2, 2)), ("transposed_local", (2, 1, 1, 1, 2, 2))])
+def test_the_interpreter_runs_rules_on_the_way_back(kind, weights):
+    """The increment of a weight is the sum over its pairs of a lower and an upper unit, whichever way it goes."""
+    case = maps(kind, "1x2x2/2x1x1/2,1,0,1", "increment post.u * pre.u", 4, 2, weights)
+    case = Setup(case.graph.with_(arrays={**case.graph.arrays, "up.u": np.array([0.5, -0.25])}), case.protocol, case.samples)
+    interpreter = Interpreter(case.graph)
+    values = interpreter.step({"input.value": np.zeros(4)}, {"learn": 1.0}, {})
+    wanted = values["up.u"][0][:, None] * values["out.u"][0]
+    assert np.abs(wanted).max() > 0 and np.array_equal(values["W.increment"].reshape(2, 4), wanted)
+    with pytest.raises(CortexError, match="E501"):
+        lower(case.graph)
 
 
 # ---- noise

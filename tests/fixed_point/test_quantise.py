@@ -17,12 +17,8 @@ from compiler.experiments.session import run_experiment
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.passes import run_passes
 from compiler.passes.base import Request
-from compiler.passes.count_underflow import CountUnderflow
-from compiler.passes.name_products import NameProducts
-from compiler.passes.quantise import Quantise, Widths
-from compiler.verify import random_graphs
 from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import RandomChoices, random_setup
+from compiler.verify.random_graphs.integers import integer_setup
 from compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
 from compiler.verify.verification import verify_setup
 
@@ -121,56 +117,13 @@ def test_many_bits_are_as_good_as_float() -> None:
 # ---- random circuits
 
 
-def quantised(setup: Setup, choices: RandomChoices) -> Setup | None:
-    """A random circuit in integers, its ranges from a run; None where it has no integer form."""
-    try:
-        prepared = run_passes(setup.graph, [NameProducts(choices.pick((12, 6)))]).graph
-        setup = replace(setup, graph=prepared)
-        peaks = {q: 0.0 for q in quantities(prepared)}
-        for values in trajectory(setup, list(peaks), "interpreter"):
-            peaks |= {q: max(peaks[q], float(np.abs(v).max(initial=0.0))) for q, v in values.items()}
-        for p in prepared.populations:
-            cell = prepared.cell(p.cell)
-            others = [*cell.inputs, *(n for n, _ in cell.noise)]
-            peaks |= {f"{p.name}.{n}": 3.0 for n in others}
-            peaks |= {f"{p.name}.{x.name}": 1.0 for x in cell.parameters}
-        widths = Widths(states=choices.pick((16, 12)), messages=choices.pick((6, 8)), factors=choices.pick((6, 8)),
-                        weights=choices.pick((8, 4)), tags=9, tables=6, values=8, coefficients=8)
-        rounding = choices.pick(("stochastic", "shared", "nearest"))
-        count = choices.pick((False, True))
-        passes = [Quantise(peaks, widths, rounding, count=count), *([CountUnderflow()] if count else [])]
-        graph = run_passes(prepared, passes).graph
-        return replace(setup, graph=graph)
-    except CortexError as error:
-        assert error.code in ("E610", "E611", "E612", "E613", "E503"), error
-        return None
-
-
-UNARY = ("tanh({a})", "-{a}", "logistic({a})", "relu({a})", "abs({a})", "clip({a}, -1, 1)", "exp(clip({a}, -3, 2))")
-BINARY = ("({a} + {b})", "({a} - {b})", "({a} * {b})", "min({a}, {b})", "max({a}, {b})", "where({a} > {b}, {a}, 0.5)",
-          "({a} <= {b})", "({a} > 0 and {b} < 1)")
-
-
-def integer_rule(c, name, pre, post, states: bool) -> str:
-    """Sums of products, with a low-pass or a sum on demand."""
-    sides = ([f"pre.{x}" for x in pre.offered], [f"post.{x}" for x in post.offered])
-    terms = [f"eta * {c.pick(sides[1])} * {c.pick(sides[0])}", *c.pick(([], ["0.125 * eta * w"]))]
-    optimiser = c.pick(("", "  optimiser low_pass(0.3 * eta)\n", "  optimiser accumulate\n"))
-    return f"rule {name}\n  parameter eta 1\n  increment {' - '.join(terms)}\n{optimiser}"
-
-
 def random_integer_setups(seeds: range):
     for seed in seeds:
-        choices = RandomChoices(seed)
-        setup = random_setup(choices, fused=False)
-        if setup.graph.samples == 1 and (found := quantised(setup, choices)):
+        if found := integer_setup(seed):
             yield seed, found
 
 
-def test_random_integer_circuits_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random_graphs, "UNARY", UNARY)
-    monkeypatch.setattr(random_graphs, "BINARY", BINARY)
-    monkeypatch.setattr(random_graphs, "rule_text", integer_rule)
+def test_random_integer_circuits_agree_to_the_bit() -> None:
     count = learnt = 0
     for seed, setup in random_integer_setups(range(0, 90)):
         wanted = quantities(setup.graph)
@@ -190,9 +143,7 @@ def test_random_integer_circuits_agree_to_the_bit(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.lava
 @pytest.mark.slow
-def test_random_integer_circuits_have_the_same_bits_on_lava(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, own in (("UNARY", UNARY), ("BINARY", BINARY), ("rule_text", integer_rule)):
-        monkeypatch.setattr(random_graphs, name, own)
+def test_random_integer_circuits_have_the_same_bits_on_lava() -> None:
     compared = learnt = 0
     for seed, setup in random_integer_setups(range(0, 60)):
         wanted = quantities(setup.graph)

@@ -396,6 +396,11 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         "the source has 3 copies \\(per_seed\\), the target 1 \\(shared\\)",
         lambda: edited(("  rule hebb", "  rule hebb\n  role per_seed")).with_(seeds=3),
     ),
+    (
+        "E256",
+        "mirror 'B' of 'W' draws a number per synapse and seed, but the target has 1 copies \\(shared\\) for 3 seeds",
+        lambda: edited(("mirror B = W :", "mirror B = W : redraw:extra")).with_(seeds=3),
+    ),
 ]
 
 

@@ -24,7 +24,7 @@ from compiler.passes.hoist_constant_input import HoistConstantInput
 from compiler.passes.partition import Partition
 from compiler.passes.specialise import Specialise
 from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import RandomChoices, random_setup
+from compiler.verify.random_graphs import Kinds, RandomChoices, random_setup
 from compiler.verify.runs import Setup, interpreted, quantities
 
 IN_THE_INTERPRETER = {Fold, Specialise}
@@ -78,7 +78,7 @@ def rows(setup: Setup) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("each", IN_THE_INTERPRETER, ids=lambda c: c.name)
 @pytest.mark.parametrize("seed", range(12))
 def test_the_interpreter_has_the_same_bits_before_and_after(each, seed):
-    setup = random_setup(RandomChoices(300 + seed), fused=False)
+    setup = random_setup(RandomChoices(300 + seed), Kinds(fused=False))
     after = run_passes(setup.graph, [each()], Request()).graph
     before, found = rows(setup), rows(replace(setup, graph=after))
     assert {name for name in before if name.endswith(".w")} <= set(found)
@@ -100,7 +100,7 @@ def weights(graph: Graph, setup: Setup, kind: type[Native] = Native) -> dict[str
 @pytest.mark.parametrize("each", IN_THE_LOWERING, ids=lambda c: c.name)
 @pytest.mark.parametrize("seed", range(12))
 def test_the_lowering_has_the_same_bits_before_and_after(each, seed):
-    setup = random_setup(RandomChoices(400 + seed), fused=False)
+    setup = random_setup(RandomChoices(400 + seed), Kinds(fused=False))
     after = run_passes(setup.graph, [IN_THE_LOWERING[each]], Request()).graph
     before = weights(Partition().apply(setup.graph), setup)
     found = weights(after, setup, Grouped) if each is Partition else weights(Partition().apply(after), setup)
@@ -109,9 +109,9 @@ def test_the_lowering_has_the_same_bits_before_and_after(each, seed):
 
 def test_random_circuits_have_something_to_keep():
     """Otherwise the tests above would prove nothing."""
-    setups = [random_setup(RandomChoices(400 + seed), fused=False) for seed in range(12)]
+    setups = [random_setup(RandomChoices(400 + seed), Kinds(fused=False)) for seed in range(12)]
     fused = [q.lowering for s in setups for q in run_passes(s.graph, [FuseUpdate()]).graph.projections]
-    folded = [run_passes(random_setup(RandomChoices(300 + s), fused=False).graph, [Fold()]).records[0].changed
+    folded = [run_passes(random_setup(RandomChoices(300 + s), Kinds(fused=False)).graph, [Fold()]).records[0].changed
               for s in range(12)]
     assert fused.count("fused") > 5 and sum(folded) > 5
 

@@ -15,7 +15,7 @@ from compiler.ir.protocol import Phase, Protocol
 from compiler.microcircuits.pal import Pal
 from compiler.verify import Setup, load_function, reference_setup, verify_against_reference, verify_graph, verify_setup
 from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import RandomChoices, random_setup
+from compiler.verify.random_graphs import Kinds, RandomChoices, random_setup
 
 SIDES = [("native", "network"), ("native", "area"), ("native", "population")]
 """(on, granularity); a further backend is one more line, with its mark."""
@@ -211,7 +211,7 @@ def test_reference_files_that_are_wrong(tmp_path, functions):
 
 
 def test_a_function_sees_batches():
-    setup = random_setup(RandomChoices(7), fused=False)
+    setup = random_setup(RandomChoices(7), Kinds(fused=False))
     graph, seen = setup.graph, {}
 
     def function(graph, inputs, steps):

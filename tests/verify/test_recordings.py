@@ -14,7 +14,7 @@ from compiler.microcircuits.pal import Pal
 from compiler.verify import load_recording, record_trajectory, verify_golden, verify_recording
 from compiler.verify.mutations import plain_python
 from compiler.verify.published import published_recording
-from compiler.verify.random_graphs import RandomChoices, random_setup
+from compiler.verify.random_graphs import Kinds, RandomChoices, random_setup
 
 oracle = pytest.importorskip("compiler.verify.oracle")
 pytest.importorskip("torch")
@@ -196,7 +196,7 @@ def test_unknown_side(tmp_path, base):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("recorded_on, on", [("interpreter", "native"), ("native", "interpreter")])
 def test_own_circuits_are_recorded_and_verified(tmp_path, seed, recorded_on, on):
-    setup = random_setup(RandomChoices(300 + seed), fused=False)
+    setup = random_setup(RandomChoices(300 + seed), Kinds(fused=False))
     record_trajectory(tmp_path / "own.npz", setup, on=recorded_on)
     result = verify_golden(tmp_path / "own.npz", on)
     assert result.passed, result.reasons
@@ -208,7 +208,7 @@ def test_own_circuits_are_recorded_and_verified(tmp_path, seed, recorded_on, on)
 def own(tmp_path) -> tuple[Path, dict[str, np.ndarray]]:
     """A recording of a small circuit of one's own, as plain arrays."""
     path = tmp_path / "own.npz"
-    record_trajectory(path, random_setup(RandomChoices(11), fused=False))
+    record_trajectory(path, random_setup(RandomChoices(23), Kinds(fused=False)))
     with np.load(path) as file:
         return path, dict(file)
 
@@ -258,5 +258,5 @@ def _restored(path, arrays) -> Path:
 
 def test_the_text_of_the_graph_is_in_the_file(own):
     _, arrays = own
-    setup = random_setup(RandomChoices(11), fused=False)
+    setup = random_setup(RandomChoices(23), Kinds(fused=False))
     assert str(arrays["graph.ir"]) == show_graph(setup.graph)

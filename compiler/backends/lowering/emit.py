@@ -26,7 +26,7 @@ from compiler.ir.expressions import (
     children,
     walk,
 )
-from compiler.ir.functions import ARITY
+from compiler.ir.functions import ARITY, PRIMITIVES
 from compiler.ir.model import Graph
 
 COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
@@ -36,7 +36,33 @@ TRUTHS = COMPARISONS | {"and", "or"}
 def is_literal(expression: Expression) -> bool:
     """Whether numbers alone make it. LLVM turns `pow` of a visible one into exp2, a product or a square root, whose
     last bit may differ from libm's; a scalar in memory is out of its sight."""
-    return all(isinstance(node, Number) for node in walk(expression) if not children(node))
+    leaves = [node for node in walk(expression) if not children(node)]
+    return all(isinstance(leaf, Number) for leaf in leaves) and not _looks_up(expression)
+
+
+def _looks_up(expression: Expression) -> bool:
+    """Whether a table has a part in it, which is no parameter."""
+    return any(isinstance(node, Lookup) for node in walk(expression))
+
+
+def _from_memory(expression: Expression) -> bool:
+    """Whether what it computes with lies in memory, whatever its conditions say."""
+    match expression:
+        case Name() | Prev() | Lookup():
+            return True
+        case Negate(operand):
+            return _from_memory(operand)
+        case Binary(operator, left, right) if operator in "+-*/":
+            return _from_memory(left) or _from_memory(right)
+        case Where(_, then, otherwise):
+            return _from_memory(then) and _from_memory(otherwise)
+        case Call(function):
+            return function in PRIMITIVES
+    return False
+
+
+def _nonzero(expression: Expression) -> bool:
+    return isinstance(expression, Number) and expression.value != 0
 
 
 @dataclass
@@ -62,12 +88,16 @@ class Emitter:
                 return self.leaf(expression)
             case Negate(operand):
                 return f"(-{self.value(operand)})"
-            case Binary("+" | "-" | "*" | "/" as operator, left, right):
+            case Binary("/", left, right):
+                return f"({self.value(left)} / {self._divisor(right)})"
+            case Binary("+" | "-" | "*" as operator, left, right):
                 return f"({self.value(left)} {operator} {self.value(right)})"
             case Binary(operator) if operator in TRUTHS:
                 return f"(1.0 if {self.condition(expression)} else 0.0)"
             case Call("pow", arguments):
                 return f"pow({', '.join(self._scalar(a) if is_literal(a) else self.value(a) for a in arguments)})"
+            case Call("fixed", (x, scale, limit, offset)):
+                return f"fixed({self.value(x)}, {self._divisor(scale)}, {self.value(limit)}, {self.value(offset)})"
             case Call(function, arguments) if len(arguments) == ARITY.get(function):
                 return f"{function}({', '.join(map(self.value, arguments))})"
             case Where(condition, then, otherwise):
@@ -76,6 +106,11 @@ class Emitter:
                 return self._lookup(expression, self.value(index))
         raise CortexError("E514", f"cannot lower {str(expression)[:80]}: no such operator or function, or not so many "
                                   "arguments.", "Build expressions with cortexc.parse.")
+
+    def _divisor(self, expression: Expression) -> str:
+        """A number of Python's raises where it divides and is 0; one of numpy's, as memory holds, does not."""
+        source = self.value(expression)
+        return source if _from_memory(expression) or _nonzero(expression) else f"np.float64({source})"
 
     def _lookup(self, lookup: Lookup, index: str) -> str:
         table = identifier(lookup.table, "table")
@@ -101,11 +136,8 @@ class Emitter:
         return f"({self.value(expression)} != 0.0)"
 
     def _is_scalar(self, expression: Expression) -> bool:
-        nodes = list(walk(expression))
-        leaves = [node for node in nodes if not children(node)]
-        if any(isinstance(node, Lookup) for node in nodes):
-            return False
-        return any(isinstance(n, Name) for n in leaves) and all(
+        leaves = [node for node in walk(expression) if not children(node)]
+        return not _looks_up(expression) and any(isinstance(n, Name) for n in leaves) and all(
             isinstance(n, Number) or (isinstance(n, Name) and self.constant(n.name)) for n in leaves)
 
     def _scalar(self, expression: Expression) -> str:

@@ -212,7 +212,8 @@ class MapLowering(ProjectionLowering):
         return {}, self._filled(prepared), self._filled(row)
 
     def _row(self) -> list[str]:
-        """Per kernel: products summed over positions, for every sample; then over samples."""
+        """Per kernel: products summed over positions, for every sample; then over samples. To begin with -0 keeps the
+        sign of a zero."""
         c = self.projection.convolution
         assert c is not None
 
@@ -228,7 +229,7 @@ class MapLowering(ProjectionLowering):
             if whole else []
         lines += [f"x = unsigned_{whole}", *block(left)] if left else []
         return ["for o in range([O]):", "    for c in range([C]):", "        for r in range([R]):",
-                "            m[sample + r] = 0.0", "        for y in range([Ho]):",
+                "            m[sample + r] = -0.0", "        for y in range([Ho]):",
                 *("            " + line for line in lines), "        total = m[sample]",
                 "        for r in range(one, [R]):", "            total += m[sample + r]",
                 "        m[row + o * [C] + c] = total"]

@@ -18,6 +18,7 @@ from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
 from compiler.backends.lowering.hoist import Hoisted
 from compiler.backends.lowering.maps import MapLowering
+from compiler.backends.lowering.mirrors import mirror_arrays, mirror_operation
 from compiler.backends.lowering.operations import (
     Constant,
     First,
@@ -36,10 +37,10 @@ from compiler.backends.lowering.source import module_source
 from compiler.backends.lowering.storage import Storage, plan_storage
 from compiler.backends.lowering.synapses import ProjectionLowering, Shape, shape_of
 from compiler.backends.names import check_names
-from compiler.ir import CortexError, model
+from compiler.ir import model
 from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import Expression
-from compiler.ir.model import Graph, Mirror
+from compiler.ir.model import Graph
 from compiler.ir.schedule import Segment
 from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
@@ -308,33 +309,11 @@ class _Lowering:
         """Factors, increments from un-incremented weights, mirrors, then the gated steps."""
         factors = [o for q in self.projections.values() for o in q.factor_operations()]
         increments = [o for q in self.projections.values() for o in q.increment_operations()]
-        before, after = ([self._mirror(m) for m in self.graph.mirrors if m.after == late] for late in (False, True))
+        mirrors = [(m.after, mirror_operation(self.graph, m, self.slots, self.kernels)) for m in self.graph.mirrors]
+        before, after = ([operation for late, operation in mirrors if late == wanted] for wanted in (False, True))
         deferred = set(self._deferred())
         updates = [o for name, q in self.projections.items() if name not in deferred and (o := q.update_operation())]
         return [*factors, *increments, *before, *updates, *after]
-
-    def _mirror(self, mirror: Mirror) -> Operation:
-        target, source = (shape_of(self.graph, self.graph.projection(n)) for n in (mirror.target, mirror.source))
-        scale, array_scale, padding, words = 1.0, 1.0, 0.0, mirror.operations
-        for operation in words:
-            if operation == "negate":
-                scale, array_scale, padding = -scale, -array_scale, -padding
-            elif operation == "truncate":
-                padding = 0.0
-            elif operation.startswith("add:"):
-                array_scale = 1.0
-        array = self.slots.add(f"mirror {mirror.target}.array",
-                               1 if mirror_array(self.graph, mirror) is None else target.weights)
-        slots = (f"{mirror.target}.w", f"{mirror.source}.w")
-        adds, multiplies, redraws = (int(any(o.startswith(word) for o in words)) for word in (
-            "add:", "times:", "redraw:"))
-        drawn = self.slots.add(f"{mirror.target}.redrawn", target.post * target.pre * target.copies if redraws else 1)
-        arguments = (target.post, target.rows, target.width, target.copies, source.post, source.rows, source.width,
-                     source.copies, Slot(slots[0]), Slot(slots[1]), words.count("transpose") % 2, array, adds,
-                     multiplies, int("sign" in words), Constant(scale), Constant(array_scale), Constant(padding),
-                     redraws, drawn)
-        return Operation("kernel", "mirror", arguments, self.graph.projection(mirror.target).group,
-                         (slots[1],), (slots[0],), mirror.gate or "", label=mirror.target)
 
 
 def evaluate_scalar(expression: Expression, parameters: dict[str, float]) -> float:
@@ -407,32 +386,9 @@ def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
     for projection in graph.projections:
         result |= _initial_weights(graph, projection, start)
     for mirror in graph.mirrors:
-        array = mirror_array(graph, mirror)
-        if array is not None:
-            shape = shape_of(graph, graph.projection(mirror.target))
-            weights = model.weight_shape(graph, graph.projection(mirror.target))
-            result[f"mirror {mirror.target}.array"] = pack_weights(
-                np.broadcast_to(array, (shape.copies, *weights)), shape)
+        shape = shape_of(graph, graph.projection(mirror.target))
+        result |= {slot: pack_weights(array, shape) for slot, array in mirror_arrays(graph, mirror).items()}
     return result
-
-
-def mirror_array(graph: Graph, mirror: Mirror) -> np.ndarray | None:
-    """What a mirror adds or multiplies with, as the operations after it turn it, up to its sign. Raises E504 for more
-    than one."""
-    found: np.ndarray | None = None
-    for operation in mirror.operations:
-        word, _, name = operation.partition(":")
-        if name and found is not None:
-            raise CortexError("E504", f"mirror '{mirror.target}' of '{mirror.source}' uses more than one array: "
-                                      f"{' '.join(mirror.operations)}.", "Combine the arrays and bind the result.")
-        if operation == "sign" and found is not None:
-            raise CortexError("E504", f"mirror '{mirror.target}' of '{mirror.source}' takes the sign after it has "
-                                      f"used array: {' '.join(mirror.operations)}.", "Take the sign first.")
-        if name:
-            found = graph.arrays[name]
-        elif operation == "transpose" and found is not None:
-            found = found.swapaxes(-1, -2)
-    return found
 
 
 def _initial_weights(graph: Graph, projection: model.Projection, start: Interpreter) -> dict[str, np.ndarray]:

@@ -122,37 +122,6 @@ def draw(m, program, i, noise, t):
     n, out, column = program[i, 2], program[i, 3], program[i, 4]
     for k in range(n):
         m[out + k] = noise[t, column + k]
-
-
-@kernel
-def mirror(m, program, i, gates, t):
-    """target[a, b] = scale * source[a, b] or [b, a], or scale * its sign; cut or zero-padded; plus or times
-    array[a, b]; all pre-major."""
-    n_post, n_pre, width, copies = program[i, 2], program[i, 3], program[i, 4], program[i, 5]
-    source_post, source_pre, source_width, source_copies = program[i, 6], program[i, 7], program[i, 8], program[i, 9]
-    target, source, transposed, array = program[i, 10], program[i, 11], program[i, 12], program[i, 13]
-    adds, multiplies, signs = program[i, 14], program[i, 15], program[i, 16]
-    scale, array_scale, padding = m[program[i, 17]], m[program[i, 18]], m[program[i, 19]]
-    redraws, drawn = program[i, 20], program[i, 21]
-    for j in range(n_pre):
-        for k in range(n_post):
-            row, column = (k, j) if transposed == one else (j, k)
-            for c in range(copies):
-                x = padding
-                if row < source_pre and column < source_post:
-                    from_copy = c if source_copies == copies else zero
-                    x = m[source + (row * source_width + column) * source_copies + from_copy]
-                    if signs == one:
-                        x = 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)
-                    x = scale * x
-                at = (j * width + k) * copies + c
-                if adds == one:
-                    x = x + array_scale * m[array + at]
-                if multiplies == one:
-                    x = x * m[array + at]
-                if redraws == one:
-                    x = x * (m[array + at] * math.fabs(m[drawn + (c * n_post + k) * n_pre + j]))
-                m[target + at] = x
 '''
 
 RUN = '''
@@ -257,10 +226,9 @@ def module_source(kernels: KernelTable, kinds: list[tuple[str, str, str]]) -> st
     texts = "\n\n".join(kernels.source(name) for name in sorted(kernels.texts))
     code = "\n".join(line for line in texts.split("\n") if not line.startswith('    """'))
     library = _used(functions_source(), code)
-    fixed = FIXED if "mirror" in {k[1] for k in kinds} else FIXED.split("\n@kernel\ndef mirror")[0]
     constants = "".join(f"unsigned_{n} = unsigned({n})\n" for n in sorted(set(map(int, NUMBER.findall(code)))))
     head = HEADER + (constants + "\n\n" if constants else "")
-    return head + library + "\n" + fixed + "\n\n" + texts + "\n\n" + run_source(kinds)
+    return head + library + "\n" + FIXED + "\n\n" + texts + "\n\n" + run_source(kinds)
 
 
 def _used(library: str, text: str) -> str:

@@ -97,7 +97,8 @@ def _keep_for_rule(storage: Storage, projection: Projection) -> None:
 
 def inline_factors(graph: Graph, projection: Projection, expression: Expression,
                    stored: frozenset[tuple[str, str]]) -> Expression:
-    """Replaces `post.f` and `pre.f` by f's own equation where f is a stateless factor that nothing stores.
+    """Replaces `post.f` and `pre.f` by f's own equation where f is a stateless factor that nothing stores and that
+    reads no port: the sum of a port's currents is nowhere in memory.
 
     So a factor is computed only in steps in which a rule that reads it learns.
     """
@@ -108,10 +109,15 @@ def inline_factors(graph: Graph, projection: Projection, expression: Expression,
             continue
         cell = graph.cell_of(projection.pre if side == "pre" else projection.post)
         equation = cell.equation(quantity)
-        if equation and equation.stage == "factor" and not cell.state(quantity) and (cell.name, quantity) not in stored:
+        kept = bool(cell.state(quantity)) or (cell.name, quantity) in stored
+        if equation and equation.stage == "factor" and not kept and not _reads_port(cell, equation.expression):
             inner = _qualify(cell, equation.expression, side)
             table[name] = inline_factors(graph, projection, inner, stored)
     return substitute(expression, table)
+
+
+def _reads_port(cell: CellType, expression: Expression) -> bool:
+    return any(port.name in names(expression) for port in cell.ports)
 
 
 def _qualify(cell: CellType, expression: Expression, side: str) -> Expression:

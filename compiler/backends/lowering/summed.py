@@ -51,6 +51,7 @@ class Summed:
             names["powers"] = o.slots.add(o.slot("adam_powers"), 2)
         if self.kind == "clipped":
             names["sums"] = o.slots.add(o.own("clipped_sums"), max(self.shape.width, 1) * self.shape.copies)
+            names["cells"] = self.shape.post
         return names
 
     # ---- gathering
@@ -104,10 +105,11 @@ class Summed:
 
 
 def norm_lines(stride: str, copies: str) -> list[str]:
+    """Rows are padded, and an increment may be other than 0 there; only real cells count."""
     return [f"for i in range({stride}):", "    m[sums + i] = 0.0", "for j in range(rows):",
             f"    for i in range({stride}):", f"        total = m[held + j * {stride} + i]",
             "        m[sums + i] += total * total", f"for c in range({copies}):", "    total = m[sums + c]",
-            "    for k in range(one, width):", f"        total += m[sums + k * {copies} + c]",
+            "    for k in range(one, cells):", f"        total += m[sums + k * {copies} + c]",
             "    m[sums + c] = sqrt(total)"]
 
 

@@ -52,7 +52,7 @@ class Shape:
     """Sizes of one projection in memory: rows, row width, copies of the weight and samples per copy.
 
     `pre` and `post` are those of the weight matrix; between maps, taps and kernels (`cells`: pre- and postsynaptic
-    cells, which differ from them there).
+    cells).
     """
 
     pre: int
@@ -264,8 +264,10 @@ class ProjectionLowering:
 
     @property
     def is_product(self) -> bool:
-        """Whether an increment is one postsynaptic times one presynaptic factor, without state at the synapse."""
-        return bool(self.rule) and product_of_sides(self.factors.increment) and not self.rule.states  # type: ignore
+        """Whether an increment is one postsynaptic times one presynaptic factor, for every pair of cells and without
+        state at the synapse."""
+        return (self.rule is not None and product_of_sides(self.factors.increment) and not self.rule.states
+                and not self.shape.one_to_one)
 
     @property
     def stride(self) -> str:
@@ -336,7 +338,7 @@ class ProjectionLowering:
         return names | self._scalar_arguments(emitter), lines
 
     def _scalar_arguments(self, emitter: Emitter) -> dict[str, Argument]:
-        return self._scalar_arguments_with(emitter, rule_parameters(self.graph, self.projection))
+        return self._scalar_arguments_with(emitter, self.factors.scoped_parameters())
 
     def _scalar_arguments_with(self, emitter: Emitter, parameters: dict[str, float]) -> dict[str, Argument]:
         names: dict[str, Argument] = {f"s{j}": Constant(self.evaluate_scalar(s, parameters))
@@ -417,7 +419,7 @@ class ProjectionLowering:
         names = self._shape_arguments() | {"w": self._cellwise("w"), "increment": along(self.slots.add(
             self.slot("increment"), self.shape.weights))} | self.factors.names | self._scalar_arguments(emitter)
         body = self._weight_loops([f"x = m[w + {self.factors.weight_index()}]", *lines,
-                                   f"m[increment + {self.factors.weight_index()}] = dw"])
+                                   f"m[increment + {self.factors.weight_index()}] = dw"], skips=False)
         kernel = self.kernels.add(f"increment_{self._variant()}_{self._rule_name()}", function_source(
             f"Increment of every synapse by rule {self._rule_name()}.", names, body))
         gate = "" if self.always_learns else self.projection.gate or ""
@@ -476,8 +478,9 @@ class ProjectionLowering:
                          (self.slot("w"), self.slot("increment")), (self.slot("w"), *self._filtered()),
                          self.projection.gate or "", label=self.projection.name)
 
-    def _weight_loops(self, body: list[str], factors: bool = True) -> list[str]:
-        """Loops over every weight; `row_loads` fetch presynaptic factors once per row."""
+    def _weight_loops(self, body: list[str], factors: bool = True, skips: bool = True) -> list[str]:
+        """Loops over every weight; `row_loads` fetch presynaptic factors once per row. `skips`: rows in which nothing
+        moves may be left out."""
         inner = ["    " + line for line in body]
         if self.shape.batch > 1:
             copies = self.shape.literals[0]
@@ -486,7 +489,7 @@ class ProjectionLowering:
         if self.shape.one_to_one:
             return ["for k in range(width):", *inner]
         loads = self.factors.row_loads() if factors else []
-        if factors and self.synapse.unit and self.factors.idle_when_silent:
+        if factors and skips and self.synapse.unit and self.factors.idle_when_silent:
             quiet = " and ".join(f"Q{i} == 0.0" for i in range(len(self.factors.pre)))
             loads += [f"if {quiet}:", "    continue"]
         return ["for j in range(rows):", *("    " + line for line in loads), "    for k in range(width):",
@@ -618,7 +621,7 @@ class Factors:
         values = [emitter.value(v) for v in vectors]
         for index in range(len(vectors)):
             names[f"at_{letter}{index}"] = Slot(self.owner.own(f"{side}_factor{index}"), along=True)
-        names |= self.owner._scalar_arguments_with(emitter, self._scoped_parameters())
+        names |= self.owner._scalar_arguments_with(emitter, self.scoped_parameters())
         stores = [f"m[at_{letter}{i} + k] = {v}" for i, v in enumerate(values)]
         body = ["for k in range(n):", *("    " + line for line in [*loads.values(), *stores])]
         kernel = self.owner.kernels.add(f"{side}_factors_{self.rule.name}", function_source(
@@ -628,7 +631,8 @@ class Factors:
         return Operation("kernel", kernel, tuple(names.values()), group, tuple(dict.fromkeys(reads)), writes, gate,
                          label=self.projection.name)
 
-    def _scoped_parameters(self) -> dict[str, float]:
+    def scoped_parameters(self) -> dict[str, float]:
+        """Of the rule, and of both cells as `pre.x` and `post.x`."""
         table = dict(rule_parameters(self.graph, self.projection))
         for side, population in (("pre", self.projection.pre), ("post", self.projection.post)):
             values = cell_parameters(self.graph, self.graph.population(population))
@@ -651,7 +655,8 @@ class Factors:
     @property
     def idle_when_silent(self) -> bool:
         """Whether no synapse moves while its presynaptic factors are 0."""
-        return not self.rule.states and bool(self.pre) and self._vanishes(self.increment)
+        return (not self.rule.states and self.rule.optimiser.kind == "none" and bool(self.pre)
+                and self._vanishes(self.increment))
 
     def _vanishes(self, expression: Expression) -> bool:
         """Whether it is 0 where all presynaptic factors are; less than a unit, rounded downward, is 0 too."""
@@ -711,15 +716,18 @@ class Factors:
         return lines, emitter
 
     def _draw(self, name: str, kind: str) -> str:
-        """A random number of this synapse; the index does not depend on the order in memory."""
+        """A random number of this synapse; the index does not depend on the order in memory. The samples of a seed have
+        the same."""
+        samples = self.shape.copies // self.graph.seeds
+        seed = f"c // unsigned_{samples}" if samples > 1 else "c"
+        key = f"m[k_{name} + {seed} + {seed}"
         if kind in LAVA_DRAWS:
-            return f"u_{name} = m[k_{name}" + (" + c + c]" if self.shape.copies > 1 else "]")
+            return f"u_{name} = " + (f"{key}]" if self.shape.copies > 1 else f"m[k_{name}]")
         cell = "(k + first)"
         index = (cell if self.shape.one_to_one else f"{cell} * rows + j") if kind == "uniform" else "zero"
         if self.shape.copies == 1:
             return f"u_{name} = uniform(low_k_{name}, high_k_{name}, signed({index}))"
-        at = f"k_{name} + c + c"
-        return f"u_{name} = uniform(signed(m[{at}]), signed(m[{at} + one]), signed({index}))"
+        return f"u_{name} = uniform(signed({key}]), signed({key} + one]), signed({index}))"
 
     def _sum_over_samples(self, value: str) -> list[str]:
         if self.shape.batch == 1:

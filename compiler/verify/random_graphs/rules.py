@@ -1,0 +1,74 @@
+"""Random plasticity rules: sums of products, traces, random numbers, every optimiser."""
+
+from __future__ import annotations
+
+from compiler.ir.model import DRAWS, OPTIMISERS
+from compiler.verify.random_graphs.cells import Cell, past
+from compiler.verify.random_graphs.choices import Choices, Kinds, maybe
+from compiler.verify.random_graphs.expressions import bounded
+
+ARGUMENTS = {"rate": "0.3 * eta", "norm": "0.2 + eta", "beta1": "0.9", "beta2": "0.99", "epsilon": "1e-4"}
+
+
+def rule_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell, synaptic: bool, drawn: bool) -> str:
+    """A rule over what both cells offer. `synaptic`: with states of its own; `drawn`: with random numbers."""
+    leaves = _leaves(c, pre, post)
+    lines = ["parameter eta 1/ms"]
+    for index in range(c.integer(1, 2) if drawn else 0):
+        lines.append(f"noise n{index} {c.pick(DRAWS)}")
+        leaves.append(f"n{index}")
+    if synaptic:
+        lines += _traces(c, kinds, leaves)
+    words = kinds.words
+    terms = [f"eta * {bounded(c, words, leaves, 2)} * {c.pick(leaves)}" for _ in range(c.integer(1, 2))]
+    lines += ["increment " + " - ".join(terms), *optimiser_line(c)]
+    return _text(name, lines)
+
+
+def product_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell) -> str:
+    """One postsynaptic factor times one presynaptic quantity: what is lowered between feature maps, and in rows."""
+    factor = bounded(c, kinds.words, [f"post.{x}" for x in post.offered], 2)
+    while "post." not in factor:
+        factor = f"({factor} + post.{c.pick(post.offered)})"
+    read = c.pick([*(f"pre.{x}" for x in pre.offered), *(f"prev(pre.{s})" for s in pre.stored)])
+    return _text(name, ["parameter eta 1/ms = 0.1", f"increment eta * {factor} * {read}", *optimiser_line(c)])
+
+
+def optimiser_line(c: Choices) -> list[str]:
+    kind = c.pick(("none", "none", "low_pass", *OPTIMISERS))
+    if kind == "none":
+        return []
+    arguments = ", ".join(ARGUMENTS[name] for name in OPTIMISERS[kind])
+    return [f"optimiser {kind}" + f"({arguments})" * bool(arguments)]
+
+
+def _leaves(c: Choices, pre: Cell, post: Cell) -> list[str]:
+    now = [*(f"pre.{x}" for x in pre.offered), *(f"post.{x}" for x in post.offered), "w"]
+    stored = [f"{side}.{s}" for side, cell in (("pre", pre), ("post", post)) for s in cell.stored]
+    return [*now, *past(c, stored), "gate.ga", "eta", "dt"]
+
+
+def _traces(c: Choices, kinds: Kinds, leaves: list[str]) -> list[str]:
+    """One or two states; the second reads the first, of this step or of the last one."""
+    lines, count = [], c.integer(1, 2)
+    for t in ("t", "s")[:count]:
+        lines.append(f"state {t} = {c.pick(('0.1', '0.5 * eta', 'tanh(eta) - dt'))}")
+        leaves += [f"prev({t})"]
+    for t in ("t", "s")[:count]:
+        body = bounded(c, kinds.words, leaves, 2)
+        slope = maybe(c, 6)
+        lines.append(f"update d{t}/dt = {body} - {t}" if slope else f"update {t} = 0.7 * prev({t}) + {body}")
+        leaves.append(t)
+    return lines
+
+
+def integer_rule(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell, synaptic: bool, drawn: bool) -> str:
+    """Sums of products, with a low-pass or a sum on demand: what has an integer form."""
+    terms = [f"eta * {c.pick([f'post.{x}' for x in post.offered])} * {c.pick([f'pre.{x}' for x in pre.offered])}",
+             *c.pick(([], ["0.125 * eta * w"]))]
+    optimiser = c.pick(("", "optimiser low_pass(0.3 * eta)", "optimiser accumulate"))
+    return _text(name, ["parameter eta 1", f"increment {' - '.join(terms)}", *([optimiser] if optimiser else [])])
+
+
+def _text(name: str, lines: list[str]) -> str:
+    return f"rule {name}\n" + "".join(f"  {line}\n" for line in lines)
