@@ -1,13 +1,14 @@
 """What leaves a run: arrays for numpy and torch, and Lava code, with what has been learnt.
 
-X171 an unknown format; X172 a format that is not there yet; X173 one whose
-library is not installed.
+X148 compiled code that was edited; X171 an unknown format; X172 a format that is not there yet; X173 one whose library
+is not installed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ import numpy as np
 
 from compiler.experiments.compilation import compile_experiment, first_block, lowered
 from compiler.experiments.config import load_experiment
-from compiler.experiments.files import writable_folder, write_bytes, write_json, write_npz, write_text, written_aside
+from compiler.experiments.files import (
+    user_path,
+    writable_folder,
+    write_bytes,
+    write_json,
+    write_npz,
+    write_text,
+    written_aside,
+)
 from compiler.experiments.fitting import fitting_mapping
 from compiler.experiments.opened import open_run
 from compiler.experiments.results import FINAL, MANIFEST
@@ -71,15 +80,19 @@ EXPORTERS: dict[str, tuple[str, Callable[[Path, Mapping[str, np.ndarray], Path],
 """Format -> (name in the run folder, what writes it)."""
 
 
-def compile_to_folder(experiment: Experiment, folder: Path, hardware: str | None = None) -> dict[str, Any]:
+def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str | None = None,
+                      force: bool = False) -> dict[str, Any]:
     """The Lava program of an experiment: graph, arrays, kernels, network_lava.py, manifest. Returns the manifest.
 
     With a hardware map also mapping.json; raises the coded error of the limit (M2xx) where it does not fit, X132 for a
-    folder that holds something else. Nothing is written where something fails, and an older program stays.
+    folder that holds something else, X148 for one whose code was edited, unless `force`. Nothing is written where
+    something fails, and an older program stays.
     """
     from compiler.backends.lava import emit
     from compiler.backends.native import sized
 
+    if not force:
+        _check_unedited(user_path(folder))
     with written_aside(folder, MANIFEST) as aside:
         mapping = fitting_mapping(experiment, hardware) if hardware else None
         compiled = compile_experiment(experiment.with_run(backend="lava"))
@@ -97,6 +110,19 @@ def compile_to_folder(experiment: Experiment, folder: Path, hardware: str | None
                     "files": _digests(aside)}
         write_json(aside / MANIFEST, manifest)
     return manifest
+
+
+def _check_unedited(folder: Path) -> None:
+    """Raises X148 where a file is not what the folder's manifest says."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        now = _digests(folder)
+        edited = sorted(name for name, digest in files.items() if now.get(name, digest) != digest)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # no manifest of ours
+    if edited:
+        raise CortexError("X148", f"folder '{folder}' holds code that was edited since it was compiled: "
+                                  f"{', '.join(edited)}.", "Choose another folder with -o; or --force replaces it.")
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -80,6 +80,21 @@ def test_a_full_disk_leaves_the_compiled_folder_as_it_was(tmp_path, capsys):
     assert (tmp_path / "old" / "run" / "notes").read_text() == "the user's"
 
 
+def test_edited_code_is_not_overwritten_without_a_word(tmp_path, capsys):
+    pytest.importorskip("lava")
+    assert execute(["compile", "mine.toml", "-o", "code"]) == 0
+    code = tmp_path / "code" / "network_lava.py"
+    code.write_text(edited := code.read_text() + "# mine\n")
+    capsys.readouterr()
+    assert execute(["compile", "mine.toml", "-o", "code", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "X148" and "network_lava.py" in error["message"] and code.read_text() == edited
+    assert execute(["compile", "mine.toml", "-o", "code", "--force"]) == 0
+    assert "# mine" not in code.read_text()
+    (tmp_path / "code" / "manifest.json").write_text("[]")
+    assert execute(["compile", "mine.toml", "-o", "code"]) == 0
+
+
 def test_an_error_in_the_middle_leaves_nothing(tmp_path, capsys):
     pytest.importorskip("lava")
     assert execute(["compile", "mine.toml", "-o", "new", "--set", "data.path=x.npz"]) == 2
