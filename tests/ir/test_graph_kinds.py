@@ -649,3 +649,39 @@ def test_integers_shift_saturate_and_round_stochastically() -> None:
 def test_shifting_right_floors() -> None:
     rows = run("integer", [{"input.value": [value], "cells.dither": [0.0]} for value in (-1.25, 0.0)])
     assert track(rows, "cells.v") == [-5, -2]
+
+
+STATELESS = """
+cell clock
+  input end
+  send half = 0.5 * end
+  send tick = half
+  message tick
+cell unit
+  port p @ soma
+  state v = 0
+  receive v = p
+synapse pulse
+  message tick
+  port p
+population T clock 2
+population E unit 2
+projection TE pulse T -> E delay={}
+"""
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_what_is_made_of_this_steps_input_arrives_in_this_step(delay: int) -> None:
+    graph = parse_graph(STATELESS.format(delay)).with_(arrays={"TE.w": np.ones((2, 2))})
+    verify(graph)
+    interpreter = Interpreter(graph)
+    for end, expected in ((1.0, 2.0), 1.5), ((0.0, 4.0), 2.0):
+        values = interpreter.step({"T.end": np.array(end)}, {}, {})
+        assert np.array_equal(values["E.v"].ravel(), [expected, expected])
+
+
+@pytest.mark.parametrize("line", ["  state half = 0\n  send half = prev(half)", "  state half = 0\n  send dhalf/dt = end"])
+def test_what_comes_from_state_takes_a_step(line: str) -> None:
+    text = STATELESS.format(0).replace("  send half = 0.5 * end", line)
+    with pytest.raises(CortexError, match="E231 .*'tick' of cell 'clock' is sent from state"):
+        verify(parse_graph(text).with_(arrays={"TE.w": np.ones((2, 2))}))

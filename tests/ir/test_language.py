@@ -5,6 +5,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,19 @@ from hypothesis import strategies as st
 from compiler.ir import CortexError, Graph, model, parse_circuit, parse_graph, problems, show_graph, verify
 from compiler.ir import expressions as ex
 from compiler.ir import language as lang
-from compiler.ir.limits import DELAY, EXPRESSION_DEPTH, EXPRESSION_NODES, LINE_LENGTH, NAME_LENGTH, PARTS, SIZE
+from compiler.ir.limits import (
+    DELAY,
+    EXPRESSION_DEPTH,
+    EXPRESSION_LENGTH,
+    EXPRESSION_NODES,
+    GRAPH_NAME_LENGTH,
+    LINE_LENGTH,
+    MEMORY,
+    NAME_LENGTH,
+    PARTS,
+    SIZE,
+    TEXT_LENGTH,
+)
 from compiler.ir.reader import BLOCKS
 
 TEXT = """
@@ -482,7 +495,7 @@ def words_of(graph: Graph) -> list[str]:
             *(p.compartment for c in graph.cells for p in c.ports)]
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.sampled_from(NAMED), HOSTILE)
 def test_hostile_words_are_refused_or_survive(where: tuple[type, str], word: str) -> None:
     kind, field = where
@@ -505,7 +518,18 @@ def read_or_refused(text: str) -> None:
     assert parse_graph(show_graph(found)) == found and all(lang.is_name(name) for name in words_of(found) if name)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.integers(0, len(TEXT)), st.integers(0, 20), HOSTILE)
 def test_hostile_text_anywhere_is_refused_or_read(start: int, cut: int, word: str) -> None:
     read_or_refused(TEXT[:start] + word + TEXT[start + cut:])
+
+
+def test_the_docs_say_the_limits_and_units() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ir.md").read_text()
+    for said in (f"at most {NAME_LENGTH}", f"at most {EXPRESSION_DEPTH} operations inside", f"{EXPRESSION_NODES} names,",
+                 f"{EXPRESSION_LENGTH:,} characters", f"{LINE_LENGTH:,} and {TEXT_LENGTH:,} characters", f"0 to {DELAY:,}",
+                 f"{PARTS:,} parts", f"{MEMORY >> 30} GiB", f"at most {GRAPH_NAME_LENGTH}", "at most 2^31 - 1"):
+        assert said in page
+    assert SIZE == 2**31 - 1
+    row = next(line for line in page.splitlines() if line.startswith("| a unit"))
+    assert set(re.findall(r"[A-Za-z]+|1", row)) >= lang.UNITS | lang.PLAIN_UNITS
