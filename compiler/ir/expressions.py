@@ -120,9 +120,12 @@ def rebuild(expression: Expression, parts: tuple[Expression, ...]) -> Expression
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
-    yield expression
-    for child in children(expression):
-        yield from walk(child)
+    """Every node, those above before those below, from left to right."""
+    waiting = [expression]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += reversed(children(node))
 
 
 def transform(expression: Expression, rewrite: Callable[[Expression], Expression]) -> Expression:

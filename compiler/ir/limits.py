@@ -9,9 +9,9 @@ from __future__ import annotations
 NAME_LENGTH = 100
 """Letters of a name; also of a unit."""
 GRAPH_NAME_LENGTH = 250
-EXPRESSION_DEPTH = 100
+EXPRESSION_DEPTH = 60
 """Operations inside one another, of a tree; a + b + c is 2 deep. Also nested parentheses of its text."""
-EXPRESSION_NODES = 2000
+EXPRESSION_NODES = 1000
 """Numbers, names and operations of one expression."""
 EXPRESSION_LENGTH = 50_000
 """Characters of the text of one expression."""

@@ -16,6 +16,10 @@ BITS = {SAME: "to the bit", "algebra": "equal algebraically, about 1e-16 of a va
 """What a pass may do to the numbers of a run, in float64."""
 
 
+LIMITS = ("E114", "E209", "E236")
+"""A valid graph may grow beyond the language's limits in a pass: expressions, names, memory."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What the user asks to observe; a pass removes only what nothing observes. Outputs are always observed.
@@ -102,6 +106,8 @@ def _run(each: Pass, graph: Graph, request: Request, before: list[str]) -> Graph
     try:
         verify(result)
     except CortexError as error:
+        if error.code in LIMITS:
+            raise CortexError(error.code, f"{who}: {error.message}", error.hint or "Use shorter names.") from error
         raise CortexError("E263", f"{who} left a graph that is not valid: {error.code} {error.message}",
                           "This is a fault of the compiler; leave the pass out.") from error
     return result

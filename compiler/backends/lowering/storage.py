@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.ir.expressions import Expression, Name, Prev, names, reads, rename, substitute, walk
+from compiler.ir.expressions import (
+    Expression,
+    Name,
+    Prev,
+    names,
+    reads,
+    rename,
+    size_problem,
+    substitute,
+    walk,
+)
 from compiler.ir.model import CellType, Graph, Projection
 from compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
 
@@ -100,7 +110,8 @@ def inline_factors(graph: Graph, projection: Projection, expression: Expression,
     """Replaces `post.f` and `pre.f` by f's own equation where f is a stateless factor that nothing stores and that
     reads no port: the sum of a port's currents is nowhere in memory.
 
-    So a factor is computed only in steps in which a rule that reads it learns.
+    So a factor is computed only in steps in which a rule that reads it learns. Where the result would be beyond the
+    language's limits, it reads the factors, which are stored then.
     """
     table: dict[str, Expression] = {}
     for name in names(expression):
@@ -113,7 +124,8 @@ def inline_factors(graph: Graph, projection: Projection, expression: Expression,
         if equation and equation.stage == "factor" and not kept and not _reads_port(cell, equation.expression):
             inner = _qualify(cell, equation.expression, side)
             table[name] = inline_factors(graph, projection, inner, stored)
-    return substitute(expression, table)
+    result = substitute(expression, table)
+    return expression if size_problem(result, "rule") else result
 
 
 def _reads_port(cell: CellType, expression: Expression) -> bool:
