@@ -29,6 +29,10 @@ MEMORY = 2**36
 """Bytes of a graph's states and weights in float64: 64 GiB."""
 
 
+BEYOND = ("E114", "E209", "E236")
+"""Codes of what a pass may make too large: expressions, names, graphs."""
+
+
 def shown(value: object) -> str:
     """A value for a message: one line of ASCII, not long."""
     text = ascii(value)

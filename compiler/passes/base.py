@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from compiler.ir import CortexError, Graph, show_graph, unknown, verify
+from compiler.ir.limits import BEYOND
 
 SAME = "same"
 BITS = {SAME: "to the bit", "algebra": "equal algebraically, about 1e-16 of a value per step",
         "meaning": "says what du/dt means: explicit Euler", "rounded": "rounds to fixed point",
         "other": "another circuit, where a rule is not legal", "unstated": "not stated"}
 """What a pass may do to the numbers of a run, in float64."""
-
-
-LIMITS = ("E114", "E209", "E236")
-"""A valid graph may grow beyond the language's limits in a pass: expressions, names, memory."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def _run(each: Pass, graph: Graph, request: Request, before: list[str]) -> Graph
     try:
         verify(result)
     except CortexError as error:
-        if error.code in LIMITS:
+        if error.code in BEYOND:
             raise CortexError(error.code, f"{who}: {error.message}", error.hint or "Use shorter names.") from error
         raise CortexError("E263", f"{who} left a graph that is not valid: {error.code} {error.message}",
                           "This is a fault of the compiler; leave the pass out.") from error
