@@ -92,9 +92,9 @@ class Stopping:
             self.lost = True
             threading.Timer(0.05, os.kill, (os.getpid(), self.first[0])).start()
 
-    @staticmethod
-    def _on_unraisable(unraisable: Any) -> None:
-        if not isinstance(unraisable.exc_value, Stopped):
+    def _on_unraisable(self, unraisable: Any) -> None:
+        """What was torn up in the middle may fail once more when it is thrown away."""
+        if self.first is None:
             sys.__unraisablehook__(unraisable)
 
     def _watch(self, reading: int) -> None:

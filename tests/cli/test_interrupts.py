@@ -101,6 +101,18 @@ def command(arguments):
     Waits()
     time.sleep(30)
 """
+TORN = """
+class Torn:
+    def __init__(self):
+        ready()
+        self.handle = 1
+
+    def __del__(self):
+        del self.handle
+
+def command(arguments):
+    Torn()
+"""
 HANGING = """
 import multiprocessing, tempfile
 
@@ -122,7 +134,7 @@ def program(body, folder):
     return process
 
 
-@pytest.mark.parametrize("body", [SWALLOWING, HIDDEN, DESTRUCTOR], ids=["swallowed", "kept", "in a destructor"])
+@pytest.mark.parametrize("body", [SWALLOWING, HIDDEN, DESTRUCTOR, TORN], ids=["swallowed", "kept", "in a destructor", "torn"])
 def test_a_signal_that_gets_lost_ends_the_command_all_the_same(tmp_path, body):
     process = program(body, tmp_path)
     process.send_signal(signal.SIGTERM)
