@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import signal
 import time
 
@@ -64,7 +65,32 @@ def test_a_run_goes_on_with_another_epoch_limit(tiny_classification, tmp_path):
     assert run_experiment(load_experiment(tiny_classification), tmp_path, resume=True)["tests"] == whole["tests"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait_for_the_block(tiny_feedback, tmp_path):
+    def press(position, end, speed):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # the same one, from the process's group
+        time.sleep(0.6)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the run went on")
+
+    with pytest.raises(Interrupted) as caught:
+        run_experiment(load_experiment(tiny_feedback), tmp_path, progress=press)
+    assert caught.value.signal == signal.SIGTERM and caught.value.checkpoint == tmp_path / NAME
+    assert pickle.loads(pickle.dumps(caught.value)).checkpoint == tmp_path / NAME
+    resumed = run_experiment(load_experiment(tiny_feedback), tmp_path, resume=True)
+    assert resumed["weights_sha256"] == run_experiment(load_experiment(tiny_feedback))["weights_sha256"]
+
+
+def test_signals_that_the_program_ignores_stay_ignored(tiny_feedback):
+    held = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        found = run_experiment(load_experiment(tiny_feedback), progress=lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, held)
+    assert found["steps"] == found["total_steps"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_at_a_block_and_the_run_resumes(tiny_feedback, tmp_path, number):
     tiny_feedback["protocol"]["epochs"] = 400
     held = signal.getsignal(number)

@@ -1,6 +1,6 @@
 """Runs that are killed at random moments, parent and child: one coded line, nothing left, the same bits when resumed.
 
-CORTEXC_KILLS says how often (default 6; `make test-long` 100), CORTEXC_KILLS_SEED which moments.
+CORTEXC_KILLS says how often (default 4; `make test-long` 100), CORTEXC_KILLS_SEED which moments.
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("CORTEXC_KILLS", "6"))
+KILLS = int(os.environ.get("CORTEXC_KILLS", "4"))
 SEED = int(os.environ.get("CORTEXC_KILLS_SEED", "1"))
 REPORTED_WITHIN = 15.0  # seconds
 IN_A_ROW = 4  # kills of one run, which then may end
