@@ -279,6 +279,7 @@ def test_a_circuit_of_which_nothing_is_left_says_so():
 def test_all_granularities_in_python():
     result = cortexc.verify(experiment(), on="native", granularity="all")
     assert result.passed and [each.granularity for each in result.granularities] == ["population", "area", "network"]
+    assert result.granularity == "network"
     assert [len(table["lines"]) for table in result.as_dict()["granularities"]] == [2, 2, 2]
 
 
