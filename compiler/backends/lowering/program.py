@@ -338,7 +338,7 @@ def _with_honest_lowering(graph: Graph, observed: frozenset[str]) -> Graph:
     """
     groups = {*(p.group for p in graph.populations), *(q.group for q in graph.projections)}
     one = len(groups) == 1 and "+" not in "".join(groups)
-    request = Request(frozenset(name for name in observed if name.endswith(".increment")))
+    request = Request(frozenset(name for name in observed if name.endswith((".increment", ".current"))))
     fits = {"fused": can_defer, "hoisted": HoistConstantInput(least_inputs=0).fits}
 
     def honest(q: model.Projection) -> bool:
