@@ -164,7 +164,10 @@ def text_of(arrays: Mapping[str, np.ndarray], name: str) -> str:
     if value.dtype.kind not in "US" or value.size != 1:
         raise CortexError("V111", f"'{name}' is of kind {value.dtype} and shape {value.shape}; it must be one text.")
     item = value.reshape(-1)[0]
-    return item.decode() if isinstance(item, bytes) else str(item)
+    try:
+        return item.decode() if isinstance(item, bytes) else str(item)
+    except UnicodeDecodeError as error:
+        raise CortexError("V111", f"'{name}' is no text in UTF-8: {error}.") from None
 
 
 def numbers(arrays: Mapping[str, np.ndarray], name: str, shape: Sequence[int | None], what: str = "",
