@@ -19,8 +19,8 @@ LINE_LENGTH = 100_000
 """Characters of a line."""
 TEXT_LENGTH = 10_000_000
 """Characters of a text."""
-PARTS = 10_000
-"""Populations, projections, cells ... of a graph, and equations of a cell, each."""
+PARTS = 2000
+"""Populations, projections, cells ... of a graph, and equations of a cell, each; verifying takes their square."""
 SIZE = 2**31 - 1
 """Cells of a population, copies of a weight; indices are 32 bits wide."""
 DELAY = 10_000
