@@ -19,11 +19,24 @@ import numpy as np
 
 Look = Callable[[str, int], np.ndarray]
 """(`pre.spike`, steps ago) -> its values."""
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "exp": np.exp, "log": np.log, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "sqrt": np.sqrt, "floor": np.floor,
-    "abs": np.abs, "min": np.minimum, "max": np.maximum, "pow": np.power, "relu": lambda x: np.maximum(x, 0.0),
-    "logistic": lambda x: 1 / (1 + np.exp(-x)), "clip": np.clip, "linear": lambda x: x,
-    "where": lambda c, a, b: np.where(c != 0, a, b)}
+    "abs": np.abs, "min": np.minimum, "max": np.maximum, "pow": np.power, "clip": np.clip, "linear": np.asarray,
+    "where": lambda c, a, b: np.where(c != 0, a, b), "relu": lambda x: np.maximum(x, 0.0), "logistic": _logistic,
+    "soft_relu": lambda x: np.log(1 + np.exp(x)), "sharp_soft_relu": lambda x: np.log(1 + np.exp(10 * x)) / 10,
+    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1), "d_linear": np.ones_like,
+    "d_relu": lambda x: np.asarray(x > 0, float), "d_logistic": lambda x: _logistic(x) * (1 - _logistic(x)),
+    "d_soft_relu": _logistic, "d_sharp_soft_relu": lambda x: _logistic(10 * x), "d_tanh": lambda x: 1 - np.tanh(x) ** 2,
+    "d_hard_sigmoid": lambda x: np.asarray(np.abs(x) < 3, float), "shift_left": lambda x, b: x * 2.0**b,
+    "shift_right": lambda x, b: np.floor(x * 2.0**-b), "saturate": lambda x, a, b: np.clip(np.floor(x), a, b),
+    "stochastic_round": lambda x, u: np.floor(x + u),
+    "fixed": lambda x, s, m, u: np.clip(np.floor(x * s + u), -m, m) / s}
 ARITHMETIC: dict[type, Callable[..., np.ndarray]] = {
     ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}
 COMPARISONS: dict[type, Callable[..., np.ndarray]] = {
@@ -65,7 +78,8 @@ class EngineRun:
 
     def step(self, look: Look, learns: bool = True) -> None:
         """One step; without `learns` only traces move."""
-        words = self._words(look)
+        with np.errstate(all="ignore"):
+            words = self._words(look)
         if learns:
             self._add(words)
 
@@ -129,8 +143,8 @@ def _value(node: ast.expr, look: Look, words: dict) -> np.ndarray | float:
             compare = COMPARISONS[type(op)]
             return np.asarray(compare(_value(left, look, words), _value(right, look, words)), float)
         case ast.BoolOp(op=op, values=values):
-            joined = np.minimum if isinstance(op, ast.And) else np.maximum
-            found = [np.asarray(_value(v, look, words)) != 0 for v in values]
+            joined = np.logical_and if isinstance(op, ast.And) else np.logical_or
+            found = np.broadcast_arrays(*(_value(v, look, words) for v in values))
             return np.asarray(joined.reduce(found), float)
         case ast.Call(func=ast.Name(id=name), args=arguments) if name in FUNCTIONS:
             return FUNCTIONS[name](*(_value(a, look, words) for a in arguments))

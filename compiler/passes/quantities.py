@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import Any
 
 from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Prev
+from compiler.ir.functions import SCALAR
 from compiler.passes.normal_form import (
     EVERYTHING,
     Atom,
@@ -32,7 +33,7 @@ from compiler.passes.normal_form import (
     of_atom,
     scaled,
 )
-from compiler.passes.ranges import Ranges
+from compiler.passes.ranges import Ranges, Values, function_range
 
 MOST_TERMS = 60
 TINY = Fraction(1, 10**12)
@@ -167,9 +168,22 @@ class Quantities:
             low, high = self._range_of(atom[2])
             return min(low, 0.0) / float(1 - atom[1]), max(high, 0.0) / float(1 - atom[1])
         if atom[1].startswith("#"):
-            return self._bounds.get(atom[1], EVERYTHING)
+            if atom[1] not in self._bounds:
+                self._bounds[atom[1]] = EVERYTHING
+                self._bounds[atom[1]] = self._range_of_structure(atom[1])
+            return self._bounds[atom[1]]
         values = self.ranges.of(Name(atom[1]))
         return values.low, values.high
+
+    def _range_of_structure(self, name: str) -> Range:
+        word, *parts = next(s for s, n in self.algebra.structures.items() if n == name)
+        if word == "where":
+            ends = [self.range(self._resolved(part)) for part in parts[1:]]
+            return min(low for low, _ in ends), max(high for _, high in ends)
+        if word == "inverse" or word in SCALAR:
+            values = function_range(word, [Values(*self.range(self._resolved(part))) for part in parts])
+            return values.low, values.high
+        return EVERYTHING
 
     @property
     def drawn(self) -> frozenset[str]:

@@ -286,6 +286,11 @@ def _between(low: float, high: float) -> Values:
     return ALL if math.isnan(low) or math.isnan(high) else Values(low, high)
 
 
+def function_range(function: str, parts: list[Values]) -> Values:
+    """Of a function of the language, or of `inverse`, 1 / x."""
+    return _binary("/", only(1.0), parts[0]) if function == "inverse" else _call(function, parts)
+
+
 def _call(function: str, parts: list[Values]) -> Values:
     exact = _computed(SCALAR[function], parts)
     if exact:

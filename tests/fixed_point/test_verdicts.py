@@ -21,9 +21,12 @@ from compiler.passes.eliminate_lookahead import EliminateLookahead
 from compiler.passes.engine_check import disagreement
 from compiler.passes.engine_run import EngineRun, UnreadableForm
 from compiler.passes.fold import Fold
+from compiler.passes.fuse_update import FuseUpdate
+from compiler.passes.hoist_constant_input import HoistConstantInput
 from compiler.passes.legalise import the_map
-from compiler.passes.legality import legality_text
+from compiler.passes.legality import legality_text, rule_reports
 from compiler.passes.specialise import specialised
+from compiler.verify.random_graphs import RandomChoices, random_setup
 
 STDP_FORM = ("dw = 2^-3*y0*x1 - 2^-4*x0*y1; x0 = pre.spike; x1 = 0.875*x1 + x0; y0 = post.spike; "
              "y1 = 0.875*y1 + y0")
@@ -148,7 +151,8 @@ def test_a_rate_that_no_scale_holds_is_the_neurons_however_it_is_written() -> No
 def test_passes_change_no_verdict(rule: list[str], hardware: str) -> None:
     graph = circuit(rule, pre=["send double = x * 1 + 0 * spike"], post=["receive ahead = v + (v - prev(v)) * 1"])
     request = Request(frozenset({"W.w"}))
-    for passes in ([Fold()], [EliminateLookahead()], [Fold(), EliminateLookahead(), Fold()]):
+    for passes in ([Fold()], [EliminateLookahead()], [Fold(), EliminateLookahead(), Fold()],
+                   [HoistConstantInput(), FuseUpdate()]):
         after = run_passes(graph, passes, request).graph
         assert report(after, hardware).form == report(graph, hardware).form
         assert report(after, hardware).reasons == report(graph, hardware).reasons
@@ -227,6 +231,31 @@ def test_nonsense_is_not_legal(rule, pre, says, hardware) -> None:
     assert not found.legal and not found.form
     assert any(re.search(says, reason) for reason in found.reasons), found.reasons
     assert found.nearest.startswith("none")
+
+
+@pytest.mark.parametrize(("divisor", "legal"), [("1 + exp(post.v)", True), ("1.5 + tanh(post.v)", True), ("post.v", False),
+                                                ("exp(post.v) - 1", False), ("2 - post.spike", True), ("post.y", False)])
+def test_only_what_can_be_0_may_not_be_divided_by(divisor: str, legal: bool) -> None:
+    """In the rule, or under a name in the cell."""
+    inside = divisor.replace("post.", "")
+    for rule, post in (([f"increment pre.spike / ({divisor})"], []),
+                       (["increment pre.spike * post.named"], [f"factor named = 1 / ({inside})"])):
+        found = judged(rule, "loihi2", post=post)
+        assert found.legal == legal and (legal or "divides by what can be 0" in found.reasons[0]), found
+
+
+def test_quantities_that_make_each_other_have_a_verdict() -> None:
+    post = ["state a = 0", "state b = 0", "receive a = 2 * tanh(prev(b))", "receive b = exp(prev(a)) - drive"]
+    found = judged(["increment pre.spike * (post.a - post.b) * d_tanh(post.a)"], "loihi2", post=post)
+    assert found.legal and found.form.startswith("dw = "), found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_circuits_have_a_verdict(seed: int) -> None:
+    for hardware in ("loihi1", "loihi2"):
+        for found in rule_reports(random_setup(RandomChoices(seed)).graph, the_map(hardware)):
+            assert found.legal != bool(found.reasons)
+            assert not any("no form found" in reason for reason in found.reasons), found
 
 
 def test_a_scale_that_nothing_can_take_has_a_nearest_one() -> None:
