@@ -43,10 +43,12 @@ def run_stoppable(command: Callable[[list[str]], int], arguments: Sequence[str])
     try:
         stopping.install()
         return stopping.closed(command(list(arguments)))
-    except BaseException:  # libraries in C make another exception of it
-        if stopping.first is None:
+    except BaseException as error:  # libraries in C make another exception of it
+        if stopping.first is not None:
+            return stopping.stopped()
+        if not isinstance(error, Exception):
             raise
-        return stopping.stopped()
+        return stopping.closed(_broken(error, stopping.json))
 
 
 class Stopping:
@@ -140,6 +142,18 @@ class Stopping:
         """The command is done and has said what there was to say; a signal comes too late."""
         self.said = self.finished = True
         return code
+
+
+def _broken(error: Exception, json: bool) -> int:
+    """A fault of the compiler itself: not 1, which means diverged."""
+    import traceback
+
+    from compiler.cli.output import Output
+
+    traceback.print_exc()
+    Output(json).error("X196", f"{type(error).__name__}: {error}.", "This is a fault of cortexc: report it with the "
+                       "lines above and the input.")
+    return 3
 
 
 def _ignore() -> None:

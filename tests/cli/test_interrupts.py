@@ -141,6 +141,14 @@ def test_a_signal_that_gets_lost_ends_the_command_all_the_same(tmp_path, body):
     assert ended(process, 8) == (143, "", ["X191 interrupted by SIGTERM."])
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_fault_of_the_compiler_is_neither_diverged_nor_wrong_input(tmp_path, arguments):
+    process = started(["-c", PROGRAM.replace("BODY", "def command(arguments):\n    return 1 // 0")], tmp_path, *arguments)
+    code, out, err = ended(process)
+    assert code == 3 and err[0].startswith("Traceback")
+    assert (json.loads(out)["error"]["code"] if arguments else err[-1].split()[0]) == "X196"
+
+
 def test_a_second_signal_ends_at_once_and_leaves_nothing(tmp_path):
     process = program(HANGING, tmp_path)
     process.send_signal(signal.SIGINT)
