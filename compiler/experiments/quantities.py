@@ -23,6 +23,7 @@ from compiler.ir.expressions import reads
 from compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
 from compiler.ir.verify import bounds
 from compiler.passes import observable
+from compiler.passes.group_weights import in_parts
 
 if TYPE_CHECKING:
     from compiler.experiments.session import Session
@@ -49,11 +50,22 @@ def set_state(session: Session, name: str, value: Any) -> None:
     if name not in known:
         raise unknown("X201", f"weight, state or parameter of circuit '{graph.name}'", name,
                       {*known, *parameters(graph)})
-    _refuse(session, name)
+    for part in in_parts([name], session.compiled.parts):
+        _refuse(session, part)
     now = _kept(session, name)
     array = _fitting(name, numbers(name, value), known[name], len(now))
-    _check_values(session.compiled.report.graph, name, array)
-    session.runner.put(name, array)
+    parts = _by_part(session.compiled, name, array)
+    for part, own in parts.items():
+        _check_values(session.compiled.report.graph, part, own)
+    for part, own in parts.items():
+        session.runner.put(part, own)
+
+
+def _by_part(compiled: Compiled, name: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    """The value, or that of every group that a projection became."""
+    arrays, parts = compiled.report.graph.arrays, in_parts([name], compiled.parts)
+    return {name: array} if parts == (name,) else {
+        part: array * arrays[f"{part.partition('.')[0]}.mask"] for part in parts}
 
 
 # ---- what there is

@@ -17,7 +17,7 @@ from compiler.experiments.compilation import compile_experiment, make_runner
 from compiler.experiments.config import load_experiment
 from compiler.experiments.formats import format_rows, format_text
 from compiler.experiments.sampling import gates_at
-from compiler.experiments.session import run_experiment
+from compiler.experiments.session import Session, run_experiment
 from compiler.experiments.underflow import Underflow
 from compiler.ir import CortexError
 from compiler.ir.errors import CortexWarning
@@ -412,6 +412,17 @@ def test_a_resumed_run_with_groups_ends_with_the_same_weights(tmp_path):
     whole = run_experiment(experiment)["weights_sha256"]
     run_experiment(experiment, tmp_path / "run", steps=120)
     assert run_experiment(experiment, tmp_path / "run", resume=True)["weights_sha256"] == whole
+
+
+def test_weights_of_groups_are_read_and_set_by_the_projections_name(tmp_path):
+    with Session(learning_scales(tmp_path, AUTO)) as session:
+        session.step(5)
+        half = np.floor(session.get("parallel.w") * 2048) / 4096 * (np.arange(52) < 50)
+        session.set("parallel.w", half)
+        assert half.any() and np.array_equal(session.get("parallel.w"), half)
+        with pytest.raises(CortexError, match="X204 .*parallel_group_1.w.*multiples of 0.25"):
+            session.set("parallel.w", half + 0.1 * (np.arange(52) >= 50))
+        assert np.array_equal(session.get("parallel.w"), half)
 
 
 def test_experiments_without_groups_keep_their_digest(tmp_path):
