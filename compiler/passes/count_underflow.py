@@ -22,7 +22,7 @@ from typing import ClassVar
 from compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, Projection
 from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
 from compiler.ir.model import State
-from compiler.passes.base import Request
+from compiler.passes.base import SAME, Request
 from compiler.passes.quantise import NONZERO, RESOLUTION, UNDERFLOWED, is_counter
 from compiler.passes.specialise import merge_equal
 
@@ -32,6 +32,7 @@ ZERO = Number(0.0)
 @dataclass(frozen=True)
 class CountUnderflow:
     name: ClassVar[str] = "count-underflow"
+    fidelity: ClassVar[str] = SAME
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         graph = graph.with_(cells=tuple(_counting_cell(cell) for cell in graph.cells))
