@@ -162,7 +162,7 @@ def nothing_ran(folder, *commands: list[str]) -> list[int]:
     return codes
 
 
-@pytest.mark.parametrize("payload", ['"""+str(open("PWNED","w"))+"""', "');open('PWNED','w');('", '\\"""', "a;PWNED"])
+@pytest.mark.parametrize("payload", ['"""+str(open("PWNED","w"))+"""', "');open('PWNED','w');('"])
 @pytest.mark.parametrize("kind", ["graph hostile", "unit", "rate", "hebb", "hidden", "W", "area=area", "@ soma", "ms"])
 def test_ir_text_and_golden_files(folder, kind, payload, capsys):
     text = show_graph(circuit({}))
