@@ -222,7 +222,7 @@ def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | N
     `folder`: where the Lava backend puts its code. `edited`: a compiled folder whose code is run instead.
     """
     runner = _make_runner(compiled, folder, edited)
-    return Rejoined(runner, compiled.report.graph, compiled.parts) if compiled.parts else runner
+    return Rejoined(runner, compiled.parts) if compiled.parts else runner
 
 
 def _make_runner(compiled: Compiled, folder: Path | None, edited: Path | None) -> Any:

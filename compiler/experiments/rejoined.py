@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import Graph
 from compiler.passes.group_weights import Parts
 
 
 class Rejoined:
     """The runner of the lowered circuit; quantities of a projection that became groups are put together from theirs."""
 
-    def __init__(self, runner: Any, graph: Graph, parts: Parts):
-        self.runner, self.graph, self.parts = runner, graph, parts
+    def __init__(self, runner: Any, parts: Parts):
+        self.runner, self.parts = runner, parts
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.runner, name)
@@ -29,12 +28,11 @@ class Rejoined:
         return self.joined(quantity, self.runner.value)
 
     def joined(self, quantity: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
-        """The sum over the groups; what belongs to synapses counts in their own group alone."""
+        """The sum over the groups; a weight is 0 in all but its own."""
         owner, _, own = quantity.partition(".")
         if owner not in self.parts:
             return read(quantity)
-        masks = {part: 1.0 if own == "current" else self.graph.arrays[f"{part}.mask"] for part in self.parts[owner]}
-        return np.asarray(sum(mask * read(f"{part}.{own}") for part, mask in masks.items()))
+        return np.asarray(sum(read(f"{part}.{own}") for part in self.parts[owner]))
 
 
 class RejoinedRecords:

@@ -103,6 +103,11 @@ def test_an_increment_of_half_a_unit_is_none(tmp_path):
     assert weights.max() > 0.5 and set(np.unique(weights * 128) % 1) == {0.0}
 
 
+def test_an_increment_just_below_half_a_unit_is_lost(tmp_path):
+    experiment = learns(tmp_path, "precision.rounding=nearest", steps=40, eta=0.99 / 256)
+    assert [(u.quantity, u.basis) for u in compile_experiment(experiment).underflow] == [("W.w", "range")]
+
+
 def test_increments_rounded_at_random_are_right_on_average(tmp_path):
     quiet(learns(tmp_path), tmp_path / "run")
     found = recorded(tmp_path / "run", "W.w")[-1, 0]
