@@ -4,11 +4,13 @@ The memory of the channels lies in anonymous mappings, made before the processes
 of them is gone, however that happens. Only imported when a network starts, since it imports Lava.
 """
 
+import contextlib
 import mmap
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable
+from multiprocessing import util
 from multiprocessing.popen_fork import Popen
 from typing import Any
 
@@ -31,6 +33,23 @@ class _Child(Popen):
         self._collecting = threading.Lock()
         super().__init__(process)
 
+    def _launch(self, process: Any) -> None:
+        """As multiprocessing does it, without the pipes of others: one that waits for their end would wait for us."""
+        parent_reads, child_writes = os.pipe()
+        child_reads, parent_writes = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                _close_pipes({0, 1, 2, child_writes, child_reads, *process.pipes})
+                code = process._bootstrap(parent_sentinel=child_reads)
+            finally:
+                os._exit(code)
+        os.close(child_writes)
+        os.close(child_reads)
+        self.finalizer = util.Finalize(self, util.close_fds, (parent_reads, parent_writes))
+        self.sentinel = parent_reads
+
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Returns the exit code, minus a signal, LOST, or None while the child runs."""
         with self._collecting:
@@ -44,9 +63,18 @@ class _Child(Popen):
             return self.returncode
 
 
-class ForkedProcess(SystemProcess):
-    """A process of a network."""
+def _close_pipes(kept: set[int]) -> None:
+    """In a child: closes all pipes but these."""
+    for entry in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        with contextlib.suppress(OSError):
+            if int(entry) not in kept and os.readlink(f"/proc/self/fd/{entry}").startswith("pipe:"):
+                os.close(int(entry))
 
+
+class ForkedProcess(SystemProcess):
+    """A process of a network. pipes: the descriptors that it uses."""
+
+    pipes: tuple[int, ...] = ()
     _start_method = "fork"
 
     @staticmethod
@@ -73,6 +101,7 @@ class Infrastructure(MultiProcessing):
 
     def build_actor(self, target_fn: Callable[..., None], builder: Any, exception_q: Any = None) -> SystemProcess:
         process = ForkedProcess(target=target_fn, kwargs={"builder": builder, "exception_q": exception_q})
+        process.pipes = (exception_q._reader.fileno(), exception_q._writer.fileno())
         process.start()
         self._actors.append(process)
         return process

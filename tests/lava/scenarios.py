@@ -11,6 +11,7 @@ import logging
 import mmap
 import multiprocessing
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -286,6 +287,17 @@ def memory_has_no_name() -> None:
         own = set(supervisor.process_ids.values())
         others = [child.pid for child in multiprocessing.active_children() if child.pid not in own]
         report(done=done, others=others, named=[name for name in os.listdir("/dev/shm") if f"{os.getpid():x}x" in name])
+
+
+def pipes_of_others() -> None:
+    """A pipe that another thread was about to give to a program of its own ends when that program ends."""
+    reading, writing = os.pipe()
+    members, _ = ring()
+    with supervised(members) as supervisor:
+        os.close(writing)
+        ended = bool(select.select([reading], [], [], 5.0)[0]) and os.read(reading, 1) == b""
+        done = supervisor.run(10)
+    report(ended=ended, done=done, second=run_healthy())
 
 
 def blas_threads() -> None:

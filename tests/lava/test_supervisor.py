@@ -299,6 +299,11 @@ def test_a_network_has_neither_named_memory_nor_helpers(tmp_path: Path) -> None:
 
 
 @pytest.mark.lava
+def test_a_network_holds_no_pipes_of_other_threads(tmp_path: Path) -> None:
+    assert outcome(tmp_path, "pipes_of_others") == {"ended": True, "done": 10, "second": SOUND}
+
+
+@pytest.mark.lava
 def test_models_compute_with_one_thread(tmp_path: Path) -> None:
     result = outcome(tmp_path, "blas_threads")
     assert result["started"] == [0.0, 0.0] and result["before"] == result["after"]
