@@ -227,6 +227,8 @@ def export(out: Output, folder: str, to: str, output: str | None) -> None:
     from compiler.experiments.export import export_run
 
     with out.captured():
+        if to == "lava" and (Path(folder) / "experiment.toml").is_file():
+            _load(folder, None)  # the circuit is built
         path = export_run(Path(folder), to, None if output is None else Path(output))
     out.result({"format": to, "output": str(path)}, str(path))
 
