@@ -16,10 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
-import msgspec
 import numpy as np
 
-from compiler.experiments.tables import Model
+from compiler.experiments.tables import Model, converted
 from compiler.ir import CortexError, Graph, parse_circuit, unknown
 from compiler.microcircuits import CIRCUITS, Circuit
 
@@ -57,7 +56,7 @@ def circuit_options(model: Model, **more: Any) -> Any:
     """The options of a shipped circuit: the experiment's, and `more`."""
     options = CIRCUITS[model.circuit].options_class()
     hints = get_type_hints(options)
-    return options(**{k: msgspec.convert(v, hints[k]) for k, v in model.options.items()}, **more)
+    return options(**{k: converted(v, hints[k]) for k, v in model.options.items()}, **more)
 
 
 def _shipped(circuit: Circuit, model: Model, seeds: Sequence[int]) -> Graph:

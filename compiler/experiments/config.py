@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from compiler.experiments.files import user_path
-from compiler.experiments.tables import TABLES, Experiment, Model, RecordTable
+from compiler.experiments.tables import TABLES, Experiment, Model, RecordTable, converted
 from compiler.ir.errors import CortexError, unknown
 from compiler.microcircuits import CIRCUITS
 
@@ -173,7 +173,8 @@ def _build(tables: dict[str, Any], name: str, folder: Path) -> Experiment:
 def _convert(table: Any, struct: type[Converted], path: str = "") -> Converted:
     """Raises X104 with the path of the value, and the known ones where there are few."""
     try:
-        return msgspec.convert(table, struct)
+        found: Converted = converted(table, struct)
+        return found
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         place = (path + where.rstrip("`").replace("options.", "")).strip(".") or "the experiment"

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from compiler.experiments.toml_text import toml_text
+
+_CONVERTING = threading.Lock()
+
+
+def converted(value: Any, wanted: Any) -> Any:
+    """The value as the type that is wanted. Raises msgspec.ValidationError.
+
+    One thread at a time: msgspec crashes where two meet a type for the first time.
+    """
+    with _CONVERTING:
+        return msgspec.convert(value, wanted)
+
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """Up to what float64 still counts."""

@@ -160,3 +160,24 @@ def test_threads_start_lava_while_others_compile(folder):
 @pytest.mark.lava
 def test_a_network_outlives_the_thread_that_started_it(folder):
     assert digests(started(folder, HANDED_OVER, CORTEXC_JIT="0")) == ["20", "60"]
+
+
+LOADING = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+import cortexc
+
+def load():
+    barrier.wait()
+    cortexc.load("mine.toml")
+
+barrier = threading.Barrier(8)
+threads = [threading.Thread(target=load) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_threads_read_their_first_experiments_at_once(folder):
+    for process in [started(folder, LOADING) for _ in range(3)]:
+        assert digests(process) == []
