@@ -127,7 +127,12 @@ def _quantity(graph: Graph, q: Projection, name: str) -> tuple[float, int]:
 def _scales(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
     low, synapse = _number(hardware, "learning.scale_exponent_low"), graph.class_of(q.name)
     register = _register_unit(graph, q, hardware) / synapse.unit if synapse.unit else 1.0
-    for term, unit in _terms(graph, q, rule):
+    try:
+        terms = _terms(graph, q, rule)
+    except ValueError as error:
+        yield f"rule '{rule.name}' ('{q.name}'): {error}"
+        return
+    for term, unit in terms:
         if low is None or not (term.pre or term.post):
             continue
         factors = [node for f in (*term.pre, *term.post) for node in walk(f) if isinstance(node, Name | Prev)]

@@ -25,9 +25,12 @@ from compiler.passes.base import Request
 from compiler.passes.engine_limits import has_engine, mantissa_bits, nearest_scale
 from compiler.passes.fold import constant, literal, simplify
 from compiler.passes.name_products import without_division
+from compiler.passes.normal_form import TooManyTerms
 from compiler.passes.specialise import specialised
 from hardware_maps import HardwareMap, MapError, load_map
 
+MOST_PRODUCTS = 50
+"""Of an increment: no engine has near as many, and a sum of more is deeper than an expression may be."""
 CREDIT = ("held", "settled", "never")
 """Where the neuron sums its factor for a synapse that learns once a presentation: for inputs that are held (equal
 algebraically); for all, as if rates had settled (the synapse takes the last one); or nowhere."""
@@ -61,7 +64,7 @@ def expanded(expression: Expression) -> list[Term]:
         case Binary("-", left, right):
             return expanded(left) + expanded(Negate(right))
         case Binary("*", left, right):
-            return [a.times(b) for a in expanded(left) for b in expanded(right)]
+            return _times(expanded(left), expanded(right))
         case Where(condition, then, otherwise) if _side(condition) == "post":
             on, off = (Term(1.0, post=(Where(condition, Number(a), Number(b)),)) for a, b in ((1.0, 0.0), (0.0, 1.0)))
             return [*(on.times(t) for t in expanded(then)), *(off.times(t) for t in expanded(otherwise) if t.scale)]
@@ -69,6 +72,20 @@ def expanded(expression: Expression) -> list[Term]:
     if side is None:
         raise ValueError(show(expression))
     return [Term(1.0, **{side: (expression,)})]
+
+
+def terms_of(expression: Expression) -> list[Term]:
+    """The same; nothing for what is no sum of products."""
+    try:
+        return expanded(expression)
+    except ValueError:
+        return []
+
+
+def _times(left: list[Term], right: list[Term]) -> list[Term]:
+    if len(left) * len(right) > MOST_PRODUCTS:
+        raise TooManyTerms(MOST_PRODUCTS)
+    return [a.times(b) for a in left for b in right]
 
 
 def _side(expression: Expression) -> str | None:

@@ -18,6 +18,7 @@ from compiler.ir import Graph, Projection
 from compiler.passes.engine_limits import Limits, has_engine
 from compiler.passes.engine_text import Verdict, verdict
 from compiler.passes.legalise import legalised
+from compiler.passes.normal_form import TooManyTerms
 from compiler.passes.read_sets import read_sets
 from compiler.passes.rule_terms import NoProduct, RuleTerms
 from compiler.passes.specialise import specialised
@@ -68,7 +69,7 @@ def _judged(graph: Graph, name: str, hardware: HardwareMap) -> Verdict:
         return Verdict("", reasons)
     try:
         found = verdict(RuleTerms(graph, q), Limits(hardware))
-    except NoProduct as error:
+    except (NoProduct, TooManyTerms) as error:
         found = Verdict("", (str(error),))
     return Verdict("" if reasons else found.form, (*reasons, *found.reasons))
 

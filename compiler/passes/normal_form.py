@@ -34,6 +34,17 @@ def of_atom(atom: Atom) -> Polynomial:
     return (((atom,), Fraction(1)),)
 
 
+MOST_TERMS = 256
+"""Of a polynomial: products of sums grow without bound."""
+
+
+class TooManyTerms(ValueError):
+    """A sum of more products than can be looked at."""
+
+    def __init__(self, limit: int = MOST_TERMS) -> None:
+        super().__init__(f"it is a sum of more than {limit} products")
+
+
 def add(left: Polynomial, right: Polynomial, factor: int | Fraction = 1) -> Polynomial:
     """left + factor * right."""
     terms = dict(left)
@@ -43,6 +54,8 @@ def add(left: Polynomial, right: Polynomial, factor: int | Fraction = 1) -> Poly
 
 
 def multiply(left: Polynomial, right: Polynomial) -> Polynomial:
+    if len(left) * len(right) > 16 * MOST_TERMS:
+        raise TooManyTerms
     terms: dict[tuple[Atom, ...], Fraction] = {}
     for first, a in left:
         for second, b in right:
@@ -56,6 +69,8 @@ def scaled(polynomial: Polynomial, factor: int | float | Fraction) -> Polynomial
 
 
 def _sorted(terms: dict[tuple[Atom, ...], Fraction]) -> Polynomial:
+    if len(terms) > MOST_TERMS:
+        raise TooManyTerms
     return tuple(sorted(((m, c) for m, c in terms.items() if c), key=repr))
 
 

@@ -30,7 +30,7 @@ from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fixed_point import Extent, Format, extent, format_for
 from compiler.passes.fold import literal, simplify
-from compiler.passes.legalise import expanded
+from compiler.passes.legalise import terms_of
 from compiler.passes.name_products import is_table, normal, quantities
 from compiler.passes.specialise import merge_equal
 from compiler.passes.tables import best_table, evaluated
@@ -190,7 +190,7 @@ class _Quantiser:
             return
         tagged = rule.optimiser.kind in TAGGED
         moved = self._tag_format(q, rule) if tagged else self.weights[q.name]
-        for term in expanded(rule.increment):
+        for term in terms_of(rule.increment):
             if len(term.pre) != 1 or len(term.post) != 1 or not isinstance(term.post[0], Name | Prev):
                 continue
             (x,), (y,) = (list(quantities(side[0])) for side in (term.pre, term.post))

@@ -4,6 +4,7 @@ printed does what the rule does."""
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -350,3 +351,15 @@ def test_what_precision_makes_of_a_legal_rule_is_said_where_it_differs() -> None
     found = judged(["increment 0.3 * pre.rate * post.v"], "loihi2", message="rate")
     assert found.legal and found.form == "dw = x0*x1*y1; x1 = pre.rate; y1 = 0.3 * post.v"
     assert found.runs == "dw = 5*2^-4*x0*x1*y1; x1 = pre.rate; y1 = post.v"
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize("factors", [["(post.y + {k} * pre.x)"] * 12, [f"(post.y + {{k}} * pre.x + w * {n})" for n in range(9)]])
+def test_products_of_sums_do_not_take_for_ever(factors: list[str]) -> None:
+    """Multiplied out they have thousands of terms, which no engine has."""
+    product = " * ".join(factor.format(k=k + 2) for k, factor in enumerate(factors))
+    begin = time.process_time()
+    assert not judged([f"increment {product}"], "loihi2").legal
+    assert time.process_time() - begin < 10
