@@ -10,8 +10,10 @@ value "before the first step" at every depth.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -50,6 +52,14 @@ OPTIMISERS: dict[str, tuple[str, ...]] = {
 }
 """Optimiser -> its parameters, in order. `low_pass(rate)`: D += rate * (dw - D); w += D. `accumulate`: sums dw until
 the `apply` gate; `clipped`: the same, scaled to at most `norm`; `adam`: the same, through Adam (ascent)."""
+
+
+Named = TypeVar("Named", bound=Any)
+
+
+def _by_name(items: Sequence[Named]) -> dict[str, Named]:
+    """The first of every name."""
+    return {item.name: item for item in reversed(items)}
 
 
 @dataclass(frozen=True)
@@ -117,10 +127,18 @@ class CellType:
         return not self.states and bool(self.ports)
 
     def equation(self, name: str) -> Equation | None:
-        return next((e for e in self.equations if e.name == name), None)
+        return self._equations.get(name)
 
     def state(self, name: str) -> State | None:
-        return next((s for s in self.states if s.name == name), None)
+        return self._states.get(name)
+
+    @cached_property
+    def _equations(self) -> dict[str, Equation]:
+        return _by_name(self.equations)
+
+    @cached_property
+    def _states(self) -> dict[str, State]:
+        return _by_name(self.states)
 
 
 @dataclass(frozen=True)
@@ -282,19 +300,39 @@ class Graph:
         return self.seeds * self.samples
 
     def cell(self, name: str) -> CellType:
-        return next(c for c in self.cells if c.name == name)
+        return self._cells[name]
 
     def rule(self, name: str) -> PlasticityRule:
-        return next(r for r in self.rules if r.name == name)
+        return self._rules[name]
 
     def synapse(self, name: str) -> SynapseClass:
-        return next(s for s in self.synapses if s.name == name)
+        return self._synapses[name]
 
     def population(self, name: str) -> Population:
-        return next(p for p in self.populations if p.name == name)
+        return self._populations[name]
 
     def projection(self, name: str) -> Projection:
-        return next(p for p in self.projections if p.name == name)
+        return self._projections[name]
+
+    @cached_property
+    def _cells(self) -> dict[str, CellType]:
+        return _by_name(self.cells)
+
+    @cached_property
+    def _rules(self) -> dict[str, PlasticityRule]:
+        return _by_name(self.rules)
+
+    @cached_property
+    def _synapses(self) -> dict[str, SynapseClass]:
+        return _by_name(self.synapses)
+
+    @cached_property
+    def _populations(self) -> dict[str, Population]:
+        return _by_name(self.populations)
+
+    @cached_property
+    def _projections(self) -> dict[str, Projection]:
+        return _by_name(self.projections)
 
     def cell_of(self, population: str) -> CellType:
         return self.cell(self.population(population).cell)
