@@ -67,7 +67,7 @@ class Stopping:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 signal.signal(number, self._on_signal)
         atexit.register(_ignore)  # as the last exit function: Python then takes its handlers away
-        sys.unraisablehook = self._on_unraisable
+        sys.unraisablehook, sys.excepthook = self._on_unraisable, self._on_printed
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -98,6 +98,11 @@ class Stopping:
         """What was torn up in the middle may fail once more when it is thrown away."""
         if self.first is None:
             sys.__unraisablehook__(unraisable)
+
+    def _on_printed(self, *error: Any) -> None:
+        """Modules in C print the exception that ends an import of theirs and raise another one."""
+        if self.first is None:
+            sys.__excepthook__(*error)
 
     def _watch(self, reading: int) -> None:
         """Runs in a thread, which learns of signals also while the main thread is in a library."""

@@ -113,6 +113,13 @@ class Torn:
 def command(arguments):
     Torn()
 """
+PRINTED = """
+import ctypes
+
+def command(arguments):
+    ctypes.pythonapi.PyRun_SimpleString(b"ready()")  # prints what comes, as an import in C does
+    raise ImportError("another one")
+"""
 HANGING = """
 import multiprocessing, tempfile
 
@@ -134,7 +141,8 @@ def program(body, folder):
     return process
 
 
-@pytest.mark.parametrize("body", [SWALLOWING, HIDDEN, DESTRUCTOR, TORN], ids=["swallowed", "kept", "in a destructor", "torn"])
+@pytest.mark.parametrize("body", [SWALLOWING, HIDDEN, DESTRUCTOR, TORN, PRINTED],
+                         ids=["swallowed", "kept", "in a destructor", "torn", "printed"])
 def test_a_signal_that_gets_lost_ends_the_command_all_the_same(tmp_path, body):
     process = program(body, tmp_path)
     process.send_signal(signal.SIGTERM)
