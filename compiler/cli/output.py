@@ -33,17 +33,18 @@ class Output:
             yield
 
     def result(self, table: dict[str, Any], text: str) -> None:
-        """The result: the table as JSON, or the text."""
+        """The result: the table as JSON, or the text. What stdout does not take is not tried again."""
         from compiler.experiments.files import json_text
 
-        print(json_text(table) if self.json else text.rstrip("\n"), file=self._stdout, flush=True)
         self.printed = True
+        print(json_text(table) if self.json else text.rstrip("\n"), file=self._stdout, flush=True)
 
     def error(self, code: str, message: str, hint: str = "") -> None:
+        """The object, or the line: also where stdout cannot be written."""
         if self.json and not self.printed:
-            self.result({"error": {"code": code, "message": message, "hint": hint}}, "")
-        else:
-            print(" ".join(filter(None, (code, message, hint))), file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                return self.result({"error": {"code": code, "message": message, "hint": hint}}, "")
+        print(" ".join(filter(None, (code, message, hint))), file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def warnings(self) -> Iterator[None]:

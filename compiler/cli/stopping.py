@@ -55,7 +55,7 @@ class Stopping:
     """The handlers of a command. Signals that the program was told to ignore stay ignored."""
 
     def __init__(self, json: bool):
-        self.json, self.stdout = json, os.dup(1) if json else 1
+        self.json, self.stdout = json, _held(1) if json else 1
         self.first: tuple[int, float] | None = None
         self.alive: weakref.ref[Stopped] | None = None
         self.lost = self.said = self.finished = False
@@ -159,6 +159,13 @@ def _broken(error: Exception, json: bool) -> int:
     Output(json).error("X196", f"{type(error).__name__}: {error}.", "This is a fault of cortexc: report it with the "
                        "lines above and the input.")
     return 3
+
+
+def _held(descriptor: int) -> int:
+    """Another descriptor of the same file, or the same one where it is closed."""
+    with contextlib.suppress(OSError):
+        return os.dup(descriptor)
+    return descriptor
 
 
 def _ignore() -> None:
