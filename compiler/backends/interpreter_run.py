@@ -141,12 +141,12 @@ class InterpreterRecords:
         self.run = run
 
     def rows(self, stream: str, quantity: str) -> np.ndarray:
-        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre)."""
-        run, index = self.run, [s.name for s in self.run.protocol.streams].index(stream)
+        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
+        run, (index, place) = self.run, self.run.protocol.place(stream, quantity)
         spec, count, start = run.protocol.streams[index], run.feed.rows_written[index], int(run.feed.bases[index])
         table = run.buffer[start:start + count * spec.width].reshape(count, spec.width)
         shapes = {q: run.interpreter.values[q].shape for q in spec.quantities}
-        column = sum(int(np.prod(shapes[q])) for q in spec.quantities[:spec.quantities.index(quantity)])
+        column = sum(int(np.prod(shapes[q])) for q in spec.quantities[:place])
         return table[:, column:column + int(np.prod(shapes[quantity]))].reshape(count, *shapes[quantity])
 
 

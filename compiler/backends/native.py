@@ -53,15 +53,15 @@ class Records:
         self.program, self.protocol, self.feed, self.buffer = program, protocol, feed, buffer
 
     def rows(self, stream: str, quantity: str) -> np.ndarray:
-        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre)."""
-        index = [s.name for s in self.protocol.streams].index(stream)
+        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
+        index, place = self.protocol.place(stream, quantity)
         spec = self.protocol.streams[index]
         count = self.feed.rows_written[index]
         start = int(self.feed.bases[index])
         table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)
         sizes = [self.program.slots.sizes[q] for q in spec.quantities]
-        column = sum(sizes[:spec.quantities.index(quantity)])
-        return unpack(self.program, quantity, table[:, column:column + sizes[spec.quantities.index(quantity)]])
+        column = sum(sizes[:place])
+        return unpack(self.program, quantity, table[:, column:column + sizes[place]])
 
 
 def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:

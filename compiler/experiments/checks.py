@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.compilation import Compiled, compile_experiment, make_runner, neurocores
+from compiler.experiments.plans import check_steps
 from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Protocol
@@ -36,10 +37,11 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
 
     Two lines of one result: the graph as written, all of it observed in every step, and the graph as `run` lowers it,
     at its recordings and between blocks. With granularity `all` the result is the worst of three, which are its
-    `granularities`. Raises V120, V121 where Lava or torch is missing, E601, and what compiling raises.
+    `granularities`. Raises V120, V121 where Lava or torch is missing, X205, E601, and what compiling raises.
     """
     from compiler.verify.runs import require
 
+    check_steps(steps)
     on = on or ("lava" if granularity else experiment.run.backend)
     require(on)
     return _at_every(granularity or experiment.run.granularity,

@@ -1,6 +1,6 @@
 """What a run does, as data: the plan that every task makes, and what the tasks share.
 
-X122 a protocol that cannot be made; X124 a circuit that lacks what a task needs.
+X122 a protocol that cannot be made; X124 a circuit that lacks what a task needs; X205 no number of steps.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from compiler.ir.protocol import Phase, Protocol
 RATE, HALVED, UPDATE = "rate", "_halved_", "update"
 """The gate whose value multiplies every increment, what marks the training phases after it was halved, and the gate
 at which summed increments are applied."""
+
+
+def check_steps(steps: object) -> None:
+    """Raises X205 for what is neither a whole number from 0 up nor None."""
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
+        raise CortexError("X205", f"steps is {steps!r}; it must be a whole number from 0 up, or None for all of them.")
 
 
 def with_rate(graph: Graph) -> Graph:

@@ -21,7 +21,7 @@ from compiler.experiments import quantities
 from compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
 from compiler.experiments.compilation import compile_experiment, first_block, make_runner, most_steps
 from compiler.experiments.files import made_for, user_path, writable_folder
-from compiler.experiments.plans import Plan
+from compiler.experiments.plans import Plan, check_steps
 from compiler.experiments.results import (
     check_finite,
     check_not_compiled,
@@ -163,8 +163,9 @@ class Session:
     def run(self, steps: int | None = None) -> int:
         """Advances by `steps`, or to `run.until_epoch`; returns the position. Raises Interrupted on a signal.
 
-        The first checkpoint is written before the first step; X146 if another run's is in the folder.
+        The first checkpoint is written before the first step; X146 if another run's is in the folder. Raises X205.
         """
+        check_steps(steps)
         end = self.plan.end_of_epoch(self.experiment.run.until_epoch) if steps is None else self.position + steps
         end = min(end, self.total)
         if self.checkpoints and not self.owns_checkpoint:

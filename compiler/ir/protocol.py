@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from compiler.ir.errors import CortexError
+from compiler.ir.errors import CortexError, unknown
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,16 @@ class Protocol:
                 if stream not in streams:
                     raise CortexError("E274", f"phase '{phase.name}' records '{stream}'; known: {sorted(streams)}.")
                 rule.check(phase.name, stream)
+
+    def place(self, stream: str, quantity: str) -> tuple[int, int]:
+        """Where a recording stands among the streams, and a quantity in it. Raises E279."""
+        names = [s.name for s in self.streams]
+        if stream not in names:
+            raise unknown("E279", "recording", stream, names)
+        quantities = self.streams[names.index(stream)].quantities
+        if quantity not in quantities:
+            raise unknown("E279", f"quantity of recording '{stream}'", quantity, quantities)
+        return names.index(stream), quantities.index(quantity)
 
     def as_data(self) -> dict:
         """Plain data for the runtime."""

@@ -1,11 +1,17 @@
 """The commands: output, exit codes, and no traceback for what a user can get wrong."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compiler.cli.app import execute
+
+ROOT = Path(__file__).resolve().parents[2]
 
 EXPERIMENT = """
 [model]
@@ -299,3 +305,17 @@ def test_a_run_that_failed_is_not_a_wrong_input(capsys):
     assert coded_error(s.Interrupted(15, 3, True)).exit_code == 143
     users = coded_error(s.ChildRaised("A", "CortexError: ...", ("D101", "no data.", "")))
     assert (users.code, users.exit_code) == ("D101", 2)
+
+
+@pytest.mark.parametrize("arguments, line", [(["models"], "X190 "), (["run", "nowhere"], "X101 ")])
+def test_with_json_and_a_full_disk_the_line_goes_to_stderr(arguments, line):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "compiler.cli", *arguments, "--json"], stdout=full, text=True,
+                              stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith(line)
+
+
+def test_a_command_whose_stdout_is_closed():
+    done = subprocess.run(["sh", "-c", f"exec {sys.executable} -m compiler.cli models --json >&-"], text=True,
+                          stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stderr) == (0, "")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from compiler.experiments.checks import verify_experiment
 from compiler.experiments.circuits import read_arrays
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import Session, run_experiment
@@ -103,6 +104,28 @@ def test_recordings_are_kept_in_user_shape(tiny_feedback, tmp_path):
         assert records["angles/BPP_0.w"].shape == (1 + 2 * 3, 2, 3, 2)
         assert records["angles/angle BPP_0.w WPP_1.w"].shape == (7, 2)
         assert records["output/P2.breve"].shape == (12, 2, 2)
+
+
+@pytest.mark.parametrize("backend", ["interpreter", "native"])
+@pytest.mark.parametrize("stream, quantity", [("angels", "BPP_0.w"), ("angles", "BPP_0"), ("angles", "WPP_0.w"), (3, None)])
+def test_a_recording_that_is_not_there_is_named(tiny_feedback, backend, stream, quantity):
+    with Session(load_experiment(tiny_feedback, {"run.backend": backend})) as session:
+        session.run()
+        assert len(session.records.rows("angles", "BPP_0.w")) == 7
+        with pytest.raises(CortexError) as caught:
+            session.records.rows(stream, quantity)
+        assert caught.value.code == "E279"
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5, "2", [1]])
+def test_what_is_no_number_of_steps_is_refused(tiny_feedback, steps):
+    experiment = load_experiment(tiny_feedback)
+    with Session(experiment) as session:
+        for call in (session.run, lambda steps: verify_experiment(experiment, "native", steps=steps)):
+            with pytest.raises(CortexError) as caught:
+                call(steps)
+            assert caught.value.code == "X205"
+        assert session.run(np.int64(2)) == 2
 
 
 def test_recording_changes_nothing(tiny_feedback):
