@@ -37,10 +37,10 @@ class RunFailed(CortexError):
     exit_code = 3
 
 
-def unknown(code: str, kind: str, name: str, known: Iterable[str]) -> CortexError:
+def unknown(code: str, kind: str, name: object, known: Iterable[str]) -> CortexError:
     """The error for a name that is not there: lists the known ones and the nearest."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
+    near = difflib.get_close_matches(str(name), names, 1)
     guess = f" Did you mean '{near[0]}'?" if near else ""
     listed = ", ".join(names) if names else "none"
     return CortexError(code, f"unknown {kind} '{name}'; known: {listed}.", guess.strip())
