@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -68,11 +68,12 @@ def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
     return entry.load(request)
 
 
-def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def load_arrays(path: str | os.PathLike[str], wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Unlabelled arrays, float64: (T, n), one row a step or a presentation, or (n,).
 
     A ``.npz`` gives its arrays under their own keys, a ``.csv`` one array called ``input``. Empty streams
-    (T = 0) are allowed. Raises D402, D403, D405 or D408.
+    (T = 0) are allowed. Of several arrays the `wanted` ones are read (None: all), the others are as they are: labels
+    may be beside them. Raises D402, D403, D405 or D408.
     """
     file = _existing(Path(path), None)
     if file.suffix.lower() == ".csv":
@@ -80,7 +81,9 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     arrays = read_archive(file)
     if not arrays:
         raise CortexError("D403", f"{file}: the archive holds no arrays.")
-    return {key: _matrix(file, key, value).reshape(value.shape) for key, value in arrays.items()}
+    read = arrays if wanted is None or len(arrays) == 1 else wanted
+    return {key: _matrix(file, key, value).reshape(value.shape) if key in read else value
+            for key, value in arrays.items()}
 
 
 def _entry(name: str) -> Entry:

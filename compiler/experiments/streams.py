@@ -48,7 +48,7 @@ def _given(data: Data, layout: list[Column]) -> dict[str, Any]:
         raise CortexError("X127", f"nothing is read from data.path '{data.path}': every exogenous input has an array "
                                   "in [data.inputs].", "Leave it out.")
     else:
-        found = load_arrays(data.path)
+        found = load_arrays(data.path, {name for column in missing for name in (column.key, column.population)})
     for column in missing:
         own[column.key] = _one_of(found, column, f"'{data.path}'")
         if own[column.key] is None:
@@ -88,7 +88,7 @@ def _as_array(given: Any, column: Column) -> np.ndarray:
 
 def _from_file(reference: str, column: Column) -> np.ndarray:
     file, key = re.fullmatch(r"(.*?\.(?:npz|csv)|[^:]*)(?::(.*))?", reference, re.I | re.S).groups()  # type: ignore
-    arrays = load_arrays(Path(file))
+    arrays = load_arrays(Path(file), {key or column.key})
     if key and key not in arrays:
         raise unknown("X123", f"array in '{file}'", key, arrays)
     if not key and len(arrays) > 1 and column.key not in arrays:

@@ -25,8 +25,9 @@ def shown(tmp_path):
     """shown(inputs): what the two populations are shown, (presentations, cells)."""
     (tmp_path / "g.ir").write_text(CIRCUIT)
 
-    def run(inputs):
-        tables = {"model": {"circuit": str(tmp_path / "g.ir")}, "data": {"inputs": inputs},
+    def run(inputs, path=""):
+        data = {"inputs": inputs} | ({"path": path} if path else {})
+        tables = {"model": {"circuit": str(tmp_path / "g.ir")}, "data": data,
                   "run": {"backend": "interpreter"}}
         with Session(load_experiment(tables)) as session:
             session.run()
@@ -43,6 +44,15 @@ def test_static_arrays_and_streams_from_a_file(shown, tmp_path):
     assert shown({"a": f"{file}:a", "b": f"{file}:stream"}) == [[a.tolist()] * 3, [[1.0], [2.0], [3.0]]]
     assert shown({"a": f"{file}:rows", "b": 5.0}) == [rows.tolist(), [[5.0]] * 3]
     assert shown({"a": a.tolist(), "b": [1.0, 2.0]}) == [[a.tolist()] * 2, [[1.0], [2.0]]]
+
+
+def test_what_else_is_in_a_file_does_not_matter(shown, tmp_path):
+    a, file = np.linspace(0, 1, 50), tmp_path / "x.npz"
+    np.savez(file, a=a, b=np.array([7.0]), labels=np.array(["cat", "dog"]), images=np.zeros((2, 3, 4)), c=np.array([np.nan]))
+    assert shown({"a": f"{file}:a", "b": f"{file}:b"}) == shown({"b": 7.0}, str(file)) == [[a.tolist()], [[7.0]]]
+    with pytest.raises(CortexError) as caught:
+        shown({"a": f"{file}:a", "b": f"{file}:labels"})
+    assert caught.value.code == "D403" and "'labels'" in str(caught.value)
 
 
 @pytest.mark.parametrize("inputs, words", [
