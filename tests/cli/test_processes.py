@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -95,13 +96,15 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(started, tmp_path, enviro
 def test_help_and_models_start_quickly(environment):
     for arguments in (["--help"], ["models"], ["run", "--help"]):
         best = min(_seconds(arguments, environment) for _ in range(3))
-        assert best < 1.5, f"{arguments} took {best:.2f} s"
+        assert best < 1.5, f"{arguments} took {best:.2f} s of processor time"
 
 
 def _seconds(arguments, environment):
-    start = time.perf_counter()
+    """Of the processor: other tests run beside this one."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, check=True)
-    return time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_start_up_imports_nothing_heavy(environment):
