@@ -23,8 +23,10 @@ test: setup  # what starts no Lava on two cores, then what does, one by one
 	$(BIN)/pytest -m lava
 
 test-long: setup  # hours: bits over long runs, many random circuits, many kills
-	CORTEXC_STEPS=10000 CORTEXC_GRAPHS=10000 CORTEXC_KILLS=100 $(BIN)/pytest -m "slow or lava" tests/backends \
-		tests/lava tests/fixed_point/test_circuits.py
+	CORTEXC_GRAPHS=10000 CORTEXC_JITTED_GRAPHS=300 $(BIN)/pytest -s -n 2 tests/backends/test_random_survey.py
+	CORTEXC_STEPS=10000 $(BIN)/pytest -n 2 tests/fixed_point/test_circuits.py -k many_plastic
+	CORTEXC_STEPS=10000 CORTEXC_LAVA_GRAPHS=100 CORTEXC_KILLS=100 $(BIN)/pytest -s tests/lava \
+		tests/fixed_point/test_circuits.py -k "lava_computes or kill or random"
 
 fuzz: setup  # about an hour
 	$(BIN)/python tests/fuzz/fuzz.py --inputs 100000
