@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,17 @@ from compiler.bench.bits import CASES, LINES, _job, bits
 from compiler.experiments.compilation import compile_experiment
 from compiler.experiments.config import load_experiment
 from compiler.ir import CortexError
+from compiler.verify.mutations import plain_python
 
 SMALL: dict[str, Any] = {"cases": ["error-neuron-digits"], "bits": [0, 8], "lines": [LINES[0]], "seeds": [1],
-                         "epochs": 1, "jobs": 1, "data.limits": {"train": 60, "test": 30},
+                         "epochs": 1, "jobs": 1, "data.limits": {"train": 10, "test": 10},
                          "precision.calibration_steps": 200, "protocol.halve_at": []}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels_as_plain_python() -> Iterator[None]:
+    with plain_python():
+        yield
 
 
 @pytest.fixture(scope="module")
