@@ -1,7 +1,8 @@
 """Signals from the first line of a command on: one coded line, exit code 128 + the signal's number, nothing left.
 
 The first SIGINT, SIGTERM or SIGHUP is raised as `Stopped` wherever the command is, so that everything it holds is
-released; a run in a session stops at its next block instead (`compiler.experiments.session`). Python handles signals
+released, or, while a module is imported, after that; a run in a session stops at its next block instead
+(`compiler.experiments.session`). Python handles signals
 between its own instructions: a library call, or a step of numba's compiler, ends first. What has not ended `PATIENCE`
 seconds after the signal, or when a second one comes, is ended from here. Imports nothing that takes time.
 """
@@ -18,6 +19,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -73,15 +75,19 @@ class Stopping:
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, args=(reading,), name="cortexc signals", daemon=True).start()
 
-    def _on_signal(self, number: int, _frame: object) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         again = self.first is not None and not self.lost
         self.first, self.lost = self.first or (number, now), False
         if again and now - self.first[1] > TWICE:
             self.end()
-        if not again and not self.finished:
-            warnings.simplefilter("ignore")  # of code that is torn up in the middle
-            raise self._stopped(self.first[0])
+        if again or self.finished:
+            return
+        if _is_importing(frame):  # modules in C do not stand it, and print what they caught
+            self._send_again()
+            return
+        warnings.simplefilter("ignore")  # of code that is torn up in the middle
+        raise self._stopped(self.first[0])
 
     def _stopped(self, number: int) -> Stopped:
         stop = Stopped(number)
@@ -91,8 +97,12 @@ class Stopping:
     def _on_lost(self, _: object) -> None:
         """Somebody swallowed the exception, or it came where Python ignores them: the signal is sent again."""
         if self.first and not self.finished:
-            self.lost = True
-            threading.Timer(0.05, os.kill, (os.getpid(), self.first[0])).start()
+            self._send_again()
+
+    def _send_again(self) -> None:
+        assert self.first is not None
+        self.lost = True
+        threading.Timer(0.05, os.kill, (os.getpid(), self.first[0])).start()
 
     def _on_unraisable(self, unraisable: Any) -> None:
         """What was torn up in the middle may fail once more when it is thrown away."""
@@ -159,6 +169,14 @@ def _broken(error: Exception, json: bool) -> int:
     Output(json).error("X196", f"{type(error).__name__}: {error}.", "This is a fault of cortexc: report it with the "
                        "lines above and the input.")
     return 3
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _held(descriptor: int) -> int:

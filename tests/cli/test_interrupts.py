@@ -46,6 +46,16 @@ def test_a_command_that_is_starting(tmp_path, number, delay):
     assert ended(process) == (CODES[number], "", [f"X191 interrupted by {signal.Signals(number).name}."])
 
 
+def test_a_module_that_is_being_imported_is_whole_before_the_command_ends(tmp_path):
+    """Modules in C that are torn up while they import others print a traceback, and raise something else."""
+    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n"
+                                      "for _ in range(1000): pass\nopen('whole', 'w').close()\n")
+    code = "import sys, time\nfrom compiler.cli.stopping import run_stoppable\nsys.path.insert(0, '.')\n" \
+           "def command(_):\n    import slow\n    time.sleep(20)\nsys.exit(run_stoppable(command, []))"
+    assert ended(started(["-c", code], tmp_path)) == (143, "", ["X191 interrupted by SIGTERM."])
+    assert (tmp_path / "whole").exists()
+
+
 def test_with_json_the_line_is_an_object(tmp_path):
     process = started(["-m", "compiler.cli"], tmp_path, "run", "pal_digits", "--json")
     handles_signals(process)
