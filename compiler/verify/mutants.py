@@ -347,8 +347,10 @@ def _class_variants(graph: Graph, synapse: SynapseClass) -> Iterator[tuple[str, 
     for port in dict.fromkeys(p.name for q in owners for p in graph.cell_of(q.post).ports):
         if port != synapse.port:
             yield f"port {port}", replace(synapse, port=port)
-    for rule in (*(r.name for r in graph.rules), None):
-        if owners and rule != synapse.rule and (synapse.rule or rule) and synapse.connectivity != "identity":
+    own = graph.rule(synapse.rule) if synapse.rule else None
+    others = (r.name for r in graph.rules if own is None or replace(r, name=own.name) != own)
+    for rule in (*others, None):
+        if owners and (synapse.rule or rule) and synapse.connectivity != "identity":
             yield f"rule {rule}", replace(synapse, rule=rule)
     if synapse.sign != "free" and synapse.rule:
         yield "sign free", replace(synapse, sign="free")
