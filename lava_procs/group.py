@@ -37,9 +37,9 @@ class GroupSteps:
         port.send(values)
 
     def receive(self, name: str) -> None:
-        """Receives into the slot `name` through the port `name_in`."""
-        port, values = self.ends.get(("in", name)) or self._end("in", name)
-        values[:] = port.recv()
+        """Receives into the slot `name` from the channel behind the port `name_in`."""
+        channel, values = self.ends.get(("in", name)) or self._end("in", name)
+        values[:] = channel.recv()
 
     def receive_sum(self, name: str) -> None:
         """Receives what a stock Dense sends, which knows no padding."""
@@ -52,9 +52,11 @@ class GroupSteps:
             self.work.compute(first, last)
 
     def _end(self, way: str, name: str) -> tuple:
-        """The port and the memory of one message, kept for the next steps."""
+        """Where one message goes or comes from, and its memory, kept for the next steps. A port that receives adds to
+        0.0, which makes 0.0 of -0.0; its one channel gives the bits that were sent."""
         values = self.work.view(name) if name in self.work.local else np.zeros(1)
-        self.ends[way, name] = getattr(self, f"{name}_{way}"), values
+        port = getattr(self, f"{name}_{way}")
+        self.ends[way, name] = port.csp_ports[0] if way == "in" else port, values
         return self.ends[way, name]
 
     def end(self) -> None:

@@ -11,12 +11,13 @@ import pytest
 from compiler.backends.lava import LavaRun
 from compiler.backends.native import Native
 from compiler.bench.nets import LEARNING, random_weights
-from compiler.ir import CortexError
+from compiler.ir import CortexError, parse_graph
 from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.microcircuits.pal import Pal, build
 from compiler.passes import Request, pipeline, run_passes
 from compiler.passes.partition import Partition
+from compiler.verify.runs import Setup, trajectory
 
 pytestmark = pytest.mark.lava
 
@@ -52,6 +53,38 @@ def test_lava_has_the_bits_of_the_native_loop(granularity):
             assert np.array_equal(lava.records.rows("all", name), native.records.rows("all", name)), name
         moved = lava.records.rows("all", "WPP_0.w")
         assert np.abs(moved[-1] - moved[0]).max() > 0
+
+
+SIGNED_ZERO = """graph signed_zero
+  dt 1
+cell source
+  input x
+  send rate = 0 * x
+  message rate
+cell target
+  port p @ soma
+  state u = 0
+  send u = prev(u)
+  factor sign = 0 * (prev(u) - 1)
+rule reciprocal
+  increment where(1 / (pre.rate + post.sign) < 0, 0.25, 0.5)
+synapse plastic
+  message rate
+  port p
+  rule reciprocal
+population A source 1
+population B target 1
+projection W plastic A -> B
+output u = B.u
+"""
+
+
+def test_messages_between_processes_keep_the_sign_of_a_zero(monkeypatch):
+    monkeypatch.setenv("CORTEXC_JIT", "0")
+    graph = parse_graph(SIGNED_ZERO).with_(arrays={"W.w": np.zeros((1, 1))})
+    setup = Setup(graph, Protocol((Phase("all", 1, 3),), ("all",)), np.array([[-1.0]]))
+    lava, interpreter = (next(trajectory(setup, ["W.increment"], on, "population")) for on in ("lava", "interpreter"))
+    assert lava["W.increment"].ravel().tolist() == interpreter["W.increment"].ravel().tolist() == [0.25] * 3
 
 
 @pytest.mark.parametrize("first, second", [("population", "network"), ("network", "area")])
