@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ from compiler.experiments.files import write_json, write_npz, write_safetensors,
 from compiler.experiments.teaching import deviations
 from compiler.experiments.underflow import as_tables, warning_tables
 from compiler.ir import CortexError, Graph, show_graph
+from compiler.ir.errors import CortexWarning
 from compiler.ir.verify import bounds
 from compiler.passes.group_weights import whole_of
 from compiler.passes.quantise import COUNTER
@@ -87,12 +89,18 @@ def _values(session: Session, names: list[str]) -> Arrays:
 
 
 def check_finite(session: Session) -> None:
-    """Raises X152 with the first weights that are not finite."""
+    """Raises X152 with the first weights that are not finite, and warns (X206) of the first state that is NaN."""
     for name, array in weights(session).items():
         if not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
             raise CortexError("X152", f"'{name}' has {count} values that are not finite after {session.position} "
                                       "steps.", "Lower the learning rates.")
+    for name, array in states(session).items():
+        if np.isnan(array).any():
+            count = int(np.isnan(array).sum())
+            warnings.warn(CortexWarning("X206", f"'{name}' has {count} values that are NaN after {session.position} "
+                                                "steps.", "Look for 0 / 0, and for inf - inf."), stacklevel=3)
+            return
 
 
 def seed_sha256(found: Mapping[str, np.ndarray], index: int, seeds: int) -> str:

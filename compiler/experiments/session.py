@@ -74,7 +74,7 @@ class Session:
         self.resumed_from = self.steps_run = self.signal = self.chunk = 0
         self.run_checkpoints = self.signalled = 0.0
         self.last_checkpoint = time.monotonic()
-        self.owns_checkpoint = force
+        self.owns_checkpoint, self.closed = force, False
         self.changes: list[list[Any]] = []
         self.parameters: dict[str, np.ndarray] = {}
 
@@ -117,6 +117,8 @@ class Session:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def close(self) -> None:
+        """Ends the backend; what was read before stays, and `run` raises X207."""
+        self.closed = True
         self.runner.close()
 
     def __enter__(self) -> Session:
@@ -163,9 +165,12 @@ class Session:
     def run(self, steps: int | None = None) -> int:
         """Advances by `steps`, or to `run.until_epoch`; returns the position. Raises Interrupted on a signal.
 
-        The first checkpoint is written before the first step; X146 if another run's is in the folder. Raises X205.
+        The first checkpoint is written before the first step; X146 if another run's is in the folder. Raises X205
+        and X207.
         """
         check_steps(steps)
+        if self.closed:
+            raise CortexError("X207", "the session is closed.", "Begin a new one; it can resume from a checkpoint.")
         end = self.plan.end_of_epoch(self.experiment.run.until_epoch) if steps is None else self.position + steps
         end = min(end, self.total)
         if self.checkpoints and not self.owns_checkpoint:

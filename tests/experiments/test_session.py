@@ -1,6 +1,7 @@
 """Runs: results, batches of seeds, run folders, and wrong requests."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from compiler.experiments.circuits import read_arrays
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import Session, run_experiment
 from compiler.ir import CortexError
+from compiler.ir.errors import CortexWarning
 
 
 def test_results_have_the_promised_keys(tiny_classification):
@@ -180,3 +182,25 @@ def test_the_lava_backend_says_when_it_is_not_there(tiny_classification, monkeyp
     with pytest.raises(CortexError) as caught:
         Session(load_experiment(tiny_classification, {"run.backend": "lava"}))
     assert caught.value.code == "X150" and "native" in caught.value.hint
+
+
+def test_a_closed_session_does_not_run(tiny_feedback):
+    with Session(load_experiment(tiny_feedback, ["run.backend=native"])) as session:
+        session.run(2)
+    with pytest.raises(CortexError, match="X207"):
+        session.run(1)
+
+
+def test_states_that_are_nan_are_said(tmp_path):
+    (tmp_path / "nan.ir").write_text(
+        "graph nan\ncell a\n  input x\n  state u = 1\n  send u = prev(u) / x\n  message u\npopulation A a 2\noutput u = A.u\n")
+    tables = {"model": {"circuit": str(tmp_path / "nan.ir")}, "data": {"inputs": {"A.x": [[1.0, 0.0], [1.0, 0.0]]}},
+              "run": {"backend": "interpreter"}}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run_experiment(load_experiment(tables))  # 1 / 0 is infinite, and may be meant
+        assert not [w for w in said if w.category is CortexWarning]
+        (tmp_path / "nan.ir").write_text((tmp_path / "nan.ir").read_text().replace("/ x", "/ x - prev(u)"))
+        run_experiment(load_experiment(tables))
+    messages = [str(w.message) for w in said if w.category is CortexWarning]
+    assert len(messages) == 1 and messages[0].startswith("X206 'A.u' has 1 values that are NaN after 2 steps")
