@@ -118,8 +118,9 @@ class _Quantiser:
         self.graph, self.options, self.arrays = graph, options, dict(graph.arrays)
         self.weights = {q.name: self._weight_format(q) for q in graph.projections
                         if graph.class_of(q.name).connectivity != "identity"}
-        for mirror in graph.mirrors:
-            self._mirror_formats(mirror)
+        given = [(mirror, self.weights[mirror.source], self._mirror_formats(mirror)) for mirror in graph.mirrors]
+        for each in given:
+            self._check_mirror(*each)
         self.extents: dict[str, Extent] = {}
         self.coarse: dict[str, Format] = {}
         self.copies: dict[tuple[str, str, str], str] = {}
@@ -129,20 +130,44 @@ class _Quantiser:
         low, _ = bounds(self.graph.class_of(q.name))
         return self.options.format(f"{q.name}.w", self.options.widths.weights, unsigned=low >= 0)
 
-    def _mirror_formats(self, mirror: Mirror) -> None:
-        """A copy has its source's units; what a mirror adds or multiplies with is rounded."""
+    def _mirror_formats(self, mirror: Mirror) -> int:
+        """What is added or multiplied with is rounded so that the result has the units of the target, which may get
+        another format. Returns the fraction of the result. Raises E615 for what is drawn."""
         words = [operation.partition(":") for operation in mirror.operations]
-        found = self.weights[mirror.source]
-        found = Format(found.bits + found.unsigned + any(word == "add" for word, _, _ in words), found.fraction)
-        if any(word in ("times", "redraw") for word, _, _ in words):
-            found = self.weights[mirror.target]
-        for word, _, name in words:
+        fraction = self.weights[mirror.source].fraction
+        found = self._format_of_target(mirror, [word for word, _, _ in words])
+        for index, (word, _, name) in enumerate(words):
             if word == "redraw":
                 raise CortexError("E615", f"mirror '{mirror.target}' draws real numbers, which have no integer form.",
                                   "Use fixed magnitudes.")
+            before = fraction
+            fraction = 0 if word == "sign" else found.fraction if word == "times" else fraction
+            if word == "add" and not any(later == "times" for later, _, _ in words[index:]):
+                fraction = found.fraction
             if name:
-                self.arrays[name] = found.round(self.arrays[name])
+                unit = replace(found, fraction=fraction - before if word == "times" else fraction)
+                self.arrays[name] = unit.round(self.arrays[name])
         self.weights[mirror.target] = found
+        return fraction
+
+    def _format_of_target(self, mirror: Mirror, words: list[str]) -> Format:
+        """A copy's is that of its source, with a bit more where something is added. Signs and multiples of weights
+        keep the target's own, multiples with a unit no coarser than the source's."""
+        source, target = self.weights[mirror.source], self.weights[mirror.target]
+        if "sign" in words:
+            return target
+        if "times" in words:
+            finer = max(source.fraction - target.fraction, 0)
+            return replace(target, bits=target.bits + finer, fraction=target.fraction + finer)
+        return Format(source.bits + source.unsigned + ("add" in words), source.fraction)
+
+    def _check_mirror(self, mirror: Mirror, source: Format, fraction: int) -> None:
+        """Raises E615 where later mirrors changed the formats that this one was given."""
+        found = self.weights[mirror.target]
+        if self.weights[mirror.source].fraction > source.fraction or fraction > found.fraction:
+            raise CortexError("E615", f"mirror '{mirror.target} = {mirror.source}' gives weights that are no whole "
+                                      f"numbers of the units of '{mirror.target}', {found.unit:g}.",
+                              "Give the weights of both one format, and declare mirrors before those that copy on.")
 
     def result(self) -> Graph:
         for p in self.graph.populations:

@@ -108,6 +108,34 @@ def test_redrawn_weights_have_a_copy_per_seed(role, works):
     assert [p.code for p in found] == ([] if works else ["E256"])
 
 
+def quantised_mirrors(mirrors: str, peak: float) -> Setup:
+    """Projections V and U beside W; the greatest weight of V is `peak`."""
+    others = "".join(f"synapse q{name}\n  message rate\n  port a\nprojection {name} q{name} input -> out\n" for name in "VU")
+    arrays = {"V__w": np.full((2, 2), peak), "U__w": np.ones((2, 2)), "x": np.array([[1.7, -0.3], [0.6, 0.07]]),
+              "y": np.array([[0.4, 2.2], [-1.0, 0.3]])}
+    read = {name: array for name, array in arrays.items() if "__" in name or f":{name}" in mirrors}
+    setup = case("increment post.u * pre.rate", "shared", others + mirrors, **read)
+    peaks = {"input.value": 1.0, "input.rate": 1.0, "out.u": 1.0, "W.w": 0.5, "V.w": peak, "U.w": 1.0}
+    return replace(setup, graph=run_passes(setup.graph, [Quantise(peaks)]).graph)
+
+
+@pytest.mark.parametrize("peak", [4.0, 0.5, 0.06])
+@pytest.mark.parametrize("operations", ["times:x", "negate times:x", "add:x times:y", "times:x add:y", "sign", "sign times:x",
+                                        "sign add:y", "add:y sign", "times:x times:y", "add:x"])
+def test_mirrored_integers_stay_on_the_grid_of_their_target(operations, peak):
+    setup = quantised_mirrors(f"mirror V = W : {operations}\n", peak)
+    (chunk,) = trajectory(setup, ["V.w", "W.w"], "interpreter")
+    for name, values in chunk.items():
+        units = values / setup.graph.class_of(name[0]).unit
+        assert np.array_equal(units, np.floor(units)) and values.any(), name
+
+
+def test_a_mirror_that_later_mirrors_leave_without_a_format_is_refused():
+    quantised_mirrors("mirror V = W : negate\nmirror U = V : negate\n", 4.0)
+    with pytest.raises(CortexError, match="E615 .*mirror 'U = V' gives weights that are no whole numbers of the units of 'U'"):
+        quantised_mirrors("mirror U = V : negate\nmirror V = W : negate\n", 4.0)
+
+
 @pytest.mark.parametrize("copies, fits", [(1, True), (2, True), (4, False)])
 def test_arrays_of_mirrors_have_the_targets_copies(copies, fits):
     setup = case("increment post.u * pre.rate", "shared", TWO.format(role="per_seed", operations="add:x"),
