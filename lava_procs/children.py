@@ -111,8 +111,10 @@ def _reporting(function: Callable[[], Any], page: HeartbeatPage, index: int | No
 
 def _coded(error: Exception) -> tuple[str, str, str] | None:
     """Returns code, message and hint of an exception that carries them: an error of the user's."""
-    found = [getattr(error, name, None) for name in ("code", "message", "hint")]
-    return (found[0], found[1], found[2]) if all(isinstance(text, str) for text in found) else None
+    code, message, hint = (getattr(error, name, None) for name in ("code", "message", "hint"))
+    if isinstance(code, str) and isinstance(message, str) and isinstance(hint, str):
+        return code, message, hint
+    return None
 
 
 @contextlib.contextmanager

@@ -47,7 +47,8 @@ class _Child(Popen):
                 os._exit(code)
         os.close(child_writes)
         os.close(child_reads)
-        self.finalizer = util.Finalize(self, util.close_fds, (parent_reads, parent_writes))
+        self.finalizer = util.Finalize(self, util.close_fds, (  # type: ignore[attr-defined]
+            parent_reads, parent_writes))
         self.sentinel = parent_reads
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:

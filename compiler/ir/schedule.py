@@ -8,7 +8,7 @@ earliest operation that has not run can always run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import names, previous
@@ -53,6 +53,14 @@ def message_depth(graph: Graph, projection: Projection) -> int:
     message, cell = graph.class_of(projection.name).message, graph.cell_of(projection.pre)
     same_step = message in instantaneous(cell) or projection.delay == 0 and not remembers(cell, message)
     return projection.delay if same_step else projection.delay - 1
+
+
+def as_old_as(before: Graph, graph: Graph) -> Graph:
+    """`graph` with delays by which every message arrives as old as in `before`, also one that no longer depends on this
+    step's ports."""
+    return graph.with_(projections=tuple(
+        replace(q, delay=q.delay + message_depth(before, before.projection(q.name)) - message_depth(graph, q))
+        for q in graph.projections))
 
 
 def remembers(cell: CellType, name: str) -> bool:

@@ -58,7 +58,7 @@ from compiler.ir.expressions import (
 )
 from compiler.ir.functions import OPERATORS, SCALAR
 from compiler.ir.model import rule_parameters
-from compiler.ir.schedule import message_depth
+from compiler.ir.schedule import as_old_as, message_depth
 from compiler.ir.verify import bounds, expected_shapes
 from compiler.passes.base import SAME, Request
 
@@ -80,7 +80,7 @@ class Fold:
 
 def fold_constants(graph: Graph) -> Graph:
     cells, rules = tuple(map(_fold_cell, graph.cells)), tuple(map(_fold_rule, graph.rules))
-    return graph.with_(cells=cells, rules=rules)
+    return as_old_as(graph, graph.with_(cells=cells, rules=rules))
 
 
 def _fold_cell(cell: CellType) -> CellType:

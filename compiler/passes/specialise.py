@@ -18,6 +18,7 @@ from typing import ClassVar, TypeVar
 from compiler.ir import CellType, Equation, Expression, Graph, Optimiser, PlasticityRule, Projection, State
 from compiler.ir.expressions import substitute
 from compiler.ir.model import cell_parameters, rule_parameters
+from compiler.ir.schedule import as_old_as
 from compiler.passes.base import SAME, Request
 from compiler.passes.fold import literal, simplify
 
@@ -48,8 +49,8 @@ def specialised(graph: Graph) -> Graph:
             rules.append(_rule(rule, _own_name(rule.name, q.name), values))
         synapses.append(replace(synapse, name=_own_name(synapse.name, q.name), rule=rules[-1].name if rule else None))
         projections.append(replace(q, synapse=synapses[-1].name, parameters=()))
-    return graph.with_(cells=tuple(cells), populations=tuple(populations), rules=tuple(rules),
-                       synapses=tuple(synapses), projections=tuple(projections))
+    return as_old_as(graph, graph.with_(cells=tuple(cells), populations=tuple(populations), rules=tuple(rules),
+                                        synapses=tuple(synapses), projections=tuple(projections)))
 
 
 def _of_cells(graph: Graph, q: Projection) -> dict[str, float]:

@@ -292,3 +292,15 @@ def test_legacy_noise_of_one_sample_is_the_published_order():
     """One generator; per step the populations in order."""
     drawn = np.random.RandomState(7).normal(0, 1, (2000, 5))
     assert np.array_equal(feed("legacy", [(1, 3, "normal"), (0, 2, "normal")]), drawn)
+
+
+def test_division_by_a_port_that_nothing_reaches():
+    cell = "cell c\n  port a\n  port b\n  state u = 0.5\n  receive u = where(1 / b > 0, 1 / b, a)\n"
+    same_bits(setup(cell + "population out c 2\nprojection W dense input -> out\n", W__w=np.eye(2)))
+
+
+def test_a_hoisted_message_without_a_state():
+    text = "population out leaky 2\nprojection W dense source -> out lowering=hoisted\n"
+    case = setup("cell plain\n  input value\n  send rate = value\n  message rate\npopulation source plain 2\n" + text, W__w=np.eye(2))
+    case = replace(case, samples=np.hstack([case.samples, case.samples]))
+    same_bits(case)

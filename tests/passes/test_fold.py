@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backends.interpreter import evaluate
+from compiler.backends.interpreter import Interpreter, evaluate
 from compiler.ir import Expression, Graph, parse, parse_graph, show, show_graph, verify
 from compiler.ir.expressions import PRECEDENCE, Binary, Call, Name, Negate, Number, Where, walk
 from compiler.ir.functions import ARITY
 from compiler.passes import Request
-from compiler.passes.fold import Fold, is_zero, simplify
+from compiler.passes.fold import Fold, fold_constants, is_zero, simplify
+from compiler.passes.specialise import specialised
 
 EVERYTHING = Request(everything=True)
 
@@ -289,3 +290,42 @@ def test_a_second_fold_changes_nothing(pal, options: dict) -> None:
     again = Fold().apply(folded, Request())
     assert again == folded and again.arrays.keys() == folded.arrays.keys()
     assert parse_graph(show_graph(folded)) == folded
+
+
+SAME_STEP = """graph same_step
+  dt 1
+cell source
+  state r = 1
+  send r = 0.5 * prev(r) + 1
+  message r
+cell unit
+  port a
+  parameter gain 1 = 0
+  state r = 0
+  receive r = 0.5 * prev(r) + CHOICE + 1
+  message r
+synapse s
+  message r
+  port a
+population S source 2
+population A unit 2
+population B unit 2
+projection V s S -> A
+projection W s A -> B delay=DELAY
+output r = B.r
+"""
+
+
+@pytest.mark.parametrize("delay", [0, 1, 2])
+@pytest.mark.parametrize("choice", ["where(0.5, 0.25, a)", "where(gain > 0, a, 0.25)"])
+@pytest.mark.parametrize("step", [fold_constants, specialised])
+def test_a_message_that_no_longer_depends_on_ports_arrives_as_late_as_before(step, choice: str, delay: int) -> None:
+    text = SAME_STEP.replace("CHOICE", choice).replace("DELAY", str(delay))
+    graph = parse_graph(text).with_(arrays={"V.w": np.ones((2, 2)), "W.w": np.eye(2)})
+    verify(graph)
+    changed = step(graph)
+    verify(changed)
+    first, second = Interpreter(graph), Interpreter(changed)
+    for _ in range(5):
+        one, two = (each.step({}, {}, {})["W.current"] for each in (first, second))
+        assert one.tobytes() == two.tobytes()

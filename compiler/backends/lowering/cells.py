@@ -124,7 +124,7 @@ class SegmentLowering:
             self.names[f"in{index}_{port}"] = Slot(current, along=True)
             self._note_read(current)
             terms.append(f"m[in{index}_{port} + k]")
-        self.loads[local] = f"{local} = {' + '.join(terms) if terms else '0.0'}"
+        self.loads[local] = f"{local} = {' + '.join(terms) if terms else 'np.float64(0.0)'}"
         return local
 
     def _stores(self) -> list[str]:

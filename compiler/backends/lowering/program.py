@@ -234,7 +234,8 @@ class _Lowering:
         for name, lowering in self.projections.items():
             if lowering.rule and lowering.projection.lowering == "hoisted" and not lowering.held:
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
-                initial |= Hoisted(lowering).initial(initial[message])
+                nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
+                initial |= Hoisted(lowering).initial(initial.get(message, nothing))
         program = Program(self.graph, step, flush, self.slots, initial, kinds, source, tuple(self.inputs),
                           tuple(self.noise))
         program.transfers = _transfers(step, self.slots)
