@@ -8,28 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from long_run import LONG_RUN
 
 from compiler.bench.workers import in_processes
 from compiler.ir import CortexError
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENT = """
-[model]
-circuit = "pal"
-layers = [2, 3, 2]
-start = "legacy"
-eta_bw = 50
-sigma = 0.05
-[protocol]
-task = "bw_only"
-epochs = 100000
-dataset_size = 4
-presentation_steps = 5
-[run]
-seeds = [3]
-backend = "native"
-noise = "legacy"
-"""
 BENCHMARK = """
 import sys
 from compiler.bench import sweeps
@@ -50,7 +34,7 @@ if __name__ == "__main__":
 @pytest.fixture
 def benchmark(tmp_path):
     """A benchmark of four endless runs, two of which are under way."""
-    (tmp_path / "mine.toml").write_text(EXPERIMENT)
+    (tmp_path / "mine.toml").write_text(LONG_RUN)
     (tmp_path / "benchmark.py").write_text(BENCHMARK)
     process = subprocess.Popen([sys.executable, "benchmark.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "PYTHONPATH": str(ROOT), "CORTEXC_JIT": "0"}, start_new_session=True)

@@ -11,26 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from long_run import LONG_RUN
 
 COMMAND = [sys.executable, "-m", "compiler.cli"]
-EXPERIMENT = """
-[model]
-circuit = "pal"
-layers = [2, 3, 2]
-start = "legacy"
-eta_bw = 50
-sigma = 0.05
-[protocol]
-task = "bw_only"
-epochs = 100000
-dataset_size = 4
-presentation_steps = 5
-[run]
-seeds = [3]
-backend = "native"
-noise = "legacy"
-block_ms = 20
-"""
+EXPERIMENT = LONG_RUN + "block_ms = 20\n"
 ROOT = Path(__file__).resolve().parents[2]
 
 
