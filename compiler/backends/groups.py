@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.backends.lowering.program import GroupProgram, Program, Transfer
-from compiler.backends.native import Native, current, record_pieces
+from compiler.backends.native import Native
+from compiler.backends.recording import current, record_pieces
 from compiler.backends.runtime import Block
 from compiler.ir.protocol import Protocol
 

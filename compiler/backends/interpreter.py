@@ -12,156 +12,29 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from compiler.backends import feature_maps
-from compiler.backends.names import check_names
+from compiler.backends.evaluation import Values, evaluate, no_history
+from compiler.backends.start import Start
 from compiler.backends.uniform import uniform
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
-from compiler.ir.expressions import (
-    Binary,
-    Call,
-    Expression,
-    Lookup,
-    Name,
-    Negate,
-    Number,
-    Prev,
-    Where,
-    previous,
-    show,
-)
-from compiler.ir.functions import ARITY, OPERATORS, SCALAR
+from compiler.ir.expressions import previous
 from compiler.ir.model import Graph, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
-from compiler.ir.verify import bounds, verify, verify_discrete
-
-Values = dict[str, np.ndarray]
-
-VECTOR = {name: np.frompyfunc(SCALAR[name], count, 1) for name, count in ARITY.items()}
+from compiler.ir.verify import bounds
 
 
-def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
-             before: Callable[[str, int], np.ndarray]) -> np.ndarray:
-    """Values of an expression; `now(name)` and `before(name, depth)` look names up."""
-    match expression:
-        case Number(value):
-            return np.asarray(value)
-        case Name(name):
-            return now(name)
-        case Prev(name, depth):
-            return before(name, depth)
-        case Negate(operand):
-            return -evaluate(operand, now, before)
-        case Binary(operator, left, right):
-            result = OPERATORS[operator](evaluate(left, now, before), evaluate(right, now, before))
-            return np.asarray(result, dtype=np.float64)
-        case Call(function, arguments):
-            values = [evaluate(a, now, before) for a in arguments]
-            return np.asarray(VECTOR[function](*values), dtype=np.float64)
-        case Where(condition, then, otherwise):
-            chosen = evaluate(condition, now, before) != 0
-            return np.where(chosen, evaluate(then, now, before), evaluate(otherwise, now, before))
-        case Lookup(table, index, linear):
-            return (interpolated if linear else entries)(now(f"table.{table}"), evaluate(index, now, before))
-    raise TypeError(show(expression))
-
-
-def entries(table: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Entries floor(index) of a table, the first or last one outside."""
-    return np.asarray(table, np.float64)[_within(table, index).astype(np.int64)]
-
-
-def interpolated(table: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Between two neighbouring entries of a table, the first or last one outside."""
-    index, table = _within(table, index), np.asarray(table, np.float64)
-    whole = index.astype(np.int64)
-    below, above = table[whole], table[np.minimum(whole + 1, len(table) - 1)]
-    return below + (index - whole) * (above - below)
-
-
-def _within(table: np.ndarray, index: np.ndarray) -> np.ndarray:
-    return np.clip(np.where(np.isnan(index), 0.0, index), 0.0, float(len(table) - 1))
-
-
-class Interpreter:
-    """Runs a verified graph step by step. `values` holds every quantity of the last step, by name:
+class Interpreter(Start):
+    """Runs a graph step by step. `values` holds every quantity of the last step, by name:
     `population.quantity`, `projection.w`, `projection.current`, `projection.increment`, `projection.<optimiser>`.
     """
 
     def __init__(self, graph: Graph):
-        verify(graph)
-        verify_discrete(graph)
-        check_names(graph)
-        self.graph, self.order = graph, schedule(graph)
-        self.values: Values = {}
-        self.history: dict[str, list[np.ndarray]] = {}
-        self.depths = _depths(graph)
+        super().__init__(graph)
+        self.order, depths = schedule(graph), _depths(graph)
         self.message_depths = {q.name: message_depth(graph, q) for q in graph.projections}
-        self.parameters: dict[str, dict[str, float | np.ndarray]] = {
-            p.name: {**model.cell_parameters(graph, p)} for p in graph.populations}
-        self.parameters |= {q.name: {**model.rule_parameters(graph, q)} for q in graph.projections}
-        with np.errstate(all="ignore"):
-            for population in graph.populations:
-                self._start_population(population)
-            for projection in graph.projections:
-                self._start_projection(projection)
+        states = [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
+        self.history = {name: [self.values[name]] * depths.get(name, 0) for name in states}
         self.step_number = 0
-
-    def _start_population(self, population: model.Population) -> None:
-        cell, shape = self.graph.cell(population.cell), (self.graph.batch, population.size)
-        for parameter in cell.parameters:
-            array = self.graph.arrays.get(f"{population.name}.{parameter.name}")
-            if array is not None:
-                self.parameters[population.name][parameter.name] = self._spread(array, 1)
-        for state in cell.states:
-            name = f"{population.name}.{state.name}"
-            array = self.graph.arrays.get(name)
-            value = evaluate(state.initial, lambda n: self._look(population.name, n), lambda n, d: self.values[n]) \
-                if array is None else self._spread(array, 1)
-            self.values[name] = np.broadcast_to(value, shape).astype(np.float64)
-            self.history[name] = [self.values[name]] * self.depths.get(name, 0)
-
-    def _spread(self, array: np.ndarray, rank: int) -> np.ndarray:
-        """A leading batch axis: one copy, or one per seed repeated over samples."""
-        array = np.asarray(array, dtype=np.float64)
-        if array.ndim == rank:
-            return array[None]
-        return array if len(array) == self.graph.batch else np.repeat(array, self.graph.samples, axis=0)
-
-    def _start_projection(self, projection: Projection) -> None:
-        graph, name, shape = self.graph, projection.name, model.weight_shape(self.graph, projection)
-        if not shape:
-            return
-        copies = model.weight_copies(graph, name)
-        rule = graph.rule_of(projection)
-        keys = ["w", *([rule.optimiser.kind, *(s.name for s in rule.states)] if rule else [])]
-        for key in keys:
-            array = graph.arrays.get(f"{name}.{key}")
-            if array is None:
-                initial = {s.name: s.initial for s in rule.states}.get(key, Number(0.0)) if rule else Number(0.0)
-                array = np.broadcast_to(evaluate(initial, lambda n: self._look(name, n), _nothing), shape)
-            array = np.asarray(array, dtype=np.float64)
-            array = array[None] if array.ndim == len(shape) else array
-            self.values[f"{name}.{key}"] = np.broadcast_to(array, (copies, *shape)).copy()
-        mask = self._mask(projection)
-        if mask is not None:
-            self.values[f"{name}.w"] *= mask
-        if graph.class_of(name).unit:
-            self.values[f"{name}.w"] += 0.0  # a whole number of units has no negative zero
-        self.values[f"{name}.increment"] = np.zeros((copies, *shape))
-        if rule and rule.optimiser.kind == "adam":
-            self.values |= {f"{name}.adam_{moment}": np.zeros((copies, *shape)) for moment in ("first", "second")}
-
-    def _mask(self, projection: Projection) -> np.ndarray | None:
-        return connection_mask(self.graph, projection)
-
-    def _look(self, owner: str, name: str) -> np.ndarray:
-        """A name of this step in the scope of a population or projection."""
-        if name in self.parameters[owner]:
-            return np.asarray(self.parameters[owner][name])
-        for key in (f"{owner}.{name}", name):
-            if key in self.values:
-                return self.values[key]
-        return self.graph.arrays[name]  # a table
 
     def _before(self, owner: str, name: str, depth: int) -> np.ndarray:
         return self.history[f"{owner}.{name}"][depth - 1]
@@ -198,7 +71,7 @@ class Interpreter:
         for name in equations:
             equation = cell.equation(name)
             assert equation is not None
-            value = evaluate(equation.expression, lambda n: self._look(population, n),
+            value = evaluate(equation.expression, lambda n: self.look(population, n),
                              lambda n, d: self._before(population, n, d))
             self.values[f"{population}.{name}"] = np.broadcast_to(value, (self.graph.batch, size)).astype(np.float64)
 
@@ -261,7 +134,7 @@ class Interpreter:
             value = self._collect(projection, evaluate(update.expression, now, before))
             self.values[f"{projection.name}.{update.name}"] = value
         increment = self._collect(projection, evaluate(rule.increment, now, before))
-        mask = self._mask(projection)
+        mask = connection_mask(self.graph, projection)
         self.values[f"{projection.name}.increment"] = increment if mask is None else increment * mask
 
     def _draw(self, projection: Projection, rule: model.PlasticityRule) -> None:
@@ -289,10 +162,10 @@ class Interpreter:
 
         def now(name: str) -> np.ndarray:
             if name.startswith(("pre.", "post.")):
-                return side(name, self._look)
+                return side(name, self.look)
             if name not in self.parameters[projection.name] and f"{projection.name}.{name}" in self.values:
                 return self._synaptic(projection, self.values[f"{projection.name}.{name}"])
-            return self._look(projection.name, name)
+            return self.look(projection.name, name)
 
         def before(name: str, depth: int) -> np.ndarray:
             if name.startswith(("pre.", "post.")):
@@ -367,7 +240,7 @@ class Interpreter:
         if not learns and not (sums and applies):
             return
         increment, w = self.values[f"{name}.increment"], self.values[f"{name}.w"]
-        arguments = [evaluate(a, lambda n: self._look(name, n), _nothing) for a in rule.optimiser.arguments]
+        arguments = [evaluate(a, lambda n: self.look(name, n), no_history) for a in rule.optimiser.arguments]
         increment = increment if learns else np.zeros_like(increment)
         step = OPTIMISERS[rule.optimiser.kind](self, name, increment, arguments, applies)
         if step is None:
@@ -423,10 +296,6 @@ def _adam(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: 
 
 OPTIMISERS: dict[str, Callable] = {
     "none": _none, "low_pass": _low_pass, "accumulate": _accumulate, "clipped": _clipped, "adam": _adam}
-
-
-def _nothing(name: str, depth: int) -> np.ndarray:
-    raise KeyError(name)
 
 
 def _sum_in_order(values: np.ndarray, axis: int) -> np.ndarray:

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.backends.draws import named_noise
+from compiler.backends.evaluation import Values
 from compiler.backends.feeding import make_feed, sample_table
-from compiler.backends.interpreter import Interpreter, Values
+from compiler.backends.interpreter import Interpreter
 from compiler.backends.runtime import Block
 from compiler.ir import Graph, Population
 from compiler.ir.protocol import Protocol

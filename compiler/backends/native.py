@@ -3,102 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from compiler.backends.feeding import make_feed, sample_table
-from compiler.backends.lowering.hoist import materialised
-from compiler.backends.lowering.program import (
-    GroupProgram,
-    Program,
-    pack_state,
-    pack_weights,
-    unpack_state,
-    unpack_weights,
-)
-from compiler.backends.lowering.synapses import shape_of
-from compiler.backends.runtime import Block, Feed, load_kernels
-from compiler.ir.model import SUMMED, weight_shape
-from compiler.ir.protocol import Protocol, Stream
-
-
-def stream_width(program: Program, stream: Stream) -> int:
-    return sum(program.slots.sizes[q] for q in stream.quantities)
-
-
-def sized(program: Program, protocol: Protocol) -> Protocol:
-    """The protocol with the width of every stream."""
-    streams = tuple(replace(s, width=stream_width(program, s)) for s in protocol.streams)
-    return replace(protocol, streams=streams)
-
-
-def record_pieces(group: GroupProgram, protocol: Protocol) -> np.ndarray:
-    """(stream, offset, length, column, whether it is a weight) of everything that this group records."""
-    rows = []
-    plastic = {slot for o in group.flush for slot in o.writes}
-    for index, stream in enumerate(protocol.streams):
-        column = 0
-        for quantity in stream.quantities:
-            rows += [(index, group.offsets[quantity] + start, length, column + start, quantity in plastic)
-                     for start, length in group.owned(quantity)]
-            column += group.program.slots.sizes[quantity]
-    return np.array(rows, dtype=np.uint64).reshape(-1, 5)
-
-
-class Records:
-    """What a run recorded, by stream: `rows(stream, quantity)` in user shape, the record axis first."""
-
-    def __init__(self, program: Program, protocol: Protocol, feed: Feed, buffer: np.ndarray):
-        self.program, self.protocol, self.feed, self.buffer = program, protocol, feed, buffer
-
-    def rows(self, stream: str, quantity: str) -> np.ndarray:
-        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
-        index, place = self.protocol.place(stream, quantity)
-        spec = self.protocol.streams[index]
-        count = self.feed.rows_written[index]
-        start = int(self.feed.bases[index])
-        table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)
-        sizes = [self.program.slots.sizes[q] for q in spec.quantities]
-        column = sum(sizes[:place])
-        return unpack(self.program, quantity, table[:, column:column + sizes[place]])
-
-
-def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
-    """A slot's values in user shape: (..., batch, n) or (..., copies, n_post, n_pre)."""
-    graph, (owner, name) = program.graph, quantity.split("#")[0].split(".", 1)
-    if any(q.name == owner for q in graph.projections):
-        shape = shape_of(graph, graph.projection(owner))
-        rule = graph.rule_of(graph.projection(owner))
-        state = rule is not None and any(s.name == name for s in rule.states)
-        if name.startswith("pre_factor") and not state:
-            return unpack_state(flat, shape.cells[0], shape.batch)
-        if name == "current" or (name.startswith("post_factor") and not state):
-            return unpack_state(flat, shape.post_cells, shape.batch)[..., :shape.cells[1]]
-        weights = unpack_weights(flat, shape)
-        of = weight_shape(graph, graph.projection(owner))
-        return weights.reshape(*weights.shape[:weights.ndim - (1 if shape.one_to_one else 2)], *of)
-    return unpack_state(flat, graph.population(owner).size, graph.batch)
-
-
-def pack(program: Program, quantity: str, values: np.ndarray) -> np.ndarray:
-    """A state (batch, n) or a synaptic quantity (copies, n_post, n_pre) as it lies in memory."""
-    owner = quantity.partition(".")[0]
-    if any(q.name == owner for q in program.graph.projections):
-        return pack_weights(values, shape_of(program.graph, program.graph.projection(owner)))
-    return pack_state(values)
-
-
-def current(program: Program, quantity: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
-    """A quantity in user shape from slots as they lie in memory; hoisted weights are brought up to date."""
-    graph, (owner, name) = program.graph, quantity.split(".", 1)
-    projection = next((q for q in graph.projections if q.name == owner and q.lowering == "hoisted"), None)
-    rule = graph.rule_of(projection) if projection else None
-    if projection is None or rule is None or name not in ("w", "low_pass") or rule.optimiser.kind in SUMMED:
-        return unpack(program, quantity, read(quantity))
-    packed = materialised(shape_of(graph, projection), lambda slot: read(f"{owner}.{slot}"), name,
-                          rule.optimiser.kind == "low_pass")
-    return unpack(program, quantity, packed)
+from compiler.backends.lowering.program import Program
+from compiler.backends.recording import Records, current, pack, record_pieces, sized
+from compiler.backends.runtime import Block, load_kernels
+from compiler.ir.protocol import Protocol
 
 
 class Native:

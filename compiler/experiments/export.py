@@ -89,7 +89,7 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     something fails, and an older program stays.
     """
     from compiler.backends.lava import emit
-    from compiler.backends.native import sized
+    from compiler.backends.recording import sized
 
     if not force:
         _check_unedited(user_path(folder))

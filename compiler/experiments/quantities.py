@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.backends.interpreter import connection_mask
 from compiler.experiments.compilation import Compiled
 from compiler.ir import CortexError, Graph, parse_graph, unknown
+from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import reads
 from compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
 from compiler.ir.verify import bounds

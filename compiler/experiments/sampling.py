@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.interpreter import evaluate
+from compiler.backends.evaluation import evaluate
 from compiler.experiments.underflow import Underflow
 from compiler.ir import Expression, Graph, PlasticityRule, Projection
 from compiler.ir.connections import connection_mask

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backends.interpreter import entries
+from compiler.backends.evaluation import entries
 from compiler.backends.runtime import mix64, step_keys
 from compiler.backends.uniform import uniform
 from compiler.ir import CortexError, parse

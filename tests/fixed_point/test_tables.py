@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from compiler.backends.interpreter import entries, interpolated
+from compiler.backends.evaluation import entries, interpolated
 from compiler.backends.lowering import lower
 from compiler.backends.native import Native
 from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backends.interpreter import evaluate
+from compiler.backends.evaluation import evaluate
 from compiler.ir import CortexError, parse, show
 from compiler.ir.expressions import (
     PRECEDENCE,

@@ -102,6 +102,8 @@ PLANTED = {
     "passes know neither circuits nor backends": ("compiler/passes/planted.py", "import compiler.backends"),
     "mapping knows neither circuits nor backends": ("compiler/mapping/planted.py", "import compiler.backends"),
     "backends know no circuit and no oracle": ("compiler/backends/planted.py", "import compiler.microcircuits"),
+    "lowering is not the interpreter's": (
+        "compiler/backends/lowering/planted_too.py", "import compiler.backends.interpreter"),
     "only the Lava backend knows Lava": ("compiler/backends/lowering/planted.py", "import lava_procs"),
     "the oracle is independent": ("reference/planted.py", "import compiler.passes"),
     "processes and maps are leaves": ("lava_procs/planted.py", "import compiler.ir")}

@@ -32,8 +32,8 @@ from compiler.backends.lava.stock import (
     stock_wires,
 )
 from compiler.backends.lowering.program import GroupProgram, Program
-from compiler.backends.native import record_pieces
 from compiler.backends.quoting import comment, docstring, fresh, identifier, quoted
+from compiler.backends.recording import record_pieces
 from compiler.ir import Graph, show_graph
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan

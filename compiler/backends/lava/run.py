@@ -12,7 +12,7 @@ import numpy as np
 from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.lava.emit import OWN, emit
 from compiler.backends.lowering.program import Program
-from compiler.backends.native import Records, current, pack, sized
+from compiler.backends.recording import Records, current, pack, sized
 from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError, RunFailed
 from compiler.ir.protocol import Protocol

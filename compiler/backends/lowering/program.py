@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
-from compiler.backends.interpreter import Interpreter, evaluate
+from compiler.backends.evaluation import evaluate_scalar
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
 from compiler.backends.lowering.hoist import Hoisted
@@ -37,9 +37,9 @@ from compiler.backends.lowering.source import module_source
 from compiler.backends.lowering.storage import Storage, plan_storage
 from compiler.backends.lowering.synapses import ProjectionLowering, Shape, shape_of
 from compiler.backends.names import check_names
+from compiler.backends.start import Start
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
-from compiler.ir.expressions import Expression
 from compiler.ir.model import Graph
 from compiler.ir.schedule import Segment
 from compiler.passes.base import Request
@@ -317,16 +317,6 @@ class _Lowering:
         return [*factors, *increments, *before, *updates, *after]
 
 
-def evaluate_scalar(expression: Expression, parameters: dict[str, float]) -> float:
-    """A parameter expression, with the interpreter's own arithmetic."""
-    with np.errstate(all="ignore"):
-        return float(evaluate(expression, lambda name: np.asarray(parameters[name]), _no_history))
-
-
-def _no_history(name: str, depth: int) -> np.ndarray:
-    raise KeyError(name)
-
-
 def _with_groups(graph: Graph) -> Graph:
     """Populations and projections that no partition has placed go to one group."""
     return graph.with_(populations=tuple(replace(p, group=p.group or "network") for p in graph.populations),
@@ -373,7 +363,7 @@ def _transfers(step: list[Operation], slots: SlotTable) -> list[Transfer]:
 
 
 def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
-    start = Interpreter(graph)
+    start = Start(graph)
     result = {name: np.asarray(array, np.float64) for name, array in graph.arrays.items() if name.startswith("table.")}
     for population in graph.populations:
         cell = graph.cell(population.cell)
@@ -392,7 +382,7 @@ def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
     return result
 
 
-def _initial_weights(graph: Graph, projection: model.Projection, start: Interpreter) -> dict[str, np.ndarray]:
+def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -> dict[str, np.ndarray]:
     if graph.class_of(projection.name).connectivity == "identity":
         return {}
     shape = shape_of(graph, projection)

@@ -1,0 +1,91 @@
+"""Where a run begins: parameters of every cell and rule, first states, weights and synaptic states.
+
+One definition, which the interpreter and the lowering share: a fault in it is the same on both sides of their
+comparison. What sees it are recordings of other simulators, the references, and tests of this file alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compiler.backends.evaluation import Values, evaluate, no_history
+from compiler.backends.names import check_names
+from compiler.ir import model
+from compiler.ir.connections import connection_mask
+from compiler.ir.expressions import Number
+from compiler.ir.model import Graph, Population, Projection
+from compiler.ir.verify import verify, verify_discrete
+
+
+class Start:
+    """Of one graph. `values`: `population.state` (batch, n); `projection.w`, `.increment`, `.<optimiser>` and
+    `.<state>` (copies, n_post, n_pre). `parameters`: by owner and name, numbers or (1 or batch, n). Raises what the
+    language forbids, and E511 to E513."""
+
+    def __init__(self, graph: Graph):
+        verify(graph)
+        verify_discrete(graph)
+        check_names(graph)
+        self.graph = graph
+        self.values: Values = {}
+        self.parameters: dict[str, dict[str, float | np.ndarray]] = {
+            p.name: {**model.cell_parameters(graph, p)} for p in graph.populations}
+        self.parameters |= {q.name: {**model.rule_parameters(graph, q)} for q in graph.projections}
+        with np.errstate(all="ignore"):
+            for population in graph.populations:
+                self._start_population(population)
+            for projection in graph.projections:
+                self._start_projection(projection)
+
+    def look(self, owner: str, name: str) -> np.ndarray:
+        """A name of this step in the scope of a population or projection."""
+        if name in self.parameters[owner]:
+            return np.asarray(self.parameters[owner][name])
+        for key in (f"{owner}.{name}", name):
+            if key in self.values:
+                return self.values[key]
+        return self.graph.arrays[name]  # a table
+
+    def _start_population(self, population: Population) -> None:
+        cell, shape = self.graph.cell(population.cell), (self.graph.batch, population.size)
+        for parameter in cell.parameters:
+            array = self.graph.arrays.get(f"{population.name}.{parameter.name}")
+            if array is not None:
+                self.parameters[population.name][parameter.name] = self._spread(array, 1)
+        for state in cell.states:
+            name = f"{population.name}.{state.name}"
+            array = self.graph.arrays.get(name)
+            value = evaluate(state.initial, lambda n: self.look(population.name, n), lambda n, d: self.values[n]) \
+                if array is None else self._spread(array, 1)
+            self.values[name] = np.broadcast_to(value, shape).astype(np.float64)
+
+    def _spread(self, array: np.ndarray, rank: int) -> np.ndarray:
+        """A leading batch axis: one copy, or one per seed repeated over samples."""
+        array = np.asarray(array, dtype=np.float64)
+        if array.ndim == rank:
+            return array[None]
+        return array if len(array) == self.graph.batch else np.repeat(array, self.graph.samples, axis=0)
+
+    def _start_projection(self, projection: Projection) -> None:
+        graph, name, shape = self.graph, projection.name, model.weight_shape(self.graph, projection)
+        if not shape:
+            return
+        copies = model.weight_copies(graph, name)
+        rule = graph.rule_of(projection)
+        keys = ["w", *([rule.optimiser.kind, *(s.name for s in rule.states)] if rule else [])]
+        for key in keys:
+            array = graph.arrays.get(f"{name}.{key}")
+            if array is None:
+                initial = {s.name: s.initial for s in rule.states}.get(key, Number(0.0)) if rule else Number(0.0)
+                array = np.broadcast_to(evaluate(initial, lambda n: self.look(name, n), no_history), shape)
+            array = np.asarray(array, dtype=np.float64)
+            array = array[None] if array.ndim == len(shape) else array
+            self.values[f"{name}.{key}"] = np.broadcast_to(array, (copies, *shape)).copy()
+        mask = connection_mask(graph, projection)
+        if mask is not None:
+            self.values[f"{name}.w"] *= mask
+        if graph.class_of(name).unit:
+            self.values[f"{name}.w"] += 0.0  # a whole number of units has no negative zero
+        self.values[f"{name}.increment"] = np.zeros((copies, *shape))
+        if rule and rule.optimiser.kind == "adam":
+            self.values |= {f"{name}.adam_{moment}": np.zeros((copies, *shape)) for moment in ("first", "second")}
