@@ -132,8 +132,8 @@ class Demo:
     def baselines(self) -> None:
         from functools import partial
 
-        from compiler.experiments.baselines import frozen_hidden, linear_classifier, mlp_backprop
-        from compiler.experiments.datasets import load_dataset
+        from compiler.experiments.data.baselines import frozen_hidden, linear_classifier, mlp_backprop
+        from compiler.experiments.data.datasets import load_dataset
 
         sets = [load_dataset("digits", split="stratified", split_seed=s) for s in SPLITS]
         contiguous = load_dataset("digits", split="contiguous")

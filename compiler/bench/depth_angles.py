@@ -16,9 +16,9 @@ from compiler.bench import checked
 from compiler.bench.depth import chosen_models, chosen_nets, label_of, published
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.config import load_experiment
-from compiler.experiments.records import angle
+from compiler.experiments.figures import angle
 from compiler.experiments.session import Session
-from compiler.experiments.teaching import activation_of, takes_voltage
+from compiler.experiments.tasks.teacher_student import activation_of, takes_voltage
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.rivals import Ann
 from compiler.microcircuits.rivals_start import attenuation

@@ -15,7 +15,7 @@ import numpy as np
 from compiler.bench import checked
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import Session
-from compiler.experiments.teaching import activation_of
+from compiler.experiments.tasks.teacher_student import activation_of
 
 ACTIVATIONS, SIGMAS, VOLTAGES = ("tanh", "relu", "logistic"), (0.1, 0.05), 50
 

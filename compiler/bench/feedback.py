@@ -16,8 +16,8 @@ import numpy as np
 
 from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
-from compiler.experiments.records import angle, transpose_angle
-from compiler.experiments.samples import read_archive
+from compiler.experiments.data.loading import read_archive
+from compiler.experiments.figures import angle, transpose_angle
 from compiler.experiments.session import Session
 from compiler.ir.errors import CortexError
 

@@ -161,8 +161,8 @@ def _label(net: str, feedback: str, optimiser: str, mode: str) -> dict[str, Any]
 def _linear(name: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     if options.get("baselines") is False:
         return []
-    from compiler.experiments.baselines import linear_classifier
-    from compiler.experiments.datasets import load_dataset
+    from compiler.experiments.data.baselines import linear_classifier
+    from compiler.experiments.data.datasets import load_dataset
 
     found = linear_classifier(load_dataset(name, split="full"))
     return [{"net": "linear classifier", "feedback": "", "optimiser": "L-BFGS", "mode": "scikit-learn", "epochs": 0,

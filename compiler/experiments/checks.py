@@ -8,8 +8,8 @@ from typing import Any
 
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.compilation import Compiled, compile_experiment, make_runner, neurocores
-from compiler.experiments.plans import check_steps
 from compiler.experiments.tables import Experiment
+from compiler.experiments.tasks.plans import check_steps
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Protocol
 from compiler.microcircuits import CIRCUITS

@@ -19,12 +19,12 @@ import numpy as np
 
 from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
 from compiler.experiments.circuits import build_circuit
-from compiler.experiments.plans import Plan, with_rate, with_updates
-from compiler.experiments.protocols import make_plan
-from compiler.experiments.published import teacher_plan
 from compiler.experiments.rejoined import Rejoined
-from compiler.experiments.resets import with_reset
 from compiler.experiments.tables import Experiment, Model, Run
+from compiler.experiments.tasks.plans import Plan, with_rate, with_updates
+from compiler.experiments.tasks.published import teacher_plan
+from compiler.experiments.tasks.records import make_plan
+from compiler.experiments.tasks.resets import with_reset
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.passes import PIPELINE, Pass, PassReport, Request, observable, pipeline, run_passes

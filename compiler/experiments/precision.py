@@ -13,9 +13,9 @@ import numpy as np
 
 from compiler.backends.lowering.program import lower
 from compiler.backends.native import Native
-from compiler.experiments.plans import Plan
 from compiler.experiments.sampling import Sampler, measured
 from compiler.experiments.tables import Precision
+from compiler.experiments.tasks.plans import Plan
 from compiler.experiments.underflow import Underflow, merged, out_of_reach, zeroed_arrays
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from compiler.experiments import records as figures
+from compiler.experiments import figures
 from compiler.experiments.checkpoints import NAME, arrays_sha256
 from compiler.experiments.compilation import Compiled
-from compiler.experiments.control import control_tests
 from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
-from compiler.experiments.teaching import deviations
+from compiler.experiments.tasks.control import control_tests
+from compiler.experiments.tasks.teacher_student import deviations
 from compiler.experiments.underflow import as_tables, warning_tables
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.ir.errors import CortexWarning

@@ -21,7 +21,6 @@ from compiler.experiments import quantities
 from compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
 from compiler.experiments.compilation import compile_experiment, first_block, make_runner, most_steps
 from compiler.experiments.files import made_for, user_path, writable_folder
-from compiler.experiments.plans import Plan, check_steps
 from compiler.experiments.results import (
     check_finite,
     check_not_compiled,
@@ -31,6 +30,7 @@ from compiler.experiments.results import (
     write_start,
 )
 from compiler.experiments.tables import Experiment
+from compiler.experiments.tasks.plans import Plan, check_steps
 from compiler.experiments.underflow import Underflow, announce, counted, merged
 from compiler.ir import CortexError
 

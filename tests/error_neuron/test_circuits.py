@@ -182,7 +182,7 @@ def test_gain_is_inside_saturating_activations(phi, expected):
 
 
 def angle_of_feedback(setup, steps):
-    from compiler.experiments.records import angle
+    from compiler.experiments.figures import angle
     from compiler.verify.runs import trajectory
 
     last = {}

@@ -9,12 +9,12 @@ import pytest
 
 from compiler.bench.depth import published
 from compiler.bench.depth_angles import rows as angle_rows
-from compiler.experiments import teaching
 from compiler.experiments.config import load_experiment
-from compiler.experiments.control import control_tests
-from compiler.experiments.matching import trials
 from compiler.experiments.session import Session
-from compiler.experiments.teaching import deviations
+from compiler.experiments.tasks import teacher_student as teaching
+from compiler.experiments.tasks.control import control_tests
+from compiler.experiments.tasks.match_to_sample import trials
+from compiler.experiments.tasks.teacher_student import deviations
 from compiler.ir import CortexError
 from compiler.microcircuits.cartpole import STATE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.experiments.baselines import Network, frozen_hidden, linear_classifier, mlp_backprop
-from compiler.experiments.datasets import Dataset, load_dataset
+from compiler.experiments.data.baselines import Network, frozen_hidden, linear_classifier, mlp_backprop
+from compiler.experiments.data.datasets import Dataset, load_dataset
 from compiler.ir.errors import CortexError
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from compiler.experiments import datasets
-from compiler.experiments.datasets import available_datasets, load_arrays, load_dataset
+from compiler.experiments.data import datasets
+from compiler.experiments.data.datasets import available_datasets, load_arrays, load_dataset
 from compiler.ir.errors import CortexError
 
 PUBLISHED_HASHES = {

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from compiler.experiments import image_sets
-from compiler.experiments.datasets import PARTS, Dataset, load_dataset
+from compiler.experiments.data import image_sets
+from compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
 from compiler.ir.errors import CortexError
 
 NAMES = {"mnist": "MNIST", "fashion_mnist": "FASHION"}

@@ -5,10 +5,10 @@ import pytest
 
 from compiler.backends.runtime import Feed, NoiseSpec
 from compiler.experiments.circuits import build_circuit
-from compiler.experiments.classification import presentation
 from compiler.experiments.config import load_experiment
-from compiler.experiments.protocols import make_plan
 from compiler.experiments.session import Session
+from compiler.experiments.tasks.classify import presentation
+from compiler.experiments.tasks.records import make_plan
 from compiler.ir import CortexError
 from compiler.ir.protocol import Phase, Protocol
 
@@ -66,7 +66,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(experiment, tmp_path):
 
 
 def test_the_accuracy_counts_every_test_sample_once(experiment):
-    from compiler.experiments.records import scores
+    from compiler.experiments.figures import scores
 
     with Session(experiment) as session:
         session.run()
@@ -82,7 +82,7 @@ def test_too_short_a_presentation_is_an_error():
 
 
 def test_cropped_images():
-    from compiler.experiments.classification import load_sets
+    from compiler.experiments.tasks.classify import load_sets
 
     cut = load_sets(load_experiment(TABLES, {"data.crop": 2}).data, 1)[0]
     whole = load_sets(load_experiment(TABLES).data, 1)[0]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from compiler.experiments.circuits import build_circuit
-from compiler.experiments.classification import readout_steps
 from compiler.experiments.config import load_experiment
-from compiler.experiments.protocols import make_plan
 from compiler.experiments.tables import ProtocolTable
+from compiler.experiments.tasks.classify import readout_steps
+from compiler.experiments.tasks.records import make_plan
 from compiler.ir import CortexError
 
 

@@ -34,7 +34,7 @@ def test_teacher_targets_are_the_recorded_ones():
 
     from compiler.experiments.compilation import teacher_targets
     from compiler.experiments.config import load_experiment
-    from compiler.experiments.published import input_samples, teacher_seed
+    from compiler.experiments.tasks.published import input_samples, teacher_seed
 
     path = Path(__file__).resolve().parents[3] / "shared" / "golden" / "pal_232_fw_bw_noise.npz"
     if not path.exists():

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from compiler.experiments.classification import READOUT
 from compiler.experiments.config import load_experiment
-from compiler.experiments.plans import Plan
-from compiler.experiments.records import angle, epoch_means, scores, squared_error, transpose_angle
+from compiler.experiments.figures import angle, epoch_means, scores, squared_error, transpose_angle
+from compiler.experiments.tasks.classify import READOUT
+from compiler.experiments.tasks.plans import Plan
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 

@@ -6,8 +6,8 @@ from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
-from compiler.experiments.plans import with_rate, with_updates
 from compiler.experiments.precision import calibrate
+from compiler.experiments.tasks.plans import with_rate, with_updates
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
 from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, Rival

@@ -22,7 +22,7 @@ from compiler.experiments.checkpoints import arrays_sha256, read_checkpoint
 from compiler.experiments.circuits import read_arrays
 from compiler.experiments.compilation import compile_experiment
 from compiler.experiments.config import examples_folder, load_experiment
-from compiler.experiments.datasets import load_arrays, load_dataset
+from compiler.experiments.data.datasets import load_arrays, load_dataset
 from compiler.experiments.files import write_safetensors
 from compiler.experiments.session import Session
 from compiler.ir import Graph, parse, parse_graph, show, show_graph, verify

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from compiler.experiments.data.loading import Dataset, Entry, Request, assemble, brief, named_folder, read_archive
 from compiler.experiments.files import write_bytes
-from compiler.experiments.samples import Dataset, Entry, Request, assemble, brief, named_folder, read_archive
 from compiler.ir.errors import CortexError
 
 TESTS = 10_000
@@ -146,7 +146,7 @@ def data_folders(data_dir: Path | None) -> list[Path]:
     named = data_dir or os.environ.get("CORTEXC_DATA")
     if named:
         return [named_folder(named)]
-    return [Path(__file__).resolve().parents[3] / "shared" / "data", DEBIAN_FASHION]
+    return [Path(__file__).resolve().parents[4] / "shared" / "data", DEBIAN_FASHION]
 
 
 def find_file(name: str, data_dir: Path | None) -> Path | None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.datasets import load_arrays
-from compiler.experiments.plans import Column, Plan, columns, gate_columns, settling_phases
+from compiler.experiments.data.datasets import load_arrays
 from compiler.experiments.tables import Data, Experiment
+from compiler.experiments.tasks.plans import Column, Plan, columns, gate_columns, settling_phases
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from compiler.experiments.classification import READOUT, classification_plan
-from compiler.experiments.control import control_plan
-from compiler.experiments.generation import generation_plan
-from compiler.experiments.matching import matching_plan
-from compiler.experiments.plans import HALVED, Plan
-from compiler.experiments.published import Teacher, published_plan
-from compiler.experiments.resets import reset_depth, with_reset_column
-from compiler.experiments.streams import stream_plan
 from compiler.experiments.tables import Data, Experiment, RecordTable
-from compiler.experiments.teaching import ERRORS, teaching_plan
+from compiler.experiments.tasks.classify import READOUT, classification_plan
+from compiler.experiments.tasks.control import control_plan
+from compiler.experiments.tasks.generate import generation_plan
+from compiler.experiments.tasks.match_to_sample import matching_plan
+from compiler.experiments.tasks.plans import HALVED, Plan
+from compiler.experiments.tasks.published import Teacher, published_plan
+from compiler.experiments.tasks.resets import reset_depth, with_reset_column
+from compiler.experiments.tasks.stream import stream_plan
+from compiler.experiments.tasks.teacher_student import ERRORS, teaching_plan
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 

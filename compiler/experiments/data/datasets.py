@@ -1,4 +1,4 @@
-"""Benchmark data sets and the user's own arrays; the image sets are in :mod:`compiler.experiments.image_sets`.
+"""Benchmark data sets and the user's own arrays; the image sets are in :mod:`compiler.experiments.data.image_sets`.
 
 Every loader returns a :class:`Dataset`; whatever is wrong with a file or a request is a ``CortexError``:
 D401 unknown data set; D402 file not found (the hint says how to get it); D403 an archive that cannot be read
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.experiments import image_sets
-from compiler.experiments.samples import (
+from compiler.experiments.data import image_sets
+from compiler.experiments.data.loading import (
     PARTS,
     Arrays,
     Dataset,

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.experiments.datasets import load_dataset
-from compiler.experiments.plans import Plan, columns
+from compiler.experiments.data.datasets import load_dataset
 from compiler.experiments.tables import Experiment
-from compiler.experiments.teaching import PARTS, Lesson, following_plan
+from compiler.experiments.tasks.plans import Plan, columns
+from compiler.experiments.tasks.teacher_student import PARTS, Lesson, following_plan
 from compiler.ir import CortexError, Graph
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.experiments.datasets import Arrays, Dataset
+from compiler.experiments.data.datasets import Arrays, Dataset
 from compiler.ir.errors import CortexError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.classification import READOUT
-from compiler.experiments.plans import Part, Plan
 from compiler.experiments.tables import Experiment
+from compiler.experiments.tasks.classify import READOUT
+from compiler.experiments.tasks.plans import Part, Plan
 
 Curve = np.ndarray
 LISTED = 1000

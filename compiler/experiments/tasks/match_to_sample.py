@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.experiments.plans import Plan, columns, output
 from compiler.experiments.tables import Experiment
-from compiler.experiments.teaching import ERRORS, TARGET, target_delay
+from compiler.experiments.tasks.plans import Plan, columns, output
+from compiler.experiments.tasks.teacher_student import ERRORS, TARGET, target_delay
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 

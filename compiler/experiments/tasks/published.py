@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compiler.experiments.plans import Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.tables import Experiment, ProtocolTable
+from compiler.experiments.tasks.plans import Plan, columns, gate_columns, output, settling_phases
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.plans import Plan, columns
 from compiler.experiments.tables import Experiment
-from compiler.experiments.teaching import teaching_plan
+from compiler.experiments.tasks.plans import Plan, columns
+from compiler.experiments.tasks.teacher_student import teaching_plan
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.microcircuits.cartpole import GATES, STATE

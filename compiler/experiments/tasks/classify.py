@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from compiler.experiments.circuits import circuit_options
-from compiler.experiments.datasets import PARTS, Dataset, load_dataset
-from compiler.experiments.plans import (
+from compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
+from compiler.experiments.tables import Data, Experiment, ProtocolTable
+from compiler.experiments.tasks.plans import (
     HALVED,
     RATE,
     UPDATE,
@@ -25,7 +26,6 @@ from compiler.experiments.plans import (
     output,
     settling_phases,
 )
-from compiler.experiments.tables import Data, Experiment, ProtocolTable
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Presentation, Protocol, Record, Stream
 from compiler.microcircuits import CIRCUITS

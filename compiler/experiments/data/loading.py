@@ -1,6 +1,6 @@
 """What a data set is, and what every loader needs: the request, the assembly of the parts, an archive's arrays.
 
-Errors: D403, D404 and D406 as in :mod:`compiler.experiments.datasets`, whose loaders are built on this.
+Errors: D403, D404 and D406 as in :mod:`compiler.experiments.data.datasets`, whose loaders are built on this.
 """
 
 from __future__ import annotations

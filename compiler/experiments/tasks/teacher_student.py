@@ -20,9 +20,9 @@ import numpy as np
 
 from compiler.backends.runtime import due_steps
 from compiler.experiments.circuits import circuit_options
-from compiler.experiments.plans import Column, Part, Plan, columns, gate_columns, output, settling_phases
-from compiler.experiments.published import teacher_seed
 from compiler.experiments.tables import Experiment, ProtocolTable
+from compiler.experiments.tasks.plans import Column, Part, Plan, columns, gate_columns, output, settling_phases
+from compiler.experiments.tasks.published import teacher_seed
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.functions import ACTIVATIONS, SCALAR
 from compiler.ir.protocol import Phase, Protocol, Record, Stream

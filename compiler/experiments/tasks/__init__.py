@@ -1,0 +1,1 @@
+"""Tasks: one file each, with its keys, its plan and its measures."""
