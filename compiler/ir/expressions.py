@@ -20,18 +20,50 @@ from compiler.ir.functions import ARITY
 from compiler.ir.limits import EXPRESSION_DEPTH, EXPRESSION_LENGTH, EXPRESSION_NODES, shown
 
 
+class Node:
+    """What every node can: Python's arithmetic builds the tree, as `parse` does from text."""
+
+    def __add__(self, other: Node | float) -> Node:
+        return Binary("+", self, as_node(other))
+
+    def __radd__(self, other: float) -> Node:
+        return Binary("+", as_node(other), self)
+
+    def __sub__(self, other: Node | float) -> Node:
+        return Binary("-", self, as_node(other))
+
+    def __rsub__(self, other: float) -> Node:
+        return Binary("-", as_node(other), self)
+
+    def __mul__(self, other: Node | float) -> Node:
+        return Binary("*", self, as_node(other))
+
+    def __rmul__(self, other: float) -> Node:
+        return Binary("*", as_node(other), self)
+
+    def __truediv__(self, other: Node | float) -> Node:
+        return Binary("/", self, as_node(other))
+
+    def __neg__(self) -> Node:
+        return Negate(self)
+
+
+def as_node(value: Node | float) -> Node:
+    return value if isinstance(value, Node) else Number(float(value))
+
+
 @dataclass(frozen=True)
-class Number:
+class Number(Node):
     value: float
 
 
 @dataclass(frozen=True)
-class Name:
+class Name(Node):
     name: str
 
 
 @dataclass(frozen=True)
-class Prev:
+class Prev(Node):
     """The value of `name`, `depth` steps earlier (depth 1 is the previous step)."""
 
     name: str
@@ -39,32 +71,32 @@ class Prev:
 
 
 @dataclass(frozen=True)
-class Negate:
+class Negate(Node):
     operand: Expression
 
 
 @dataclass(frozen=True)
-class Binary:
+class Binary(Node):
     operator: str
     left: Expression
     right: Expression
 
 
 @dataclass(frozen=True)
-class Call:
+class Call(Node):
     function: str
     arguments: tuple[Expression, ...]
 
 
 @dataclass(frozen=True)
-class Where:
+class Where(Node):
     condition: Expression
     then: Expression
     otherwise: Expression
 
 
 @dataclass(frozen=True)
-class Lookup:
+class Lookup(Node):
     """Entry floor(index) of the array `table.<table>`; indices outside take the first or last entry. `linear`: i the
     integer below the index, T[i] + (index - i) * (T[i + 1] - T[i])."""
 
@@ -77,7 +109,9 @@ class Lookup:
         return "interpolate" if self.linear else "lookup"
 
 
-Expression = Number | Name | Prev | Negate | Binary | Call | Where | Lookup
+Expression = Node
+NODES = (Number, Name, Prev, Negate, Binary, Call, Where, Lookup)
+"""Every kind of node that the language has."""
 
 ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 COMPARISON = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}

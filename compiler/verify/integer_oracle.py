@@ -109,7 +109,7 @@ class _Registers:
         for copy in COPIES:
             if copied := cell.equation(f"{quantity}_{copy}"):
                 self.data["quantities"][f"{name}_{copy}"] = register(copied.expression)
-                if isinstance(offset := copied.expression.arguments[3], Name):  # type: ignore[union-attr]
+                if isinstance(offset := copied.expression.arguments[3], Name):  # type: ignore[attr-defined]
                     self.data["jitters"][f"{name}_{copy}"] = f"{population}.{offset.name}"
         self._start(name, population, quantity, cell)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compiler.backends.groups import Grouped
-from compiler.backends.lowering.operations import Key, Slot, padded
+from compiler.backends.kernels.operations import Key, Slot, padded
 from compiler.backends.lowering.program import GroupProgram
 from compiler.backends.native import Native
 from compiler.backends.runtime import Block

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from compiler.backends.kernels.operations import slot_name
 from compiler.backends.lowering import Program, lower
-from compiler.backends.lowering.operations import slot_name
 from compiler.backends.lowering.program import GroupProgram, Transfer
 from compiler.backends.quoting import quoted
 from compiler.ir import CortexError, Graph, Projection

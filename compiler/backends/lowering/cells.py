@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compiler.backends.lowering.emit import Emitter
-from compiler.backends.lowering.operations import (
+from compiler.backends.kernels.operations import (
     Argument,
     Constant,
     Gate,
@@ -25,6 +24,7 @@ from compiler.backends.lowering.operations import (
     function_source,
     slot_name,
 )
+from compiler.backends.lowering.emit import Emitter
 from compiler.backends.lowering.storage import Storage
 from compiler.backends.quoting import identifier
 from compiler.ir.expressions import Expression, Name, Prev, walk

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from compiler.backends.lowering.operations import Argument, First, Operation, Slot, Span
+from compiler.backends.kernels.operations import Argument, First, Operation, Slot, Span
 from compiler.ir.model import group_parts
 
 

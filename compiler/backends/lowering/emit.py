@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from compiler.backends.lowering.operations import Argument, SlotTable
+from compiler.backends.kernels.operations import Argument, SlotTable
 from compiler.backends.quoting import identifier
 from compiler.ir import CortexError
 from compiler.ir.expressions import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compiler.backends.lowering.operations import Argument, Operation, Slot, arguments_source, slot_name
+from compiler.backends.kernels.operations import Argument, Operation, Slot, arguments_source, slot_name
 from compiler.ir.held_input import held_input
 
 if TYPE_CHECKING:

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.backends.lowering.cells import message_slot
-from compiler.backends.lowering.operations import (
+from compiler.backends.kernels.operations import (
     Argument,
     Gate,
     Operation,
     Slot,
     arguments_source,
 )
+from compiler.backends.lowering.cells import message_slot
 from compiler.ir.expressions import Binary, Name, Prev
 
 if TYPE_CHECKING:

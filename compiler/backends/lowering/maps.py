@@ -7,7 +7,7 @@ over a row of pixels times samples; the taps of one kernel row are added in one 
 
 from __future__ import annotations
 
-from compiler.backends.lowering.operations import Argument
+from compiler.backends.kernels.operations import Argument
 from compiler.backends.lowering.summed import BLOCK
 from compiler.backends.lowering.synapses import ProjectionLowering
 from compiler.ir.errors import CortexError

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.backends.draws import noise_columns
-from compiler.backends.lowering.operations import Argument, KernelTable, Operation, Slot, SlotTable, function_source
+from compiler.backends.kernels.operations import Argument, KernelTable, Operation, Slot, SlotTable, function_source
 from compiler.backends.lowering.synapses import shape_of
 from compiler.ir.errors import CortexError
 from compiler.ir.model import Graph, Mirror, weight_shape

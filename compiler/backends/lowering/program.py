@@ -14,12 +14,7 @@ import numpy as np
 
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
 from compiler.backends.evaluation import evaluate_scalar
-from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
-from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
-from compiler.backends.lowering.hoist import Hoisted
-from compiler.backends.lowering.maps import MapLowering
-from compiler.backends.lowering.mirrors import mirror_arrays, mirror_operation
-from compiler.backends.lowering.operations import (
+from compiler.backends.kernels.operations import (
     Constant,
     First,
     Gate,
@@ -33,6 +28,11 @@ from compiler.backends.lowering.operations import (
     padded,
     slot_name,
 )
+from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
+from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
+from compiler.backends.lowering.hoist import Hoisted
+from compiler.backends.lowering.maps import MapLowering
+from compiler.backends.lowering.mirrors import mirror_arrays, mirror_operation
 from compiler.backends.lowering.source import module_source
 from compiler.backends.lowering.storage import Storage, plan_storage
 from compiler.backends.lowering.synapses import ProjectionLowering, Shape, shape_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compiler.backends.lowering.operations import NUMBER, KernelTable
+from compiler.backends.kernels.operations import NUMBER, KernelTable
 from compiler.backends.uniform import SOURCE as UNIFORM
 from compiler.ir.functions import DEFINITIONS
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compiler.backends.kernels.operations import Argument, Operation, Slot, function_source
 from compiler.backends.lowering.emit import Emitter
-from compiler.backends.lowering.operations import Argument, Operation, Slot, function_source
 from compiler.ir.expressions import Binary, Expression, Number
 from compiler.ir.model import SUMMED
 

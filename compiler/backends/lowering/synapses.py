@@ -13,11 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from compiler.backends.lowering.cells import message_slot, vector_parameters
-from compiler.backends.lowering.emit import Emitter
-from compiler.backends.lowering.held import Held
-from compiler.backends.lowering.hoist import Hoisted, cached_delivery, product_of_sides
-from compiler.backends.lowering.operations import (
+from compiler.backends.kernels.operations import (
     Argument,
     Constant,
     First,
@@ -33,6 +29,10 @@ from compiler.backends.lowering.operations import (
     padded,
     slot_name,
 )
+from compiler.backends.lowering.cells import message_slot, vector_parameters
+from compiler.backends.lowering.emit import Emitter
+from compiler.backends.lowering.held import Held
+from compiler.backends.lowering.hoist import Hoisted, cached_delivery, product_of_sides
 from compiler.backends.lowering.storage import Storage, inline_factors
 from compiler.backends.lowering.summed import BLOCK, Summed
 from compiler.backends.quoting import fresh, identifier

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_args
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -22,7 +22,7 @@ from compiler.ir.schedule import message_depth
 
 VALUES: dict[str, tuple[str, ...]] = {
     "function": tuple(functions.ARITY), "operator": tuple(functions.OPERATORS), "table": expressions.LOOKUPS,
-    "expression": tuple(kind.__name__ for kind in get_args(expressions.Expression)),
+    "expression": tuple(kind.__name__ for kind in expressions.NODES),
     "mirror": (*model.OPERATIONS, *model.ARRAY_OPERATIONS),
     "read in a rule": ("pre now", "pre earlier", "pre long ago", "post now", "post earlier", "post long ago", "w",
                        "own", "own earlier", "gate", "table"),
