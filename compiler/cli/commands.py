@@ -299,7 +299,7 @@ BENCHMARKS: dict[str, str] = {
     "mapping": "compiler.bench.mapping:rows",
     "speed": "compiler.bench.speed:rows",
     "published-learning": "compiler.bench.published_learning:rows",
-    "mutations": "compiler.verify.mutations:rows",
+    "mutations": "compiler.verify.mutation.campaign:rows",
 }
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
 

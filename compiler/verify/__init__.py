@@ -5,11 +5,11 @@
 """
 
 from compiler.verify.compare import Comparison, Divergence, Result
-from compiler.verify.oracle import load_function
-from compiler.verify.recordings import Recording, load_recording, record_trajectory
+from compiler.verify.oracles.pal import reference_setup
+from compiler.verify.oracles.user import load_function
+from compiler.verify.recorded.recordings import Recording, load_recording, record_trajectory
 from compiler.verify.runs import Setup, quantities, trajectory
 from compiler.verify.verification import (
-    reference_setup,
     verify_against_reference,
     verify_golden,
     verify_graph,

@@ -10,20 +10,18 @@ from typing import Any
 import numpy as np
 
 from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol
+from compiler.ir.protocol import Protocol
 from compiler.ir.schedule import Delivery, schedule
-from compiler.microcircuits import pal
-from compiler.microcircuits.sign_concordant import SignConcordant
-from compiler.verify import error_oracle, integer_circuits, oracle, spiking_oracle
 from compiler.verify.as_run import Follower, follower
 from compiler.verify.compare import Comparison, Result, together
-from compiler.verify.published_pal import pal_sources
-from compiler.verify.recordings import Recording, load_recording
-from compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, input_columns, quantities, require, trajectory
+from compiler.verify.oracles.base import refused
+from compiler.verify.oracles.integers import bridged
+from compiler.verify.oracles.table import oracle_of, recorded_rows
+from compiler.verify.oracles.user import load_function, user_trajectory
+from compiler.verify.recorded.recordings import Recording, load_recording
+from compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, quantities, require, trajectory
 
 SIDES = ("reference", *BACKENDS)
-
-LEARNING = ("learn_forward", "learn_lateral", "learn_feedback", "noise")
 
 
 def verify_golden(path: str | Path, on: str = "native", granularity: str = "network", passes: bool = False) -> Result:
@@ -42,7 +40,7 @@ def verify_recording(recording: Recording, on: str = "native", granularity: str 
         recording = replace(recording, setup=after_passes(recording.setup, granularity))
         wanted = [name for name in wanted if not name.endswith(".increment")]
     setup = recording.setup
-    got = _reference_rows(recording) if on == "reference" else recording.named(
+    got = recorded_rows(recording) if on == "reference" else recording.named(
         trajectory(setup, wanted, on, granularity))
     names = {q: name for name, s in recording.sources.items() if s.kind != "before" for q in s.quantities}
     order = [names[q] for q in computing_order(setup.graph) if q in names]
@@ -54,18 +52,6 @@ def verify_recording(recording: Recording, on: str = "native", granularity: str 
         comparison.add_constant(name, value, recorded)
     return _result(comparison, recording.evidence, recording.expected, setup.steps, on, granularity,
                    recording.not_compared)
-
-
-def _reference_rows(recording: Recording) -> Iterator[Chunk]:
-    if recording.circuit is None:
-        raise CortexError("V122", f"there is no independent reference for the circuit of '{recording.name}'.",
-                          "Use --on interpreter, or --reference FILE.py:function.")
-    if not isinstance(recording.circuit, pal.Pal):
-        chunks = error_oracle.reference_rows(recording.circuit, recording.setup, recorded=recording.arrays)
-        return ({name: values[:, 0] for name, values in chunk.items()} for chunk in chunks)
-    high_pass = recording.setup.graph == pal.build(replace(recording.circuit, noise="recorded"))
-    chunks = oracle.pal_trajectory(recording.circuit, recording.setup, high_pass=high_pass)
-    return ({name: values[:, 0] for name, values in chunk.items()} for chunk in chunks)
 
 
 def _result(comparison: Comparison, evidence: str, expected: Sequence[str] | Mapping, steps: int, on: str,
@@ -136,8 +122,8 @@ def verify_setup(setup: Setup, on: str = "native", granularity: str = "network",
     if against == "interpreter":
         evidence, expected = "interpreter", trajectory(setup, wanted, "interpreter", steps=count)
     else:
-        function = oracle.load_function(against) if isinstance(against, str) else against
-        evidence, expected = "user-reference", oracle.user_trajectory(function, setup, count)
+        function = load_function(against) if isinstance(against, str) else against
+        evidence, expected = "user-reference", user_trajectory(function, setup, count)
     got = trajectory(setup, wanted, on, granularity, count)
     return _compare(setup, got, expected, evidence, wanted, count, on, granularity)
 
@@ -190,42 +176,20 @@ def _as_run_result(setup: Setup, run: Follower, evidence: str, wanted: Sequence[
 # ---- the shipped circuits, against the independent reference
 
 
-def verify_against_reference(circuit: pal.Pal | SignConcordant | error_oracle.Circuit, steps: int = 20_000,
-                             seeds: Sequence[int] = (123, 456), on: str = "native", granularity: str = "network",
-                             setup: Setup | None = None, increments: bool = False) -> Result:
+def verify_against_reference(circuit: object, steps: int = 20_000, seeds: Sequence[int] = (123, 456),
+                             on: str = "native", granularity: str = "network", setup: Setup | None = None,
+                             increments: bool = False) -> Result:
     """A circuit against the hand-written torch model: the same start, inputs, gates and draws, all seeds as one batch.
-    `setup` gives one's own experiment with this circuit; without it, `reference_setup`. Raises V121..V123."""
+    `setup` gives one's own experiment with this circuit; without it, one that its reference has. Raises V121..V123."""
     require("reference", SIDES)
-    if isinstance(circuit, SignConcordant):
-        return _spiking_against_reference(circuit, steps, seeds, on, granularity, setup)
-    if not isinstance(circuit, pal.Pal):
-        return _errors_against_reference(circuit, steps, seeds, on, granularity, setup)
-    setup = setup or reference_setup(circuit, steps, seeds)
-    count = min(steps, setup.steps)
-    there = set(quantities(setup.graph, increments))
-    wanted = [s.quantity for s in pal_sources(circuit).values() if s.kind == "now" and s.quantity in there]
-    got = trajectory(setup, wanted, on, granularity, count, chunk=200)
-    expected = oracle.pal_names(circuit, oracle.pal_trajectory(circuit, setup, count, chunk=200), there)
-    return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
-
-
-def _spiking_against_reference(circuit: SignConcordant, steps: int, seeds: Sequence[int], on: str, granularity: str,
-                               setup: Setup | None) -> Result:
-    setup = setup or spiking_oracle.reference_setup(circuit, -(-steps // 5), seeds=tuple(seeds))
-    count, there = min(steps, setup.steps), set(quantities(setup.graph))
-    wanted = spiking_oracle.wanted(circuit, there)
-    got = trajectory(setup, wanted, on, granularity, count, chunk=200)
-    expected = spiking_oracle.trajectory(circuit, setup, there, count)
-    return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
-
-
-def _errors_against_reference(circuit: error_oracle.Circuit, steps: int, seeds: Sequence[int], on: str,
-                              granularity: str, setup: Setup | None) -> Result:
-    setup = setup or error_oracle.reference_setup(circuit, steps, seeds)
-    count, there = min(steps, setup.steps), set(quantities(setup.graph))
-    wanted = error_oracle.wanted(circuit, there)
-    got = trajectory(setup, wanted, on, granularity, count, chunk=200)
-    expected = error_oracle.trajectory(circuit, setup, there, count, chunk=200)
+    oracle = oracle_of(circuit)
+    if oracle is None:
+        raise refused(type(circuit).__name__)
+    setup = setup or oracle.setup(circuit, steps, seeds)
+    count, there = min(steps, setup.steps), set(quantities(setup.graph, increments))
+    wanted = oracle.wanted(circuit, there)
+    got, expected = trajectory(setup, wanted, on, granularity, count, chunk=200), oracle.trajectory(
+        circuit, setup, there, count)
     return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
 
 
@@ -233,34 +197,7 @@ def verify_quantised(circuit: object, setup: Setup, steps: int = 20_000, on: str
                      granularity: str = "network", significant: int = 12, mapped: bool = False) -> Result:
     """A quantised circuit against the integer reference: every integer of every step is equal. `significant`: bits of
     its constants; `mapped`: its rules were made legal on a chip. Raises V121, V122, V127, V128."""
-    model = integer_circuits.bridged(circuit, setup, significant, mapped)
+    model = bridged(circuit, setup, significant, mapped)
     wanted, count = quantities(setup.graph), min(steps, setup.steps)
     got, expected = trajectory(setup, wanted, on, granularity, count, chunk=200), model.trajectory(setup, count)
     return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity, exact=True)
-
-
-def reference_setup(circuit: pal.Pal, steps: int, seeds: Sequence[int], presentation: int = 50) -> Setup:
-    """Random inputs and targets, each held for `presentation` steps: a tenth of the run settles, then everything
-    learns, with a target in three presentations of four; every seed starts as the published simulator starts it."""
-    circuit = circuit if circuit.noise != "recorded" else replace(circuit, noise="counter")
-    reference = oracle.load_reference()
-    states = reference.stack_states([reference.initial_state(oracle.pal_parameters(circuit), s) for s in seeds])
-    arrays = {}
-    for name, source in pal_sources(circuit).items():
-        if source.kind == "now" and source.quantity.endswith((".u", ".w")):
-            kind, layer = name.rsplit("_", 1)
-            arrays[source.quantity] = getattr(states, reference.GOLDEN_NAMES[kind])[int(layer)].numpy()
-    graph = pal.build(replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
-    count = -(-steps // presentation)
-    settling, learning = max(count // 10, 1), tuple((gate, (1.0,)) for gate in LEARNING)
-    target = tuple(float(i // presentation % 4 != 3) for i in range(4 * presentation))
-    protocol = Protocol((Phase("settling", settling, presentation), Phase(
-        "training", count, presentation, (settling,), gates=(*learning, ("target", target)))), ("settling", "training"))
-    samples = np.random.default_rng(seeds[0]).uniform(0, 1, (settling + count, _width(graph)))
-    return Setup(graph, protocol, samples, tuple(seeds))
-
-
-def _width(graph: Graph) -> int:
-    columns = input_columns(graph)
-    return columns[-1][1].stop if columns else 0
-

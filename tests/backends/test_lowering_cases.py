@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_graphs.differences import differences, expected, watched
 
 from compiler.backends.interpreter import Interpreter
 from compiler.backends.lowering import lower
@@ -14,8 +15,7 @@ from compiler.backends.runtime import Feed, NoiseSpec
 from compiler.ir import CortexError, parse_graph, problems
 from compiler.ir.protocol import Phase, Protocol
 from compiler.verify import Setup, trajectory, verify_setup
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs.differences import differences, expected, watched
+from compiler.verify.mutation.campaign import plain_python
 
 SOURCE = """
 graph case

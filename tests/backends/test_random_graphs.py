@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_graphs.choices import Kinds, RandomChoices
+from random_graphs.circuits import random_setup
+from random_graphs.differences import bits
 
 from compiler.backends.groups import Grouped
 from compiler.backends.lowering import lower
@@ -24,9 +27,7 @@ from compiler.ir.functions import ARITY
 from compiler.ir.model import group_of
 from compiler.ir.protocol import Phase, Protocol
 from compiler.passes.partition import splittable
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import Kinds, RandomChoices, random_setup
-from compiler.verify.random_graphs.differences import bits
+from compiler.verify.mutation.campaign import plain_python
 from compiler.verify.runs import Setup, aligned, compiled, quantities, recording_protocol, trajectory
 
 MANY = settings(max_examples=60, deadline=None, derandomize=True, database=None,

@@ -10,13 +10,15 @@ import os
 
 import numpy as np
 import pytest
+from random_graphs.choices import Kinds, RandomChoices
+from random_graphs.circuits import random_circuit, random_setup
+from random_graphs.expressions import WILD
+from random_graphs.features import VALUES, features, language
+from random_graphs.survey import kinds_of, survey
 
 from compiler.backends.lowering import lower
 from compiler.backends.native import Native
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import WILD, Kinds, RandomChoices, random_circuit, random_setup
-from compiler.verify.random_graphs.features import VALUES, features, language
-from compiler.verify.random_graphs.survey import kinds_of, survey
+from compiler.verify.mutation.campaign import plain_python
 
 FIRST = int(os.environ.get("CORTEXC_FIRST_GRAPH", "0"))
 GRAPHS = int(os.environ.get("CORTEXC_GRAPHS", "40"))

@@ -12,7 +12,7 @@ from compiler.ir import CortexError, parse_graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.passes.partition import Partition
 from compiler.verify import Setup, verify_setup
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 
 ALONE = """
 graph alone

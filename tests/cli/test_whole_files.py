@@ -133,7 +133,7 @@ def test_recordings_are_whole_too(tmp_path):
     from compiler.experiments.compilation import compile_experiment
     from compiler.experiments.config import load_experiment
     from compiler.verify import Setup
-    from compiler.verify.recordings import record_trajectory
+    from compiler.verify.recorded.recordings import record_trajectory
 
     compiled = compile_experiment(load_experiment("mine.toml", ["run.backend=interpreter"]))
     setup = Setup(compiled.graph, compiled.plan.protocol, compiled.plan.samples, (123,))

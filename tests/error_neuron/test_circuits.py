@@ -17,7 +17,7 @@ from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, build_ann, build_
 from compiler.microcircuits.rivals_start import ann_start, dendritic_start, dpc_start, random_dendritic_start
 from compiler.passes.read_sets import explain_text, read_sets
 from compiler.verify import Setup, verify_against_reference, verify_setup
-from compiler.verify.error_oracle import reference_setup
+from compiler.verify.oracles.error_neuron import reference_setup
 
 RANGES = {"WIP": (-0.3, 0.3), "BPI": (-0.3, 0.3), "copy_error": (-0.25, 0.25)}
 

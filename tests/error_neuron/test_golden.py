@@ -11,8 +11,8 @@ import pytest
 
 from compiler.ir import CortexError
 from compiler.verify import verify_golden, verify_recording
-from compiler.verify.mutations import error_recordings
-from compiler.verify.published import published_recording
+from compiler.verify.mutation.campaign import error_recordings
+from compiler.verify.recorded.readers import published_recording
 
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))
 FILES = [f"{model}_{variant}" for model, variants in {

@@ -12,7 +12,7 @@ from compiler.bench.bits import CASES, LINES, _job, bits
 from compiler.experiments.compilation import compile_experiment
 from compiler.experiments.config import load_experiment
 from compiler.ir import CortexError
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 
 SMALL: dict[str, Any] = {"cases": ["error-neuron-digits"], "bits": [0, 8], "lines": [LINES[0]], "seeds": [1],
                          "epochs": 1, "jobs": 1, "data.limits": {"train": 10, "test": 10},

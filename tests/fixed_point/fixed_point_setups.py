@@ -17,7 +17,9 @@ from compiler.passes.fixed_point import Format
 from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
 from compiler.passes.quantise import Quantise, Widths
-from compiler.verify import error_oracle, reference_setup, spiking_oracle
+from compiler.verify import reference_setup
+from compiler.verify.oracles import error_neuron as error_oracle
+from compiler.verify.oracles import sign_concordant as spiking_oracle
 from compiler.verify.runs import Setup
 
 NO_FORMATS: Mapping[str, Format] = MappingProxyType({})

@@ -11,8 +11,9 @@ from compiler.experiments.config import load_experiment
 from compiler.ir import CortexError
 from compiler.ir.expressions import Call, Name, Number, transform
 from compiler.passes.fixed_point import Format
-from compiler.verify import integer_circuits, verify_quantised
+from compiler.verify import verify_quantised
 from compiler.verify.compare import Comparison
+from compiler.verify.oracles import integers as integer_circuits
 from compiler.verify.runs import aligned, quantities, trajectory
 from reference import integer_areas, integer_rivals, integers
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_graphs.integers import integer_setup
 
 from compiler.backends.groups import Grouped
 from compiler.cli.commands import run_summary
@@ -17,8 +18,7 @@ from compiler.experiments.session import run_experiment
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.passes import run_passes
 from compiler.passes.base import Request
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs.integers import integer_setup
+from compiler.verify.mutation.campaign import plain_python
 from compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
 from compiler.verify.verification import verify_setup
 

@@ -15,7 +15,7 @@ from compiler.ir.expressions import parse, show
 from compiler.ir.protocol import Phase, Protocol
 from compiler.passes.fixed_point import Extent, Format, extent
 from compiler.passes.tables import best_table
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 
 TABLE = np.array([0.5, -1.0, 2.0, 2.25, -0.125])
 TEXT = """graph looked_up

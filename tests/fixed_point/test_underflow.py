@@ -22,7 +22,7 @@ from compiler.experiments.underflow import Underflow
 from compiler.ir import CortexError
 from compiler.ir.errors import CortexWarning
 from compiler.passes.group_weights import GroupWeights, _Spread
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 
 AUTO = "precision.groups=auto"
 

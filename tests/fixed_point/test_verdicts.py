@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_graphs.choices import RandomChoices
+from random_graphs.circuits import random_setup
 from rule_circuits import REWARD, STDP, circuit, judged, report
 
 from compiler.ir import parse_graph, show_graph
@@ -25,7 +27,6 @@ from compiler.passes.hoist_constant_input import HoistConstantInput
 from compiler.passes.legalise import the_map
 from compiler.passes.legality import legality_text, rule_reports
 from compiler.passes.specialise import specialised
-from compiler.verify.random_graphs import RandomChoices, random_setup
 
 STDP_FORM = ("dw = 2^-3*y0*x1 - 2^-4*x0*y1; x0 = pre.spike; x1 = 0.875*x1 + x0; y0 = post.spike; "
              "y1 = 0.875*y1 + y0")

@@ -13,6 +13,8 @@ from pathlib import Path
 import mutations
 import numpy as np
 from mutations import pick
+from random_graphs.choices import RandomChoices
+from random_graphs.circuits import random_setup
 
 from compiler.backends.interpreter import Interpreter
 from compiler.backends.lowering import lower
@@ -30,9 +32,8 @@ from compiler.ir.protocol import Phase, Protocol
 from compiler.ir.verify import expected_shapes
 from compiler.passes import pipeline, run_passes
 from compiler.passes.read_sets import read_sets
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import RandomChoices, random_setup
-from compiler.verify.recordings import load_recording
+from compiler.verify.mutation.campaign import plain_python
+from compiler.verify.recorded.recordings import load_recording
 from compiler.verify.runs import interpreted
 from hardware_maps import load_map, shipped_maps
 

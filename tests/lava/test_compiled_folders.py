@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from compiler.cli.app import execute
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 from lava_procs.folder import FolderError, read_folder
 from lava_procs.host import Host, main
 

@@ -6,8 +6,7 @@ CORTEXC_LAVA_GRAPHS=100 runs that many circuits at all granularities; by default
 import os
 
 import pytest
-
-from compiler.verify.random_graphs.survey import GRANULARITIES, survey
+from random_graphs.survey import GRANULARITIES, survey
 
 pytestmark = pytest.mark.lava
 MANY = int(os.environ.get("CORTEXC_LAVA_GRAPHS", "0"))

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_graphs.choices import Kinds, RandomChoices
+from random_graphs.circuits import random_setup
 
 import compiler.passes
 from compiler.backends.groups import Grouped
@@ -24,8 +26,7 @@ from compiler.passes.group_weights import GroupWeights
 from compiler.passes.hoist_constant_input import HoistConstantInput
 from compiler.passes.partition import Partition
 from compiler.passes.specialise import Specialise
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import Kinds, RandomChoices, random_setup
+from compiler.verify.mutation.campaign import plain_python
 from compiler.verify.runs import Setup, interpreted, quantities
 
 IN_THE_INTERPRETER = (Fold, Specialise, CountUnderflow)

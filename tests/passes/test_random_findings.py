@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from random_graphs.differences import differences, expected
 
 from compiler.ir import CortexError, parse_graph, problems
 from compiler.ir.protocol import Phase, Protocol
@@ -15,8 +16,7 @@ from compiler.passes.fold import Fold
 from compiler.passes.hoist_constant_input import HoistConstantInput
 from compiler.passes.quantise import Quantise
 from compiler.verify import Setup, trajectory
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs.differences import differences, expected
+from compiler.verify.mutation.campaign import plain_python
 
 TEXT = """
 graph case

@@ -20,7 +20,7 @@ from compiler.cli.app import execute
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.ir.expressions import Binary, Call, Lookup, Name, Number, Prev
 from compiler.passes.partition import Partition
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 from compiler.verify.runs import compiled
 
 PAYLOADS = ['"""+str(open("PWNED","w"))+"""', "a\nopen('PWNED','w')\n", "'''+open('PWNED','w')+'''", '\\"""\\\nPWNED',

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hostile_circuits import circuit, setup
 from memory_watch import OutsideError, WatchedGroups, WatchedNative
+from random_graphs.choices import Kinds, RandomChoices
+from random_graphs.circuits import random_setup
 
 from compiler.backends.lowering import lower
 from compiler.ir import Graph, parse_graph
@@ -16,8 +18,7 @@ from compiler.passes import Request
 from compiler.passes.hoist_constant_input import HoistConstantInput
 from compiler.passes.partition import Partition
 from compiler.verify import verify_setup
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import Kinds, RandomChoices, random_setup
+from compiler.verify.mutation.campaign import plain_python
 from compiler.verify.runs import Setup, compiled, interpreted, quantities, recording_protocol
 
 

@@ -19,7 +19,7 @@ from compiler.ir import CortexError, Graph, problems
 from compiler.ir.functions import ARITY
 from compiler.ir.model import Mirror
 from compiler.passes.partition import Partition
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 from compiler.verify.runs import compiled, interpreted, quantities
 
 MINE = {kind: f"own_{i}_" for i, kind in enumerate((*KINDS, "K"))}

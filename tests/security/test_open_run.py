@@ -13,7 +13,7 @@ from hostile_circuits import circuit
 import cortexc
 from compiler.cli.app import execute
 from compiler.ir import CortexError, show_graph
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 
 CIRCUIT = """
 import numpy as np

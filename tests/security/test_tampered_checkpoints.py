@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from compiler.cli.app import execute
 from compiler.experiments.checkpoints import arrays_sha256
 from compiler.ir import show_graph
-from compiler.verify.mutations import plain_python
+from compiler.verify.mutation.campaign import plain_python
 
 EXPERIMENT = """
 [model]

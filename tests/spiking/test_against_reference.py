@@ -5,7 +5,7 @@ from circuits import DENSE, LOCAL, MAPS, options
 
 from compiler.ir import CortexError
 from compiler.verify import verify_against_reference
-from compiler.verify.spiking_oracle import reference_setup
+from compiler.verify.oracles.sign_concordant import reference_setup
 
 pytest.importorskip("torch")
 CASES = {

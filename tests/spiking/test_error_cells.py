@@ -50,7 +50,7 @@ def test_messages_are_not_negative_and_the_rules_are_local():
 
 def test_the_references_trajectory(monkeypatch):
     from compiler.verify import verify_against_reference
-    from compiler.verify.spiking_oracle import reference_setup
+    from compiler.verify.oracles.sign_concordant import reference_setup
 
     pytest.importorskip("torch")
     monkeypatch.setenv("CORTEXC_JIT", "0")

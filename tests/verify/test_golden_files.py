@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from compiler.verify import load_recording, verify_golden, verify_recording
-from compiler.verify.mutations import plain_python
-from compiler.verify.published import published_recording
+from compiler.verify.mutation.campaign import plain_python
+from compiler.verify.recorded.readers import published_recording
 
 DEFAULT_FOLDER = Path(__file__).parents[2] / ".." / "shared" / "golden"
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", DEFAULT_FOLDER))

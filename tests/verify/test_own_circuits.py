@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_graphs.choices import Kinds, RandomChoices
+from random_graphs.circuits import random_setup
 
 from compiler.ir import CortexError, parse_graph
 from compiler.ir.model import State
 from compiler.ir.protocol import Phase, Protocol
 from compiler.microcircuits.pal import Pal
 from compiler.verify import Setup, load_function, reference_setup, verify_against_reference, verify_graph, verify_setup
-from compiler.verify.mutations import plain_python
-from compiler.verify.random_graphs import Kinds, RandomChoices, random_setup
+from compiler.verify.mutation.campaign import plain_python
 
 SIDES = [("native", "network"), ("native", "area"), ("native", "population")]
 """(on, granularity); a further backend is one more line, with its mark."""

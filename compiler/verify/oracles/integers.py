@@ -16,8 +16,10 @@ from compiler.microcircuits.pal import Pal
 from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, Rival
 from compiler.microcircuits.sign_concordant import SignConcordant
 from compiler.microcircuits.targets import UNDELAYED
-from compiler.verify import error_oracle, oracle, spiking_oracle
-from compiler.verify.integer_oracle import registers, rows, synaptic_names, torch_module, whole_units, with_copies
+from compiler.verify.oracles import error_neuron as error_oracle
+from compiler.verify.oracles import pal as oracle
+from compiler.verify.oracles import sign_concordant as spiking_oracle
+from compiler.verify.oracles.registers import registers, rows, synaptic_names, torch_module, whole_units, with_copies
 from compiler.verify.runs import Chunk, Setup, require
 
 if TYPE_CHECKING:

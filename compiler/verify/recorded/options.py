@@ -7,7 +7,7 @@ from typing import Any
 
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.functions import ACTIVATIONS
-from compiler.verify.recordings import Arrays, Source
+from compiler.verify.recorded.format import Arrays, Source
 
 EVIDENCE = "published-simulator"
 

@@ -13,17 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from compiler.ir import Expression, Graph, show
-from compiler.ir.expressions import (
-    Binary,
-    Call,
-    Name,
-    Negate,
-    Number,
-    Prev,
-    Where,
-    children,
-    rebuild,
-)
+from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, children, rebuild
 from compiler.ir.functions import ACTIVATIONS, ARITY
 from compiler.ir.model import (
     CellType,

@@ -20,7 +20,8 @@ from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.functions import SCALAR
 from compiler.microcircuits import error_neuron, rivals
 from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.verify.published_options import (
+from compiler.verify.recorded.format import Arrays, Recording, Source, numbers, one_step_protocol, text_of
+from compiler.verify.recorded.options import (
     EVIDENCE,
     activations_of,
     count_steps,
@@ -30,7 +31,6 @@ from compiler.verify.published_options import (
     present_sources,
     row_shape,
 )
-from compiler.verify.recordings import Arrays, Recording, Source, numbers, one_step_protocol, text_of
 from compiler.verify.runs import Setup, input_columns
 
 Circuit = ErrorNeuron | rivals.Rival

@@ -1,34 +1,31 @@
-"""Trajectories that do not come from the compiler: the torch reference, and a user's own function.
+"""The independent reference of PAL, fed with a setup's own inputs, gates and start.
 
-The only file that knows the reference; torch is imported when it is asked for.
+Torch is imported when it is asked for.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler.backends.interpreter import Interpreter
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.model import weight_copies, weight_shape
-from compiler.microcircuits.pal import Pal
-from compiler.verify.published_pal import pal_sources
-from compiler.verify.recordings import Arrays, stimulus_chunks
-from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, missing, quantities
+from compiler.ir import CortexError, Graph
+from compiler.ir.protocol import Phase, Protocol
+from compiler.microcircuits.pal import Pal, build
+from compiler.verify.oracles.base import Oracle, refused
+from compiler.verify.recorded.format import Arrays, Recording
+from compiler.verify.recorded.pal import pal_sources
+from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 if TYPE_CHECKING:
     from reference.pal import PalParameters, PalState
 
-UserReference = Callable[[Graph, Mapping[str, np.ndarray], int], Mapping[str, np.ndarray]]
-
 RENAMED = {"use_activation": "dWPP_use_activation", "low_pass": "dWPP_low_pass"}
+LEARNING = ("learn_forward", "learn_lateral", "learn_feedback", "noise")
 UNSHARED = {"noise", "arrays", "high_pass"}
 
 
@@ -47,8 +44,7 @@ def pal_parameters(circuit: Pal, high_pass: bool = True) -> PalParameters:
     try:
         return load_reference().PalParameters(**values, pyr_hi_pass=high_pass)
     except ValueError as error:
-        raise CortexError("V122", f"the independent reference has no such circuit: {error}.",
-                          "Verify it against the interpreter: --reference interpreter.") from None
+        raise refused(str(error)) from None
 
 
 def pal_state(circuit: Pal, graph: Graph) -> PalState:
@@ -101,11 +97,26 @@ def _arguments(circuit: Pal, inputs: Chunk, gates: Mapping[str, float], noise: C
     return (torch.tensor(inputs["input.value"]), target, *learn, white)
 
 
-def pal_names(circuit: Pal, chunks: Iterator[Chunk], known: set[str]) -> Iterator[Chunk]:
-    """The reference's trajectory under the graph's names; only quantities that the graph has."""
-    table = {name: s.quantity for name, s in pal_sources(circuit).items() if s.kind == "now" and s.quantity in known}
-    for chunk in chunks:
-        yield {quantity: chunk[name] for name, quantity in table.items()}
+def names(circuit: Pal, there: set[str]) -> dict[str, str]:
+    """The reference's name -> quantity of the graph."""
+    return {name: s.quantity for name, s in pal_sources(circuit).items() if s.kind == "now" and s.quantity in there}
+
+
+def wanted(circuit: Pal, there: set[str]) -> list[str]:
+    """The quantities that both have."""
+    return list(names(circuit, there).values())
+
+
+def trajectory(circuit: Pal, setup: Setup, there: set[str], steps: int) -> Iterator[Chunk]:
+    """The reference under the graph's names."""
+    for chunk in pal_trajectory(circuit, setup, steps, chunk=200):
+        yield {quantity: chunk[name] for name, quantity in names(circuit, there).items()}
+
+
+def recorded(recording: Recording) -> Iterator[Chunk]:
+    """The reference under the recording's names, whose rates may be high-passed."""
+    high_pass = recording.setup.graph == build(replace(recording.circuit, noise="recorded"))
+    return pal_trajectory(recording.circuit, recording.setup, high_pass=high_pass)
 
 
 def reference_arrays(circuit: Pal, steps: int = 200, seed: int = 1, high_pass: bool = True) -> Arrays:
@@ -141,76 +152,29 @@ def published_options(parameters: PalParameters) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
-# ---- a user's own reference
+# ---- a setup
 
 
-def load_function(place: str) -> UserReference:
-    """`FILE.py:function`. Raises V130 for a file or function that is not there, V131 where the file raises."""
-    file, _, name = place.rpartition(":")
-    path = Path(file)
-    if not file or not path.is_file():
-        raise CortexError("V130", f"reference '{place}': file '{file or place}' does not exist.",
-                          "Write --reference FILE.py:function.")
-    spec = importlib.util.spec_from_file_location(f"cortexc_reference_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise CortexError("V130", f"reference '{place}': '{file}' is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise _raised(f"'{file}'", error) from error
-    found = {key: value for key, value in vars(module).items() if callable(value)}
-    if name not in found:
-        raise unknown("V130", f"function in '{file}'", name, (key for key in found if not key.startswith("_")))
-    return found[name]
+def reference_setup(circuit: Pal, steps: int, seeds: Sequence[int], presentation: int = 50) -> Setup:
+    """Random inputs and targets, each held for `presentation` steps: a tenth of the run settles, then everything
+    learns, with a target in three presentations of four; every seed starts as the published simulator starts it."""
+    circuit = circuit if circuit.noise != "recorded" else replace(circuit, noise="counter")
+    reference = load_reference()
+    states = reference.stack_states([reference.initial_state(pal_parameters(circuit), s) for s in seeds])
+    arrays = {}
+    for name, source in pal_sources(circuit).items():
+        if source.kind == "now" and source.quantity.endswith((".u", ".w")):
+            kind, layer = name.rsplit("_", 1)
+            arrays[source.quantity] = getattr(states, reference.GOLDEN_NAMES[kind])[int(layer)].numpy()
+    graph = build(replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
+    count = -(-steps // presentation)
+    settling, learning = max(count // 10, 1), tuple((gate, (1.0,)) for gate in LEARNING)
+    target = tuple(float(i // presentation % 4 != 3) for i in range(4 * presentation))
+    protocol = Protocol((Phase("settling", settling, presentation), Phase(
+        "training", count, presentation, (settling,), gates=(*learning, ("target", target)))), ("settling", "training"))
+    width = input_columns(graph)[-1][1].stop
+    samples = np.random.default_rng(seeds[0]).uniform(0, 1, (settling + count, width))
+    return Setup(graph, protocol, samples, tuple(seeds))
 
 
-def _raised(who: str, error: Exception) -> CortexError:
-    trace, line = error.__traceback__, 0
-    while trace:
-        line, trace = trace.tb_lineno, trace.tb_next
-    return CortexError("V131", f"reference {who} raised {type(error).__name__}: {error} (line {line}).")
-
-
-def user_trajectory(function: UserReference, setup: Setup, steps: int) -> Iterator[Chunk]:
-    """What `function(graph, inputs, steps)` returns, as one chunk.
-
-    `inputs` holds inputs and draws `population.name` (steps, batch, n) and gates `gate.name` (steps,); a batch axis
-    of 1 is left out there and may be left out in the answer. Raises V131 where it raises, V132 for what it returns.
-    """
-    parts: dict[str, list[np.ndarray]] = {}
-    for chunk in stimulus_chunks(setup, steps):
-        for name, values in chunk.items():
-            parts.setdefault(name, []).append(values[:, 0] if values.ndim > 1 and setup.graph.batch == 1 else values)
-    who = f"'{getattr(function, '__name__', 'function')}'"
-    try:
-        answer = function(setup.graph, {name: np.concatenate(found) for name, found in parts.items()}, steps)
-    except Exception as error:
-        raise _raised(who, error) from error
-    if not isinstance(answer, Mapping):
-        raise CortexError("V132", f"reference {who} returned {type(answer).__name__}, not a dict of arrays.")
-    known = set(quantities(setup.graph, increments=True))
-    yield {name: _answer(who, name, values, known, setup, steps) for name, values in answer.items()}
-
-
-def _answer(who: str, name: str, values: Any, known: set[str], setup: Setup, steps: int) -> np.ndarray:
-    if name not in known:
-        raise unknown("V132", f"quantity returned by reference {who}", name, known)
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise CortexError("V132", f"reference {who} returned no numbers for '{name}': {error}.") from None
-    if not array.ndim or len(array) != steps:
-        raise CortexError("V132", f"reference {who} returned shape {array.shape} for '{name}'; the first axis must be "
-                                  f"the {steps} steps.")
-    rank, copies = _rank(setup.graph, name)
-    return array[:, None] if copies == 1 and array.ndim == rank else array
-
-
-def _rank(graph: Graph, name: str) -> tuple[int, int]:
-    """Axes of a quantity with its batch axis, and the length of that axis."""
-    owner, _, quantity = name.partition(".")
-    if quantity == "current" or all(q.name != owner for q in graph.projections):
-        return 2, graph.batch
-    return 1 + len(weight_shape(graph, graph.projection(owner))), weight_copies(graph, owner)
+ORACLE = Oracle(reference_setup, wanted, trajectory, recorded)

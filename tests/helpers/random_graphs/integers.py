@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from random_graphs.choices import Kinds, RandomChoices
+from random_graphs.circuits import random_setup
+from random_graphs.expressions import INTEGER
+from random_graphs.rules import integer_rule
 
 from compiler.ir import CortexError
 from compiler.passes import Pass, run_passes
 from compiler.passes.count_underflow import CountUnderflow
 from compiler.passes.name_products import NameProducts
 from compiler.passes.quantise import Quantise, Widths
-from compiler.verify.random_graphs.choices import Kinds, RandomChoices
-from compiler.verify.random_graphs.circuits import random_setup
-from compiler.verify.random_graphs.expressions import INTEGER
-from compiler.verify.random_graphs.rules import integer_rule
 from compiler.verify.runs import Setup, quantities, trajectory
 
 KINDS = Kinds(fused=False, maps=False, words=INTEGER, rule=integer_rule)

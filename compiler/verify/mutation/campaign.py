@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, unknown, verify
+from compiler.ir import CortexError, Graph, verify
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
 from compiler.microcircuits.rivals import Ann, Dendritic, Dpc
 from compiler.verify.compare import Comparison
-from compiler.verify.equivalence import still_the_same
-from compiler.verify.error_oracle import reference_arrays as error_arrays
-from compiler.verify.mutants import mutants
-from compiler.verify.oracle import reference_arrays
-from compiler.verify.published import published_recording
-from compiler.verify.recordings import Recording, load_recording
+from compiler.verify.mutation.equivalence import still_the_same
+from compiler.verify.mutation.mutants import mutants
+from compiler.verify.oracles.error_neuron import reference_arrays as error_arrays
+from compiler.verify.oracles.pal import reference_arrays
+from compiler.verify.recorded.readers import published_files, published_recording
+from compiler.verify.recorded.recordings import Recording, load_recording
 from compiler.verify.runs import aligned, compiled, interpreted
 
 CHUNK = 10
@@ -206,25 +206,12 @@ def error_recordings(circuit: str, steps: int = 100) -> list[Recording]:
             for i, each in enumerate(tables[circuit])]
 
 
-RECORDINGS = {"pal": ("pal_[0-9]*.npz", "232_fw_bw_noise"), "error-neuron": ("errormc_errormc_*.npz", "3-2_on"),
-              "dendritic": ("errormc_sacramento2018_*.npz", "3-2_on"), "dpc": ("errormc_dPC_*.npz", "3-2_on"),
-              "ann": ("errormc_ann_*.npz", "3-2_on")}
-"""Circuit -> its recordings, and the one that finds most."""
-
-
 def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
     """`cortexc bench mutations`: a row per place of the mistake, the sum, and a row per survivor. Options: circuit
     (pal, error-neuron, dendritic, dpc, ann), golden (the folder of the published recordings), sample (how many mutants;
     default all), seed. Raises V101."""
-    default = os.environ.get("CORTEXC_GOLDEN", str(Path(__file__).parents[2] / ".." / "shared" / "golden"))
-    folder = Path(str(options.get("golden") or default))
     circuit = str(options.get("circuit", "pal"))
-    if circuit not in RECORDINGS:
-        raise unknown("V103", "circuit of the recordings", circuit, RECORDINGS)
-    pattern, best = RECORDINGS[circuit]
-    files = sorted(folder.glob(pattern), key=lambda path: (best not in path.name, path.name))
-    if not files:
-        raise CortexError("V101", f"folder '{folder}' holds no recording {pattern}.", "Give it with --golden FOLDER.")
+    files = published_files(circuit, options.get("golden"))
     more = reference_recordings() if circuit == "pal" else error_recordings(circuit)
     score = mutation_score([*files, *more], options.get("sample"), int(options.get("seed", 0)))
     return [*score.as_rows(), *({"place": f"survivor: {d}", "reason": why} for d, why in score.survivors.items())]

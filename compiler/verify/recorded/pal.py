@@ -18,7 +18,8 @@ from compiler.backends.interpreter import Interpreter
 from compiler.ir import CortexError, Graph, parse, unknown
 from compiler.ir.model import cell_parameters
 from compiler.microcircuits import pal
-from compiler.verify.published_options import (
+from compiler.verify.recorded.format import Arrays, Recording, Source, numbers, one_step_protocol, text_of
+from compiler.verify.recorded.options import (
     EVIDENCE,
     activations_of,
     count_steps,
@@ -28,7 +29,6 @@ from compiler.verify.published_options import (
     present_sources,
     row_shape,
 )
-from compiler.verify.recordings import Arrays, Recording, Source, numbers, one_step_protocol, text_of
 from compiler.verify.runs import Setup, input_columns, noise_columns
 
 NUMBERS = {"dt": "dt", "tauxi": "tau_xi", "tauHP": "tau_HP", "tauLO": "tau_LO", "gl": "gl", "gbas": "gbas",

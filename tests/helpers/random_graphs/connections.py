@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 
+from random_graphs.cells import Cell
+from random_graphs.choices import Choices, Kinds, maybe
+from random_graphs.expressions import GATES, WILD
+from random_graphs.rules import product_text, rule_text
+
 from compiler.ir import Graph, parse_graph
 from compiler.ir.model import CONNECTIVITY, ROLES, SIGNS, WITH_MAPS, Convolution, Population, Projection
 from compiler.ir.schedule import instantaneous
-from compiler.verify.random_graphs.cells import Cell
-from compiler.verify.random_graphs.choices import Choices, Kinds, maybe
-from compiler.verify.random_graphs.expressions import GATES, WILD
-from compiler.verify.random_graphs.rules import product_text, rule_text
 
 LIMITS = ("", "", "limits -0.4 0.5", "limits -inf 0.25", "limits -0.5 0.5", "limits 0.125 inf")
 """The last one leaves nothing to weights that are not positive."""

@@ -18,8 +18,9 @@ from compiler.ir.protocol import Phase, Protocol
 from compiler.microcircuits import error_neuron, error_neuron_start, rivals, rivals_start
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.targets import UNDELAYED
-from compiler.verify.published_errors import BUILDERS, RATES, RENAMED, Circuit, error_sources
-from compiler.verify.recordings import Arrays, Source
+from compiler.verify.oracles.base import Oracle, refused
+from compiler.verify.recorded.error_neuron import BUILDERS, RATES, RENAMED, Circuit, error_sources
+from compiler.verify.recorded.format import Arrays, Recording, Source
 from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 NAMES = {ErrorNeuron: "errormc", rivals.Dendritic: "sacramento2018", rivals.Dpc: "dPC", rivals.Ann: "ann"}
@@ -44,12 +45,7 @@ def parameters(circuit: Circuit) -> Any:
             return module.ErrorNeuronParameters(**_error_neuron(circuit))
         return module.ErrorNeuronParameters(**_rival(circuit))
     except ValueError as error:
-        raise _refused(str(error)) from None
-
-
-def _refused(what: str) -> CortexError:
-    return CortexError("V122", f"the independent reference has no such circuit: {what}.",
-                       "Verify it against the interpreter: --reference interpreter.")
+        raise refused(str(error)) from None
 
 
 def _phi(names: Sequence[str]) -> tuple[str, ...]:
@@ -159,7 +155,7 @@ def wanted(circuit: Circuit, there: set[str]) -> list[str]:
 
 
 def trajectory(circuit: Circuit, setup: Setup, there: set[str], steps: int | None = None,
-               chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
+               chunk: int = 200) -> Iterator[Chunk]:
     """The reference under the graph's names, (K, seeds, ...). Raises V121, V122, V123."""
     for rows in reference_rows(circuit, setup, steps, chunk):
         found: Chunk = {}
@@ -227,6 +223,11 @@ def _arguments(circuit: Circuit, late: _Late, inputs: Chunk, gates: Mapping[str,
             copies, gates.get("reset", 0.0) > 0)
 
 
+def recorded(recording: Recording) -> Iterator[Chunk]:
+    """The reference from a recording's first values, under its names."""
+    return reference_rows(recording.circuit, recording.setup, recorded=recording.arrays)
+
+
 # ---- a setup
 
 
@@ -284,3 +285,6 @@ def reference_arrays(circuit: Circuit, steps: int, seed: int) -> Arrays:
                 rows.setdefault(name, []).append(value.numpy()[0])
     shown = {name: np.stack(values) for name, values in rows.items() if not name.startswith("d") or name[1] == "_"}
     return arrays | start | noise | shown
+
+
+ORACLE = Oracle(reference_setup, wanted, trajectory, recorded)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol
 from compiler.microcircuits.sign_concordant import SignConcordant, build, presentation
 from compiler.microcircuits.sign_concordant_start import normal_start
+from compiler.verify.oracles.base import Oracle
 from compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 CELLS = {"u": "PC{}.u", "spike": "PC{}.spike", "psc": "PC{}.psc", "apical": "PC{}.apical_potential",
@@ -198,3 +199,10 @@ def reference_setup(circuit: SignConcordant, presentations: int, samples: int = 
     labels = np.eye(classes)[rng.integers(0, classes, count)]
     phase = Phase("train", presentations, shown.steps, gates=tuple(shown.train.items()), rows=count)
     return Setup(graph, Protocol((phase,), ("train",)), np.concatenate([x, labels], axis=1), seeds)
+
+
+def _setup(circuit: SignConcordant, steps: int, seeds: Sequence[int]) -> Setup:
+    return reference_setup(circuit, -(-steps // 5), seeds=tuple(seeds))
+
+
+ORACLE = Oracle(_setup, wanted, trajectory)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from random_graphs.choices import Choices, Kinds, maybe
+from random_graphs.connections import UNIT
+from random_graphs.expressions import GATES, TABLES
 
 from compiler.ir import Graph
 from compiler.ir.model import Mirror, Projection, weight_copies, weight_shape
 from compiler.ir.verify import bounds
-from compiler.verify.random_graphs.choices import Choices, Kinds, maybe
-from compiler.verify.random_graphs.connections import UNIT
-from compiler.verify.random_graphs.expressions import GATES, TABLES
 
 
 def with_arrays(c: Choices, graph: Graph, rng: np.random.Generator) -> Graph:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from random_graphs.choices import NUMBERS, Choices, Kinds, maybe
+from random_graphs.expressions import Words, bounded, expression
+
 from compiler.ir.model import STREAMS
-from compiler.verify.random_graphs.choices import NUMBERS, Choices, Kinds, maybe
-from compiler.verify.random_graphs.expressions import Words, bounded, expression
 
 DTYPES = ("int8 0.5", "int16 0.125", "int4 1")
 

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from random_graphs.choices import Kinds, RandomChoices
+from random_graphs.circuits import random_setup
+from random_graphs.differences import expected, outcome, outcome_of_passes, watched
+from random_graphs.expressions import TAME, WILD
+from random_graphs.integers import integer_setup
+
 from compiler.ir import parse_graph, show_graph
-from compiler.verify.random_graphs.choices import Kinds, RandomChoices
-from compiler.verify.random_graphs.circuits import random_setup
-from compiler.verify.random_graphs.differences import expected, outcome, outcome_of_passes, watched
-from compiler.verify.random_graphs.expressions import TAME, WILD
-from compiler.verify.random_graphs.integers import integer_setup
 from compiler.verify.runs import Setup
 
 GRANULARITIES = ("network", "population", "area")

@@ -13,7 +13,7 @@ from compiler.ir.expressions import LOOKUPS
 from compiler.ir.functions import ARITY, OPERATORS
 
 if TYPE_CHECKING:
-    from compiler.verify.random_graphs.choices import Choices
+    from random_graphs.choices import Choices
 
 GATES = ("ga", "gb")
 TABLES = ("t0", "t1")

@@ -8,8 +8,7 @@ from typing import Protocol as Interface
 from typing import TypeVar
 
 import numpy as np
-
-from compiler.verify.random_graphs.expressions import TAME, Words
+from random_graphs.expressions import TAME, Words
 
 T = TypeVar("T")
 NUMBERS = ("0.5", "1", "0.25", "2", "0.1", "3")

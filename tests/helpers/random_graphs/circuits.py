@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from random_graphs.arrays import with_arrays, with_mirrors
+from random_graphs.cells import CELLS, Cell, source_cell
+from random_graphs.choices import NUMBERS, Choices, Kinds, maybe
+from random_graphs.connections import with_projection
+from random_graphs.expressions import GATES
 
 from compiler.ir import Graph, parse_graph, verify
 from compiler.ir.model import GENERATORS, Noise, Population, Projection
 from compiler.ir.protocol import Phase, Protocol
 from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
-from compiler.verify.random_graphs.arrays import with_arrays, with_mirrors
-from compiler.verify.random_graphs.cells import CELLS, Cell, source_cell
-from compiler.verify.random_graphs.choices import NUMBERS, Choices, Kinds, maybe
-from compiler.verify.random_graphs.connections import with_projection
-from compiler.verify.random_graphs.expressions import GATES
 from compiler.verify.runs import Setup, input_columns, noise_columns
 
 EVERYTHING = Kinds()

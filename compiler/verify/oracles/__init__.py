@@ -1,0 +1,1 @@
+"""Independent references: one file per family of circuits, found by `table`."""

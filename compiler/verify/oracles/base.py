@@ -1,0 +1,29 @@
+"""What every independent reference can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.ir import CortexError
+from compiler.verify.recorded.format import Recording
+from compiler.verify.runs import Chunk, Setup
+
+
+def refused(what: str) -> CortexError:
+    """V122, for what a reference does not model."""
+    return CortexError("V122", f"the independent reference has no such circuit: {what}.",
+                       "Verify it against the interpreter: --reference interpreter.")
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The reference of one family of circuits. `setup(circuit, steps, seeds)`: an experiment of its own;
+    `wanted(circuit, there)`: which of the graph's quantities it has; `trajectory(circuit, setup, there, steps)`: these,
+    step by step; `recorded(recording)`: its variables under the names of a recording's, one seed."""
+
+    setup: Callable[[Any, int, Sequence[int]], Setup]
+    wanted: Callable[[Any, set[str]], list[str]]
+    trajectory: Callable[[Any, Setup, set[str], int], Iterator[Chunk]]
+    recorded: Callable[[Recording], Iterator[Chunk]] | None = None

@@ -1,0 +1,34 @@
+"""Which independent reference stands for which circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from compiler.ir import CortexError
+from compiler.microcircuits.error_neuron import ErrorNeuron
+from compiler.microcircuits.pal import Pal
+from compiler.microcircuits.rivals import Rival
+from compiler.microcircuits.sign_concordant import SignConcordant
+from compiler.verify.oracles import error_neuron, pal, sign_concordant
+from compiler.verify.oracles.base import Oracle
+from compiler.verify.recorded.format import Recording
+from compiler.verify.runs import Chunk
+
+ORACLES: dict[type, Oracle] = {
+    Pal: pal.ORACLE, ErrorNeuron: error_neuron.ORACLE, Rival: error_neuron.ORACLE,
+    SignConcordant: sign_concordant.ORACLE}
+
+
+def oracle_of(circuit: Any) -> Oracle | None:
+    """None for a circuit without a reference."""
+    return next((ORACLES[kind] for kind in type(circuit).__mro__ if kind in ORACLES), None)
+
+
+def recorded_rows(recording: Recording) -> Iterator[Chunk]:
+    """The reference under the names of a recording. Raises V122 where its circuit has none."""
+    oracle = oracle_of(recording.circuit)
+    if oracle is None or oracle.recorded is None:
+        raise CortexError("V122", f"there is no independent reference for the circuit of '{recording.name}'.",
+                          "Use --on interpreter, or --reference FILE.py:function.")
+    return ({name: values[:, 0] for name, values in chunk.items()} for chunk in oracle.recorded(recording))
