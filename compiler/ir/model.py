@@ -13,12 +13,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import numpy as np
+from numpy.typing import NDArray
 
 from compiler.ir.expressions import Expression, Number
+from compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
+from compiler.ir.optimisers import SUMMED as SUMMED
+from compiler.ir.optimisers import Traits
 
+Array = NDArray[Any]
+"""Of any dtype."""
 Stage = Literal["send", "receive", "factor"]
 STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
 LAVA_DRAWS: dict[str, tuple[int, bool, int]] = {
@@ -41,23 +46,9 @@ CONNECTIVITY = ("dense", "one_to_one", "masked", "blocks", "convolution", "trans
 WITH_MAPS = ("convolution", "transposed_convolution", "local", "transposed_local")
 """Connectivity between feature maps: shared kernels, or a kernel of its own for every position (`local`); the
 transposed ones go from the upper maps to the lower ones, with the weights laid out as in the forward direction."""
-SUMMED = ("accumulate", "clipped", "adam")
-"""Optimisers that sum increments until the projection's `apply` gate."""
-OPTIMISERS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "low_pass": ("rate",),
-    "accumulate": (),
-    "clipped": ("norm",),
-    "adam": ("rate", "beta1", "beta2", "epsilon"),
-}
-"""Optimiser -> its parameters, in order. `low_pass(rate)`: D += rate * (dw - D); w += D. `accumulate`: sums dw until
-the `apply` gate; `clipped`: the same, scaled to at most `norm`; `adam`: the same, through Adam (ascent)."""
 
 
-Named = TypeVar("Named", bound=Any)
-
-
-def _by_name(items: Sequence[Named]) -> dict[str, Named]:
+def _by_name(items: Sequence[Any]) -> dict[str, Any]:
     """The first of every name."""
     return {item.name: item for item in reversed(items)}
 
@@ -148,6 +139,10 @@ class Optimiser:
     kind: str = "none"
     arguments: tuple[Expression, ...] = ()
 
+    @property
+    def traits(self) -> Traits:
+        return OPTIMISERS[self.kind]
+
 
 @dataclass(frozen=True)
 class PlasticityRule:
@@ -166,6 +161,16 @@ class PlasticityRule:
     updates: tuple[Equation, ...] = ()
     optimiser: Optimiser = Optimiser()
     noise: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """The increment, then the updates."""
+        return self.increment, *(u.expression for u in self.updates)
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """What a projection keeps of it beside the weight: the optimiser's sum, and states."""
+        return *{self.optimiser.kind} - {"none"}, *(s.name for s in self.states)
 
 
 @dataclass(frozen=True)
@@ -293,7 +298,7 @@ class Graph:
     outputs: tuple[tuple[str, str], ...] = ()
     seeds: int = 1
     samples: int = 1
-    arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
+    arrays: dict[str, Array] = field(default_factory=dict, compare=False)
 
     @property
     def batch(self) -> int:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from compiler.ir import model
+from compiler.ir.arrays import amounts, arrays_fit
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import Expression, Lookup, names, previous, reads, walk
-from compiler.ir.language import READABLE, part_problems
-from compiler.ir.limits import MEMORY
+from compiler.ir.language import Problems, part_problems
+from compiler.ir.mirrors import mirrors_fit
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 
-Problems = Iterator[CortexError]
 OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first", "adam_second", "adam_powers",
                         *model.OPTIMISERS} - {"none"})
 """What a projection has beside its rule's states and draws."""
@@ -171,23 +171,20 @@ def names_in_rules(graph: Graph) -> Problems:
 def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> Problems:
     pre, post = graph.cell_of(projection.pre), graph.cell_of(projection.post)
     offered = {f"pre.{n}" for n in _offered(pre)} | {f"post.{n}" for n in _offered(post)}
-    own = {s.name for s in rule.states}
-    drawn = {name for name, _ in rule.noise}
+    own, drawn = {s.name for s in rule.states}, {name for name, _ in rule.noise}
     visible = offered | own | drawn | {"w", "dt", *(p.name for p in rule.parameters),
                                        *(f"gate.{g}" for g in graph.gates)}
     stored = {f"pre.{s.name}" for s in pre.states} | {f"post.{s.name}" for s in post.states} | own
     constants = {"dt", *(p.name for p in rule.parameters)}
     yield from _defined_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
                                                       *(p.name for p in rule.parameters), *(n for n, _ in rule.noise)])
-    for name in sorted((own | drawn) & OF_WEIGHTS):
-        yield CortexError("E212", f"'{name}' is defined twice in rule '{rule.name}': every projection has such a "
-                                  "quantity.", "Rename it.")
+    yield from _taken(rule)
     yield from _initial_values(f"rule '{rule.name}'", rule.states, constants, earlier=False)
     for argument in rule.optimiser.arguments:
         for read in sorted(reads(argument) - constants):
             where = f"name in the optimiser of rule '{rule.name}' (projection '{projection.name}')"
             yield unknown("E218", where, read, constants)
-    for expression in [rule.increment, *(u.expression for u in rule.updates)]:
+    for expression in rule.expressions:
         for read in sorted(names(expression) - visible):
             yield unknown("E218", f"name in rule '{rule.name}' (projection '{projection.name}')", read, visible)
         for read in sorted(set(previous(expression)) - stored):
@@ -199,10 +196,23 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
                               f"Add a state whose update is prev({read}).")
     for name in sorted(own ^ {u.name for u in rule.updates}):
         yield CortexError("E220", f"state '{name}' of rule '{rule.name}' needs exactly one 'state' and one 'update'.")
-    wanted = len(model.OPTIMISERS.get(rule.optimiser.kind, ()))
-    if len(rule.optimiser.arguments) != wanted:
-        yield CortexError("E221", f"optimiser '{rule.optimiser.kind}' of rule '{rule.name}' takes {wanted} arguments "
-                                  f"{model.OPTIMISERS[rule.optimiser.kind]}, got {len(rule.optimiser.arguments)}.")
+    kind, wanted, given = rule.optimiser.kind, rule.optimiser.traits.arguments, len(rule.optimiser.arguments)
+    if given != len(wanted):
+        yield CortexError("E221", f"optimiser '{kind}' of rule '{rule.name}' takes {len(wanted)} arguments {wanted}, "
+                                  f"got {given}.")
+
+
+def names_in_code(graph: Graph) -> Problems:
+    """Names that are not of the language, and those that have two meanings: what a backend must not see."""
+    for problem in (*domains(graph), *(p for rule in graph.rules for p in _taken(rule))):
+        if problem.code in ("E209", "E212"):
+            yield problem
+
+
+def _taken(rule: PlasticityRule) -> Problems:
+    for name in sorted({*(s.name for s in rule.states), *(n for n, _ in rule.noise)} & OF_WEIGHTS):
+        yield CortexError("E212", f"'{name}' is defined twice in rule '{rule.name}': every projection has such a "
+                                  "quantity.", "Rename it.")
 
 
 def _offered(cell: CellType) -> set[str]:
@@ -276,40 +286,6 @@ def _equal(code: str, who: str, what: str, got: int, expected: int) -> Problems:
         yield CortexError(code, f"projection '{who}': {what} is {got}, expected {expected}.")
 
 
-def arrays_fit(graph: Graph) -> Problems:
-    expected = expected_shapes(graph)
-    for name, array in graph.arrays.items():
-        if name.startswith("table."):
-            yield from READABLE.problems("table", f"graph '{graph.name}'", name.removeprefix("table."))
-            if array.ndim != 1 or not array.size:
-                yield CortexError("E241", f"array '{name}' has shape {array.shape}; a table is a vector.")
-            yield from _finite(name, array)
-            continue
-        if name not in expected:
-            yield unknown("E240", "array", name, expected)
-            continue
-        shape = expected[name]
-        copies = _copies(graph, name)
-        if array.shape not in (shape, *((n, *shape) for n in copies)):
-            others = "".join(f" or {(n, *shape)}" for n in sorted(copies) if n > 1)
-            yield CortexError("E241", f"array '{name}' has shape {array.shape}, expected {shape}{others}.")
-        else:
-            yield from _finite(name, array)
-    for q in graph.projections:
-        kind = graph.class_of(q.name).connectivity
-        if kind != "identity" and f"{q.name}.w" not in graph.arrays:
-            yield CortexError("E243", f"projection '{q.name}' has no weights: array '{q.name}.w' is missing.",
-                              f"Bind an array of shape {model.weight_shape(graph, q)}.")
-        if kind == "masked" and f"{q.name}.mask" not in graph.arrays:
-            yield CortexError("E243", f"projection '{q.name}' is masked: array '{q.name}.mask' is missing.")
-
-
-def _finite(name: str, array: np.ndarray) -> Problems:
-    if not np.all(np.isfinite(array)):
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        yield CortexError("E242", f"array '{name}' is not finite: {array[index]} at index {index}.")
-
-
 def tables_exist(graph: Graph) -> Problems:
     known = {name.removeprefix("table.") for name in graph.arrays if name.startswith("table.")}
     owners = [(f"cell '{c.name}'", c.equations) for c in graph.cells]
@@ -319,54 +295,6 @@ def tables_exist(graph: Graph) -> Problems:
         for node in (node for e in equations for node in walk(e.expression)):
             if isinstance(node, Lookup):
                 yield from _known("E245", f"table of {owner}", node.table, known)
-
-
-def _copies(graph: Graph, array: str) -> set[int]:
-    """Lengths that the leading axis of an array may have."""
-    targets = [m.target for m in graph.mirrors if array in (word.partition(":")[2] for word in m.operations)]
-    if targets:
-        return set.intersection(*({1, model.weight_copies(graph, target)} for target in targets))
-    owner = array.split(".")[0]
-    if owner not in {q.name for q in graph.projections}:
-        return {graph.seeds, graph.batch}
-    return {1, model.weight_copies(graph, owner)}
-
-
-def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
-    """Every array that a graph may bind, with its shape without a batch axis."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for p in graph.populations:
-        cell = graph.cell(p.cell)
-        shapes |= {f"{p.name}.{s.name}": (p.size,) for s in cell.states}
-        shapes |= {f"{p.name}.{q.name}": (p.size,) for q in cell.parameters}
-    for q in graph.projections:
-        rule, weights = graph.rule_of(q), model.weight_shape(graph, q)
-        kind = graph.class_of(q.name).connectivity
-        keys = [] if kind == "identity" else ["w", "mask"] if kind == "masked" or q.convolution else ["w"]
-        keys += [s.name for s in rule.states] if rule else []
-        keys += [rule.optimiser.kind] if rule and rule.optimiser.kind != "none" else []
-        shapes |= {f"{q.name}.{key}": weights for key in keys}
-    for m in graph.mirrors:
-        for operation in m.operations:
-            if ":" in operation:
-                shapes[operation.partition(":")[2]] = model.weight_shape(graph, graph.projection(m.target))
-    return shapes
-
-
-def amounts(graph: Graph) -> Problems:
-    """What the states and weights take, before memory is taken for them."""
-    taken = {f"population '{p.name}' ({p.size} cells, {graph.batch} copies)":
-             p.size * graph.batch * len(graph.cell(p.cell).equations) for p in graph.populations}
-    for q in graph.projections:
-        shape, copies, rule = model.weight_shape(graph, q), model.weight_copies(graph, q.name), graph.rule_of(q)
-        kept = 1 + (len(rule.states) + (rule.optimiser.kind != "none") if rule else 0)
-        taken[f"projection '{q.name}' ({copies} x {shape} weights)"] = math.prod(shape) * copies * kept
-    needed = 8 * sum(taken.values())
-    if needed > MEMORY:
-        most = max(taken, key=lambda who: taken[who])
-        yield CortexError("E236", f"graph '{graph.name}' needs {needed / 2**30:.4g} GiB for states and weights, "
-                                  f"{8 * taken[most] / 2**30:.4g} GiB of it for {most}; the limit is "
-                                  f"{MEMORY / 2**30:g} GiB.", "Make it smaller.")
 
 
 def signs_hold(graph: Graph) -> Problems:
@@ -411,57 +339,6 @@ def same_step_order(graph: Graph) -> Problems:
         schedule(graph)
     except CortexError as error:
         yield error
-
-
-def mirrors_fit(graph: Graph) -> Problems:
-    for m in graph.mirrors:
-        yield from _mirror_ends(graph, m)
-        shape = model.weight_shape(graph, graph.projection(m.source))
-        for operation in m.operations:
-            array = operation.partition(":")[2]
-            if array and array not in graph.arrays:
-                yield CortexError("E243", f"mirror '{m.target}' uses array '{array}', which is missing.")
-            if array and shape != model.weight_shape(graph, graph.projection(m.target)):
-                yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape} where it uses array "
-                                          f"'{array}', which has the target's shape.", "Truncate first.")
-            if operation == "transpose":
-                shape = shape[::-1]
-            if operation == "truncate":
-                shape = model.weight_shape(graph, graph.projection(m.target))
-        target = model.weight_shape(graph, graph.projection(m.target))
-        if shape != target:
-            yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape}, expected {target}.",
-                              "Add 'truncate', or check the order of the operations.")
-
-
-def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
-    source, target = (graph.class_of(name) for name in (m.source, m.target))
-    for name, synapse in ((m.source, source), (m.target, target)):
-        if synapse.connectivity not in ("dense", "masked", "blocks", *model.WITH_MAPS):
-            yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': projection '{name}' is of "
-                                      f"connectivity '{synapse.connectivity}'.",
-                              "A mirror needs a weight matrix at both ends.")
-    copies = [model.weight_copies(graph, name) for name in (m.source, m.target)]
-    if copies[0] not in (1, copies[1]):
-        yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': the source has {copies[0]} copies "
-                                  f"({source.role}), the target {copies[1]} ({target.role}).",
-                          "Give both the same role.")
-    yield from _mirror_words(graph, m)
-
-
-def _mirror_words(graph: Graph, m: model.Mirror) -> Problems:
-    words = [word.partition(":")[0] for word in m.operations]
-    target, maps = graph.class_of(m.target), (graph.class_of(m.source), graph.class_of(m.target))
-    if any(synapse.connectivity in model.WITH_MAPS for synapse in maps):
-        for word in sorted({"transpose", "truncate"}.intersection(words)):
-            yield CortexError("E254", f"mirror '{m.target}' of '{m.source}' has operation '{word}', but weights "
-                                      "between feature maps are no matrix.",
-                              "Mirror between equal shapes; the transposed connectivity reads forward weights.")
-    copies = model.weight_copies(graph, m.target)
-    if "redraw" in words and copies != graph.seeds:
-        yield CortexError("E256", f"mirror '{m.target}' of '{m.source}' draws a number per synapse and seed, but the "
-                                  f"target has {copies} copies ({target.role}) for {graph.seeds} seeds.",
-                          f"Give synapse class '{target.name}' the role per_seed.")
 
 
 def outputs_exist(graph: Graph) -> Problems:

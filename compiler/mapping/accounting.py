@@ -32,8 +32,6 @@ ADDITIVE = ("core.compartments", "core.synapse_bits", "core.memory_bits", "core.
 """Resources that parts on one core add up to."""
 QUANTILE = 0.999
 """Of the memory that a drawn projection takes on a core: what is counted."""
-OPTIMISER_STATES = {"none": 0, "low_pass": 1, "accumulate": 1, "clipped": 1, "adam": 3}
-"""Values per synapse that an optimiser keeps: a filtered or summed increment; Adam two moments besides."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ def stored(graph: Graph, population: Population) -> dict[str, int]:
 
 def _rule_reads(graph: Graph, projection: Projection) -> list[tuple[str, int]]:
     rule = graph.rule_of(projection)
-    expressions = (rule.increment, *(u.expression for u in rule.updates)) if rule else ()
+    expressions = rule.expressions if rule else ()
     return [(node.name, node.depth) for e in expressions for node in walk(e) if isinstance(node, Prev)]
 
 
@@ -240,7 +238,7 @@ def projection_account(graph: Graph, projection: Projection, hardware: HardwareM
                        rules: Mapping[str, Connectivity] | None = None,
                        positions: Mapping[str, int] | None = None) -> ProjectionAccount:
     kind, rule = graph.class_of(projection.name), graph.rule_of(projection)
-    states = len(rule.states) + OPTIMISER_STATES[rule.optimiser.kind] if rule else 0
+    states = len(rule.states) + rule.optimiser.traits.kept if rule else 0
     delay = int(hardware.number("numeric.delay_bits")) if projection.delay > 1 else 0
     weight, tag = (int(hardware.number(f"numeric.{name}_bits")) for name in ("weight", "tag"))
     slots = int(hardware.number("core.slots_per_learning_axon")) if rule else 1
@@ -263,7 +261,7 @@ def _traces(graph: Graph, projection: Projection) -> tuple[str, ...] | None:
     rule = graph.rule_of(projection)
     if rule is None:
         return None
-    nodes = [node for e in (rule.increment, *(u.expression for u in rule.updates)) for node in walk(e)]
+    nodes = [node for e in rule.expressions for node in walk(e)]
     read = {(node.name.removeprefix("pre."), getattr(node, "depth", 0)) for node in nodes
             if isinstance(node, (Name, Prev)) and node.name.startswith("pre.")}
     message = graph.class_of(projection.name).message

@@ -43,6 +43,7 @@ from compiler.ir import (
     State,
     SynapseClass,
 )
+from compiler.ir.arrays import expected_shapes
 from compiler.ir.expressions import (
     Binary,
     Call,
@@ -59,7 +60,7 @@ from compiler.ir.expressions import (
 from compiler.ir.functions import OPERATORS, SCALAR
 from compiler.ir.model import rule_parameters
 from compiler.ir.schedule import as_old_as, message_depth
-from compiler.ir.verify import bounds, expected_shapes
+from compiler.ir.verify import bounds
 from compiler.passes.base import SAME, Request
 
 Parameters = tuple[Parameter, ...]

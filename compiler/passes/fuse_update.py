@@ -34,4 +34,4 @@ def can_defer(graph: Graph, projection: Projection, request: Request) -> bool:
     return (rule is not None and not rule.states and not rule.noise and kind in ("dense", "masked", "blocks")
             and not projection.lowering
             and projection.name not in mirrored and not request.observes(f"{projection.name}.increment")
-            and rule.optimiser.kind in ("none", "low_pass"))
+            and not rule.optimiser.traits.sums)

@@ -22,7 +22,6 @@ from typing import ClassVar
 from compiler.ir import Graph, Projection
 from compiler.ir.expressions import Binary, Expression, Name, Prev
 from compiler.ir.held_input import held_input, is_postsynaptic, reads_message_now
-from compiler.ir.model import SUMMED
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
@@ -44,7 +43,7 @@ class HoistConstantInput:
         rule, mirrored = graph.rule_of(q), any(q.name in (m.source, m.target) for m in graph.mirrors)
         if mirrored or q.lowering or graph.population(q.pre).size < self.least_inputs or q.delay != 1:
             return False
-        if rule and rule.optimiser.kind in SUMMED:
+        if rule and rule.optimiser.traits.sums:
             return _sums(graph, q, request)
         unbounded = bounds(graph.class_of(q.name)) == (-float("inf"), float("inf"))
         plastic = (can_defer(graph, q, request) and unbounded and _is_product(graph, q)

@@ -141,7 +141,7 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
     rule = graph.rule_of(q)
     assert rule is not None
     kind, arguments = rule.optimiser.kind, rule.optimiser.arguments
-    if kind in ("adam", "clipped"):
+    if rule.optimiser.traits.sums:
         kind, arguments = "accumulate", ()
     if kind == "low_pass":
         least, wanted = hardware.value("learning.scale_exponent_low"), round(math.log2(constant(arguments[0]) or 1.0))

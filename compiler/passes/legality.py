@@ -82,8 +82,8 @@ def _elsewhere(graph: Graph, q: Projection) -> Iterator[str]:
 
 def _optimiser(graph: Graph, q: Projection) -> Iterator[str]:
     rule = graph.rule_of(q)
-    if rule and rule.optimiser.kind == "adam":
-        yield "optimiser 'adam' divides by a square root, and keeps two moments beside its sum"
+    if rule and rule.optimiser.traits.illegal:
+        yield rule.optimiser.traits.illegal
 
 
 # ---- text

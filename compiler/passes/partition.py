@@ -19,7 +19,7 @@ from typing import ClassVar
 import networkx as nx
 
 from compiler.ir import CortexError, Graph, Population, unknown
-from compiler.ir.model import SUMMED, group_of, group_parts
+from compiler.ir.model import group_of, group_parts
 from compiler.passes.base import SAME, Request
 
 GRANULARITIES = ("population", "area", "network", "neurocore")
@@ -109,6 +109,6 @@ def splittable(graph: Graph) -> frozenset[str]:
         rule = graph.rule_of(q)
         if q.convolution:
             kept |= {q.pre, q.post}
-        if rule and rule.optimiser.kind in SUMMED:
+        if rule and rule.optimiser.traits.sums:
             kept.add(q.post)
     return frozenset(p.name for p in graph.populations) - kept

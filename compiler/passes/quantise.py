@@ -25,7 +25,7 @@ import numpy as np
 
 from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Population, Projection
 from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, rename, substitute, walk
-from compiler.ir.model import Mirror, Optimiser, State, SynapseClass
+from compiler.ir.model import OPTIMISERS, Mirror, Optimiser, State, SynapseClass
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fixed_point import Extent, Format, extent, format_for
@@ -45,7 +45,7 @@ NONZERO, UNDERFLOWED = "_nonzero", "_underflowed"
 """The same of its values that are not 0 before they are rounded, and of those that then are."""
 RESOLUTION = 2.0**-24
 """The least share of a unit that the random numbers tell from 0."""
-TAGGED = ("low_pass", "accumulate")
+TAGGED = tuple(kind for kind, traits in OPTIMISERS.items() if traits.integers)
 GATE_BITS = 8
 """Fraction of a gate that rules are multiplied with."""
 GUARD = 8
@@ -213,7 +213,7 @@ class _Quantiser:
         rule = self.graph.rule_of(q)
         if rule is None or not self.options.least_scale:
             return
-        tagged = rule.optimiser.kind in TAGGED
+        tagged = rule.optimiser.traits.integers
         moved = self._tag_format(q, rule) if tagged else self.weights[q.name]
         for term in terms_of(rule.increment):
             if len(term.pre) != 1 or len(term.post) != 1 or not isinstance(term.post[0], Name | Prev):
@@ -504,7 +504,7 @@ class _Quantiser:
             names[node.name] = f"{node.name.split('.')[0]}.{copy}" if copy else node.name
         rule = replace(rule, increment=rename(rule.increment, names),
                        updates=tuple(replace(u, expression=rename(u.expression, names)) for u in rule.updates))
-        if rule.optimiser.kind in TAGGED:
+        if rule.optimiser.traits.integers:
             return self._tagged(q, rule, found)
         if rule.optimiser.kind != "none" or rule.states:
             what = f"optimiser '{rule.optimiser.kind}'" if not rule.states else "a state of its own"

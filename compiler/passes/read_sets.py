@@ -23,6 +23,7 @@ from typing import Literal
 
 from compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
 from compiler.ir.expressions import Binary, Name, Negate, Prev, Where, reads, walk
+from compiler.ir.model import OPTIMISERS
 from compiler.ir.schedule import message_depth
 from compiler.passes.quantities import Quantities, sources_of
 from compiler.passes.ranges import value_ranges
@@ -30,12 +31,6 @@ from compiler.passes.specialise import specialised
 
 Kind = Literal["transmitted", "trace", "postsynaptic", "synaptic", "protocol", "constant", "elsewhere"]
 PROTOCOL, SYNAPSE = "protocol", "synapse"
-OPTIMISERS = {
-    "low_pass": "a filtered increment per synapse",
-    "accumulate": "a sum per synapse until the update; no other arithmetic than the rule's",
-    "clipped": "a sum per synapse until the update, and its norm over all synapses: not local",
-    "adam": "a sum and two moments per synapse: local, but no chip's rule has its square root and divisions"}
-"""What an optimiser needs at the synapse beyond the rule."""
 SIDES = {"pre": "presynaptic", "post": "postsynaptic"}
 
 
@@ -163,12 +158,10 @@ def _steps(count: int) -> str:
 def _over_many_synapses(graph: Graph, projection: Projection, rule: PlasticityRule) -> Iterator[Read]:
     """What a rule needs of other synapses although its expressions do not name them."""
     if projection.convolution:
-        positions = projection.convolution.post[1] * projection.convolution.post[2]
         yield Read("increment", 0, SYNAPSE, "elsewhere",
-                   f"the kernel is shared: increments of {positions} positions are summed")
-    if rule.optimiser.kind == "clipped":
-        yield Read("increment", 0, SYNAPSE, "elsewhere",
-                   "optimiser 'clipped' scales by the norm over all synapses of the projection")
+                   f"the kernel is shared: increments of {projection.convolution.positions} positions are summed")
+    if why := rule.optimiser.traits.elsewhere:
+        yield Read("increment", 0, SYNAPSE, "elsewhere", why)
 
 
 def _mirrored(graph: Graph, projection: Projection) -> Iterator[Read]:
@@ -312,7 +305,8 @@ def _explain(found: ReadSet) -> str:
         lines.append(f"  increment is NOT a sum of products (E260): {found.offending}")
     elif found.rule:
         lines.append("  increment is a sum of products")
-    lines += [f"  optimiser {found.optimiser}: {OPTIMISERS[found.optimiser]}"] if found.optimiser in OPTIMISERS else []
+    needs = OPTIMISERS[found.optimiser].needs
+    lines += [f"  optimiser {found.optimiser}: {needs}"] if needs else []
     return "\n".join(lines) + "\n"
 
 

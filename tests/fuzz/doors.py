@@ -28,8 +28,8 @@ from compiler.experiments.data.datasets import load_arrays, load_dataset
 from compiler.experiments.files import write_safetensors
 from compiler.experiments.session import Session
 from compiler.ir import Graph, parse, parse_graph, show, show_graph, verify
+from compiler.ir.arrays import expected_shapes
 from compiler.ir.protocol import Phase, Protocol
-from compiler.ir.verify import expected_shapes
 from compiler.passes import pipeline, run_passes
 from compiler.passes.read_sets import read_sets
 from compiler.verify.mutation.campaign import plain_python

@@ -78,7 +78,7 @@ def test_every_field_survives() -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(CONNECTIVITY), st.sampled_from(SIGNS),
        st.sampled_from(ROLES), st.sampled_from(sorted(OPTIMISERS)))
 def test_values_survive_to_the_bit(value: float, connectivity: str, sign: str, role: str, kind: str) -> None:
-    optimiser = Optimiser(kind, tuple(parse("eta * 2") for _ in OPTIMISERS[kind]))
+    optimiser = Optimiser(kind, tuple(parse("eta * 2") for _ in OPTIMISERS[kind].arguments))
     graph = Graph("g", rules=(PlasticityRule("r", parse("eta"), (Parameter("eta", "1", value),), optimiser=optimiser),),
                   synapses=(SynapseClass("s", "m", "p", connectivity, sign, (-abs(value), abs(value)), None, role),))
     assert parse_graph(show_graph(graph)) == graph

@@ -7,7 +7,7 @@ import pytest
 
 from compiler.backends.interpreter import Interpreter
 from compiler.ir import Graph
-from compiler.ir.verify import expected_shapes
+from compiler.ir.arrays import expected_shapes
 from compiler.microcircuits.pal import Pal, build
 
 Rows = list[dict[str, np.ndarray]]

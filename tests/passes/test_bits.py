@@ -143,7 +143,7 @@ def test_random_circuits_have_something_to_keep():
 
 def digits() -> Setup:
     """The digits circuit, small, learning, with an input that is held."""
-    from compiler.ir.verify import expected_shapes as shapes
+    from compiler.ir.arrays import expected_shapes as shapes
     from compiler.microcircuits.pal import Pal, build
 
     rng, graph = np.random.default_rng(3), build(Pal((40, 5, 3), eta_fw=(2.0, 0.5), eta_bw=(50.0,), eta_PI=(5.0,),

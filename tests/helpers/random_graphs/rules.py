@@ -39,7 +39,7 @@ def optimiser_line(c: Choices) -> list[str]:
     kind = c.pick(("none", "none", "low_pass", *OPTIMISERS))
     if kind == "none":
         return []
-    arguments = ", ".join(ARGUMENTS[name] for name in OPTIMISERS[kind])
+    arguments = ", ".join(ARGUMENTS[name] for name in OPTIMISERS[kind].arguments)
     return [f"optimiser {kind}" + f"({arguments})" * bool(arguments)]
 
 
