@@ -27,20 +27,16 @@ from compiler.experiments.tasks.records import make_plan
 from compiler.experiments.tasks.resets import with_reset
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
-from compiler.passes import PIPELINE, Pass, PassReport, Request, observable, pipeline, run_passes
-from compiler.passes.count_underflow import CountUnderflow
+from compiler.passes import PIPELINE, PassReport, Request, Target, observable, pipeline, run_passes, run_pipeline
 from compiler.passes.group_weights import GroupWeights, Parts, in_parts, parts_of
 from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
 from compiler.passes.partition import Partition, check_granularity
 
 if TYPE_CHECKING:
+    from compiler.experiments.precision import Calibration
     from compiler.experiments.underflow import Underflow
 
-BEFORE_FIXED_POINT = ("discretise", "fold", "eliminate-lookahead")
-"""Passes that need real numbers."""
-ACROSS_STEPS = ("hoist-constant-input", "fuse-update")
-"""Passes that lower a projection across steps; they need granularity `network`."""
 GRAPH, CODE = "graph.ir", ("network_lava.py", "kernels.py")
 """Files of a compiled folder: the graph after the passes, and what may be edited."""
 BLOCK_BYTES = 32 * 2**20
@@ -92,9 +88,19 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
     built = time.perf_counter()
-    report, underflow = _passed(experiment, graph, plan)
+    calibration = _calibration(experiment, plan)
+    report = run_pipeline(graph, Request(observed_quantities(plan.protocol)), target_of(experiment, calibration))
+    underflow = calibration.underflow(report.graph) if calibration else ()
     seconds = {"build": built - start, "passes": time.perf_counter() - built}
     return Compiled(experiment, graph, plan, report, seconds, underflow)
+
+
+def _calibration(experiment: Experiment, plan: Plan) -> Calibration | None:
+    if not experiment.precision.weights:
+        return None
+    from compiler.experiments.precision import Calibration
+
+    return Calibration(experiment.precision, plan, list(experiment.run.seeds))
 
 
 def check_run(run: Run) -> None:
@@ -104,39 +110,13 @@ def check_run(run: Run) -> None:
     check_granularity(run.granularity)
 
 
-def _passed(experiment: Experiment, graph: Graph, plan: Plan) -> tuple[PassReport, Sequence[Underflow]]:
-    """After the passes; on the way to fixed point, the ranges are those of a run in float."""
-    passes, request = chosen_passes(experiment), Request(observed_quantities(plan.protocol))
-    precision, cut = experiment.precision, _before_fixed_point(passes)
-    before = [*passes[:cut], *_legalise(experiment), *_grouping(experiment)]
-    if not precision.weights:
-        return run_passes(graph, [*before, *passes[cut:]], request), ()
-    from compiler.experiments.precision import calibrate, quantise_pass, sampling, underflow
-
-    first = run_passes(graph, [*before, NameProducts(precision.coefficients)], request)
-    parts = parts_of(graph, first.graph)
-    request = Request(frozenset(in_parts(request.observed, parts)))
-    sampler = sampling(first.graph, plan, precision.calibration_steps)
-    peaks = calibrate(first.graph, plan, list(experiment.run.seeds), precision.calibration_steps, sampler)
-    counting: list[Pass] = [CountUnderflow()] if precision.count else []
-    fixed = [quantise_pass(precision, peaks, first.graph, parts), *counting]
-    rest = run_passes(first.graph, [*fixed, *passes[cut:]], request)
-    report = PassReport(rest.graph, first.records + rest.records)
-    return report, underflow(precision, report.graph, peaks, sampler)
-
-
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:
     """The graph as written and what the passes make of it, short of fixed point, which takes data; none are loaded. The
     seeds axis has length 1."""
     graph = _with_gates(build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise), experiment)
-    observed = frozenset(quantity for table in experiment.record.values() for quantity in table.recorded)
-    chosen = chosen_passes(experiment) if passes else []
-    cut = _before_fixed_point(chosen)
-    more = [*_legalise(experiment), *_grouping(experiment)] if passes else []
-    first = run_passes(graph, [*chosen[:cut], *more], Request(observed))
-    observed = frozenset(in_parts(observed, parts_of(graph, first.graph)))
-    rest = run_passes(first.graph, chosen[cut:], Request(observed))
-    return graph, PassReport(rest.graph, first.records + rest.records)
+    request = Request(frozenset(quantity for table in experiment.record.values() for quantity in table.recorded))
+    report = run_pipeline(graph, request, target_of(experiment)) if passes else run_passes(graph, (), request)
+    return graph, report
 
 
 def _with_gates(graph: Graph, experiment: Experiment) -> Graph:
@@ -147,35 +127,31 @@ def _with_gates(graph: Graph, experiment: Experiment) -> Graph:
     return with_reset(graph, table.reset) if table.resets else graph
 
 
-def _before_fixed_point(passes: Sequence[Pass]) -> int:
-    """How many of the passes need real numbers."""
-    names = [each.name for each in passes]
-    return 1 + max((names.index(name) for name in BEFORE_FIXED_POINT if name in names), default=-1)
-
-
-def _legalise(experiment: Experiment) -> list[Pass]:
-    credit = experiment.precision.credit if experiment.protocol.update_every <= 1 else "never"
-    return [Legalise(experiment.precision.map, credit)] if experiment.precision.map else []
-
-
-def _grouping(experiment: Experiment) -> list[Pass]:
-    """The pass that gives a projection several units, where it is asked for."""
-    precision = experiment.precision
-    if not precision.weights or precision.groups == 1:
-        return []
-    given = frozenset(name.removesuffix(".w") for name, text in precision.formats.items() if "." in text)
-    return [GroupWeights(precision.weights, 0 if precision.groups == "auto" else precision.groups, given)]
-
-
-def chosen_passes(experiment: Experiment) -> list:
-    """The pipeline without what is disabled or does not fit the granularity. Raises X156."""
-    run, disabled = experiment.run, set(experiment.passes.disable)
+def target_of(experiment: Experiment, calibration: Calibration | None = None) -> Target:
+    """What the passes aim at. Raises X156 and what `neurocores` raises."""
+    run, precision, disabled = experiment.run, experiment.precision, frozenset(experiment.passes.disable)
     for name in disabled - set(PIPELINE):
         raise unknown("X156", "pass in passes.disable", name, PIPELINE)
     granularity = run.granularity if run.backend == "lava" else "network"
-    skipped = disabled | {"partition"} | set(ACROSS_STEPS if granularity != "network" else ())
-    return [*pipeline(name for name in PIPELINE if name not in skipped),
-            Partition(granularity, neurocores(experiment) if granularity == "neurocore" else ())]
+    target = Target(granularity, neurocores(experiment) if granularity == "neurocore" else (),
+                    disabled - {Partition.name}, _legalise(experiment), _grouping(experiment))
+    if calibration is None:
+        return target
+    return replace(target, products=NameProducts(precision.coefficients), calibrate=calibration, count=precision.count)
+
+
+def _legalise(experiment: Experiment) -> Legalise | None:
+    credit = experiment.precision.credit if experiment.protocol.update_every <= 1 else "never"
+    return Legalise(experiment.precision.map, credit) if experiment.precision.map else None
+
+
+def _grouping(experiment: Experiment) -> GroupWeights | None:
+    """The pass that gives a projection several units, where it is asked for."""
+    precision = experiment.precision
+    if not precision.weights or precision.groups == 1:
+        return None
+    given = frozenset(name.removesuffix(".w") for name, text in precision.formats.items() if "." in text)
+    return GroupWeights(precision.weights, 0 if precision.groups == "auto" else precision.groups, given)
 
 
 def neurocores(experiment: Experiment) -> tuple[tuple[str, str], ...]:

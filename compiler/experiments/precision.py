@@ -6,7 +6,7 @@ X160 a format that cannot be read; X161 one that the quantity cannot have; X163 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -22,7 +22,7 @@ from compiler.ir.protocol import Protocol
 from compiler.ir.verify import bounds
 from compiler.passes.engine import least_scale
 from compiler.passes.fixed_point import Format, format_for
-from compiler.passes.group_weights import Parts, whole_of
+from compiler.passes.group_weights import Parts, parts_of, whole_of
 from compiler.passes.legalise import the_map
 from compiler.passes.quantise import HEADROOM, TAGGED, Quantise, Widths
 
@@ -99,17 +99,26 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int,
     return peaks
 
 
-def sampling(graph: Graph, plan: Plan, steps: int) -> Sampler:
-    """Of a calibration run."""
-    protocol = training(plan.protocol)
-    return Sampler(graph, protocol, min(steps, protocol.total, CLOSELY))
+@dataclass
+class Calibration:
+    """A run in real numbers, for a plan's experiment: ranges, and samples of what could become 0."""
 
+    precision: Precision
+    plan: Plan
+    seeds: list[int]
 
-def underflow(precision: Precision, after: Graph, peaks: dict[str, float], sampler: Sampler) -> list[Underflow]:
-    """What became 0 when the calibrated graph was quantised to `after`."""
-    before = sampler.graph
-    certain = out_of_reach(before, after, sampler.protocol, peaks, precision.rounding)
-    return [*zeroed_arrays(before, after), *merged(measured(sampler, after), certain)]
+    def __call__(self, written: Graph, graph: Graph) -> Quantise:
+        """Raises X160, X161, X163."""
+        protocol, steps = training(self.plan.protocol), self.precision.calibration_steps
+        self.sampler = Sampler(graph, protocol, min(steps, protocol.total, CLOSELY))
+        self.peaks = calibrate(graph, self.plan, self.seeds, steps, self.sampler)
+        return quantise_pass(self.precision, self.peaks, graph, parts_of(written, graph))
+
+    def underflow(self, after: Graph) -> list[Underflow]:
+        """What became 0 when the calibrated graph was quantised to `after`."""
+        sampler, before = self.sampler, self.sampler.graph
+        certain = out_of_reach(before, after, sampler.protocol, self.peaks, self.precision.rounding)
+        return [*zeroed_arrays(before, after), *merged(measured(sampler, after), certain)]
 
 
 def training(protocol: Protocol) -> Protocol:

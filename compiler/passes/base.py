@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -75,12 +75,14 @@ class PassReport:
         raise unknown("E261", "pass", name, [record.name for record in self.records])
 
 
-def run_passes(graph: Graph, passes: Iterable[Pass], request: Request | None = None) -> PassReport:
-    """Verifies before and after each pass. E262: unknown observed name; E263: a pass failed."""
-    request = request or Request()
-    verify(graph)
+def run_passes(graph: Graph, passes: Iterable[Pass], request: Request | None = None,
+               done: Sequence[Record] = ()) -> PassReport:
+    """Verifies before and after each pass. `done`: those that made the graph. E262: unknown observed name; E263: a
+    pass failed."""
+    request, records = request or Request(), list(done)
+    if not done:
+        verify(graph)
     _check_observed(graph, request)
-    records: list[Record] = []
     before = show_graph(graph)
     for each in passes:
         start = time.perf_counter()

@@ -12,6 +12,7 @@ import numpy as np
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Protocol
 from compiler.ir.schedule import Delivery, schedule
+from compiler.passes import Target, run_pipeline
 from compiler.verify.as_run import Follower, follower
 from compiler.verify.compare import Comparison, Result, together
 from compiler.verify.oracles.base import refused
@@ -70,11 +71,7 @@ def _result(comparison: Comparison, evidence: str, expected: Sequence[str] | Map
 
 def after_passes(setup: Setup, granularity: str = "network") -> Setup:
     """The setup with the graph that the compiler's passes leave when only outputs are observed."""
-    from compiler.passes import PIPELINE, pipeline, run_passes
-
-    across_steps = () if granularity == "network" else ("hoist-constant-input", "fuse-update")
-    names = [name for name in PIPELINE if name not in ("partition", *across_steps)]
-    return replace(setup, graph=run_passes(setup.graph, pipeline(names)).graph)
+    return replace(setup, graph=run_pipeline(setup.graph, target=Target(granularity)).graph)
 
 
 def computing_order(graph: Graph) -> list[str]:

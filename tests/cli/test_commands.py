@@ -278,8 +278,12 @@ def test_run_says_the_test_error(call_json, tmp_path, name):
 def test_show_after_quantise_and_explain_formats(call, call_json):
     small = ["--set", "precision.weights=8", "--set", "precision.calibration_steps=100", "--set",
              "data.limits={train=20,test=10}"]
-    code, out, _ = call("show", "pal_digits", "--after", "quantise", *small)
-    assert code == 0 and "noise rounding uniform" in out and "unit 0." in out
+    every = ["--set", "precision.map=loihi2", "--set", "precision.groups=2", "--set", "precision.count=true"]
+    code, table = call_json("show", "pal_digits", "--after", "quantise", *small, *every)
+    assert code == 0 and "noise rounding uniform" in table["text"] and "unit 0." in table["text"]
+    assert [each["name"] for each in table["passes"]] == [
+        "discretise", "fold", "eliminate-lookahead", "legalise", "group-weights", "name-products", "quantise",
+        "count-underflow", "hoist-constant-input", "fuse-update", "partition"]
     code, table = call_json("explain", "pal_digits", "--formats", *small)
     assert code == 0 and {row["quantity"] for row in table["formats"]} > {"P0.drive", "WPP_0.w"}
     code, table = call_json("explain", "pal_digits", "--map", "loihi2")

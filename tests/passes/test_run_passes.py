@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from compiler.ir import CortexError, Graph, show_graph
-from compiler.passes import PASSES, PIPELINE, Request, observable, pipeline, run_passes
+from compiler.passes import PASSES, PIPELINE, Request, Target, observable, pipeline, run_passes, run_pipeline
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,17 @@ def test_a_failing_pass_is_named_with_those_before_it(pal, fault: Rename, says: 
     with pytest.raises(CortexError, match=says) as caught:
         run_passes(pal(), [Rename(), Rename(), fault])
     assert caught.value.__cause__ is not None
+
+
+def test_the_pipeline_names_all_passes_before_a_failing_one(pal) -> None:
+    with pytest.raises(CortexError, match="E263 pass 'crash' \\(after discretise, fold, eliminate-lookahead\\) failed"):
+        run_pipeline(pal(), target=Target(hoist=Crash()))
+
+
+@pytest.mark.parametrize("granularity, across", [("network", ["hoist-constant-input", "fuse-update"]), ("area", [])])
+def test_passes_across_steps_need_one_group(pal, granularity: str, across: list[str]) -> None:
+    records = run_pipeline(pal(), target=Target(granularity, without=frozenset({"fold"}))).records
+    assert [r.name for r in records] == ["discretise", "eliminate-lookahead", *across, "partition"]
 
 
 def test_an_invalid_graph_is_refused_before_the_first_pass(pal) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from compiler.ir import CortexError, Graph
-from compiler.passes import PIPELINE, pipeline, run_passes
+from compiler.passes import Target, run_pipeline
 from compiler.passes.base import Request
 from compiler.passes.hoist_constant_input import HoistConstantInput
 from compiler.verify.runs import Chunk, Setup, aligned, quantities, trajectory
@@ -94,10 +94,7 @@ def outcome_of_passes(setup: Setup) -> tuple[str, list[Difference]]:
     """What `run` would lower, with only the outputs observed: they are compared."""
     observed = frozenset(quantity for _, quantity in setup.graph.outputs)
     graph = setup.graph.with_(projections=tuple(replace(q, lowering="") for q in setup.graph.projections))
-    names = [name for name in PIPELINE if name != "partition"]
-    passes = [HoistConstantInput(least_inputs=1) if name == HoistConstantInput.name else each
-              for name, each in zip(names, pipeline(names), strict=True)]
-    report = run_passes(graph, passes, Request(observed))
+    report = run_pipeline(graph, Request(observed), Target(hoist=HoistConstantInput(least_inputs=1)))
     inexact = [record.name for record in report.records if not record.keeps_bits]
     what, found = outcome(replace(setup, graph=report.graph), expected(setup, sorted(observed)), sorted(observed),
                           tolerance=ALGEBRAIC if inexact else 0.0)
