@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from compiler.ir.errors import CortexError, unknown
@@ -23,33 +23,34 @@ from compiler.ir.limits import EXPRESSION_DEPTH, EXPRESSION_LENGTH, EXPRESSION_N
 class Node:
     """What every node can: Python's arithmetic builds the tree, as `parse` does from text."""
 
-    def __add__(self, other: Node | float) -> Node:
-        return Binary("+", self, as_node(other))
+    def __add__(self, other: Expression | float) -> Expression:
+        return Binary("+", as_node(self), as_node(other))
 
-    def __radd__(self, other: float) -> Node:
-        return Binary("+", as_node(other), self)
+    def __radd__(self, other: float) -> Expression:
+        return Binary("+", as_node(other), as_node(self))
 
-    def __sub__(self, other: Node | float) -> Node:
-        return Binary("-", self, as_node(other))
+    def __sub__(self, other: Expression | float) -> Expression:
+        return Binary("-", as_node(self), as_node(other))
 
-    def __rsub__(self, other: float) -> Node:
-        return Binary("-", as_node(other), self)
+    def __rsub__(self, other: float) -> Expression:
+        return Binary("-", as_node(other), as_node(self))
 
-    def __mul__(self, other: Node | float) -> Node:
-        return Binary("*", self, as_node(other))
+    def __mul__(self, other: Expression | float) -> Expression:
+        return Binary("*", as_node(self), as_node(other))
 
-    def __rmul__(self, other: float) -> Node:
-        return Binary("*", as_node(other), self)
+    def __rmul__(self, other: float) -> Expression:
+        return Binary("*", as_node(other), as_node(self))
 
-    def __truediv__(self, other: Node | float) -> Node:
-        return Binary("/", self, as_node(other))
+    def __truediv__(self, other: Expression | float) -> Expression:
+        return Binary("/", as_node(self), as_node(other))
 
-    def __neg__(self) -> Node:
-        return Negate(self)
+    def __neg__(self) -> Expression:
+        return Negate(as_node(self))
 
 
-def as_node(value: Node | float) -> Node:
-    return value if isinstance(value, Node) else Number(float(value))
+def as_node(value: object) -> Expression:
+    """The node itself, or that of a number."""
+    return value if isinstance(value, Expression) else Number(float(value))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,16 @@ def walk(expression: Expression) -> Iterator[Expression]:
         waiting += reversed(children(node))
 
 
+def leaves(expression: Expression) -> Iterator[Name | Prev]:
+    """Every name and earlier value, from left to right."""
+    return (node for node in walk(expression) if isinstance(node, Name | Prev))
+
+
+def depth_of(node: Name | Prev) -> int:
+    """How many steps ago a leaf is read: 0 for a value of this step."""
+    return node.depth if isinstance(node, Prev) else 0
+
+
 def transform(expression: Expression, rewrite: Callable[[Expression], Expression]) -> Expression:
     """Rewrites bottom-up: children first, then the node itself."""
     parts = tuple(transform(child, rewrite) for child in children(expression))
@@ -184,7 +195,7 @@ def previous(expression: Expression) -> dict[str, int]:
 
 def reads(expression: Expression) -> set[str]:
     """Every name read, now or earlier."""
-    return names(expression) | set(previous(expression))
+    return {node.name for node in leaves(expression)}
 
 
 def substitute(expression: Expression, table: dict[str, Expression]) -> Expression:
@@ -193,15 +204,8 @@ def substitute(expression: Expression, table: dict[str, Expression]) -> Expressi
 
 
 def rename(expression: Expression, table: dict[str, str]) -> Expression:
-    def change(node: Expression) -> Expression:
-        match node:
-            case Name(name):
-                return Name(table.get(name, name))
-            case Prev(name, depth):
-                return Prev(table.get(name, name), depth)
-        return node
-
-    return transform(expression, change)
+    return transform(expression, lambda e: replace(e, name=table.get(e.name, e.name)) if isinstance(e, Name | Prev)
+                     else e)
 
 
 def size_problem(expression: Expression, who: str) -> CortexError | None:

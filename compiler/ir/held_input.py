@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir.expressions import Binary, Expression, Name, Prev, walk
+from compiler.ir.expressions import Binary, Expression, Name, Prev, reads
 from compiler.ir.model import CellType, Graph, Projection
 
 
@@ -15,10 +15,10 @@ def held_input(graph: Graph, projection: Projection) -> tuple[str, str | None] |
     match equation.expression:
         case Name(x) if x in cell.inputs:
             return x, None
-        case Binary("*", Name(x), Name(u)) if x in cell.inputs and is_uniform(graph, population, u, frozenset()):
-            return x, u
-        case Binary("*", Name(u), Name(x)) if x in cell.inputs and is_uniform(graph, population, u, frozenset()):
-            return x, u
+        case Binary("*", Name(left), Name(right)):
+            for x, u in ((left, right), (right, left)):
+                if x in cell.inputs and is_uniform(graph, population, u, frozenset()):
+                    return x, u
     return None
 
 
@@ -28,8 +28,7 @@ def is_uniform(graph: Graph, population: str, name: str, visited: frozenset[str]
     equation, state = cell.equation(name), cell.state(name)
     if equation is None or state is None or f"{population}.{name}" in graph.arrays:
         return False
-    leaves = {node.name for e in (equation.expression, state.initial) for node in walk(e)
-              if isinstance(node, Name | Prev)}
+    leaves = reads(equation.expression) | reads(state.initial)
     return all(leaf in visited | {name} or _is_number(graph, cell, population, leaf)
                or is_uniform(graph, population, leaf, visited | {name}) for leaf in leaves)
 
@@ -39,16 +38,17 @@ def _is_number(graph: Graph, cell: CellType, population: str, name: str) -> bool
     return name == "dt" or name.startswith("gate.") or parameter
 
 
-def reads_message_now(graph: Graph, projection: Projection, expression: Expression) -> bool:
-    """Whether an increment is (something postsynaptic) * (the message of this step)."""
+def is_hebbian(graph: Graph, projection: Projection, expression: Expression, earlier: bool = False) -> bool:
+    """Whether an increment is (something postsynaptic) * (the message of this step, or with `earlier` the last)."""
     message = f"pre.{graph.class_of(projection.name).message}"
-    if not isinstance(expression, Binary) or expression.operator != "*" or expression.right != Name(message):
-        return False
-    return is_postsynaptic(expression.left)
+    match expression:
+        case Binary("*", left, right) if right == Name(message) or earlier and right == Prev(message, 1):
+            return _is_postsynaptic(left)
+    return False
 
 
-def is_postsynaptic(expression: Expression) -> bool:
+def _is_postsynaptic(expression: Expression) -> bool:
     """Whether it reads the postsynaptic cell, and nothing else but constants and gates."""
-    found = {node.name for node in walk(expression) if isinstance(node, Name | Prev)}
+    found = reads(expression)
     return any(name.startswith("post.") for name in found) and not any(
         name.startswith("pre.") or name == "w" for name in found)

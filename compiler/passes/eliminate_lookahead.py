@@ -42,6 +42,7 @@ from compiler.ir.expressions import (
 )
 from compiler.passes.base import Request
 from compiler.passes.fold import remove_dead
+from compiler.passes.rewriting import exchanged
 
 if TYPE_CHECKING:
     import sympy
@@ -129,7 +130,7 @@ def _rewrite(graph: Graph, name: str, found: Lookahead, initial: Expression) -> 
     states = [s for s in cell.states if s.name != found.drive]
     place = [s.name for s in states].index(found.voltage) + 1
     states.insert(place, State(found.drive, initial))
-    return _with_cell(graph, replace(cell, equations=equations, states=tuple(states)))
+    return exchanged(graph, cell, replace(cell, equations=equations, states=tuple(states)))
 
 
 def _without_voltage(graph: Graph, name: str, found: Lookahead, request: Request) -> Graph | None:
@@ -141,7 +142,7 @@ def _without_voltage(graph: Graph, name: str, found: Lookahead, request: Request
     cell, table = graph.cell(name), {found.voltage: found.drive}
     states = tuple(replace(s, initial=rename(s.initial, table)) for s in cell.states)
     arrays = {new: array for old, array in graph.arrays.items() for new in _bound_to(graph, name, found, old)}
-    graph = remove_dead(_with_cell(graph, replace(cell, states=states)).with_(arrays=arrays), request)
+    graph = remove_dead(exchanged(graph, cell, replace(cell, states=states)).with_(arrays=arrays), request)
     return graph if graph.cell(name).equation(found.voltage) is None else None
 
 
@@ -150,10 +151,6 @@ def _bound_to(graph: Graph, cell: str, found: Lookahead, array: str) -> tuple[st
     owner, _, quantity = array.partition(".")
     ours = any(p.name == owner and p.cell == cell for p in graph.populations)
     return (array, f"{owner}.{found.drive}") if ours and quantity == found.voltage else (array,)
-
-
-def _with_cell(graph: Graph, changed: CellType) -> Graph:
-    return graph.with_(cells=tuple(changed if c.name == changed.name else c for c in graph.cells))
 
 
 def _constants(cell: CellType) -> set[str]:

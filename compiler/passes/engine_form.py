@@ -21,9 +21,9 @@ from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, walk
 from compiler.ir.schedule import instantaneous
 from compiler.passes.engine_limits import Limits
 from compiler.passes.fold import literal, simplify
-from compiler.passes.normal_form import Atom, Polynomial, add, number_of, of_atom, scaled
+from compiler.passes.normal_form import Atom, Polynomial, add, number_of, of_atom, replaced, scaled
 from compiler.passes.quantities import aligned, shifted, sources_of
-from compiler.passes.rule_terms import RuleTerms, replaced, without_side
+from compiler.passes.rule_terms import RuleTerms, without_side
 
 Word = tuple
 """A factor that is no variable of the synapse: ("x0",) and ("y0",) a spike came or went; ("payload",) what a graded
@@ -79,7 +79,7 @@ class Draft:
 
 def drafts(terms: RuleTerms, limits: Limits) -> Iterator[Draft]:
     """Every way to time the rule, with what speaks against each."""
-    reads = list(terms.presynaptic_reads())
+    reads = terms.presynaptic_reads()
     news = any(a[0] == "new" for m, _ in terms.increment for a in m)
     for early in (0, 1) if reads else (0,):
         for late in (False, True) if news else (False,):

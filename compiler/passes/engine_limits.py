@@ -21,9 +21,9 @@ def mantissa_bits(hardware: HardwareMap) -> int:
 
 
 def nearest_scale(value: float, bits: int) -> float:
-    """The nearest m * 2**e with m of so many bits."""
+    """The nearest m * 2**e with m of so many bits, of either sign."""
     mantissa, exponent = math.frexp(value)
-    return math.ldexp(round(mantissa * 2**bits), exponent - bits)
+    return math.copysign(math.ldexp(round(mantissa * 2**bits), exponent - bits), value)
 
 
 def scale_text(value: float) -> str:
@@ -48,7 +48,7 @@ class Limits:
         return mantissa_bits(self.hardware)
 
     def nearest(self, scale: Fraction) -> float:
-        return math.copysign(nearest_scale(abs(float(scale)), self.bits), float(scale))
+        return nearest_scale(float(scale), self.bits)
 
     def holds(self, scale: Fraction) -> bool:
         """Whether it is m * 2**e, up to the rounding of numbers."""

@@ -32,15 +32,12 @@ import numpy as np
 
 from compiler.ir import (
     CellType,
-    Equation,
     Expression,
     Graph,
-    Optimiser,
     Parameter,
     PlasticityRule,
     Population,
     Projection,
-    State,
     SynapseClass,
 )
 from compiler.ir.arrays import expected_shapes
@@ -62,6 +59,7 @@ from compiler.ir.model import rule_parameters
 from compiler.ir.schedule import as_old_as, message_depth
 from compiler.ir.verify import bounds
 from compiler.passes.base import SAME, Request
+from compiler.passes.rewriting import cell_with, exchanged, rule_with
 
 Parameters = tuple[Parameter, ...]
 Owner = TypeVar("Owner", Population, Projection)
@@ -80,28 +78,8 @@ class Fold:
 
 
 def fold_constants(graph: Graph) -> Graph:
-    cells, rules = tuple(map(_fold_cell, graph.cells)), tuple(map(_fold_rule, graph.rules))
-    return as_old_as(graph, graph.with_(cells=cells, rules=rules))
-
-
-def _fold_cell(cell: CellType) -> CellType:
-    return replace(cell, states=tuple(map(_fold_state, cell.states)),
-                   equations=tuple(map(_fold_equation, cell.equations)))
-
-
-def _fold_rule(rule: PlasticityRule) -> PlasticityRule:
-    arguments = tuple(map(simplify, rule.optimiser.arguments))
-    optimiser = Optimiser(rule.optimiser.kind, arguments)
-    return replace(rule, increment=simplify(rule.increment), states=tuple(map(_fold_state, rule.states)),
-                   updates=tuple(map(_fold_equation, rule.updates)), optimiser=optimiser)
-
-
-def _fold_state(state: State) -> State:
-    return replace(state, initial=simplify(state.initial))
-
-
-def _fold_equation(equation: Equation) -> Equation:
-    return replace(equation, expression=simplify(equation.expression))
+    return as_old_as(graph, graph.with_(cells=tuple(cell_with(cell, simplify) for cell in graph.cells),
+                                        rules=tuple(rule_with(rule, simplify) for rule in graph.rules)))
 
 
 def simplify(expression: Expression) -> Expression:
@@ -208,8 +186,7 @@ def is_zero(expression: Expression, values: dict[str, float]) -> bool:
 def _freeze(graph: Graph, projection: Projection) -> Graph:
     """The array of its optimiser goes with the dead code."""
     static, graph = _static_class(graph, graph.class_of(projection.name))
-    frozen = replace(projection, synapse=static, gate=None, apply=None, parameters=())
-    return graph.with_(projections=tuple(frozen if p is projection else p for p in graph.projections))
+    return exchanged(graph, projection, replace(projection, synapse=static, gate=None, apply=None, parameters=()))
 
 
 def _static_class(graph: Graph, synapse: SynapseClass) -> tuple[str, Graph]:
@@ -244,14 +221,12 @@ def _live_rule(graph: Graph, rule: PlasticityRule, request: Request) -> Plastici
     needed |= {s.name for s in rule.states if request.observes(*(f"{owner}.{s.name}" for owner in owners))}
     for _ in rule.updates:
         needed = needed.union(*(reads(u.expression) for u in rule.updates if u.name in needed))
-    states = tuple(s for s in rule.states if s.name in needed)
-    updates = tuple(u for u in rule.updates if u.name in needed)
-    expressions = [rule.increment, *(u.expression for u in updates), *rule.optimiser.arguments,
-                   *(s.initial for s in states)]
-    parameters = _read_parameters(rule.parameters, expressions)
+    rule = replace(rule, states=tuple(s for s in rule.states if s.name in needed),
+                   updates=tuple(u for u in rule.updates if u.name in needed))
+    expressions = [*rule.expressions, *rule.optimiser.arguments, *(s.initial for s in rule.states)]
     drawn = [i for i, (name, _) in enumerate(rule.noise) if any(name in reads(e) for e in expressions)]
     noise = rule.noise[:max(drawn, default=-1) + 1]  # a draw's place among the others says what is drawn
-    return replace(rule, states=states, updates=updates, parameters=parameters, noise=noise)
+    return replace(rule, parameters=_read_parameters(rule.parameters, expressions), noise=noise)
 
 
 def _read_parameters(parameters: Parameters, expressions: Iterable[Expression]) -> Parameters:
@@ -293,15 +268,12 @@ def _read_from_outside(graph: Graph, cell: CellType) -> tuple[set[str], set[str]
             now.add(graph.class_of(projection.name).message)
             if message_depth(graph, projection) > 0:
                 earlier.add(graph.class_of(projection.name).message)
-        for expression in _learning(graph.rule_of(projection)):
+        rule = graph.rule_of(projection)
+        for expression in rule.expressions if rule else ():
             sides = [side for side in ("pre", "post") if getattr(projection, side) in ours]
             now |= _of_side(reads(expression), sides)
             earlier |= _of_side(previous(expression), sides)
     return now, earlier
-
-
-def _learning(rule: PlasticityRule | None) -> list[Expression]:
-    return [rule.increment, *(u.expression for u in rule.updates)] if rule else []
 
 
 def _of_side(found: Iterable[str], sides: list[str]) -> set[str]:
@@ -313,8 +285,7 @@ def _observed(graph: Graph, cell: CellType, quantity: str, request: Request) -> 
 
 
 def _sent(graph: Graph, cell: CellType) -> tuple[str, ...]:
-    ours = {p.name for p in graph.populations if p.cell == cell.name}
-    sent = {graph.class_of(p.name).message for p in graph.projections if p.pre in ours}
+    sent = {graph.class_of(q.name).message for q in graph.projections if graph.population(q.pre).cell == cell.name}
     return tuple(message for message in cell.messages if message in sent)
 
 

@@ -20,8 +20,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.ir import Graph, Projection
-from compiler.ir.expressions import Binary, Expression, Name, Prev
-from compiler.ir.held_input import held_input, is_postsynaptic, reads_message_now
+from compiler.ir.held_input import held_input, is_hebbian
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
@@ -46,10 +45,12 @@ class HoistConstantInput:
         if rule and rule.optimiser.traits.sums:
             return _sums(graph, q, request)
         unbounded = bounds(graph.class_of(q.name)) == (-float("inf"), float("inf"))
-        plastic = (can_defer(graph, q, request) and unbounded and _is_product(graph, q)
+        plastic = (rule is not None and can_defer(graph, q, request) and unbounded
+                   and is_hebbian(graph, q, rule.increment, earlier=True)
                    and not request.observes(f"{q.name}.current"))
-        return ((plastic or rule is None) and graph.batch == 1 and graph.class_of(q.name).connectivity == "dense"
-                and _passes_input_on(graph, q))
+        held = held_input(graph, q)
+        return ((plastic or rule is None) and graph.batch == 1
+                and graph.class_of(q.name).connectivity == "dense" and held is not None and held[1] is None)
 
 
 def _sums(graph: Graph, q: Projection, request: Request) -> bool:
@@ -58,21 +59,7 @@ def _sums(graph: Graph, q: Projection, request: Request) -> bool:
     assert rule is not None
     return (kind not in ("one_to_one", "identity") and not rule.states and not rule.noise
             and held_input(graph, q) is not None
-            and reads_message_now(graph, q, rule.increment)
+            and is_hebbian(graph, q, rule.increment)
             and not request.observes(f"{q.name}.increment") and not request.observes(f"{q.name}.{rule.optimiser.kind}"))
 
 
-def _passes_input_on(graph: Graph, q: Projection) -> bool:
-    cell = graph.cell_of(q.pre)
-    equation = cell.equation(graph.class_of(q.name).message)
-    return equation is not None and equation.expression in [Name(name) for name in cell.inputs]
-
-
-def _is_product(graph: Graph, q: Projection) -> bool:
-    """Whether the increment is (something postsynaptic) * (the message, now or one step earlier)."""
-    rule, message = graph.rule_of(q), f"pre.{graph.class_of(q.name).message}"
-    if rule is None:
-        return False
-    expression: Expression = rule.increment
-    return (isinstance(expression, Binary) and expression.operator == "*"
-            and expression.right in (Name(message), Prev(message, 1)) and is_postsynaptic(expression.left))

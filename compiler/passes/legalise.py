@@ -26,6 +26,7 @@ from compiler.passes.engine_limits import has_engine, mantissa_bits, nearest_sca
 from compiler.passes.fold import constant, literal, simplify
 from compiler.passes.name_products import without_division
 from compiler.passes.normal_form import TooManyTerms
+from compiler.passes.rewriting import exchanged, product, total
 from compiler.passes.specialise import specialised
 from hardware_maps import HardwareMap, MapError, load_map
 
@@ -49,6 +50,10 @@ class Term:
     def times(self, other: Term) -> Term:
         return Term(self.scale * other.scale, self.pre + other.pre, self.post + other.post,
                     self.synapse + other.synapse)
+
+    @property
+    def expression(self) -> Expression:
+        return simplify(product((literal(self.scale), *self.post, *self.pre, *self.synapse)))
 
 
 def expanded(expression: Expression) -> list[Term]:
@@ -131,9 +136,8 @@ def legalised(graph: Graph, hardware: HardwareMap, credit: str = "held") -> Grap
         return graph
     for q in graph.projections:
         if rule := graph.rule_of(q):
-            updates = tuple(_legal_update(u, hardware) for u in rule.updates)
-            graph = graph.with_(rules=tuple(replace(r, updates=updates) if r is rule else r for r in graph.rules))
-            graph = _legal_projection(graph, q, credit, hardware)
+            legal = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
+            graph = _legal_projection(exchanged(graph, rule, legal), q, credit, hardware)
     return graph
 
 
@@ -151,7 +155,7 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
     except ValueError:
         return graph
     message, bits = f"pre.{graph.class_of(q.name).message}", mantissa_bits(hardware)
-    terms = [replace(t, scale=math.copysign(nearest_scale(abs(t.scale), bits), t.scale)) for t in terms]
+    terms = [replace(t, scale=nearest_scale(t.scale, bits)) for t in terms]
     if kind == "accumulate" and len(terms) == 1 and credit != "never":
         held = held_input(graph, q)
         if held and terms[0].pre in ((Name(message),), (Prev(message, 1),)):
@@ -160,12 +164,9 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
             return _credited(graph, q, terms[0], None)
     products = []
     for index, term in enumerate(terms):
-        graph, product = _one_factor(graph, q, term, index)
-        products.append(product)
-    increment = products[0]
-    for product in products[1:]:
-        increment = Binary("+", increment, product)
-    return _with_rule(graph, q, increment, Optimiser(kind, arguments))
+        graph, one = _one_factor(graph, q, term, index)
+        products.append(one)
+    return _with_rule(graph, q, total(products), Optimiser(kind, arguments))
 
 
 def _legal_update(update: Equation, hardware: HardwareMap) -> Equation:
@@ -178,71 +179,49 @@ def _legal_update(update: Equation, hardware: HardwareMap) -> Equation:
     own = Term(1.0, synapse=(Prev(update.name, 1),))
     leak = 1.0 - sum(t.scale for t in terms if replace(t, scale=1.0) == own)
     bits, least = mantissa_bits(hardware), hardware.value("learning.scale_exponent_low")
-    near = math.copysign(nearest_scale(abs(leak), bits), leak)
+    near = nearest_scale(leak, bits)
     if near and isinstance(least, int | float):
         near = math.copysign(max(abs(near), 2.0**least), near)
     gains = [t for t in terms if replace(t, scale=1.0) != own]
-    rounded = [replace(t, scale=math.copysign(nearest_scale(abs(t.scale), bits), t.scale)) for t in gains]
+    rounded = [replace(t, scale=nearest_scale(t.scale, bits)) for t in gains]
     if near == leak and rounded == gains:
         return update
-    result = _scaled_product(replace(own, scale=1.0 - near))
-    for term in rounded:
-        result = Binary("+", result, _scaled_product(term))
-    return replace(update, expression=result)
-
-
-def _scaled_product(term: Term) -> Expression:
-    result: Expression = literal(term.scale)
-    for factor in (*term.post, *term.pre, *term.synapse):
-        result = Binary("*", result, factor)
-    return simplify(result)
+    return replace(update, expression=total(t.expression for t in (replace(own, scale=1.0 - near), *rounded)))
 
 
 def _with_rule(graph: Graph, q: Projection, increment: Expression, optimiser: Optimiser, **changes: object) -> Graph:
     rule = graph.rule_of(q)
-    rules = tuple(replace(r, increment=increment, optimiser=optimiser) if r is rule else r for r in graph.rules)
-    projections = tuple(replace(p, **changes) if p.name == q.name else p  # type: ignore[arg-type]
-                        for p in graph.projections)
-    return graph.with_(rules=rules, projections=projections)
+    assert rule is not None
+    graph = exchanged(graph, rule, replace(rule, increment=increment, optimiser=optimiser))
+    return exchanged(graph, graph.projection(q.name), replace(q, **changes))  # type: ignore[arg-type]
 
 
 def _one_factor(graph: Graph, q: Projection, term: Term, index: int) -> tuple[Graph, Expression]:
     """The product with one postsynaptic factor, which the neuron computes."""
-    product: Expression = literal(term.scale)
-    post = term.post
-    if not is_one_factor(post):
-        graph, name = _with_factor(graph, q, _product(post), f"factor_{q.name}" + (f"_{index}" if index else ""))
-        post = (Name(f"post.{name}"),)
-    for factor in (*post, *term.pre, *term.synapse):
-        product = Binary("*", product, factor)
-    return graph, simplify(product)
+    if not is_one_factor(term.post):
+        name = f"factor_{q.name}" + (f"_{index}" if index else "")
+        graph = _with_equations(graph, q.post, [Equation(name, _in_cell(term.post), "factor")], [])
+        term = replace(term, post=(Name(f"post.{name}"),))
+    return graph, term.expression
 
 
-def _product(factors: tuple[Expression, ...]) -> Expression:
-    result = factors[0]
-    for factor in factors[1:]:
-        result = Binary("*", result, factor)
-    return result
-
-
-def _with_factor(graph: Graph, q: Projection, expression: Expression, name: str) -> tuple[Graph, str]:
-    """A factor of the postsynaptic cell that computes an expression over `post.` quantities."""
-    own = rename(expression, {n: n.removeprefix("post.") for n in reads(expression)})
-    return _with_equations(graph, q.post, [Equation(name, own, "factor")], []), name
+def _in_cell(factors: tuple[Expression, ...]) -> Expression:
+    """The product of factors over `post.` quantities, as the postsynaptic cell names them."""
+    whole = product(factors)
+    return rename(whole, {n: n.removeprefix("post.") for n in reads(whole)})
 
 
 def _with_equations(graph: Graph, population: str, equations: list[Equation], states: list[State]) -> Graph:
     cell = graph.cell_of(population)
-    changed = replace(cell, equations=(*cell.equations, *equations), states=(*cell.states, *states))
-    return graph.with_(cells=tuple(changed if c is cell else c for c in graph.cells))
+    return exchanged(graph, cell, replace(cell, equations=(*cell.equations, *equations),
+                                          states=(*cell.states, *states)))
 
 
 def _credited(graph: Graph, q: Projection, term: Term, number: str | None) -> Graph:
     """The input is held: the neuron sums its factor times the number that all inputs share, and the synapse learns
     once, when the sum is applied."""
     credit, applied = f"credit_{q.name}", f"gate.{q.apply or q.gate}"
-    factor = _product(term.post)
-    own = rename(factor, {n: n.removeprefix("post.") for n in reads(factor)})
+    own = _in_cell(term.post)
     equations, states = [], [State(credit), State(f"{credit}_done")]
     if number is not None:
         cell = graph.cell_of(q.pre)
@@ -251,13 +230,13 @@ def _credited(graph: Graph, q: Projection, term: Term, number: str | None) -> Gr
         copied = f"{number}_{q.name}"
         equations.append(Equation(copied, rename(equation.expression, {number: copied}), "factor"))
         states.append(replace(state, name=copied))
-        own = Binary("*", own, Name(copied))
+        own = own * Name(copied)
     kept = Where(Binary(">", Prev(f"{credit}_done", 1), Number(0.0)), Number(0.0), Prev(credit, 1))
     learns = Binary(">", Name(f"gate.{q.gate}"), Number(0.0))
     gained = Where(learns, own, Number(0.0)) if q.gate else own
-    equations += [Equation(credit, Binary("+", kept, gained), "factor"),
+    equations += [Equation(credit, kept + gained, "factor"),
                   Equation(f"{credit}_done", Where(Binary(">", Name(applied), Number(0.0)), Number(1.0), Number(0.0)),
                            "factor")]
     graph = _with_equations(graph, q.post, equations, states)
-    increment = Binary("*", Binary("*", literal(term.scale), Name(f"post.{credit}")), term.pre[0])
+    increment = literal(term.scale) * Name(f"post.{credit}") * term.pre[0]
     return _with_rule(graph, q, increment, Optimiser(), gate=q.apply or q.gate, apply=None)

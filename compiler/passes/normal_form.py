@@ -64,6 +64,18 @@ def multiply(left: Polynomial, right: Polynomial) -> Polynomial:
     return _sorted(terms)
 
 
+def replaced(polynomial: Polynomial, change: Callable[[Atom], Polynomial | None]) -> Polynomial:
+    """With polynomials for atoms; None keeps one."""
+    result: Polynomial = ()
+    for monomial, coefficient in polynomial:
+        term = constant(coefficient)
+        for atom in monomial:
+            found = change(atom)
+            term = multiply(term, of_atom(atom) if found is None else found)
+        result = add(result, term)
+    return result
+
+
 def scaled(polynomial: Polynomial, factor: int | float | Fraction) -> Polynomial:
     return add((), polynomial, Fraction(factor))
 
@@ -100,12 +112,13 @@ def conditions(polynomial: Polynomial) -> Iterator[Condition]:
     """Every comparison in it."""
     for atom, _ in atoms(polynomial):
         if atom[0] == "where":
-            yield from _leaves(atom[1])
+            yield from comparisons(atom[1])
 
 
-def _leaves(condition: Condition) -> Iterator[Condition]:
+def comparisons(condition: Condition) -> Iterator[Condition]:
+    """Those that it is made of."""
     if condition[0] in ("and", "or"):
-        yield from (*_leaves(condition[1]), *_leaves(condition[2]))
+        yield from (*comparisons(condition[1]), *comparisons(condition[2]))
     else:
         yield condition
 
@@ -118,7 +131,7 @@ def parts(atom: Atom) -> list[Polynomial]:
         case ("min" | "max", left, right):
             return [left, right]
         case ("where", condition, then, otherwise):
-            return [*(leaf[1] for leaf in _leaves(condition)), then, otherwise]
+            return [*(leaf[1] for leaf in comparisons(condition)), then, otherwise]
     return []
 
 
@@ -235,15 +248,9 @@ class NormalForm:
         """x where the condition holds: choices by the same condition are made."""
         if not any(atom[0] == "where" for atom, _ in atoms(x)):
             return x
-        result: Polynomial = ()
-        for monomial, coefficient in x:
-            term = constant(coefficient)
-            for atom in monomial:
-                term = multiply(term, self._atom_assuming(condition, atom))
-            result = add(result, term)
-        return result
+        return replaced(x, lambda atom: self._atom_assuming(condition, atom))
 
-    def _atom_assuming(self, condition: Condition, atom: Atom) -> Polynomial:
+    def _atom_assuming(self, condition: Condition, atom: Atom) -> Polynomial | None:
         match atom:
             case ("floor", inner):
                 return self.floor(self.assuming(condition, inner))
@@ -252,7 +259,7 @@ class NormalForm:
                 return self.least(*both) if word == "min" else self.greatest(*both)
             case ("where", own, then, otherwise) if own in (condition, negation(condition)):
                 return self.assuming(condition, then if own == condition else otherwise)
-        return of_atom(atom)
+        return None
 
     def condition(self, expression: Expression) -> Condition | bool:
         match expression:
@@ -268,13 +275,13 @@ class NormalForm:
         """x compared with 0; a comparison of a choice between constants becomes its condition."""
         value = number_of(x)
         if value is not None:
-            return _holds(operator, value)
+            return holds(operator, value)
         shift, rest = split(x)
         match rest:
             case ((((("where", condition, then, otherwise)),), coefficient),):
                 ends = [number_of(then), number_of(otherwise)]
                 if None not in ends:
-                    held = [_holds(operator, coefficient * end + shift) for end in ends]  # type: ignore[operator]
+                    held = [holds(operator, coefficient * end + shift) for end in ends]  # type: ignore[operator]
                     return held[0] if held[0] == held[1] else condition if held[0] else negation(condition)
         return (operator, max(x, scaled(x, -1), key=repr) if operator in ("==", "!=") else x)
 
@@ -319,5 +326,6 @@ def _joined(word: str, left: Condition | bool, right: Condition | bool) -> Condi
     return (word, *sorted((left, right), key=repr))
 
 
-def _holds(operator: str, value: Fraction) -> bool:
+def holds(operator: str, value: Fraction) -> bool:
+    """Whether a number compared with 0 gives 1."""
     return {"<": value < 0, "<=": value <= 0, "==": value == 0, "!=": value != 0}[operator]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Prev
+from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Prev, depth_of
 from compiler.ir.functions import SCALAR
 from compiler.passes.normal_form import (
     EVERYTHING,
@@ -27,10 +27,13 @@ from compiler.passes.normal_form import (
     Polynomial,
     Range,
     add,
+    comparisons,
     constant,
+    holds,
     multiply,
     number_of,
     of_atom,
+    replaced,
     scaled,
 )
 from compiler.passes.ranges import Ranges, Values, function_range
@@ -94,7 +97,8 @@ class Algebra(NormalForm):
 
     def where(self, condition: Condition | bool, then: Polynomial, otherwise: Polynomial) -> Polynomial:
         """A choice by one quantity that is 0 or 1 is a polynomial in it."""
-        atoms = None if isinstance(condition, bool) else {a for p in _sides(condition) for m, _ in p for a in m}
+        atoms = None if isinstance(condition, bool) else {
+            a for c in comparisons(condition) for m, _ in c[1] for a in m}
         if atoms is None or len(atoms) != 1 or not self.is_binary(next(iter(atoms))):
             return super().where(condition, then, otherwise)
         (atom,) = atoms
@@ -103,19 +107,12 @@ class Algebra(NormalForm):
         return add(otherwise, multiply(chosen, add(then, otherwise, -1)))
 
 
-def _sides(condition: Condition) -> list[Polynomial]:
-    if condition[0] in ("and", "or"):
-        return [*_sides(condition[1]), *_sides(condition[2])]
-    return [condition[1]]
-
-
 def _true(condition: Condition, value: int) -> bool:
     """A condition where its only quantity has this value, 0 or 1."""
     if condition[0] in ("and", "or"):
         both = [_true(part, value) for part in condition[1:]]
         return all(both) if condition[0] == "and" else any(both)
-    x = sum((c for m, c in condition[1] if value or not m), Fraction(0))
-    return bool({"<": x < 0, "<=": x <= 0, "==": x == 0, "!=": x != 0}[condition[0]])
+    return holds(condition[0], sum((c for m, c in condition[1] if value or not m), Fraction(0)))
 
 
 def _depths(part: Any) -> Any:
@@ -236,19 +233,14 @@ class Quantities:
     # ---- earlier values
 
     def _resolved(self, polynomial: Polynomial) -> Polynomial:
-        result: Polynomial = ()
-        for monomial, coefficient in polynomial:
-            term = constant(coefficient)
-            for atom in monomial:
-                term = multiply(term, self._earlier(atom))
-            result = add(result, term)
+        result = replaced(polynomial, self._earlier)
         for leaf in {a[2][1] for m, _ in result for a in m if a[0] == "T"}:
             result = aligned(result, min(_depths_of(result, leaf)), leaf)
         return self.algebra.tidy(result)
 
-    def _earlier(self, atom: Atom) -> Polynomial:
+    def _earlier(self, atom: Atom) -> Polynomial | None:
         if atom[0] != "q" or self.cell.equation(atom[1]) is None:
-            return of_atom(atom)
+            return None
         return shifted(self._final_of(atom[1]), atom[2])  # type: ignore[no-any-return]
 
     def _final_of(self, name: str) -> Polynomial:
@@ -304,7 +296,7 @@ def _is_multiple(polynomial: Polynomial) -> bool:
 
 
 def _leaf_of(node: Name | Prev) -> Atom:
-    return ("q", node.name, node.depth if isinstance(node, Prev) else 0)
+    return ("q", node.name, depth_of(node))
 
 
 def _depths_of(polynomial: Polynomial, leaf: str) -> list[int]:
@@ -318,18 +310,12 @@ def sources_of(polynomial: Polynomial) -> list[Atom]:
 
 def aligned(polynomial: Polynomial, depth: int, of_leaf: str) -> Polynomial:
     """With every trace of a leaf so many steps ago: T one step before is (T - source) / a."""
-    result: Polynomial = ()
-    for monomial, coefficient in polynomial:
-        term = constant(coefficient)
-        for atom in monomial:
-            term = multiply(term, _at_depth(atom, depth, of_leaf))
-        result = add(result, term)
-    return result
+    return replaced(polynomial, lambda atom: _at_depth(atom, depth, of_leaf))
 
 
-def _at_depth(atom: Atom, depth: int, of_leaf: str) -> Polynomial:
+def _at_depth(atom: Atom, depth: int, of_leaf: str) -> Polynomial | None:
     if atom[0] != "T" or atom[2][1] != of_leaf or atom[2][2] <= depth:
-        return of_atom(atom)
+        return None
     later = ("q", of_leaf, atom[2][2] - 1)
     earlier = scaled(add(of_atom(("T", atom[1], later)), of_atom(later), -1), 1 / atom[1])
     return aligned(earlier, depth, of_leaf)

@@ -9,14 +9,26 @@ writes it, `("syn", name)` the weight or a state as the last step left them, `("
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 
 from compiler.ir import Expression, Graph, Projection, show
-from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename, transform, walk
+from compiler.ir.expressions import (
+    Binary,
+    Name,
+    Negate,
+    Number,
+    Prev,
+    Where,
+    depth_of,
+    leaves,
+    reads,
+    rename,
+    transform,
+)
 from compiler.ir.schedule import message_depth
 from compiler.passes.fold import constant as literal_value
-from compiler.passes.normal_form import Atom, Polynomial, add, constant, multiply, of_atom, scaled
+from compiler.passes.normal_form import Atom, Polynomial, add, multiply, of_atom, replaced, scaled
 from compiler.passes.quantities import Algebra, Quantities, aligned
 from compiler.passes.ranges import value_ranges
 
@@ -48,7 +60,7 @@ class _RuleAlgebra(Algebra):
             case Name() | Prev() | Number() | Negate() | Binary("+" | "-" | "*"):
                 return super().of(expression)
             case Binary("/", left, right) if sides(right) == {"post"}:
-                return multiply(self.of(left), self.from_post(Binary("/", Number(1.0), right)))
+                return multiply(self.of(left), self.from_post(Number(1.0) / right))
         if sides(expression) == {"post"} and not _is_scaled(expression):
             return self.from_post(expression)
         if isinstance(expression, Where) and sides(expression.condition) == {"post"}:
@@ -113,10 +125,9 @@ class RuleTerms:
         return self.pre.ranges.is_binary(self.message)
 
     def _look(self, node: Name | Prev) -> Polynomial:
-        side, depth = side_of(node.name), node.depth if isinstance(node, Prev) else 0
+        side, depth = side_of(node.name), depth_of(node)
         if side == "pre":
-            found = self.pre.of(without_side(node))
-            return tuple((tuple(("pre", a) for a in m), c) for m, c in found)
+            return _presynaptic(self.pre.of(without_side(node)))
         if side == "post":
             return self.algebra.from_post(node)
         if node.name in dict(self.rule.noise):
@@ -196,39 +207,22 @@ class RuleTerms:
 
     def aligned(self, polynomial: Polynomial, here: int) -> Polynomial:
         """With traces as they are when the message of so many steps ago has arrived."""
-        name = self.leaf[0]
+        return replaced(polynomial, lambda a: _presynaptic(aligned(of_atom(a[1]), here, self.leaf[0]))
+                        if a[0] == "pre" else None)
 
-        def at(atom: Atom) -> Polynomial | None:
-            if atom[0] != "pre":
-                return None
-            return tuple((tuple(("pre", a) for a in m), c) for m, c in aligned(of_atom(atom[1]), here, name))
-        return replaced(polynomial, at)
-
-    def presynaptic_reads(self) -> Iterator[Name | Prev]:
+    def presynaptic_reads(self) -> list[Name | Prev]:
         """Of the presynaptic cell, each once."""
-        seen = set[str]()
-        for e in (*(u.expression for u in self.rule.updates), self.rule.increment):
-            for node in walk(e):
-                if isinstance(node, Name | Prev) and side_of(node.name) == "pre" and show(node) not in seen:
-                    seen.add(show(node))
-                    yield node
+        increment, *updates = self.rule.expressions
+        return [*dict.fromkeys(n for e in (*updates, increment) for n in leaves(e) if side_of(n.name) == "pre")]
+
+
+def _presynaptic(found: Polynomial) -> Polynomial:
+    return tuple((tuple(("pre", a) for a in m), c) for m, c in found)
 
 
 def _reads(polynomial: Polynomial, state: str) -> bool:
     """Whether it reads what the last step left of a state."""
     return any(a == ("syn", state) for m, _ in polynomial for a in m)
-
-
-def replaced(polynomial: Polynomial, change: Callable[[Atom], Polynomial | None]) -> Polynomial:
-    """With polynomials for atoms; None keeps one."""
-    result: Polynomial = ()
-    for monomial, coefficient in polynomial:
-        term = constant(coefficient)
-        for atom in monomial:
-            found = change(atom)
-            term = multiply(term, of_atom(atom) if found is None else found)
-        result = add(result, term)
-    return result
 
 
 def without_side(expression: Expression) -> Expression:
@@ -238,11 +232,4 @@ def without_side(expression: Expression) -> Expression:
 
 def _earlier(expression: Expression) -> Expression:
     """One step earlier."""
-    def change(node: Expression) -> Expression:
-        match node:
-            case Name(name):
-                return Prev(name, 1)
-            case Prev(name, depth):
-                return Prev(name, depth + 1)
-        return node
-    return transform(expression, change)
+    return transform(expression, lambda n: Prev(n.name, depth_of(n) + 1) if isinstance(n, Name | Prev) else n)

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from compiler.ir import CellType, Equation, Expression, Graph, Optimiser, PlasticityRule, Projection, State
+from compiler.ir import Graph, Projection
 from compiler.ir.expressions import substitute
 from compiler.ir.model import cell_parameters, rule_parameters
 from compiler.ir.schedule import as_old_as
 from compiler.passes.base import SAME, Request
 from compiler.passes.fold import literal, simplify
-
-T = TypeVar("T", CellType, PlasticityRule)
+from compiler.passes.rewriting import Change, cell_with, rule_with
 
 
 @dataclass(frozen=True)
@@ -37,16 +36,18 @@ class Specialise:
 def specialised(graph: Graph) -> Graph:
     cells, populations = [], []
     for p in graph.populations:
-        bound = {q.name for q in graph.cell(p.cell).parameters if f"{p.name}.{q.name}" in graph.arrays}
+        cell = graph.cell(p.cell)
+        bound = {q.name for q in cell.parameters if f"{p.name}.{q.name}" in graph.arrays}
         values = {k: v for k, v in cell_parameters(graph, p).items() if k not in bound}
-        cells.append(_cell(graph.cell(p.cell), _own_name(p.cell, p.name), values))
+        cells.append(replace(cell_with(cell, _numbers(values)), name=_own_name(p.cell, p.name),
+                             parameters=tuple(q for q in cell.parameters if q.name in bound)))
         populations.append(replace(p, cell=cells[-1].name, parameters=()))
     rules, synapses, projections = [], [], []
     for q in graph.projections:
         synapse, rule = graph.synapse(q.synapse), graph.rule_of(q)
         if rule:
             values = {**rule_parameters(graph, q), **_of_cells(graph, q)}
-            rules.append(_rule(rule, _own_name(rule.name, q.name), values))
+            rules.append(replace(rule_with(rule, _numbers(values)), name=_own_name(rule.name, q.name), parameters=()))
         synapses.append(replace(synapse, name=_own_name(synapse.name, q.name), rule=rules[-1].name if rule else None))
         projections.append(replace(q, synapse=synapses[-1].name, parameters=()))
     return as_old_as(graph, graph.with_(cells=tuple(cells), populations=tuple(populations), rules=tuple(rules),
@@ -64,30 +65,9 @@ def _own_name(kind: str, owner: str) -> str:
     return kind if kind.endswith(f"_{owner}") else f"{kind}_{owner}"
 
 
-def _cell(cell: CellType, name: str, values: Mapping[str, float]) -> CellType:
-    return replace(cell, name=name, parameters=tuple(p for p in cell.parameters if p.name not in values),
-                   states=tuple(_state(s, values) for s in cell.states),
-                   equations=tuple(_equation(e, values) for e in cell.equations))
-
-
-def _rule(rule: PlasticityRule, name: str, values: Mapping[str, float]) -> PlasticityRule:
-    arguments = tuple(with_numbers(a, values) for a in rule.optimiser.arguments)
-    return replace(rule, name=name, parameters=(), increment=with_numbers(rule.increment, values),
-                   states=tuple(_state(s, values) for s in rule.states),
-                   updates=tuple(_equation(u, values) for u in rule.updates),
-                   optimiser=Optimiser(rule.optimiser.kind, arguments))
-
-
-def _state(state: State, values: Mapping[str, float]) -> State:
-    return replace(state, initial=with_numbers(state.initial, values))
-
-
-def _equation(equation: Equation, values: Mapping[str, float]) -> Equation:
-    return replace(equation, expression=with_numbers(equation.expression, values))
-
-
-def with_numbers(expression: Expression, values: Mapping[str, float]) -> Expression:
-    return simplify(substitute(expression, {name: literal(value) for name, value in values.items()}))
+def _numbers(values: Mapping[str, float]) -> Change:
+    table = {name: literal(value) for name, value in values.items()}
+    return lambda expression: simplify(substitute(expression, table))
 
 
 # ---- sharing again
@@ -106,7 +86,7 @@ def merge_equal(graph: Graph) -> Graph:
                        projections=tuple(replace(q, synapse=names[q.synapse]) for q in graph.projections))
 
 
-def _representatives(items: tuple) -> dict[str, str]:
+def _representatives(items: tuple[Any, ...]) -> dict[str, str]:
     """Name -> name of the first item that is equal but for the name."""
     first: dict[str, str] = {}
     return {item.name: first.setdefault(repr(replace(item, name="")), item.name) for item in items}
