@@ -234,7 +234,7 @@ def parse(text: str) -> Expression:
         tree = ast.parse(text.strip(), mode="eval").body
         if _ast_depth(tree) > EXPRESSION_DEPTH + 2:
             raise _too_large(f"expression {shown(text)}")
-        expression = _convert(tree, text)
+        expression = converted(tree, text)
     except SyntaxError as error:
         raise CortexError("E110", f"cannot read expression {shown(text)}: {error.msg}.") from None
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -273,9 +273,10 @@ def _ast_depth(tree: ast.AST) -> int:
     return deepest
 
 
-def _convert(node: ast.expr, text: str) -> Expression:
+def converted(node: ast.expr, text: str) -> Expression:
+    """Of Python's tree, whatever its size; `text` is what messages show of it. Raises E110 to E113."""
     def convert(child: ast.expr) -> Expression:
-        return _convert(child, text)
+        return converted(child, text)
 
     match node:
         case ast.Constant(value=bool() | int() | float() as value):

@@ -7,22 +7,19 @@ by side for 8 runs of 125 steps with 8 synapses each. What both know of the circ
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
-from compiler.ir import CellType, Expression, PlasticityRule
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, walk
-from compiler.ir.functions import OPERATORS, SCALAR
+from compiler.ir import CellType, CortexError, Expression, PlasticityRule
+from compiler.ir.expressions import Binary, Prev, walk
 from compiler.passes.engine_run import EngineRun, UnreadableForm
+from compiler.passes.evaluation import Look, Values, evaluate
 from compiler.passes.fold import constant
 from compiler.passes.ranges import TRUTH
 
 STEPS, LANES, WARM_UP, HISTORY, APPLY_EVERY, SEED = 125, 64, 8, 8, 10, 20261129
 TOLERANCE = 1e-9
-Values = np.ndarray
-Look = Callable[[str, int], Values]
 
 
 @lru_cache(maxsize=256)
@@ -36,7 +33,7 @@ def disagreement(text: str, rule: PlasticityRule, pre: CellType, post: CellType,
     written = _Rule(rule, cells, applied)
     try:
         engine = EngineRun(text, (LANES,))
-    except (UnreadableForm, SyntaxError) as error:
+    except (UnreadableForm, CortexError, SyntaxError) as error:
         return f"'{error}' is no form"
     for step in range(-WARM_UP, STEPS):
         for cell in cells.values():
@@ -111,7 +108,7 @@ class _Cell:
         equation = self.cell.equation(name)
         if equation is None or equation.derivative or name in self.drawn:
             return self._random(name)
-        return evaluate(equation.expression, lambda n, s: self.look(n, s + steps))
+        return _in_lanes(equation.expression, lambda n, s: self.look(n, s + steps))
 
     def _random(self, name: str) -> Values:
         if name.startswith("gate."):
@@ -143,12 +140,12 @@ class _Rule:
                 return self.weight if name == "w" else self.states[name]
             if name not in new:
                 update = next((u.expression for u in self.rule.updates if u.name == name), Prev(name, 1))
-                new[name] = evaluate(update, look)
+                new[name] = _in_lanes(update, look)
             return new[name]
 
         for state in self.rule.states:
             look(state.name, 0)
-        self._optimise(evaluate(self.rule.increment, look), applies)
+        self._optimise(_in_lanes(self.rule.increment, look), applies)
         self.states = {**self.states, **new}
 
     def _optimise(self, increment: Values, applies: bool) -> None:
@@ -162,28 +159,5 @@ class _Rule:
         self.weight = self.weight + increment
 
 
-def evaluate(expression: Expression, look: Look) -> Values:
-    """Values of the circuit's own expressions."""
-    def go(inner: Expression) -> Values:
-        return evaluate(inner, look)
-
-    with np.errstate(all="ignore"):
-        match expression:
-            case Number(value):
-                return np.full(LANES, value)
-            case Name(name):
-                return look(name, 0)
-            case Prev(name, depth):
-                return look(name, depth)
-            case Negate(operand):
-                return -go(operand)
-            case Binary(operator, left, right):
-                return np.asarray(OPERATORS[operator](go(left), go(right)), dtype=float)
-            case Call(function, arguments):
-                found = [SCALAR[function](*map(float, v)) for v in zip(*map(go, arguments), strict=True)]
-                return np.array(found)
-            case Where(condition, then, otherwise):
-                return np.where(go(condition) != 0, go(then), go(otherwise))
-            case Lookup(_, index):
-                return np.sin(go(index))  # any function of the index: tables are not part of what is compared
-    raise TypeError(expression)
+def _in_lanes(expression: Expression, look: Look) -> Values:
+    return np.broadcast_to(evaluate(expression, look), (LANES,))

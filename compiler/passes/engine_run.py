@@ -1,5 +1,6 @@
 """Runs the text of an engine's form, step by step: what the engine would do with one trace, spike and product after the
-other. It reads nothing but the text and what comes from the cells, and shares no code with what made the text.
+other. It reads nothing but the text and what comes from the cells, and shares with what made the text only the language
+of expressions.
 
     engine = EngineRun("dw = 2^-3*y0*x1; x0 = pre.spike; x1 = 0.875*x1 + x0; y0 = post.spike")
     engine.step(lambda name, steps: ...)      # engine.variables: {"w": ..., "t": ..., "d": ...}
@@ -13,35 +14,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
 
 import numpy as np
 
-Look = Callable[[str, int], np.ndarray]
-"""(`pre.spike`, steps ago) -> its values."""
+from compiler.ir import Expression, show
+from compiler.ir.expressions import Lookup, converted, names, walk
+from compiler.passes.evaluation import Look, Values, evaluate
 
-
-def _logistic(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
-    "exp": np.exp, "log": np.log, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "sqrt": np.sqrt, "floor": np.floor,
-    "abs": np.abs, "min": np.minimum, "max": np.maximum, "pow": np.power, "clip": np.clip, "linear": np.asarray,
-    "where": lambda c, a, b: np.where(c != 0, a, b), "relu": lambda x: np.maximum(x, 0.0), "logistic": _logistic,
-    "soft_relu": lambda x: np.log(1 + np.exp(x)), "sharp_soft_relu": lambda x: np.log(1 + np.exp(10 * x)) / 10,
-    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1), "d_linear": np.ones_like,
-    "d_relu": lambda x: np.asarray(x > 0, float), "d_logistic": lambda x: _logistic(x) * (1 - _logistic(x)),
-    "d_soft_relu": _logistic, "d_sharp_soft_relu": lambda x: _logistic(10 * x), "d_tanh": lambda x: 1 - np.tanh(x) ** 2,
-    "d_hard_sigmoid": lambda x: np.asarray(np.abs(x) < 3, float), "shift_left": lambda x, b: x * 2.0**b,
-    "shift_right": lambda x, b: np.floor(x * 2.0**-b), "saturate": lambda x, a, b: np.clip(np.floor(x), a, b),
-    "stochastic_round": lambda x, u: np.floor(x + u),
-    "fixed": lambda x, s, m, u: np.clip(np.floor(x * s + u), -m, m) / s}
-ARITHMETIC: dict[type, Callable[..., np.ndarray]] = {
-    ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}
-COMPARISONS: dict[type, Callable[..., np.ndarray]] = {
-    ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Lt: np.less, ast.LtE: np.less_equal, ast.Eq: np.equal,
-    ast.NotEq: np.not_equal}
+Words = dict[str, Values | float]
 PRODUCT = re.compile(r"([+-]?)\s*([^+\-\s][^\s]*)")
 SCALE = re.compile(r"(-?\d+)(?:\^(-?\d+))?$")
 
@@ -55,12 +35,12 @@ class EngineRun:
 
     def __init__(self, text: str, shape: tuple[int, ...] = ()):
         self.sums: dict[str, list[tuple[float, list[str]]]] = {}
-        self.bindings: dict[str, ast.expr] = {}
+        self.bindings: dict[str, Expression] = {}
         self.applied = self.late = ""
         for clause in text.split("; "):
             self._read(clause)
         self.variables = {name: np.zeros(shape) for name in ("w", "t", "d")}
-        self.traces: dict[str, np.ndarray] = {name: np.zeros(shape) for name in self.bindings}
+        self.traces: dict[str, Values] = {name: np.zeros(shape) for name in self.bindings}
 
     def _read(self, clause: str) -> None:
         if clause.startswith("w moves one step after "):
@@ -74,7 +54,7 @@ class EngineRun:
         elif name in ("dw", "dt", "dd"):
             self.sums[name[1]] = [_product(*found) for found in PRODUCT.findall(value)]
         else:
-            self.bindings[name] = ast.parse(value, mode="eval").body
+            self.bindings[name] = converted(ast.parse(value, mode="eval").body, value)
 
     def step(self, look: Look, learns: bool = True) -> None:
         """One step; without `learns` only traces move."""
@@ -88,17 +68,23 @@ class EngineRun:
         quiet = {name: np.zeros_like(value) for name, value in self.traces.items()}
         self._add({**quiet, "x0": 0.0, "y0": 0.0, "u0": 1.0, self.applied: 1.0})
 
-    def _words(self, look: Look) -> dict[str, np.ndarray | float]:
-        words: dict[str, np.ndarray | float] = {"u0": 1.0, self.applied: 0.0}
+    def _words(self, look: Look) -> Words:
+        words: Words = {"u0": 1.0, self.applied: 0.0}
         for name in sorted(self.bindings, key=lambda n: n[-1] != "0"):
-            words[name] = _value(self.bindings[name], look, {**words, name: self.traces[name]})
+            words[name] = self._value(self.bindings[name], look, {**words, name: self.traces[name]})
             self.traces[name] = np.asarray(words[name])
         if "x0" not in words:
-            payloads = [words[n] for n, e in self.bindings.items() if n[0] == "x" and not _reads(e, n)]
+            payloads = [words[n] for n, e in self.bindings.items() if n[0] == "x" and n not in names(e)]
             words["x0"] = np.asarray(payloads[0] != 0, float) if payloads else 0.0
         return words
 
-    def _add(self, words: dict[str, np.ndarray | float]) -> None:
+    @staticmethod
+    def _value(binding: Expression, look: Look, known: Words) -> Values:
+        if any(isinstance(node, Lookup) for node in walk(binding)):
+            raise UnreadableForm(show(binding))
+        return evaluate(binding, lambda name, steps: look(name, steps) if "." in name else np.asarray(known[name]))
+
+    def _add(self, words: Words) -> None:
         words = {**words, **self.variables}
         gained = {}
         for name, products in self.sums.items():
@@ -119,33 +105,3 @@ def _product(sign: str, text: str) -> tuple[float, list[str]]:
         else:
             scale *= float(found[1])
     return scale, factors
-
-
-def _reads(expression: ast.expr, name: str) -> bool:
-    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(expression))
-
-
-def _value(node: ast.expr, look: Look, words: dict) -> np.ndarray | float:
-    match node:
-        case ast.Constant(value=int() | float() as value):
-            return float(value)
-        case ast.Name(id=name):
-            return words[name]  # type: ignore[no-any-return]
-        case ast.Attribute() | ast.Call(func=ast.Name(id="prev")):
-            text = ast.unparse(node)
-            return look(text.strip("()").replace("prev(", ""), text.count("prev("))
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand, look, words)
-        case ast.BinOp(left=left, op=op, right=right):
-            arithmetic = ARITHMETIC[type(op)]
-            return arithmetic(_value(left, look, words), _value(right, look, words))
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            compare = COMPARISONS[type(op)]
-            return np.asarray(compare(_value(left, look, words), _value(right, look, words)), float)
-        case ast.BoolOp(op=op, values=values):
-            joined = np.logical_and if isinstance(op, ast.And) else np.logical_or
-            found = np.broadcast_arrays(*(_value(v, look, words) for v in values))
-            return np.asarray(joined.reduce(found), float)
-        case ast.Call(func=ast.Name(id=name), args=arguments) if name in FUNCTIONS:
-            return FUNCTIONS[name](*(_value(a, look, words) for a in arguments))
-    raise UnreadableForm(ast.unparse(node))

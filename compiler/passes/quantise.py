@@ -28,12 +28,13 @@ from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, 
 from compiler.ir.model import OPTIMISERS, Mirror, Optimiser, State, SynapseClass
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
+from compiler.passes.evaluation import evaluate
 from compiler.passes.fixed_point import Extent, Format, extent, format_for
 from compiler.passes.fold import literal, simplify
 from compiler.passes.legalise import terms_of
 from compiler.passes.name_products import is_table, normal, quantities
 from compiler.passes.specialise import merge_equal
-from compiler.passes.tables import best_table, evaluated
+from compiler.passes.tables import best_table
 
 ROUNDING = ("stochastic", "shared", "lava", "nearest")
 """A number per synapse; one for all synapses; the one that a stock LearningDense would draw; none."""
@@ -376,7 +377,7 @@ class _Quantiser:
         half = 2 ** (self.options.widths.tables - 1)
 
         def function(points: np.ndarray) -> np.ndarray:
-            return np.asarray(np.nan_to_num(evaluated(e.expression, node, points)))
+            return np.asarray(np.nan_to_num(evaluate(e.expression, lambda name, steps: points)))
 
         reach, entries = best_table(function, largest, half, found)
         name = f"{p.name}_{e.name}"

@@ -9,20 +9,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where
-from compiler.ir.functions import OPERATORS, SCALAR
+from compiler.passes.evaluation import Values
 from compiler.passes.fixed_point import Format
 
 REACHES, SAMPLES = 12, 4096
 """How many powers of two a table's reach is sought among, and where its error is measured."""
 
 
-def best_table(function: Callable[[np.ndarray], np.ndarray], largest: float, half: int,
-               found: Format) -> tuple[float, np.ndarray]:
+def best_table(function: Callable[[Values], Values], largest: float, half: int,
+               found: Format) -> tuple[float, Values]:
     """(reach, 2 * half entries from -reach up). `largest`: what the argument may be. The reach is the power of two that
     keeps the worst error of straight lines between the entries least."""
     top = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
-    best: tuple[float, float, np.ndarray] | None = None
+    best: tuple[float, float, Values] | None = None
     for reach in (top / 2.0**k for k in range(REACHES + 1)):
         entries = found.round(function((np.arange(2 * half) - half) * (reach / half)))
         outside = np.geomspace(reach, max(largest, reach), SAMPLES // 16)
@@ -34,25 +33,3 @@ def best_table(function: Callable[[np.ndarray], np.ndarray], largest: float, hal
             best = error, reach, entries
     assert best
     return best[1], best[2]
-
-
-def evaluated(expression: Expression, node: Name | Prev, points: np.ndarray) -> np.ndarray:
-    """A function of one quantity at many points, in the IR's own arithmetic."""
-    def value(e: Expression) -> np.ndarray:
-        match e:
-            case Number(number):
-                return np.full(len(points), number)
-            case Name() | Prev():
-                return points
-            case Negate(operand):
-                return -value(operand)
-            case Binary(operator, left, right):
-                return np.asarray(OPERATORS[operator](value(left), value(right)), np.float64)
-            case Call(function, arguments):
-                return np.frompyfunc(SCALAR[function], len(arguments), 1)(*map(value, arguments)).astype(np.float64)
-            case Where(condition, then, otherwise):
-                return np.where(value(condition) != 0, value(then), value(otherwise))
-        raise TypeError(e)
-
-    with np.errstate(all="ignore"):
-        return value(expression)
