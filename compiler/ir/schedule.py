@@ -8,6 +8,7 @@ earliest operation that has not run can always run.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from compiler.ir.errors import CortexError
@@ -32,14 +33,22 @@ class Delivery:
 Operation = Segment | Delivery
 
 
-def instantaneous(cell: CellType) -> set[str]:
-    """Quantities of a cell that depend on this step's ports, directly or not, in any order of equations."""
-    ports, found = {port.name for port in cell.ports}, set[str]()
-    while True:
-        reached = {e.name for e in cell.equations if needed(cell, e) & (ports | found)}
-        if reached == found:
-            return found
-        found = reached
+def reached(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+    """All names that lead on from these, with themselves."""
+    found, waiting = set[str](), list(start)
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += following(name)
+    return found
+
+
+def instantaneous(cell: CellType, ports: Collection[str] | None = None) -> set[str]:
+    """Quantities of a cell that depend on this step's ports, or on some of them, directly or not, in any order of
+    equations."""
+    chosen = {port.name for port in cell.ports} if ports is None else set(ports)
+    read = {e.name: needed(cell, e) for e in cell.equations}
+    return reached(chosen, lambda name: [e for e, names_read in read.items() if name in names_read]) & read.keys()
 
 
 def needed(cell: CellType, equation: Equation) -> set[str]:
@@ -65,14 +74,9 @@ def as_old_as(before: Graph, graph: Graph) -> Graph:
 
 def remembers(cell: CellType, name: str) -> bool:
     """Whether a quantity depends on an earlier step, directly or not; otherwise on inputs and noise of this one."""
-    reached, found = {name}, set[str]()
-    while reached - found:
-        found |= reached
-        equations = [e for e in cell.equations if e.name in found]
-        if any(previous(e.expression) or e.derivative for e in equations):
-            return True
-        reached = {read for e in equations for read in names(e.expression)}
-    return False
+    equations = {e.name: e for e in cell.equations}
+    found = reached([name], lambda n: names(equations[n].expression) if n in equations else ())
+    return any(previous(equations[n].expression) or equations[n].derivative for n in found & equations.keys())
 
 
 def schedule(graph: Graph) -> tuple[Operation, ...]:

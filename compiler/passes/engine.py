@@ -14,9 +14,9 @@ import math
 from collections.abc import Iterator
 
 from compiler.ir import Expression, Graph, PlasticityRule, Projection, show
-from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
+from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, leaves, reads, walk
 from compiler.ir.model import State, SynapseClass
-from compiler.passes.engine_limits import has_engine
+from compiler.passes.engine_limits import Limits, has_engine
 from compiler.passes.fold import constant
 from compiler.passes.legalise import Term, expanded
 from compiler.passes.read_sets import read_sets
@@ -30,25 +30,19 @@ def engine_reasons(graph: Graph, hardware: HardwareMap) -> list[str]:
     engine."""
     if not has_engine(hardware):
         return []
+    reads, limits = {found.projection: found for found in read_sets(graph)}, Limits(hardware)
     return [reason for q in graph.projections if (rule := graph.rule_of(q))
-            for reason in (*_unsent(graph, q), *_widths(graph, q, rule, hardware),
-                           *_scales(graph, q, rule, hardware), *_applied(graph, q, rule, hardware))]
+            for reason in (*reads[q.name].elsewhere, *_widths(graph, q, rule, limits),
+                           *_scales(graph, q, rule, limits), *_applied(graph, q, rule, limits))]
 
 
-def _unsent(graph: Graph, q: Projection) -> Iterator[str]:
-    """A factor of the presynaptic cell must come of what is sent, which has been rounded."""
-    for found in read_sets(graph):
-        if found.projection == q.name:
-            yield from (f"{read.text} is not at the synapse: {read.reason}" for read in found.nonlocal_reads)
-
-
-def _applied(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
+def _applied(graph: Graph, q: Projection, rule: PlasticityRule, limits: Limits) -> Iterator[str]:
     """dw = t: the tag's unit in those of the weight."""
-    low, unit = _number(hardware, "learning.scale_exponent_low"), _register_unit(graph, q, hardware)
+    low, unit = limits.number("scale_exponent_low"), _register_unit(graph, q, limits)
     for state in _tags(rule):
         if low is not None and unit and state.scale < unit * 2.0**low:
             yield f"a unit of the tag of '{q.name}' is 2^{math.log2(state.scale / unit):.0f} of the weight's; the " \
-                  f"least scale is 2^{low:.0f} [{hardware.scalar('learning.scale_exponent_low').source}]"
+                  f"least scale is 2^{low:.0f} {limits.source('scale_exponent_low')}"
 
 
 def _tags(rule: PlasticityRule) -> list[State]:
@@ -56,9 +50,9 @@ def _tags(rule: PlasticityRule) -> list[State]:
     return [state for state in rule.states if state.dtype != "float64"]
 
 
-def _register_unit(graph: Graph, q: Projection, hardware: HardwareMap) -> float:
+def _register_unit(graph: Graph, q: Projection, limits: Limits) -> float:
     """Of a weight in all the bits that the map has."""
-    synapse, bits = graph.class_of(q.name), _number(hardware, "numeric.weight_bits")
+    synapse, bits = graph.class_of(q.name), limits.number("numeric.weight_bits")
     if not synapse.unit or bits is None:
         return synapse.unit
     return synapse.unit * 2.0**min(0.0, _weight_bits(synapse) - bits)
@@ -70,38 +64,29 @@ def _weight_bits(synapse: SynapseClass) -> int:
 
 def least_scale(hardware: HardwareMap, factor_bits: int) -> float:
     """Of a product of two traces; 0 where the map says nothing, or factors have more bits than its traces anyway."""
-    low, traces = (_number(hardware, f"learning.{name}") for name in ("scale_exponent_low", "trace_bits"))
+    low, traces = (Limits(hardware).number(name) for name in ("scale_exponent_low", "trace_bits"))
     if low is None or traces is not None and factor_bits > traces + 1:
         return 0.0
-    return 2.0**_least_exponent(hardware, low, 2)
+    return float(2.0**_least_exponent(Limits(hardware), low, 2))
 
 
-def _least_exponent(hardware: HardwareMap, low: float, factors: int) -> float:
-    width = _number(hardware, "learning.trace_bits") or 7
+def _least_exponent(limits: Limits, low: float, factors: int) -> float:
+    width = limits.number("trace_bits") or 7
     return low - max(0, width * factors + MANTISSA_WIDTH - ACCUMULATOR)
 
 
-def _number(hardware: HardwareMap, field: str) -> float | None:
-    value = hardware.value(field)
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _widths(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
+def _widths(graph: Graph, q: Projection, rule: PlasticityRule, limits: Limits) -> Iterator[str]:
     synapse = graph.class_of(q.name)
     found = [(f"weight of '{q.name}'", _weight_bits(synapse), "numeric.weight_bits", 0)] if synapse.unit else []
     found += [(f"tag of '{q.name}'", _dtype_bits(s.dtype), "numeric.tag_bits", 1) for s in _tags(rule)]
-    for node in {node.name for e in _learning(rule) for node in walk(e) if isinstance(node, Name | Prev)}:
-        if node.startswith(("pre.", "post.")):
-            found.append((f"'{node}' of rule '{rule.name}'", _quantity(graph, q, node)[1], "learning.trace_bits", 1))
+    for name in sorted({name for e in rule.expressions for name in reads(e)}):
+        if name.startswith(("pre.", "post.")):
+            found.append((f"'{name}' of rule '{rule.name}'", _quantity(graph, q, name)[1], "trace_bits", 1))
     for what, bits, field, sign in found:
-        limit = _number(hardware, field)
+        limit = limits.number(field)
         if limit is not None and bits > limit + sign:
-            yield f"{what} has {bits} bits; {hardware.name} has {limit:.0f}{' and a sign' if sign else ''} " \
-                  f"[{hardware.scalar(field).source}]"
-
-
-def _learning(rule: PlasticityRule) -> tuple[Expression, ...]:
-    return rule.increment, *(u.expression for u in rule.updates)
+            yield f"{what} has {bits} bits; {limits.hardware.name} has {limit:.0f}{' and a sign' if sign else ''} " \
+                  f"{limits.source(field)}"
 
 
 def _bits(units: float) -> int:
@@ -117,16 +102,15 @@ def _quantity(graph: Graph, q: Projection, name: str) -> tuple[float, int]:
     side, _, quantity = name.partition(".")
     cell = graph.cell_of(q.pre if side == "pre" else q.post)
     equation, state = cell.equation(quantity), cell.state(quantity)
-    if equation and isinstance(equation.expression, Call) and equation.expression.function == "fixed":
-        _, scale, limit, _ = equation.expression.arguments
-        assert isinstance(scale, Number) and isinstance(limit, Number)
-        return 1 / scale.value, _bits(limit.value) + 1
+    match equation and equation.expression:
+        case Call("fixed", (_, Number(scale), Number(limit), _)):
+            return 1 / scale, _bits(limit) + 1
     return (state.scale, _dtype_bits(state.dtype)) if state and state.dtype != "float64" else (1.0, 2)
 
 
-def _scales(graph: Graph, q: Projection, rule: PlasticityRule, hardware: HardwareMap) -> Iterator[str]:
-    low, synapse = _number(hardware, "learning.scale_exponent_low"), graph.class_of(q.name)
-    register = _register_unit(graph, q, hardware) / synapse.unit if synapse.unit else 1.0
+def _scales(graph: Graph, q: Projection, rule: PlasticityRule, limits: Limits) -> Iterator[str]:
+    low, synapse = limits.number("scale_exponent_low"), graph.class_of(q.name)
+    register = _register_unit(graph, q, limits) / synapse.unit if synapse.unit else 1.0
     try:
         terms = _terms(graph, q, rule)
     except ValueError as error:
@@ -135,13 +119,13 @@ def _scales(graph: Graph, q: Projection, rule: PlasticityRule, hardware: Hardwar
     for term, unit in terms:
         if low is None or not (term.pre or term.post):
             continue
-        factors = [node for f in (*term.pre, *term.post) for node in walk(f) if isinstance(node, Name | Prev)]
+        factors = [node for f in (*term.pre, *term.post) for node in leaves(f)]
         units = math.prod(_quantity(graph, q, n.name)[0] for n in factors)
-        least = _least_exponent(hardware, low, len(factors))
+        least = _least_exponent(limits, low, len(factors))
         scale = abs(term.scale) * units / (unit if rule.states else unit * register)
         if scale and math.log2(scale) < least:
             yield f"the scale 2^{math.log2(scale):.3g} of '{show(rule.increment)}' ('{q.name}') is below the least, " \
-                  f"2^{least:.0f} [{hardware.scalar('learning.scale_exponent_low').source}]"
+                  f"2^{least:.0f} {limits.source('scale_exponent_low')}"
 
 
 def _terms(graph: Graph, q: Projection, rule: PlasticityRule) -> list[tuple[Term, float]]:

@@ -160,4 +160,4 @@ class _Rule:
 
 
 def _in_lanes(expression: Expression, look: Look) -> Values:
-    return np.broadcast_to(evaluate(expression, look), (LANES,))
+    return np.broadcast_to(evaluate(expression, look, np.sin), (LANES,))

@@ -66,11 +66,12 @@ class Limits:
         return bool(self.hardware.value(f"learning.{name}"))
 
     def number(self, name: str) -> float | None:
-        value = self.hardware.value(f"learning.{name}")
+        """Of a field of `learning`, or of another group that the name has."""
+        value = self.hardware.value(_field(name))
         return float(value) if isinstance(value, int | float) else None
 
     def source(self, name: str) -> str:
-        return f"[{self.hardware.scalar(f'learning.{name}').source}]"
+        return f"[{self.hardware.scalar(_field(name)).source}]"
 
     def out_of_range(self, scale: Fraction, what: str) -> Iterator[str]:
         """Of a product of the synapse's own variables, which has no unit that a format could choose."""
@@ -85,3 +86,7 @@ class Limits:
     def no_scale(self, scale: Fraction) -> str:
         return (f"scale {float(scale):.6g} is not m * 2**e with |m| below {2**self.bits}: the nearest is "
                 f"{scale_text(self.nearest(scale))}")
+
+
+def _field(name: str) -> str:
+    return name if "." in name else f"learning.{name}"

@@ -14,9 +14,9 @@ from fractions import Fraction
 from compiler.ir import show
 from compiler.ir.expressions import Name, Prev, number
 from compiler.passes.engine_check import disagreement
-from compiler.passes.engine_form import Draft, Product, Word, drafts, factor_text
+from compiler.passes.engine_form import Draft, Product, Word, drafts, factor_text, name_of
 from compiler.passes.engine_limits import Limits, scale_text
-from compiler.passes.normal_form import EVERYTHING, NormalForm, Polynomial, Range
+from compiler.passes.normal_form import EVERYTHING, NormalForm, Polynomial, Range, of_atom
 from compiler.passes.rule_terms import SUM, RuleTerms, without_side
 
 
@@ -287,14 +287,7 @@ def _message(draft: Draft) -> str:
 def _spike_text(draft: Draft) -> str:
     """The quantity that is y0, as the cell or the rule names it."""
     assert draft.spike is not None
-    post = draft.terms.post
-    for equation in post.cell.equations:
-        found = post.of(Name(equation.name))
-        if len(found) == 1 and found[0][1] == 1 and len(found[0][0]) == 1 and found[0][0][0][:2] == draft.spike[:2]:
-            steps = draft.spike[2] - found[0][0][0][2]
-            if steps >= 0:
-                return show(Prev(f"post.{equation.name}", steps) if steps else Name(f"post.{equation.name}"))
-    return show(Name(f"post.{draft.spike[1]}"))
+    return show(name_of(draft, of_atom(draft.spike)) or Name(f"post.{draft.spike[1]}"))
 
 
 def _text_of(draft: Draft, word: Word) -> str:

@@ -16,10 +16,10 @@ Look = Callable[[str, int], Values]
 """(name, steps ago) -> its values."""
 
 
-def evaluate(expression: Expression, look: Look) -> Values:
-    """Arrays of one shape; tables are not known here, and any function of the index stands for one."""
+def evaluate(expression: Expression, look: Look, table: Callable[[Values], Values] | None = None) -> Values:
+    """Arrays of one shape. Tables are not known here: `table`, a function of the index, stands for every one."""
     def go(inner: Expression) -> Values:
-        return evaluate(inner, look)
+        return evaluate(inner, look, table)
 
     with np.errstate(all="ignore"):
         match expression:
@@ -36,6 +36,6 @@ def evaluate(expression: Expression, look: Look) -> Values:
                 return np.asarray(called, np.float64)
             case Where(condition, then, otherwise):
                 return np.where(go(condition) != 0, go(then), go(otherwise))
-            case Lookup(_, index):
-                return np.sin(go(index))
+            case Lookup(_, index) if table:
+                return table(go(index))
     raise TypeError(expression)

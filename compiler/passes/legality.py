@@ -11,7 +11,6 @@ A form that is printed has been run against the rule as written (`engine_check`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from compiler.ir import Graph, Projection
@@ -64,26 +63,17 @@ def _report(graph: Graph, q: Projection, written: Verdict, nearest: Verdict) -> 
 
 def _judged(graph: Graph, name: str, hardware: HardwareMap) -> Verdict:
     q = graph.projection(name)
-    reasons = tuple(dict.fromkeys((*_elsewhere(graph, q), *_optimiser(graph, q))))
-    if not graph.rule_of(q) or not has_engine(hardware):
+    rule = graph.rule_of(q)
+    elsewhere = (reason for found in read_sets(graph) if found.projection == q.name for reason in found.elsewhere)
+    illegal = [rule.optimiser.traits.illegal] if rule and rule.optimiser.traits.illegal else []
+    reasons = tuple(dict.fromkeys((*elsewhere, *illegal)))
+    if not rule or not has_engine(hardware):
         return Verdict("", reasons)
     try:
         found = verdict(RuleTerms(graph, q), Limits(hardware))
     except (NoProduct, TooManyTerms) as error:
         found = Verdict("", (str(error),))
     return Verdict("" if reasons else found.form, (*reasons, *found.reasons))
-
-
-def _elsewhere(graph: Graph, q: Projection) -> Iterator[str]:
-    for found in read_sets(graph):
-        if found.projection == q.name:
-            yield from (f"{read.text} is not at the synapse: {read.reason}" for read in found.nonlocal_reads)
-
-
-def _optimiser(graph: Graph, q: Projection) -> Iterator[str]:
-    rule = graph.rule_of(q)
-    if rule and rule.optimiser.traits.illegal:
-        yield rule.optimiser.traits.illegal
 
 
 # ---- text

@@ -21,9 +21,10 @@ from functools import cached_property
 import numpy as np
 
 from compiler.ir import CellType, Expression, Graph
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, walk
+from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, names, previous
 from compiler.ir.functions import OPERATORS, SCALAR
 from compiler.ir.model import cell_parameters
+from compiler.ir.schedule import reached
 
 FEW, ROUNDS = 16, 6
 RISING = ("linear", "relu", "logistic", "soft_relu", "sharp_soft_relu", "hard_sigmoid", "exp", "log", "tanh", "sqrt",
@@ -48,10 +49,6 @@ class Values:
     @property
     def never_negative(self) -> bool:
         return self.low >= 0
-
-    @property
-    def never_positive(self) -> bool:
-        return self.high <= 0
 
     def joined(self, other: Values) -> Values:
         both = None if self.members is None or other.members is None else self.members | other.members
@@ -218,15 +215,12 @@ class Ranges:
 
     def _reaches(self, expression: Expression, name: str) -> bool:
         """Whether it reads prev(name), through quantities of this step too."""
-        seen, found = set[str](), [expression]
-        while found:
-            for node in walk(found.pop()):
-                if isinstance(node, Prev) and node.name == name:
-                    return True
-                if isinstance(node, Name) and node.name not in seen and (e := self.cell.equation(node.name)):
-                    seen.add(node.name)
-                    found.append(e.expression)
-        return False
+        def now(quantity: str) -> set[str]:
+            equation = self.cell.equation(quantity)
+            return names(equation.expression) if equation else set()
+
+        through = [e for q in reached(names(expression), now) if (e := self.cell.equation(q))]
+        return any(name in previous(e) for e in (expression, *(e.expression for e in through)))
 
 
 def _invariant(slope: Values, rest: Values) -> tuple[float, float]:

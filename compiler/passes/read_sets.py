@@ -80,6 +80,11 @@ class ReadSet:
     def nonlocal_reads(self) -> tuple[Read, ...]:
         return tuple(read for read in self.reads if not read.local)
 
+    @property
+    def elsewhere(self) -> list[str]:
+        """Why it is not local."""
+        return [f"{read.text} is not at the synapse: {read.reason}" for read in self.nonlocal_reads]
+
     def read(self, text: str) -> Read:
         """The read that shows as this expression. Raises KeyError."""
         found = {read.text: read for read in self.reads}

@@ -18,7 +18,7 @@ import numpy as np
 
 from compiler.ir import CellType, Graph, Projection
 from compiler.ir.expressions import Call, Number, Where, names, previous, reads, walk
-from compiler.ir.schedule import Segment, message_depth, schedule
+from compiler.ir.schedule import Segment, instantaneous, message_depth, schedule
 from compiler.ir.verify import bounds
 from compiler.passes.stock_forms import (
     DenseForm,
@@ -98,7 +98,7 @@ def hidden_quantities(graph: Graph, plan: StockPlan) -> frozenset[str]:
         states = [s.name for s in rule.states] if rule else []
         found |= {f"{q.name}.{name}" for name in ("current", "increment", *states)}
         if q.post not in plan.populations and message_depth(graph, q) == 0:
-            late = waiting_equations(graph, q.post, graph.class_of(q.name).port)
+            late = instantaneous(graph.cell_of(q.post), [graph.class_of(q.name).port])
             found |= {f"{q.post}.{name}" for name in late}
     return frozenset(found)
 
@@ -266,19 +266,9 @@ def _exponent(graph: Graph, q: Projection, plan: StockPlan, observed: frozenset[
     return arrival.exponent
 
 
-def waiting_equations(graph: Graph, population: str, port: str) -> set[str]:
-    """Equations that depend on a port within the step."""
-    cell, found = graph.cell_of(population), {port}
-    while True:
-        reached = {port} | {e.name for e in cell.equations if names(e.expression) & found}
-        if reached == found:
-            return found - {port}
-        found = reached
-
-
 def _not_waiting(graph: Graph, population: str, port: str, observed: frozenset[str]) -> str:
     """Why what arrives at a port cannot come one step later; "" where only `prev` reads what it makes."""
-    waiting = waiting_equations(graph, population, port)
+    waiting = instantaneous(graph.cell_of(population), [port])
     if reason := _not_apart(graph, population, waiting):
         return reason
     for name in sorted(waiting):
@@ -327,7 +317,7 @@ def _check_learning(graph: Graph, q: Projection, plan: StockPlan, weights: np.nd
     for name in rule.factors:
         if f"{q.post}.{name}" not in whole:
             raise NotStock(f"its factor '{name}' is not an integer")
-        if q.post not in plan.populations and name in waiting_equations(graph, q.post, port):
+        if q.post not in plan.populations and name in instantaneous(graph.cell_of(q.post), [port]):
             raise NotStock(f"its factor '{name}' depends on what it delivers in the same step")
     extra = {r for r in _rule_reads(graph, q) if r.startswith("pre.")} - {f"pre.{graph.class_of(q.name).message}"}
     if extra:
