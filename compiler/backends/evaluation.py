@@ -1,4 +1,4 @@
-"""Values of expressions, and of tables between their entries, in plain numpy and libm's functions."""
+"""Values of expressions, and of tables between their entries, in plain numpy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Negate, Number, Prev, Where, show
-from compiler.ir.functions import ARITY, OPERATORS, SCALAR
+from compiler.ir.functions import OPERATORS, VECTOR
 
 Values = dict[str, np.ndarray]
 
-VECTOR = {name: np.frompyfunc(SCALAR[name], count, 1) for name, count in ARITY.items()}
 
 
 def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
@@ -30,8 +29,7 @@ def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
             result = OPERATORS[operator](evaluate(left, now, before), evaluate(right, now, before))
             return np.asarray(result, dtype=np.float64)
         case Call(function, arguments):
-            values = [evaluate(a, now, before) for a in arguments]
-            return np.asarray(VECTOR[function](*values), dtype=np.float64)
+            return VECTOR[function](*(evaluate(a, now, before) for a in arguments))
         case Where(condition, then, otherwise):
             chosen = evaluate(condition, now, before) != 0
             return np.where(chosen, evaluate(then, now, before), evaluate(otherwise, now, before))

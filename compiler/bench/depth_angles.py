@@ -18,7 +18,8 @@ from compiler.experiments.circuits import circuit_options
 from compiler.experiments.config import load_experiment
 from compiler.experiments.figures import angle
 from compiler.experiments.session import Session
-from compiler.experiments.tasks.teacher_student import activation_of, takes_voltage
+from compiler.experiments.tasks.teacher_student import takes_voltage
+from compiler.ir.functions import VECTOR
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.rivals import Ann
 from compiler.microcircuits.rivals_start import attenuation
@@ -70,8 +71,8 @@ def backprop(circuit: Any, of_voltage: bool, weights: list[np.ndarray], inputs: 
     rates, voltages = [inputs], []
     for w, gain, name in zip(weights, gains, phi, strict=True):
         voltages.append(gain * np.einsum("sij,tsj->tsi", w, rates[-1]))
-        rates.append(activation_of(name)(voltages[-1]))
-    slopes = [activation_of(f"d_{name}")(u) for name, u in zip(phi, voltages, strict=True)]
+        rates.append(VECTOR[name](voltages[-1]))
+    slopes = [VECTOR[f"d_{name}"](u) for name, u in zip(phi, voltages, strict=True)]
     error = targets - voltages[-1] if of_voltage else slopes[-1] * (targets - rates[-1])
     found: list[np.ndarray] = []
     for i in reversed(range(areas)):

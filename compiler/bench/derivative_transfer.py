@@ -15,7 +15,7 @@ import numpy as np
 from compiler.bench import checked
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import Session
-from compiler.experiments.tasks.teacher_student import activation_of
+from compiler.ir.functions import VECTOR
 
 ACTIVATIONS, SIGMAS, VOLTAGES = ("tanh", "relu", "logistic"), (0.1, 0.05), 50
 
@@ -45,7 +45,7 @@ def _rows(sigma: float, options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def compared(means: np.ndarray, name: str, voltages: np.ndarray) -> dict[str, float]:
     """Correlation and largest deviation from the slope, both scaled to their maxima."""
-    slope = activation_of(f"d_{name}")(voltages)
+    slope = VECTOR[f"d_{name}"](voltages)
     scaled = means / means.max() * slope.max()
     return {"correlation": float(np.corrcoef(scaled, slope)[0, 1]),
             "max_deviation": float(np.abs(scaled - slope).max() / slope.max()),

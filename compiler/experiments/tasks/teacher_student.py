@@ -24,7 +24,7 @@ from compiler.experiments.tables import Experiment, ProtocolTable
 from compiler.experiments.tasks.plans import Column, Part, Plan, columns, gate_columns, output, settling_phases
 from compiler.experiments.tasks.published import teacher_seed
 from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.functions import ACTIVATIONS, SCALAR
+from compiler.ir.functions import ACTIVATIONS, VECTOR
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.microcircuits import CIRCUITS
 from compiler.microcircuits.starts import bounds
@@ -138,10 +138,6 @@ def spent_draws(experiment: Experiment) -> int:
     return circuit.spent_draws(circuit_options(experiment.model)) if circuit else 0
 
 
-def activation_of(name: str) -> Any:
-    return np.vectorize(SCALAR[name], otypes=[np.float64])
-
-
 # ---- the teacher
 
 
@@ -170,7 +166,7 @@ def teacher_layers(experiment: Experiment, graph: Graph) -> Sequence[int]:
 def net_answers(layers: Sequence[int], seed: int, table: ProtocolTable, inputs: np.ndarray) \
         -> tuple[np.ndarray, np.ndarray]:
     """(voltages, rates) of a layered net with weights of this seed, once they have settled."""
-    generator, phi = np.random.RandomState(seed), activation_of(table.teacher_activation)
+    generator, phi = np.random.RandomState(seed), VECTOR[table.teacher_activation]
     limits = table.teacher.get("WPP", (-1.0, 1.0))
     rates, voltages, gain = inputs, inputs, 0.1 / (0.03 + 0.1)
     for pre, post in zip(layers[:-1], layers[1:], strict=True):
@@ -255,5 +251,5 @@ def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...
     rows = len(due_steps(asdict(dict(phase.records)[name]), {"steps": phase.steps}, 0, phase.total))
     quantity = next(s for s in plan.protocol.streams if s.name == name).quantities[0]
     shown, target = (records.rows(name, q)[index * rows:(index + 1) * rows] for q in (quantity, TARGET))
-    squares = ((shown - activation_of(plan.followed[part.phase])(target)) ** 2).sum(axis=-1)
+    squares = ((shown - VECTOR[plan.followed[part.phase]](target)) ** 2).sum(axis=-1)
     return tuple(float(value) for value in np.ascontiguousarray(squares.T).mean(axis=1))  # a batch's bits are its runs'

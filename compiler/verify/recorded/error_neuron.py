@@ -17,7 +17,7 @@ import numpy as np
 
 from compiler.backends.interpreter import Interpreter
 from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.functions import SCALAR
+from compiler.ir.functions import VECTOR
 from compiler.microcircuits import error_neuron, rivals
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.verify.recorded.format import Arrays, Recording, Source, numbers, one_step_protocol, text_of
@@ -195,7 +195,7 @@ def _with_recorded_lookahead(circuit: Circuit, arrays: Arrays, options: Mapping[
             return circuit
         rates, breve, first, after = (np.asarray(arrays[name], dtype=np.float64) for name in names)
         membrane = np.concatenate((first[None], after[:-1]))
-        gaps = [np.abs(np.vectorize(SCALAR[phi])(x) - rates).max(initial=0.0) for x in (breve, membrane)]
+        gaps = [np.abs(VECTOR[phi](x) - rates).max(initial=0.0) for x in (breve, membrane)]
         found.append(bool(gaps[0] <= gaps[1]))
     return replace(circuit, rep_lookahead=tuple(found))
 
