@@ -1,0 +1,56 @@
+"""Generated kernels compute the language's functions with the interpreter's bits, as vector code and as plain Python."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from compiler.backends.lowering.source import HEADER, functions_source
+from compiler.ir.functions import VECTOR
+
+ELEMENTARY = ("exp", "log", "tanh", "logistic", "soft_relu", "d_logistic", "d_tanh")
+LOOPS = "".join(f'''
+
+@typed("void(float64[::1], float64[::1])")
+def loop_{name}(x, out):
+    for i in range(x.shape[0]):
+        out[i] = {name}(x[i])
+''' for name in ELEMENTARY)
+
+
+def module(folder: Path) -> ModuleType:
+    path = folder / "loops.py"
+    path.write_text(HEADER + functions_source() + LOOPS)
+    spec = importlib.util.spec_from_file_location("loops", path)
+    assert spec and spec.loader
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def points() -> np.ndarray:
+    generator = np.random.default_rng(5)
+    return np.concatenate([
+        generator.uniform(-760, 760, 2000), generator.normal(size=2000),
+        np.ldexp(generator.uniform(-1, 1, 4000), generator.integers(-1080, 1024, 4000)),
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324, 2.0**-1022, 1.7976931348623157e308, 0.55, -0.55]])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_kernels_have_the_bits_of_the_interpreter(compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORTEXC_JIT", "1" if compiled else "0")
+    x, loops = points(), module(tmp_path)
+    for name in ELEMENTARY:
+        out, expected = np.empty_like(x), VECTOR[name](x)
+        getattr(loops, f"loop_{name}")(x, out)
+        same = (out.view(np.int64) == expected.view(np.int64)) | (np.isnan(out) & np.isnan(expected))
+        assert same.all(), (name, x[~same][:5])
+
+    if loops.JIT and platform.machine() == "x86_64":
+        text = "".join(loops.loop_logistic.inspect_asm().values())
+        assert "divpd" in text and "fmadd" not in text, "no vector code, or fused multiply-add"
