@@ -1,8 +1,8 @@
 """The interpreter: what a graph means, in plain numpy and `math`. Short, slow, never calls generated code.
 
 Arrays carry a leading batch axis: states (batch, n), weights (seeds or 1 or batch, n_post, n_pre). Sums run left to
-right over the presynaptic index, ports add projections in declaration order, functions are those of `compiler.ir.functions`,
-so the other backends can and do agree to the bit.
+right over the presynaptic index, ports add projections in declaration order, functions are those of
+`compiler.ir.functions`, so the other backends can and do agree to the bit.
 """
 
 from __future__ import annotations
