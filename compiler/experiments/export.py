@@ -27,7 +27,6 @@ from compiler.experiments.files import (
     write_text,
     written_aside,
 )
-from compiler.experiments.fitting import fitting_mapping
 from compiler.experiments.opened import open_run
 from compiler.experiments.results import FINAL, MANIFEST
 from compiler.experiments.tables import Experiment
@@ -90,6 +89,7 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     """
     from compiler.backends.lava import emit
     from compiler.backends.recording import sized
+    from compiler.experiments.fitting import fitting_mapping
 
     if not force:
         _check_unedited(user_path(folder))

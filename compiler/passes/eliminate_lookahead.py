@@ -22,14 +22,17 @@ voltage goes too where nothing else reads or observes it; an array bound to it i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from hashlib import sha256
+from types import MappingProxyType
+from typing import ClassVar
 
 from compiler.ir import CellType, Equation, Expression, Graph, State
 from compiler.ir.expressions import (
     Binary,
-    Call,
     Name,
     Negate,
     Number,
@@ -43,9 +46,6 @@ from compiler.ir.expressions import (
 from compiler.passes.base import Request
 from compiler.passes.fold import remove_dead
 from compiler.passes.rewriting import exchanged
-
-if TYPE_CHECKING:
-    import sympy
 
 
 @dataclass(frozen=True)
@@ -93,20 +93,20 @@ def lookaheads(graph: Graph, cell: CellType) -> Iterator[Lookahead]:
 def _cancelling(graph: Graph, cell: CellType, quantity: Equation, membrane: Equation) -> Iterator[Lookahead]:
     """The named quantity that a look-ahead over a membrane reduces to, if there is one."""
     algebra = Algebra(_constants(cell))
-    one_step_earlier = algebra.convert(membrane.expression, 1)
-    voltage = algebra.symbol(membrane.name, 1)
-    result = algebra.convert(quantity.expression, 0).subs(voltage, one_step_earlier)
-    initial = _first_value(algebra, quantity, membrane.name)
-    for drive in sorted(names(membrane.expression)):
-        if cell.equation(drive) and algebra.equal(result, algebra.symbol(drive, 1)) \
-                and _may_start_at(graph, cell, drive, initial, membrane.name):
-            yield Lookahead(quantity.name, membrane.name, drive, initial)
+    with suppress(ZeroDivisionError):
+        one_step_earlier = algebra.convert(membrane.expression, 1)
+        result = algebra.convert(quantity.expression, 0, {algebra.symbol(membrane.name, 1): one_step_earlier})
+        initial = _first_value(algebra, quantity, membrane.name)
+        for drive in sorted(names(membrane.expression)):
+            if cell.equation(drive) and result == algebra.convert(Name(drive), 1) \
+                    and _may_start_at(graph, cell, drive, initial, membrane.name):
+                yield Lookahead(quantity.name, membrane.name, drive, initial)
 
 
 def _first_value(algebra: Algebra, quantity: Equation, voltage: str) -> Expression:
     """The prospective quantity over initial values: every earlier voltage is the declared one."""
     start = transform(quantity.expression, lambda e: Name(e.name) if isinstance(e, Prev) else e)
-    same = algebra.equal(algebra.convert(start, 0), algebra.symbol(voltage, 0))
+    same = algebra.convert(start, 0) == algebra.convert(Name(voltage), 0)
     return Name(voltage) if same else start
 
 
@@ -119,7 +119,7 @@ def _may_start_at(graph: Graph, cell: CellType, drive: str, initial: Expression,
     if declared is None:
         return True
     bound = any(f"{p.name}.{drive}" in graph.arrays for p in graph.populations if p.cell == cell.name)
-    return not bound and algebra.equal(algebra.convert(declared.initial, 0), algebra.convert(initial, 0))
+    return not bound and algebra.convert(declared.initial, 0) == algebra.convert(initial, 0)
 
 
 def _rewrite(graph: Graph, name: str, found: Lookahead, initial: Expression) -> Graph:
@@ -159,47 +159,55 @@ def _constants(cell: CellType) -> set[str]:
 
 @dataclass(frozen=True)
 class Algebra:
-    """Rational functions with exact numbers, one symbol per quantity and age, and other functions opaque."""
+    """Rational functions with exact numbers, compared by their values at one random point of a prime field.
+
+    Every name of every age is a number there, and so is every other function of given arguments. Two functions that
+    differ have the same value with a probability of their degree over 2**127 (Schwartz 1980).
+    """
 
     constants: set[str]
 
-    def symbol(self, name: str, age: int) -> sympy.Symbol:
-        from sympy import Symbol  # importing sympy takes as long as everything else together
+    def symbol(self, name: str, age: int) -> str:
+        return name if name in self.constants else f"{name}[-{age}]"
 
-        return Symbol(name if name in self.constants else f"{name}[-{age}]")
-
-    def convert(self, expression: Expression, age: int) -> sympy.Expr:
-        """The expression as it stood `age` steps ago."""
-        from sympy import Function, Rational
-
+    def convert(self, expression: Expression, age: int, given: Mapping[str, int] = MappingProxyType({})) -> int:
+        """The value of the expression as it stood `age` steps ago, with values `given` for some symbols. Raises
+        ZeroDivisionError."""
         match expression:
             case Number(value) if math.isfinite(value):
-                return Rational(*value.as_integer_ratio())
+                return _quotient(*value.as_integer_ratio())
             case Name(name):
-                return self.symbol(name, age)
+                symbol = self.symbol(name, age)
             case Prev(name, depth):
-                return self.symbol(name, age + depth)
-        parts = [self.convert(child, age) for child in children(expression)]
-        operation = ARITHMETIC.get(_kind(expression))
-        return operation(*parts) if operation else Function(_kind(expression))(*parts)
-
-    def equal(self, left: sympy.Expr, right: sympy.Expr) -> bool:
-        from sympy import cancel
-
-        return bool(cancel(left - right) == 0)
+                symbol = self.symbol(name, age + depth)
+            case _:
+                parts = [self.convert(child, age, given) for child in children(expression)]
+                return _operation(expression, parts) % PRIME
+        return given[symbol] if symbol in given else _drawn(symbol)
 
 
-ARITHMETIC: dict[str, Callable] = {
-    "negate": lambda a: -a, "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b}
+PRIME = 2**127 - 1
 
 
-def _kind(expression: Expression) -> str:
+def _drawn(*key: object) -> int:
+    return int.from_bytes(sha256(repr(key).encode()).digest(), "big") % PRIME
+
+
+def _quotient(above: int, below: int) -> int:
+    if below % PRIME == 0:
+        raise ZeroDivisionError
+    return above * pow(below, -1, PRIME) % PRIME
+
+
+ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": _quotient}
+
+
+def _operation(expression: Expression, parts: list[int]) -> int:
     match expression:
         case Negate():
-            return "negate"
-        case Binary(operator):
-            return operator
-        case Call(function):
-            return function
-    return type(expression).__name__
+            return -parts[0]
+        case Binary(sign) if sign in ARITHMETIC:
+            return ARITHMETIC[sign](*parts)
+    own = [value for value in vars(expression).values() if isinstance(value, str | bool | float)]
+    return _drawn(type(expression).__name__, own, parts)

@@ -16,8 +16,6 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import networkx as nx
-
 from compiler.ir import CortexError, Graph, Population, unknown
 from compiler.ir.model import group_of, group_parts
 from compiler.passes.base import SAME, Request
@@ -42,7 +40,7 @@ class Partition:
             raise CortexError("E602", f"granularity '{self.granularity}' runs one step at a time, but projections "
                                       f"{', '.join(lowered)} are lowered across steps.", "Leave out fuse-update.")
         self._check_cores(graph)
-        cores = joined(self.cores, splittable(graph))
+        cores = joined(self.cores, splittable(graph)) if self.cores else {}
         groups = {p.name: self._group(p, cores) for p in graph.populations}
         return graph.with_(
             populations=tuple(replace(p, group=groups[p.name]) for p in graph.populations),
@@ -76,6 +74,8 @@ def check_granularity(name: str, known: Iterable[str] = GRANULARITIES) -> None:
 
 def joined(cores: Iterable[tuple[str, str]], divisible: Container[str]) -> dict[str, str]:
     """Population -> group, cores that share an indivisible population joined."""
+    import networkx as nx
+
     shared = nx.Graph()
     for name, group in cores:
         parts = list(dict.fromkeys(core for core, _ in group_parts(group)))
