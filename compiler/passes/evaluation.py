@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compiler.ir import Expression
 from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, depth_of
-from compiler.ir.functions import OPERATORS, SCALAR
+from compiler.ir.functions import OPERATORS, VECTOR
 
 Values = NDArray[np.float64]
 Look = Callable[[str, int], Values]
@@ -32,8 +32,7 @@ def evaluate(expression: Expression, look: Look, table: Callable[[Values], Value
             case Binary(operator, left, right):
                 return np.asarray(OPERATORS[operator](go(left), go(right)), np.float64)
             case Call(function, arguments):
-                called = np.frompyfunc(SCALAR[function], len(arguments), 1)(*map(go, arguments))
-                return np.asarray(called, np.float64)
+                return VECTOR[function](*map(go, arguments))
             case Where(condition, then, otherwise):
                 return np.where(go(condition) != 0, go(then), go(otherwise))
             case Lookup(_, index) if table:
