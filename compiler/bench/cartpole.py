@@ -15,9 +15,9 @@ import numpy as np
 
 from compiler.bench import checked, overrides_of
 from compiler.experiments.config import load_experiment
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
-from compiler.experiments.tables import Experiment
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "ideal": {"model.activation": ["linear"], "model.eta_fw": [1.0, 0.5], "model.ranges": {}},
@@ -50,7 +50,7 @@ def teacher(overrides: Mapping[str, Any], folder: Path) -> Experiment:
     plain = load_experiment("cartpole", dict(overrides))
     gain = plain.model.options.get("gbas", 0.1) / (
         plain.model.options.get("gl", 0.03) + plain.model.options.get("gbas", 0.1) + plain.model.options["gapi"])
-    weights = {"WPP_0.w": np.eye(4) / gain, "WPP_1.w": np.array(plain.protocol.teacher_matrix) / gain}
+    weights = {"WPP_0.w": np.eye(4) / gain, "WPP_1.w": np.array(plain.tables()["protocol"]["teacher_matrix"]) / gain}
     file = folder / "teacher.npz"
     np.savez(file, **weights)
     return load_experiment("cartpole", {**overrides, "model.arrays": str(file), "protocol.epochs": 1,

@@ -18,10 +18,10 @@ import numpy as np
 
 from compiler.bench import checked, overrides_of, run_all
 from compiler.experiments.config import load_experiment
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import write_figure, write_json
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
-from compiler.experiments.tables import Experiment
 from compiler.ir import unknown
 
 NETS = ((2, 1), (4, 2, 1), (8, 4, 2, 1), (16, 8, 4, 2, 1), (32, 16, 8, 4, 2, 1))

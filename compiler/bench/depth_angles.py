@@ -18,8 +18,8 @@ from compiler.experiments.circuits import circuit_options
 from compiler.experiments.config import load_experiment
 from compiler.experiments.figures import angle
 from compiler.experiments.session import Session
-from compiler.experiments.tasks.teacher_student import takes_voltage
 from compiler.ir.functions import VECTOR
+from compiler.microcircuits import CIRCUITS
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.rivals import Ann
 from compiler.microcircuits.rivals_start import attenuation
@@ -52,7 +52,8 @@ def _rows(model: str, net: tuple[int, ...], options: Mapping[str, Any]) -> list[
         weights = [session.runner.value(f"{name}.w") for name in names]
         inputs, targets = (records.rows(STREAM, name) for name in ("input.rate", "teacher.rate"))
         updates = [records.rows(STREAM, name) for name in increments]
-    exact = backprop(circuit, takes_voltage(experiment), weights, inputs, targets)
+    of_voltage = CIRCUITS[experiment.model.circuit].target == "voltage"
+    exact = backprop(circuit, of_voltage, weights, inputs, targets)
     found = np.stack([angle(own, best).mean(axis=0) for own, best in zip(updates, exact, strict=True)], axis=1)
     return [{"net": label_of(net), "model": model, "seed": seed, "angles": found[i].round(2).tolist(),
              "samples": len(inputs), "backend": experiment.run.backend} for i, seed in enumerate(seeds)]

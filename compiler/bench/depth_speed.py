@@ -19,6 +19,7 @@ from compiler.bench.speed import best, one_core, row
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import Session
+from compiler.experiments.tasks.teacher_student import PARTS
 from compiler.ir import CortexError
 
 NET, CHECKED, LIMIT = (16, 8, 4, 2, 1), 200, 1e-10
@@ -60,7 +61,7 @@ def _numpy(session: Session) -> tuple[Any, float]:
     after `CHECKED` steps. Raises X183 if that is not small."""
     graph, samples = session.compiled.graph, session.plan.samples
     circuit = circuit_options(session.experiment.model)
-    count = session.experiment.protocol.dataset_size
+    count = len(samples) // len(PARTS)
     hold, delay, n = session.experiment.protocol.steps, circuit.target_delay, circuit.layers[0]
 
     def feed(model: NumpyErrorNeuron, steps: int) -> None:

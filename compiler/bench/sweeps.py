@@ -141,8 +141,8 @@ def _fig4ab_rows(job: Job) -> list[dict[str, Any]]:
     with Session(experiment) as session:
         session.run()
         records = session.runner.records
-        errors = epoch_means(squared_error(records, "output", "P1.breve", "teacher.rate"),
-                             experiment.protocol.dataset_size)
+        errors = squared_error(records, "output", "P1.breve", "teacher.rate")
+        errors = epoch_means(errors, experiment.protocol.curve_rows)
         weights = {name: records.rows("weights", f"{name}.w")[-1].reshape(-1) for name in ("WPP_0", "WPP_1", "BPP_0")}
         seconds, steps = session.seconds["run"], session.position
     rows = []

@@ -11,7 +11,7 @@ from typing import Any
 from compiler.cli.output import Output, progress_bar
 from compiler.experiments.config import load_experiment, parse_override, shipped_experiments
 from compiler.experiments.data.loading import named_folder
-from compiler.experiments.tables import Experiment
+from compiler.experiments.experiment import Experiment
 from compiler.ir.errors import CortexError, unknown
 from compiler.microcircuits import CIRCUITS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.compilation import Compiled, compile_experiment, make_runner, neurocores
-from compiler.experiments.tables import Experiment
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.tasks.plans import check_steps
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Protocol
@@ -85,8 +85,7 @@ def _changed(experiment: Experiment) -> bool:
     """Whether the protocol changes the rules of its circuit, which the references do not know; that of integers
     knows summed and halved increments."""
     protocol = experiment.protocol
-    return protocol.resets or (not experiment.precision.weights
-                               and bool(protocol.update_every or protocol.halve_at))
+    return protocol.resets or (not experiment.precision.weights and protocol.changes_rules)
 
 
 def _against_torch(experiment: Experiment, compiled: Compiled, steps: int | None) -> Any:

@@ -19,12 +19,12 @@ import numpy as np
 
 from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
 from compiler.experiments.circuits import build_circuit
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.rejoined import Rejoined
-from compiler.experiments.tables import Experiment, Model, Run
-from compiler.experiments.tasks.plans import Plan, with_rate, with_updates
-from compiler.experiments.tasks.published import teacher_plan
+from compiler.experiments.tables import Model, Run
+from compiler.experiments.tasks.plans import Plan
+from compiler.experiments.tasks.published import FwBw, teacher_plan
 from compiler.experiments.tasks.records import make_plan
-from compiler.experiments.tasks.resets import with_reset
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
 from compiler.passes import PIPELINE, PassReport, Request, Target, observable, pipeline, run_passes, run_pipeline
@@ -84,7 +84,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     run = experiment.run
     check_run(run)
     graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
-    graph = _with_gates(graph, experiment)
+    graph = experiment.protocol.with_gates(graph)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     _check_recorded(plan.protocol, graph)
     built = time.perf_counter()
@@ -113,18 +113,11 @@ def check_run(run: Run) -> None:
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:
     """The graph as written and what the passes make of it, short of fixed point, which takes data; none are loaded. The
     seeds axis has length 1."""
-    graph = _with_gates(build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise), experiment)
+    graph = build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise)
+    graph = experiment.protocol.with_gates(graph)
     request = Request(frozenset(quantity for table in experiment.record.values() for quantity in table.recorded))
     report = run_pipeline(graph, request, target_of(experiment)) if passes else run_passes(graph, (), request)
     return graph, report
-
-
-def _with_gates(graph: Graph, experiment: Experiment) -> Graph:
-    """The circuit with the gates that the protocol adds."""
-    table = experiment.protocol
-    graph = with_updates(graph) if table.update_every else graph
-    graph = with_rate(graph) if table.halve_at else graph
-    return with_reset(graph, table.reset) if table.resets else graph
 
 
 def target_of(experiment: Experiment, calibration: Calibration | None = None) -> Target:
@@ -181,10 +174,12 @@ def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np
     from compiler.backends.lowering.program import lower
     from compiler.backends.native import Native
 
-    model = Model(circuit=experiment.model.circuit, start="legacy", ranges=experiment.protocol.teacher,
+    table = experiment.protocol
+    assert isinstance(table, FwBw)
+    model = Model(circuit=experiment.model.circuit, start="legacy", ranges=table.teacher,
                   options=experiment.model.options)
     graph = build_circuit(model, [seed])
-    plan = teacher_plan(experiment.protocol, graph, inputs)
+    plan = teacher_plan(table, graph, inputs)
     observed = observed_quantities(plan.protocol)
     plain = run_passes(graph, pipeline(["discretise", "fold"]), Request(observed)).graph
     runner = Native(lower(plain, observed), plan.protocol, plan.samples, [seed])

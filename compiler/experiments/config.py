@@ -17,8 +17,10 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from compiler.experiments.experiment import EARLIER, TABLES, Experiment
 from compiler.experiments.files import user_path
-from compiler.experiments.tables import TABLES, Experiment, Model, RecordTable, converted
+from compiler.experiments.tables import Model, RecordTable, converted
+from compiler.experiments.tasks.table import TASKS
 from compiler.ir.errors import CortexError, unknown
 from compiler.microcircuits import CIRCUITS
 
@@ -154,20 +156,35 @@ def _choose_variant(tables: dict[str, Any], chosen: Mapping[str, Any]) -> None:
 
 
 def _build(tables: dict[str, Any], name: str, folder: Path) -> Experiment:
-    _check_keys("", tables, {*TABLES, "name", "description", "record"})
+    _check_keys("", tables, {*TABLES, "protocol", "name", "description", "record"})
     _check_numbers(tables, "")
-    for key, struct in TABLES.items():
-        table = tables.setdefault(key, {})
-        if not isinstance(table, dict):
-            raise CortexError("X104", f"'{key}' must be a table, got {table!r}.")
-        if key != "model":
-            _check_keys(key, table, struct.__struct_fields__)
+    for key in (*TABLES, "protocol"):
+        if not isinstance(tables.setdefault(key, {}), dict):
+            raise CortexError("X104", f"'{key}' must be a table, got {tables[key]!r}.")
+        if key in TABLES and key != "model":
+            _check_keys(key, tables[key], TABLES[key].__struct_fields__)
     tables["model"] = _split_options(tables["model"])
+    tables["protocol"] = _own_keys(tables["protocol"])
     if isinstance(tables.get("record"), dict):
         for stream, table in tables["record"].items():
             _check_keys(f"record.{stream}", table if isinstance(table, dict) else {}, RecordTable.__struct_fields__)
             _convert(table, RecordTable, f"record.{stream}")
     return _resolve(_convert({"name": name, **tables}, Experiment), folder)
+
+
+def _own_keys(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the task's own table; those that it had with all others, at their defaults, are left out."""
+    task = _convert(protocol.get("task", EARLIER["task"]), Literal[tuple(TASKS)], "protocol.task")  # type: ignore
+    known = ("task", *TASKS[task].__struct_fields__)
+    table = {"task": task} | {key: value for key, value in protocol.items()
+                              if key in known or key not in EARLIER or value != EARLIER[key]}
+    for key in table:
+        if key not in known:
+            error = unknown("X103", f"key in [protocol] of task '{task}'", key, known)
+            having = [name for name, struct in TASKS.items() if key in struct.__struct_fields__]
+            raise CortexError("X103", error.message, f"It is a key of {', '.join(having)}." if having else error.hint)
+    _convert(table, TASKS[task], "protocol")
+    return table
 
 
 def _convert(table: Any, struct: type[Converted], path: str = "") -> Converted:

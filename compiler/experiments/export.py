@@ -18,6 +18,7 @@ import numpy as np
 
 from compiler.experiments.compilation import compile_experiment, first_block, lowered
 from compiler.experiments.config import load_experiment
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import (
     user_path,
     writable_folder,
@@ -29,7 +30,6 @@ from compiler.experiments.files import (
 )
 from compiler.experiments.opened import open_run
 from compiler.experiments.results import FINAL, MANIFEST
-from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, show_graph, unknown
 
 

@@ -1,66 +1,18 @@
-"""What a run recorded, as figures: accuracy, angles between weights, squared errors."""
+"""What a run recorded, as figures: angles between weights, squared errors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from compiler.experiments.tables import Experiment
-from compiler.experiments.tasks.classify import READOUT
-from compiler.experiments.tasks.plans import Part, Plan
+from compiler.experiments.experiment import Experiment
+from compiler.experiments.tasks.plans import Plan
 
 Curve = np.ndarray
 LISTED = 1000
 """Curves of up to so many rows are listed whole in the results."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """`accuracy` per seed of one validation or test that has been completed; `position` is the step it ended at."""
-
-    phase: str
-    epoch: int
-    position: int
-    accuracy: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.accuracy))
-
-
-def scores(plan: Plan, experiment: Experiment, records: Any, position: int) -> list[Score]:
-    """All completed validations and tests. The score of a sample is the mean of its readouts; the largest wins."""
-    found: list[Score] = []
-    seen: dict[str, int] = {}
-    for part in plan.parts():
-        if part.phase not in plan.labels or part.stop > position:
-            continue
-        index = seen[part.phase] = seen.get(part.phase, -1) + 1
-        accuracy = _accuracy(plan, experiment, records, part, index)
-        found.append(Score(part.phase, part.epoch, part.stop, accuracy))
-    return found
-
-
-def _accuracy(plan: Plan, experiment: Experiment, records: Any, part: Part, index: int) -> tuple[float, ...]:
-    labels = plan.labels[part.phase]
-    phase = next(p for p in plan.protocol.phases if p.name == part.phase)
-    instants, count = len(dict(phase.records)[f"{READOUT}{part.phase}"].at), phase.count
-    if count == 0:
-        return tuple(float("nan") for _ in labels)
-    stream = next(s for s in plan.protocol.streams if s.name == f"{READOUT}{part.phase}")
-    rows = records.rows(stream.name, stream.quantities[0])[index * count * instants:(index + 1) * count * instants]
-    output = rows.reshape(count, instants, *rows.shape[1:]).mean(axis=1)
-    chosen = output.argmax(axis=-1)
-    samples = output.shape[1] // len(labels)
-    per_seed = chosen.reshape(count, len(labels), samples).swapaxes(0, 1)
-    answers = per_seed.reshape(len(labels), -1)[:, :labels.shape[1]] if phase.rows else per_seed[:, :, 0]
-    return tuple(float(np.mean(answers[i] == labels[i])) for i in range(len(labels)))
-
-
-# ---- curves
 
 
 def angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -101,8 +53,8 @@ def summaries(experiment: Experiment, found: Mapping[str, Curve]) -> dict[str, A
             entry |= {"first": curve[0].tolist(), "last": curve[-1].tolist()}
         if len(curve) <= LISTED:
             entry["values"] = curve.tolist()
-        per_epoch = experiment.protocol.dataset_size
-        if "/error " in name and experiment.protocol.task == "fw_bw" and len(curve) >= per_epoch > 0:
+        per_epoch = experiment.protocol.curve_rows
+        if "/error " in name and len(curve) >= per_epoch > 0:
             entry["last_epoch"] = curve[-per_epoch:].mean(axis=0).tolist()
         result[name] = entry
     return result

@@ -11,8 +11,8 @@ import numpy as np
 
 from compiler.experiments.circuits import build_circuit
 from compiler.experiments.compilation import circuit_after_passes, compile_experiment
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import writable_folder, write_json, write_text
-from compiler.experiments.tables import Experiment
 from compiler.ir import Graph
 from compiler.ir.model import group_of
 from compiler.mapping.fit import Fit, fit, hardware_map, refuse

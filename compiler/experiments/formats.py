@@ -10,8 +10,8 @@ import numpy as np
 from compiler.backends.lowering.program import lower
 from compiler.backends.native import Native
 from compiler.experiments.compilation import Compiled, compile_experiment
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.precision import training
-from compiler.experiments.tables import Experiment
 from compiler.ir import CortexError, Graph
 from compiler.ir.expressions import Lookup, walk
 from compiler.passes.formats import formats_of

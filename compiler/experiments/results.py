@@ -16,7 +16,6 @@ import os
 import platform
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,7 @@ from compiler.experiments import figures
 from compiler.experiments.checkpoints import NAME, arrays_sha256
 from compiler.experiments.compilation import Compiled
 from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
-from compiler.experiments.tasks.control import control_tests
-from compiler.experiments.tasks.teacher_student import deviations
+from compiler.experiments.tasks.measures import Score, scores
 from compiler.experiments.underflow import as_tables, warning_tables
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.ir.errors import CortexWarning
@@ -120,12 +118,13 @@ def results(session: Session) -> dict[str, Any]:
     """What `run --json` prints and `results.json` holds."""
     experiment, plan = session.experiment, session.plan
     with session.timed("readout"):
-        found, scores = weights(session), figures.scores(plan, experiment, session.records, session.position)
+        found, scored = weights(session), scores(plan, session.records, session.position)
+        measured = experiment.protocol.measures(plan, session.records, session.position)
         curves = figures.summaries(experiment, figures.curves(experiment, session.records))
-    tests, validations = ([s for s in scores if s.phase == phase] for phase in ("test", "validation"))
+    tests, validations = ([s for s in scored if s.phase == phase] for phase in ("test", "validation"))
     return {**_what(session), **_speed(session), **_per_seed(session, found, tests),
             "finite": all(bool(np.isfinite(array).all()) for array in found.values()), "tests": _score_table(tests),
-            "validations": _score_table(validations), **_errors(session), "curves": curves,
+            "validations": _score_table(validations), **measured, "curves": curves,
             "output": str(session.folder) if session.folder else None, "machine": machine()}
 
 
@@ -171,7 +170,7 @@ def _speed(session: Session) -> dict[str, Any]:
             "wall_s": sum(session.seconds.values()), "seconds": dict(session.seconds)}
 
 
-def _per_seed(session: Session, found: Mapping[str, np.ndarray], tests: list[figures.Score]) -> dict[str, Any]:
+def _per_seed(session: Session, found: Mapping[str, np.ndarray], tests: list[Score]) -> dict[str, Any]:
     seeds = session.experiment.run.seeds
     digests = [seed_sha256(found, i, len(seeds)) for i in range(len(seeds))]
     last = list(tests[-1].accuracy) if tests else [None] * len(seeds)
@@ -180,19 +179,7 @@ def _per_seed(session: Session, found: Mapping[str, np.ndarray], tests: list[fig
     return {"test_accuracy": tests[-1].mean if tests else None, "weights_sha256": whole, "seeds": rows}
 
 
-def _errors(session: Session) -> dict[str, Any]:
-    """Of the task teacher_student: the error per seed of every validation and test, and the last test's median."""
-    found = deviations(session.plan, session.records, session.position)
-    controls = control_tests(session.plan, session.records, session.position)
-    if not session.plan.followed:
-        return {}
-    tests = [d for d in found if d.phase == "test"]
-    return {"test_error": float(np.median(tests[-1].error)) if tests else None,
-            "errors": [{"phase": d.phase, "epoch": d.epoch, "step": d.position, "error": list(d.error)} for d in found],
-            **({"control": [asdict(test) for test in controls]} if controls else {})}
-
-
-def _score_table(found: list[figures.Score]) -> list[dict[str, Any]]:
+def _score_table(found: list[Score]) -> list[dict[str, Any]]:
     return [{"epoch": s.epoch + 1, "step": s.position, "accuracy": list(s.accuracy), "mean": s.mean} for s in found]
 
 

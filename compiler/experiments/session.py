@@ -20,6 +20,7 @@ import numpy as np
 from compiler.experiments import quantities
 from compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
 from compiler.experiments.compilation import compile_experiment, first_block, make_runner, most_steps
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import made_for, user_path, writable_folder
 from compiler.experiments.results import (
     check_finite,
@@ -29,7 +30,6 @@ from compiler.experiments.results import (
     save_run,
     write_start,
 )
-from compiler.experiments.tables import Experiment
 from compiler.experiments.tasks.plans import Plan, check_steps
 from compiler.experiments.underflow import Underflow, announce, counted, merged
 from compiler.ir import CortexError

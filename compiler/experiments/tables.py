@@ -1,15 +1,12 @@
-"""The typed tables of an experiment. Lengths are in network steps unless a name says otherwise."""
+"""The typed tables of an experiment, but for that of its task (`tasks/`). Lengths are in network steps unless a name
+says otherwise."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from typing import Annotated, Any, Literal
 
 import msgspec
-
-from compiler.experiments.toml_text import toml_text
 
 _CONVERTING = threading.Lock()
 
@@ -76,71 +73,6 @@ class Data(Table, frozen=True):
     target_into: str = ""
     path: str = ""
     inputs: dict[str, Any] = {}
-
-
-class ProtocolTable(Table, frozen=True):
-    """What happens when; all lengths are in network steps.
-
-    `classify`: per epoch a validation (before it) and a shuffled training phase, a test at the end and after every
-    `test_every` epochs. `bw_only`, `fw_bw`: the published tasks (specs/pal.md 4). `stream`: the user's own arrays.
-    `readout`: steps of a presentation at which the output is read; by default the last four of five instants.
-    `train_gates`, `test_gates`: the gates that are on. `learning_lag`: steps at the start of a presentation in
-    which rules do not learn (`classify`), so that the new sample can reach all layers. `halve_at`: epochs (0-based)
-    from which on all rules learn half as fast as before (`classify`). `update_every`: increments of rules without an
-    optimiser or with a low-pass are summed at the synapse and applied after every so many presentations (`classify`;
-    0: as the rule says). `reset`: what is as before the first step at the start of every presentation: "none",
-    "states" (those of all populations, with what is on its way from them), or names of populations, of their states
-    (`B.v`), or of a synapse's states (`W.trace`); weights stay. `minibatch`: samples that
-    are shown at once and share the weights (`classify`). `teacher`: ranges of the teacher's weights (`fw_bw`,
-    `teacher_student`). `teacher_student`: a net of the same layers teaches (specs/error_neuron.md 7);
-    `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by inputs;
-    `feedback_every`: of so many presentations the last is for learned feedback alone, without target and forward
-    learning (0: none, everything learns at once); `teacher_output`: whether the target is a rate or a voltage, by
-    default as the circuit takes it; `validation_gates`: what stays on in validations. `match_to_sample`: trials
-    with two cues (specs/error_neuron.md 8.2). `control`: teacher_student, and after every epoch the circuit
-    controls a pole, for `control_moves` steps (0: as published) from starts drawn with `control_seed`. `generate`:
-    from digits to images (section 8.4). `first_seed`: fixes inputs and teacher of the published tasks; by default
-    it is the run's first.
-    """
-
-    task: Literal["classify", "bw_only", "fw_bw", "teacher_student", "match_to_sample", "control", "generate",
-                  "stream"] = "stream"
-    epochs: Epochs = 1
-    presentation_steps: Length | None = None
-    minibatch: Annotated[int, msgspec.Meta(ge=1, le=10**5)] = 1
-    settling_steps: Count = 0
-    dataset_size: Samples = 100
-    readout: list[Count] = []
-    train_gates: list[str] | None = None
-    learning_lag: Count = 0
-    halve_at: list[Count] = []
-    update_every: Epochs = 0
-    test_gates: list[str] | None = None
-    reset: Literal["none", "states"] | list[str] = "none"
-    shuffle: bool | None = None
-    validation: Literal["", "train", "valid", "test"] = "valid"
-    validation_every: Count | None = None
-    validation_gates: list[str] = []
-    test_every: Count = 0
-    teacher: dict[str, Range] = {}
-    teacher_activation: str = "tanh"
-    teacher_matrix: list[list[float]] = []
-    teacher_output: Literal["", "rate", "voltage"] = ""
-    input_range: Range = (0.0, 1.0)
-    feedback_every: Count = 0
-    control_moves: Samples = 0
-    control_seed: Seed = 0
-    first_seed: Seed | None = None
-
-    @property
-    def resets(self) -> bool:
-        """Whether a presentation resets anything."""
-        return self.reset not in ("none", [])
-
-    @property
-    def steps(self) -> int:
-        """Steps of one presentation: 100, or 1 for a stream."""
-        return self.presentation_steps or (1 if self.task == "stream" else 100)
 
 
 class Run(Table, frozen=True):
@@ -218,43 +150,12 @@ class RecordTable(Table, frozen=True):
         return tuple(dict.fromkeys([*self.quantities, *pairs]))
 
 
-class Experiment(Table, frozen=True):
-    """Everything that fixes a run, resolved: paths are absolute, the variant's keys are in `model.options`."""
+class Setting(Table, frozen=True):
+    """What a task is made for: a circuit, data and seeds. Paths are absolute, the variant's keys are in
+    `model.options`."""
 
     name: str
     description: str = ""
     model: Model = Model()
     data: Data = Data()
-    protocol: ProtocolTable = ProtocolTable()
     run: Run = Run()
-    passes: Passes = Passes()
-    precision: Precision = Precision()
-    record: dict[str, RecordTable] = {}
-
-    def tables(self) -> dict[str, Any]:
-        """Plain tables that `load_experiment` reads back to the same experiment."""
-        tables = msgspec.to_builtins(self)
-        options = tables["model"].pop("options")
-        tables["model"] |= options
-        return tables
-
-    def text(self) -> str:
-        return toml_text(self.tables())
-
-    def sha256(self) -> str:
-        """Digest of everything that the result depends on: not the backend, nor how far or how fast it runs."""
-        tables = self.tables()
-        tables["run"] = {key: tables["run"][key] for key in ("seeds", "noise")}
-        del tables["description"], tables["name"]
-        if not self.protocol.resets:  # as in digests from before there was this key
-            del tables["protocol"]["reset"]
-        if self.precision.groups == 1:  # likewise
-            del tables["precision"]["groups"]
-        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
-
-    def with_run(self, **changes: Any) -> Experiment:
-        return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, **changes))
-
-
-TABLES: dict[str, type[Table]] = {
-    "model": Model, "data": Data, "protocol": ProtocolTable, "run": Run, "passes": Passes, "precision": Precision}

@@ -14,7 +14,7 @@ from compiler.experiments.session import Session
 from compiler.experiments.tasks import teacher_student as teaching
 from compiler.experiments.tasks.control import control_tests
 from compiler.experiments.tasks.match_to_sample import trials
-from compiler.experiments.tasks.teacher_student import deviations
+from compiler.experiments.tasks.measures import deviations
 from compiler.ir import CortexError
 from compiler.microcircuits.cartpole import STATE
 
@@ -127,14 +127,14 @@ def test_lava_learns_the_same_jit():
     ("X122", "teacher_activation", "depth_ann", {"protocol.teacher_activation": "exp"}),
     ("X122", "teacher_matrix has shape", "depth_ann", {"protocol.teacher_matrix": [[1.0, 2.0], [3.0]]}),
     ("X122", "a presentation has 20", "depth_ann", {"model.target_delay": 20}),
-    ("X122", "only task classify has minibatches", "depth_ann", {"protocol.minibatch": 4}),
+    ("X103", "key of classify", "depth_ann", {"protocol.minibatch": 4}),
     ("X122", "would learn nothing then", "depth_ann", {"protocol.feedback_every": 2}),
     ("X122", "told the answer", "depth_ann", {"protocol.validation_gates": ["target"]}),
     ("X122", "is taught by a rate", "depth_ann", {"protocol.teacher_output": "voltage"}),
     ("X122", "input_range", "depth_ann", {"protocol.input_range": [1, 0]}),
     ("E304", "'BPP'", "depth_ann", {"protocol.teacher": {"BPP": [0, 1]}}),
     ("E305", "must be symmetric", "depth_dpc", {"model.ranges": {"copy_error": [-0.1, 0.5]}}),
-    ("X122", "train_gates has no meaning", "match_to_sample", {"protocol.train_gates": ["foo"]}),
+    ("X103", "key in .protocol. of task 'match_to_sample' 'train_gates'", "match_to_sample", {"protocol.train_gates": ["foo"]}),
     ("X122", "no learned feedback", "match_to_sample", {"model.variant": "KP"}),
     ("X122", "there are no trials", "match_to_sample", {"protocol.dataset_size": 0}),
     ("X121", "the task records under that name", "cartpole", {

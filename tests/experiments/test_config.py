@@ -16,13 +16,14 @@ def test_every_shipped_experiment_loads_and_reads_back():
         assert experiment.name == name and experiment.description
 
 
-@pytest.mark.parametrize("name", ["pal_digits", "pal_fig4ab", "pal_mnist"])
-def test_the_resolved_text_reads_back(name, tmp_path):
-    experiment = load_experiment(name, ["protocol.validation=''", "protocol.train_gates=[]", "run.seeds=[3, 4]"])
+@pytest.mark.parametrize("name, key, value", [
+    ("pal_digits", "validation", ""), ("pal_fig4ab", "first_seed", 7), ("pal_mnist", "validation", "")])
+def test_the_resolved_text_reads_back(name, key, value, tmp_path):
+    experiment = load_experiment(name, [f"protocol.{key}={value!r}", "protocol.train_gates=[]", "run.seeds=[3, 4]"])
     (tmp_path / "experiment.toml").write_text(experiment.text())
     again = load_experiment(tmp_path)
     assert again.tables() == experiment.tables()
-    assert again.protocol.train_gates == [] and again.protocol.validation == ""
+    assert again.protocol.train_gates == [] and getattr(again.protocol, key) == value
     assert again.sha256() == experiment.sha256()
 
 
@@ -53,6 +54,8 @@ def test_paths_start_at_the_file(tmp_path):
 @pytest.mark.parametrize("override, code, words", [
     ("model.layer=3", "X103", "Did you mean 'layers'?"),
     ("protocol.epoch=1", "X103", "Did you mean 'epochs'?"),
+    ("protocol.halve_at=[1]", "X103", "It is a key of classify."),
+    ("protocol.task=classfy", "X104", "Known: classify, "),
     ("protcol.epochs=1", "X103", "Did you mean 'protocol'?"),
     ("record.x.evry=1", "X103", "Did you mean 'every'?"),
     ("protocol.epochs=-1", "X104", "protocol.epochs"),

@@ -1,10 +1,13 @@
 """Every key of every table of an experiment: what it takes, and that everything else is refused with its place."""
 
+import msgspec
 import pytest
 
 from compiler.experiments.config import load_experiment
+from compiler.experiments.experiment import EARLIER, TABLES
 from compiler.experiments.session import Session
-from compiler.experiments.tables import TABLES, RecordTable
+from compiler.experiments.tables import RecordTable
+from compiler.experiments.tasks.table import TASKS
 from compiler.ir import CortexError
 
 HUGE = (10**18, 2**63, 2**64, 10**30)
@@ -45,7 +48,7 @@ DOMAINS = {
     "protocol.validation": one_of("", "train", "valid", "test"), "protocol.validation_every": whole(0, 5, more=HUGE),
     "protocol.validation_gates": TEXTS, "protocol.test_every": whole(0, 5, more=HUGE), "protocol.teacher": RANGES,
     "protocol.teacher_activation": TEXT, "protocol.teacher_matrix": (([1], "x", [["a"]], 1), ([], [[1, 2]])),
-    "protocol.teacher_output": one_of("", "rate", "voltage"), "protocol.input_range": (([1], 1, ["a", "b"]), ([0, 1],)),
+    "protocol.teacher_output": one_of("", "rate", "voltage"), "protocol.input_range": (([1], 1, ["a", "b"]), ([-1, 1],)),
     "protocol.feedback_every": whole(0, 5, more=HUGE), "protocol.control_moves": whole(0, 5, more=(*HUGE, 10**9)),
     "protocol.control_seed": whole(0, 5), "protocol.first_seed": whole(0, 5),
     "run.seeds": (([], [-1], [0.5], 1, "x", [True]), ([0], [1, 2**63])), "run.backend": one_of("lava", "native"),
@@ -72,8 +75,16 @@ PLAIN = {"model": {"circuit": "pal", "layers": [2, 3, 2]}}
 CASES = [(key, value) for key, (bad, _) in DOMAINS.items() for value in bad]
 
 
+def with_its_task(key, value):
+    """The key with the first task that has it."""
+    table, _, name = key.partition(".")
+    having = [task for task, struct in TASKS.items() if name in struct.__struct_fields__]
+    return {**({"protocol.task": having[0]} if table == "protocol" and name != "task" else {}), key: value}
+
+
 def test_the_table_has_every_key():
     keys = {f"{table}.{key}" for table, struct in TABLES.items() for key in struct.__struct_fields__}
+    keys |= {f"protocol.{key}" for struct in TASKS.values() for key in ("task", *struct.__struct_fields__)}
     keys |= {f"record.mine.{key}" for key in RecordTable.__struct_fields__}
     assert set(DOMAINS) == keys - {"model.options"}
 
@@ -81,7 +92,7 @@ def test_the_table_has_every_key():
 @pytest.mark.parametrize("key, value", CASES)
 def test_values_outside_their_domain_are_refused_with_their_place(key, value):
     with pytest.raises(CortexError) as caught:
-        load_experiment(PLAIN, {key: value})
+        load_experiment(PLAIN, with_its_task(key, value))
     assert caught.value.code in (("X104", "X106") if key == "model.circuit" else ("X104",))
     assert key.rpartition(".")[2] in caught.value.message and "\n" not in caught.value.message
 
@@ -89,9 +100,28 @@ def test_values_outside_their_domain_are_refused_with_their_place(key, value):
 @pytest.mark.parametrize("key", DOMAINS)
 def test_values_of_the_domain_are_taken_and_read_back(key, tmp_path):
     for value in DOMAINS[key][1]:
-        experiment = load_experiment(PLAIN, {key: value})
+        experiment = load_experiment(PLAIN, with_its_task(key, value))
         (tmp_path / "experiment.toml").write_text(experiment.text())
         assert load_experiment(tmp_path).tables() == experiment.tables()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_keys_of_other_tasks_are_unknown_but_for_what_old_run_folders_hold(task):
+    own = {"task", *TASKS[task].__struct_fields__}
+    for key in set(EARLIER) - own:
+        other = next(value for value in DOMAINS[f"protocol.{key}"][1] if value != EARLIER[key])
+        chosen = {"protocol.task": task, f"protocol.{key}": EARLIER[key]}
+        assert load_experiment(PLAIN, chosen) == load_experiment(PLAIN, {"protocol.task": task})
+        with pytest.raises(CortexError, match=f"X103 .*task '{task}' '{key}'; known: .*epochs.*It is a key of ") as caught:
+            load_experiment(PLAIN, {**chosen, f"protocol.{key}": other})
+        assert all(name in caught.value.message for name in own)
+
+
+def test_every_key_has_the_default_that_digests_know():
+    """Of an experiment that does not name a key, the digest is the one from before tasks had tables of their own."""
+    for struct in TASKS.values():
+        found = msgspec.json.decode(msgspec.json.encode(struct()))
+        assert all(value == EARLIER[key] for key, value in found.items() if key in EARLIER and key != "task")
 
 
 @pytest.mark.parametrize("overrides, code, words", [

@@ -66,11 +66,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(experiment, tmp_path):
 
 
 def test_the_accuracy_counts_every_test_sample_once(experiment):
-    from compiler.experiments.figures import scores
+    from compiler.experiments.tasks.measures import scores
 
     with Session(experiment) as session:
         session.run()
-        found = scores(session.plan, session.experiment, session.records, session.position)[-1]
+        found = scores(session.plan, session.records, session.position)[-1]
         output = session.records.rows("readout_test", "PC2.psc").reshape(2, 5, 16, 10).mean(1).reshape(32, 10)[:20]
         labels = session.plan.labels["test"][0]
     assert found.accuracy == (float(np.mean(output.argmax(1) == labels)),)
@@ -78,7 +78,8 @@ def test_the_accuracy_counts_every_test_sample_once(experiment):
 
 def test_too_short_a_presentation_is_an_error():
     with pytest.raises(CortexError, match="E315"):
-        presentation(load_experiment({**TABLES, "protocol": {**TABLES["protocol"], "presentation_steps": 4}}))
+        short = load_experiment({**TABLES, "protocol": {**TABLES["protocol"], "presentation_steps": 4}})
+        presentation(short.protocol, short.model)
 
 
 def test_cropped_images():

@@ -5,8 +5,7 @@ import pytest
 
 from compiler.experiments.circuits import build_circuit
 from compiler.experiments.config import load_experiment
-from compiler.experiments.tables import ProtocolTable
-from compiler.experiments.tasks.classify import readout_steps
+from compiler.experiments.tasks.classify import Classify, readout_steps
 from compiler.experiments.tasks.records import make_plan
 from compiler.ir import CortexError
 
@@ -54,9 +53,9 @@ def test_a_missing_validation_part_means_no_validation(tiny_classification):
 
 
 def test_readouts_are_the_last_four_of_five_instants():
-    assert readout_steps(ProtocolTable()) == (0,)
-    assert readout_steps(ProtocolTable(task="classify")) == (39, 59, 79, 99)
-    assert readout_steps(ProtocolTable(presentation_steps=10, readout=[9, 3, 3])) == (3, 9)
+    assert readout_steps(Classify(presentation_steps=1)) == (0,)
+    assert readout_steps(Classify()) == (39, 59, 79, 99)
+    assert readout_steps(Classify(presentation_steps=10, readout=[9, 3, 3])) == (3, 9)
 
 
 def test_each_seed_may_have_its_own_split():

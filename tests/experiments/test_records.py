@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.figures import angle, epoch_means, scores, squared_error, transpose_angle
-from compiler.experiments.tasks.classify import READOUT
+from compiler.experiments.figures import angle, epoch_means, squared_error, transpose_angle
+from compiler.experiments.tasks.measures import READOUT, scores
 from compiler.experiments.tasks.plans import Plan
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
@@ -36,8 +35,6 @@ def test_squared_errors_and_epoch_means():
 
 
 def test_the_largest_mean_readout_wins():
-    experiment = load_experiment({"model": {"circuit": "pal", "layers": [1, 1, 2]},
-                                  "protocol": {"task": "classify", "readout": [0, 1], "presentation_steps": 2}})
     phase = Phase("test", 3, 2, records=((f"{READOUT}test", Record(at=(0, 1))),))
     protocol = Protocol((phase,), ("test", "test"), (Stream(f"{READOUT}test", ("out",)),))
     plan = Plan(protocol, np.zeros((3, 3)), (0, 0), {"test": np.array([[0, 1, 1], [0, 1, 0]])})
@@ -45,7 +42,7 @@ def test_the_largest_mean_readout_wins():
                       [[0, 1], [0, 1]], [[0, 1], [0, 1]],
                       [[1, 0], [1, 0]], [[1, 0], [1, 0]]], dtype=float)
     table = np.concatenate([first, np.zeros_like(first)])
-    found = scores(plan, experiment, records(out=table), 6)
+    found = scores(plan, records(out=table), 6)
     assert len(found) == 1 and np.allclose(found[0].accuracy, [2 / 3, 1]) and np.isclose(found[0].mean, 5 / 6)
-    assert len(scores(plan, experiment, records(out=table), 12)) == 2
-    assert scores(plan, experiment, records(out=table), 5) == []
+    assert len(scores(plan, records(out=table), 12)) == 2
+    assert scores(plan, records(out=table), 5) == []

@@ -192,11 +192,11 @@ def test_synapses_that_start_from_an_array_are_refused(tables, tmp_path):
     assert caught.value.code == "X122" and "W.e" in str(caught.value)
 
 
-def test_a_gate_of_that_name_and_a_task_with_trials_are_refused():
+def test_tasks_whose_trials_go_on_over_presentations_have_no_reset():
     for name in ("match_to_sample", "cartpole"):
         with pytest.raises(CortexError) as caught:
             Session(load_experiment(name, {"protocol.reset": "states", "run.backend": "native"}))
-        assert caught.value.code == "X122"
+        assert caught.value.code == "X103"
 
 
 def test_integers_start_from_rounded_values(tables, tmp_path):

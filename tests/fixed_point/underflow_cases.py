@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from compiler.experiments.config import load_experiment
-from compiler.experiments.tables import Experiment
+from compiler.experiments.experiment import Experiment
 
 SCALES = """graph scales
 cell spikes

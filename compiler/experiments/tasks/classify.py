@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
-from compiler.experiments.tables import Data, Experiment, ProtocolTable
+from compiler.experiments.tables import Count, Data, Epochs, Model, Setting
+from compiler.experiments.tasks.base import Presented, Reset, Teacher
+from compiler.experiments.tasks.measures import READOUT
 from compiler.experiments.tasks.plans import (
     HALVED,
     RATE,
@@ -24,35 +27,66 @@ from compiler.experiments.tasks.plans import (
     columns,
     gate_columns,
     output,
-    settling_phases,
+    with_rate,
+    with_updates,
 )
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Presentation, Protocol, Record, Stream
 from compiler.microcircuits import CIRCUITS
 
-READOUT = "readout_"
-"""Prefix of the streams that are scored; the rest of the name is the phase."""
 
+class Classify(Presented, frozen=True, tag="classify"):
+    """`minibatch`: samples that are shown at once and share the weights. `readout`: steps of a presentation at which
+    the output is read; by default the last four of five instants. `learning_lag`: steps at the start of a presentation
+    in which rules do not learn, so that the new sample can reach all layers. `halve_at`: epochs (0-based) from which
+    on all rules learn half as fast as before. `update_every`: increments of rules without an optimiser or with a
+    low-pass are summed at the synapse and applied after every so many presentations (0: as the rule says).
+    `validation`: its part of the data, before every `validation_every`-th epoch; a test follows every
+    `test_every`-th. `test_gates`: the gates that are on in both."""
 
-def classification_plan(experiment: Experiment, graph: Graph) -> Plan:
-    table, sets = experiment.protocol, load_sets(experiment.data, len(experiment.run.seeds))
-    for part in ("train", "test"):
-        sets[0].require(part)
-    into, target = _classify_columns(experiment.data, graph, sets[0])
-    samples = np.concatenate([_rows(graph, s, into, target, experiment.data.target) for s in sets])
-    shown = presentation(experiment)
-    per_seed = [sets[i % len(sets)] for i in range(graph.seeds)]
-    validates = table.validation != "" and len(per_seed[0].part(table.validation)[0]) > 0
-    phases = [*settling_phases(table, len(sets[0].train_x)), *_train_phases(table, graph, sets, shown)]
-    phases += [_scored_phase(table, graph, sets, shown, "validation", table.validation)] if validates else []
-    phases += [_scored_phase(table, graph, sets, shown, "test", "test")]
-    settling = [phase.name for phase in phases if phase.name.startswith("settle")]
-    sequence, epochs = _epochs(table, settling, validates)
-    streams = tuple(Stream(f"{READOUT}{p.name}", (output(graph),)) for p in phases if p.name in ("validation", "test"))
-    labels = {"test": np.stack([s.test_y for s in per_seed])}
-    labels |= {"validation": np.stack([s.part(table.validation)[1] for s in per_seed])} if validates else {}
-    protocol = Protocol(tuple(phases), sequence, streams)
-    return Plan(protocol, samples, epochs, labels, sets[0].source, words=sets[0].words)
+    reads = tuple(key for key in Data.__struct_fields__ if key not in ("path", "inputs"))
+
+    minibatch: Annotated[int, msgspec.Meta(ge=1, le=10**5)] = 1
+    readout: list[Count] = []
+    learning_lag: Count = 0
+    halve_at: list[Count] = []
+    update_every: Epochs = 0
+    test_gates: list[str] | None = None
+    reset: Reset = "none"
+    validation: Literal["", "train", "valid", "test"] = "valid"
+    validation_every: Count | None = None
+    test_every: Count = 0
+
+    @property
+    def changes_rules(self) -> bool:
+        return bool(self.update_every or self.halve_at)
+
+    def with_gates(self, graph: Graph) -> Graph:
+        graph = with_updates(graph) if self.update_every else graph
+        return super().with_gates(with_rate(graph) if self.halve_at else graph)
+
+    def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
+        """Raises D401 to D408, E315, X120, X122 to X126."""
+        sets = load_sets(setting.data, len(setting.run.seeds))
+        for part in ("train", "test"):
+            sets[0].require(part)
+        into, target = _classify_columns(setting.data, graph, sets[0])
+        samples = np.concatenate([_rows(graph, s, into, target, setting.data.target) for s in sets])
+        shown = presentation(self, setting.model)
+        parts = self._scored_parts(sets[0])
+        settling = self.settling(len(sets[0].train_x))
+        scored = [_scored_phase(self, graph, sets, shown, name, part) for name, part in parts.items()]
+        sequence, epochs = _epochs(self, [phase.name for phase in settling], "validation" in parts)
+        streams = tuple(Stream(f"{READOUT}{name}", (output(graph),)) for name in parts)
+        protocol = Protocol((*settling, *_train_phases(self, graph, sets, shown), *scored), sequence, streams)
+        per_seed = [sets[i % len(sets)] for i in range(graph.seeds)]
+        labels = {name: np.stack([s.part(part)[1] for s in per_seed]) for name, part in parts.items()}
+        return Plan(protocol, samples, epochs, labels, sets[0].source, words=sets[0].words)
+
+    def _scored_parts(self, dataset: Dataset) -> dict[str, str]:
+        """Phase -> part of the data that is scored in it."""
+        validates = self.validation != "" and len(dataset.part(self.validation)[0]) > 0
+        return {"validation": self.validation, "test": "test"} if validates else {"test": "test"}
 
 
 def load_sets(data: Data, seeds: int) -> list[Dataset]:
@@ -132,10 +166,9 @@ def _first(graph: Graph, sets: Sequence[Dataset], part: str) -> tuple[int, ...]:
     return tuple(starts[0:1]) if len(sets) == 1 else tuple(s for s in starts for _ in range(graph.samples))
 
 
-def presentation(experiment: Experiment) -> Presentation:
+def presentation(table: Classify, model: Model) -> Presentation:
     """How a sample is presented: as the shipped circuit says, or all gates on, and the output read at
     `protocol.readout`. Raises E315, X122."""
-    table, model = experiment.protocol, experiment.model
     if table.learning_lag >= table.steps:
         raise CortexError("X122", f"protocol.learning_lag = {table.learning_lag}, but a presentation has {table.steps} "
                                   "steps: no rule would learn.", "Make it shorter, or train_gates = [].")
@@ -147,7 +180,7 @@ def presentation(experiment: Experiment) -> Presentation:
     return Presentation(table.steps, {}, {}, readout_steps(table))
 
 
-def _train_phases(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> list[Phase]:
+def _train_phases(table: Classify, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> list[Phase]:
     """One, or one per rate at which the rules learn; they share the order of the samples."""
     phase = _train_phase(table, graph, sets, shown)
     if table.update_every > phase.count:
@@ -169,10 +202,9 @@ def train_name(halvings: int) -> str:
     return f"train{HALVED}{halvings}" if halvings else "train"
 
 
-def _train_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> Phase:
-    gates = graph.gates if table.train_gates is None else table.train_gates
+def _train_phase(table: Classify, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> Phase:
     order = "" if table.shuffle is False else "train"
-    columns = [_lagged(table, graph, *column) for column in gate_columns(gates)]
+    columns = [_lagged(table, graph, *column) for column in gate_columns(table.gates(graph.gates))]
     count, samples = len(sets[0].train_x), graph.samples
     if samples > count:
         raise CortexError("X122", f"protocol.minibatch = {samples}, but there are {count} training samples: nothing "
@@ -182,7 +214,7 @@ def _train_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], sh
                  rows=count if samples > 1 else 0)
 
 
-def _lagged(table: ProtocolTable, graph: Graph, gate: str, pattern: tuple[float, ...]) \
+def _lagged(table: Classify, graph: Graph, gate: str, pattern: tuple[float, ...]) \
         -> tuple[str, tuple[float, ...]]:
     """A rule's gate is off during the learning lag."""
     lag = min(table.learning_lag, table.steps)
@@ -191,7 +223,7 @@ def _lagged(table: ProtocolTable, graph: Graph, gate: str, pattern: tuple[float,
     return gate, (0.0,) * lag + (1.0,) * (table.steps - lag)
 
 
-def _scored_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], shown: Presentation, name: str,
+def _scored_phase(table: Classify, graph: Graph, sets: Sequence[Dataset], shown: Presentation, name: str,
                   part: str) -> Phase:
     default = [gate for gate in graph.gates if gate == "noise" or gate in shown.test]
     gates = default if table.test_gates is None else table.test_gates
@@ -202,7 +234,7 @@ def _scored_phase(table: ProtocolTable, graph: Graph, sets: Sequence[Dataset], s
                  rows=count if samples > 1 else 0)
 
 
-def readout_steps(table: ProtocolTable) -> tuple[int, ...]:
+def readout_steps(table: Classify) -> tuple[int, ...]:
     """Steps of a presentation at which the output is read: 39, 59, 79, 99 of 100 by default. Raises X122."""
     steps = table.readout or sorted({max(i * table.steps // 5 - 1, 0) for i in range(2, 6)})
     for step in steps:
@@ -212,11 +244,11 @@ def readout_steps(table: ProtocolTable) -> tuple[int, ...]:
     return tuple(sorted(set(steps)))
 
 
-def _every(table: ProtocolTable) -> int:
+def _every(table: Classify) -> int:
     return 1 if table.validation_every is None else table.validation_every
 
 
-def _epochs(table: ProtocolTable, settling: list[str], validates: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _epochs(table: Classify, settling: list[str], validates: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The sequence of phases and the epoch of each; what comes after the last epoch counts to it."""
     sequence, epochs, every = list(settling), [0] * len(settling), _every(table) if validates else 0
     for epoch in range(table.epochs):

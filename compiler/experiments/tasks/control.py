@@ -10,14 +10,16 @@ X124 a circuit without a pole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from compiler.experiments.tables import Experiment
+from compiler.experiments.tables import Samples, Seed, Setting
+from compiler.experiments.tasks.base import Teacher
+from compiler.experiments.tasks.measures import completed
 from compiler.experiments.tasks.plans import Plan, columns
-from compiler.experiments.tasks.teacher_student import teaching_plan
+from compiler.experiments.tasks.teacher_student import Taught
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.microcircuits.cartpole import GATES, STATE
@@ -28,32 +30,35 @@ NETWORK_STEPS, EPISODE, MOVES = 4, 2000, 19_999
 SPREAD = (-1.0, 1.0)
 
 
-def control_plan(experiment: Experiment, graph: Graph) -> Plan:
-    """`teacher_student` with a control test after every epoch and before the first. Raises X124."""
-    missing = [gate for gate in GATES if gate not in graph.gates]
-    if missing:
-        raise CortexError("X124", f"task control needs a pole, but '{graph.name}' has no gates {', '.join(missing)}.",
-                          "Set model.plant = \"cartpole\".")
-    training = [gate for gate in graph.gates if gate not in (*GATES, "reset")]
-    table = experiment.protocol
-    gates = training if table.train_gates is None else table.train_gates
-    plan = teaching_plan(_with_gates(experiment, gates), graph)
-    moves = table.control_moves or MOVES
-    starts = np.zeros((moves + 1, plan.samples.shape[1]))
-    first = len(plan.samples)
-    for column in columns(graph):
-        if column.population == "pole":
-            drawn = np.random.default_rng([table.control_seed, STATE.index(column.name.removeprefix("start_"))])
-            starts[:, column.start] = drawn.uniform(*SPREAD, moves + 1)
-    protocol, epochs = _with_tests(plan.protocol, plan.epochs, _phases(first, moves))
-    return replace(plan, protocol=protocol, epochs=epochs, samples=np.concatenate([plan.samples, starts]))
+class Control(Taught, frozen=True, tag="control"):
+    """As `teacher_student`, and after every epoch the circuit controls the pole, for `control_moves` of its steps (0:
+    as published) from starts drawn with `control_seed`."""
 
+    control_moves: Samples = 0
+    control_seed: Seed = 0
 
-def _with_gates(experiment: Experiment, gates: Sequence[str]) -> Experiment:
-    import msgspec
+    def gates(self, default: Sequence[str]) -> Sequence[str]:
+        return super().gates([gate for gate in default if gate not in GATES])
 
-    table = msgspec.structs.replace(experiment.protocol, train_gates=list(gates))
-    return msgspec.structs.replace(experiment, protocol=table)
+    def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
+        """`teacher_student` with a control test after every epoch and before the first. Raises X124."""
+        missing = [gate for gate in GATES if gate not in graph.gates]
+        if missing:
+            raise CortexError("X124", f"task control needs a pole, but '{graph.name}' has no gates "
+                                      f"{', '.join(missing)}.", "Set model.plant = \"cartpole\".")
+        plan = super().plan(setting, graph, teacher)
+        moves = self.control_moves or MOVES
+        starts = np.zeros((moves + 1, plan.samples.shape[1]))
+        for column in columns(graph):
+            if column.population == "pole":
+                drawn = np.random.default_rng([self.control_seed, STATE.index(column.name.removeprefix("start_"))])
+                starts[:, column.start] = drawn.uniform(*SPREAD, moves + 1)
+        protocol, epochs = _with_tests(plan.protocol, plan.epochs, _phases(len(plan.samples), moves))
+        return replace(plan, protocol=protocol, epochs=epochs, samples=np.concatenate([plan.samples, starts]))
+
+    def measures(self, plan: Plan, records: Any, position: int) -> dict[str, Any]:
+        tests = [asdict(test) for test in control_tests(plan, records, position)]
+        return super().measures(plan, records, position) | ({"control": tests} if tests else {})
 
 
 def _phases(first: int, moves: int) -> tuple[Phase, Phase]:
@@ -91,10 +96,6 @@ class ControlTest:
 
 def control_tests(plan: Plan, records: Any, position: int) -> list[ControlTest]:
     """All control tests that have been completed."""
-    found: list[ControlTest] = []
-    for part in plan.parts():
-        if part.phase == PHASE and part.stop <= position:
-            row = records.rows(STREAM, FAILURES)[len(found)]
-            trained = 0 if not found else part.epoch + 1
-            found.append(ControlTest(trained, part.stop, tuple(int(n) for n in row[:, 0])))
-    return found
+    rows = records.rows(STREAM, FAILURES)
+    return [ControlTest(part.epoch + 1 if index else 0, part.stop, tuple(int(n) for n in rows[index][:, 0]))
+            for part, index in completed(plan, (PHASE,), position)]

@@ -11,24 +11,30 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.experiments.data.datasets import load_dataset
-from compiler.experiments.tables import Experiment
+from compiler.experiments.tables import Setting
+from compiler.experiments.tasks.base import Reset, Teacher
 from compiler.experiments.tasks.plans import Plan, columns
-from compiler.experiments.tasks.teacher_student import PARTS, Lesson, following_plan
+from compiler.experiments.tasks.teacher_student import PARTS, Following, Lesson
 from compiler.ir import CortexError, Graph
 
 
-def generation_plan(experiment: Experiment, graph: Graph) -> Plan:
-    """Raises D401 to D406 for the data, X120, X122."""
-    data = experiment.data
-    found = load_dataset(data.name or "mnist", split=data.split, data_dir=data.folder or None, limits=data.limits)
-    images, labels = found.require("train")
-    _, first = np.unique(labels, return_index=True)
-    shown = np.sort(first)
-    names = np.eye(found.classes)[labels[shown]]
-    sizes = [column.size for column in columns(graph)[:2]]
-    if sizes != [found.classes, found.n_in]:
-        raise CortexError("X120", f"circuit '{graph.name}' has exogenous inputs of {sizes} cells; task generate with "
-                                  f"'{found.name}' needs {found.classes} inputs and {found.n_in} outputs.",
-                          f"Set model.layers = [{found.classes}, n, {found.n_in}].")
-    lesson = Lesson(names, images[shown])
-    return following_plan(experiment, graph, [lesson] * len(PARTS), f"first images of {found.name}", 0)
+class Generate(Following, frozen=True, tag="generate"):
+    reads = ("name", "split", "folder", "limits")
+
+    reset: Reset = "none"
+
+    def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
+        """Raises D401 to D406 for the data, X120, X122."""
+        data = setting.data
+        found = load_dataset(data.name or "mnist", split=data.split, data_dir=data.folder or None, limits=data.limits)
+        images, labels = found.require("train")
+        _, first = np.unique(labels, return_index=True)
+        shown = np.sort(first)
+        names = np.eye(found.classes)[labels[shown]]
+        sizes = [column.size for column in columns(graph)[:2]]
+        if sizes != [found.classes, found.n_in]:
+            raise CortexError("X120", f"circuit '{graph.name}' has exogenous inputs of {sizes} cells; task generate "
+                                      f"with '{found.name}' needs {found.classes} inputs and {found.n_in} outputs.",
+                              f"Set model.layers = [{found.classes}, n, {found.n_in}].")
+        lesson = Lesson(names, images[shown])
+        return self.following(setting, graph, [lesson] * len(PARTS), f"first images of {found.name}", 0)

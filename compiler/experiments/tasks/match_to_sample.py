@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.experiments.tables import Experiment
+from compiler.experiments.tables import Count, Samples, Setting
+from compiler.experiments.tasks.base import Task, Teacher
+from compiler.experiments.tasks.measures import ERRORS, TARGET
 from compiler.experiments.tasks.plans import Plan, columns, output
-from compiler.experiments.tasks.teacher_student import ERRORS, TARGET, target_delay
+from compiler.experiments.tasks.teacher_student import target_delay
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
@@ -41,45 +43,45 @@ class Trials:
         return len(self.inputs)
 
 
-def matching_plan(experiment: Experiment, graph: Graph) -> Plan:
-    """Per epoch a validation and the training trials; a test at the end. Raises X122, X124."""
-    table, layout = experiment.protocol, columns(graph)
-    _check(experiment, graph)
-    if [column.size for column in layout] != [1, 1]:
-        raise CortexError("X124", f"task match_to_sample needs a circuit with one input and one output, but "
-                                  f"'{graph.name}' has exogenous inputs of {[c.size for c in layout]} cells.")
-    missing = [gate for gate in GATES if gate not in graph.gates]
-    if missing:
-        raise CortexError("X124", f"task match_to_sample needs gates that '{graph.name}' does not have: "
-                                  f"{', '.join(missing)}.", "Use circuit error-neuron with reset = true.")
-    found = {name: trials(seed, table.dataset_size) for name, seed in GENERATORS.items()}
-    samples = np.concatenate([np.stack((t.inputs, t.targets), axis=1) for t in found.values()])
-    firsts = np.cumsum([0, *(t.steps for t in found.values())])
-    phases = tuple(_phase(name, t, int(first)) for (name, t), first in zip(found.items(), firsts, strict=False))
-    scored = ("validation", "test")
-    streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in scored)
-    every = 1 if table.validation_every is None else table.validation_every
-    sequence: list[str] = []
-    epochs: list[int] = []
-    for epoch in range(table.epochs):
-        part = [*(["validation"] if every and epoch % every == 0 else []), "train"]
-        sequence, epochs = sequence + part, epochs + [epoch] * len(part)
-    return Plan(Protocol(phases, (*sequence, "test"), streams), samples, (*epochs, max(table.epochs - 1, 0)), {},
-                "delayed match-to-sample trials", dict.fromkeys(scored, "linear"))
+class MatchToSample(Task, frozen=True, tag="match_to_sample"):
+    """`dataset_size`: trials of each kind. A validation comes before every `validation_every`-th epoch (by default
+    every one; 0: none)."""
 
+    dataset_size: Samples = 100
+    validation_every: Count | None = None
 
-def _check(experiment: Experiment, graph: Graph) -> None:
-    """Raises X122 for what this task would not do."""
-    table = experiment.protocol
-    if "learn_feedback" in graph.gates or target_delay(experiment) or graph.samples > 1:
-        raise CortexError("X122", "task match_to_sample learns forward weights in the last step of a trial, one "
-                                  "sample at a time: no learned feedback, no delayed target, no minibatch.")
-    for key, default in (("train_gates", None), ("test_gates", None), ("validation_gates", []), ("settling_steps", 0),
-                         ("feedback_every", 0), ("shuffle", None), ("presentation_steps", None)):
-        if getattr(table, key) != default:
-            raise CortexError("X122", f"protocol.{key} has no meaning in task match_to_sample.", "Leave it out.")
-    if table.dataset_size < 1:
-        raise CortexError("X122", "protocol.dataset_size = 0: there are no trials.")
+    def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
+        """Per epoch a validation and the training trials; a test at the end. Raises X122, X124."""
+        self._check(setting, graph)
+        found = {name: trials(seed, self.dataset_size) for name, seed in GENERATORS.items()}
+        samples = np.concatenate([np.stack((t.inputs, t.targets), axis=1) for t in found.values()])
+        firsts = np.cumsum([0, *(t.steps for t in found.values())])
+        phases = tuple(_phase(name, t, int(first)) for (name, t), first in zip(found.items(), firsts, strict=False))
+        scored = ("validation", "test")
+        streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in scored)
+        every = 1 if self.validation_every is None else self.validation_every
+        sequence: list[str] = []
+        epochs: list[int] = []
+        for epoch in range(self.epochs):
+            part = [*(["validation"] if every and epoch % every == 0 else []), "train"]
+            sequence, epochs = sequence + part, epochs + [epoch] * len(part)
+        return Plan(Protocol(phases, (*sequence, "test"), streams), samples, (*epochs, max(self.epochs - 1, 0)), {},
+                    "delayed match-to-sample trials", dict.fromkeys(scored, "linear"))
+
+    def _check(self, setting: Setting, graph: Graph) -> None:
+        if "learn_feedback" in graph.gates or target_delay(setting.model) or graph.samples > 1:
+            raise CortexError("X122", "task match_to_sample learns forward weights in the last step of a trial, one "
+                                      "sample at a time: no learned feedback, no delayed target, no minibatch.")
+        if self.dataset_size < 1:
+            raise CortexError("X122", "protocol.dataset_size = 0: there are no trials.")
+        sizes = [column.size for column in columns(graph)]
+        if sizes != [1, 1]:
+            raise CortexError("X124", f"task match_to_sample needs a circuit with one input and one output, but "
+                                      f"'{graph.name}' has exogenous inputs of {sizes} cells.")
+        missing = [gate for gate in GATES if gate not in graph.gates]
+        if missing:
+            raise CortexError("X124", f"task match_to_sample needs gates that '{graph.name}' does not have: "
+                                      f"{', '.join(missing)}.", "Use circuit error-neuron with reset = true.")
 
 
 def trials(seed: int, count: int) -> Trials:

@@ -1,6 +1,6 @@
 """What a run does, as data: the plan that every task makes, and what the tasks share.
 
-X122 a protocol that cannot be made; X124 a circuit that lacks what a task needs; X205 no number of steps.
+X122 a gate that is there already; X124 a circuit that lacks what a task needs; X205 no number of steps.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.experiments.tables import ProtocolTable
 from compiler.ir import CortexError, Expression, Graph
 from compiler.ir.expressions import Binary, Name, Negate
 from compiler.ir.model import Optimiser
-from compiler.ir.protocol import Phase, Protocol
+from compiler.ir.protocol import Protocol
 
 RATE, HALVED, UPDATE = "rate", "_halved_", "update"
 """The gate whose value multiplies every increment, what marks the training phases after it was halved, and the gate
@@ -128,6 +127,15 @@ def columns(graph: Graph) -> list[Column]:
     return result
 
 
+def two_inputs(task: str, graph: Graph) -> tuple[Column, Column]:
+    """The first two exogenous inputs, for the sample and the target. Raises X124."""
+    found = columns(graph)
+    if len(found) < 2:
+        raise CortexError("X124", f"task {task} needs a circuit with an input and a target, but '{graph.name}' has "
+                                  f"{len(found)} exogenous inputs.")
+    return found[0], found[1]
+
+
 def output(graph: Graph) -> str:
     if not graph.outputs:
         raise CortexError("X124", f"circuit '{graph.name}' names no output.",
@@ -137,14 +145,3 @@ def output(graph: Graph) -> str:
 
 def gate_columns(names: Sequence[str]) -> tuple[tuple[str, tuple[float, ...]], ...]:
     return tuple((name, (1.0,)) for name in names)
-
-
-def settling_phases(table: ProtocolTable, samples: int) -> list[Phase]:
-    """The first samples without learning, noise or target; a rest shorter than a presentation is a phase of its own."""
-    count, rest = divmod(table.settling_steps, table.steps)
-    needed = count + bool(rest)
-    if needed > samples:
-        raise CortexError("X122", f"protocol.settling_steps = {table.settling_steps} presents {needed} samples of "
-                                  f"{table.steps} steps, but there are {samples}.", "Shorten it.")
-    phases = [Phase("settle", count, table.steps)] if count else []
-    return phases + ([Phase("settle_rest", 1, rest, (count,))] if rest else [])

@@ -5,46 +5,62 @@ Both settle first, then present the same samples in every epoch, in an order tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.experiments.tables import Experiment, ProtocolTable
-from compiler.experiments.tasks.plans import Plan, columns, gate_columns, output, settling_phases
+from compiler.experiments.tables import Range, Samples, Seed, Setting
+from compiler.experiments.tasks.base import Presented, Reset, Teacher
+from compiler.experiments.tasks.plans import Plan, columns, gate_columns, output, two_inputs
 from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.ir.protocol import Phase, Record, Stream
 
 BW_GATES = ("learn_lateral", "learn_feedback", "noise")
-FW_BW_GATES = ("learn_forward", *BW_GATES, "target")
-Teacher = Callable[[np.ndarray, int], np.ndarray]
-"""teacher(inputs (samples, n_0), seed) gives the targets (samples, n_N)."""
 
 
-def published_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None) -> Plan:
-    """bw_only: inputs of the first seed, no target. fw_bw: inputs and targets of one teacher for all seeds."""
-    table = experiment.protocol
-    first_seed = experiment.run.seeds[0] if table.first_seed is None else table.first_seed
-    layout = columns(graph)
-    if len(layout) < 2:
-        raise CortexError("X124", f"task {table.task} needs a circuit with an input and a target, but '{graph.name}' "
-                                  f"has {len(layout)} exogenous inputs.")
-    seed = first_seed if table.task == "bw_only" else teacher_seed(first_seed)
-    inputs = input_samples(seed, table.dataset_size, layout[0].size)
-    samples = np.zeros((table.dataset_size, layout[-1].stop))
-    samples[:, :layout[0].stop] = inputs
-    if table.task == "fw_bw" and teacher is not None:
-        if layout[0].size != layout[1].size:
-            raise CortexError("X120", f"task fw_bw needs as many outputs as inputs, got {layout[0].size} inputs and "
-                                      f"{layout[1].size} outputs.")
-        samples[:, layout[1].start:layout[1].stop] = teacher(inputs, seed)
-    default = BW_GATES if table.task == "bw_only" else FW_BW_GATES
-    gates = gate_columns(default if table.train_gates is None else table.train_gates)
-    settling = settling_phases(table, table.dataset_size)
-    train = Phase("train", table.dataset_size, table.steps, (0,), "" if table.shuffle is False else "train", gates)
-    names = tuple(phase.name for phase in settling)
-    protocol = Protocol((*settling, train), names + ("train",) * table.epochs)
-    epochs = (0,) * len(names) + tuple(range(table.epochs))
-    return Plan(protocol, samples, epochs, {}, f"uniform inputs of seed {seed}")
+class BwOnly(Presented, frozen=True, tag="bw_only"):
+    """`first_seed`: fixes inputs and teacher; by default it is the run's first. `dataset_size`: samples."""
+
+    dataset_size: Samples = 100
+    first_seed: Seed | None = None
+    reset: Reset = "none"
+
+    def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
+        """Inputs of the first seed, no target."""
+        return self._plan(graph, self.seed(setting), BW_GATES)
+
+    def seed(self, setting: Setting) -> int:
+        return setting.run.seeds[0] if self.first_seed is None else self.first_seed
+
+    def _plan(self, graph: Graph, seed: int, gates: Sequence[str]) -> Plan:
+        inputs, _ = two_inputs(self.task, graph)
+        samples = np.zeros((self.dataset_size, columns(graph)[-1].stop))
+        samples[:, :inputs.stop] = input_samples(seed, self.dataset_size, inputs.size)
+        train = Phase("train", self.dataset_size, self.steps, (0,), "" if self.shuffle is False else "train",
+                      gate_columns(self.gates(gates)))
+        return self.repeated(train, samples, self.epochs, f"uniform inputs of seed {seed}")
+
+
+class FwBw(BwOnly, frozen=True, tag="fw_bw"):
+    """As `bw_only`; `teacher`: ranges of the teacher's weights."""
+
+    teacher: dict[str, Range] = {}
+
+    @property
+    def curve_rows(self) -> int:
+        return self.dataset_size
+
+    def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
+        """Inputs and targets of one teacher for all seeds. Raises X120, X124."""
+        seed = teacher_seed(self.seed(setting))
+        plan = self._plan(graph, seed, ("learn_forward", *BW_GATES, "target"))
+        inputs, targets = two_inputs(self.task, graph)
+        if inputs.size != targets.size:
+            raise CortexError("X120", f"task fw_bw needs as many outputs as inputs, got {inputs.size} inputs and "
+                                      f"{targets.size} outputs.")
+        if teacher is not None:
+            plan.samples[:, targets.start:targets.stop] = teacher(plan.samples[:, :inputs.stop], seed)
+        return plan
 
 
 def input_samples(seed: int, count: int, size: int) -> np.ndarray:
@@ -57,7 +73,7 @@ def teacher_seed(first_seed: int) -> int:
     return int(np.random.RandomState(first_seed % 2**32).randint(100000, 999999))
 
 
-def teacher_plan(table: ProtocolTable, graph: Graph, inputs: np.ndarray) -> Plan:
+def teacher_plan(table: FwBw, graph: Graph, inputs: np.ndarray) -> Plan:
     """The teacher's run: settled, then every sample once; its output one step before the end of each presentation.
 
     (The numpy simulator reads the output before the last call of a presentation.) Raises X122.
@@ -67,9 +83,5 @@ def teacher_plan(table: ProtocolTable, graph: Graph, inputs: np.ndarray) -> Plan
                                   "one step before their end.", "Use at least 2.")
     samples = np.zeros((len(inputs), columns(graph)[-1].stop))
     samples[:, :inputs.shape[1]] = inputs
-    record = ("target", Record(at=(table.steps - 2,)))
-    run = Phase("run", len(inputs), table.steps, records=(record,))
-    settling = settling_phases(table, len(inputs))
-    names = (*(phase.name for phase in settling), "run")
-    protocol = Protocol((*settling, run), names, (Stream("target", (output(graph),)),))
-    return Plan(protocol, samples, (0,) * len(names), {})
+    run = Phase("run", len(inputs), table.steps, records=(("target", Record(at=(table.steps - 2,))),))
+    return table.repeated(run, samples, 1, streams=(Stream("target", (output(graph),)),))

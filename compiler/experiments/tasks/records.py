@@ -8,71 +8,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from compiler.experiments.tables import Data, Experiment, RecordTable
-from compiler.experiments.tasks.classify import READOUT, classification_plan
-from compiler.experiments.tasks.control import control_plan
-from compiler.experiments.tasks.generate import generation_plan
-from compiler.experiments.tasks.match_to_sample import matching_plan
+from compiler.experiments.experiment import Experiment
+from compiler.experiments.tables import Data, RecordTable
+from compiler.experiments.tasks.base import Task, Teacher
+from compiler.experiments.tasks.measures import ERRORS, READOUT
 from compiler.experiments.tasks.plans import HALVED, Plan
-from compiler.experiments.tasks.published import Teacher, published_plan
 from compiler.experiments.tasks.resets import reset_depth, with_reset_column
-from compiler.experiments.tasks.stream import stream_plan
-from compiler.experiments.tasks.teacher_student import ERRORS, teaching_plan
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
-OWN_TRIALS = ("control", "match_to_sample")
-DATA_KEYS: dict[str, tuple[str, ...]] = {
-    "classify": tuple(key for key in Data.__struct_fields__ if key not in ("path", "inputs")),
-    "generate": ("name", "split", "folder", "limits"), "stream": ("path", "inputs")}
-"""What a task reads of [data]; other tasks make their own samples."""
-
 
 def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = None) -> Plan:
-    """The plan of an experiment's task; `teacher` gives the targets of the task fw_bw. Raises D401.., X120 to X126."""
+    """The plan of an experiment's task; `teacher` gives the targets of the task fw_bw. Raises D401.., X120 to X127."""
     table = experiment.protocol
-    for key in ("halve_at", "update_every"):
-        if getattr(table, key) and table.task != "classify":
-            raise CortexError("X122", f"protocol.{key} is for task 'classify', not '{table.task}'.")
-    _check_data(experiment)
-    if table.resets and table.task in OWN_TRIALS:
-        raise CortexError("X122", f"protocol.reset has no meaning in task '{table.task}', whose trials go on over "
-                                  "presentations.", "Leave it out.")
-    if table.task == "classify":
-        plan = classification_plan(experiment, graph)
-    elif table.task == "stream":
-        plan = stream_plan(experiment, graph)
-    elif table.task == "teacher_student":
-        plan = teaching_plan(experiment, graph)
-    elif table.task == "generate":
-        plan = generation_plan(experiment, graph)
-    elif table.task == "control":
-        plan = control_plan(experiment, graph)
-    elif table.task == "match_to_sample":
-        plan = matching_plan(experiment, graph)
-    else:
-        plan = published_plan(experiment, graph, teacher)
-    plan = replace(plan, protocol=_with_records(plan.protocol, experiment, graph))
+    _check_data(table, experiment.data)
+    plan = table.plan(experiment, graph, teacher)
+    protocol = _with_records(plan.protocol, experiment.record or table.recorded(graph))
     if table.resets:
-        plan = replace(plan, protocol=with_reset_column(plan.protocol, reset_depth(graph)))
-    plan.protocol.check(graph.gates)
-    return plan
+        protocol = with_reset_column(protocol, reset_depth(graph))
+    protocol.check(graph.gates)
+    return replace(plan, protocol=protocol)
 
 
-def _check_data(experiment: Experiment) -> None:
+def _check_data(table: Task, data: Data) -> None:
     """Raises X127 for what [data] names and the task would not use."""
-    task, data, unset = experiment.protocol.task, experiment.data, Data()
     for key in Data.__struct_fields__:
-        if getattr(data, key) != getattr(unset, key) and key not in DATA_KEYS.get(task, ()):
-            read = ", ".join(DATA_KEYS.get(task, ())) or "nothing"
-            raise CortexError("X127", f"task '{task}' does not read data.{key} = {getattr(data, key)!r}; of [data] it "
-                                      f"reads {read}.", "Leave it out.")
+        if getattr(data, key) != getattr(Data(), key) and key not in table.reads:
+            raise CortexError("X127", f"task '{table.task}' does not read data.{key} = {getattr(data, key)!r}; of "
+                                      f"[data] it reads {', '.join(table.reads) or 'nothing'}.", "Leave it out.")
 
 
-def _with_records(protocol: Protocol, experiment: Experiment, graph: Graph) -> Protocol:
-    tables = dict(experiment.record)
-    if not tables and experiment.protocol.task == "stream" and graph.outputs:
-        tables["output"] = RecordTable(quantities=[quantity for _, quantity in graph.outputs], at=[-1])
+def _with_records(protocol: Protocol, tables: Mapping[str, RecordTable]) -> Protocol:
     for name, table in tables.items():
         if name in {stream.name for stream in protocol.streams}:
             raise CortexError("X121", f"[record.{name}]: the task records under that name itself.", "Choose another.")

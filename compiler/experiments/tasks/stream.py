@@ -10,29 +10,46 @@ from typing import Any
 import numpy as np
 
 from compiler.experiments.data.datasets import load_arrays
-from compiler.experiments.tables import Data, Experiment
-from compiler.experiments.tasks.plans import Column, Plan, columns, gate_columns, settling_phases
+from compiler.experiments.tables import Data, RecordTable, Samples, Setting
+from compiler.experiments.tasks.base import Presented, Reset, Teacher
+from compiler.experiments.tasks.plans import Column, Plan, columns, gate_columns
 from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.protocol import Phase, Protocol
+from compiler.ir.protocol import Phase
 
 
-def stream_plan(experiment: Experiment, graph: Graph) -> Plan:
-    table, layout = experiment.protocol, columns(graph)
-    given = _given(experiment.data, layout)
-    arrays = {column.key: _as_array(given[column.key], column) for column in layout}
-    lengths = {key: len(array) for key, array in arrays.items() if array.ndim == 2}
-    if len(set(lengths.values())) > 1:
-        raise CortexError("X123", f"the input arrays have different lengths: {lengths}.", "Give all as many rows.")
-    count = next(iter(lengths.values()), 1)
-    samples = np.zeros((count, layout[-1].stop if layout else 0))
-    for column in layout:
-        samples[:, column.start:column.stop] = arrays[column.key]
-    gates = gate_columns(graph.gates if table.train_gates is None else table.train_gates)
-    settling = settling_phases(table, count)
-    run = Phase("run", count, table.steps, order="run" if table.shuffle else "", gates=gates)
-    names = tuple(phase.name for phase in settling)
-    protocol = Protocol((*settling, run), names + ("run",) * table.epochs)
-    return Plan(protocol, samples, (0,) * len(names) + tuple(range(table.epochs)), {}, "the user's arrays")
+class Stream(Presented, frozen=True, tag="stream"):
+    """A presentation has 1 step where `presentation_steps` does not say; `train_gates`: by default all are on.
+    `dataset_size` is not read: the arrays say how many rows there are."""
+
+    reads = ("path", "inputs")
+
+    dataset_size: Samples = 100
+    reset: Reset = "none"
+
+    @property
+    def steps(self) -> int:
+        return self.presentation_steps or 1
+
+    def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
+        """Raises X123, X127."""
+        layout = columns(graph)
+        given = _given(setting.data, layout)
+        arrays = {column.key: _as_array(given[column.key], column) for column in layout}
+        lengths = {key: len(array) for key, array in arrays.items() if array.ndim == 2}
+        if len(set(lengths.values())) > 1:
+            raise CortexError("X123", f"the input arrays have different lengths: {lengths}.", "Give all as many rows.")
+        count = next(iter(lengths.values()), 1)
+        samples = np.zeros((count, layout[-1].stop if layout else 0))
+        for column in layout:
+            samples[:, column.start:column.stop] = arrays[column.key]
+        gates = gate_columns(self.gates(graph.gates))
+        run = Phase("run", count, self.steps, order="run" if self.shuffle else "", gates=gates)
+        return self.repeated(run, samples, self.epochs, "the user's arrays")
+
+    def recorded(self, graph: Graph) -> dict[str, RecordTable]:
+        """The output in the last step of every presentation."""
+        quantities = [quantity for _, quantity in graph.outputs]
+        return {"output": RecordTable(quantities=quantities, at=[-1])} if quantities else {}
 
 
 def _given(data: Data, layout: list[Column]) -> dict[str, Any]:

@@ -13,15 +13,16 @@ X122 a protocol that cannot be made; X124 a circuit that lacks what the task nee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from compiler.backends.runtime import due_steps
 from compiler.experiments.circuits import circuit_options
-from compiler.experiments.tables import Experiment, ProtocolTable
-from compiler.experiments.tasks.plans import Column, Part, Plan, columns, gate_columns, output, settling_phases
+from compiler.experiments.tables import Count, Model, Range, Samples, Seed, Setting
+from compiler.experiments.tasks.base import Presented, Reset, Teacher
+from compiler.experiments.tasks.measures import ERRORS, TARGET
+from compiler.experiments.tasks.plans import Plan, columns, gate_columns, output, two_inputs
 from compiler.experiments.tasks.published import teacher_seed
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.functions import ACTIVATIONS, VECTOR
@@ -30,13 +31,10 @@ from compiler.microcircuits import CIRCUITS
 from compiler.microcircuits.starts import bounds
 from compiler.microcircuits.targets import UNDELAYED
 
-ERRORS = "error_"
-"""Prefix of the streams from which errors are computed; the rest of the name is the phase."""
 SKIPPED = 10
 """First steps of a validation or test that do not count."""
 PARTS = ("train", "validation", "test")
 SCORED = ("first_validation", "validation", "test")
-TARGET = "teacher.rate"
 
 
 @dataclass(frozen=True)
@@ -47,53 +45,101 @@ class Lesson:
     targets: np.ndarray
 
 
-def teaching_plan(experiment: Experiment, graph: Graph) -> Plan:
-    """Raises E320 and the like for the circuit's options, X122, X124."""
-    table = experiment.protocol
-    _check(table, graph, experiment)
-    first = teacher_seed(experiment.run.seeds[0] if table.first_seed is None else table.first_seed)
-    inputs, voltages, rates = teacher_answers(experiment, graph, first)
-    targets = voltages if takes_voltage(experiment) else rates
-    thirds = zip(*(np.split(array, len(PARTS)) for array in (inputs, targets)), strict=True)
-    lessons = [Lesson(*third) for third in thirds]
-    return following_plan(experiment, graph, lessons, f"a teacher of seed {first}", SKIPPED)
+class Following(Presented, frozen=True):
+    """Training, validation and test on lessons. `test_gates` and `validation_gates`: what stays on in them; the latter
+    after every `validation_every`-th epoch, by default ten times (0: never). `feedback_every`: of so many presentations
+    the last is for learned feedback alone, without target and forward learning (0: none, everything learns at
+    once)."""
+
+    test_gates: list[str] | None = None
+    validation_every: Count | None = None
+    validation_gates: list[str] = []
+    feedback_every: Count = 0
+
+    def following(self, setting: Setting, graph: Graph, lessons: Sequence[Lesson], source: str, skipped: int) -> Plan:
+        """`skipped` first steps of a validation or test do not count. Raises X122, X124."""
+        layout, count = two_inputs(self.task, graph), len(lessons[0].inputs)
+        _check_phases(self, graph)
+        if count < 1 or self.steps * count <= skipped:
+            raise CortexError("X122", f"{count} samples of {self.steps} steps: the test needs more than {skipped} "
+                                      "steps.", "Raise protocol.dataset_size.")
+        samples = np.zeros((len(PARTS) * count, columns(graph)[-1].stop))
+        for column, arrays in zip(layout, zip(*((one.inputs, one.targets) for one in lessons), strict=True),
+                                  strict=True):
+            samples[:, column.start:column.stop] = np.concatenate(arrays)
+        phases = _phases(self, graph, count, target_delay(setting.model), skipped)
+        followed = [name for name in SCORED if name in {phase.name for phase in phases}]
+        streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in followed)
+        sequence, epochs = _sequence(self, [p.name for p in phases if p.name.startswith("settle")])
+        protocol = Protocol(tuple(phases), sequence, streams, spent_draws(setting.model))
+        activation = self.target_activation(setting.model)
+        return Plan(protocol, samples, epochs, {}, source, dict.fromkeys(followed, activation))
+
+    def takes_voltage(self, model: Model) -> bool:
+        """Whether the target is a voltage, as the circuit takes it."""
+        return model.circuit in CIRCUITS and CIRCUITS[model.circuit].target == "voltage"
+
+    def target_activation(self, model: Model) -> str:
+        """Of a circuit that is taught by voltages, its own activation of them is what its output should be."""
+        if not self.takes_voltage(model) or model.circuit not in CIRCUITS:
+            return "linear"
+        return circuit_options(model).activation[-1]
 
 
-def following_plan(experiment: Experiment, graph: Graph, lessons: Sequence[Lesson], source: str, skipped: int) -> Plan:
-    """Training, validation and test on these lessons; `skipped` first steps of the latter two do not count."""
-    table, layout, count = experiment.protocol, _two_inputs(experiment, graph), len(lessons[0].inputs)
-    _check_phases(table, graph)
-    if count < 1 or table.steps * count <= skipped:
-        raise CortexError("X122", f"{count} samples of {table.steps} steps: the test needs more than {skipped} steps.",
-                          "Raise protocol.dataset_size.")
-    samples = np.zeros((len(PARTS) * count, layout[-1].stop))
-    for column, arrays in zip(layout, zip(*((one.inputs, one.targets) for one in lessons), strict=True), strict=False):
-        samples[:, column.start:column.stop] = np.concatenate(arrays)
-    delay = target_delay(experiment)
-    phases = _phases(table, graph, count, delay, skipped)
-    followed = [name for name in SCORED if name in {phase.name for phase in phases}]
-    streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in followed)
-    sequence, epochs = _sequence(table, [p.name for p in phases if p.name.startswith("settle")])
-    protocol = Protocol(tuple(phases), sequence, streams, spent_draws(experiment))
-    return Plan(protocol, samples, epochs, {}, source, dict.fromkeys(followed, target_activation(experiment)))
+class Taught(Following, frozen=True):
+    """A teacher of the same layers (specs/error_neuron.md 7). `dataset_size`: samples of each part. `teacher`: ranges
+    of its weights; `input_range`: of its inputs; `teacher_activation`, or a linear teacher by its matrix, outputs by
+    inputs. `teacher_output`: whether the target is a rate or a voltage, by default as the circuit takes it.
+    `first_seed`: fixes inputs and teacher; by default it is the run's first."""
+
+    dataset_size: Samples = 100
+    teacher: dict[str, Range] = {}
+    teacher_activation: str = "tanh"
+    teacher_matrix: list[list[float]] = []
+    teacher_output: Literal["", "rate", "voltage"] = ""
+    input_range: Range = (0.0, 1.0)
+    first_seed: Seed | None = None
+
+    def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
+        """Raises E320 and the like for the circuit's options, X122, X124."""
+        _check(self, setting.model)
+        first = teacher_seed(setting.run.seeds[0] if self.first_seed is None else self.first_seed)
+        inputs, voltages, rates = teacher_answers(self, setting.model, graph, first)
+        targets = voltages if self.takes_voltage(setting.model) else rates
+        thirds = zip(*(np.split(array, len(PARTS)) for array in (inputs, targets)), strict=True)
+        return self.following(setting, graph, [Lesson(*third) for third in thirds], f"a teacher of seed {first}",
+                              SKIPPED)
+
+    def takes_voltage(self, model: Model) -> bool:
+        """As the circuit takes it, or the table says. Raises X122 where they differ."""
+        told, circuit = self.teacher_output, CIRCUITS.get(model.circuit)
+        if circuit and told not in ("", circuit.target):
+            raise CortexError("X122", f"protocol.teacher_output = '{told}', but circuit '{circuit.name}' is taught by "
+                                      f"a {circuit.target}.", "Leave it out.")
+        return told == "voltage" or super().takes_voltage(model)
 
 
-def _check(table: ProtocolTable, graph: Graph, experiment: Experiment) -> None:
+class TeacherStudent(Taught, frozen=True, tag="teacher_student"):
+    reset: Reset = "none"
+
+
+def _check(table: Taught, model: Model) -> None:
     """Raises X122 for tables that would train or score something else than they say; E304, E305 for the teacher."""
     if table.teacher_activation not in ACTIVATIONS:
         raise unknown("X122", "protocol.teacher_activation", table.teacher_activation, ACTIVATIONS)
     bounds(table.teacher, {"WPP": (-1.0, 1.0)})
     if not table.input_range[0] <= table.input_range[1]:
         raise CortexError("X122", f"protocol.input_range is {list(table.input_range)}.", "Give the lower number first.")
-    delay = target_delay(experiment)
+    delay = target_delay(model)
     if delay >= table.steps:
         raise CortexError("X122", f"model.target_delay = {delay} steps, but a presentation has {table.steps}: the "
                                   "target would be that of another sample.", "Make it one step per area.")
 
 
-def _check_phases(table: ProtocolTable, graph: Graph) -> None:
+def _check_phases(table: Following, graph: Graph) -> None:
     if graph.samples > 1:
-        raise CortexError("X122", f"protocol.minibatch = {graph.samples}: only task classify has minibatches.")
+        raise CortexError("X122", f"circuit '{graph.name}' shows {graph.samples} samples at once: only task classify "
+                                  "has minibatches.")
     if "target" in table.validation_gates:
         raise CortexError("X122", "protocol.validation_gates names 'target': the circuit would be told the answer that "
                                   "it is scored on.")
@@ -103,47 +149,22 @@ def _check_phases(table: ProtocolTable, graph: Graph) -> None:
                           "Give at least 2, with a variant that learns its feedback.")
 
 
-def _two_inputs(experiment: Experiment, graph: Graph) -> list[Column]:
-    layout = columns(graph)
-    if len(layout) < 2:
-        raise CortexError("X124", f"task {experiment.protocol.task} needs a circuit with an input and a target, but "
-                                  f"'{graph.name}' has {len(layout)} exogenous inputs.")
-    return layout
-
-
-def target_delay(experiment: Experiment) -> int:
-    model = experiment.model
+def target_delay(model: Model) -> int:
     return int(getattr(circuit_options(model), "target_delay", 0)) if model.circuit in CIRCUITS else 0
 
 
-def takes_voltage(experiment: Experiment) -> bool:
-    """Whether the target is a voltage: as the circuit takes it, or the table says. Raises X122 where they differ."""
-    told, circuit = experiment.protocol.teacher_output, CIRCUITS.get(experiment.model.circuit)
-    if circuit and told not in ("", circuit.target):
-        raise CortexError("X122", f"protocol.teacher_output = '{told}', but circuit '{circuit.name}' is taught by a "
-                                  f"{circuit.target}.", "Leave it out.")
-    return (told or (circuit.target if circuit else "rate")) == "voltage"
-
-
-def target_activation(experiment: Experiment) -> str:
-    """Of a circuit that is taught by voltages, its own activation of them is what its output should be."""
-    if not takes_voltage(experiment) or experiment.model.circuit not in CIRCUITS:
-        return "linear"
-    return circuit_options(experiment.model).activation[-1]
-
-
-def spent_draws(experiment: Experiment) -> int:
+def spent_draws(model: Model) -> int:
     """Numbers that the published generator has given for the copies' errors before it orders the samples."""
-    circuit = CIRCUITS.get(experiment.model.circuit)
-    return circuit.spent_draws(circuit_options(experiment.model)) if circuit else 0
+    circuit = CIRCUITS.get(model.circuit)
+    return circuit.spent_draws(circuit_options(model)) if circuit else 0
 
 
 # ---- the teacher
 
 
-def teacher_answers(experiment: Experiment, graph: Graph, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def teacher_answers(table: Taught, model: Model, graph: Graph, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(inputs, output voltages, output rates) of three times `dataset_size` samples."""
-    table, layout = experiment.protocol, _two_inputs(experiment, graph)
+    layout = two_inputs(table.task, graph)
     inputs = np.random.RandomState(seed).uniform(*table.input_range, (3 * table.dataset_size, layout[0].size))
     if table.teacher_matrix:
         widths = {len(row) for row in table.teacher_matrix}
@@ -152,18 +173,18 @@ def teacher_answers(experiment: Experiment, graph: Graph, seed: int) -> tuple[np
             raise CortexError("X122", f"protocol.teacher_matrix has shape {matrix.shape}, expected "
                                       f"({layout[1].size}, {layout[0].size}): outputs by inputs.")
         return inputs, inputs @ matrix.T, inputs @ matrix.T
-    return inputs, *net_answers(teacher_layers(experiment, graph), seed, table, inputs)
+    return inputs, *net_answers(teacher_layers(model, graph), seed, table, inputs)
 
 
-def teacher_layers(experiment: Experiment, graph: Graph) -> Sequence[int]:
-    sizes = experiment.model.options.get("layers")
+def teacher_layers(model: Model, graph: Graph) -> Sequence[int]:
+    sizes = model.options.get("layers")
     if not sizes:
         raise CortexError("X122", f"task teacher_student: circuit '{graph.name}' has no option 'layers' that the "
                                   "teacher could share.", "Give protocol.teacher_matrix.")
     return sizes
 
 
-def net_answers(layers: Sequence[int], seed: int, table: ProtocolTable, inputs: np.ndarray) \
+def net_answers(layers: Sequence[int], seed: int, table: Taught, inputs: np.ndarray) \
         -> tuple[np.ndarray, np.ndarray]:
     """(voltages, rates) of a layered net with weights of this seed, once they have settled."""
     generator, phi = np.random.RandomState(seed), VECTOR[table.teacher_activation]
@@ -178,10 +199,10 @@ def net_answers(layers: Sequence[int], seed: int, table: ProtocolTable, inputs: 
 # ---- phases
 
 
-def _phases(table: ProtocolTable, graph: Graph, count: int, delay: int, skipped: int) -> list[Phase]:
+def _phases(table: Following, graph: Graph, count: int, delay: int, skipped: int) -> list[Phase]:
     total = count * table.steps
     default = [gate for gate in graph.gates if gate != "reset"]
-    on = [gate for gate in (default if table.train_gates is None else table.train_gates) if gate != UNDELAYED]
+    on = [gate for gate in table.gates(default) if gate != UNDELAYED]
     early = ((UNDELAYED, (1.0,) * delay + (0.0,) * (total - delay)),) if delay else ()
 
     shuffled = table.shuffle is not False
@@ -193,7 +214,7 @@ def _phases(table: ProtocolTable, graph: Graph, count: int, delay: int, skipped:
     def scored(name: str, gates: Sequence[str], part: int, order: bool = shuffled) -> Phase:
         return phase(name, gates, part, order, ((f"{ERRORS}{name}", Record(every=1, offset=skipped)),))
 
-    return [*settling_phases(table, count), _alternating(phase("train", on, 0), table.feedback_every),
+    return [*table.settling(count), _alternating(phase("train", on, 0), table.feedback_every),
             scored("first_validation", table.validation_gates, 1, False),
             scored("validation", table.validation_gates, 1), scored("test", table.test_gates or [], 2)]
 
@@ -211,7 +232,7 @@ def _alternating(phase: Phase, every: int) -> Phase:
                                        else others) for name, pattern in phase.gates))
 
 
-def _sequence(table: ProtocolTable, settling: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _sequence(table: Following, settling: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """A validation, the epochs, some of them with a validation after them, and the test."""
     every = max(1, table.epochs // 10) if table.validation_every is None else table.validation_every
     sequence = [*settling, *(["first_validation"] if every else [])]
@@ -220,36 +241,3 @@ def _sequence(table: ProtocolTable, settling: list[str]) -> tuple[tuple[str, ...
         phases = ["train", *(["validation"] if every and epoch % every == 0 else [])]
         sequence, epochs = sequence + phases, epochs + [epoch] * len(phases)
     return (*sequence, "test"), (*epochs, max(table.epochs - 1, 0))
-
-
-# ---- errors
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """`error` per seed of one validation or test that has been completed; `position` is the step it ended at."""
-
-    phase: str
-    epoch: int
-    position: int
-    error: tuple[float, ...]
-
-
-def deviations(plan: Plan, records: Any, position: int) -> list[Deviation]:
-    """The error of every completed validation and test."""
-    seen: dict[str, int] = {}
-    found = []
-    for part in plan.parts():
-        if part.phase in plan.followed and part.stop <= position:
-            index = seen[part.phase] = seen.get(part.phase, -1) + 1
-            found.append(Deviation(part.phase, part.epoch, part.stop, _error(plan, records, part, index)))
-    return found
-
-
-def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
-    name, phase = f"{ERRORS}{part.phase}", next(p for p in plan.protocol.phases if p.name == part.phase)
-    rows = len(due_steps(asdict(dict(phase.records)[name]), {"steps": phase.steps}, 0, phase.total))
-    quantity = next(s for s in plan.protocol.streams if s.name == name).quantities[0]
-    shown, target = (records.rows(name, q)[index * rows:(index + 1) * rows] for q in (quantity, TARGET))
-    squares = ((shown - VECTOR[plan.followed[part.phase]](target)) ** 2).sum(axis=-1)
-    return tuple(float(value) for value in np.ascontiguousarray(squares.T).mean(axis=1))  # a batch's bits are its runs'

@@ -1,0 +1,94 @@
+"""What validations and tests measured: accuracies, and errors against a target."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from compiler.backends.runtime import due_steps
+from compiler.experiments.tasks.plans import Part, Plan
+from compiler.ir.functions import VECTOR
+from compiler.ir.protocol import Phase
+
+READOUT, ERRORS = "readout_", "error_"
+"""Prefixes of the streams that are scored, and of those from which errors are computed; the rest is the phase."""
+TARGET = "teacher.rate"
+
+
+@dataclass(frozen=True)
+class Score:
+    """`accuracy` per seed of one validation or test that has been completed; `position` is the step it ended at."""
+
+    phase: str
+    epoch: int
+    position: int
+    accuracy: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.accuracy))
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """`error` per seed of one validation or test that has been completed; `position` is the step it ended at."""
+
+    phase: str
+    epoch: int
+    position: int
+    error: tuple[float, ...]
+
+
+def scores(plan: Plan, records: Any, position: int) -> list[Score]:
+    """All completed validations and tests. The score of a sample is the mean of its readouts; the largest wins."""
+    return [Score(part.phase, part.epoch, part.stop, _accuracy(plan, records, part, index))
+            for part, index in completed(plan, plan.labels, position)]
+
+
+def deviations(plan: Plan, records: Any, position: int) -> list[Deviation]:
+    """The error of every completed validation and test."""
+    return [Deviation(part.phase, part.epoch, part.stop, _error(plan, records, part, index))
+            for part, index in completed(plan, plan.followed, position)]
+
+
+def completed(plan: Plan, phases: Container[str], position: int) -> Iterator[tuple[Part, int]]:
+    """The parts of some phases that have been run, and how many of the same phase were before each."""
+    seen: dict[str, int] = {}
+    for part in plan.parts():
+        if part.phase in phases and part.stop <= position:
+            seen[part.phase] = seen.get(part.phase, -1) + 1
+            yield part, seen[part.phase]
+
+
+def _accuracy(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
+    labels, phase, stream = plan.labels[part.phase], _phase(plan, part.phase), f"{READOUT}{part.phase}"
+    instants, count = len(dict(phase.records)[stream].at), phase.count
+    if count == 0:
+        return tuple(float("nan") for _ in labels)
+    rows = records.rows(stream, _quantity(plan, stream))[index * count * instants:(index + 1) * count * instants]
+    output = rows.reshape(count, instants, *rows.shape[1:]).mean(axis=1)
+    chosen = output.argmax(axis=-1)
+    samples = output.shape[1] // len(labels)
+    per_seed = chosen.reshape(count, len(labels), samples).swapaxes(0, 1)
+    answers = per_seed.reshape(len(labels), -1)[:, :labels.shape[1]] if phase.rows else per_seed[:, :, 0]
+    return tuple(float(np.mean(answers[i] == labels[i])) for i in range(len(labels)))
+
+
+def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
+    stream, phase = f"{ERRORS}{part.phase}", _phase(plan, part.phase)
+    rows = len(due_steps(asdict(dict(phase.records)[stream]), {"steps": phase.steps}, 0, phase.total))
+    shown, target = (records.rows(stream, quantity)[index * rows:(index + 1) * rows]
+                     for quantity in (_quantity(plan, stream), TARGET))
+    squares = ((shown - VECTOR[plan.followed[part.phase]](target)) ** 2).sum(axis=-1)
+    return tuple(float(value) for value in np.ascontiguousarray(squares.T).mean(axis=1))  # a batch's bits are its runs'
+
+
+def _phase(plan: Plan, name: str) -> Phase:
+    return next(each for each in plan.protocol.phases if each.name == name)
+
+
+def _quantity(plan: Plan, stream: str) -> str:
+    return next(each for each in plan.protocol.streams if each.name == stream).quantities[0]
