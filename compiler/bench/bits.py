@@ -29,7 +29,7 @@ from compiler.ir import CortexError, parse_graph, unknown
 from compiler.passes.engine import engine_reasons
 from compiler.passes.legalise import the_map
 from compiler.passes.legality import rule_reports
-from compiler.passes.quantise import Widths
+from compiler.passes.widths import Widths
 
 BITS = (0, 16, 12, 10, 8, 6, 4)
 WIDE, LEAST_BITS, MOST_BITS = 16, 2, 24

@@ -16,7 +16,7 @@ from compiler.ir import CortexError, Graph
 from compiler.ir.expressions import Lookup, walk
 from compiler.passes.formats import formats_of
 from compiler.passes.group_weights import whole_of
-from compiler.passes.quantise import TAGGED
+from compiler.passes.widths import TAGGED
 
 
 @dataclass(frozen=True)

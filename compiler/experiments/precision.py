@@ -24,7 +24,8 @@ from compiler.passes.engine import least_scale
 from compiler.passes.fixed_point import Format, format_for
 from compiler.passes.group_weights import Parts, parts_of, whole_of
 from compiler.passes.legalise import the_map
-from compiler.passes.quantise import HEADROOM, TAGGED, Quantise, Widths
+from compiler.passes.quantise import Quantise
+from compiler.passes.widths import HEADROOM, TAGGED, Widths
 
 LEAST_BITS, MOST_BITS, MOST_SYNAPTIC, MOST_FRACTION = 2, 32, 24, 60
 WEIGHTS_EVERY = 100

@@ -32,7 +32,7 @@ from compiler.ir import CortexError, Graph, show_graph
 from compiler.ir.errors import CortexWarning
 from compiler.ir.verify import bounds
 from compiler.passes.group_weights import whole_of
-from compiler.passes.quantise import COUNTER
+from compiler.passes.widths import COUNTER
 
 if TYPE_CHECKING:
     from compiler.experiments.session import Session

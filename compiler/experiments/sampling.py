@@ -22,7 +22,7 @@ from compiler.ir.protocol import Protocol
 from compiler.passes.count_underflow import Change, changes
 from compiler.passes.fixed_point import Format
 from compiler.passes.formats import formats_of
-from compiler.passes.quantise import TAGGED
+from compiler.passes.widths import TAGGED
 
 STEPS, SIDE = 300, 32
 """Steps that are sampled at most, and cells of either side of a projection."""

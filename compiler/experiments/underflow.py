@@ -24,7 +24,7 @@ from compiler.ir.model import State
 from compiler.ir.protocol import Protocol
 from compiler.passes.fixed_point import COMPARISONS
 from compiler.passes.formats import formats_of
-from compiler.passes.quantise import NONZERO, TAGGED, UNDERFLOWED, least_step
+from compiler.passes.widths import NONZERO, TAGGED, UNDERFLOWED, least_step
 
 ARRAYS_SHARE, INCREMENTS_SHARE, SIGNALS_SHARE = 0.1, 0.9, 0.9
 """A warning says so where a greater share of an array's non-zero values, or of a rule's increments or of what a cell

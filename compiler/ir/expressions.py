@@ -44,6 +44,9 @@ class Node:
     def __truediv__(self, other: Expression | float) -> Expression:
         return Binary("/", as_node(self), as_node(other))
 
+    def above(self, other: Expression | float) -> Expression:
+        return Binary(">", as_node(self), as_node(other))
+
     def __neg__(self) -> Expression:
         return Negate(as_node(self))
 

@@ -23,8 +23,10 @@ from compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, P
 from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
 from compiler.ir.model import State
 from compiler.passes.base import SAME, Request
-from compiler.passes.quantise import NONZERO, RESOLUTION, UNDERFLOWED, is_counter
+from compiler.passes.fixed_point import rounding_of
+from compiler.passes.rewriting import exchanged
 from compiler.passes.specialise import merge_equal
+from compiler.passes.widths import NONZERO, RESOLUTION, UNDERFLOWED, is_counter, tally
 
 ZERO = Number(0.0)
 
@@ -49,10 +51,6 @@ def _can_count(graph: Graph, q: Projection) -> bool:
     return not shared and q.convolution is None
 
 
-def _tally(name: str, condition: Expression) -> Equation:
-    return Equation(name, Binary("+", Prev(name, 1), Where(condition, Number(1.0), ZERO)), "factor")
-
-
 def _is_not(value: Expression) -> Expression:
     return Binary("!=", value, ZERO)
 
@@ -63,7 +61,7 @@ def _is_not(value: Expression) -> Expression:
 def _counting_cell(cell: CellType) -> CellType:
     if cell.relay:
         return cell
-    tallies = [tally for e in cell.equations for tally in _of_copy(e)]
+    tallies = [each for e in cell.equations for each in _of_copy(e)]
     return replace(cell, states=(*cell.states, *(State(t.name) for t in tallies)),
                    equations=(*cell.equations, *tallies))
 
@@ -72,8 +70,8 @@ def _of_copy(e: Equation) -> Iterator[Equation]:
     """Of an equation that only rounds another quantity, to the nearest."""
     match e.expression:
         case Call("fixed", (Name(source), _, _, Number(0.5))) if not is_counter(e.name):
-            yield _tally(e.name + NONZERO, _is_not(Name(source)))
-            yield _tally(e.name + UNDERFLOWED, Binary("and", _is_not(Name(source)), Binary("==", Name(e.name), ZERO)))
+            yield tally(e.name + NONZERO, _is_not(Name(source)))
+            yield tally(e.name + UNDERFLOWED, Binary("and", _is_not(Name(source)), Binary("==", Name(e.name), ZERO)))
 
 
 # ---- synapses
@@ -107,23 +105,22 @@ class Change:
         """Whether it is rounded to nothing, for good."""
         if not self.at_random:
             return self.stays
-        return Binary("<", Call("abs", (Binary("-", self.new, self.old),)), Number(RESOLUTION * 2.0**-self.fraction))
+        return Binary("<", Call("abs", (self.new - self.old,)), Number(RESOLUTION * 2.0**-self.fraction))
 
 
 def changes(q: Projection, rule: PlasticityRule) -> list[Change]:
     """Of the tag, where a quantised rule has one, and of the weight: unit * floor(units + offset)."""
     found = []
     update = next((u.expression for u in rule.updates if u.name == "tag"), ZERO)
-    held = next((node for node in walk(update) if isinstance(node, Call) and node.function == "fixed"), None)
-    if held is not None:
-        inner, scale, _, offset = held.arguments
-        assert isinstance(scale, Number)
-        learns = update.condition if isinstance(update, Where) and update.then is held else None
+    node, held = next(((node, held) for node in walk(update) if (held := rounding_of(node))), (None, None))
+    if node and held:
+        learns = update.condition if isinstance(update, Where) and update.then is node else None
         old = Prev("tag", 1)
-        found.append(Change("tag", inner, old, Binary("==", held, old), offset, round(math.log2(scale.value)), learns))
+        found.append(Change("tag", held.inner, old, Binary("==", node, old), held.offset,
+                            round(math.log2(held.scale)), learns))
     match rule.increment:
         case Binary("*", Number(), Call("floor", (Binary("+", units, offset),)) as whole):
-            learns = Binary(">", Name(f"gate.{q.gate}"), ZERO) if q.gate else None
+            learns = Name(f"gate.{q.gate}").above(0.0) if q.gate else None
             found.append(Change("increment", units, ZERO, Binary("==", whole, ZERO), offset, 0, learns))
     return found
 
@@ -132,14 +129,14 @@ def _counting_projection(graph: Graph, q: Projection) -> Graph:
     """The projection with a rule and a class of its own, as gates are a projection's."""
     rule, synapse = graph.rule_of(q), graph.class_of(q.name)
     assert rule is not None
-    tallies = [tally for change in changes(q, rule) if not change.at_random for tally in _tallies(change)]
+    tallies = [each for change in changes(q, rule) if not change.at_random for each in _tallies(change)]
     rule = replace(rule, name=f"{rule.name}_of_{q.name}", updates=(*rule.updates, *tallies),
                    states=(*rule.states, *(State(t.name) for t in tallies)))
     synapse = replace(synapse, name=f"{synapse.name}_of_{q.name}", rule=rule.name)
-    return graph.with_(rules=(*graph.rules, rule), synapses=(*graph.synapses, synapse), projections=tuple(
-        replace(p, synapse=synapse.name) if p.name == q.name else p for p in graph.projections))
+    graph = graph.with_(rules=(*graph.rules, rule), synapses=(*graph.synapses, synapse))
+    return exchanged(graph, q, replace(q, synapse=synapse.name))
 
 
 def _tallies(change: Change) -> list[Equation]:
-    return [_tally(change.name + NONZERO, change.moves),
-            _tally(change.name + UNDERFLOWED, Binary("and", change.moves, change.lost))]
+    return [tally(change.name + NONZERO, change.moves),
+            tally(change.name + UNDERFLOWED, Binary("and", change.moves, change.lost))]

@@ -17,6 +17,7 @@ from compiler.ir import Expression, Graph, PlasticityRule, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, leaves, reads, walk
 from compiler.ir.model import State, SynapseClass
 from compiler.passes.engine_limits import Limits, has_engine
+from compiler.passes.fixed_point import rounding_of
 from compiler.passes.fold import constant
 from compiler.passes.legalise import Term, expanded
 from compiler.passes.read_sets import read_sets
@@ -102,9 +103,8 @@ def _quantity(graph: Graph, q: Projection, name: str) -> tuple[float, int]:
     side, _, quantity = name.partition(".")
     cell = graph.cell_of(q.pre if side == "pre" else q.post)
     equation, state = cell.equation(quantity), cell.state(quantity)
-    match equation and equation.expression:
-        case Call("fixed", (_, Number(scale), Number(limit), _)):
-            return 1 / scale, _bits(limit) + 1
+    if equation and (held := rounding_of(equation.expression)):
+        return 1 / held.scale, _bits(held.limit) + 1
     return (state.scale, _dtype_bits(state.dtype)) if state and state.dtype != "float64" else (1.0, 2)
 
 
@@ -131,8 +131,8 @@ def _scales(graph: Graph, q: Projection, rule: PlasticityRule, limits: Limits) -
 def _terms(graph: Graph, q: Projection, rule: PlasticityRule) -> list[tuple[Term, float]]:
     """Products before rounding, each with the unit that it moves."""
     if rule.states:
-        sums = [(e.arguments[0], 1 / e.arguments[1].value) for u in rule.updates for e in walk(u.expression)
-                if isinstance(e, Call) and e.function == "fixed" and isinstance(e.arguments[1], Number)]
+        sums = [(held.inner, 1 / held.scale) for u in rule.updates for e in walk(u.expression)
+                if (held := rounding_of(e))]
     else:
         sums = [(e.arguments[0], 1.0) for e in walk(rule.increment) if isinstance(e, Call) and e.function == "floor"]
     return [(term, unit) for expression, unit in sums[:1] for part in _products(expression)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import (
@@ -29,6 +30,7 @@ from compiler.ir.expressions import (
     walk,
 )
 
+Values = NDArray[np.float64]
 EXACT = 53
 """Bits of a float64's integers."""
 COMPARISONS = {"<", "<=", ">", ">=", "==", "!=", "and", "or"}
@@ -51,7 +53,7 @@ class Format:
     @property
     def limit(self) -> int:
         """Greatest number of units, either way."""
-        return 2**(self.bits - (0 if self.unsigned else 1)) - 1
+        return int(2**(self.bits - (0 if self.unsigned else 1))) - 1
 
     @property
     def unit(self) -> float:
@@ -68,14 +70,40 @@ class Format:
     def __str__(self) -> str:
         return f"{'u' if self.unsigned else ''}int{self.bits} * 2**{-self.fraction}"
 
-    def round(self, values: np.ndarray) -> np.ndarray:
+    @property
+    def extent(self) -> Extent:
+        return Extent(self.fraction, self.largest)
+
+    def round(self, values: ArrayLike) -> Values:
         """The nearest numbers of this format, half a unit up."""
         units = np.clip(np.floor(np.asarray(values, np.float64) * self.scale + 0.5), -self.limit, self.limit)
-        return (np.maximum(units, 0) if self.unsigned else units) / self.scale
+        return np.asarray((np.maximum(units, 0) if self.unsigned else units) / self.scale)
 
     def wrap(self, expression: Expression, offset: Expression = Number(0.5)) -> Expression:  # noqa: B008
         """The expression, rounded and saturated."""
         return Call("fixed", (expression, Number(self.scale), Number(float(self.limit)), offset))
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What `Format.wrap` has written: `inner` in units of 1 / scale, at most `limit` of them either way."""
+
+    inner: Expression
+    scale: float
+    limit: float
+    offset: Expression
+
+    @property
+    def beyond(self) -> Expression:
+        """Whether it saturates."""
+        return Binary(">=", Call("abs", (self.inner,)), Number((self.limit + 1) / self.scale))
+
+
+def rounding_of(expression: Expression | None) -> Rounding | None:
+    match expression:
+        case Call("fixed", (inner, Number(scale), Number(limit), offset)):
+            return Rounding(inner, scale, limit, offset)
+    return None
 
 
 def format_for(peak: float, bits: int, unsigned: bool = False) -> Format:
@@ -107,6 +135,11 @@ class Extent:
     def bits(self) -> int:
         """Bits of the magnitude."""
         return self.fraction + max(math.floor(math.log2(self.largest)) + 1 if self.largest > 0 else 0, -self.fraction)
+
+    @property
+    def format(self) -> Format:
+        """One that holds exactly such numbers."""
+        return Format(self.bits + 1, self.fraction)
 
     def within(self, found: Format) -> bool:
         """Whether every such value is a number of this format."""

@@ -7,19 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from compiler.ir import Graph
-from compiler.ir.expressions import Call, Number
-from compiler.passes.fixed_point import Format
-from compiler.passes.quantise import is_counter
+from compiler.ir.expressions import Number
+from compiler.passes.fixed_point import Format, rounding_of
+from compiler.passes.widths import is_counter
 
 
 def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:
     """(quantity, (format, whether it is rounded to the nearest)) of what is rounded: cells, then weights and tags."""
     for p in graph.populations:
         for e in graph.cell(p.cell).equations:
-            match e.expression:
-                case Call("fixed", (_, Number(scale), Number(limit), offset)):
-                    found = Format(int(limit + 1).bit_length(), int(np.log2(scale)))
-                    yield f"{p.name}.{e.name}", (found, offset == Number(0.5))
+            if held := rounding_of(e.expression):
+                found = Format(int(held.limit + 1).bit_length(), int(np.log2(held.scale)))
+                yield f"{p.name}.{e.name}", (found, held.offset == Number(0.5))
     for q in graph.projections:
         synapse, rule = graph.class_of(q.name), graph.rule_of(q)
         if synapse.unit:

@@ -30,7 +30,7 @@ from compiler.ir.model import WITH_MAPS, weight_shape
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fixed_point import format_for
-from compiler.passes.quantise import HEADROOM
+from compiler.passes.widths import HEADROOM
 
 MOST_GROUPS, MOST_CHOSEN = 16, 4
 """Groups that may be asked for, and that are chosen at most."""

@@ -24,6 +24,7 @@ from compiler.ir.expressions import (
     Prev,
     Where,
     children,
+    leaves,
     rebuild,
     show,
     substitute,
@@ -59,9 +60,9 @@ def _read_from_outside(graph: Graph) -> frozenset[str]:
     return frozenset(rules | {m for c in graph.cells for m in c.messages} | {q.split(".")[1] for _, q in graph.outputs})
 
 
-def quantities(expression: Expression) -> set[Expression]:
+def quantities(expression: Expression) -> set[Name | Prev]:
     """What an expression reads, gates included."""
-    return {node for node in walk(expression) if isinstance(node, Name | Prev)}
+    return set(leaves(expression))
 
 
 def is_table(expression: Expression) -> bool:

@@ -16,7 +16,8 @@ from compiler.passes import Request, pipeline, run_passes
 from compiler.passes.fixed_point import Format
 from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
-from compiler.passes.quantise import Quantise, Widths
+from compiler.passes.quantise import Quantise
+from compiler.passes.widths import Widths
 from compiler.verify import reference_setup
 from compiler.verify.oracles import error_neuron as error_oracle
 from compiler.verify.oracles import sign_concordant as spiking_oracle

@@ -423,11 +423,11 @@ def test_a_quantised_rule_rounds_like_lava():
     from compiler.backends.evaluation import evaluate
     from compiler.ir.expressions import Name
     from compiler.passes.fixed_point import Format
-    from compiler.passes.quantise import _complement, _whole
+    from compiler.passes.quantised_rules import complement, whole
 
     numbers = lava_numbers([2, False, 1], SEED, np.arange(500))
     values = np.random.default_rng(0).integers(-4000, 4000, 500) / 256
-    expression = _whole(Format(8, 0), Name("x"), _complement("r"))
+    expression = whole(Format(8, 0), Name("x"), complement("r"))
     rounded = evaluate(expression, {"x": values, "r": numbers}.__getitem__, lambda name, depth: None)
     assert np.array_equal(rounded, np.floor(values) + (numbers < values % 1))
     assert len(np.unique(rounded - np.floor(values))) == 2

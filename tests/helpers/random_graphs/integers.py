@@ -14,7 +14,8 @@ from compiler.ir import CortexError
 from compiler.passes import Pass, run_passes
 from compiler.passes.count_underflow import CountUnderflow
 from compiler.passes.name_products import NameProducts
-from compiler.passes.quantise import Quantise, Widths
+from compiler.passes.quantise import Quantise
+from compiler.passes.widths import Widths
 from compiler.verify.runs import Setup, quantities, trajectory
 
 KINDS = Kinds(fused=False, maps=False, words=INTEGER, rule=integer_rule)

@@ -1,0 +1,146 @@
+"""A synapse class and its rule in fixed point: weights that move by whole units, increments kept in a tag."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from compiler.ir import CortexError, Equation, Expression, PlasticityRule, Projection
+from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, rename, walk
+from compiler.ir.model import Optimiser, State, SynapseClass
+from compiler.ir.verify import bounds
+from compiler.passes.fixed_point import Extent, Format, extent, rounding_of
+from compiler.passes.fold import literal
+from compiler.passes.name_products import normal
+from compiler.passes.quantised_formats import Formats, read_of_cells
+from compiler.passes.widths import COUNTER, Options, is_counter, tally
+
+LAVA_BITS = 24
+"""So much of Lava's number counts, so that sums with it stay exact."""
+GATE_BITS = 8
+"""Fraction of a gate that rules are multiplied with."""
+Noise = tuple[tuple[str, str], ...]
+
+
+def quantised_projection(formats: Formats, q: Projection) -> tuple[SynapseClass, PlasticityRule | None, Projection]:
+    """Its class, its rule and the projection itself. Raises E610, E612."""
+    graph, arrays = formats.graph, formats.arrays
+    synapse, rule = replace(graph.class_of(q.name), message=formats.message(q)), graph.rule_of(q)
+    if q.name not in formats.weights:
+        return synapse, None, q
+    found = formats.weights[q.name]
+    low, high = bounds(graph.class_of(q.name))
+    limits = (max(-found.largest if low < 0 else 0.0, np.ceil(low * found.scale) / found.scale),
+              min(found.largest, np.floor(high * found.scale) / found.scale))
+    arrays[f"{q.name}.w"] = np.clip(found.round(arrays[f"{q.name}.w"]), *limits)
+    synapse = replace(synapse, unit=found.unit, limits=(float(limits[0]), float(limits[1])))
+    if rule is None:
+        return synapse, None, q
+    quantised, after = _quantised(formats, q, _over_copies(formats, q, rule), found)
+    _check_rule(formats, after, quantised, found)
+    return synapse, quantised, after
+
+
+def _check_rule(formats: Formats, q: Projection, rule: PlasticityRule, found: Format) -> None:
+    """Raises E610 where what a synapse computes before it rounds takes more than 53 bits."""
+    known = {s.name: Extent(-round(np.log2(s.scale)), 2.0 ** (int(s.dtype[3:]) - 1) * s.scale)
+             for s in rule.states if not is_counter(s.name)}
+    known |= {name: Extent(24, 1.0) for name, _ in rule.noise} | {"w": found.extent}
+
+    def look(node: Name | Prev) -> Extent:
+        if node.name.startswith("gate."):
+            return Extent(GATE_BITS, 1.0)
+        return known.get(node.name) or formats.extents[".".join(formats.owner(q, node.name))]
+
+    held = [each for e in rule.expressions for node in walk(e) if (each := rounding_of(node))]
+    for e in (*(h.inner * h.scale + h.offset for h in held), rule.increment):
+        extent(e, look, lambda name: Extent(0, 0.0), f"rule of projection '{q.name}'")
+
+
+def _over_copies(formats: Formats, q: Projection, rule: PlasticityRule) -> PlasticityRule:
+    """The rule over what is sent and over the factors of the quantised cells."""
+    names = {}
+    for node in read_of_cells(rule):
+        owner, quantity = formats.owner(q, node.name)
+        copy, cell = formats.copies.get((owner, quantity, formats.kind(q, node.name))), formats.graph.cell_of(owner)
+        if quantity in (*cell.inputs, *(name for name, _ in cell.noise)):
+            copy = f"{quantity}_in"
+        names[node.name] = f"{node.name.split('.')[0]}.{copy}" if copy else node.name
+    return replace(rule, increment=rename(rule.increment, names),
+                   updates=tuple(replace(u, expression=rename(u.expression, names)) for u in rule.updates))
+
+
+def _quantised(formats: Formats, q: Projection, rule: PlasticityRule,
+               found: Format) -> tuple[PlasticityRule, Projection]:
+    if rule.optimiser.traits.integers:
+        return _tagged(formats, q, rule, found)
+    if rule.optimiser.kind != "none" or rule.states:
+        what = f"optimiser '{rule.optimiser.kind}'" if not rule.states else "a state of its own"
+        raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' has {what}, which has no integer form.",
+                          "Legalise the rule, or use optimiser none, low_pass or accumulate.")
+    offset, noise = _offset(formats.options, "rounding")
+    increment = whole(found, _terms(formats, rule.increment, found.scale), offset)
+    return replace(rule, increment=increment, noise=noise), q
+
+
+def _offset(options: Options, name: str) -> tuple[Expression, Noise]:
+    if options.rounding == "nearest":
+        return Number(0.5), ()
+    if options.rounding == "lava":
+        return complement(name), ((name, "lava_weights"),)
+    return Name(name), ((name, "uniform" if options.rounding == "stochastic" else "shared"),)
+
+
+def _terms(formats: Formats, expression: Expression, factor: float) -> Expression:
+    """The expression times a constant, which goes into every term of the sum."""
+    match expression:
+        case Binary("+" | "-" as operator, left, right):
+            return Binary(operator, _terms(formats, left, factor), _terms(formats, right, factor))
+        case Negate(operand):
+            return _terms(formats, operand, -factor)
+    return normal(literal(factor) * expression, formats.options.widths.coefficients)
+
+
+def _tagged(formats: Formats, q: Projection, rule: PlasticityRule, found: Format) -> tuple[PlasticityRule, Projection]:
+    """Increments that a synapse keeps: a low-pass, or a sum until the `apply` gate."""
+    kind, tag, old = rule.optimiser.kind, formats.tag(q, rule), Prev("tag", 1)
+    if (kept := formats.arrays.pop(f"{q.name}.{kind}", None)) is not None:
+        formats.arrays[f"{q.name}.tag"] = tag.round(kept)
+    (offset, noise), (offset_tag, noise_tag) = (_offset(formats.options, n) for n in ("rounding", "tag_rounding"))
+    learns = Name(f"gate.{q.gate}").above(0.0) if q.gate else None
+    if kind == "low_pass":
+        (rate,) = rule.optimiser.arguments
+        leak = normal(rate * old, formats.options.widths.coefficients)
+        held = tag.wrap(old - leak + _terms(formats, rate * rule.increment, 1.0), offset_tag)
+        update = Where(learns, held, old) if learns else held
+        step = whole(found, _terms(formats, Name("tag"), found.scale), offset)
+    else:
+        change, apply = _terms(formats, rule.increment, 1.0), q.apply or q.gate
+        held = tag.wrap(old + (Where(learns, change, Number(0.0)) if learns else change), offset_tag)
+        update = Where(Name(f"gate.{apply}").above(0.0), Number(0.0), held) if apply else Number(0.0)
+        step, q = whole(found, found.scale * held, offset), replace(q, gate=apply, apply=None)
+    return _with_tag(formats, replace(rule, increment=step, noise=noise + noise_tag), tag, update, held, learns), q
+
+
+def _with_tag(formats: Formats, rule: PlasticityRule, tag: Format, update: Expression, held: Expression,
+              learns: Expression | None) -> PlasticityRule:
+    """With `count`, every synapse counts the steps of learning in which its tag saturated."""
+    states, updates = [State("tag", Number(0.0), tag.dtype, tag.unit)], [Equation("tag", update, "factor")]
+    if formats.options.count and (saturates := rounding_of(held)):
+        beyond = saturates.beyond
+        updates.append(tally(f"tag{COUNTER}", Binary("and", learns, beyond) if learns else beyond))
+        states.append(State(updates[-1].name))
+    return replace(rule, optimiser=Optimiser(), states=tuple(states), updates=tuple(updates))
+
+
+def complement(name: str) -> Expression:
+    """What, added before floor(), rounds up exactly where the number is below the fraction, as Lava does:
+    1 - 2^-24 - (the number's first 24 bits)."""
+    units = Call("floor", (Name(name) * 2.0**LAVA_BITS,))
+    return (2.0**LAVA_BITS - 1 - units) * 2.0**-LAVA_BITS
+
+
+def whole(found: Format, units: Expression, offset: Expression) -> Expression:
+    """A whole number of units."""
+    return found.unit * Call("floor", (units + offset,))
