@@ -7,6 +7,7 @@ order of sends and receives, and so its bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ class Part:
 class Grouped(Native):
     """A program run group by group in this process; the interface is that of `Native`."""
 
-    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
+    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
                  recorded_noise: np.ndarray | None = None):
         super().__init__(program, protocol, samples, seeds, recorded_noise)
         self.parts = {group: self._part(program.select(group)) for group in program.groups}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from compiler.backends.blocks import Pace, most_steps
 from compiler.backends.draws import named_noise
 from compiler.backends.evaluation import Values
 from compiler.backends.feeding import make_feed, sample_table
@@ -19,11 +20,12 @@ from compiler.ir.protocol import Protocol
 class InterpreterRun:
     """Runs a graph step by step. `samples` is (rows, columns), columns in the order of the exogenous inputs."""
 
-    def __init__(self, graph: Graph, protocol: Protocol, samples: np.ndarray, seeds: list[int]):
+    def __init__(self, graph: Graph, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
+                 recorded_noise: np.ndarray | None = None):
         self.graph, self.interpreter = graph, Interpreter(graph)
         self._fill()
         self.protocol = self._sized(protocol)
-        self.feed = make_feed(graph, self.protocol, seeds)
+        self.feed = make_feed(graph, self.protocol, seeds, recorded_noise)
         self.buffer = np.zeros(max(self.feed.record_size, 1))
         self.samples = sample_table(graph, self.protocol, samples)
 
@@ -48,6 +50,14 @@ class InterpreterRun:
     def position(self) -> int:
         """Network steps done."""
         return self.feed.position
+
+    @property
+    def stored(self) -> Collection[str]:
+        return self.interpreter.values
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(most_steps(self.feed.noise.width))
 
     def run(self, steps: int | None = None, block: int = 20, on_block: Callable[[int], None] | None = None) -> int:
         """Advances by `steps` (default: to the end), in blocks; returns the position."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
+from compiler.backends.blocks import Pace, most_steps
 from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.lowering.program import Program
 from compiler.backends.recording import Records, current, pack, record_pieces, sized
@@ -16,7 +17,7 @@ from compiler.ir.protocol import Protocol
 class Native:
     """Runs a program in this process. `samples` is (rows, sample_width); `records` is a flat float64 buffer."""
 
-    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
+    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
                  recorded_noise: np.ndarray | None = None):
         self.program, self.protocol = program, sized(program, protocol)
         self.group = program.select()
@@ -36,6 +37,14 @@ class Native:
     @property
     def records(self) -> Records:
         return Records(self.program, self.protocol, self.feed, self.buffer)
+
+    @property
+    def stored(self) -> Collection[str]:
+        return self.program.slots.sizes
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(most_steps(self.feed.noise.width))
 
     def run(self, steps: int | None = None, block: int = 1000, on_block: Callable[[int], None] | None = None) -> int:
         """Advances by `steps` (default: to the end), in blocks; returns the position."""

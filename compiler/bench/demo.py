@@ -80,7 +80,7 @@ class Demo:
 
     def compile(self) -> None:
         """Graph, passes, kernels; what `cortexc show` and `explain` print."""
-        from compiler.experiments.session import compile_experiment
+        from compiler.experiments.compilation import compile_experiment
         from compiler.passes.read_sets import explain_text, read_sets
 
         compiled = compile_experiment(load_experiment(EXPERIMENT, self._overrides()))

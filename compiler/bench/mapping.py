@@ -20,7 +20,7 @@ import numpy as np
 from compiler.bench import checked
 from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
-from compiler.experiments.fitting import mapped_graphs
+from compiler.experiments.cores import mapped_graphs
 from compiler.mapping.accounting import account
 from compiler.mapping.geometry import geometry_of
 from compiler.mapping.items import Rates

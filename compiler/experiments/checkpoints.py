@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.backends.table import Runner
 from compiler.experiments.files import write_safetensors
 from compiler.ir import CortexError, Graph, show_graph
 
@@ -54,7 +55,7 @@ Changes = list[list[Any]]
 """[position, name] of every quantity that was set between steps."""
 
 
-def save_checkpoint(path: Path, runner: Any, identity: Identity, parameters: Mapping[str, np.ndarray] | None = None,
+def save_checkpoint(path: Path, runner: Runner, identity: Identity, parameters: Mapping[str, np.ndarray] | None = None,
                     changes: Changes | None = None) -> None:
     """Writes the runner's state; an older checkpoint stays intact until the new one is complete. `parameters`: those
     that were set since the start; `changes`: all that was. Raises X131."""
@@ -84,7 +85,7 @@ class Checkpoint:
     def changes(self) -> Changes:
         return json.loads(self.metadata.get("set", "[]"))
 
-    def restore(self, runner: Any) -> int:
+    def restore(self, runner: Runner) -> int:
         """Puts a fresh runner where the checkpoint was taken; returns the position. Raises X145."""
         _check_quantities(self.path, self.arrays, runner.state())
         state = {name: array for name, array in self.arrays.items() if not name.startswith("records.")}
@@ -159,13 +160,13 @@ def _check_identity(path: Path, metadata: Mapping[str, str], identity: Identity)
 # ---- the record buffer: only what has been written
 
 
-def _written(runner: Any, buffer: np.ndarray) -> dict[str, np.ndarray]:
+def _written(runner: Runner, buffer: np.ndarray) -> dict[str, np.ndarray]:
     feed, streams = runner.feed, runner.protocol.streams
     return {f"records.{i}": buffer[int(feed.bases[i]):int(feed.bases[i]) + feed.rows_written[i] * s.width]
             for i, s in enumerate(streams)}
 
 
-def _expanded(runner: Any, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+def _expanded(runner: Runner, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     feed, buffer = runner.feed, np.zeros(max(runner.feed.record_size, 1))
     for i, (stream, rows) in enumerate(zip(runner.protocol.streams, arrays["feed.rows_written"], strict=True)):
         start = int(feed.bases[i])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from compiler.experiments.circuits import circuit_options
-from compiler.experiments.compilation import Compiled, compile_experiment, make_runner, neurocores
+from compiler.experiments.compilation import Compiled, compile_experiment, cores_at, make_runner
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.tasks.plans import check_steps
 from compiler.ir import CortexError, Graph
@@ -112,7 +112,7 @@ def _setup(experiment: Experiment, compiled: Compiled, kind: str, steps: int | N
     count = STEPS[kind] // graph.samples if steps is None else steps
     setup = verify.Setup(graph, learning_first(compiled.plan.protocol, count), compiled.plan.samples, tuple(run.seeds),
                          stock=run.stock and not quantised,
-                         cores=neurocores(experiment) if run.granularity == "neurocore" else (),
+                         cores=cores_at(experiment, run.granularity),
                          as_run=_as_run(experiment, compiled, count))
     return setup, count
 
@@ -122,20 +122,10 @@ def _as_run(experiment: Experiment, compiled: Compiled, count: int) -> Any:
     from compiler.verify.as_run import AsRun, trimmed
 
     protocol = trimmed(compiled.graph, learning_first(compiled.plan.protocol, count, recorded=True), count)
-    compiled = replace(compiled, plan=replace(compiled.plan, protocol=protocol))
+    compiled = replace(compiled, experiment=experiment, plan=replace(compiled.plan, protocol=protocol))
     passes = tuple(record.name for record in compiled.report.records)
-    return AsRun(compiled.report.graph, compiled.protocol, lambda: _runner(experiment, compiled), passes,
+    return AsRun(compiled.report.graph, compiled.protocol, lambda: make_runner(compiled), passes,
                  _inside_stock(experiment, compiled))
-
-
-def _runner(experiment: Experiment, compiled: Compiled) -> Any:
-    if compiled.experiment.run.backend == experiment.run.backend:
-        return make_runner(compiled)
-    from compiler.backends.groups import Grouped
-    from compiler.backends.lowering.program import lower
-
-    program = lower(compiled.report.graph, compiled.observed)
-    return Grouped(program, compiled.protocol, compiled.plan.samples, list(experiment.run.seeds))
 
 
 def _inside_stock(experiment: Experiment, compiled: Compiled) -> frozenset[str]:

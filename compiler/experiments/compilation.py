@@ -1,8 +1,7 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
-X150 the backend is not installed; X151 a quantity that is not there; X153 code of another circuit; X154
-granularity `neurocore` without a map; X155 stock processes at another granularity; X156 no such pass; X157 no
-such backend.
+X150 the backend is not installed; X151 a quantity that is not there; X153 code of another circuit; X155 stock processes
+at another granularity; X157 no such backend.
 """
 
 from __future__ import annotations
@@ -13,25 +12,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.backends.table import BACKENDS, Given, Runner, Work
 from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
 from compiler.experiments.circuits import build_circuit
 from compiler.experiments.experiment import Experiment
-from compiler.experiments.rejoined import Rejoined
 from compiler.experiments.tables import Model, Run
+from compiler.experiments.target import Cores, granularity_of, recorded, target_of
 from compiler.experiments.tasks.plans import Plan
 from compiler.experiments.tasks.published import FwBw, teacher_plan
 from compiler.experiments.tasks.records import make_plan
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
-from compiler.passes import PIPELINE, PassReport, Request, Target, observable, pipeline, run_passes, run_pipeline
-from compiler.passes.group_weights import GroupWeights, Parts, in_parts, parts_of
-from compiler.passes.legalise import Legalise
-from compiler.passes.name_products import NameProducts
-from compiler.passes.partition import Partition, check_granularity
+from compiler.passes import PassReport, Request, Target, observable, pipeline, run_passes, run_pipeline
+from compiler.passes.group_weights import Parts, in_parts, parts_of
+from compiler.passes.partition import check_granularity
 
 if TYPE_CHECKING:
     from compiler.experiments.precision import Calibration
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 GRAPH, CODE = "graph.ir", ("network_lava.py", "kernels.py")
 """Files of a compiled folder: the graph after the passes, and what may be edited."""
-BLOCK_BYTES = 32 * 2**20
 
 
 @dataclass
@@ -89,7 +86,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     _check_recorded(plan.protocol, graph)
     built = time.perf_counter()
     calibration = _calibration(experiment, plan)
-    report = run_pipeline(graph, Request(observed_quantities(plan.protocol)), target_of(experiment, calibration))
+    report = run_pipeline(graph, Request(observed_quantities(plan.protocol)), _target(experiment, calibration))
     underflow = calibration.underflow(report.graph) if calibration else ()
     seconds = {"build": built - start, "passes": time.perf_counter() - built}
     return Compiled(experiment, graph, plan, report, seconds, underflow)
@@ -105,9 +102,14 @@ def _calibration(experiment: Experiment, plan: Plan) -> Calibration | None:
 
 def check_run(run: Run) -> None:
     """Raises X157 for an unknown backend and E601 for an unknown granularity, which were set in Python."""
-    if run.backend not in get_args(get_type_hints(Run)["backend"]):
-        raise unknown("X157", "backend", run.backend, get_args(get_type_hints(Run)["backend"]))
+    check_backend(run.backend)
     check_granularity(run.granularity)
+
+
+def check_backend(name: str) -> None:
+    """Raises X157 for an unknown one."""
+    if name not in BACKENDS:
+        raise unknown("X157", "backend", name, BACKENDS)
 
 
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:
@@ -115,46 +117,22 @@ def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[G
     seeds axis has length 1."""
     graph = build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise)
     graph = experiment.protocol.with_gates(graph)
-    request = Request(frozenset(quantity for table in experiment.record.values() for quantity in table.recorded))
-    report = run_pipeline(graph, request, target_of(experiment)) if passes else run_passes(graph, (), request)
+    request = recorded(experiment)
+    report = run_pipeline(graph, request, _target(experiment)) if passes else run_passes(graph, (), request)
     return graph, report
 
 
-def target_of(experiment: Experiment, calibration: Calibration | None = None) -> Target:
-    """What the passes aim at. Raises X156 and what `neurocores` raises."""
-    run, precision, disabled = experiment.run, experiment.precision, frozenset(experiment.passes.disable)
-    for name in disabled - set(PIPELINE):
-        raise unknown("X156", "pass in passes.disable", name, PIPELINE)
-    granularity = run.granularity if run.backend == "lava" else "network"
-    target = Target(granularity, neurocores(experiment) if granularity == "neurocore" else (),
-                    disabled - {Partition.name}, _legalise(experiment), _grouping(experiment))
-    if calibration is None:
-        return target
-    return replace(target, products=NameProducts(precision.coefficients), calibrate=calibration, count=precision.count)
+def _target(experiment: Experiment, calibration: Calibration | None = None) -> Target:
+    return target_of(experiment, cores_at(experiment, granularity_of(experiment.run)), calibration)
 
 
-def _legalise(experiment: Experiment) -> Legalise | None:
-    credit = experiment.precision.credit if experiment.protocol.update_every <= 1 else "never"
-    return Legalise(experiment.precision.map, credit) if experiment.precision.map else None
+def cores_at(experiment: Experiment, granularity: str) -> Cores:
+    """Of every population at granularity `neurocore`; none at the others. Raises X154 and what mapping raises."""
+    if granularity != "neurocore":
+        return ()
+    from compiler.experiments.cores import neurocores
 
-
-def _grouping(experiment: Experiment) -> GroupWeights | None:
-    """The pass that gives a projection several units, where it is asked for."""
-    precision = experiment.precision
-    if not precision.weights or precision.groups == 1:
-        return None
-    given = frozenset(name.removesuffix(".w") for name, text in precision.formats.items() if "." in text)
-    return GroupWeights(precision.weights, 0 if precision.groups == "auto" else precision.groups, given)
-
-
-def neurocores(experiment: Experiment) -> tuple[tuple[str, str], ...]:
-    """Core of every population on the map `run.hardware`. Raises X154, H101..H108 and M2xx where it does not fit."""
-    from compiler.experiments.fitting import core_groups
-
-    if not experiment.run.hardware:
-        raise CortexError("X154", "granularity 'neurocore' needs a hardware map.",
-                          "Set run.hardware, or give --map; `cortexc fit` says what fits.")
-    return core_groups(experiment)
+    return neurocores(experiment)
 
 
 def _check_recorded(protocol: Protocol, graph: Graph) -> None:
@@ -171,9 +149,6 @@ def _check_recorded(protocol: Protocol, graph: Graph) -> None:
 
 def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np.ndarray:
     """Targets (samples, n) of the task fw_bw: the output of the teacher, run natively. Raises X122."""
-    from compiler.backends.lowering.program import lower
-    from compiler.backends.native import Native
-
     table = experiment.protocol
     assert isinstance(table, FwBw)
     model = Model(circuit=experiment.model.circuit, start="legacy", ranges=table.teacher,
@@ -182,81 +157,47 @@ def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np
     plan = teacher_plan(table, graph, inputs)
     observed = observed_quantities(plan.protocol)
     plain = run_passes(graph, pipeline(["discretise", "fold"]), Request(observed)).graph
-    runner = Native(lower(plain, observed), plan.protocol, plan.samples, [seed])
+    runner = BACKENDS["native"](Work(plain, observed), Given(plan.protocol, plan.samples, [seed]))
     runner.run()
     return runner.records.rows("target", graph.outputs[0][1])[:, 0]
 
 
-def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | None = None) -> Any:
-    """The backend's runner: `run`, `value`, `records`, `feed`, `state`, `restore`, `close`. Raises X150, X153.
+def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | None = None) -> Runner:
+    """The backend's runner. Raises X150, X153 and what lowering raises.
 
     `folder`: where the Lava backend puts its code. `edited`: a compiled folder whose code is run instead.
     """
-    runner = _make_runner(compiled, folder, edited)
-    return Rejoined(runner, compiled.parts) if compiled.parts else runner
+    run, work = compiled.experiment.run, work_of(compiled)
+    check_installed(run.backend)
+    given = Given(compiled.protocol, compiled.plan.samples, run.seeds)
+    runner = BACKENDS[run.backend](work, given, folder, run.block_ms)
+    if edited and run.backend == "lava":
+        _take_code(runner, edited)
+    return runner
 
 
-def _make_runner(compiled: Compiled, folder: Path | None, edited: Path | None) -> Any:
-    experiment = compiled.experiment
-    protocol, samples, seeds = compiled.protocol, compiled.plan.samples, list(experiment.run.seeds)
-    if experiment.run.backend == "interpreter":
-        from compiler.backends.interpreter_run import InterpreterRun
-
-        return InterpreterRun(compiled.report.graph, protocol, samples, seeds)
-    program, options = lowered(compiled)
-    if experiment.run.backend == "native":
-        from compiler.backends.native import Native
-
-        return Native(program, protocol, samples, seeds)
-    block = first_block(program, experiment.run.block_ms)
-    runner = lava_run()(program, protocol, samples, seeds, folder=folder, block=block, **options)
-    return _with_code_of(runner, edited) if edited else runner
-
-
-def lowered(compiled: Compiled) -> tuple[Any, dict[str, Any]]:
-    """The lowered program, and options of the Lava backend: with `run.stock` which parts stock processes compute.
-    Raises X155 where that does not fit the granularity, E521 where there are none."""
-    from compiler.backends.lowering.program import lower
-
+def work_of(compiled: Compiled) -> Work:
+    """What the backend runs. Raises X155 for stock processes where they do not fit the granularity."""
     run = compiled.experiment.run
-    if not run.stock or run.backend != "lava":
-        return lower(compiled.report.graph, compiled.observed), {}
-    if run.granularity != "population":
+    stock = run.stock and run.backend == "lava"
+    if stock and run.granularity != "population":
         raise CortexError("X155", f"run.stock replaces single populations and projections, but granularity is "
                                   f"'{run.granularity}'.", "Use --granularity population.")
-    lava_run()
-    from compiler.backends.lava.stock import stock_program
-
-    program, stock = stock_program(compiled.report.graph, compiled.observed)
-    return program, {"stock": stock}
+    return Work(compiled.report.graph, compiled.observed, stock)
 
 
-def _with_code_of(runner: Any, edited: Path) -> Any:
-    """The Lava runner with the network and kernels of a compiled folder, as they are now. Raises X153, E706, E707."""
+def check_installed(backend: str) -> None:
+    """Raises X150 where Lava is not installed."""
+    if backend == "lava" and importlib.util.find_spec("lava") is None:
+        raise CortexError("X150", "the backend 'lava' is not installed.",
+                          "pip install 'cortexc[lava]' on Python 3.10, or use --backend native.")
+
+
+def _take_code(runner: Any, edited: Path) -> None:
+    """The network and kernels of a compiled folder, as they are now. Raises X153, E706, E707."""
     if (edited / GRAPH).read_bytes() != (runner.folder / GRAPH).read_bytes():
         raise CortexError("X153", f"the code in '{edited}' was compiled from another circuit or for other passes.",
                           "Compile it again, or run the experiment without its folder.")
     for name in CODE:
         shutil.copyfile(edited / name, runner.folder / name)
     runner.load()
-    return runner
-
-
-def lava_run() -> Any:
-    """The Lava backend's runner class. Raises X150 where Lava is not installed."""
-    if importlib.util.find_spec("lava") is None:
-        raise CortexError("X150", "the backend 'lava' is not installed.",
-                          "pip install 'cortexc[lava]' on Python 3.10, or use --backend native.")
-    from compiler.backends.lava import LavaRun
-
-    return LavaRun
-
-
-def first_block(program: Any, milliseconds: float) -> int:
-    """Steps in a block of about that duration."""
-    return int(np.clip(milliseconds * 1000 / program.step_microseconds, 1, most_steps(program.noise_width)))
-
-
-def most_steps(noise_width: int) -> int:
-    """A block's arrays stay within BLOCK_BYTES."""
-    return max(1, min(50_000, BLOCK_BYTES // (8 * (noise_width + 16))))

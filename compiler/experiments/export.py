@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from compiler.experiments.compilation import compile_experiment, first_block, lowered
+from compiler.backends.blocks import first_block
+from compiler.experiments.compilation import compile_experiment, work_of
 from compiler.experiments.config import load_experiment
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import (
@@ -89,16 +90,16 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     """
     from compiler.backends.lava import emit
     from compiler.backends.recording import sized
-    from compiler.experiments.fitting import fitting_mapping
+    from compiler.experiments.cores import fitting_mapping
 
     if not force:
         _check_unedited(user_path(folder))
     with written_aside(folder, MANIFEST) as aside:
         mapping = fitting_mapping(experiment, hardware) if hardware else None
         compiled = compile_experiment(experiment.with_run(backend="lava"))
-        program, options = lowered(compiled)
+        program, stock = work_of(compiled).lowered
         emit(program, sized(program, compiled.protocol), compiled.plan.samples, list(experiment.run.seeds), aside,
-             block=first_block(program, experiment.run.block_ms), **options)
+             block=first_block(program, experiment.run.block_ms), stock=stock)
         write_text(aside / "source.ir", show_graph(compiled.graph))
         write_text(aside / "experiment.toml", compiled.experiment.text())
         if mapping:

@@ -4,39 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from compiler.experiments.circuits import build_circuit
-from compiler.experiments.compilation import circuit_after_passes, compile_experiment
+from compiler.experiments.compilation import compile_experiment
+from compiler.experiments.cores import mapped_graphs
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import writable_folder, write_json, write_text
-from compiler.ir import Graph
-from compiler.ir.model import group_of
-from compiler.mapping.fit import Fit, fit, hardware_map, refuse
+from compiler.mapping.fit import Fit, fit, hardware_map
 from compiler.mapping.items import ASSUMED_SPIKES, Rates
 from compiler.mapping.rules import read_rules
 from hardware_maps import shipped_maps
-
-
-def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
-    """The circuit as written (with `precision.map`, with the legal rules), and after the passes that keep every
-    population and projection a part of its own.
-
-    A circuit whose weights are not there is taken as written: it can be mapped, not run.
-    """
-    run = experiment.run
-    plain = build_circuit(experiment.model, run.seeds[:1], run.noise)
-    if any(f"{q.name}.w" not in plain.arrays and has_weights(plain, q.name) for q in plain.projections):
-        return plain, plain
-    written, report = circuit_after_passes(experiment.with_run(backend="lava", granularity="population"))
-    return (report.graph if experiment.precision.map else written), report.graph
-
-
-def has_weights(graph: Graph, projection: str) -> bool:
-    return graph.class_of(projection).connectivity != "identity"
 
 
 def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, rate: float = ASSUMED_SPIKES,
@@ -80,31 +59,3 @@ def measured_rates(experiment: Experiment, steps: int) -> dict[str, float]:
 
     done = runner.run(steps, block=1, on_block=look)
     return {name: share / done for name, share in total.items()}
-
-
-def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:
-    """The mapping of the circuit on one map. Raises the coded error of the first limit where it does not fit."""
-    return _fitting(experiment, target).mapping_dict()
-
-
-def _fitting(experiment: Experiment, target: str, rules: bool = True) -> Fit:
-    """The fit. Raises as above; a simulation runs `rules` that the chip would not."""
-    written, graph = mapped_graphs(experiment)
-    found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written)
-    refuse(found, rules)
-    return found
-
-
-def core_groups(experiment: Experiment) -> tuple[tuple[str, str], ...]:
-    """The group of every population, by the mapping on `run.hardware`: its core, or `core_0:40+core_3:23` where it is
-    on several. Raises the coded error of the first limit where it does not fit."""
-    found = _fitting(experiment, experiment.run.hardware, rules=False)
-    problem = found.problem
-    parts: dict[str, list[tuple[str, int]]] = {}
-    for item in np.lexsort((problem.start, problem.population_of)):
-        own = parts.setdefault(problem.populations[problem.population_of[item]], [])
-        core, cells = f"core_{found.mapping.core_of_item[item]}", int(problem.stop[item] - problem.start[item])
-        if own and own[-1][0] == core:
-            cells += own.pop()[1]
-        own.append((core, cells))
-    return tuple((name, group_of(own)) for name, own in parts.items())

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from compiler.experiments.compilation import Compiled
+from compiler.experiments.running import Running
 from compiler.ir import CortexError, Graph, parse_graph, unknown
 from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import reads
@@ -25,40 +26,37 @@ from compiler.ir.verify import bounds
 from compiler.passes import observable
 from compiler.passes.group_weights import in_parts
 
-if TYPE_CHECKING:
-    from compiler.experiments.session import Session
-
 Owner = Population | Projection
 
 
-def get(session: Session, name: str) -> np.ndarray:
+def get(run: Running, name: str) -> np.ndarray:
     """A copy of the quantity's value after the last step. Raises X201, X202."""
-    graph = session.compiled.graph
+    graph = run.compiled.graph
     if name in parameters(graph):
         return parameter_value(graph, name)
     known = observable(graph) | set(states(graph))
     if name not in known:
         raise unknown("X201", f"quantity of circuit '{graph.name}'", name, known | set(parameters(graph)))
-    value = _kept(session, name)
+    value = _kept(run, name)
     return np.array(value[0] if len(value) == 1 and (graph.batch == 1 or name in synaptic(graph)) else value)
 
 
-def set_state(session: Session, name: str, value: Any) -> None:
+def set_state(run: Running, name: str, value: Any) -> None:
     """Sets what is kept from step to step. Raises X201 to X204."""
-    graph = session.compiled.graph
+    graph = run.compiled.graph
     known = states(graph)
     if name not in known:
         raise unknown("X201", f"weight, state or parameter of circuit '{graph.name}'", name,
                       {*known, *parameters(graph)})
-    for part in in_parts([name], session.compiled.parts):
-        _refuse(session, part)
-    now = _kept(session, name)
+    for part in in_parts([name], run.compiled.parts):
+        _refuse(run, part)
+    now = _kept(run, name)
     array = _fitting(name, numbers(name, value), known[name], len(now))
-    parts = _by_part(session.compiled, name, array)
+    parts = _by_part(run.compiled, name, array)
     for part, own in parts.items():
-        _check_values(session.compiled.report.graph, part, own)
+        _check_values(run.compiled.report.graph, part, own)
     for part, own in parts.items():
-        session.runner.put(part, own)
+        run.runner.put(part, own)
 
 
 def _by_part(compiled: Compiled, name: str, array: np.ndarray) -> dict[str, np.ndarray]:
@@ -174,12 +172,12 @@ def _on_grid(name: str, array: np.ndarray, unit: float, who: str) -> None:
 # ---- what the program has made of it
 
 
-def _kept(session: Session, name: str) -> np.ndarray:
+def _kept(run: Running, name: str) -> np.ndarray:
     """The value as the runner has it, (copies or batch, ...). Raises X202 where a pass or the lowering left it out."""
     try:
-        return session.runner.value(name)
+        return run.value(name)
     except KeyError:
-        found = _removed_by(session.compiled, name)
+        found = _removed_by(run.compiled, name)
     by = f"pass '{found}' left it out" if found else "nothing reads it in a later step"
     raise CortexError("X202", f"'{name}' is not kept: {by}.",
                       f"Observe it: list it in the quantities of a [record.NAME]{_or_disable(found)}.")
@@ -195,10 +193,10 @@ def _or_disable(name: str) -> str:
     return f'; or leave the pass out: passes.disable = ["{name}"]' if name else ""
 
 
-def _refuse(session: Session, name: str) -> None:
+def _refuse(run: Running, name: str) -> None:
     """Raises X202 for what is overwritten, or lives on in another form."""
-    graph, (owner, _, key) = session.compiled.report.graph, name.partition(".")
-    if session.experiment.run.stock:
+    graph, (owner, _, key) = run.compiled.report.graph, name.partition(".")
+    if run.experiment.run.stock:
         raise CortexError("X202", f"'{name}' cannot be set: stock Lava processes keep values of their own.",
                           "Run without run.stock, with the same results.")
     mirror = next((m for m in graph.mirrors if m.target == owner and key == "w"), None)
@@ -219,23 +217,23 @@ def _hoisted(name: str, q: Projection) -> CortexError:
 # ---- parameters
 
 
-def with_parameters(session: Session, values: Mapping[str, np.ndarray]) -> Compiled:
+def with_parameters(run: Running, values: Mapping[str, np.ndarray]) -> Compiled:
     """The compiled experiment with other parameters, in its graph and in what the passes have made of it. Raises X201
     to X204."""
-    compiled = session.compiled
+    compiled = run.compiled
     for name, value in values.items():
-        _check_parameter(session, compiled, name)
+        _check_parameter(run, compiled, name)
         source = _with_parameter(compiled.graph, name, value)
         lowered = _with_parameter(compiled.report.graph, name, value)
         compiled = replace(compiled, graph=source, report=replace(compiled.report, graph=lowered))
     return compiled
 
 
-def _check_parameter(session: Session, compiled: Compiled, name: str) -> None:
-    if session.experiment.precision.weights:
+def _check_parameter(run: Running, compiled: Compiled, name: str) -> None:
+    if run.experiment.precision.weights:
         raise CortexError("X202", f"'{name}' cannot be set: in fixed point, parameters are in the formats.",
                           "Start another session with the value in its circuit.")
-    if session.experiment.run.stock or session.edited:
+    if run.experiment.run.stock or run.edited:
         raise CortexError("X202", f"'{name}' cannot be set: the code that runs is not generated from the graph.",
                           "Run without run.stock and without a compiled folder.")
     changed_by = _folded_by(compiled, name)

@@ -17,7 +17,7 @@ import platform
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,7 +25,8 @@ import numpy as np
 from compiler.experiments import figures
 from compiler.experiments.checkpoints import NAME, arrays_sha256
 from compiler.experiments.compilation import Compiled
-from compiler.experiments.files import write_json, write_npz, write_safetensors, write_text
+from compiler.experiments.files import write_npz, write_safetensors, write_text
+from compiler.experiments.running import Running
 from compiler.experiments.tasks.measures import Score, scores
 from compiler.experiments.underflow import as_tables, warning_tables
 from compiler.ir import CortexError, Graph, show_graph
@@ -34,69 +35,66 @@ from compiler.ir.verify import bounds
 from compiler.passes.group_weights import whole_of
 from compiler.passes.widths import COUNTER
 
-if TYPE_CHECKING:
-    from compiler.experiments.session import Session
-
 Arrays = dict[str, np.ndarray]
-FINAL, STATES = "final.safetensors", "states.safetensors"
+FINAL, STATES, RESULTS = "final.safetensors", "states.safetensors", "results.json"
 
 
 # ---- arrays
 
 
-def weights(session: Session) -> Arrays:
+def weights(run: Running) -> Arrays:
     """All weights now: `projection.w` -> (copies, n_post, n_pre)."""
-    graph, parts = session.compiled.report.graph, session.compiled.parts
+    graph, parts = run.compiled.report.graph, run.compiled.parts
     kept = [f"{q.name}.w" for q in graph.projections if graph.class_of(q.name).connectivity != "identity"]
-    return {name: session.runner.value(name) for name in dict.fromkeys(whole_of(each, parts) for each in kept)}
+    return {name: run.value(name) for name in dict.fromkeys(whole_of(each, parts) for each in kept)}
 
 
-def states(session: Session) -> Arrays:
+def states(run: Running) -> Arrays:
     """Every state of every population that the program keeps: `population.state` -> (batch, n)."""
-    graph = session.compiled.report.graph
-    return _values(session, _state_names(graph))
+    graph = run.compiled.report.graph
+    return _values(run, _state_names(graph))
 
 
 def _state_names(graph: Graph) -> list[str]:
     return [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
 
 
-def final_arrays(session: Session) -> Arrays:
+def final_arrays(run: Running) -> Arrays:
     """What a new run of the circuit can start from: weights, optimiser and synaptic states, and the states of those
     populations of which a pass has removed none; in the shape in which a graph binds them."""
-    graph, kept, names = session.compiled.graph, states(session), []
+    graph, kept, names = run.compiled.graph, states(run), []
     for q in graph.projections:
         rule = graph.rule_of(q)
         keys = [rule.optimiser.kind, *(s.name for s in rule.states)] if rule else []
         names += [f"{q.name}.{key}" for key in keys if key != "none"]
-    found = {**weights(session), **_values(session, names)}
+    found = {**weights(run), **_values(run, names)}
     for p in graph.populations:
         own = [f"{p.name}.{s.name}" for s in graph.cell(p.cell).states]
         found |= {name: kept[name] for name in own} if set(own) <= set(kept) else {}
     return found if graph.batch > 1 else {name: array[0] for name, array in found.items()}
 
 
-def _values(session: Session, names: list[str]) -> Arrays:
+def _values(run: Running, names: list[str]) -> Arrays:
     found = {}
     for name in names:
         try:
-            found[name] = session.runner.value(name)
+            found[name] = run.value(name)
         except KeyError:
             continue  # a pass or the lowering has removed it
     return found
 
 
-def check_finite(session: Session) -> None:
+def check_finite(run: Running) -> None:
     """Raises X152 with the first weights that are not finite, and warns (X206) of the first state that is NaN."""
-    for name, array in weights(session).items():
+    for name, array in weights(run).items():
         if not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
-            raise CortexError("X152", f"'{name}' has {count} values that are not finite after {session.position} "
+            raise CortexError("X152", f"'{name}' has {count} values that are not finite after {run.position} "
                                       "steps.", "Lower the learning rates.")
-    for name, array in states(session).items():
+    for name, array in states(run).items():
         if np.isnan(array).any():
             count = int(np.isnan(array).sum())
-            warnings.warn(CortexWarning("X206", f"'{name}' has {count} values that are NaN after {session.position} "
+            warnings.warn(CortexWarning("X206", f"'{name}' has {count} values that are NaN after {run.position} "
                                                 "steps.", "Look for 0 / 0, and for inf - inf."), stacklevel=3)
             return
 
@@ -114,64 +112,64 @@ def seed_sha256(found: Mapping[str, np.ndarray], index: int, seeds: int) -> str:
 # ---- results
 
 
-def results(session: Session) -> dict[str, Any]:
+def results(run: Running) -> dict[str, Any]:
     """What `run --json` prints and `results.json` holds."""
-    experiment, plan = session.experiment, session.plan
-    with session.timed("readout"):
-        found, scored = weights(session), scores(plan, session.records, session.position)
-        measured = experiment.protocol.measures(plan, session.records, session.position)
-        curves = figures.summaries(experiment, figures.curves(experiment, session.records))
+    experiment, plan = run.experiment, run.plan
+    with run.timed("readout"):
+        found, scored = weights(run), scores(plan, run.records, run.position)
+        measured = experiment.protocol.measures(plan, run.records, run.position)
+        curves = figures.summaries(experiment, figures.curves(experiment, run.records))
     tests, validations = ([s for s in scored if s.phase == phase] for phase in ("test", "validation"))
-    return {**_what(session), **_speed(session), **_per_seed(session, found, tests),
+    return {**_what(run), **_speed(run), **_per_seed(run, found, tests),
             "finite": all(bool(np.isfinite(array).all()) for array in found.values()), "tests": _score_table(tests),
             "validations": _score_table(validations), **measured, "curves": curves,
-            "output": str(session.folder) if session.folder else None, "machine": machine()}
+            "output": str(run.folder) if run.folder else None, "machine": machine()}
 
 
-def _what(session: Session) -> dict[str, Any]:
-    experiment, compiled = session.experiment, session.compiled
+def _what(run: Running) -> dict[str, Any]:
+    experiment, compiled = run.experiment, run.compiled
     on_lava = experiment.run.backend == "lava"
     return {"name": experiment.name, "circuit": compiled.graph.name,
             "variant": experiment.model.options.get("variant"), "data": compiled.plan.source,
             "backend": experiment.run.backend, "granularity": experiment.run.granularity if on_lava else "network",
-            "completed": session.position >= session.total, "graph_sha256": session.identity.graph,
-            "experiment_sha256": session.identity.experiment,
+            "completed": run.position >= run.total, "graph_sha256": run.identity.graph,
+            "experiment_sha256": run.identity.experiment,
             "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records],
             **({"classes": list(compiled.plan.words)} if compiled.plan.words else {}),
-            **({"set": session.changes} if session.changes else {}),
-            **({"precision": _precision(session)} if experiment.precision.weights else {})}
+            **({"set": run.changes} if run.changes else {}),
+            **({"precision": _precision(run)} if experiment.precision.weights else {})}
 
 
-def _precision(session: Session) -> dict[str, Any]:
+def _precision(run: Running) -> dict[str, Any]:
     """Bits, the share of weights at their limits, and with `count` how often quantities and tags saturated, summed over
     cells or synapses (none where that was not counted)."""
-    graph = session.compiled.report.graph
+    graph = run.compiled.report.graph
     at_limit = {}
     for q in graph.projections:
         low, high = bounds(graph.class_of(q.name))
         if graph.class_of(q.name).unit:
-            w, low = session.runner.value(f"{q.name}.w"), low if low < 0 else -1.0  # 0 without a sign is no saturation
+            w, low = run.value(f"{q.name}.w"), low if low < 0 else -1.0  # 0 without a sign is no saturation
             at_limit[q.name] = float(((w >= high) | (w <= low)).mean())
     counters = [name for name in _state_names(graph) if name.endswith(COUNTER)]
     counters += [f"{q.name}.tag{COUNTER}" for q in graph.projections if graph.rule_of(q)]
     saturated = {name.removesuffix(COUNTER): int(array.sum())
-                 for name, array in _values(session, counters).items() if array.any()}
-    counted = session.experiment.precision.count
-    return {**msgspec.to_builtins(session.experiment.precision), "weights_at_limit": at_limit,
-            "saturated": saturated if counted else None, "underflow": as_tables(session.underflow),
-            "warnings": warning_tables(session.underflow)}
+                 for name, array in _values(run, counters).items() if array.any()}
+    counted = run.experiment.precision.count
+    return {**msgspec.to_builtins(run.experiment.precision), "weights_at_limit": at_limit,
+            "saturated": saturated if counted else None, "underflow": as_tables(run.underflow),
+            "warnings": warning_tables(run.underflow)}
 
 
-def _speed(session: Session) -> dict[str, Any]:
+def _speed(run: Running) -> dict[str, Any]:
     """`steps_per_second` is of this call alone, without compiling, starting and checkpoints."""
-    seconds = session.seconds.get("run", 0.0) - session.run_checkpoints
-    return {"steps": session.position, "total_steps": session.total, "resumed_from": session.resumed_from,
-            "steps_per_second": session.steps_run / seconds if session.steps_run and seconds > 0 else 0.0,
-            "wall_s": sum(session.seconds.values()), "seconds": dict(session.seconds)}
+    seconds = run.seconds.get("run", 0.0) - run.run_checkpoints
+    return {"steps": run.position, "total_steps": run.total, "resumed_from": run.resumed_from,
+            "steps_per_second": run.steps_run / seconds if run.steps_run and seconds > 0 else 0.0,
+            "wall_s": sum(run.seconds.values()), "seconds": dict(run.seconds)}
 
 
-def _per_seed(session: Session, found: Mapping[str, np.ndarray], tests: list[Score]) -> dict[str, Any]:
-    seeds = session.experiment.run.seeds
+def _per_seed(run: Running, found: Mapping[str, np.ndarray], tests: list[Score]) -> dict[str, Any]:
+    seeds = run.experiment.run.seeds
     digests = [seed_sha256(found, i, len(seeds)) for i in range(len(seeds))]
     last = list(tests[-1].accuracy) if tests else [None] * len(seeds)
     rows = [{"seed": s, "test_accuracy": a, "weights_sha256": d} for s, a, d in zip(seeds, last, digests, strict=True)]
@@ -194,7 +192,7 @@ def machine() -> dict[str, Any]:
 
 START = ("graph.ir", "arrays.safetensors", "experiment.toml")
 MANIFEST = "manifest.json"
-ENDS = ("results.json", "records.npz", STATES, FINAL)
+ENDS = (RESULTS, "records.npz", STATES, FINAL)
 """Files of a run folder, beside the checkpoint: what the run starts from, and what it leaves at its end."""
 
 
@@ -227,16 +225,9 @@ def write_start(folder: Path, compiled: Compiled) -> None:
     write_text(folder / "experiment.toml", compiled.experiment.text())
 
 
-def save_run(session: Session) -> dict[str, Any]:
-    """Writes what the run leaves, if it has a folder, and returns its results. Raises X131."""
-    table, folder = results(session), session.folder
-    if folder is None:
-        return table
-    write_safetensors(folder / FINAL, final_arrays(session))
-    write_safetensors(folder / STATES, states(session))
-    recorded = figures.recorded_arrays(session.plan, session.records)
-    write_npz(folder / "records.npz", recorded | figures.curves(session.experiment, session.records))
-    if session.checkpoints:
-        session.checkpoint()
-    write_json(folder / "results.json", table)
-    return table
+def write_arrays(run: Running, folder: Path) -> None:
+    """All that the run leaves but its results. Raises X131."""
+    write_safetensors(folder / FINAL, final_arrays(run))
+    write_safetensors(folder / STATES, states(run))
+    recorded = figures.recorded_arrays(run.plan, run.records)
+    write_npz(folder / "records.npz", recorded | figures.curves(run.experiment, run.records))

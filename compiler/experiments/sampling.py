@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from compiler.backends.evaluation import evaluate
+from compiler.backends.table import Runner
 from compiler.experiments.underflow import Underflow
 from compiler.ir import Expression, Graph, PlasticityRule, Projection
 from compiler.ir.connections import connection_mask
@@ -51,18 +51,18 @@ class Sampler:
         self.now = list(dict.fromkeys([*now, *sent]))
         self.current: Values = {}
 
-    def before(self, runner: Any, step: int) -> None:
+    def before(self, runner: Runner, step: int) -> None:
         if step in self.wanted:
             self.current = {f"{name}#1": array for name, array in self._values(runner, [*self.earlier, *self.held])}
 
-    def after(self, runner: Any, step: int) -> None:
+    def after(self, runner: Runner, step: int) -> None:
         if step not in self.wanted:
             return
         self.current |= dict(self._values(runner, [*self.now, *(n for n in self.held if not n.endswith(".w"))]))
         gates = {f"gate.{name}": np.asarray(value) for name, value in gates_at(self.protocol, step).items()}
         self.taken.append(self.current | gates)
 
-    def _values(self, runner: Any, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def _values(self, runner: Runner, names: Iterable[str]) -> Iterator[tuple[str, np.ndarray]]:
         for name in names:
             try:
                 yield name, self._chosen(name, np.asarray(runner.value(name))[0])
@@ -77,7 +77,7 @@ class Sampler:
         return values[chosen_synapses(self, self.graph.projection(owner))]
 
 
-def chosen_synapses(sampler: Sampler, q: Projection) -> Any:
+def chosen_synapses(sampler: Sampler, q: Projection) -> np.ndarray | tuple[np.ndarray, ...]:
     """Index of the drawn synapses of a weight array."""
     post, pre = sampler.cells[q.post], sampler.cells[q.pre]
     return post if sampler.graph.class_of(q.name).connectivity == "one_to_one" else np.ix_(post, pre)

@@ -17,31 +17,32 @@ from typing import Any
 
 import numpy as np
 
+from compiler.backends.blocks import Blocks
 from compiler.experiments import quantities
 from compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
-from compiler.experiments.compilation import compile_experiment, first_block, make_runner, most_steps
+from compiler.experiments.compilation import make_runner
 from compiler.experiments.experiment import Experiment
-from compiler.experiments.files import made_for, user_path, writable_folder
+from compiler.experiments.files import user_path, writable_folder, write_json
 from compiler.experiments.results import (
+    RESULTS,
     check_finite,
     check_not_compiled,
     check_run_folder,
     remove_results,
-    save_run,
+    results,
+    write_arrays,
     write_start,
 )
-from compiler.experiments.tasks.plans import Plan, check_steps
-from compiler.experiments.underflow import Underflow, announce, counted, merged
+from compiler.experiments.running import Running
+from compiler.experiments.tasks.plans import check_steps
+from compiler.experiments.underflow import announce
 from compiler.ir import CortexError
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(position, end, steps per second) after every block."""
-FIRST_STEPS = 100
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TWICE = 0.5
 """Seconds within which two signals are taken for one, sent to the process and to its group."""
-LAVA_SECONDS = 0.5
-"""Least aimed duration of one call of the Lava backend, where a call costs more."""
 
 
 class Interrupted(Exception):
@@ -55,66 +56,23 @@ class Interrupted(Exception):
         return type(self), (self.signal, self.position, self.checkpoint)
 
 
-class Session:
+class Session(Running):
     """One run of an experiment. `folder`: its run folder (for checkpoints and results), or None.
 
     `code`: where the Lava backend puts its code. `edited`: a compiled folder whose Lava code is run instead.
-    `force`: a checkpoint that is in the folder already may be overwritten. `seconds` says where time went.
+    `force`: a checkpoint that is in the folder already may be overwritten.
     """
 
     def __init__(self, experiment: Experiment, folder: str | Path | None = None, *, progress: Progress | None = None,
                  code: Path | None = None, edited: Path | None = None, force: bool = False):
-        self.experiment, self.progress = experiment, progress
-        self.folder = None if folder is None else writable_folder(folder)
-        self.code, self.edited = code, edited
-        with made_for(self.folder):
-            self._build(experiment)
+        super().__init__(experiment, None if folder is None else writable_folder(folder), code, edited)
+        self.progress = progress
         announce(self.compiled.underflow)
-        self.width = self.runner.feed.noise.width
-        self.resumed_from = self.steps_run = self.signal = self.chunk = 0
-        self.run_checkpoints = self.signalled = 0.0
+        self.blocks = Blocks(self.runner.pace, experiment.run.block_ms)
+        self.signal, self.signalled = 0, 0.0
         self.last_checkpoint = time.monotonic()
         self.owns_checkpoint, self.closed = force, False
-        self.changes: list[list[Any]] = []
         self.parameters: dict[str, np.ndarray] = {}
-
-    def _build(self, experiment: Experiment) -> None:
-        self.compiled = compile_experiment(experiment)
-        self.identity = self.compiled.identity()
-        self.seconds = dict(self.compiled.seconds)
-        with self.timed("compile"):
-            self.runner: Any = make_runner(self.compiled, self.code, self.edited)
-
-    @property
-    def plan(self) -> Plan:
-        return self.compiled.plan
-
-    @property
-    def underflow(self) -> list[Underflow]:
-        """What has become 0 in fixed point so far."""
-        return merged(self.compiled.underflow, counted(self.compiled.report.graph, self.runner.value))
-
-    @property
-    def position(self) -> int:
-        """Network steps done."""
-        return int(self.runner.position)
-
-    @property
-    def total(self) -> int:
-        return self.plan.protocol.total
-
-    @property
-    def records(self) -> Any:
-        """What has been recorded: `rows(stream, quantity)`."""
-        return self.runner.records
-
-    @contextlib.contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def close(self) -> None:
         """Ends the backend; what was read before stays, and `run` raises X207."""
@@ -188,8 +146,8 @@ class Session:
         while position < end:
             self._stop_if_asked()
             before = time.perf_counter()
-            position = self._advance(min(self._chunk(), end - position))
-            self._adapt(time.perf_counter() - before)
+            position = self._advance(min(self.blocks.steps, end - position))
+            self.blocks.took(time.perf_counter() - before)
             if self.progress:
                 self.progress(position, end, (position - first) / (time.perf_counter() - start))
             if self.checkpoints and time.monotonic() - self.last_checkpoint >= self.experiment.run.checkpoint_seconds:
@@ -211,25 +169,6 @@ class Session:
                 raise
             hint = f"{error.hint} The last checkpoint is intact; go on with --resume."
             raise type(error)(error.code, error.message, hint.strip()) from error
-
-    def _chunk(self) -> int:
-        """Steps of the next call; the first is short, since its speed is not known yet."""
-        self.chunk = self.chunk or max(self._unit(), FIRST_STEPS)
-        return self.chunk
-
-    def _unit(self) -> int:
-        """Calls are multiples of this: on Lava with one process, of the network steps in one of its steps."""
-        run = self.experiment.run
-        on_lava = run.backend == "lava" and run.granularity == "network"
-        return first_block(self.runner.program, run.block_ms) if on_lava else 1
-
-    def _adapt(self, seconds: float) -> None:
-        """The next call takes about `block_ms`."""
-        on_lava = self.experiment.run.backend == "lava"
-        aimed = max(self.experiment.run.block_ms / 1000, LAVA_SECONDS if on_lava else 0.0)
-        factor = np.clip(aimed / max(seconds, 1e-6), 0.25, 4.0)
-        most, unit = 10**7 if on_lava else most_steps(self.width), self._unit()
-        self.chunk = max(int(np.clip(self.chunk * factor, 1, most)) // unit, 1) * unit
 
     # ---- signals
 
@@ -323,10 +262,15 @@ def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, 
             remove_results(session.folder)
             write_start(session.folder, session.compiled)
         session.run(steps)
-        results = save_run(session)
+        table = results(session)
+        if session.folder:
+            write_arrays(session, session.folder)
+            if session.checkpoints:
+                session.checkpoint()
+            write_json(session.folder / RESULTS, table)
         announce(session.underflow, session.compiled.underflow)
         check_finite(session)
-        return results
+        return table
 
 
 def _goes_on(folder: Path | None, resume: bool, force: bool) -> bool:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from compiler.backends.draws import noise_spec
 from compiler.backends.runtime import Feed
+from compiler.backends.table import Runner
 from compiler.ir import Graph
 from compiler.ir.model import SUMMED
 from compiler.ir.protocol import Protocol
@@ -33,7 +33,7 @@ class AsRun:
 
     graph: Graph
     protocol: Protocol
-    start: Callable[[], Any]
+    start: Callable[[], Runner]
     passes: tuple[str, ...] = ()
     hidden: frozenset[str] = frozenset()
 
@@ -42,15 +42,14 @@ class Follower:
     """Runs the program as far as its expected trajectory is known, and compares. `order`, `plastic`, `exact`: see
     `Comparison`."""
 
-    def __init__(self, as_run: AsRun, runner: Any, total: int, order: Sequence[str], plastic: Sequence[str],
+    def __init__(self, as_run: AsRun, runner: Runner, total: int, order: Sequence[str], plastic: Sequence[str],
                  exact: bool):
         self.runner, self.streams = runner, as_run.protocol.streams
         self.comparison = Comparison(order, plastic, exact)
         self.stops, self.recordings = looks(total), recorded_steps(as_run.graph, as_run.protocol)
         self.rows, self.looked = [0] * len(self.streams), set[int]()
         self.waiting: list[list[tuple[int, Values]]] = [[] for _ in self.streams]
-        stored = getattr(runner, "program", None)
-        self.stored = set(stored.slots.sizes if stored else runner.interpreter.values)
+        self.stored = set(runner.stored)
         self.settled = self.stored - unsettled(as_run)
 
     def follow(self, start: int, expected: Values) -> None:

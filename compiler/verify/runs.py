@@ -8,7 +8,8 @@ buffer lives in another process.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +17,9 @@ import numpy as np
 
 from compiler.backends.draws import named_noise, noise_columns
 from compiler.backends.feeding import make_feed, sample_table
-from compiler.backends.groups import Grouped
 from compiler.backends.interpreter import Interpreter
-from compiler.backends.lowering import Program, lower
-from compiler.backends.native import Native
 from compiler.backends.runtime import Block, Feed
+from compiler.backends.table import BACKENDS, Given, Work
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -32,7 +31,6 @@ from compiler.verify.as_run import AsRun
 
 Chunk = dict[str, np.ndarray]
 
-BACKENDS = ("interpreter", "native", "lava")
 STREAM = "verify"
 WINDOW_BYTES = 64_000_000
 """Most memory that one chunk of recordings takes, at least one step."""
@@ -156,24 +154,20 @@ def interpreted(setup: Setup, wanted: Sequence[str], steps: int | None = None,
 
 def compiled(setup: Setup, wanted: Sequence[str], on: str, granularity: str = "network", steps: int | None = None,
              chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
-    """The trajectory of a lowered program; only those of the quantities that it stores."""
-    graph = Partition(granularity, setup.cores).apply(setup.graph)
-    if setup.stock and on == "lava":
-        return _on_stock_lava(setup, graph, wanted, setup.steps if steps is None else min(steps, setup.steps))
-    program = lower(graph, frozenset(wanted))
-    stored = [name for name in wanted if name in program.slots.sizes]
+    """The trajectory of a lowered program; only those of the quantities that it stores, and that are not inside a stock
+    process."""
+    graph, stock = Partition(granularity, setup.cores).apply(setup.graph), setup.stock and on == "lava"
+    hidden = hidden_quantities(graph, stock_plan(graph)) if stock else frozenset()
+    work = Work(graph, frozenset(wanted) - hidden, stock)
+    stored = [name for name in wanted if name in work.program.slots.sizes and name not in hidden]
+    late = [name for name in stored if name in deferred(graph)]
     total = setup.steps if steps is None else min(steps, setup.steps)
 
     def run(names: Sequence[str]) -> Iterator[Chunk]:
-        if on == "lava":
-            return _on_lava(setup, program, tuple(names), total)
-        kind = Native if granularity == "network" else Grouped
-        return _in_this_process(kind, setup, program, tuple(names), total, chunk)
+        protocol = recording_protocol(setup.protocol, tuple(names))
+        return (_whole if on == "lava" else _in_windows)(setup, work, on, protocol, total, chunk)
 
-    late = [name for name in stored if name in deferred(graph)]
-    if not late:
-        return run(stored)
-    return _joined(run([name for name in stored if name not in late]), run(late))
+    return _joined(run([name for name in stored if name not in late]), run(late)) if late else run(stored)
 
 
 def deferred(graph: Graph) -> set[str]:
@@ -197,15 +191,14 @@ def recording_protocol(protocol: Protocol, stored: tuple[str, ...]) -> Protocol:
     return replace(protocol, phases=phases, streams=(Stream(STREAM, stored),))
 
 
-def _in_this_process(kind: type[Native], setup: Setup, program: Program, stored: tuple[str, ...], total: int,
-                     chunk: int) -> Iterator[Chunk]:
+def _in_windows(setup: Setup, work: Work, on: str, protocol: Protocol, total: int, chunk: int) -> Iterator[Chunk]:
     """Runs with a record buffer of one chunk, read and rewound after each."""
-    width = sum(program.slots.sizes[name] for name in stored)
+    stored = protocol.streams[0].quantities
+    width = sum(work.program.slots.sizes[name] for name in stored)
     chunk = max(1, min(chunk, total, WINDOW_BYTES // (8 * max(width, 1))))
-    protocol = recording_protocol(setup.protocol, stored)
     window = Phase("window of verify", 1, chunk, records=((STREAM, Record(every=1)),))
     small = replace(protocol, phases=(*protocol.phases, window), sequence=(window.name,))
-    run = kind(program, small, setup.samples, list(setup.seeds), setup.noise)
+    run = BACKENDS[on](work, Given(small, setup.samples, setup.seeds, setup.noise))
     run.feed.sequence = list(protocol.sequence)
     while run.feed.position < total:
         run.feed.rows_written[0] = 0
@@ -213,36 +206,20 @@ def _in_this_process(kind: type[Native], setup: Setup, program: Program, stored:
         yield {name: run.records.rows(STREAM, name).copy() for name in stored}
 
 
-def _on_stock_lava(setup: Setup, graph: Graph, wanted: Sequence[str], total: int) -> Iterator[Chunk]:
-    """With stock processes; without what is inside them."""
-    try:
-        from compiler.backends.lava.stock import stock_program
-    except ImportError as error:
-        raise missing("lava", error) from None
-    hidden = hidden_quantities(graph, stock_plan(graph))
-    program, plan = stock_program(graph, frozenset(wanted) - hidden)
-    stored = tuple(name for name in wanted if name in program.slots.sizes and name not in hidden)
-    return _on_lava(setup, program, stored, total, {"stock": plan})
-
-
-def _on_lava(setup: Setup, program: Program, stored: tuple[str, ...], total: int,
-             options: dict[str, Any] | None = None) -> Iterator[Chunk]:
-    try:
-        from compiler.backends.lava import LavaRun
-    except ImportError as error:
-        raise missing("lava", error) from None
-    protocol = recording_protocol(setup.protocol, stored)
-    protocol = replace(protocol, streams=tuple(replace(s, most=total) for s in protocol.streams))
-    with LavaRun(program, protocol, setup.samples, list(setup.seeds), setup.noise, **(options or {})) as run:
+def _whole(setup: Setup, work: Work, on: str, protocol: Protocol, total: int, chunk: int) -> Iterator[Chunk]:
+    """Records all steps: the buffer of Lava's processes is not ours to rewind."""
+    (stream,) = protocol.streams
+    protocol = replace(protocol, streams=(replace(stream, most=total),))
+    with closing(BACKENDS[on](work, Given(protocol, setup.samples, setup.seeds, setup.noise))) as run:
         run.run(total)
-        yield {name: run.records.rows(STREAM, name).copy() for name in stored}
+        yield {name: run.records.rows(STREAM, name).copy() for name in stream.quantities}
 
 
 PACKAGES = {"lava": ("lava", "lava"), "reference": ("torch", "reference")}
 """Side -> (what it imports, the extra that installs it)."""
 
 
-def require(side: str, known: Sequence[str] = BACKENDS) -> None:
+def require(side: str, known: Collection[str] = BACKENDS) -> None:
     """Raises V120 for an unknown side, V121 for one whose package is not installed."""
     if side not in known:
         raise unknown("V120", "backend", side, known)

@@ -108,14 +108,14 @@ def test_start_up_imports_nothing_heavy(tmp_path, environment, code):
 NOISY = """
 import os, sys
 from compiler.cli.app import execute
-from compiler.experiments import session
+from compiler.experiments import running
 
 def noisy(*arguments):
     print("chatter")
     os.system("echo more chatter")
     return original(*arguments)
 
-original, session.compile_experiment = session.compile_experiment, noisy
+original, running.compile_experiment = running.compile_experiment, noisy
 sys.exit(execute(["run", "mine.toml", "-o", "out", "--steps", "10", "--json"]))
 """
 

@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +93,46 @@ def test_a_part_imports_only_what_it_may(folder: str) -> None:
         for name in imports(path):
             allowed = any(name == root or name.startswith(root + ".") for root in ALLOWED[folder])
             assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+
+
+# ---- circles
+
+
+def test_few_files_import_each_other_in_circles() -> None:
+    """At run time, and where types are counted too."""
+    run, typed = circles(ROOT, typed=False), circles(ROOT, typed=True)
+    assert len(run) <= 1 and len(typed) <= 3, (run, typed)
+
+
+def test_a_planted_circle_is_found(tmp_path: Path) -> None:
+    room = tmp_path / "compiler"
+    room.mkdir()
+    for name, text in {"a": "def f():\n    from compiler import b\n", "b": "import compiler.c\n", "d": "import compiler.a\n",
+                       "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from compiler.a import f\n"}.items():
+        (room / f"{name}.py").write_text(text)
+    assert circles(tmp_path, typed=False) == []
+    assert circles(tmp_path, typed=True) == [{"compiler.a", "compiler.b", "compiler.c"}]
+
+
+def circles(root: Path, typed: bool) -> list[set[str]]:
+    """Groups of modules each of which imports all others in the end. `typed`: for type checkers too."""
+    paths = {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+             for room in OURS for path in (root / room).rglob("*.py")}
+    graph = nx.DiGraph((name, other) for name, path in paths.items()
+                       for other in imported(ast.parse(path.read_text()), typed, paths) if other != name)
+    return [found for found in nx.strongly_connected_components(graph) if len(found) > 1]
+
+
+def imported(tree: ast.AST, typed: bool, known: Collection[str]) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not typed:
+            continue
+        yield from imported(node, typed, known)
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from names & set(known) or {node.module} & set(known)
 
 
 # ---- the contracts of import-linter

@@ -11,7 +11,7 @@ from compiler.backends.lowering.program import lower
 from compiler.backends.native import Native
 from compiler.experiments.compilation import compile_experiment
 from compiler.experiments.config import load_experiment
-from compiler.experiments.fitting import core_groups
+from compiler.experiments.cores import core_groups
 from compiler.experiments.session import run_experiment
 from compiler.ir import CortexError
 from compiler.ir.model import group_parts

@@ -70,7 +70,7 @@ KEYS = [*(f"feed.{name}" for name in LIMITS), "records.0", "memory.hidden.u", "m
 @pytest.mark.parametrize("key, change", [(key, change) for i, key in enumerate(KEYS) for j, change in enumerate(CHANGES)
                                          if change == "huge" or (i + j) % 2])
 def test_edited_arrays(started, key, change, monkeypatch, capsys):
-    monkeypatch.setattr("compiler.backends.native.Native", WatchedNative)
+    monkeypatch.setattr("compiler.backends.table.Native", WatchedNative)
     path = started / "o" / "checkpoint.safetensors"
     content = path.read_bytes()
     try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compiler.backends.blocks import Pace, first_block
 from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.lava.emit import OWN, emit
 from compiler.backends.lowering.program import Program
@@ -20,8 +21,9 @@ from compiler.passes.stock import StockPlan
 from lava_procs.folder import FolderError
 from lava_procs.host import Host
 
-BLOCK_SECONDS = 0.05
-"""Aimed duration of one Lava step at granularity `network`: long against Lava's overhead, short against Ctrl-C."""
+BLOCK_MS, CALL_SECONDS, MOST_STEPS = 50.0, 0.5, 10**7
+"""Aimed duration of one Lava step at granularity `network`, long against Lava's overhead, short against Ctrl-C; and
+least duration and greatest length of one call, which costs more."""
 
 
 class LavaRun:
@@ -33,7 +35,7 @@ class LavaRun:
     E703 no progress, E704 interrupted (the state is at a block boundary), E705 a process was lost.
     """
 
-    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int],
+    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
                  recorded_noise: np.ndarray | None = None, *, folder: str | Path | None = None,
                  block: int | None = None, synchronisation: str = "async", stock: StockPlan = OWN):
         self.program, self.protocol = program, sized(program, protocol)
@@ -41,8 +43,10 @@ class LavaRun:
         self.folder = Path(folder or self._temporary.name)  # type: ignore[union-attr]
         make_feed(program.graph, self.protocol, seeds, recorded_noise)
         samples = sample_table(program.graph, self.protocol, samples)
-        emit(program, self.protocol, samples, seeds, self.folder, block=block or block_steps(program),
-             recorded_noise=recorded_noise, synchronisation=synchronisation, stock=stock)
+        block = block or first_block(program, BLOCK_MS)
+        self.pace = Pace(MOST_STEPS, block if len(program.groups) == 1 else 1, CALL_SECONDS)
+        emit(program, self.protocol, samples, list(seeds), self.folder, block=block, recorded_noise=recorded_noise,
+             synchronisation=synchronisation, stock=stock)
         self.stock = stock
         self.load()
 
@@ -63,6 +67,10 @@ class LavaRun:
     @property
     def records(self) -> Records:
         return Records(self.program, self.protocol, self.feed, self.host.records)
+
+    @property
+    def stored(self) -> Collection[str]:
+        return self.program.slots.sizes
 
     def run(self, steps: int | None = None, block: int | None = None,
             on_block: Callable[[int], None] | None = None) -> int:
@@ -150,8 +158,3 @@ def _interrupted(error: Any) -> CortexError:
     coded = RunFailed("E704", f"{error}.")
     coded.exit_code = 128 + error.signal
     return coded
-
-
-def block_steps(program: Program) -> int:
-    """Network steps per Lava step: about 50 ms."""
-    return int(np.clip(BLOCK_SECONDS * 1e6 / program.step_microseconds, 1, 50_000))

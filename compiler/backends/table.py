@@ -1,0 +1,123 @@
+"""The backends, by name. Each makes a runner of a graph that the passes have left, and of what it is fed with."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from compiler.backends.blocks import Pace, first_block
+from compiler.backends.groups import Grouped
+from compiler.backends.interpreter_run import InterpreterRun
+from compiler.backends.lowering.program import Program, lower
+from compiler.backends.native import Native
+from compiler.backends.runtime import Feed
+from compiler.ir import Graph
+from compiler.ir.protocol import Protocol
+from compiler.passes.stock import StockPlan
+
+BLOCK_MS = 50.0
+
+
+class Records(typing.Protocol):
+    """What was recorded."""
+
+    def rows(self, stream: str, quantity: str) -> np.ndarray:
+        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
+
+
+class Runner(typing.Protocol):
+    """A circuit at some step of its protocol. Quantities have the names of the graph that runs: states (batch, n),
+    weights and what else a synapse has (copies, n_post, n_pre)."""
+
+    protocol: Protocol
+
+    @property
+    def feed(self) -> Feed: ...
+
+    @property
+    def position(self) -> int:
+        """Network steps done."""
+
+    @property
+    def records(self) -> Records: ...
+
+    @property
+    def stored(self) -> Collection[str]:
+        """Names of what has a value."""
+
+    @property
+    def pace(self) -> Pace: ...
+
+    def run(self, steps: int | None = None, block: int = ..., on_block: Callable[[int], None] | None = None) -> int:
+        """Advances by `steps` (default: to the end), calling `on_block(position)` about every `block` steps."""
+
+    def value(self, quantity: str) -> np.ndarray:
+        """A quantity now. Raises KeyError."""
+
+    def put(self, quantity: str, values: np.ndarray) -> None:
+        """Sets what is kept from step to step; not a hoisted weight."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next step depends on."""
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continues from `state()`, to the same bits."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """A graph that the passes have left. `observed` names what must be stored besides what the graph needs; `stock`: on
+    Lava, what Lava's own processes compute to the bit is run by them (E521 where that is nothing)."""
+
+    graph: Graph
+    observed: frozenset[str] = frozenset()
+    stock: bool = False
+
+    @property
+    def program(self) -> Program:
+        return self.lowered[0]
+
+    @cached_property
+    def lowered(self) -> tuple[Program, StockPlan]:
+        if not self.stock:
+            return lower(self.graph, self.observed), StockPlan()
+        from compiler.backends.lava.stock import stock_program
+
+        return stock_program(self.graph, self.observed)
+
+
+class Given(typing.NamedTuple):
+    """What a circuit is fed with: `samples` (rows, columns of the exogenous inputs), one seed per element of the seeds
+    axis, and `noise` (steps, draws of a step) where the graph replays draws."""
+
+    protocol: Protocol
+    samples: np.ndarray
+    seeds: Sequence[int]
+    noise: np.ndarray | None = None
+
+
+def _interpreter(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:
+    return InterpreterRun(work.graph, *given)
+
+
+def _native(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:
+    """In this process, group by group where there are several."""
+    return (Grouped if len(work.program.groups) > 1 else Native)(work.program, *given)
+
+
+def _lava(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:
+    """`folder`: where the code is put (default: a temporary one); `block_ms`: aimed duration of a block."""
+    from compiler.backends.lava import LavaRun
+
+    program, stock = work.lowered
+    return LavaRun(program, *given, folder=folder, block=first_block(program, block_ms), stock=stock)
+
+
+BACKENDS: Mapping[str, Callable[..., Runner]] = {"interpreter": _interpreter, "native": _native, "lava": _lava}
