@@ -233,6 +233,9 @@ class NormalForm:
             return x if low >= other_high else y
         return of_atom(("max", *sorted((x, y), key=repr)))
 
+    def clipped(self, x: Polynomial, low: int, high: int) -> Polynomial:
+        return self.least(self.greatest(x, constant(low)), constant(high))
+
     def where(self, condition: Condition | bool, then: Polynomial, otherwise: Polynomial) -> Polynomial:
         if isinstance(condition, bool):
             return then if condition else otherwise

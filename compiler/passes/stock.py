@@ -20,16 +20,8 @@ from compiler.ir import CellType, Graph, Projection
 from compiler.ir.expressions import Call, Number, Where, names, previous, reads, walk
 from compiler.ir.schedule import Segment, instantaneous, message_depth, schedule
 from compiler.ir.verify import bounds
-from compiler.passes.stock_forms import (
-    DenseForm,
-    LifForm,
-    NotStock,
-    RuleForm,
-    RuleScope,
-    lif_form,
-    rule_form,
-    stock_weights,
-)
+from compiler.passes.stock_forms import LifForm, NotStock, lif_form
+from compiler.passes.stock_rules import DenseForm, RuleForm, RuleScope, rule_form, stock_weights
 from compiler.passes.whole_numbers import initial_values, message_range, whole_quantities
 
 INTEGER = {"floor", "clip", "min", "max", "abs", "saturate", "shift_left", "shift_right", "fixed", "pow"}

@@ -16,7 +16,8 @@ from compiler.backends.quoting import quoted
 from compiler.ir import CortexError, Graph, Projection
 from compiler.ir.schedule import message_depth
 from compiler.passes.stock import StockPlan, stock_plan
-from compiler.passes.stock_forms import DenseForm, LifForm
+from compiler.passes.stock_forms import LifForm
+from compiler.passes.stock_rules import DenseForm
 
 Wire = tuple[str, str, str, str]
 """(source process, its port, target process, its port)."""
