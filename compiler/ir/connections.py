@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from compiler.ir.functions import Floats
 from compiler.ir.model import Graph, Projection
 
 
-def connection_mask(graph: Graph, projection: Projection) -> np.ndarray | None:
+def connection_mask(graph: Graph, projection: Projection) -> Floats | None:
     """0 and 1 in the weights' shape, or None where every pair is connected."""
     kind = graph.class_of(projection.name).connectivity
     mask = graph.arrays.get(f"{projection.name}.mask")
     if mask is not None and (kind == "masked" or projection.convolution):
-        return (mask != 0).astype(np.float64)
+        return np.asarray(mask != 0, np.float64)
     if kind != "blocks" or projection.blocks is None:
         return None
     post, pre, pairs = projection.blocks

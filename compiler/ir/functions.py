@@ -15,7 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 PRIMITIVES: dict[str, int] = {"sin": 1, "cos": 1, "sqrt": 1, "floor": 1, "pow": 2}
 """Name -> number of arguments; taken from libm (`math`), with infinities instead of exceptions."""
 
@@ -182,24 +184,24 @@ class _Selections(ast.NodeTransformer):
         return ast.Call(ast.Name(f"logical_{type(node.op).__name__.lower()}", ast.Load()), node.values, [])
 
 
-def _exponent(x: np.ndarray) -> np.ndarray:
+def _exponent(x: Floats) -> Floats:
     return ((x.view(np.int64) >> 52) & 0x7FF).astype(np.float64) - 1023.0
 
 
-def _mantissa(x: np.ndarray) -> np.ndarray:
+def _mantissa(x: Floats) -> Floats:
     return (x.view(np.int64) & (1 << 52) - 1 | 1023 << 52).view(np.float64)
 
 
-def _power_of_two(n: np.ndarray) -> np.ndarray:
+def _power_of_two(n: Floats) -> Floats:
     return ((n + 6755399441056767.0).view(np.int64) << 52).view(np.float64)
 
 
-def _element_by_element(name: str) -> Callable[..., np.ndarray]:
+def _element_by_element(name: str) -> Callable[..., Floats]:
     function = np.frompyfunc(SCALAR[name], ARITY[name], 1)
     return lambda *values: np.asarray(function(*values), np.float64)
 
 
-def _array_functions() -> dict[str, Callable[..., np.ndarray]]:
+def _array_functions() -> dict[str, Callable[..., Floats]]:
     names: dict[str, Any] = {name: _element_by_element(name) for name in PRIMITIVES} | {
         "sqrt": np.sqrt, "floor": np.floor, "where": np.where, "logical_and": np.logical_and,
         "power_of_two": _power_of_two, "exponent": _exponent, "mantissa": _mantissa}
@@ -209,8 +211,8 @@ def _array_functions() -> dict[str, Callable[..., np.ndarray]]:
     return {name: _on_arrays(_element_by_element(name), names[name]) for name in ARITY}
 
 
-def _on_arrays(few: Callable[..., np.ndarray], many: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    def call(*values: Any) -> np.ndarray:
+def _on_arrays(few: Callable[..., Floats], many: Callable[..., Floats]) -> Callable[..., Floats]:
+    def call(*values: Any) -> Floats:
         arrays = [np.asarray(value, np.float64) for value in values]
         with np.errstate(all="ignore"):
             if max(array.size for array in arrays) <= FEW:
@@ -223,7 +225,7 @@ def _on_arrays(few: Callable[..., np.ndarray], many: Callable[..., np.ndarray]) 
 VECTOR = _array_functions()
 """Name -> the function on arrays, with the bits of `SCALAR`."""
 
-OPERATORS: dict[str, Callable] = {
+OPERATORS: dict[str, Callable[..., Any]] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "<": np.less, "<=": np.less_equal,
     ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal,
     "and": lambda a, b: np.logical_and(a != 0, b != 0), "or": lambda a, b: np.logical_or(a != 0, b != 0)}

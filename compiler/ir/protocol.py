@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from compiler.ir.errors import CortexError, unknown
 
@@ -121,6 +122,6 @@ class Protocol:
             raise unknown("E279", f"quantity of recording '{stream}'", quantity, quantities)
         return names.index(stream), quantities.index(quantity)
 
-    def as_data(self) -> dict:
+    def as_data(self) -> dict[str, Any]:
         """Plain data for the runtime."""
         return asdict(self)

@@ -56,7 +56,7 @@ def _register_unit(graph: Graph, q: Projection, limits: Limits) -> float:
     synapse, bits = graph.class_of(q.name), limits.number("numeric.weight_bits")
     if not synapse.unit or bits is None:
         return synapse.unit
-    return synapse.unit * 2.0**min(0.0, _weight_bits(synapse) - bits)
+    return synapse.unit * float(2.0**min(0.0, _weight_bits(synapse) - bits))
 
 
 def _weight_bits(synapse: SynapseClass) -> int:

@@ -112,10 +112,10 @@ class _Cell:
 
     def _random(self, name: str) -> Values:
         if name.startswith("gate."):
-            return self.rng.choice([0.0, 0.5, 1.0], LANES)
+            return np.asarray(self.rng.choice([0.0, 0.5, 1.0], LANES))
         if name in self.uniform:
             return self.rng.random(LANES)
-        return self.rng.choice(self.around, LANES) + self.rng.normal(size=LANES)
+        return np.asarray(self.rng.choice(self.around, LANES) + self.rng.normal(size=LANES))
 
 
 class _Rule:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from compiler.ir import CellType, Expression, show
 from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, walk
@@ -25,7 +26,7 @@ from compiler.passes.normal_form import Atom, Polynomial, add, number_of, of_ato
 from compiler.passes.quantities import aligned, shifted, sources_of
 from compiler.passes.rule_terms import RuleTerms, without_side
 
-Word = tuple
+Word = tuple[Any, ...]
 """A factor that is no variable of the synapse: ("x0",) and ("y0",) a spike came or went; ("payload",) what a graded
 message carries; ("x", a) and ("y", a) traces; ("Y", i) what the neuron computes."""
 

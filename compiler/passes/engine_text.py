@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 from compiler.ir import show
 from compiler.ir.expressions import Name, Prev, number
 from compiler.passes.engine_check import disagreement
 from compiler.passes.engine_form import Draft, Product, Word, drafts, factor_text, name_of
 from compiler.passes.engine_limits import Limits, scale_text
-from compiler.passes.normal_form import EVERYTHING, NormalForm, Polynomial, Range, of_atom
+from compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Polynomial, Range, of_atom
 from compiler.passes.rule_terms import SUM, RuleTerms, without_side
 
 
@@ -141,7 +142,7 @@ def _parts(draft: Draft, index: int) -> tuple[str, ...]:
 
 
 def _range(draft: Draft, written: Polynomial) -> Range:
-    def of(atom: tuple) -> Range:
+    def of(atom: Atom) -> Range:
         values = draft.terms.post.ranges.of(without_side(draft.terms.expression(atom[1])))
         return values.low, values.high
     return NormalForm(lambda node: (), ranges=of).range(written)
@@ -217,7 +218,7 @@ def text(draft: Draft) -> str:
     return "; ".join(parts)
 
 
-def _order(draft: Draft, product: Product) -> tuple:
+def _order(draft: Draft, product: Product) -> tuple[Any, ...]:
     """What is independent of names first."""
     words = [w[0] for w in product.words]
     return (not product.words, dependency(product) == "u0", dependency(product) == "x0", len(words), words,
@@ -242,7 +243,7 @@ def _roles(draft: Draft) -> dict[str, str]:
 
 def _product_text(product: Product, names: dict[Word, str], roles: dict[str, str]) -> str:
     first = dependency(product)
-    rest = sorted(names.get(w, w[0]) for w in product.words)
+    rest = sorted(names.get(w, str(w[0])) for w in product.words)
     if first in rest:
         rest.remove(first)
     scale = {1.0: "", -1.0: "-"}.get(float(product.scale), scale_text(float(product.scale)) + "*")

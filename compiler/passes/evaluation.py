@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compiler.ir import Expression
 from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, depth_of
-from compiler.ir.functions import OPERATORS, VECTOR
+from compiler.ir.functions import OPERATORS, VECTOR, Floats
 
-Values = NDArray[np.float64]
+Values = Floats
 Look = Callable[[str, int], Values]
 """(name, steps ago) -> its values."""
 

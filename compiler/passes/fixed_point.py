@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import (
@@ -29,8 +29,8 @@ from compiler.ir.expressions import (
     show,
     walk,
 )
+from compiler.ir.functions import Floats
 
-Values = NDArray[np.float64]
 EXACT = 53
 """Bits of a float64's integers."""
 COMPARISONS = {"<", "<=", ">", ">=", "==", "!=", "and", "or"}
@@ -74,7 +74,7 @@ class Format:
     def extent(self) -> Extent:
         return Extent(self.fraction, self.largest)
 
-    def round(self, values: ArrayLike) -> Values:
+    def round(self, values: ArrayLike) -> Floats:
         """The nearest numbers of this format, half a unit up."""
         units = np.clip(np.floor(np.asarray(values, np.float64) * self.scale + 0.5), -self.limit, self.limit)
         return np.asarray((np.maximum(units, 0) if self.unsigned else units) / self.scale)

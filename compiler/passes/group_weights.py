@@ -26,6 +26,7 @@ import numpy as np
 
 from compiler.ir import CortexError, Graph, Projection
 from compiler.ir.connections import connection_mask
+from compiler.ir.functions import Floats
 from compiler.ir.model import WITH_MAPS, weight_shape
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
@@ -64,7 +65,7 @@ class GroupWeights:
                 graph = _split(graph, q, masks)
         return graph
 
-    def _masks(self, graph: Graph, q: Projection) -> list[np.ndarray]:
+    def _masks(self, graph: Graph, q: Projection) -> list[Floats]:
         """Of every group, from the greatest weights down; none where one unit does."""
         if q.name in self.given or graph.class_of(q.name).connectivity not in GROUPED:
             return []
@@ -86,7 +87,7 @@ class GroupWeights:
 class _Spread:
     """Non-zero magnitudes, sorted, and how to cut them between octaves."""
 
-    def __init__(self, magnitudes: np.ndarray, bits: int, unsigned: bool):
+    def __init__(self, magnitudes: Floats, bits: int, unsigned: bool):
         self.values, self.bits, self.unsigned = np.sort(magnitudes.reshape(-1)), bits, unsigned
         self.inverse = np.concatenate([[0.0], np.cumsum(1 / self.values)])
         octaves = np.frexp(self.values)[1]
@@ -125,7 +126,7 @@ class _Spread:
         return [float(self.values[at]) for at in reversed(self._cuts(count)[1:-1])]
 
 
-def _magnitudes(graph: Graph, q: Projection) -> np.ndarray:
+def _magnitudes(graph: Graph, q: Projection) -> Floats:
     """The greatest magnitude of every synapse's weight over its copies."""
     weights, shape = np.abs(graph.arrays[f"{q.name}.w"]), weight_shape(graph, q)
     return weights.max(axis=0) if weights.ndim > len(shape) else weights
@@ -140,7 +141,7 @@ def _refuse_mirrored(graph: Graph, q: Projection) -> None:
                               "precision.groups.")
 
 
-def _split(graph: Graph, q: Projection, masks: list[np.ndarray]) -> Graph:
+def _split(graph: Graph, q: Projection, masks: list[Floats]) -> Graph:
     """The graph with a masked projection per group in the place of q, each with a class and arrays of its own."""
     own = {name: array for name, array in graph.arrays.items() if name.startswith(f"{q.name}.")}
     arrays = {name: array for name, array in graph.arrays.items() if name not in own}

@@ -26,7 +26,7 @@ from compiler.ir.functions import OPERATORS, SCALAR
 from compiler.ir.model import cell_parameters
 from compiler.ir.schedule import reached
 
-FEW, ROUNDS = 16, 6
+FEW, ROUNDS, ZERO = 16, 6, frozenset([0.0])
 RISING = ("linear", "relu", "logistic", "soft_relu", "sharp_soft_relu", "hard_sigmoid", "exp", "log", "tanh", "sqrt",
           "floor")
 BETWEEN = {"sin": (-1.0, 1.0), "cos": (-1.0, 1.0), "d_logistic": (0.0, 0.25), "d_soft_relu": (0.0, 1.0),
@@ -162,7 +162,7 @@ class Ranges:
                 return _call(function, [go(a) for a in arguments])
             case Where(condition, then, otherwise):
                 test = go(condition)
-                if test.members == {0.0}:
+                if test.members == ZERO:
                     return go(otherwise)
                 return go(then) if test.low > 0 or test.high < 0 else go(then).joined(go(otherwise))
             case Lookup(table):
@@ -206,7 +206,7 @@ class Ranges:
                 if operator == "*" and self._range(left, step).members:
                     left, right = right, left
                 factor, parts_of_left = self._range(right, step), go(left)
-                if parts_of_left and (factor.members or parts_of_left[0].members == {0.0}):
+                if parts_of_left and (factor.members or parts_of_left[0].members == ZERO):
                     return _binary(operator, parts_of_left[0], factor), _binary(operator, parts_of_left[1], factor)
             case Where(_, then, otherwise):
                 one, two = go(then), go(otherwise)
@@ -246,7 +246,7 @@ def _computed(function: Callable[..., float], parts: list[Values]) -> Values | N
 
 
 def _binary(operator: str, left: Values, right: Values) -> Values:
-    exact = _computed(lambda a, b: OPERATORS[operator](np.float64(a), np.float64(b)), [left, right])
+    exact = _computed(lambda a, b: float(OPERATORS[operator](np.float64(a), np.float64(b))), [left, right])
     if exact or operator in TRUTH:
         return exact or _compared(operator, left, right)
     match operator:

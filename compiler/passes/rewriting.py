@@ -33,9 +33,9 @@ def _equations(equations: tuple[Equation, ...], change: Change) -> tuple[Equatio
     return tuple(replace(e, expression=change(e.expression)) for e in equations)
 
 
-def exchanged(graph: Graph, old: CellType | PlasticityRule | Projection | None, new: object) -> Graph:
+def exchanged(graph: Graph, old: CellType | PlasticityRule | Projection, new: object) -> Graph:
     """The graph with another part in the place of one of its own."""
-    kind = FIELDS[type(old)]  # type: ignore[index]
+    kind = FIELDS[type(old)]
     return graph.with_(**{kind: tuple(new if part is old else part for part in getattr(graph, kind))})
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 from compiler.ir import Expression, Graph, Projection, show
 from compiler.ir.expressions import (
@@ -81,7 +82,7 @@ class _RuleAlgebra(Algebra):
         self.given[text] = expression
         return of_atom(("post", text))
 
-    def leaf(self, structure: tuple) -> Atom:
+    def leaf(self, structure: tuple[Any, ...]) -> Atom:
         raise _Unknown
 
 

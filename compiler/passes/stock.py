@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from compiler.ir import CellType, Graph, Projection
 from compiler.ir.expressions import Call, Number, Where, names, previous, reads, walk
+from compiler.ir.model import Array
 from compiler.ir.schedule import Segment, instantaneous, message_depth, schedule
 from compiler.ir.verify import bounds
 from compiler.passes.stock_forms import LifForm, NotStock, lif_form
@@ -28,6 +30,7 @@ INTEGER = {"floor", "clip", "min", "max", "abs", "saturate", "shift_left", "shif
 """Functions that the integer form of a LIF may use."""
 WORD = 2**31
 """Lava's currents are int32."""
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,13 @@ def stock_plan(graph: Graph, observed: frozenset[str] = frozenset(), whole: froz
     its projections. `observed` are quantities that are recorded."""
     whole, plan = _whole(graph) if whole is None else whole, StockPlan()
     observed = observed | {quantity for _, quantity in graph.outputs}
-    for population in graph.populations:
-        _try(plan.why, plan.populations, population.name, lambda p=population.name: _lif(graph, p, whole, observed))
+    for p in graph.populations:
+        _try(plan.why, plan.populations, p.name, _lif, graph, p.name, whole, observed)
     while True:
         plan.projections = {}
         for q in _weighted(graph):
-            _try(plan.why, plan.projections, q.name, lambda q=q: _dense(graph, q, plan, whole, observed))
-        alone = {p: missing for p in plan.populations if (missing := _missing(graph, p, plan))}
+            _try(plan.why, plan.projections, q.name, _dense, graph, q, plan, whole, observed)
+        alone = {name: missing for name in plan.populations if (missing := _missing(graph, name, plan))}
         if not alone:
             return plan
         for name, missing in alone.items():
@@ -95,10 +98,10 @@ def hidden_quantities(graph: Graph, plan: StockPlan) -> frozenset[str]:
     return frozenset(found)
 
 
-def _try(why: dict[str, str], found: dict, name: str, make: Callable) -> None:
+def _try(why: dict[str, str], found: dict[str, Found], name: str, make: Callable[..., Found], *given: Any) -> None:
     why.pop(name, None)
     try:
-        found[name] = make()
+        found[name] = make(*given)
     except NotStock as reason:
         why[name] = str(reason)
 
@@ -116,7 +119,7 @@ def _whole(graph: Graph) -> frozenset[str]:
     """Integer quantities, where rules that are LearningDense's keep weights integers."""
     learnt: dict[str, RuleForm | None] = {}
     for q in _weighted(graph):
-        _try({}, learnt, q.name, lambda q=q: _rule(graph, q))
+        _try({}, learnt, q.name, _rule, graph, q)
     return whole_quantities(graph, lambda name: learnt.get(name) is not None)
 
 
@@ -293,7 +296,7 @@ def _not_apart(graph: Graph, population: str, waiting: set[str]) -> str:
     return ""
 
 
-def _check_learning(graph: Graph, q: Projection, plan: StockPlan, weights: np.ndarray, rule: RuleForm,
+def _check_learning(graph: Graph, q: Projection, plan: StockPlan, weights: Array, rule: RuleForm,
                     whole: frozenset[str]) -> None:
     low, high = bounds(graph.class_of(q.name))
     used = graph.rule_of(q)
@@ -325,7 +328,7 @@ def stock_notes(graph: Graph) -> list[StockNote]:
     plan = stock_plan(graph, whole=whole)
     forms: dict[str, LifForm] = {}
     for p in graph.populations:
-        _try({}, forms, p.name, lambda name=p.name: _lif(graph, name, whole, frozenset()))
+        _try({}, forms, p.name, _lif, graph, p.name, whole, frozenset())
     cells = [_note("population", p.name, "LIF", next(_not_lif(graph, graph.cell(p.cell), p.name), ""),
                    forms.get(p.name), plan) for p in graph.populations]
     return cells + [_projection_note(graph, q, plan) for q in _weighted(graph)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.ir import Graph, Projection
 from compiler.ir.expressions import Name, Prev, depth_of
-from compiler.ir.model import PlasticityRule, rule_parameters
+from compiler.ir.model import Array, PlasticityRule, rule_parameters
 from compiler.passes.normal_form import (
     EVERYTHING,
     Atom,
@@ -60,7 +60,7 @@ class RuleForm:
 class DenseForm:
     """Arguments of a stock Dense: weights and their exponent, and the bits of its messages (0: spikes)."""
 
-    weights: np.ndarray
+    weights: Array
     exponent: int
     sign: str
     scale: float
@@ -75,7 +75,7 @@ class DenseForm:
                 f"{'graded messages' if self.message_bits else 'spikes'}{learns}")
 
 
-def stock_weights(weights: np.ndarray, exponent: int) -> tuple[np.ndarray, int, str, float]:
+def stock_weights(weights: Array, exponent: int) -> tuple[Array, int, str, float]:
     """The same weights as 8 bits and an exponent, so that Dense truncates nothing. Raises NotStock."""
     values, common = np.asarray(weights, np.float64), 0
     while values.any() and (values / 2 == np.floor(values / 2)).all():

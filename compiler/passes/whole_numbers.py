@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from compiler.ir import Graph
-from compiler.ir.expressions import Expression, Name, Prev, previous
+from compiler.ir.expressions import Name, Prev
+from compiler.ir.functions import Floats
 from compiler.ir.model import cell_parameters, weight_shape
 from compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Polynomial, Range, constant, of_atom
 
@@ -35,7 +36,7 @@ def _whole_start(graph: Graph, population: str, quantity: str) -> bool:
     return values is None or bool((values == np.floor(values)).all())
 
 
-def initial_values(graph: Graph, population: str, quantity: str) -> np.ndarray:
+def initial_values(graph: Graph, population: str, quantity: str) -> Floats:
     """A state's values before the first step; nan where they depend on anything but parameters."""
     array, state = graph.arrays.get(f"{population}.{quantity}"), graph.cell_of(population).state(quantity)
     if array is not None or state is None:
@@ -111,6 +112,3 @@ def message_range(graph: Graph, population: str, message: str) -> Range:
 def all_equations(graph: Graph, population: str) -> frozenset[str]:
     return frozenset(e.name for e in graph.cell_of(population).equations)
 
-
-def reads_earlier(expression: Expression, name: str) -> bool:
-    return name in previous(expression)
