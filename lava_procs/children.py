@@ -46,7 +46,7 @@ class Launcher:
 
     def __init__(self) -> None:
         self._owner = os.getpid()
-        self._tasks: queue.SimpleQueue[tuple[Future, Callable[[], Any]]] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         threading.Thread(target=self._serve, name="cortexc launcher", daemon=True).start()
 
     @classmethod
@@ -54,7 +54,7 @@ class Launcher:
         """Returns what the task returns, or raises what it raises. The caller holds STARTING_LOCK."""
         if cls._current is None or cls._current._owner != os.getpid():
             cls._current = cls()
-        future: Future = Future()
+        future: Future[Any] = Future()
         cls._current._tasks.put((future, task))
         return future.result()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 DESCRIPTION, ARRAYS = "program.json", "program.safetensors"
@@ -25,7 +26,7 @@ class FolderError(Exception):
         self.code, self.message, self.hint = code, message, hint
 
 
-def digest(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+def digest(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
     """Over everything that tells kernels where to read and write: the description, the tables of operations and of
     recordings, and the shape of all arrays. Samples and first values may be edited."""
     plain = {key: value for key, value in description.items() if key != DIGEST}
@@ -37,7 +38,7 @@ def digest(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
     return found.hexdigest()
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The description and the arrays of a compiled folder. Raises FolderError (E706)."""
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))

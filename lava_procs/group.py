@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from lava.magma.core.model.py.model import PyAsyncProcessModel, PyLoihiProcessModel
@@ -17,12 +18,12 @@ class GroupSteps:
     order, then `end`. `run_block` is for a group that is the whole network: many network steps per Lava step.
     """
 
-    def __init__(self, proc_params):
-        super().__init__(proc_params)
+    def __init__(self, proc_params: Any):
+        super().__init__(proc_params)  # type: ignore[call-arg]
         die_with_parent()
         os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
         self.work = proc_params["work"]
-        self.ends: dict = {}
+        self.ends: dict[tuple[str, str], tuple[Any, Any]] = {}
         np.seterr(all="ignore")
 
     def begin(self) -> None:
@@ -51,7 +52,7 @@ class GroupSteps:
         if self.work.at[1] > 0:
             self.work.compute(first, last)
 
-    def _end(self, way: str, name: str) -> tuple:
+    def _end(self, way: str, name: str) -> tuple[Any, Any]:
         """Where one message goes or comes from, and its memory, kept for the next steps. A port that receives adds to
         0.0, which makes 0.0 of -0.0; its one channel gives the bits that were sent."""
         values = self.work.view(name) if name in self.work.local else np.zeros(1)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 STARTING, COMPUTING, RECEIVING, SENDING, IDLE, FAILED = range(6)
 STATE_NAMES = ("starting", "computing", "receiving", "sending", "idle", "failed")
@@ -106,7 +107,7 @@ class HeartbeatPage:
     def stop(self, value: bool) -> None:
         self._cells[0] = int(value)
 
-    def array(self) -> np.ndarray:
+    def array(self) -> NDArray[Any]:
         """Returns a view of the page, int64 (1 + processes, 8), for compiled code; cell [0, 0] is `stop`."""
         return np.frombuffer(self._map, dtype=np.int64).reshape(-1, _CELLS)
 

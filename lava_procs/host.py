@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lava_procs.children import STARTING_LOCK, import_lava
 from lava_procs.folder import FolderError, read_folder, running_code_of
@@ -63,7 +64,7 @@ class Host:
             spec.kind = "none"
         return self.runtime.Feed(d["protocol"], d["gates"], spec, self.arrays.get("recorded_noise"))
 
-    def _work(self, name: str, group: dict) -> GroupWork:
+    def _work(self, name: str, group: dict[str, Any]) -> GroupWork:
         initial = self.arrays[f"memory.{name}"]
         memory = shared_array(len(initial))
         memory[:] = initial
@@ -132,7 +133,7 @@ class Host:
 
     # ---- state
 
-    def value(self, slot: str) -> np.ndarray:
+    def value(self, slot: str) -> NDArray[Any]:
         """A slot, put together from the groups that write its parts (the others hold copies). Raises KeyError."""
         owners = self.description["owners"].get(slot)
         if owners is None:
@@ -148,20 +149,20 @@ class Host:
                 found.reshape(-1, stride)[:, first:last] = own.reshape(-1, stride)[:, first:last]
         return found
 
-    def put(self, slot: str, values: np.ndarray) -> None:
+    def put(self, slot: str, values: NDArray[Any]) -> None:
         """Sets a slot in every group that has it; between runs, when all groups wait."""
         for work in self.works.values():
             if slot in work.offsets:
                 work.memory_of(slot)[:len(values)] = values
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """Everything that the next step depends on, by slot name."""
         names = dict.fromkeys(slot for work in self.works.values() for slot in work.offsets)
         result = {f"memory.{name}": self.value(name) for name in names}
         result |= {f"feed.{name}": array for name, array in self.leader.feed_now().state().items()}
         return result | {"records": np.array(self.records)}
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Continues from `state()`; only before the network has started."""
         for work in self.works.values():
             for name, (offset, size) in work.offsets.items():

@@ -20,7 +20,7 @@ class Probe:
     work: Any
 
     def __init__(self, proc_params: Any):
-        super().__init__(proc_params)
+        super().__init__(proc_params)  # type: ignore[call-arg]
         die_with_parent()
         self.work = proc_params["work"]
 

@@ -12,12 +12,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 FETCH = 256
 """Steps that a group fetches at once when it runs one step per Lava step."""
 
 
-def shared_array(size: int, dtype: type = np.float64) -> np.ndarray:
+def shared_array(size: int, dtype: type = np.float64) -> NDArray[Any]:
     """A zeroed array in anonymous shared memory; it has no name, so nothing can be left behind."""
     itemsize = np.dtype(dtype).itemsize
     return np.frombuffer(mmap.mmap(-1, max(size, 1) * itemsize), dtype=dtype)[:size]
@@ -29,14 +30,14 @@ class Mailbox:
     def __init__(self, capacity: int):
         self.bytes = shared_array(capacity + 16, np.uint8)
 
-    def write(self, state: dict[str, np.ndarray]) -> None:
+    def write(self, state: dict[str, NDArray[Any]]) -> None:
         """Raises ValueError when the state does not fit."""
         arrays = {k: np.ascontiguousarray(v) for k, v in state.items()}
         header = json.dumps([[k, v.dtype.str, list(v.shape)] for k, v in arrays.items()]).encode()
         payload = b"".join([len(header).to_bytes(8, "little"), header, *(v.tobytes() for v in arrays.values())])
         self.bytes[:len(payload)] = np.frombuffer(payload, np.uint8)
 
-    def read(self) -> dict[str, np.ndarray]:
+    def read(self) -> dict[str, NDArray[Any]]:
         """The state written last; empty if there was none."""
         raw = self.bytes.tobytes()
         length, result = int.from_bytes(raw[:8], "little"), {}
@@ -55,9 +56,9 @@ class GroupWork:
     `n_step` make one step. pieces: what this group records. limit: shared int64, the step at which to stop.
     """
 
-    def __init__(self, name: str, memory: np.ndarray, offsets: dict[str, tuple[int, int]], table: np.ndarray,
-                 n_step: int, pieces: np.ndarray, kernels: ModuleType, feed: Any, samples: np.ndarray,
-                 records: np.ndarray, limit: np.ndarray, block: int):
+    def __init__(self, name: str, memory: NDArray[Any], offsets: dict[str, tuple[int, int]], table: NDArray[Any],
+                 n_step: int, pieces: NDArray[Any], kernels: ModuleType, feed: Any, samples: NDArray[Any],
+                 records: NDArray[Any], limit: NDArray[Any], block: int):
         self.name, self.memory, self.offsets = name, memory, offsets
         self.kernels, self.feed, self.samples, self.records, self.limit = kernels, feed, samples, records, limit
         self.integer = np.uint64 if kernels.JIT else int
@@ -77,14 +78,14 @@ class GroupWork:
         self.local, self.cells = dict(names), dict(cells or {})
         return self
 
-    def memory_of(self, slot: str) -> np.ndarray:
+    def memory_of(self, slot: str) -> NDArray[Any]:
         """A slot of this group's memory; `slot@first:last` is a part of one."""
         slot, _, cells = slot.partition("@")
         offset, size = self.offsets[slot]
         first, last = map(int, cells.split(":")) if cells else (0, size)
         return self.memory[offset + first:offset + last]
 
-    def view(self, name: str) -> np.ndarray:
+    def view(self, name: str) -> NDArray[Any]:
         """A slot of this group's memory, by the model's own name."""
         return self.memory_of(self.local[name])
 
@@ -116,23 +117,23 @@ class GroupWork:
         """The run's seed."""
         return int(self.feed.noise.seeds[0])
 
-    def integers(self, name: str) -> np.ndarray:
+    def integers(self, name: str) -> NDArray[Any]:
         return self.view(name).astype(np.int64)
 
-    def weights(self, shape: tuple[int, int], scale: float) -> np.ndarray:
+    def weights(self, shape: tuple[int, int], scale: float) -> NDArray[Any]:
         """The slot `w` as (n_post, n_pre) integers, times `scale`."""
         return (self._matrix("w", shape) * scale).T.astype(np.int64)
 
-    def _matrix(self, name: str, shape: tuple[int, int]) -> np.ndarray:
+    def _matrix(self, name: str, shape: tuple[int, int]) -> NDArray[Any]:
         """(n_pre, n_post), a view."""
         return self.view(name).reshape(shape[1], -1)[:, :shape[0]]
 
-    def copy(self, name: str, values: np.ndarray) -> None:
+    def copy(self, name: str, values: NDArray[Any]) -> None:
         """Values into a slot, if this group keeps it."""
         if name in self.local:
             self.view(name)[:] = values
 
-    def copy_weights(self, name: str, values: np.ndarray) -> None:
+    def copy_weights(self, name: str, values: NDArray[Any]) -> None:
         self._matrix(name, (values.shape[0], values.shape[1]))[:] = values.T
 
     # ---- one group for the whole network: many steps per Lava step
@@ -178,4 +179,4 @@ class GroupWork:
 def _size_of(feed: Any) -> int:
     """Bytes that the feed's state may take, with orders of every phase."""
     samples = sum(p["count"] for p in feed.phases.values()) * feed.batch * 8
-    return 2 * samples + 6000 * max(len(feed.generators), 1) + 65536
+    return int(2 * samples + 6000 * max(len(feed.generators), 1) + 65536)
