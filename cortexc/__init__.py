@@ -14,6 +14,7 @@ from compiler.experiments.export import export_run as export
 from compiler.experiments.opened import RunFolder, open_run
 from compiler.experiments.session import Interrupted, Session
 from compiler.experiments.session import run_experiment as run
+from compiler.experiments.simulation import Simulation, simulate
 from compiler.ir import (
     CellType,
     Convolution,
@@ -41,5 +42,5 @@ from compiler.passes import pipeline, run_passes
 __all__ = [
     "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Noise", "Optimiser",
     "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record", "RunFolder",
-    "Session", "State", "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export", "load",
-    "open_run", "parse", "parse_graph", "pipeline", "run", "run_passes", "show_graph", "verify"]
+    "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export",
+    "load", "open_run", "parse", "parse_graph", "pipeline", "run", "run_passes", "show_graph", "simulate", "verify"]

@@ -1,6 +1,9 @@
-"""What a circuit draws: columns of a step's noise, in draw order. Shared by all backends."""
+"""What a circuit is fed with: columns of the sample table, and of a step's noise, in draw order. Shared by all
+backends."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -37,6 +40,16 @@ def noise_columns(graph: Graph) -> list[tuple[str, slice]]:
     sizes = [(f"{p}.{name}", graph.population(p).size * graph.batch) for p, name, _ in cell_draws(graph)]
     sizes += [(f"{m.target}.redrawn", synapses_drawn(graph, m) * graph.seeds) for m in redrawn(graph)]
     sizes += [(f"{q}.{name}.key", 2 * graph.seeds) for q, name, _ in rule_draws(graph)]
+    return _side_by_side(sizes)
+
+
+def input_columns(graph: Graph) -> list[tuple[str, slice]]:
+    """(`population.input`, columns of the sample table) of every exogenous input, in declaration order."""
+    sizes = [(f"{p.name}.{name}", p.size) for p in graph.populations for name in graph.cell(p.cell).inputs]
+    return _side_by_side(sizes)
+
+
+def _side_by_side(sizes: Sequence[tuple[str, int]]) -> list[tuple[str, slice]]:
     ends = np.cumsum([0, *(size for _, size in sizes)])
     return [(name, slice(int(a), int(b))) for (name, _), a, b in zip(sizes, ends, ends[1:], strict=False)]
 

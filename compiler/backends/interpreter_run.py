@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.backends.blocks import Pace, most_steps
-from compiler.backends.draws import named_noise
+from compiler.backends.draws import input_columns, named_noise
 from compiler.backends.evaluation import Values
 from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.interpreter import Interpreter
 from compiler.backends.runtime import Block
-from compiler.ir import Graph, Population
+from compiler.ir import Graph
 from compiler.ir.protocol import Protocol
 
 
@@ -27,7 +27,7 @@ class InterpreterRun:
         self.protocol = self._sized(protocol)
         self.feed = make_feed(graph, self.protocol, seeds, recorded_noise)
         self.buffer = np.zeros(max(self.feed.record_size, 1))
-        self.samples = sample_table(graph, self.protocol, samples)
+        self.samples, self.columns = sample_table(graph, self.protocol, samples), input_columns(graph)
 
     def _fill(self) -> None:
         """Quantities that no step has computed yet are 0, so that every name has a shape."""
@@ -75,12 +75,8 @@ class InterpreterRun:
             self._record(block.positions[t])
 
     def _inputs(self, rows: np.ndarray) -> Values:
-        inputs, column = {}, 0
-        for population, name in _named(self.graph, "inputs"):
-            given = self.samples[rows, column:column + population.size] if self.samples.size else np.zeros((1, 0))
-            inputs[f"{population.name}.{name}"] = given
-            column += population.size
-        return inputs
+        seen = self.samples[rows] if self.samples.size else np.zeros((1, 0))
+        return {name: seen[:, part] for name, part in self.columns}
 
     def _noise(self, row: np.ndarray, gates: dict[str, float]) -> Values:
         """This step's draws; while the noise gate is off, the last ones of cells stay."""
@@ -159,7 +155,3 @@ class InterpreterRecords:
         shapes = {q: run.interpreter.values[q].shape for q in spec.quantities}
         column = sum(int(np.prod(shapes[q])) for q in spec.quantities[:place])
         return table[:, column:column + int(np.prod(shapes[quantity]))].reshape(count, *shapes[quantity])
-
-
-def _named(graph: Graph, kind: str) -> list[tuple[Population, str]]:
-    return [(p, name) for p in graph.populations for name in getattr(graph.cell(p.cell), kind)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,8 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
     graph = experiment.protocol.with_gates(graph)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
-    _check_recorded(plan.protocol, graph)
+    for stream in plan.protocol.streams:
+        check_recorded(f"[record.{stream.name}]", stream.quantities, graph)
     built = time.perf_counter()
     calibration = _calibration(experiment, plan)
     report = run_pipeline(graph, Request(observed_quantities(plan.protocol)), _target(experiment, calibration))
@@ -135,16 +136,16 @@ def cores_at(experiment: Experiment, granularity: str) -> Cores:
     return neurocores(experiment)
 
 
-def _check_recorded(protocol: Protocol, graph: Graph) -> None:
+def check_recorded(where: str, quantities: Iterable[str], graph: Graph) -> None:
+    """Raises X151 for a quantity that is not there, or is not kept."""
     ports = {f"{p.name}.{port.name}": p.name for p in graph.populations for port in graph.cell(p.cell).ports}
     known = observable(graph) - set(ports)
-    for stream in protocol.streams:
-        for quantity in stream.quantities:
-            if quantity in ports:
-                raise CortexError("X151", f"[record.{stream.name}]: '{quantity}' is a port and is not kept.",
-                                  "Record the 'current' of a projection into it, or an equation that reads it.")
-            if quantity not in known:
-                raise unknown("X151", f"quantity in [record.{stream.name}]", quantity, known)
+    for quantity in quantities:
+        if quantity in ports:
+            raise CortexError("X151", f"{where}: '{quantity}' is a port and is not kept.",
+                              "Record the 'current' of a projection into it, or an equation that reads it.")
+        if quantity not in known:
+            raise unknown("X151", f"quantity in {where}", quantity, known)
 
 
 def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np.ndarray:

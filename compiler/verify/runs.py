@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.draws import named_noise, noise_columns
+from compiler.backends.draws import input_columns, named_noise, noise_columns
 from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.interpreter import Interpreter
 from compiler.backends.runtime import Block, Feed
@@ -64,17 +64,6 @@ class Setup:
     @property
     def steps(self) -> int:
         return self.protocol.total
-
-
-def input_columns(graph: Graph) -> list[tuple[str, slice]]:
-    """(`population.input`, columns of the sample table) of every exogenous input, in declaration order."""
-    sizes = [(f"{p.name}.{name}", p.size) for p in graph.populations for name in graph.cell(p.cell).inputs]
-    return _columns(sizes)
-
-
-def _columns(sizes: Sequence[tuple[str, int]]) -> list[tuple[str, slice]]:
-    ends = np.cumsum([0, *(size for _, size in sizes)])
-    return [(name, slice(int(a), int(b))) for (name, _), a, b in zip(sizes, ends, ends[1:], strict=False)]
 
 
 def quantities(graph: Graph, increments: bool = False) -> list[str]:

@@ -1,0 +1,136 @@
+"""A graph in memory, run on any backend: no experiment, no files.
+
+X208 no whole number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compiler.backends.draws import input_columns
+from compiler.backends.table import BACKENDS, Given, Work
+from compiler.experiments.circuits import with_seeds
+from compiler.experiments.compilation import check_backend, check_installed, check_recorded
+from compiler.experiments.quantities import numbers, states
+from compiler.ir import CortexError, Graph, unknown
+from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.passes import Request, Target, run_pipeline
+from compiler.passes.partition import check_granularity
+
+GRANULARITIES = ("network", "area", "population")
+NAME = "simulation"
+
+
+@dataclass(frozen=True)
+class Simulation(Mapping[str, np.ndarray]):
+    """What `simulate` recorded, by quantity: (rows, batch, n) of cells, (rows, copies, n_post, n_pre) of synapses.
+
+    `steps` (rows,): after how many steps each row was taken. `final`: weights and states after the last step, without
+    the axis of rows; `graph.with_(arrays={**graph.arrays, **simulation.final})` goes on from them.
+    """
+
+    recorded: Mapping[str, np.ndarray]
+    steps: np.ndarray
+    final: Mapping[str, np.ndarray]
+
+    def __getitem__(self, quantity: str) -> np.ndarray:
+        return self.recorded[quantity]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.recorded)
+
+    def __len__(self) -> int:
+        return len(self.recorded)
+
+
+def simulate(graph: Graph, steps: int, *, inputs: Mapping[str, Any] | None = None, record: str | Iterable[str] = (),
+             every: int = 1, gates: Mapping[str, Any] | None = None, backend: str = "native",
+             granularity: str = "network", seed: int | Sequence[int] = 1, noise: np.ndarray | None = None,
+             final: bool = False) -> Simulation:
+    """Runs a graph for so many network steps of `graph.dt` ms each.
+
+        rates = simulate(graph, 1000, inputs={"input.value": x}, gates={"learn": 1.0}, record=["hidden.u"])["hidden.u"]
+
+    `inputs`: `population.input` -> a number, (n,), (steps, n) or (steps, batch, n), in the units of the cell; 0 where
+    none is given. `gates`: gate -> a number or (steps,); 0, which is off, where none is given. `record`: quantities,
+    such as `population.state`, `population.message`, `projection.w` and `projection.current`, taken after every `every`
+    steps. `seed`: one, or one per element of a seeds axis, which the graph then gets. `noise` (steps, draws): what a
+    graph with `noise recorded` replays. `final`: the weights and states after the last step are returned, too.
+
+    The passes run as for an experiment, and keep what is recorded. At one granularity all backends give equal bits, but
+    the interpreter where `hoist-constant-input` found something to do (1e-15 of a value).
+
+    Raises what `check_graph` raises; X157, X150 and E601 for a backend or granularity that is not there; X151 for names
+    in `record`, X201 in `inputs`, E273 in `gates`; X203 and X204 for arrays that do not fit or are not finite; X208 for
+    numbers of steps; E277 and E278 for noise and seeds; E701 to E705 where Lava fails.
+    """
+    _check(backend, granularity, steps, every)
+    seeds = _seeds(graph, seed)
+    graph = with_seeds(graph, len(seeds)) if graph.seeds == 1 else graph
+    names = tuple(dict.fromkeys([record] if isinstance(record, str) else record))
+    check_recorded("record", names, graph)
+    table, phase = _phase(graph, steps, every, inputs or {}, gates or {})
+    protocol = Protocol((phase,), (NAME,), (Stream(NAME, names),))
+    protocol.check(graph.gates)
+    kept = tuple(states(graph)) if final else ()
+    request = Request(frozenset((*names, *kept)))
+    work = Work(run_pipeline(graph, request, Target(granularity)).graph, request.observed)
+    with closing(BACKENDS[backend](work, Given(protocol, table, seeds, noise))) as runner:
+        runner.run()
+        recorded = {name: np.array(runner.records.rows(NAME, name)) for name in names}
+        return Simulation(recorded, np.arange(every, steps + 1, every), {name: runner.value(name) for name in kept})
+
+
+def _check(backend: str, granularity: str, steps: int, every: int) -> None:
+    check_backend(backend)
+    check_installed(backend)
+    check_granularity(granularity, GRANULARITIES)
+    for name, value, least in (("steps", steps, 0), ("every", every, 1)):
+        if not isinstance(value, int | np.integer) or value < least:
+            raise CortexError("X208", f"{name} is {value!r}; it must be a whole number from {least} up.")
+
+
+def _seeds(graph: Graph, seed: int | Sequence[int]) -> list[int]:
+    """One per element of the seeds axis: from a single one on, or as given. Raises X203."""
+    given = np.array(seed)
+    if given.dtype.kind not in "iu" or given.ndim > 1 or not given.size:
+        raise CortexError("X203", f"seed is {seed!r}; it must be a whole number, or a sequence of them.")
+    return given.tolist() if given.ndim else [int(given) + i for i in range(graph.seeds)]
+
+
+def _phase(graph: Graph, steps: int, every: int, inputs: Mapping[str, Any],
+           gates: Mapping[str, Any]) -> tuple[np.ndarray, Phase]:
+    """The table of samples, and one phase that shows a row of it in every step, or its one row in all of them."""
+    columns = {name: part.stop - part.start for name, part in input_columns(graph)}
+    for name in inputs:
+        if name not in columns:
+            raise unknown("X201", f"exogenous input of graph '{graph.name}'", name, columns)
+    arrays = [_by_step(name, inputs.get(name, 0.0), steps, graph.batch, n) for name, n in columns.items()]
+    rows, elements = np.broadcast_shapes((1, 1), *(array.shape[:2] for array in arrays))
+    parts = [np.broadcast_to(array, (rows, elements, array.shape[2])) for array in arrays]
+    table = np.concatenate([*parts, np.zeros((rows, elements, 0))], axis=2).swapaxes(0, 1)
+    first = tuple(rows * element for element in range(elements))
+    patterns = tuple((name, tuple(_shaped(name, value, (), (steps,)).reshape(-1).tolist()))
+                     for name, value in gates.items())
+    count, length = (rows, 1) if rows > 1 else (min(steps, 1), max(steps, 1))
+    phase = Phase(NAME, count, length, first, gates=patterns, records=((NAME, Record(every, every - 1)),))
+    return table.reshape(rows * elements, table.shape[2]), phase
+
+
+def _by_step(name: str, value: Any, steps: int, batch: int, n: int) -> np.ndarray:
+    """(steps or 1, batch or 1, n). Raises X203, X204."""
+    array = _shaped(name, value, (), (n,), (steps, n), (steps, batch, n))
+    return np.broadcast_to(array, (n,))[None, None] if array.ndim < 2 else array[:, None] if array.ndim == 2 else array
+
+
+def _shaped(name: str, value: Any, *shapes: tuple[int, ...]) -> np.ndarray:
+    array = numbers(name, value)
+    if array.shape not in shapes:
+        known = " or ".join(map(str, dict.fromkeys(shapes)))
+        raise CortexError("X203", f"the value of '{name}' has shape {array.shape}, expected {known}.")
+    return array
