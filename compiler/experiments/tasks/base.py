@@ -12,7 +12,7 @@ import numpy as np
 
 from compiler.experiments.tables import Count, Epochs, Length, RecordTable, Setting, Table
 from compiler.experiments.tasks.measures import deviations
-from compiler.experiments.tasks.plans import Plan
+from compiler.experiments.tasks.plans import Plan, laid_out
 from compiler.experiments.tasks.resets import with_reset
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Stream
@@ -127,6 +127,5 @@ class Presented(Task, frozen=True):
                  streams: tuple[Stream, ...] = ()) -> Plan:
         """Settling, then the phase in every epoch. Raises X122."""
         settling = self.settling(len(samples))
-        names = tuple(each.name for each in settling)
-        protocol = Protocol((*settling, phase), names + (phase.name,) * epochs, streams)
-        return Plan(protocol, samples, (0,) * len(names) + tuple(range(epochs)), {}, source)
+        sequence, counted = laid_out([each.name for each in settling], epochs, lambda _: [phase.name])
+        return Plan(Protocol((*settling, phase), sequence, streams), samples, counted, {}, source)

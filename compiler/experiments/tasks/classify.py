@@ -26,7 +26,10 @@ from compiler.experiments.tasks.plans import (
     Plan,
     columns,
     gate_columns,
+    laid_out,
     output,
+    validated,
+    with_column,
     with_rate,
     with_updates,
 )
@@ -188,13 +191,10 @@ def _train_phases(table: Classify, graph: Graph, sets: Sequence[Dataset], shown:
                                   "presentations: nothing would be applied.", "Make it shorter.")
     if table.update_every:
         length = table.update_every * shown.steps
-        others = tuple(column for column in phase.gates if column[0] != UPDATE)
-        phase = replace(phase, gates=(*others, (UPDATE, (0.0,) * (length - 1) + (1.0,))))
+        phase = with_column(phase, UPDATE, (0.0,) * (length - 1) + (1.0,))
     if not table.halve_at:
         return [phase]
-    others = tuple(column for column in phase.gates if column[0] != RATE)
-    return [replace(phase, name=train_name(k), gates=(*others, (RATE, (0.5**k,))))
-            for k in range(len(table.halve_at) + 1)]
+    return [with_column(replace(phase, name=train_name(k)), RATE, (0.5**k,)) for k in range(len(table.halve_at) + 1)]
 
 
 def train_name(halvings: int) -> str:
@@ -244,17 +244,12 @@ def readout_steps(table: Classify) -> tuple[int, ...]:
     return tuple(sorted(set(steps)))
 
 
-def _every(table: Classify) -> int:
-    return 1 if table.validation_every is None else table.validation_every
-
-
 def _epochs(table: Classify, settling: list[str], validates: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The sequence of phases and the epoch of each; what comes after the last epoch counts to it."""
-    sequence, epochs, every = list(settling), [0] * len(settling), _every(table) if validates else 0
-    for epoch in range(table.epochs):
+    every = (1 if table.validation_every is None else table.validation_every) if validates else 0
+
+    def phases(epoch: int) -> list[str]:
         tests = table.test_every and (epoch + 1) % table.test_every == 0 and epoch + 1 < table.epochs
         train = train_name(sum(epoch >= start for start in table.halve_at))
-        phases = [*(["validation"] if every and epoch % every == 0 else []), train, *(["test"] if tests else [])]
-        sequence, epochs = sequence + phases, epochs + [epoch] * len(phases)
-    final = [*(["validation"] if every else []), "test"]
-    return tuple(sequence + final), tuple(epochs + [max(table.epochs - 1, 0)] * len(final))
+        return [*validated(epoch, every), train, *(["test"] if tests else [])]
+
+    return laid_out(settling, table.epochs, phases, [*validated(0, every), "test"])

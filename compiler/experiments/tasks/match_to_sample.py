@@ -17,7 +17,7 @@ import numpy as np
 from compiler.experiments.tables import Count, Samples, Setting
 from compiler.experiments.tasks.base import Task, Teacher
 from compiler.experiments.tasks.measures import ERRORS, TARGET
-from compiler.experiments.tasks.plans import Plan, columns, output
+from compiler.experiments.tasks.plans import Plan, columns, laid_out, output, validated
 from compiler.experiments.tasks.teacher_student import target_delay
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -60,13 +60,9 @@ class MatchToSample(Task, frozen=True, tag="match_to_sample"):
         scored = ("validation", "test")
         streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in scored)
         every = 1 if self.validation_every is None else self.validation_every
-        sequence: list[str] = []
-        epochs: list[int] = []
-        for epoch in range(self.epochs):
-            part = [*(["validation"] if every and epoch % every == 0 else []), "train"]
-            sequence, epochs = sequence + part, epochs + [epoch] * len(part)
-        return Plan(Protocol(phases, (*sequence, "test"), streams), samples, (*epochs, max(self.epochs - 1, 0)), {},
-                    "delayed match-to-sample trials", dict.fromkeys(scored, "linear"))
+        sequence, epochs = laid_out([], self.epochs, lambda epoch: [*validated(epoch, every), "train"], ["test"])
+        return Plan(Protocol(phases, sequence, streams), samples, epochs, {}, "delayed match-to-sample trials",
+                    dict.fromkeys(scored, "linear"))
 
     def _check(self, setting: Setting, graph: Graph) -> None:
         if "learn_feedback" in graph.gates or target_delay(setting.model) or graph.samples > 1:

@@ -5,7 +5,7 @@ X122 a gate that is there already; X124 a circuit that lacks what a task needs; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from compiler.ir import CortexError, Expression, Graph
 from compiler.ir.expressions import Binary, Name, Negate
 from compiler.ir.model import Optimiser
-from compiler.ir.protocol import Protocol
+from compiler.ir.protocol import Phase, Protocol
 
 RATE, HALVED, UPDATE = "rate", "_halved_", "update"
 """The gate whose value multiplies every increment, what marks the training phases after it was halved, and the gate
@@ -141,6 +141,24 @@ def output(graph: Graph) -> str:
         raise CortexError("X124", f"circuit '{graph.name}' names no output.",
                           "Add 'output NAME = population.quantity'.")
     return graph.outputs[0][1]
+
+
+def with_column(phase: Phase, gate: str, pattern: tuple[float, ...]) -> Phase:
+    """The phase with a gate's pattern in place of any other of it."""
+    return replace(phase, gates=(*(column for column in phase.gates if column[0] != gate), (gate, pattern)))
+
+
+def laid_out(before: Sequence[str], epochs: int, phases: Callable[[int], Sequence[str]],
+             after: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The sequence of phases and the epoch of each; what is before or after all epochs counts to the first or last."""
+    found = [*((name, 0) for name in before), *((name, epoch) for epoch in range(epochs) for name in phases(epoch)),
+             *((name, max(epochs - 1, 0)) for name in after)]
+    return tuple(name for name, _ in found), tuple(epoch for _, epoch in found)
+
+
+def validated(epoch: int, every: int) -> list[str]:
+    """The validation that belongs to every `every`-th epoch; 0: to none."""
+    return ["validation"] if every and epoch % every == 0 else []
 
 
 def gate_columns(names: Sequence[str]) -> tuple[tuple[str, tuple[float, ...]], ...]:

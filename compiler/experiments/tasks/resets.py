@@ -19,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.backends.interpreter import Interpreter
+from compiler.experiments.tasks.plans import with_column
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.expressions import Binary, Expression, Name, Number, Prev, Where, previous, transform, walk
 from compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, Population, Projection, Stage
@@ -55,9 +56,7 @@ def with_reset_column(protocol: Protocol, depth: int) -> Protocol:
     def column(steps: int) -> tuple[float, ...]:
         return tuple(float(max(depth - step, 0)) for step in range(steps))
 
-    phases = (replace(phase, gates=(*(gate for gate in phase.gates if gate[0] != RESET), (RESET, column(phase.steps))))
-              for phase in protocol.phases)
-    return replace(protocol, phases=tuple(phases))
+    return replace(protocol, phases=tuple(with_column(each, RESET, column(each.steps)) for each in protocol.phases))
 
 
 def _expressions(graph: Graph) -> Iterable[Expression]:

@@ -22,7 +22,7 @@ from compiler.experiments.circuits import circuit_options
 from compiler.experiments.tables import Count, Model, Range, Samples, Seed, Setting
 from compiler.experiments.tasks.base import Presented, Reset, Teacher
 from compiler.experiments.tasks.measures import ERRORS, TARGET
-from compiler.experiments.tasks.plans import Plan, columns, gate_columns, output, two_inputs
+from compiler.experiments.tasks.plans import Plan, columns, gate_columns, laid_out, output, two_inputs, validated
 from compiler.experiments.tasks.published import teacher_seed
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.functions import ACTIVATIONS, VECTOR
@@ -235,9 +235,5 @@ def _alternating(phase: Phase, every: int) -> Phase:
 def _sequence(table: Following, settling: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """A validation, the epochs, some of them with a validation after them, and the test."""
     every = max(1, table.epochs // 10) if table.validation_every is None else table.validation_every
-    sequence = [*settling, *(["first_validation"] if every else [])]
-    epochs = [0] * len(sequence)
-    for epoch in range(table.epochs):
-        phases = ["train", *(["validation"] if every and epoch % every == 0 else [])]
-        sequence, epochs = sequence + phases, epochs + [epoch] * len(phases)
-    return (*sequence, "test"), (*epochs, max(table.epochs - 1, 0))
+    before = [*settling, *(["first_validation"] if every else [])]
+    return laid_out(before, table.epochs, lambda epoch: ["train", *validated(epoch, every)], ["test"])
