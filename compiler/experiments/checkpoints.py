@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from compiler.backends.table import Runner
-from compiler.experiments.files import write_safetensors
+from compiler.experiments.files import brief, write_safetensors
 from compiler.ir import CortexError, Graph, show_graph
 
 FORMAT = "1"
@@ -92,7 +92,7 @@ class Checkpoint:
         try:
             runner.restore({**state, "records": _expanded(runner, self.arrays)})
         except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
-            raise CortexError("X145", f"checkpoint '{self.path}' does not fit the program ({_brief(error)}).",
+            raise CortexError("X145", f"checkpoint '{self.path}' does not fit the program ({brief(error)}).",
                               "Resume with the passes and the backend that it was made with.") from None
         return runner.position
 
@@ -125,7 +125,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     except OSError as error:
         raise CortexError("X141", f"cannot read checkpoint '{path}': {error.strerror}.") from None
     except Exception as error:  # truncated or not a safetensors file: whatever it is, it cannot be resumed
-        raise CortexError("X141", f"checkpoint '{path}' is truncated or corrupt ({_brief(error)}).",
+        raise CortexError("X141", f"checkpoint '{path}' is truncated or corrupt ({brief(error)}).",
                           "Delete it and start again.") from None
     if metadata.get("format") != FORMAT:
         raise CortexError("X142", f"checkpoint '{path}' has format {metadata.get('format')}, this version reads "
@@ -142,10 +142,6 @@ def _parse(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     arrays = load(content)
     (length,) = struct.unpack("<Q", content[:8])
     return json.loads(content[8:8 + length]).get("__metadata__", {}), arrays
-
-
-def _brief(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def _check_identity(path: Path, metadata: Mapping[str, str], identity: Identity) -> None:

@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from compiler.experiments.files import brief
 from compiler.experiments.tables import Model, converted
 from compiler.ir import CortexError, Graph, parse_circuit, unknown
 from compiler.microcircuits import CIRCUITS, Circuit
@@ -160,5 +161,4 @@ def read_arrays(path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # missing, truncated, pickled: whatever it is, the arrays are not there
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CortexError("X114", f"cannot read arrays from '{path}': {reason}.") from None
+        raise CortexError("X114", f"cannot read arrays from '{path}': {brief(error)}.") from None

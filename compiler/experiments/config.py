@@ -53,7 +53,7 @@ def load_experiment(source: str | Path | Mapping[str, Any],
     tables, name, folder = _read(source)
     chosen = _overrides(overrides)
     for path, value in chosen.items():
-        _assign(tables, path, _from_here(path, value))
+        _assign(tables, path, _located(path, value, Path.cwd()))
     _choose_variant(tables, chosen)
     return _build(tables, name, folder)
 
@@ -118,17 +118,18 @@ def parse_value(text: str) -> Any:
         return text
 
 
-NAMES_OR_FILES = ("model.circuit", "data.name", "run.hardware", "precision.map")
+FILES, NAMES_OR_FILES = ("model.arrays", "data.path", "data.folder"), (
+    "model.circuit", "data.name", "run.hardware", "precision.map")
 
 
-def _from_here(path: str, value: Any) -> Any:
-    """File names in overrides start at the working folder, not at the experiment's."""
-    if path == "data.folder" and isinstance(value, str):
-        return str(Path.cwd() / user_path(value))
-    if path in ("model.arrays", "data.path") and isinstance(value, str) and value:
-        return str(Path.cwd() / user_path(value))
-    names_file = path in NAMES_OR_FILES or path.startswith("data.inputs.")
-    return _absolute(value, Path.cwd()) if names_file and isinstance(value, str) else value
+def _located(path: str, value: Any, folder: Path) -> Any:
+    """A key's value; if it names a file (one of `NAMES_OR_FILES` by a suffix or a separator), from the folder on."""
+    if not isinstance(value, str) or not value:
+        return value
+    file = value.split(":", 1)[0]
+    is_file = path in FILES or (path in NAMES_OR_FILES or path.startswith("data.inputs.")) and (
+        Path(file).suffix or "/" in file)
+    return str(folder / user_path(value)) if is_file else value
 
 
 def _assign(tables: dict[str, Any], path: str, value: Any) -> None:
@@ -251,24 +252,18 @@ def _shipped_options(name: str, options: Mapping[str, Any], own: set[str]) -> di
 
 def _resolve(experiment: Experiment, folder: Path) -> Experiment:
     """Absolute paths; the circuit's required options are there."""
-    model, data = experiment.model, experiment.data
-    _check_circuit(model)
-    changes = {"arrays": str(folder / user_path(model.arrays)) if model.arrays else ""}
-    if model.circuit not in CIRCUITS:
-        changes["circuit"] = _absolute(model.circuit, folder)
-    paths = {key: str(folder / user_path(value)) if (value := getattr(data, key)) else "" for key in ("path", "folder")}
-    paths["name"] = _absolute(data.name, Path(paths["folder"]) if data.folder else folder)
-    inputs = {key: _absolute(value, folder) if isinstance(value, str) else value for key, value in data.inputs.items()}
-    return msgspec.structs.replace(experiment, model=msgspec.structs.replace(model, **changes),
-                                   data=msgspec.structs.replace(data, **paths, inputs=inputs),
-                                   **_map_paths(experiment, folder))
-
-
-def _map_paths(experiment: Experiment, folder: Path) -> dict[str, Any]:
-    """Hardware maps that are files, not names."""
-    run, precision = experiment.run, experiment.precision
-    return {"run": msgspec.structs.replace(run, hardware=_absolute(run.hardware, folder)),
-            "precision": msgspec.structs.replace(precision, map=_absolute(precision.map, folder))}
+    _check_circuit(experiment.model)
+    data_folder = Path(_located("data.folder", experiment.data.folder, folder) or folder)
+    changes: dict[str, dict[str, Any]] = {}
+    for path in (*FILES, *NAMES_OR_FILES):
+        table, _, key = path.partition(".")
+        value = getattr(getattr(experiment, table), key)
+        place = data_folder if path == "data.name" else folder
+        changes.setdefault(table, {})[key] = _located(path, value, place)
+    inputs = experiment.data.inputs.items()
+    changes["data"]["inputs"] = {key: _located(f"data.inputs.{key}", value, folder) for key, value in inputs}
+    return msgspec.structs.replace(experiment, **{
+        table: msgspec.structs.replace(getattr(experiment, table), **own) for table, own in changes.items()})
 
 
 def _check_circuit(model: Model) -> None:
@@ -284,10 +279,3 @@ def _required_fields(options: type) -> Iterator[str]:
     for field in dataclasses.fields(options):
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             yield field.name
-
-
-def _absolute(value: str, folder: Path) -> str:
-    """File names (recognised by a suffix or a separator) from the folder of the experiment."""
-    file = value.split(":", 1)[0]
-    is_path = bool(value) and (bool(Path(file).suffix) or "/" in file)
-    return str(folder / user_path(value)) if is_path else value

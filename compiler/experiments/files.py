@@ -21,6 +21,11 @@ import numpy as np
 from compiler.ir.errors import CortexError
 
 
+def brief(error: object) -> str:
+    """The first line of an error, or its type if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def user_path(path: str | Path) -> Path:
     """A path as a user writes it: `~` and `~name` are home folders. Raises X133."""
     try:

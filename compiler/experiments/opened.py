@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from compiler.experiments.circuits import read_arrays
+from compiler.experiments.files import brief
 from compiler.experiments.results import FINAL, STATES
 from compiler.ir import CortexError
 
@@ -102,5 +103,4 @@ class RunFolder:
                               "Run it to the end, or as far as --steps says; an interrupted run goes on with --resume.")
 
     def _broken(self, name: str, error: object) -> CortexError:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        return CortexError("X175", f"cannot read {name} of '{self.folder}': {reason}.", "Run it again.")
+        return CortexError("X175", f"cannot read {name} of '{self.folder}': {brief(error)}.", "Run it again.")

@@ -23,18 +23,13 @@ from compiler.experiments.data.loading import (
     Entry,
     Request,
     assemble,
-    brief,
     named_folder,
     read_archive,
 )
+from compiler.experiments.files import brief
 from compiler.ir.errors import CortexError, unknown
 
 LARGEST_LABEL = 65_535
-
-
-def available_datasets() -> dict[str, str]:
-    """Names that :func:`load_dataset` knows, with a line about each."""
-    return {name: entry.description for name, entry in ENTRIES.items()}
 
 
 def load_dataset(name: str, *, split: str | None = None, split_seed: int = 0,
@@ -91,9 +86,9 @@ def _entry(name: str) -> Entry:
     if name in ENTRIES:
         return ENTRIES[name]
     if Path(name).suffix.lower() == ".csv":
-        return Entry("", ("stratified", "contiguous"), _load_user_table)
+        return Entry(("stratified", "contiguous"), _load_user_table)
     if Path(name).suffix or os.sep in name:
-        return Entry("", ("own",), _load_user_archive)
+        return Entry(("own",), _load_user_archive)
     raise unknown("D401", "data set", name, [*ENTRIES, "FILE.npz", "FILE.csv"])
 
 
@@ -357,9 +352,6 @@ def _is_number(text: str) -> bool:
 
 
 ENTRIES: dict[str, Entry] = {
-    "digits": Entry("scikit-learn's 8x8 digits: 1797 images, 64 inputs, 10 classes",
-                    ("stratified", "contiguous"), _load_digits, False),
-    "yin_yang": Entry("Yin-Yang points, generated: 4 inputs, 3 classes", ("published", "pal"),
-                      _load_yin_yang, False),
-    **image_sets.ENTRIES,
-}
+    "digits": Entry(("stratified", "contiguous"), _load_digits, False),
+    "yin_yang": Entry(("published", "pal"), _load_yin_yang, False), **image_sets.ENTRIES}
+"""The sets that :func:`load_dataset` knows."""

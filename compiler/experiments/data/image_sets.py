@@ -21,10 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.experiments.data.loading import Dataset, Entry, Request, assemble, brief, named_folder, read_archive
-from compiler.experiments.files import write_bytes
+from compiler.backends.runtime import cache_folder
+from compiler.experiments.data.loading import Dataset, Entry, Request, assemble, named_folder, read_archive
+from compiler.experiments.files import brief, write_bytes
 from compiler.ir.errors import CortexError
 
+Found = tuple[dict[str, np.ndarray], str]
+"""Arrays, and where they are from."""
 TESTS = 10_000
 """Test images of each set."""
 
@@ -93,41 +96,37 @@ MNIST_IDX_MD5 = {"6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f1
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
+def _load(request: Request, known: ImageSet, found: Found | None, what: str = "") -> Dataset:
+    """From files, if they were found, or from OpenML."""
+    arrays, origin = found or _fetch(known, request)
+    _check(known, arrays, origin)
+    return _images(request, known, arrays, f"{what or known.title} from {origin}")
+
+
 def _load_mnist(request: Request) -> Dataset:
     """From mnist.npz or OpenML. The default split is PAL's: the last 10 000 training images validate, pixels/256."""
     file = find_file("mnist.npz", request.data_dir)
-    arrays, origin = (read_archive(file), str(file)) if file else _fetch(MNIST, request)
-    _check(MNIST, arrays, origin)
-    return _images(request, MNIST, arrays, f"MNIST from {origin}")
+    return _load(request, MNIST, (read_archive(file), str(file)) if file else None)
 
 
 def _load_fashion_mnist(request: Request) -> Dataset:
     """From idx files, fashion_mnist.npz or OpenML."""
-    arrays, origin = _fashion_files(request.data_dir) or _fetch(FASHION, request)
-    _check(FASHION, arrays, origin)
-    return _images(request, FASHION, arrays, f"Fashion-MNIST from {origin}")
+    return _load(request, FASHION, _fashion_files(request.data_dir))
 
 
 def _load_cifar10(request: Request) -> Dataset:
     """From the JPEG copy or OpenML; inputs are channel-major: 1024 red pixels row by row, then green, then blue."""
     file = find_file("cifar10_jpeg.npz", request.data_dir)
-    if file is not None:
-        words = (f"CIFAR-10 (JPEG q75 copy) from {file}: this copy is JPEG-compressed (lossy, quality 75) and its test "
-                 "images are in an order of their own")
-        return _images(request, CIFAR10, _jpeg_arrays(request, file), words)
-    arrays, origin = _fetch(CIFAR10, request)
-    _check(CIFAR10, arrays, origin)
-    return _images(request, CIFAR10, arrays, f"CIFAR-10 (lossless) from {origin}")
+    if file is None:
+        return _load(request, CIFAR10, None, "CIFAR-10 (lossless)")
+    words = (f"CIFAR-10 (JPEG q75 copy) from {file}: this copy is JPEG-compressed (lossy, quality 75) and its test "
+             "images are in an order of their own")
+    return _images(request, CIFAR10, _jpeg_arrays(request, file), words)
 
 
-ENTRIES = {
-    "mnist": Entry("MNIST: 70 000 images, 784 inputs, 10 classes; needs a file or a download",
-                   tuple(MNIST.splits), _load_mnist),
-    "fashion_mnist": Entry("Fashion-MNIST: 70 000 images, 784 inputs, 10 classes; needs Debian's package, files or a "
-                           "download", tuple(FASHION.splits), _load_fashion_mnist),
-    "cifar10": Entry("CIFAR-10: 60 000 colour images, 3072 inputs, 10 classes; needs a file or a download",
-                     tuple(CIFAR10.splits), _load_cifar10),
-}
+ENTRIES = {"mnist": Entry(tuple(MNIST.splits), _load_mnist),
+           "fashion_mnist": Entry(tuple(FASHION.splits), _load_fashion_mnist),
+           "cifar10": Entry(tuple(CIFAR10.splits), _load_cifar10)}
 
 
 def _images(request: Request, known: ImageSet, arrays: Mapping[str, np.ndarray], origin: str) -> Dataset:
@@ -154,7 +153,7 @@ def find_file(name: str, data_dir: Path | None) -> Path | None:
     return next((folder / name for folder in data_folders(data_dir) if os.path.exists(folder / name)), None)
 
 
-def _fetch(known: ImageSet, request: Request) -> tuple[dict[str, np.ndarray], str]:
+def _fetch(known: ImageSet, request: Request) -> Found:
     """A set by scikit-learn's download, which it caches, and where it is from; D402 if that fails, or if a folder is
     named: what is not there is not taken from elsewhere."""
     if request.data_dir or os.environ.get("CORTEXC_DATA"):
@@ -214,8 +213,8 @@ def _check_labels(known: ImageSet, train: np.ndarray, test: np.ndarray, origin: 
                                   f"labels {start}, expected {known.first_labels}.", known.hint)
 
 
-def _fashion_files(data_dir: Path | None) -> tuple[dict[str, np.ndarray], str] | None:
-    """Arrays and origin: the first fashion_mnist.npz or idx files, perhaps in a subfolder; None without any."""
+def _fashion_files(data_dir: Path | None) -> Found | None:
+    """The first fashion_mnist.npz or idx files, perhaps in a subfolder; None without any."""
     for folder in data_folders(data_dir):
         archive = folder / "fashion_mnist.npz"
         if os.path.exists(archive):
@@ -316,18 +315,16 @@ def _decode(jpegs: Sequence[bytes], first: int, origin: str) -> np.ndarray:
     return images
 
 
-def cache_folder() -> Path:
-    """Where decoded images are kept: ``data`` in CORTEXC_CACHE, or in the user's cache folder. RuntimeError."""
-    if os.environ.get("CORTEXC_CACHE"):
-        return Path(os.environ["CORTEXC_CACHE"]) / "data"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cortexc" / "data"
+def cache_file(name: str) -> Path:
+    """In the folder ``data`` beside the cache of kernels. RuntimeError without a home folder."""
+    return cache_folder().with_name("data") / name
 
 
 def read_cache(name: str) -> np.ndarray:
     """uint8 (N, 3, 32, 32) that :func:`write_cache` wrote; N = 0 if missing, truncated or otherwise wrong."""
     none = np.empty((0, *CIFAR10.shape), np.uint8)
     try:
-        with open(cache_folder() / name, "rb") as file:
+        with open(cache_file(name), "rb") as file:
             images, digest = np.load(file, allow_pickle=False), file.read()
         good = images.dtype == np.uint8 and images.shape[1:] == CIFAR10.shape and images.flags.c_contiguous
         return images if good and _pixels_digest(images) == digest else none
@@ -341,7 +338,7 @@ def write_cache(name: str, images: np.ndarray) -> None:
     np.save(content, images)
     content.write(_pixels_digest(images))
     with contextlib.suppress(OSError, RuntimeError, CortexError):
-        file = cache_folder() / name
+        file = cache_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(file, content.getvalue())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compiler.experiments.files import brief
 from compiler.ir.errors import CortexError, unknown
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -90,7 +91,6 @@ class Request:
 class Entry:
     """A data set that can be loaded; its first split is the default."""
 
-    description: str
     splits: tuple[str, ...]
     load: Callable[[Request], Dataset]
     has_files: bool = True
@@ -158,8 +158,3 @@ def named_folder(given: str | os.PathLike[str]) -> Path:
         raise CortexError("D409", f"data folder '{given}' cannot be read: {error.strerror}.",
                           "Check --data-dir, data.folder or CORTEXC_DATA.") from None
     return Path(given)
-
-
-def brief(error: BaseException) -> str:
-    """The first line of an error, or its type if it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
