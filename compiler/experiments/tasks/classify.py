@@ -74,7 +74,8 @@ class Classify(Presented, frozen=True, tag="classify"):
         for part in ("train", "test"):
             sets[0].require(part)
         into, target = _classify_columns(setting.data, graph, sets[0])
-        samples = np.concatenate([_rows(graph, s, into, target, setting.data.target) for s in sets])
+        rows = [_rows(graph, s, into, target, setting.data.target) for s in sets]
+        samples = np.concatenate(rows) if len(rows) > 1 else rows[0]
         shown = presentation(self, setting.model)
         parts = self._scored_parts(sets[0])
         settling = self.settling(len(sets[0].train_x))
@@ -152,9 +153,9 @@ def _column(known: list[Column], name: str, default: int) -> Column:
 
 def _rows(graph: Graph, dataset: Dataset, into: Column, target: Column, voltages: tuple[float, float]) -> np.ndarray:
     """Rows of train, valid and test; the target of the latter two is 0, so that nothing can leak."""
-    x = np.concatenate([dataset.part(part)[0] for part in PARTS])
-    rows = np.zeros((len(x), columns(graph)[-1].stop))
-    rows[:, into.start:into.stop] = x
+    parts = [dataset.part(part)[0] for part in PARTS]
+    rows = np.zeros((sum(map(len, parts)), columns(graph)[-1].stop))
+    np.concatenate(parts, out=rows[:, into.start:into.stop])
     right, others = voltages
     one_hot = np.where(np.eye(dataset.classes)[dataset.train_y] == 1, right, others)
     rows[:len(one_hot), target.start:target.stop] = one_hot
