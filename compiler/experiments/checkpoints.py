@@ -47,7 +47,7 @@ def arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.shape} {array.dtype.str[1:]};".encode())
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False))
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()
 
 
