@@ -7,16 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of, unpack_state, unpack_weights
 from compiler.backends.lowering.hoist import materialised
-from compiler.backends.lowering.program import (
-    GroupProgram,
-    Program,
-    pack_state,
-    pack_weights,
-    unpack_state,
-    unpack_weights,
-)
-from compiler.backends.lowering.synapses import shape_of
+from compiler.backends.lowering.program import GroupProgram, Program
 from compiler.backends.runtime import Feed
 from compiler.ir.model import SUMMED, weight_shape
 from compiler.ir.protocol import Protocol, Stream

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,19 @@ def definition(name: str) -> str:
     arguments, body = DEFINITIONS[name]
     *lines, result = body.strip().split("\n")
     return "\n    ".join([f"def {name}({', '.join(arguments)}):", *lines, f"return {result}"]) + "\n"
+
+
+def closure(names: Iterable[str]) -> set[str]:
+    """The names, and those of everything that their definitions call."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            body = ast.parse(definition(name) if name in DEFINITIONS else "")
+            waiting += [node.id for node in ast.walk(body) if isinstance(node, ast.Name) and node.id in ARITY]
+    return found
 
 
 # ---- on Python's floats

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from compiler.backends.quoting import docstring, identifier
 from compiler.ir.model import Graph
 
 
@@ -55,8 +52,6 @@ class Gate:
     name: str
 
 
-NUMBER = re.compile(r"\bunsigned_(\d+)\b")
-"""Whole numbers in kernels are constants of the module."""
 Argument = int | Slot | Span | First | Constant | Key | Gate
 
 
@@ -78,24 +73,6 @@ class Operation:
     """The stretch of cells (None: to their end) of an operation that several processes share."""
     copy: bool = False
     """Whether another process does the same and owns the result."""
-
-
-@dataclass
-class KernelTable:
-    """Generated kernel texts by name; equal texts share one name."""
-
-    texts: dict[str, str] = field(default_factory=dict)
-
-    def add(self, base: str, body: str) -> str:
-        """Registers `body`, a function text with `NAME` for its own name; returns that name."""
-        name, count = identifier(base, "kernel"), 2
-        while self.texts.get(name, body) != body or NUMBER.fullmatch(name):
-            name, count = f"{base}_{count}", count + 1
-        self.texts[name] = body
-        return name
-
-    def source(self, name: str) -> str:
-        return self.texts[name].replace("NAME", name, 1)
 
 
 @dataclass
@@ -129,30 +106,4 @@ def slot_name(owner: str, quantity: str, slot: int = 0) -> str:
     return f"{owner}.{quantity}" + (f"#{slot}" if slot else "")
 
 
-def arguments_source(names: Mapping[str, Argument]) -> list[str]:
-    """Lines that unpack a program row into local names; constants are loaded from memory at once."""
-    lines = []
-    for index, (name, argument) in enumerate(names.items(), FIRST_ARGUMENT):
-        identifier(name)
-        match argument:
-            case Constant():
-                lines.append(f"{name} = m[program[i, {index}]]")
-            case Key():
-                lines.append(f"{name} = program[i, {index}]")
-                lines.append(f"low_{name}, high_{name} = signed(m[{name}]), signed(m[{name} + one])")
-            case Gate():
-                lines.append(f"{name} = gates[t, program[i, {index}]]")
-            case _:
-                lines.append(f"{name} = program[i, {index}]")
-    return lines
-
-
 FIRST_ARGUMENT = 2
-SIGNATURE = "(m, program, i, gates, t)"
-
-
-def function_source(doc: str, names: Mapping[str, Argument], body: list[str]) -> str:
-    """A kernel text: header, unpacked arguments, body (already indented relative to the function)."""
-    lines = [*arguments_source(names), *body]
-    head = [f"@kernel\ndef NAME{SIGNATURE}:", f"    {docstring(doc)}"]
-    return "\n".join([*head, *("    " + line for line in lines)]) + "\n"

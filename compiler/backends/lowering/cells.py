@@ -11,23 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from compiler.backends.kernels.nest import Array, Int, Kernel, KernelTable, Load
 from compiler.backends.kernels.operations import (
-    Argument,
-    Constant,
-    Gate,
-    KernelTable,
     Operation,
     Slot,
     SlotTable,
     Span,
     along,
-    function_source,
     slot_name,
 )
-from compiler.backends.lowering.emit import Emitter
 from compiler.backends.lowering.storage import Storage
+from compiler.backends.lowering.translation import Translation
 from compiler.backends.quoting import identifier
-from compiler.ir.expressions import Expression, Name, Prev, walk
+from compiler.ir.expressions import Expression, Name, Node, Number, Prev, walk
 from compiler.ir.model import CellType, Equation, Graph, Population, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth
 
@@ -35,35 +31,36 @@ from compiler.ir.schedule import Delivery, Segment, message_depth
 class SegmentLowering:
     """Lowers one segment of one population; the kernel text depends only on the cell type."""
 
-    def __init__(self, storage: Storage, segment: Segment, slots: SlotTable, vector_parameters: frozenset[str]):
+    def __init__(self, storage: Storage, segment: Segment, slots: SlotTable, vector_parameters: frozenset[str],
+                 scalar: Callable[[Expression], float]):
         self.storage, self.segment, self.slots = storage, segment, slots
         self.graph: Graph = storage.graph
         self.population: Population = self.graph.population(segment.population)
         self.cell: CellType = self.graph.cell(self.population.cell)
         self.vectors = vector_parameters
         self.reader = storage.order.index(segment)
-        self.names: dict[str, Argument] = {}
-        self.loads: dict[str, str] = {}
         self.reads: list[str] = []
         self.writes: list[str] = []
-        self.emitter = Emitter(self._leaf, self._constant)
+        self.loaded: dict[str, Node] = {}
+        self.kernel = Kernel(f"{self.cell.name}: {', '.join(segment.equations)}.")
+        self.translation = Translation(self.kernel, self.graph, slots, self._leaf, self._constant, scalar)
+        self.k: Int = 0
 
-    def lower(self, kernels: KernelTable, parameters: dict[str, float],
-              evaluate_scalar: Callable[[Expression, dict[str, float]], float]) -> Operation | None:
+    def lower(self, kernels: KernelTable) -> Operation | None:
         """None for a segment of which nothing is read or observed."""
         if not self._equations():
             return None
-        body = [f"{self._local(e.name)} = {self.emitter.value(e.expression)}" for e in self._equations()]
-        stores = self._stores()
-        names: dict[str, Argument] = {"n": Span(self.population.size * self.graph.batch), **self.names}
-        names |= {f"s{j}": Constant(evaluate_scalar(s, parameters)) for j, s in enumerate(self.emitter.scalars)}
-        names |= {f"g{j}": Gate(g.removeprefix("gate.")) for j, g in enumerate(self.emitter.gates)}
-        names |= self.emitter.table_arguments(self.slots, self.graph)
-        loop = ["for k in range(n):", *("    " + line for line in [*self.loads.values(), *body, *stores])]
-        doc = f"{self.cell.name}: {', '.join(self.segment.equations)}."
-        kernel = kernels.add(f"{self.cell.name}_{self.segment.index}", function_source(doc, names, loop))
-        return Operation("kernel", kernel, tuple(names.values()), self.population.group, tuple(self.reads),
-                         tuple(self.writes), label=self.population.name)
+        n = self.kernel.size("n", Span(self.population.size * self.graph.batch))
+        with self.kernel.loop("k", n) as self.k:
+            body = [(e.name, self.translation.value(e.expression)) for e in self._equations()]
+            for local, value in self.loaded.items():
+                self.kernel.let(local, value)
+            for name, value in body:
+                self.kernel.let(self._local(name), value)
+            self._store_all()
+        kernel = kernels.add(f"{self.cell.name}_{self.segment.index}", self.kernel)
+        return Operation("kernel", kernel, tuple(self.kernel.arguments.values()), self.population.group,
+                         tuple(self.reads), tuple(self.writes), label=self.population.name)
 
     def _equations(self) -> list[Equation]:
         """The segment's equations that memory needs, directly or through another one."""
@@ -79,65 +76,61 @@ class SegmentLowering:
     def _constant(self, name: str) -> bool:
         return name == "dt" or (name not in self.vectors and any(p.name == name for p in self.cell.parameters))
 
-    def _slot(self, quantity: str, slot: int = 0) -> str:
-        """The local name of a slot's offset, registered as an argument."""
-        local = f"o{slot or ''}_{identifier(quantity)}"
+    def _place(self, quantity: str, slot: int = 0) -> Load:
+        """Of this cell's value in a slot of a quantity."""
         name = slot_name(self.population.name, quantity, slot)
-        self.names.setdefault(local, along(self.slots.add(name, self.population.size * self.graph.batch)))
-        return local
+        return self._array(f"o{slot or ''}_{identifier(quantity)}",
+                           along(self.slots.add(name, self.population.size * self.graph.batch)))[self.k]
+
+    def _array(self, name: str, slot: Slot) -> Array:
+        return self.kernel.array(name, slot, self.kernel.size("n", Span(self.population.size * self.graph.batch)))
 
     @staticmethod
     def _local(quantity: str) -> str:
         return f"v_{identifier(quantity)}"
 
-    def _leaf(self, node: Name | Prev) -> str:
+    def _leaf(self, node: Name | Prev) -> Node:
         if isinstance(node, Prev):
-            return self._previous(node)
+            slot = self.storage.slot(self.population.name, node.name, node.depth, self.reader)
+            return self._loaded(f"p{int(node.depth)}_{identifier(node.name)}", node.name, slot)
         if node.name in self.segment.equations:
-            return self._local(node.name)
+            return Name(self._local(node.name))
         if any(port.name == node.name for port in self.cell.ports):
             return self._port(node.name)
-        local = self._local(node.name)
-        self.loads.setdefault(local, f"{local} = m[{self._slot(node.name)} + k]")
-        self._note_read(slot_name(self.population.name, node.name))
-        return local
+        return self._loaded(self._local(node.name), node.name, 0)
+
+    def _loaded(self, local: str, quantity: str, slot: int) -> Name:
+        """A local that is loaded before anything is stored."""
+        self.loaded.setdefault(local, self._place(quantity, slot))
+        self._note_read(slot_name(self.population.name, quantity, slot))
+        return Name(local)
 
     def _note_read(self, name: str) -> None:
         if name not in self.reads:
             self.reads.append(name)
 
-    def _previous(self, node: Prev) -> str:
-        local = f"p{int(node.depth)}_{identifier(node.name)}"
-        slot = self.storage.slot(self.population.name, node.name, node.depth, self.reader)
-        self.loads.setdefault(local, f"{local} = m[{self._slot(node.name, slot)} + k]")
-        self._note_read(slot_name(self.population.name, node.name, slot))
-        return local
-
-    def _port(self, port: str) -> str:
+    def _port(self, port: str) -> Name:
         """The sum of the port's currents, left to right."""
         local = self._local(port)
-        if local in self.loads:
-            return local
-        terms = []
-        for index, projection in enumerate(self.graph.into(self.population.name, port)):
-            current = current_slot(self.storage, projection, self.reader)
-            self.names[f"in{index}_{port}"] = Slot(current, along=True)
-            self._note_read(current)
-            terms.append(f"m[in{index}_{port} + k]")
-        self.loads[local] = f"{local} = {' + '.join(terms) if terms else 'np.float64(0.0)'}"
-        return local
+        if local not in self.loaded:
+            total: Node | None = None
+            for index, projection in enumerate(self.graph.into(self.population.name, port)):
+                current = current_slot(self.storage, projection, self.reader)
+                self._note_read(current)
+                term = self._array(f"in{index}_{port}", Slot(current, along=True))[self.k]
+                total = term if total is None else total + term
+            self.loaded[local] = Number(0.0) if total is None else total
+        return Name(local)
 
-    def _stores(self) -> list[str]:
-        lines = []
+    def _store_all(self) -> None:
         for name in self.segment.equations:
             depth = self.storage.depth.get((self.cell.name, name))
             if depth is None:
                 continue
             for slot in range(depth, 0, -1):
-                lines.append(f"m[{self._slot(name, slot)} + k] = m[{self._slot(name, slot - 1)} + k]")
-            lines.append(f"m[{self._slot(name)} + k] = {self._local(name)}")
+                self.kernel.store(self._place(name, slot), self._place(name, slot - 1))
+            self.kernel.store(self._place(name), Name(self._local(name)))
             self.writes += [slot_name(self.population.name, name, s) for s in range(depth + 1)]
-        return lines
 
 
 def current_slot(storage: Storage, projection: Projection, reader: int) -> str:

@@ -2,19 +2,26 @@
 
 The message is x, or x times one number u that all cells share in a step, and x stays while a presentation lasts. So
 W x is made once a presentation (and after an update), and of the increments only q = sum of u p over the steps is
-kept: the matrices see one product q x^T per presentation. Equal algebraically to the plain projection, not to the
-bit. `book` holds whether W x is valid, whether q holds anything, whether the sum does, and the samples' rows.
+kept: the matrices see one product q x^T per presentation. Equal algebraically to the plain projection, not to the bit.
 """
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
-from compiler.backends.kernels.operations import Argument, Operation, Slot, arguments_source, slot_name
+from compiler.backends.kernels.nest import Array, Kernel, Load, Shown, compared
+from compiler.backends.kernels.operations import Operation, Slot, slot_name
+from compiler.backends.lowering.learning import Learning
+from compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser
+from compiler.ir.expressions import Binary, Node
 from compiler.ir.held_input import held_input
 
 if TYPE_CHECKING:
-    from compiler.backends.lowering.synapses import ProjectionLowering
+    from compiler.backends.lowering.projections import ProjectionLowering
+
+VALID, GATHERED, SUMMED_ANY, ROWS = range(4)
+"""Places of the book: whether W x is valid, whether q holds anything, whether the sums do, and the samples' rows."""
 
 
 class Held:
@@ -26,103 +33,116 @@ class Held:
         assert found is not None and owner.summed is not None
         self.summed = owner.summed
         self.x, self.u = found
-        pre = owner.projection.pre
-        self.shared: dict[str, Argument] = {} if self.u is None else {"u": Slot(slot_name(pre, self.u))}
-        self.book = owner.slots.add(owner.slot("held_book"), 3 + self.shape.batch)
+        self.book = owner.slots.add(owner.slot("held_book"), ROWS + self.shape.batch)
         self.input = owner.slots.add(owner.slot("held_x"), self.shape.cells[0] * self.shape.batch)
         self.product = owner.slots.add(owner.slot("held_product"), self.shape.post_cells * self.shape.batch)
         self.factor = owner.slots.add(owner.slot("held_q"), self.shape.post_cells * self.shape.batch)
 
-    def _names(self) -> dict[str, Argument]:
-        s = self.shape
-        return {"book": self.book, "given": self.input, "q": self.factor, "n_x": s.cells[0] * s.batch,
-                "n_post": s.post_cells * s.batch}
+    def _place(self, kernel: Kernel, what: int) -> Load:
+        return kernel.array("book", self.book, ROWS + self.shape.batch)[what]
 
-    def _gathered(self) -> tuple[dict[str, Argument], list[str]]:
-        """Lines that add q x^T to the sums."""
-        each = [f"m[held + j * {self.summed.stride} + i] += {self.owner.increment}"]
-        names, lines = self.owner.increment_loop(self.summed.names(), each, self._skip(), self.factor, self.input)
-        return names, [*lines, *self._cleared(), "m[book + two] = 1.0"]
+    def _is(self, kernel: Kernel, what: int) -> Node:
+        return compared(self._place(kernel, what), ">", 0.0)
 
-    def _skip(self) -> list[str]:
+    def _q(self, kernel: Kernel) -> Array:
+        return kernel.array("q", self.factor, kernel.size("n_post", self.shape.post_cells * self.shape.batch))
+
+    def _clear(self, kernel: Kernel) -> None:
+        kernel.store(self._place(kernel, GATHERED), 0.0)
+        self.owner.clear(kernel, self._q(kernel))
+
+    def _gather_sums(self, learning: Learning) -> None:
+        """Adds q x^T to the sums."""
+        kernel, held = learning.kernel, self.summed.sums(learning)
+        self.owner.increments_by_rows(learning, lambda at, increment: kernel.add(held[at], increment), self._skips,
+                                      self.factor, self.input)
+        self._clear(kernel)
+        kernel.store(self._place(kernel, SUMMED_ANY), 1.0)
+
+    @property
+    def _skips(self) -> bool:
         """Without a batch, inputs of 0 cost nothing: they add nothing."""
-        plain = self.shape.batch == 1 and self.projection.convolution is None
-        return ["if m[pre + j] == 0.0:", "    continue"] if plain else []
+        return self.shape.batch == 1 and self.projection.convolution is None
 
-    def _cleared(self) -> list[str]:
-        return ["m[book + one] = 0.0", "for i in range(n_post):", "    m[q + i] = 0.0"]
+    def _shared(self, kernel: Kernel, value: Node) -> Node:
+        """Times the number that all cells share."""
+        if self.u is None:
+            return value
+        return value * kernel.array("u", Slot(slot_name(self.projection.pre, self.u)), 1)[0]
 
     # ---- delivery
 
     def deliveries(self) -> list[Operation]:
-        o = self.owner
-        names, gathered = self._gathered()
-        product_names, product = o.product_lines(self.input, self.product, self._skip())
-        names = names | product_names | self._names() | {
-            "value": Slot(slot_name(self.projection.pre, self.x)), "current": self.product}
-        body = [*arguments_source(names), "two = one + one", "three = two + one", "same = m[book] > 0.0",
-                f"for b in range(unsigned_{self.shape.batch}):",
-                "    same = same and m[book + three + b] == rows_of_samples[t, b]", "if same:", "    return",
-                "if m[book + one] > 0.0:", *("    " + line for line in gathered),
-                f"for b in range(unsigned_{self.shape.batch}):", "    m[book + three + b] = rows_of_samples[t, b]",
-                "for i in range(n_x):", "    m[given + i] = m[value + i]", *product, "m[book] = 1.0"]
-        text = "\n".join(["@across_steps", "def NAME(m, program, i, gates, rows_of_samples, t, pending):",
-                          '    """W x of a held input, when the presentation or the weights have changed."""',
-                          *("    " + line for line in body)])
-        kernel = o.kernels.add(f"held_product_{o._variant()}_{self.summed.rule.name}", text + "\n")
-        first = Operation("hoisted", kernel, tuple(names.values()), self.projection.group,
-                          (o.slot("w"), slot_name(self.projection.pre, self.x)), (self.product.name,),
-                          label=self.projection.name)
+        o, kernel = self.owner, Kernel("W x of a held input, when the presentation or the weights have changed.",
+                                       "delivery")
+        learning, batch = o.learning(kernel, whole=True), self.shape.batch
+        same = [self._is(kernel, VALID), *(compared(self._place(kernel, ROWS + b), "==", Shown(b))
+                                           for b in range(batch))]
+        n = kernel.size("n_x", self.shape.cells[0] * batch)
+        given = kernel.array("given", self.input, n)
+        value = kernel.array("value", Slot(slot_name(self.projection.pre, self.x)), n)
+        with kernel.when(compared(reduce(lambda a, b: Binary("and", a, b), same), "==", 0.0)):
+            with kernel.when(self._is(kernel, GATHERED)):
+                self._gather_sums(learning)
+            for b in range(batch):
+                kernel.store(self._place(kernel, ROWS + b), Shown(b))
+            with kernel.loop("i", n) as i:
+                kernel.store(given[i], value[i])
+            o.product(kernel, self.input, self.product, axes=learning.axes, skip=self._skips)
+            kernel.store(self._place(kernel, VALID), 1.0)
+        first = o.operation(f"held_product_{o.variant}_{self.summed.rule.name}", kernel,
+                            (o.slot("w"), slot_name(self.projection.pre, self.x)), (self.product.name,),
+                            kind="hoisted")
         return [first, self._scaled()]
 
     def _scaled(self) -> Operation:
         """The current: the product, times u."""
-        o, s = self.owner, self.shape
-        names: dict[str, Argument] = {"n": s.post_cells * s.batch, "product": self.product,
-                                      "current": Slot(o.slot("current")), **self.shared}
-        times = " * by" if self.u else ""
-        lines = [*(["by = m[u]"] if self.u else []), "for k in range(n):",
-                 f"    m[current + k] = m[product + k]{times}"]
-        kernel = o.plain_kernel(f"held_current{'_scaled' if self.u else ''}", "The current of a held input.", names,
-                                lines)
-        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         (self.product.name,), (o.slot("current"),), label=self.projection.name)
+        o, kernel = self.owner, Kernel("The current of a held input.")
+        n = kernel.size("n", self.shape.post_cells * self.shape.batch)
+        product, current = kernel.array("product", self.product, n), kernel.array("current", Slot(o.slot("current")), n)
+        with kernel.loop("k", n) as k:
+            kernel.store(current[k], self._shared(kernel, product[k]))
+        return o.operation("held_current", kernel, (self.product.name,), (o.slot("current"),))
 
     # ---- learning
 
     def gather(self) -> Operation:
         """q += u p."""
-        o, s = self.owner, self.shape
-        names: dict[str, Argument] = {"n": s.post_cells * s.batch, "q": self.factor, "book": self.book,
-                                      "post": o.factors.names["at_P0"], **self.shared}
-        times = " * by" if self.u else ""
-        lines = [*(["by = m[u]"] if self.u else []), "m[book + one] = 1.0", "for k in range(n):",
-                 f"    m[q + k] += m[post + k]{times}"]
-        kernel = o.plain_kernel(f"held_factor{'_scaled' if self.u else ''}", "Sums the postsynaptic factor.", names,
-                                lines)
-        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         (o.own("post_factor0"),), (self.factor.name,),
-                         self.projection.gate or "", label=self.projection.name)
+        o, kernel = self.owner, Kernel("Sums the postsynaptic factor.")
+        q = self._q(kernel)
+        post = kernel.array("post", o.factors.vectors["P0"], *q.axes)
+        kernel.store(self._place(kernel, GATHERED), 1.0)
+        with kernel.loop("k", q.axes[0]) as k:
+            kernel.add(q[k], self._shared(kernel, post[k]))
+        return o.operation("held_factor", kernel, (o.own("post_factor0"),), (self.factor.name,),
+                           self.projection.gate or "")
 
     def apply(self) -> Operation:
         """The optimiser's step; the product q x^T is made on the way where nothing else has been summed."""
-        o, summed, stride = self.owner, self.summed, self.summed.stride
-        before, step, emitter = summed.optimiser_lines()
-        names, gathered = self._gathered()
-        at = f"j * {stride} + i"
-        direct = [f"x, total = m[w + {at}], {o.increment}", *summed.optimiser_lines(at)[1], f"m[w + {at}] = x"]
-        skip = self._skip() if summed.kind == "accumulate" else []
-        _, rows = o.increment_loop(summed.names(), direct, skip, self.factor, self.input)
-        from_sum = [*summed.norm_lines(), *summed.weight_lines(step)]
-        clipped = "True" if summed.kind == "clipped" else "False"
-        lines = [*before, "two = one + one", f"if m[book + two] > 0.0 or m[book + one] == 0.0 or {clipped}:",
-                 "    if m[book + one] > 0.0:", *("        " + line for line in gathered),
-                 *("    " + line for line in from_sum), "else:", *("    " + line for line in rows),
-                 *self._cleared(), "m[book] = 0.0", "m[book + two] = 0.0"]
-        names = names | self._names() | o._scalar_arguments(emitter)
-        kernel = o.plain_kernel(f"held_apply_{o._variant()}_{summed.rule.name}",
-                                f"Applies the summed increments of rule {summed.rule.name} ({summed.kind}).",
-                                names, lines)
-        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         (o.slot("w"), o.slot(summed.kind)), (o.slot("w"), o.slot(summed.kind)), summed.apply_gate,
-                         label=self.projection.name)
+        o, summed = self.owner, self.summed
+        kernel = Kernel(f"Applies the summed increments of rule {summed.rule.name} ({summed.kind}).")
+        learning = o.learning(kernel, whole=True)
+        optimiser, w = OPTIMISERS[summed.kind](summed, learning), learning.weights("w", "w")
+
+        def direct(at: At, increment: Node) -> None:
+            kernel.let("x", w[at])
+            summed.step(learning, optimiser, at, kernel.let("total", increment))
+
+        if summed.kind == "clipped":  # needs the norm of all sums first
+            self._apply_sums(learning, optimiser)
+        else:
+            nothing = compared(self._place(kernel, GATHERED), "==", 0.0)
+            with kernel.when(Binary("or", self._is(kernel, SUMMED_ANY), nothing)):
+                self._apply_sums(learning, optimiser)
+            with kernel.otherwise():
+                skips = self._skips and summed.kind == "accumulate"
+                o.increments_by_rows(learning, direct, skips, self.factor, self.input)
+        self._clear(kernel)
+        kernel.store(self._place(kernel, VALID), 0.0)
+        kernel.store(self._place(kernel, SUMMED_ANY), 0.0)
+        return summed.apply_operation(f"held_apply_{o.variant}_{summed.rule.name}", kernel)
+
+    def _apply_sums(self, learning: Learning, optimiser: Optimiser) -> None:
+        with learning.kernel.when(self._is(learning.kernel, GATHERED)):
+            self._gather_sums(learning)
+        self.summed.apply_sums(learning, optimiser)

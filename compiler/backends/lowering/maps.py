@@ -7,12 +7,17 @@ over a row of pixels times samples; the taps of one kernel row are added in one 
 
 from __future__ import annotations
 
-from compiler.backends.kernels.operations import Argument
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from compiler.backends.kernels.nest import Array, Int, Kernel, Load, sum_of
+from compiler.backends.kernels.operations import Slot
+from compiler.backends.lowering.learning import Axes, Learning
+from compiler.backends.lowering.projections import ProjectionLowering
 from compiler.backends.lowering.summed import BLOCK
-from compiler.backends.lowering.synapses import ProjectionLowering
 from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Name, Prev
-from compiler.ir.model import PlasticityRule
+from compiler.ir.expressions import Name, Node, Prev
+from compiler.ir.model import Convolution, PlasticityRule
 
 PIXELS = 4
 """Pixels whose products one pass of a learning rule adds."""
@@ -21,16 +26,10 @@ PIXELS = 4
 class MapLowering(ProjectionLowering):
     """A projection with a `Convolution`."""
 
-    def _geometry(self) -> dict[str, str]:
-        """Sizes as constants of the kernel text."""
-        c = self.projection.convolution
-        assert c is not None
-        height, width = (n // c.pool + 2 * c.padding for n in c.pre[1:])
-        sizes = {"O": c.post[0], "Ho": c.post[1], "Wo": c.post[2], "H": height, "W": width, "channels": c.pre[0],
-                 "K": c.kernel, "S": c.stride, "pool": c.pool, "pad": c.padding, "wide": c.post[2] + 2 * c.kernel - 2,
-                 "P": c.positions}
-        copies, repeats = self.shape.literals
-        return {name: f"unsigned_{size}" for name, size in sizes.items()} | {"C": copies, "R": repeats}
+    @property
+    def maps(self) -> Convolution:
+        assert self.projection.convolution is not None
+        return self.projection.convolution
 
     @property
     def local(self) -> bool:
@@ -41,204 +40,219 @@ class MapLowering(ProjectionLowering):
         return self.synapse.connectivity.startswith("transposed")
 
     @property
-    def pads(self) -> bool:
-        """Whether lower maps differ from the patches' pixels."""
-        c = self.projection.convolution
-        assert c is not None
-        return c.pool > 1 or c.padding > 0
-
-    def _variant(self) -> str:
+    def variant(self) -> str:
         return f"{self.synapse.connectivity}{'' if self.shape.batch == 1 else '_batch'}"
 
     def _check_supported(self, rule: PlasticityRule) -> None:
         super()._check_supported(rule)
         product = len(self.factors.pre) == 1 and isinstance(self.factors.pre[0], Name | Prev)
-        if self.back or rule.states or not product or not self.is_product:
+        if self.back or rule.states or not product or not self.factors.is_product:
             raise CortexError("E501", f"projection '{self.projection.name}': rule '{rule.name}' on connectivity "
                                       f"'{self.synapse.connectivity}' has no lowering yet.",
                               "Lowered are rules that multiply one postsynaptic factor with one presynaptic quantity, "
                               "on forward connectivity. Run others on the interpreter (--backend interpreter).")
 
-    def _shape_arguments(self) -> dict[str, Argument]:
-        c = self.projection.convolution
-        assert c is not None
-        pixels = c.pre[0] * (c.pre[1] // c.pool + 2 * c.padding) * (c.pre[2] // c.pool + 2 * c.padding)
-        names = super()._shape_arguments()
-        names["patches"] = self.slots.add(self.slot("patches"), pixels * self.shape.batch)
-        if self.back and not self.local and c.stride == 1:
-            wide = c.post[0] * c.post[1] * (c.post[2] + 2 * (c.kernel - 1))
-            names["widened"] = self.slots.add(self.slot("widened"), wide * self.shape.batch)
-        if self.rule:
-            names["sample"] = self.slots.add(self.slot("sample"), self.shape.repeats)
-        return names
-
-    # ---- delivery
-
-    def _product(self, update: list[str] | None) -> list[str]:
-        size = self.shape.post_cells * self.shape.batch
-        zeroed = [f"for i in range(unsigned_{size}):", "    m[current + i] = 0.0"]
+    def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,
+                axes: Axes | None = None, skip: bool = False) -> None:
+        code = MapCode(self, kernel, axes or Axes(kernel, self.shape), pre_slot)
+        current = kernel.array("current", current_slot, self.shape.post_cells * self.shape.batch)
         if self.back:
-            lines = self._backward()
+            code.backward(current.name)
         else:
-            lines = [*self._pooled("pre"), *zeroed, *(self._forward_local() if self.local else self._forward())]
-        return self._filled(lines)
+            code.pool()
+            self.clear(kernel, current)
+            (code.forward_local if self.local else code.forward)(current.name)
 
-    def _filled(self, lines: list[str]) -> list[str]:
-        """Lines with the geometry's constants in place of [NAMES]."""
-        table = self._geometry()
-        result = []
-        for line in lines:
-            for name, literal in table.items():
-                line = line.replace(f"[{name}]", literal)
-            result.append(line)
-        return result
+    def row_filler(self, kernel: Kernel, axes: Axes, row: Array, post: Array, pre: Array) -> Callable[[Int], None]:
+        code = MapCode(self, kernel, axes, pre)
+        if not (self.factors.is_delivered and code.pads):
+            code.pool()  # else this step's delivery has
+        return lambda j: (code.row_local if self.local else code.row)(j, row, post.name)
 
-    def _pooled(self, source: str) -> list[str]:
-        """`seen`: where the pooled and padded lower maps are."""
-        if not self.pads:
-            return [f"seen = {source}"]
-        c = self.projection.convolution
-        assert c is not None
-        rows, columns = (f"unsigned_{n // c.pool}" for n in c.pre[1:])
-        pixel = f"((h * {rows} + y) * [pool] + dy) * {columns} * [pool] + x * [pool] + dx"
-        total = ["total = 0.0", "for dy in range([pool]):", "    for dx in range([pool]):",
-                 f"        total += m[{source} + ({pixel}) * [C] * [R] + b]"]
-        mean = f"total / {float(c.pool * c.pool)!r}" if c.pool > 1 else "total"
-        return ["seen = patches", "for h in range([channels]):", f"    for y in range({rows}):",
-                f"        for x in range({columns}):", "            for b in range([C] * [R]):",
-                *("                " + line for line in total),
-                f"                m[seen + ((h * [H] + y + [pad]) * [W] + x + [pad]) * [C] * [R] + b] = {mean}"]
 
-    def _taps(self) -> list[range]:
+class MapCode:
+    """Writing into one kernel of such a projection. `seen`: the pooled and padded lower maps."""
+
+    def __init__(self, owner: MapLowering, kernel: Kernel, axes: Axes, pre: Slot | Array):
+        self.owner, self.kernel, self.axes, c = owner, kernel, axes, owner.maps
+        self.channels, self.kernels, self.size, self.stride = c.pre[0], c.post[0], c.kernel, c.stride
+        self.pool_size, self.padding = c.pool, c.padding
+        self.below = c.pre[1:]
+        self.height, self.columns = (n // c.pool + 2 * c.padding for n in c.pre[1:])
+        self.above = c.post[1:]
+        self.copies, self.repeats = owner.shape.copies, owner.shape.repeats
+        self.batch = self.copies * self.repeats
+        self.pads = c.pool > 1 or c.padding > 0
+        self.pre = pre if isinstance(pre, Array) else kernel.array("pre", pre, self.channels * self.below[0])
+        slot = owner.slots.add(owner.slot("patches"), self.channels * self.height * self.columns * self.batch)
+        self.patches = kernel.array("patches", slot, self.channels, self.height, self.columns, self.copies,
+                                    self.repeats)
+        self.seen = Array(self.patches.name if self.pads or owner.back else self.pre.name, self.patches.axes)
+        self.w = axes.weights("w", Slot(owner.slot("w"), along=True))
+
+    @contextmanager
+    def loops(self, **stops: Int) -> Iterator[list[Int]]:
+        """Nested loops by the names of their variables."""
+        names = list(stops)
+        if not names:
+            yield []
+            return
+        with self.kernel.loop(names[0], stops[names[0]]) as first, \
+                self.loops(**{name: stops[name] for name in names[1:]}) as rest:
+            yield [first, *rest]
+
+    def tap(self, h: Int, ky: Int, kx: Int = 0) -> Int:
+        return (h * self.size + ky) * self.size + kx
+
+    def _above(self, name: str) -> Array:
+        """The upper maps."""
+        return Array(name, (self.kernels, *self.above, self.copies, self.repeats))
+
+    def _kernel_rows(self) -> list[range]:
         """Kernel columns that one pass adds."""
-        c = self.projection.convolution
-        assert c is not None
-        return [range(first, min(first + BLOCK, c.kernel)) for first in range(0, c.kernel, BLOCK)]
+        return [range(first, min(first + BLOCK, self.size)) for first in range(0, self.size, BLOCK)]
 
-    @property
-    def _flat(self) -> bool:
-        """Whether a row of pixels times samples is contiguous at both ends."""
-        c = self.projection.convolution
-        assert c is not None
-        return c.stride == 1 and self.shape.copies == 1
+    # ---- forward
 
-    def _along(self, taps: range, pixels: str, sign: str) -> list[str]:
-        """Adds the taps' products to a row at `to` from a row at `at`; tap u is `sign` u pixels away."""
-        if self._flat:
-            terms = [f"x{u} * m[at + i {sign} unsigned_{u} * [R]]" for u in taps]
-            return [f"for i in range({pixels} * [R]):", f"    m[to + i] = {' + '.join(['m[to + i]', *terms])}"]
-        terms = [f"x{u} * m[at + (x * [S] {sign} unsigned_{u}) * [C] * [R] + r]" for u in taps]
-        return [f"for x in range({pixels}):", "    for r in range([R]):", "        here = to + x * [C] * [R] + r",
-                f"        m[here] = {' + '.join(['m[here]', *terms])}"]
+    def pool(self) -> None:
+        """Fills `seen` where lower maps differ from its pixels."""
+        if not self.pads:
+            return
+        rows, columns = (n // self.pool_size for n in self.below)
+        lower = Array(self.pre.name, (self.channels, *self.below, self.batch))
+        seen = Array(self.seen.name, (self.channels, self.height, self.columns, self.batch))
+        with self.loops(h=self.channels, y=rows, x=columns, b=self.batch) as (h, y, x, b):
+            total = self.kernel.let("total", 0.0)
+            with self.loops(dy=self.pool_size, dx=self.pool_size) as (dy, dx):
+                self.kernel.set(total, total + lower[h, y * self.pool_size + dy, x * self.pool_size + dx, b])
+            mean = total / float(self.pool_size ** 2) if self.pool_size > 1 else total
+            self.kernel.store(seen[h, y + self.padding, x + self.padding, b], mean)
 
-    @staticmethod
-    def _weights(taps: range, column: str) -> list[str]:
-        return [f"x{u} = m[w + ((tap + unsigned_{u}) * width + {column}) * [C] + c]" for u in taps]
+    def _along(self, to: Load, at: Load, pixels: Int, taken: list[tuple[int, Node]], sign: int) -> None:
+        """Adds the taps' products to a row of pixels that begins at `to` from one at `at`; tap u is u pixels away."""
+        pixel = self.batch
+        if self.stride == 1 and self.copies == 1:  # contiguous at both ends
+            with self.kernel.loop("i", pixels * self.repeats) as i:
+                terms = [x * Load(at.array, at.at + i + sign * u * pixel) for u, x in taken]
+                self.kernel.store(Load(to.array, to.at + i), sum_of([Load(to.array, to.at + i), *terms]))
+            return
+        with self.loops(x=pixels, r=self.repeats) as (x, r):
+            here = Load(to.array, to.at + (x * pixel + r))
+            terms = [weight * Load(at.array, at.at + ((x * self.stride + sign * u) * pixel + r)) for u, weight in taken]
+            self.kernel.store(here, sum_of([here, *terms]))
 
-    def _forward(self) -> list[str]:
-        lines = ["for o in range([O]):", "    for h in range([channels]):", "        for ky in range([K]):",
-                 "            tap = (h * [K] + ky) * [K]", "            for c in range([C]):"]
-        for taps in self._taps():
-            lines += [16 * " " + line for line in [
-                *self._weights(taps, "o"), "for y in range([Ho]):",
-                "    to = current + (((o * [Ho] + y) * [Wo]) * [C] + c) * [R]",
-                "    at = seen + (((h * [H] + y * [S] + ky) * [W]) * [C] + c) * [R]",
-                *("    " + line for line in self._along(taps, "[Wo]", "+"))]]
-        return lines
+    def _weights(self, taps: range, tap: Int, column: Int, c: Int) -> list[tuple[int, Node]]:
+        return [(u, self.kernel.let(f"x{u}", self.w[tap + u, column, c])) for u in taps]
 
-    def _forward_local(self) -> list[str]:
-        lines = ["for o in range([O]):", "    for y in range([Ho]):", "        for x in range([Wo]):",
-                 "            k = (o * [Ho] + y) * [Wo] + x", "            for h in range([channels]):",
-                 "                for ky in range([K]):", "                    tap = (h * [K] + ky) * [K]",
-                 "                    for c in range([C]):"]
-        for taps in self._taps():
-            terms = [f"x{u} * m[at + unsigned_{u} * [C] * [R] + r]" for u in taps]
-            lines += [24 * " " + line for line in [
-                *self._weights(taps, "k"), "to = current + (k * [C] + c) * [R]",
-                "at = seen + (((h * [H] + y * [S] + ky) * [W] + x * [S]) * [C] + c) * [R]",
-                "for r in range([R]):", f"    m[to + r] = {' + '.join(['m[to + r]', *terms])}"]]
-        return lines
+    def forward(self, current: str) -> None:
+        upper = self._above(current)
+        with self.loops(o=self.kernels, h=self.channels, ky=self.size, c=self.copies) as (o, h, ky, c):
+            for taps in self._kernel_rows():
+                taken = self._weights(taps, self.tap(h, ky), o, c)
+                with self.kernel.loop("y", self.above[0]) as y:
+                    self._along(upper[o, y, 0, c, 0], self.seen[h, y * self.stride + ky, 0, c, 0], self.above[1], taken,
+                                1)
 
-    def _backward(self) -> list[str]:
-        """The way back: sums over the upper channels and the kernel in `patches`, then shared out over pools."""
-        c = self.projection.convolution
-        assert c is not None
-        zeroed = ["for i in range([channels] * [H] * [W] * [C] * [R]):", "    m[patches + i] = 0.0"]
-        lines = self._backward_rows() if not self.local and c.stride == 1 else self._backward_taps()
-        mean = f" / {float(c.pool * c.pool)!r}" if c.pool > 1 else ""
-        rows, columns = (f"unsigned_{n}" for n in c.pre[1:])
-        shared = ["for h in range([channels]):", f"    for y in range({rows}):", f"        for x in range({columns}):",
-                  "            at = (h * [H] + y // [pool] + [pad]) * [W] + x // [pool] + [pad]",
-                  "            at = patches + at * [C] * [R]",
-                  f"            to = current + ((h * {rows} + y) * {columns} + x) * [C] * [R]",
-                  "            for b in range([C] * [R]):", f"                m[to + b] = m[at + b]{mean}"]
-        return [*zeroed, *lines, *shared]
+    def forward_local(self, current: str) -> None:
+        upper = self._above(current)
+        with self.loops(o=self.kernels, y=self.above[0], x=self.above[1], h=self.channels, ky=self.size,
+                        c=self.copies) as (o, y, x, h, ky, c):
+            unit = (o * self.above[0] + y) * self.above[1] + x
+            for taps in self._kernel_rows():
+                taken = self._weights(taps, self.tap(h, ky), unit, c)
+                with self.kernel.loop("r", self.repeats) as r:
+                    to = upper[o, y, x, c, r]
+                    terms = [weight * self.seen[h, y * self.stride + ky, x * self.stride + u, c, r]
+                             for u, weight in taken]
+                    self.kernel.store(to, sum_of([to, *terms]))
 
-    def _backward_rows(self) -> list[str]:
+    # ---- back
+
+    def backward(self, current: str) -> None:
+        """Sums over the upper channels and the kernel in `patches`, then shared out over pools."""
+        self.owner.clear(self.kernel, self.patches)
+        if not self.owner.local and self.stride == 1:
+            self._backward_rows()
+        else:
+            self._backward_taps()
+        lower = Array(current, (self.channels, *self.below, self.batch))
+        patches = Array(self.patches.name, (self.channels, self.height, self.columns, self.batch))
+        with self.loops(h=self.channels, y=self.below[0], x=self.below[1], b=self.batch) as (h, y, x, b):
+            share: Node = patches[h, y // self.pool_size + self.padding, x // self.pool_size + self.padding, b]
+            self.kernel.store(lower[h, y, x, b], share / float(self.pool_size ** 2) if self.pool_size > 1 else share)
+
+    def _backward_rows(self) -> None:
         """A kernel row at a time; `widened` are the upper maps with kernel - 1 zeros at both ends of a row."""
-        lines = ["for o in range([O] * [Ho]):", "    for i in range([Wo] * [C] * [R]):",
-                 "        m[widened + (o * [wide] + [K] - one) * [C] * [R] + i] = m[pre + o * [Wo] * [C] * [R] + i]",
-                 "for o in range([O]):", "    for ky in range([K]):", "        for h in range([channels]):",
-                 "            tap = (h * [K] + ky) * [K]", "            for c in range([C]):"]
-        for taps in self._taps():
-            lines += [16 * " " + line for line in [
-                *self._weights(taps, "o"), "for y in range([Ho]):",
-                "    to = patches + (((h * [H] + y + ky) * [W]) * [C] + c) * [R]",
-                "    at = widened + (((o * [Ho] + y) * [wide] + [K] - one) * [C] + c) * [R]",
-                *("    " + line for line in self._along(taps, "[W]", "-"))]]
-        return lines
+        wide = self.above[1] + 2 * (self.size - 1)
+        owner, rows = self.owner, self.kernels * self.above[0]
+        slot = owner.slots.add(owner.slot("widened"), rows * wide * self.batch)
+        widened = self.kernel.array("widened", slot, rows, wide, self.copies, self.repeats)
+        upper = Array(self.pre.name, (rows, self.above[1] * self.batch))
+        with self.loops(o=rows, i=self.above[1] * self.batch) as (o, i):
+            self.kernel.store(Load(widened.name, widened[o, self.size - 1, 0, 0].at + i), upper[o, i])
+        with self.loops(o=self.kernels, ky=self.size, h=self.channels, c=self.copies) as (o, ky, h, c):
+            for taps in self._kernel_rows():
+                taken = self._weights(taps, self.tap(h, ky), o, c)
+                with self.kernel.loop("y", self.above[0]) as y:
+                    self._along(self.patches[h, y + ky, 0, c, 0], widened[o * self.above[0] + y, self.size - 1, c, 0],
+                                self.columns, taken, -1)
 
-    def _backward_taps(self) -> list[str]:
+    def _backward_taps(self) -> None:
         """One tap at a time: for strides, and for weights that differ between positions."""
-        column = "(o * [Ho] + y) * [Wo] + x" if self.local else "o"
-        return ["for o in range([O]):", "    for ky in range([K]):", "        for kx in range([K]):",
-                "            for h in range([channels]):", "                tap = (h * [K] + ky) * [K] + kx",
-                "                for y in range([Ho]):", "                    for x in range([Wo]):",
-                "                        for c in range([C]):",
-                f"                            x0 = m[w + (tap * width + {column}) * [C] + c]",
-                "                            to = (h * [H] + y * [S] + ky) * [W] + x * [S] + kx",
-                "                            to = patches + (to * [C] + c) * [R]",
-                "                            at = pre + (((o * [Ho] + y) * [Wo] + x) * [C] + c) * [R]",
-                "                            for r in range([R]):",
-                "                                m[to + r] = m[to + r] + x0 * m[at + r]"]
+        upper = self._above(self.pre.name)
+        with self.loops(o=self.kernels, ky=self.size, kx=self.size, h=self.channels, y=self.above[0], x=self.above[1],
+                        c=self.copies) as (o, ky, kx, h, y, x, c):
+            column = (o * self.above[0] + y) * self.above[1] + x if self.owner.local else o
+            weight = self.kernel.let("x0", self.w[self.tap(h, ky, kx), column, c])
+            with self.kernel.loop("r", self.repeats) as r:
+                to = self.patches[h, y * self.stride + ky, x * self.stride + kx, c, r]
+                self.kernel.store(to, to + weight * upper[o, y, x, c, r])
 
     # ---- learning
 
-    def increment_rows(self) -> tuple[dict[str, Argument], list[str], list[str]]:
-        there = self.factors.is_delivered and self.pads
-        prepared = ["seen = patches"] if there else self._pooled("pre")
-        row = ["h, ky, kx = j // ([K] * [K]), j // [K] % [K], j % [K]",
-               *(self._row_local() if self.local else self._row())]
-        return {}, self._filled(prepared), self._filled(row)
+    def _of_tap(self, j: Int) -> tuple[Int, Int, Int]:
+        """(channel, kernel row, kernel column)."""
+        return j // (self.size * self.size), j // self.size % self.size, j % self.size
 
-    def _row(self) -> list[str]:
+    def row(self, j: Int, row: Array, post: str) -> None:
         """Per kernel: products summed over positions, for every sample; then over samples. To begin with -0 keeps the
         sign of a zero."""
-        c = self.projection.convolution
-        assert c is not None
+        (h, ky, kx), kernel, upper = self._of_tap(j), self.kernel, self._above(post)
+        slot = self.owner.slots.add(self.owner.slot("sample"), self.repeats)
+        sample = kernel.array("sample", slot, self.repeats)
 
-        def block(count: int) -> list[str]:
-            terms = [f"m[p + unsigned_{u} * [C] * [R] + r] * m[at + unsigned_{u * c.stride} * [C] * [R] + r]"
-                     for u in range(count)]
-            return ["p = post + (((o * [Ho] + y) * [Wo] + x) * [C] + c) * [R]",
-                    "at = seen + (((h * [H] + y * [S] + ky) * [W] + x * [S] + kx) * [C] + c) * [R]",
-                    "for r in range([R]):", f"    m[sample + r] = {' + '.join(['m[sample + r]', *terms])}"]
+        def block(o: Int, y: Int, x: Int, c: Int, count: int) -> None:
+            with kernel.loop("r", self.repeats) as r:
+                terms = [upper[o, y, x + u, c, r]
+                         * self.seen[h, y * self.stride + ky, (x + u) * self.stride + kx, c, r] for u in range(count)]
+                kernel.store(sample[r], sum_of([sample[r], *terms]))
 
-        whole, left = c.post[2] // PIXELS * PIXELS, c.post[2] % PIXELS
-        lines = [f"for x in range(zero, unsigned_{whole}, unsigned_{PIXELS}):", *("    " + s for s in block(PIXELS))] \
-            if whole else []
-        lines += [f"x = unsigned_{whole}", *block(left)] if left else []
-        return ["for o in range([O]):", "    for c in range([C]):", "        for r in range([R]):",
-                "            m[sample + r] = -0.0", "        for y in range([Ho]):",
-                *("            " + line for line in lines), "        total = m[sample]",
-                "        for r in range(one, [R]):", "            total += m[sample + r]",
-                "        m[row + o * [C] + c] = total"]
+        whole, left = self.above[1] // PIXELS * PIXELS, self.above[1] % PIXELS
+        with self.loops(o=self.kernels, c=self.copies) as (o, c):
+            with kernel.loop("r", self.repeats) as r:
+                kernel.store(sample[r], -0.0)
+            with kernel.loop("y", self.above[0]) as y:
+                if whole:
+                    with kernel.loop("x", whole, 0, PIXELS) as x:
+                        block(o, y, x, c, PIXELS)
+                if left:
+                    block(o, y, whole, c, left)
+            total = kernel.let("total", sample[0])
+            self._sum_samples(total, lambda r: sample[r])
+            kernel.store(row[o, c], total)
 
-    def _row_local(self) -> list[str]:
-        return ["for o in range([O]):", "    for y in range([Ho]):", "        for x in range([Wo]):",
-                "            k = (o * [Ho] + y) * [Wo] + x", "            for c in range([C]):",
-                "                p = post + (k * [C] + c) * [R]",
-                "                at = seen + (((h * [H] + y * [S] + ky) * [W] + x * [S] + kx) * [C] + c) * [R]",
-                "                total = m[p] * m[at]", "                for r in range(one, [R]):",
-                "                    total += m[p + r] * m[at + r]", "                m[row + k * [C] + c] = total"]
+    def row_local(self, j: Int, row: Array, post: str) -> None:
+        (h, ky, kx), upper = self._of_tap(j), self._above(post)
+        with self.loops(o=self.kernels, y=self.above[0], x=self.above[1], c=self.copies) as (o, y, x, c):
+            def product(r: Int) -> Node:
+                return upper[o, y, x, c, r] * self.seen[h, y * self.stride + ky, x * self.stride + kx, c, r]
 
+            total = self.kernel.let("total", product(0))
+            self._sum_samples(total, product)
+            self.kernel.store(row[(o * self.above[0] + y) * self.above[1] + x, c], total)
+
+    def _sum_samples(self, total: Name, of: Callable[[Int], Node]) -> None:
+        """Adds samples 1, 2 ... to the first one's."""
+        if self.repeats > 1:
+            with self.kernel.loop("r", self.repeats, 1) as r:
+                self.kernel.set(total, total + of(r))

@@ -3,7 +3,7 @@
     mirror B = W : transpose truncate add:extra        x = 0.0
                                                        if j < source_post and k < source_pre:
                                                            x = m[source + ...]
-                                                       x = x + m[array0 + at]
+                                                       x = x + m[array0 + ...]
 """
 
 from __future__ import annotations
@@ -11,32 +11,85 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.backends.draws import noise_columns
-from compiler.backends.kernels.operations import Argument, KernelTable, Operation, Slot, SlotTable, function_source
-from compiler.backends.lowering.synapses import shape_of
+from compiler.backends.kernels.layout import shape_of
+from compiler.backends.kernels.nest import Array, Below, Int, Kernel, KernelTable
+from compiler.backends.kernels.operations import Operation, Slot, SlotTable
 from compiler.ir.errors import CortexError
+from compiler.ir.expressions import Binary, Call, Name, Negate, Node, Number, Where
 from compiler.ir.model import Graph, Mirror, weight_shape
-
-SIMPLE = {"negate": "x = -x", "sign": "x = 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)"}
 
 
 def mirror_operation(graph: Graph, mirror: Mirror, slots: SlotTable, kernels: KernelTable) -> Operation:
     """The operation that rewrites the target's weights. Raises E504 for a second cut to other axes."""
-    words = single_cut(graph, mirror)
-    target, source = (shape_of(graph, graph.projection(name)) for name in (mirror.target, mirror.source))
-    names: dict[str, Argument] = {
-        "n_post": target.post, "n_pre": target.rows, "width": target.width, "copies": target.copies,
-        "source_post": source.post, "source_pre": source.rows, "source_width": source.width,
-        "source_copies": source.copies, "target": Slot(f"{mirror.target}.w"), "source": Slot(f"{mirror.source}.w")}
-    arrays = array_slots(graph, mirror)
-    names |= {f"array{i}": slots.add(slot, target.weights) for i, slot in enumerate(arrays)}
-    if any(word.startswith("redraw:") for word in words):
-        drawn = dict(noise_columns(graph))[f"{mirror.target}.redrawn"]
-        names["drawn"] = slots.add(f"{mirror.target}.redrawn", drawn.stop - drawn.start)
-    plain = [word.partition(":")[0] for word in words]
-    text = function_source(f"target := {' '.join(plain)} of source; all pre-major.", names, _lines(plain))
-    kernel = kernels.add("_".join(["mirror", *plain]), text)
-    return Operation("kernel", kernel, tuple(names.values()), graph.projection(mirror.target).group,
-                     (f"{mirror.source}.w",), (f"{mirror.target}.w",), mirror.gate or "", label=mirror.target)
+    words = [word.partition(":")[0] for word in single_cut(graph, mirror)]
+    kernel = Kernel(f"target := {' '.join(words)} of source; all pre-major.")
+    _MirrorCode(kernel, graph, mirror, slots, words).write()
+    return Operation("kernel", kernels.add("_".join(["mirror", *words]), kernel), tuple(kernel.arguments.values()),
+                     graph.projection(mirror.target).group, (f"{mirror.source}.w",), (f"{mirror.target}.w",),
+                     mirror.gate or "", label=mirror.target)
+
+
+class _MirrorCode:
+    """Loops over all weights (j, k) of the target; what lies outside the source is 0 from the cut on."""
+
+    def __init__(self, kernel: Kernel, graph: Graph, mirror: Mirror, slots: SlotTable, words: list[str]):
+        self.kernel, self.words = kernel, words
+        target, source = (shape_of(graph, graph.projection(name)) for name in (mirror.target, mirror.source))
+        self.n_post, self.n_pre = kernel.size("n_post", target.post), kernel.size("n_pre", target.rows)
+        self.copies, width = target.copies, kernel.size("width", target.width)
+        self.source_post, self.source_pre = (kernel.size("source_post", source.post),
+                                             kernel.size("source_pre", source.rows))
+        self.shared = source.copies == 1
+        self.target = kernel.array("target", Slot(f"{mirror.target}.w"), self.n_pre, width, self.copies)
+        self.source = kernel.array("source", Slot(f"{mirror.source}.w"), self.source_pre,
+                                   kernel.size("source_width", source.width), source.copies)
+        self.arrays = [kernel.array(f"array{i}", slots.add(slot, target.weights), self.n_pre, width, self.copies)
+                       for i, slot in enumerate(array_slots(graph, mirror))]
+        self.drawn: Array | None = None
+        if "redraw" in words:
+            columns = dict(noise_columns(graph))[f"{mirror.target}.redrawn"]
+            self.drawn = kernel.array("drawn", slots.add(f"{mirror.target}.redrawn", columns.stop - columns.start),
+                                      self.copies, self.n_post, self.n_pre)
+
+    def write(self) -> None:
+        with self.kernel.loop("j", self.n_pre) as j, self.kernel.loop("k", self.n_post) as k, \
+                self.kernel.loop("c", self.copies) as c:
+            self._weight(j, k, c)
+
+    def _weight(self, j: Int, k: Int, c: Int) -> None:
+        cut = self.words.index("truncate") if "truncate" in self.words else 0
+        row, column = (k, j) if self.words.count("transpose") % 2 else (j, k)
+        x = self.kernel.let("x", 0.0)
+        inside = [Binary("and", Below(row, self.source_pre), Below(column, self.source_post))]
+        with self.kernel.when_any(inside if "truncate" in self.words else []):
+            self.kernel.set(x, self.source[row, column, 0 if self.shared else c])
+            self._operations(0, cut, (j, k, c))
+        self._operations(cut, len(self.words), (j, k, c))
+        self.kernel.store(self.target[j, k, c], x)
+
+    def _operations(self, first: int, last: int, at: tuple[Int, Int, Int]) -> None:
+        """Some of the operations on `x`; arrays lie as the target does, draws as they were drawn."""
+        x = Name("x")
+        for index in range(first, last):
+            word = self.words[index]
+            used = sum(earlier in WITH_ARRAY for earlier in self.words[:index])
+            if word in SIMPLE:
+                self.kernel.set(x, SIMPLE[word])
+            elif word in WITH_ARRAY:
+                array: Node = self.arrays[used][at]
+                by = array * self._draw(index, at) if word == "redraw" else array
+                self.kernel.set(x, x + by if word == "add" else x * by)
+
+    def _draw(self, index: int, at: tuple[Int, Int, Int]) -> Node:
+        (j, k, c), turned = at, self.words[index:].count("transpose") % 2
+        assert self.drawn is not None
+        return Call("abs", (self.drawn[c, j, k] if turned else self.drawn[c, k, j],))
+
+
+SIMPLE: dict[str, Node] = {"negate": Negate(Name("x")), "sign": Where(
+    Binary(">", Name("x"), Number(0.0)), Number(1.0),
+    Where(Binary("<", Name("x"), Number(0.0)), Number(-1.0), Number(0.0)))}
+WITH_ARRAY = ("add", "times", "redraw")
 
 
 def single_cut(graph: Graph, mirror: Mirror) -> list[str]:
@@ -53,33 +106,6 @@ def single_cut(graph: Graph, mirror: Mirror) -> list[str]:
         shape = wanted if word == "truncate" else shape
         words.append(word)
     return words
-
-
-def _lines(words: list[str]) -> list[str]:
-    """Loops over all weights; what lies outside the source is 0 from the cut on."""
-    cut = words.index("truncate") if "truncate" in words else 0
-    later = _steps(words)
-    row, column = ("k", "j") if words.count("transpose") % 2 else ("j", "k")
-    load = [f"x = m[source + ({row} * source_width + {column}) * source_copies + from_copy]", *sum(later[:cut], [])]
-    if "truncate" in words:
-        load = ["x = 0.0", f"if {row} < source_pre and {column} < source_post:", *("    " + line for line in load)]
-    body = ["from_copy = c if source_copies == copies else zero", *load, *sum(later[cut:], []),
-            "m[target + (j * width + k) * copies + c] = x"]
-    return ["for j in range(n_pre):", "    for k in range(n_post):", "        for c in range(copies):",
-            *("            " + line for line in body)]
-
-
-def _steps(words: list[str]) -> list[list[str]]:
-    """The lines of every operation; arrays lie as the target does, draws as they were drawn."""
-    result, arrays = [], 0
-    for index, word in enumerate(words):
-        at = f"m[array{arrays} + (j * width + k) * copies + c]"
-        turned = words[index:].count("transpose") % 2
-        drawn = f"math.fabs(m[drawn + (c * n_post + {'j' if turned else 'k'}) * n_pre + {'k' if turned else 'j'}])"
-        lines = {"add": [f"x = x + {at}"], "times": [f"x = x * {at}"], "redraw": [f"x = x * ({at} * {drawn})"]}
-        arrays += word in lines
-        result.append([SIMPLE[word]] if word in SIMPLE else lines.get(word, []))
-    return result
 
 
 def array_slots(graph: Graph, mirror: Mirror) -> list[str]:

@@ -14,11 +14,13 @@ import numpy as np
 
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
 from compiler.backends.evaluation import evaluate_scalar
+from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
+from compiler.backends.kernels.nest import KernelTable
+from compiler.backends.kernels.numba_module import module_source
 from compiler.backends.kernels.operations import (
     Constant,
     First,
     Gate,
-    KernelTable,
     Key,
     Operation,
     Slot,
@@ -33,9 +35,8 @@ from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
 from compiler.backends.lowering.hoist import Hoisted
 from compiler.backends.lowering.maps import MapLowering
 from compiler.backends.lowering.mirrors import mirror_arrays, mirror_operation
-from compiler.backends.lowering.source import module_source
+from compiler.backends.lowering.projections import ProjectionLowering
 from compiler.backends.lowering.storage import Storage, plan_storage
-from compiler.backends.lowering.synapses import ProjectionLowering, Shape, shape_of
 from compiler.backends.names import check_names
 from compiler.backends.start import Start
 from compiler.ir import model
@@ -303,8 +304,9 @@ class _Lowering:
         vectors = vector_parameters(self.graph, self.graph.cell(population.cell))
         for name in vectors:
             self.slots.add(slot_name(population.name, name), population.size * self.graph.batch)
-        lowering = SegmentLowering(self.storage, segment, self.slots, vectors)
-        return lowering.lower(self.kernels, model.cell_parameters(self.graph, population), evaluate_scalar)
+        parameters = model.cell_parameters(self.graph, population)
+        lowering = SegmentLowering(self.storage, segment, self.slots, vectors, lambda e: evaluate_scalar(e, parameters))
+        return lowering.lower(self.kernels)
 
     def _learning(self) -> list[Operation]:
         """Factors, increments from un-incremented weights, mirrors, then the gated steps."""
@@ -397,29 +399,3 @@ def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -
         copies = np.broadcast_to(mask, (shape.copies, *model.weight_shape(graph, projection)))
         result[slot_name(projection.name, "mask")] = pack_weights(copies, shape)
     return result | powers
-
-
-def pack_state(values: np.ndarray) -> np.ndarray:
-    """(batch, n) -> n * batch, the batch innermost."""
-    return np.ascontiguousarray(values.T).reshape(-1)
-
-
-def unpack_state(flat: np.ndarray, size: int, batch: int) -> np.ndarray:
-    """(..., n * batch) -> (..., batch, n)."""
-    return flat[..., :size * batch].reshape(*flat.shape[:-1], size, batch).swapaxes(-1, -2)
-
-
-def pack_weights(values: np.ndarray, shape: Shape) -> np.ndarray:
-    """(copies, n_post, n_pre) -> pre-major, padded, copies innermost."""
-    values = values.reshape(len(values), shape.post, shape.rows)
-    out = np.zeros((shape.rows, shape.width, shape.copies))
-    out[:, :shape.post] = values.transpose(2, 1, 0)
-    return out.reshape(-1)
-
-
-def unpack_weights(flat: np.ndarray, shape: Shape) -> np.ndarray:
-    """(..., rows * width * copies) -> (..., copies, n_post, n_pre), or (..., copies, n) for one-to-one."""
-    cube = flat[..., :shape.weights].reshape(*flat.shape[:-1], shape.rows, shape.width, shape.copies)
-    cube = cube[..., :shape.post, :]
-    cube = np.moveaxis(cube, (-3, -2, -1), (-1, -2, -3))
-    return cube[..., 0] if shape.one_to_one else cube

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compiler.backends.kernels.operations import Argument, Operation, Slot, function_source
-from compiler.backends.lowering.emit import Emitter
-from compiler.ir.expressions import Binary, Expression, Number
+from compiler.backends.kernels.nest import Array, Int, Kernel, compared
+from compiler.backends.kernels.operations import Operation
+from compiler.backends.lowering.learning import Learning
+from compiler.ir.expressions import Call, Name, Node, Where
 from compiler.ir.model import SUMMED
 
 if TYPE_CHECKING:
-    from compiler.backends.lowering.synapses import ProjectionLowering
+    from compiler.backends.lowering.projections import ProjectionLowering
 
 BLOCK = 8
 """Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""
+At = tuple[Int, Int, Int]
 
 
 class Summed:
@@ -29,113 +31,136 @@ class Summed:
         self.owner, self.projection, self.shape = owner, owner.projection, owner.shape
         assert owner.rule is not None
         self.rule, self.kind = owner.rule, owner.rule.optimiser.kind
-        self.stride = owner.stride
+        owner.slots.add(owner.slot(self.kind), self.shape.weights)
 
     @property
     def by_rows(self) -> bool:
         """Whether increments need no memory of their own."""
-        return self.owner.is_product and self.owner.slot("increment") not in self.owner.observed
+        return self.owner.factors.is_product and self.owner.slot("increment") not in self.owner.observed
 
     @property
     def apply_gate(self) -> str:
         return self.projection.apply or self.projection.gate or ""
 
-    def names(self) -> dict[str, Argument]:
-        """Shape, weight, sum, mask and the optimiser's own slots."""
-        o, weights = self.owner, self.shape.weights
-        names = o._shape_arguments() | {"w": Slot(o.slot("w")), "held": o.slots.add(o.slot(self.kind), weights)}
-        if "mask" in o.factors.names:
-            names["mask"] = o.factors.names["mask"]
-        if self.kind == "adam":
-            names |= {key: o.slots.add(o.slot(f"adam_{key}"), weights) for key in ("first", "second")}
-            names["powers"] = o.slots.add(o.slot("adam_powers"), 2)
-        if self.kind == "clipped":
-            names["sums"] = o.slots.add(o.own("clipped_sums"), max(self.shape.width, 1) * self.shape.copies)
-            names["cells"] = self.shape.post
-        return names
+    def sums(self, learning: Learning) -> Array:
+        return learning.axes.weights("held", self.owner.slots.add(self.owner.slot(self.kind), self.shape.weights))
 
     # ---- gathering
 
     def gather(self) -> Operation:
         """Adds this step's increments to the sums."""
-        o, names = self.owner, self.names()
+        o, kernel = self.owner, Kernel(f"Sums increments of rule {self.rule.name}.")
+        learning = o.learning(kernel, whole=True)
+        held = self.sums(learning)
         if self.by_rows:
-            names, lines = o.increment_loop(names, [f"m[held + j * {self.stride} + i] += {o.increment}"])
-            reads = o.factors.read_slots()
+            o.increments_by_rows(learning, lambda at, increment: kernel.add(held[at], increment))
+            reads = o.read_by_increments()
         else:
-            names["increment"] = Slot(o.slot("increment"))
-            lines, reads = [f"for i in range(rows * {self.stride}):", "    m[held + i] += m[increment + i]"], ()
-        text = function_source(f"Sums increments of rule {self.rule.name}.", names, lines)
-        kernel = o.kernels.add(f"sum_{o._variant()}_{self.rule.name}", text)
-        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         tuple(dict.fromkeys((*reads, o.slot("w")))), (o.slot(self.kind),),
-                         self.projection.gate or "", label=self.projection.name)
+            increments, reads = learning.weights("increment", "increment"), ()
+            with learning.axes.each_weight() as at:
+                kernel.add(held[at], increments[at])
+        return o.operation(f"sum_{o.variant}_{self.rule.name}", kernel, tuple(dict.fromkeys((*reads, o.slot("w")))),
+                           (o.slot(self.kind),), self.projection.gate or "")
 
     # ---- applying
 
     def apply(self) -> Operation:
         """Where `apply` is on: the optimiser's step of every weight; the sums start again at 0."""
-        o, names = self.owner, self.names()
-        before, step, emitter = self.optimiser_lines()
-        lines = [*before, *self.norm_lines(), *self.weight_lines(step)]
-        names |= o._scalar_arguments(emitter)
-        text = function_source(f"Applies the summed increments of rule {self.rule.name} ({self.kind}).", names, lines)
-        kernel = o.kernels.add(f"apply_{o._variant()}_{self.rule.name}", text)
-        return Operation("kernel", kernel, tuple(names.values()), self.projection.group,
-                         (o.slot("w"), o.slot(self.kind)), (o.slot("w"), o.slot(self.kind)), self.apply_gate,
-                         label=self.projection.name)
+        kernel = Kernel(f"Applies the summed increments of rule {self.rule.name} ({self.kind}).")
+        learning = self.owner.learning(kernel, whole=True)
+        optimiser = OPTIMISERS[self.kind](self, learning)
+        self.apply_sums(learning, optimiser)
+        return self.apply_operation(f"apply_{self.owner.variant}_{self.rule.name}", kernel)
 
-    def weight_lines(self, step: list[str]) -> list[str]:
+    def apply_operation(self, base: str, kernel: Kernel) -> Operation:
+        slots = (self.owner.slot("w"), self.owner.slot(self.kind))
+        return self.owner.operation(base, kernel, slots, slots, self.apply_gate)
+
+    def apply_sums(self, learning: Learning, optimiser: Optimiser) -> None:
         """The step of every weight from its sum, which starts again at 0."""
-        return [f"for i in range(rows * {self.stride}):", "    x, total = m[w + i], m[held + i]",
-                *("    " + line for line in step), "    m[w + i], m[held + i] = x, 0.0"]
+        kernel, held, w = learning.kernel, self.sums(learning), learning.weights("w", "w")
+        optimiser.prepare(held)
+        with learning.axes.each_weight() as at:
+            kernel.let("x", w[at])
+            self.step(learning, optimiser, at, kernel.let("total", held[at]))
+            kernel.store(held[at], 0.0)
 
-    def optimiser_lines(self, at: str = "i") -> tuple[list[str], list[str], Emitter]:
-        """Lines once per update, and lines per weight `at` that turn `x` and `total` into the new `x`."""
-        emitter = self.owner.factors.synapse_emitter()
-        norm = "m[sums]" if self.shape.copies == 1 else f"m[sums + i % {self.shape.literals[0]}]"
-        before, step = OPTIMISERS[self.kind](emitter, self.rule.optimiser.arguments, norm, at)
-        return before, [*step, *self.owner.limit_lines()], emitter
-
-    def norm_lines(self) -> list[str]:
-        """`norms`: the norm of every copy's sum, cell by cell."""
-        if self.kind != "clipped":
-            return []
-        return norm_lines(self.stride, self.shape.literals[0] if self.shape.batch > 1 else "one")
+    def step(self, learning: Learning, optimiser: Optimiser, at: At, total: Node) -> None:
+        """The weight `x` after one update from its summed increments."""
+        optimiser.step(at, total)
+        learning.limit()
+        learning.kernel.store(learning.weights("w", "w")[at], Name("x"))
 
 
-def norm_lines(stride: str, copies: str) -> list[str]:
-    """Rows are padded, and an increment may be other than 0 there; only real cells count."""
-    return [f"for i in range({stride}):", "    m[sums + i] = 0.0", "for j in range(rows):",
-            f"    for i in range({stride}):", f"        total = m[held + j * {stride} + i]",
-            "        m[sums + i] += total * total", f"for c in range({copies}):", "    total = m[sums + c]",
-            "    for k in range(one, cells):", f"        total += m[sums + k * {copies} + c]",
-            "    m[sums + c] = sqrt(total)"]
+class Optimiser:
+    """Plain sum: x + total. It may write what comes once per update when it is made."""
+
+    def __init__(self, summed: Summed, learning: Learning):
+        self.summed, self.learning, self.kernel = summed, learning, learning.kernel
+        self.arguments = [learning.translation.value(a) for a in summed.rule.optimiser.arguments]
+
+    def prepare(self, held: Array) -> None:
+        """What must be known of all sums before the first weight moves."""
+
+    def step(self, at: At, total: Node) -> None:
+        self.kernel.set(Name("x"), Name("x") + total)
 
 
-def _accumulate(emitter: Emitter, arguments: tuple[Expression, ...], norm: str,
-                at: str) -> tuple[list[str], list[str]]:
-    return [], ["x = x + total"]
+class Clipped(Optimiser):
+    """The sum, scaled down to a norm of at most `limit` over all weights of a copy."""
+
+    def __init__(self, summed: Summed, learning: Learning):
+        super().__init__(summed, learning)
+        owner, shape = summed.owner, summed.shape
+        slot = owner.slots.add(owner.own("clipped_sums"), max(shape.width, 1) * shape.copies)
+        self.norms = learning.axes.row("sums", slot)
+        self.cells = self.kernel.size("cells", shape.post)
+
+    def prepare(self, held: Array) -> None:
+        """`norms`: the norm of every copy's sum, cell by cell. Rows are padded, and an increment may be other than 0
+        there; only real cells count."""
+        kernel, axes = self.kernel, self.learning.axes
+        with axes.each_along() as (k, c):
+            kernel.store(self.norms[k, c], 0.0)
+        with axes.each_weight() as (j, k, c):
+            total = kernel.let("total", held[j, k, c])
+            kernel.add(self.norms[k, c], total * total)
+        with kernel.loop("c", self.summed.shape.copies) as c:
+            total = kernel.let("norm", self.norms[0, c])
+            with kernel.loop("k", self.cells, 1) as k:
+                kernel.set(total, total + self.norms[k, c])
+            kernel.store(self.norms[0, c], Call("sqrt", (total,)))
+
+    def step(self, at: At, total: Node) -> None:
+        limit, x = self.arguments[0], Name("x")
+        size = self.kernel.let("size", self.norms[0, at[2]])
+        self.kernel.set(x, x + Where(compared(size, ">", limit), total * (limit / size), total))
 
 
-def _clipped(emitter: Emitter, arguments: tuple[Expression, ...], norm: str,
-             at: str) -> tuple[list[str], list[str]]:
-    limit = emitter.value(arguments[0])
-    return [], [f"size = {norm}", f"x = x + (total * ({limit} / size) if size > {limit} else total)"]
+class Adam(Optimiser):
+    """Kingma and Ba 2015: `powers` are those of beta1 and beta2."""
+
+    def __init__(self, summed: Summed, learning: Learning):
+        super().__init__(summed, learning)
+        owner = summed.owner
+        _, beta1, beta2 = summed.rule.optimiser.arguments[:3]
+        self.left = [learning.translation.value(1.0 - a) for a in (beta1, beta2)]
+        self.moments = [learning.axes.weights(key, owner.slots.add(owner.slot(f"adam_{key}"), summed.shape.weights))
+                        for key in ("first", "second")]
+        powers = self.kernel.array("powers", owner.slots.add(owner.slot("adam_powers"), 2), 2)
+        for i, beta in enumerate(self.arguments[1:3]):
+            self.kernel.store(powers[i], powers[i] * beta)
+        self.corrections = [self.kernel.let(f"left{i + 1}", 1.0 - powers[i]) for i in range(2)]
+
+    def step(self, at: At, total: Node) -> None:
+        (rate, beta1, beta2, epsilon), x = self.arguments, Name("x")
+        a = self.kernel.let("a", beta1 * self.moments[0][at] + self.left[0] * total)
+        b = self.kernel.let("b", beta2 * self.moments[1][at] + self.left[1] * total * total)
+        for moment, value in zip(self.moments, (a, b), strict=True):
+            self.kernel.store(moment[at], value)
+        root = Call("sqrt", (b / self.corrections[1],))
+        self.kernel.set(x, x + rate * (a / self.corrections[0]) / (root + epsilon))
 
 
-def _adam(emitter: Emitter, arguments: tuple[Expression, ...], norm: str,
-          at: str) -> tuple[list[str], list[str]]:
-    rate, beta1, beta2, epsilon = map(emitter.value, arguments)
-    left1, left2 = (emitter.value(Binary("-", Number(1.0), a)) for a in arguments[1:3])
-    before = [f"m[powers] = m[powers] * {beta1}", f"m[powers + one] = m[powers + one] * {beta2}",
-              "left1, left2 = 1.0 - m[powers], 1.0 - m[powers + one]"]
-    return before, [f"a = {beta1} * m[first + {at}] + {left1} * total",
-                    f"b = {beta2} * m[second + {at}] + {left2} * total * total",
-                    f"m[first + {at}], m[second + {at}] = a, b",
-                    f"x = x + {rate} * (a / left1) / (sqrt(b / left2) + {epsilon})"]
-
-
-OPTIMISERS = {"accumulate": _accumulate, "clipped": _clipped, "adam": _adam}
+OPTIMISERS = {"accumulate": Optimiser, "clipped": Clipped, "adam": Adam}
 assert tuple(OPTIMISERS) == SUMMED
-

@@ -1,0 +1,189 @@
+"""The one-sided factors of a rule, and what is left of its increment at each synapse.
+
+An increment is cut at its largest subtrees that read one side only: `P0 ..` are vectors over postsynaptic cells,
+`Q0 ..` over presynaptic ones; both are computed by *factor* operations in the cells' groups. What remains runs once
+per synapse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from compiler.backends.kernels.layout import Shape
+from compiler.backends.kernels.nest import Kernel, KernelTable
+from compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, along, slot_name
+from compiler.backends.lowering.cells import message_slot, vector_parameters
+from compiler.backends.lowering.storage import Storage, inline_factors
+from compiler.backends.lowering.translation import Translation
+from compiler.backends.quoting import fresh, identifier
+from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, children, rebuild, show, walk
+from compiler.ir.model import PlasticityRule, Projection, cell_parameters, rule_parameters
+from compiler.ir.schedule import message_depth
+
+VECTOR = "@"
+"""Before the name of a one-sided vector in what is left of an increment; no name of the user's has it."""
+P0, Q0 = Name(f"{VECTOR}P0"), Name(f"{VECTOR}Q0")
+
+
+class Factors:
+    """Of one projection with a rule. `post` and `pre`: the vectors; `increment` and `updates`: what is left, in which
+    `@P0`, `@Q0` ... stand for them."""
+
+    def __init__(self, storage: Storage, projection: Projection, rule: PlasticityRule, shape: Shape, slots: SlotTable,
+                 kernels: KernelTable, scalar: Callable[[Expression, dict[str, float]], float]):
+        self.storage, self.graph, self.projection, self.rule = storage, storage.graph, projection, rule
+        self.shape, self.slots, self.kernels, self.scalar = shape, slots, kernels, scalar
+        self.post: list[Expression] = []
+        self.pre: list[Expression] = []
+        stored = frozenset(storage.depth)
+        cut = lambda e: self._cut(inline_factors(self.graph, projection, e, stored))  # noqa: E731
+        self.updates = [(u.name, cut(u.expression)) for u in rule.updates]
+        self.increment = cut(rule.increment)
+        post = [along(self._vector("post", i, shape.post_cells)) for i in range(len(self.post))]
+        pre = [replace(self._vector("pre", i, shape.cells[0]), along=shape.one_to_one) for i in range(len(self.pre))]
+        if self.is_delivered:
+            pre = [Slot(message_slot(storage, projection), shape.one_to_one)]
+        self.vectors = {f"P{i}": slot for i, slot in enumerate(post)} | {f"Q{i}": slot for i, slot in enumerate(pre)}
+
+    def own(self, quantity: str) -> str:
+        """Slot of what the lowering itself keeps at the synapse, named apart from the states of the rule."""
+        taken = {state.name for state in self.rule.states}
+        return slot_name(self.projection.name, fresh(quantity, taken, lambda name, i: name + "_own" * (i - 1)))
+
+    def _vector(self, side: str, index: int, cells: int) -> Slot:
+        return self.slots.add(self.own(f"{side}_factor{index}"), cells * self.shape.batch)
+
+    def _cut(self, expression: Expression) -> Expression:
+        """Replaces the largest one-sided subtrees by `P0`, `Q0` ..."""
+        sides = self._sides(expression)
+        if sides in ({"post"}, {"pre"}):
+            vectors, letter = (self.post, "P") if sides == {"post"} else (self.pre, "Q")
+            if expression not in vectors:
+                vectors.append(expression)
+            return Name(f"{VECTOR}{letter}{vectors.index(expression)}")
+        parts = tuple(map(self._cut, children(expression)))
+        return rebuild(expression, parts) if parts else expression
+
+    def _sides(self, expression: Expression) -> set[str]:
+        sides = set()
+        for node in walk(expression):
+            if isinstance(node, (Name, Prev)):
+                side, dot, _ = node.name.partition(".")
+                if node.name == "w" or any(s.name == node.name for s in self.rule.states) or self.is_drawn(node.name):
+                    sides.add("synapse")
+                elif dot and side in ("pre", "post") and not self.is_parameter(node.name):
+                    sides.add(side)
+        return sides
+
+    def is_drawn(self, name: str) -> bool:
+        return any(name == drawn for drawn, _ in self.rule.noise)
+
+    def is_parameter(self, name: str) -> bool:
+        side, dot, quantity = name.partition(".")
+        if not dot or side not in ("pre", "post"):
+            return name == "dt" or any(p.name == name for p in self.rule.parameters)
+        cell = self.graph.cell_of(self.projection.pre if side == "pre" else self.projection.post)
+        return any(p.name == quantity for p in cell.parameters) and quantity not in vector_parameters(self.graph, cell)
+
+    def scalar_value(self, expression: Expression) -> float:
+        """Of parameters of the rule, and of both cells as `pre.x` and `post.x`."""
+        table = dict(rule_parameters(self.graph, self.projection))
+        for side, population in (("pre", self.projection.pre), ("post", self.projection.post)):
+            values = cell_parameters(self.graph, self.graph.population(population))
+            table |= {f"{side}.{name}": value for name, value in values.items()}
+        return self.scalar(expression, table)
+
+    # ---- operations
+
+    def operations(self, gate: str) -> list[Operation]:
+        post = [self._operation(gate, "post")] if self.post else []
+        hoisted = self.projection.lowering == "hoisted"  # keeps the held input itself
+        there = hoisted or self.kept_at_synapse or self.is_delivered
+        return post + ([self._operation(gate, "pre")] if self.pre and not there else [])
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the presynaptic factor is the very message that this step delivers, computed in this step."""
+        message = self.graph.class_of(self.projection.name).message
+        return (self.pre == [Name(f"pre.{message}")] and not self.projection.lowering
+                and message_depth(self.graph, self.projection) == 0)
+
+    @property
+    def kept_at_synapse(self) -> bool:
+        """Whether the presynaptic factors are the message of one step ago, which the projection still holds when a
+        step begins: then nobody needs to send it again."""
+        message = message_slot(self.storage, self.projection)
+        earlier = Prev(f"pre.{self.graph.class_of(self.projection.name).message}", 1)
+        return (self.pre == [earlier] and not self.projection.lowering
+                and message == slot_name(self.projection.pre, earlier.name.split(".")[1]))
+
+    def keep(self, gate: str) -> Operation:
+        """At the beginning of a step: keeps the message of one step ago, in the projection's own group, all of it."""
+        found = self._operation(gate, "pre", age=1)
+        whole = (replace(a, along=False) if isinstance(a, Slot) else a.value if isinstance(a, Span) else a
+                 for a in found.arguments)
+        return replace(found, group=self.projection.group, arguments=tuple(whole))
+
+    def _operation(self, gate: str, side: str, age: int = 0) -> Operation:
+        """Computes one side's factors from what is in memory; `age`: how many steps older that is than this step."""
+        letter, vectors = ("P", self.post) if side == "post" else ("Q", self.pre)
+        population = self.projection.post if side == "post" else self.projection.pre
+        kernel = Kernel(f"{side}synaptic factors of rule {self.rule.name}: {'; '.join(map(show, vectors))}.")
+        n = kernel.size("n", Span(self.graph.population(population).size * self.graph.batch))
+        writes = tuple(self.own(f"{side}_factor{i}") for i in range(len(vectors)))
+        loaded: dict[str, Name] = {}
+        with kernel.loop("k", n) as k:
+            def leaf(node: Name | Prev) -> Name:
+                depth = node.depth if isinstance(node, Prev) else 0
+                quantity = identifier(node.name.split(".")[1])
+                slot = slot_name(population, quantity, depth - age)
+                if slot not in loaded:
+                    place = kernel.array(f"o_{quantity}_{depth}", Slot(slot, along=True), n)[k]
+                    loaded[slot] = kernel.let(f"v_{quantity}_{depth}", place)
+                return loaded[slot]
+
+            translation = Translation(kernel, self.graph, self.slots, leaf, self.is_parameter, self.scalar_value)
+            values = [translation.value(v) for v in vectors]
+            for index, (slot, value) in enumerate(zip(writes, values, strict=True)):
+                kernel.store(kernel.array(f"at_{letter}{index}", Slot(slot, along=True), n)[k], value)
+        name = self.kernels.add(f"{side}_factors_{self.rule.name}", kernel)
+        group = self.graph.population(population).group
+        return Operation("kernel", name, tuple(kernel.arguments.values()), group, tuple(loaded), writes, gate,
+                         label=self.projection.name)
+
+    # ---- what is left per synapse
+
+    @property
+    def is_product(self) -> bool:
+        """Whether an increment is one postsynaptic times one presynaptic factor, for every pair of cells and without
+        state at the synapse."""
+        return (product_of_sides(self.increment) and not self.rule.states and not self.shape.one_to_one)
+
+    @property
+    def idle_when_silent(self) -> bool:
+        """Whether no synapse moves while its presynaptic factors are 0."""
+        return (not self.rule.states and self.rule.optimiser.kind == "none" and bool(self.pre)
+                and self._vanishes(self.increment))
+
+    def _vanishes(self, expression: Expression) -> bool:
+        """Whether it is 0 where all presynaptic factors are; less than a unit, rounded downward, is 0 too."""
+        match expression:
+            case Name(name):
+                return name.startswith(f"{VECTOR}Q")
+            case Binary("*", left, right):
+                return self._vanishes(left) or self._vanishes(right)
+            case Binary("+" | "-", left, right):
+                return self._vanishes(left) and self._vanishes(right)
+            case Negate(operand):
+                return self._vanishes(operand)
+            case Call("floor", (Binary("+", units, Name(drawn)),)):
+                return self._vanishes(units) and self.is_drawn(drawn)
+            case Call("floor", (Binary("+", units, Number(0.5)),)):
+                return self._vanishes(units)
+        return False
+
+
+def product_of_sides(expression: object) -> bool:
+    """Whether what is left of an increment is one postsynaptic times one presynaptic factor."""
+    return expression == Binary("*", P0, Q0)

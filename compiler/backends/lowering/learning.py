@@ -1,0 +1,211 @@
+"""What a rule does at each synapse, written into a kernel: the increment, the optimiser's step, and both in loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from compiler.backends.kernels.layout import Shape
+from compiler.backends.kernels.nest import Array, Int, Kernel, Uniform, any_of, compared
+from compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, along, slot_name
+from compiler.backends.lowering.factors import VECTOR, Factors
+from compiler.backends.lowering.translation import Translation
+from compiler.ir.connections import connection_mask
+from compiler.ir.errors import CortexError
+from compiler.ir.expressions import Name, Node, Number, Prev, Where
+from compiler.ir.model import LAVA_DRAWS, Graph, Projection
+from compiler.ir.verify import bounds
+
+
+class Axes:
+    """The axes of one projection in one kernel: rows j, postsynaptic cells k, copies c, samples r. `whole`: the kernel
+    needs all postsynaptic cells; other ones may be cut at them, where there is no batch."""
+
+    def __init__(self, kernel: Kernel, shape: Shape, whole: bool = False):
+        self.kernel, self.shape = kernel, shape
+        self.rows: Int = kernel.size("rows", shape.rows)
+        length = shape.post if shape.one_to_one else shape.width
+        cut = shape.batch == 1 and not whole
+        self.width: Int = kernel.size("width", Span(length) if cut else length)
+        self.stride: Int = kernel.size("stride", length) if cut and not shape.one_to_one else self.width
+
+    def weights(self, name: str, slot: Slot) -> Array:
+        return self.kernel.array(name, slot, self.rows, self.stride, self.shape.copies)
+
+    def row(self, name: str, slot: Slot) -> Array:
+        """A number per weight of a row."""
+        return self.kernel.array(name, slot, self.stride, self.shape.copies)
+
+    def cells(self, name: str, slot: Slot) -> Array:
+        """Pre- or postsynaptic cells."""
+        return self.kernel.array(name, slot, self.width, self.shape.copies, self.shape.repeats)
+
+    @contextmanager
+    def each_row(self) -> Iterator[Int]:
+        """One of none for one-to-one connections, whose weights are a row."""
+        if self.shape.one_to_one:
+            yield 0
+            return
+        with self.kernel.loop("j", self.rows) as j:
+            yield j
+
+    @contextmanager
+    def each_weight(self) -> Iterator[tuple[Int, Int, Int]]:
+        """(j, k, c) of every weight."""
+        with self.each_row() as j, self.each_along() as (k, c):
+            yield j, k, c
+
+    @contextmanager
+    def each_along(self) -> Iterator[tuple[Int, Int]]:
+        """(k, c) of every weight of a row."""
+        with self.kernel.loop("k", self.width) as k, self.kernel.loop("c", self.shape.copies) as c:
+            yield k, c
+
+    def pre_place(self, j: Int, k: Int) -> Int:
+        """Which presynaptic cell weight (j, k) comes from."""
+        return k if self.shape.one_to_one else j
+
+
+class Learning:
+    """The rule of one projection in one kernel."""
+
+    def __init__(self, kernel: Kernel, graph: Graph, projection: Projection, factors: Factors, slots: SlotTable,
+                 whole: bool = False):
+        self.kernel, self.graph, self.projection, self.factors, self.slots = kernel, graph, projection, factors, slots
+        self.rule, self.shape = factors.rule, factors.shape
+        self.axes = Axes(kernel, self.shape, whole)
+        self.at: tuple[Int, Int, Int] = (0, 0, 0)
+        self.sample: Int = 0
+        self.drawn: dict[str, Node] = {}
+        self.row_locals: dict[str, Name] = {}
+        self.translation = Translation(kernel, graph, slots, self._leaf, factors.is_parameter, factors.scalar_value)
+
+    def slot(self, quantity: str) -> str:
+        return slot_name(self.projection.name, quantity)
+
+    def weights(self, name: str, quantity: str) -> Array:
+        """An array with a number per weight, which operations go along."""
+        return self.axes.weights(name, along(self.slots.add(self.slot(quantity), self.shape.weights)))
+
+    def vector(self, name: str) -> Array:
+        """`P0`, `Q0` ... : cells of one side."""
+        return self.axes.cells(f"at_{name}", self.factors.vectors[name])
+
+    # ---- leaves
+
+    def _leaf(self, node: Name | Prev) -> Node:
+        name = node.name
+        if name.startswith(VECTOR):
+            return self._vector_at(name.removeprefix(VECTOR))
+        if name == "w":
+            return Name("x")
+        if self.factors.is_drawn(name):
+            return self.drawn[name]
+        if any(s.name == name for s in self.rule.states):
+            return Name(f"old_{name}" if isinstance(node, Prev) else f"v_{name}")
+        raise CortexError("E515", f"rule '{self.rule.name}' reads '{name}', which is nothing that it has.")
+
+    def _vector_at(self, name: str) -> Node:
+        """Element of a vector at this synapse."""
+        if name in self.row_locals:
+            return self.row_locals[name]
+        j, k, c = self.at
+        return self.vector(name)[k if name.startswith("P") else self.axes.pre_place(j, k), c, self.sample]
+
+    def load_row(self, j: Int) -> None:
+        """Presynaptic factors once per row, where a row has one sample."""
+        if self.shape.batch == 1 and not self.shape.one_to_one:
+            for i in range(len(self.factors.pre)):
+                self.row_locals[f"Q{i}"] = self.kernel.let(f"Q{i}", self.vector(f"Q{i}")[j, 0, 0])
+
+    def moving(self, *others: Node) -> Node | None:
+        """Condition under which a row may move its weights (or, `others`, deliver); None where every row may."""
+        if not (self.graph.class_of(self.projection.name).unit and self.factors.idle_when_silent and self.row_locals):
+            return None
+        return any_of([compared(value, "!=", 0.0) for value in (*others, *self.row_locals.values())])
+
+    # ---- one synapse
+
+    def increment(self, at: tuple[Int, Int, Int]) -> Name:
+        """Moves the synaptic states of the weight `x` at (j, k, c); its increment, summed over samples."""
+        kernel, self.at, self.sample = self.kernel, at, 0
+        for state in self.rule.states:
+            old = kernel.let(f"old_{state.name}", self.weights(f"o_{state.name}", state.name)[at])
+            kernel.let(f"v_{state.name}", old)
+        self.drawn = {name: self._draw(name, kind) for name, kind in self.rule.noise}
+        for name, expression in self.factors.updates:
+            kernel.set(Name(f"v_{name}"), self.translation.value(expression))
+            kernel.store(self.weights(f"o_{name}", name)[at], Name(f"v_{name}"))
+        increment = kernel.let("dw", self.translation.value(self.factors.increment))
+        with kernel.loop("r", self.shape.repeats, 1 if self.shape.repeats > 1 else 0) as self.sample:
+            if self.shape.repeats > 1:
+                kernel.set(increment, increment + self.translation.value(self.factors.increment))
+        masked = self.masked(increment, at)
+        if masked is not increment:
+            kernel.set(increment, masked)
+        return increment
+
+    def masked(self, increment: Node, at: tuple[Int, Int, Int]) -> Node:
+        """Times the mask, where the projection has one."""
+        if connection_mask(self.graph, self.projection) is None:
+            return increment
+        return increment * self.weights("mask", "mask")[at]
+
+    def _draw(self, name: str, kind: str) -> Node:
+        """A random number of this synapse; the index does not depend on the order in memory. The samples of a seed have
+        the same."""
+        (j, k, c), copies = self.at, self.shape.copies
+        seed = c // (copies // self.graph.seeds) if copies > 1 else 0
+        slot = self.slots.add(self.slot(f"{name}.key"), 2 * copies)
+        if kind in LAVA_DRAWS:
+            return self.kernel.array(f"k_{name}", slot, copies, 2)[seed, 0]
+        key = self.kernel.array(f"k_{name}", Key(slot.name), 2 * copies).name
+        cell = k + self.kernel.size("first", First()) if kind == "uniform" else 0
+        index = cell if self.shape.one_to_one or kind != "uniform" else cell * self.axes.rows + j
+        return self.kernel.let(f"u_{name}", Uniform(key, index, seed if copies > 1 else None))
+
+    def step(self, at: tuple[Int, Int, Int], increment: Name) -> None:
+        """The optimiser's step and the bounds, from the old weight `x` to the stored one; `x` is the new one then."""
+        kernel, optimiser, x = self.kernel, self.rule.optimiser, Name("x")
+        if optimiser.kind == "low_pass":
+            held = self.weights("held", optimiser.kind)[at]
+            filtered = kernel.let("d", held)
+            rate = self.translation.value(optimiser.arguments[0])
+            kernel.set(filtered, filtered + rate * (increment - filtered))
+            kernel.store(held, filtered)
+            increment = filtered
+        kernel.set(x, x + increment)
+        self.limit()
+        kernel.store(self.weights("w", "w")[at], x)
+
+    def limit(self) -> None:
+        """The weight `x` within its bounds."""
+        x = Name("x")
+        low, high = map(float, bounds(self.graph.class_of(self.projection.name)))
+        for bound, operator in ((low, "<"), (high, ">")):
+            if abs(bound) < float("inf"):
+                self.kernel.set(x, Where(compared(x, operator, bound), Number(bound), x))
+
+    def gated_step(self, at: tuple[Int, Int, Int], increment: Name) -> None:
+        """Where synaptic states move in every step, the weight moves only where the gate is on."""
+        learn = Name(self.kernel.argument("learn", Gate(self.projection.gate or "")))
+        with self.kernel.when(compared(learn, ">", 0.0)):
+            self.step(at, increment)
+
+    # ---- every synapse
+
+    def each_weight(self, visit: Callable[[tuple[Int, Int, Int]], object], skips: bool = True,
+                    factors: bool = True) -> None:
+        """`visit` at every weight, its value in `x`. `skips`: rows in which nothing moves may be left out. `factors`:
+        the rule's are read."""
+        def along_row(j: Int) -> None:
+            with self.axes.each_along() as (k, c):
+                self.kernel.let("x", self.weights("w", "w")[j, k, c])
+                visit((j, k, c))
+
+        with self.axes.each_row() as j:
+            if factors:
+                self.load_row(j)
+            moving = self.moving() if skips else None
+            with self.kernel.when_any([moving] if moving else []):
+                along_row(j)

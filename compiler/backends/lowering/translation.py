@@ -1,0 +1,102 @@
+"""Expressions of the IR as values of a kernel.
+
+Leaves become locals or places in memory; gates, tables and *scalars*, the largest subtrees of parameters alone, become
+arguments of the kernel, named by what they are: `dt / tau` is `dt_over_tau`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from compiler.backends.kernels.nest import Kernel
+from compiler.backends.kernels.operations import Constant, Gate, SlotTable
+from compiler.backends.quoting import fresh, identifier
+from compiler.ir.expressions import (
+    Call,
+    Expression,
+    Lookup,
+    Name,
+    Node,
+    Number,
+    Prev,
+    children,
+    rebuild,
+    show,
+    walk,
+)
+from compiler.ir.model import Graph
+
+WORDS = {"+": "plus", "-": "minus", "*": "times", "/": "over", "<": "below", ">": "above", "=": "is"}
+LONGEST_NAME = 40
+
+
+def is_literal(expression: Expression) -> bool:
+    """Whether numbers alone make it. LLVM turns `pow` of a visible one into exp2, a product or a square root, whose
+    last bit may differ from libm's; a scalar in memory is out of its sight."""
+    leaves = [node for node in walk(expression) if not children(node)]
+    return all(isinstance(leaf, Number) for leaf in leaves) and not _looks_up(expression)
+
+
+def _looks_up(expression: Expression) -> bool:
+    """Whether a table has a part in it, which is no parameter."""
+    return any(isinstance(node, Lookup) for node in walk(expression))
+
+
+def spelled(expression: Expression) -> str:
+    """A name for a scalar that says what it is, as far as a name can."""
+    text = re.sub(r"\b(\d+)\.(\d+)\b", r"\1p\2", show(expression)).replace("==", "=").replace(".", "_")
+    words = [WORDS.get(word, word) for word in re.findall(r"\w+|[-+*/<>=]", text)]
+    name = "_".join(words)
+    return f"c_{name}" if len(name) <= LONGEST_NAME and name.isascii() else "constant"
+
+
+@dataclass
+class Translation:
+    """Into one kernel. `leaf(node)` gives the value of a name; `constant(name)` says whether a name is a scalar
+    parameter; `scalar(expression)` computes a subtree of such."""
+
+    kernel: Kernel
+    graph: Graph
+    slots: SlotTable
+    leaf: Callable[[Name | Prev], Node]
+    constant: Callable[[str], bool]
+    scalar: Callable[[Expression], float]
+    names: dict[Expression, str] = field(default_factory=dict)
+
+    def value(self, expression: Expression) -> Node:
+        if self._is_scalar(expression):
+            return self.named(expression)
+        match expression:
+            case Name(name) if name.startswith("gate."):
+                return self._gate(name.removeprefix("gate."))
+            case Name() | Prev():
+                return self.leaf(expression)
+            case Call("pow", arguments):
+                return Call("pow", tuple(self.named(a) if is_literal(a) else self.value(a) for a in arguments))
+            case Lookup():
+                self._table(identifier(expression.table, "table"))
+        parts = tuple(map(self.value, children(expression)))
+        return rebuild(expression, parts) if parts else expression
+
+    def named(self, expression: Expression) -> Name:
+        """A scalar under a name of its own."""
+        if expression not in self.names:
+            self.names[expression] = fresh(spelled(expression), self.kernel.arguments)
+            self.kernel.argument(self.names[expression], Constant(self.scalar(expression)))
+        return Name(self.names[expression])
+
+    def _is_scalar(self, expression: Expression) -> bool:
+        leaves = [node for node in walk(expression) if not children(node)]
+        return not _looks_up(expression) and any(isinstance(n, Name) for n in leaves) and all(
+            isinstance(n, Number) or (isinstance(n, Name) and self.constant(n.name)) for n in leaves)
+
+    def _gate(self, gate: str) -> Name:
+        return Name(self.kernel.argument(f"gate_{identifier(gate, 'gate')}", Gate(gate)))
+
+    def _table(self, table: str) -> None:
+        """Offset and length of a table."""
+        size = len(self.graph.arrays[f"table.{table}"])
+        self.kernel.array(f"table_{table}", self.slots.add(f"table.{table}", size))
+        self.kernel.size(f"entries_{table}", size)
