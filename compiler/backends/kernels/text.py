@@ -58,7 +58,7 @@ class Text(ABC):
             case Number(number):
                 return self.number(float(number))
             case Name(name):
-                return name
+                return self.local(name)
             case Load():
                 return self.place(node)
             case Negate(operand):
@@ -69,10 +69,10 @@ class Text(ABC):
                 return f"({self.value(left)} {operator} {self.value(right)})"
             case Binary(operator) if operator in TRUTHS:
                 return self.choice(node, Number(1.0), Number(0.0))
-            case Call("fixed", (x, scale, limit, offset)):
-                return f"fixed({self.value(x)}, {self.divisor(scale)}, {self.value(limit)}, {self.value(offset)})"
+            case Call("fixed", (x, scale, *others)) if len(others) == 2:
+                return self.call("fixed", [self.value(x), self.divisor(scale), *map(self.value, others)])
             case Call(function, arguments) if len(arguments) == ARITY.get(function):
-                return f"{function}({', '.join(map(self.value, arguments))})"
+                return self.call(function, list(map(self.value, arguments)))
             case Where(condition, then, otherwise):
                 return self.choice(condition, then, otherwise)
             case Lookup(_, index):
@@ -97,6 +97,12 @@ class Text(ABC):
 
     def divisor(self, node: Node) -> str:
         return self.value(node)
+
+    def local(self, name: str) -> str:
+        return name
+
+    def call(self, function: str, arguments: list[str]) -> str:
+        return f"{function}({', '.join(arguments)})"
 
     @abstractmethod
     def number(self, value: float) -> str: ...

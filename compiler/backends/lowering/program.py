@@ -150,11 +150,11 @@ class GroupProgram:
         rows = np.zeros((len(self.step) + len(self.flush), width), dtype=np.uint64)
         for row, operation in zip(rows, (*self.step, *self.flush), strict=True):
             kind = (operation.kind, operation.kernel, operation.update)
-            values = [self._value(a) for a in operation.arguments]
+            values = [self.place(a) for a in operation.arguments]
             row[:2 + len(values)] = [self.program.kinds.index(kind), self.program.gates.index(operation.gate), *values]
         return rows
 
-    def _value(self, argument: object) -> int:
+    def place(self, argument: object) -> int:
         match argument:
             case Slot(name, _, first):
                 return self.offsets[name] + first

@@ -1,0 +1,222 @@
+"""Kernels as C: a function per operation, with its sizes as literals and its slots as pointers under their own names.
+
+Sums over presynaptic cells run in blocks of postsynaptic cells whose partial sums stay in vector registers, with the
+bits of the plain row sum: every cell's terms are added in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from compiler.backends.kernels.nest import (
+    Accumulation,
+    For,
+    Int,
+    Joined,
+    Kernel,
+    Let,
+    Load,
+    Statement,
+    Store,
+    Uniform,
+    nodes,
+)
+from compiler.backends.kernels.operations import Argument, Constant, First, Gate, Key, Slot, Span
+from compiler.backends.kernels.text import TRUTHS, Text
+from compiler.backends.quoting import comment
+from compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
+
+LANES = 8
+"""Numbers per vector; rows are padded to it."""
+VECTORS = 4
+"""Vectors of sums per block."""
+
+
+class CText(Text):
+    """`sizes`: the values of the kernel's lengths."""
+
+    words = {"and": "&&", "or": "||", "//": "/"}
+    other = "else"
+
+    def __init__(self, sizes: Mapping[str, int]):
+        self.sizes = sizes
+
+    def size(self, name: str) -> str:
+        return str(self.sizes[name]) if name in self.sizes else c_name(name)
+
+    def literal(self, number: int) -> str:
+        return str(number)
+
+    def number(self, value: float) -> str:
+        if math.isnan(value):
+            return "NAN"
+        return repr(value) if math.isfinite(value) else "(-INFINITY)" if value < 0 else "INFINITY"
+
+    def local(self, name: str) -> str:
+        return c_name(name)
+
+    def place(self, load: Load) -> str:
+        return f"{c_name(load.array)}[{self.whole(load.at)}]"
+
+    def choice(self, condition: Node, then: Node, otherwise: Node) -> str:
+        return f"({self.condition(condition)} ? {self.value(then)} : {self.value(otherwise)})"
+
+    def call(self, function: str, arguments: list[str]) -> str:
+        return f"{c_name(function)}({', '.join(arguments)})"
+
+    def lookup(self, lookup: Lookup, index: str) -> str:
+        table = f"table_{lookup.table}"
+        return f"{lookup.function}({c_name(table)}, {self.sizes[f'entries_{lookup.table}']}, {index})"
+
+    def shown(self, sample: Int) -> str:
+        return f"(double)shown[{self.whole(sample)}]"
+
+    def uniform(self, drawn: Uniform) -> str:
+        at = self.whole(0 if drawn.number is None else 2 * drawn.number)
+        key = c_name(drawn.key)
+        return f"uniform((int64_t){key}[{at}], (int64_t){key}[{at} + 1], {self.whole(drawn.index)})"
+
+    def let(self, name: str, value: str, again: bool) -> str:
+        return f"{'' if again else 'double '}{c_name(name)} = {value};"
+
+    def store(self, to: str, value: str, add: bool) -> str:
+        return f"{to} {'+=' if add else '='} {value};"
+
+    def loop(self, statement: For) -> str:
+        name = c_name(statement.index.name)
+        step = f"{name}++" if statement.step == 1 else f"{name} += {statement.step}"
+        return f"for (long {name} = {self.whole(statement.start)}; {name} < {self.whole(statement.stop)}; {step})"
+
+    def when(self, condition: str) -> str:
+        return f"if ({condition})"
+
+    def block(self, head: str, body: list[str]) -> list[str]:
+        return [f"{head} {{", *("    " + line for line in body), "}"]
+
+    # ---- blocks of postsynaptic cells
+
+    def statement(self, statement: Statement) -> list[str]:
+        if isinstance(statement, Accumulation) and self._fits(statement):
+            return self._blocked(statement)
+        return super().statement(statement)
+
+    def _fits(self, sum_: Accumulation) -> bool:
+        """Whether whole vectors make a row, of operations that vectors have."""
+        width = int(self.whole(sum_.width))
+        simple = all(isinstance(s, Let | Store) for s in sum_.each)
+        found = [*nodes(sum_.each), *walk(sum_.term)]
+        return width % LANES == 0 and simple and all(isinstance(n, VECTOR_NODES) for n in found)
+
+    def _blocked(self, sum_: Accumulation) -> list[str]:
+        width, size = int(self.whole(sum_.width)), LANES * VECTORS
+        lines = []
+        whole = width // size * size
+        if whole:
+            lines += self._block(sum_, 0, whole, VECTORS)
+        return lines + (self._block(sum_, whole, width, (width - whole) // LANES) if width > whole else [])
+
+    def _block(self, sum_: Accumulation, start: int, stop: int, vectors: int) -> list[str]:
+        """Blocks of `vectors` vectors of cells from start to stop."""
+        inner = VectorText(self.sizes, sum_.k.name)
+        k = c_name(sum_.k.name)
+        each = [f"const long {k} = block + {LANES} * lane;", *inner.lines(sum_.each),
+                f"sums[lane] += {inner.value(sum_.term)};"]
+        lanes = self.block(f"UNROLL for (long lane = 0; lane < {vectors}; lane++)", each)
+        kept = self.block(self.when(self.condition(sum_.keep)), lanes) if sum_.keep is not None else lanes
+        rows = self.loop(For(sum_.j, 0, sum_.rows, 1, ()))
+        target = f"{c_name(sum_.to.name)} + block + {LANES} * lane"
+        body = [f"vector sums[{vectors}];", f"UNROLL for (long lane = 0; lane < {vectors}; lane++) sums[lane] = ALL(0.0);",
+                *self.block(rows, [*self.lines(sum_.row), *kept]),
+                f"UNROLL for (long lane = 0; lane < {vectors}; lane++) SET({target}, sums[lane]);"]
+        return self.block(f"for (long block = {start}; block < {stop}; block += {LANES * vectors})", body)
+
+
+VECTOR_NODES = (Number, Name, Load, Negate, Binary, Where)
+
+
+class VectorText(CText):
+    """What is computed for eight neighbouring values of an index at once."""
+
+    def __init__(self, sizes: Mapping[str, int], index: str):
+        super().__init__(sizes)
+        self.index = index
+        self.vectors: set[str] = set()
+
+    def is_vector(self, node: Node) -> bool:
+        return any(isinstance(n, Name) and n.name in self.vectors or isinstance(n, Load) and self._moves(n.at)
+                   for n in walk(node))
+
+    def _moves(self, place: Int) -> bool:
+        if isinstance(place, Joined):
+            return self._moves(place.left) or self._moves(place.right)
+        return getattr(place, "name", None) == self.index
+
+    def place(self, load: Load) -> str:
+        return f"GET({c_name(load.array)} + {self.whole(load.at)})" if self._moves(load.at) else super().place(load)
+
+    def spread(self, node: Node) -> str:
+        """As a vector in any case."""
+        return self.value(node) if self.is_vector(node) else f"ALL({self.value(node)})"
+
+    def condition(self, node: Node) -> str:
+        """A mask, where it depends on the index."""
+        if not self.is_vector(node):
+            return super().condition(node)
+        match node:
+            case Binary("and" | "or" as operator, left, right):
+                return f"({self.mask(left)} {'&' if operator == 'and' else '|'} {self.mask(right)})"
+            case Binary(operator, left, right) if operator in TRUTHS:
+                return f"({self.spread(left)} {operator} {self.spread(right)})"
+        return f"({self.value(node)} != ALL(0.0))"
+
+    def mask(self, node: Node) -> str:
+        return self.condition(node) if self.is_vector(node) else f"MASK({self.condition(node)})"
+
+    def choice(self, condition: Node, then: Node, otherwise: Node) -> str:
+        if self.is_vector(condition):
+            return f"choose({self.condition(condition)}, {self.spread(then)}, {self.spread(otherwise)})"
+        if self.is_vector(then) or self.is_vector(otherwise):
+            return f"({self.condition(condition)} ? {self.spread(then)} : {self.spread(otherwise)})"
+        return super().choice(condition, then, otherwise)
+
+    def statement(self, statement: Statement) -> list[str]:
+        match statement:
+            case Let(name, value, again):
+                self.vectors.add(name)
+                return [f"{'' if again else 'vector '}{c_name(name)} = {self.spread(value)};"]
+            case Store(to, value, add):
+                place = f"{c_name(to.array)} + {self.whole(to.at)}"
+                new = f"GET({place}) + {self.value(value)}" if add else self.spread(value)
+                return [f"SET({place}, {new});"]
+        return super().statement(statement)
+
+
+RESERVED = frozenset(["auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "asm", "typeof", "vector", "masks", "GET", "SET", "ALL", "MASK", "UNROLL", "NAN", "INFINITY", "main", "block", "lane", "sums", "shown", "gates", "call", "m", "t", "i", "pending", "end_of_block", "run", "record", "due", "late"]) - {"pending", "end_of_block"}
+
+
+def c_name(name: str) -> str:
+    """The name, as it may stand in C: other letters than ASCII's are spelled by their numbers."""
+    plain = "".join(letter if letter.isascii() else f"_u{ord(letter):x}_" for letter in name)
+    return f"{plain}_" if plain in RESERVED else plain
+
+
+def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...]) -> str:
+    """The function of one operation: slots come as pointers, in the order of the kernel's arguments."""
+    named = dict(zip(kernel.arguments, arguments, strict=False))
+    sizes = {n: a.value if isinstance(a, Span | First) else a for n, a in named.items() if isinstance(a, int | Span | First)}
+    apart = _distinct(named)
+    parameters = [f"double *{'restrict ' if apart else ''}const {c_name(n)}" for n, a in named.items()
+                  if isinstance(a, Slot | Key)]
+    parameters += [f"const double {c_name(n)}" for n, a in named.items() if isinstance(a, Constant | Gate)]
+    parameters += {"delivery": ["const int64_t *const shown", "const int pending"],
+                   "closing": ["const int end_of_block"]}.get(kernel.kind, [])
+    body = CText(sizes).lines(kernel.body)
+    return "\n".join([f"/* {comment(kernel.doc).replace('*/', '* /')} */", f"IN void {name}({', '.join(parameters)}) {{",
+                      *("    " + line for line in body), "}"]) + "\n"
+
+
+def _distinct(named: Mapping[str, Argument]) -> bool:
+    """Whether every pointer has a stretch of memory of its own."""
+    slots = [a.name for a in named.values() if isinstance(a, Slot | Key)]
+    return len(slots) == len(set(slots))
