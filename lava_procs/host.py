@@ -47,14 +47,17 @@ class Host:
         with running_code_of(self.folder / "runtime.py"):
             self.runtime = import_file(self.folder / "runtime.py", self.tag + "_runtime")
         with running_code_of(self.folder / "kernels.py"):
-            self.kernels = self.runtime.load_kernels((self.folder / "kernels.py").read_text(encoding="utf-8"))
+            loading = import_file(self.folder / "loading.py", self.tag + "_loading")
+            self.kernels = loading.load_kernels(*((self.folder / name).read_text(encoding="utf-8")
+                                                  for name in ("kernels.py", "kernels.c")))
         self.network = network
         self.limit = shared_array(1, np.int64)
         self.samples = self.arrays["samples"]
         self.feed = self._feed("full")
         self.records = shared_array(max(self.feed.record_size, 1))
         with running_code_of(self.folder / "kernels.py"):
-            self.works = {name: self._work(name, group) for name, group in self.description["groups"].items()}
+            self.works = {name: self._work(number, name, group)
+                          for number, (name, group) in enumerate(self.description["groups"].items())}
         self.supervisor: Any = None
 
     def _feed(self, kind: str) -> Any:
@@ -64,14 +67,15 @@ class Host:
             spec.kind = "none"
         return self.runtime.Feed(d["protocol"], d["gates"], spec, self.arrays.get("recorded_noise"))
 
-    def _work(self, name: str, group: dict[str, Any]) -> GroupWork:
+    def _work(self, number: int, name: str, group: dict[str, Any]) -> GroupWork:
         initial = self.arrays[f"memory.{name}"]
         memory = shared_array(len(initial))
         memory[:] = initial
         offsets = {slot: (offset, size) for slot, (offset, size) in group["slots"].items()}
-        return GroupWork(name, memory, offsets, self.arrays[f"table.{name}"].view(np.uint64), group["n_step"],
-                         self.arrays[f"pieces.{name}"].view(np.uint64), self.kernels, self._feed(group["feed"]),
-                         self.samples, self.records, self.limit, self.description["block"])
+        table, pieces = (self.arrays[f"{what}.{name}"].view(np.uint64) for what in ("table", "pieces"))
+        kernels = self.kernels.bind(number, memory, table, pieces, self.samples, self.records)
+        return GroupWork(name, memory, offsets, group["n_step"], kernels, self._feed(group["feed"]), len(pieces) > 0,
+                         self.limit, self.description["block"])
 
     # ---- running
 

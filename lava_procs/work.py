@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import mmap
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -52,19 +51,15 @@ class Mailbox:
 class GroupWork:
     """What a group's process model does, apart from sending and receiving.
 
-    name: the group. memory: float64. offsets: slot name -> (offset, size). table: rows of the program, the first
-    `n_step` make one step. pieces: what this group records. limit: shared int64, the step at which to stop.
+    name: the group. memory: float64. offsets: slot name -> (offset, size). kernels: bound to this memory; their first
+    `n_step` rows make one step. records: whether the group records anything. limit: shared int64, the step at which to
+    stop.
     """
 
-    def __init__(self, name: str, memory: NDArray[Any], offsets: dict[str, tuple[int, int]], table: NDArray[Any],
-                 n_step: int, pieces: NDArray[Any], kernels: ModuleType, feed: Any, samples: NDArray[Any],
-                 records: NDArray[Any], limit: NDArray[Any], block: int):
-        self.name, self.memory, self.offsets = name, memory, offsets
-        self.kernels, self.feed, self.samples, self.records, self.limit = kernels, feed, samples, records, limit
-        self.integer = np.uint64 if kernels.JIT else int
-        self.table = table if kernels.JIT else table.astype(object)
-        self.pieces = pieces if kernels.JIT else pieces.astype(object)
-        self.n_step = n_step
+    def __init__(self, name: str, memory: NDArray[Any], offsets: dict[str, tuple[int, int]], n_step: int, kernels: Any,
+                 feed: Any, records: bool, limit: NDArray[Any], block: int):
+        self.name, self.memory, self.offsets, self.n_step = name, memory, offsets, n_step
+        self.kernels, self.feed, self.records, self.limit = kernels, feed, records, limit
         self.block_steps = block
         self.mailbox = Mailbox(2 * _size_of(feed))
         self.at = shared_array(2, np.int64)  # steps done of the present block; network steps done in all
@@ -101,9 +96,7 @@ class GroupWork:
         self._run(empty, 0, 0, 0, 0, False)
 
     def _run(self, block: Any, first: int, last: int, start: int, stop: int, whole: bool) -> None:
-        self.kernels.run(self.memory, self.table, self.integer(first), self.integer(last), self.samples, block.rows,
-                         block.gates, block.noise, start, stop, False, self.pieces, block.positions, self.records,
-                         whole)
+        self.kernels.run(block, first, last, start, stop, False, whole)
 
     def _fetch(self, steps: int) -> None:
         self.mailbox.write(self.feed.state())
@@ -160,8 +153,8 @@ class GroupWork:
 
     def end(self) -> None:
         """Records what is due and closes the step."""
-        if len(self.pieces):
-            self.kernels.record(self.memory, self.pieces, self.block.positions, self.records, self.step)
+        if self.records:
+            self.kernels.record(self.block, self.step)
         self.step += 1
         self.at += 1
 

@@ -7,26 +7,25 @@ order of sends and receives, and so its bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from compiler.backends.lowering.program import GroupProgram, Program, Transfer
+from compiler.backends.loading import Kernels, load_kernels
+from compiler.backends.lowering.program import GroupProgram, Transfer
 from compiler.backends.native import Native
 from compiler.backends.recording import current, record_pieces
 from compiler.backends.runtime import Block
-from compiler.ir.protocol import Protocol
 
 
 @dataclass
 class Part:
-    """One group: its cut of the program, memory (float64), table, recorded pieces and unapplied increments."""
+    """One group: its cut of the program, memory (float64), kernels and unapplied increments."""
 
     program: GroupProgram
     memory: np.ndarray
-    table: np.ndarray
-    pieces: np.ndarray
+    kernels: Any
     row_of: dict[int, int]
     pending: bool = False
 
@@ -34,33 +33,32 @@ class Part:
 class Grouped(Native):
     """A program run group by group in this process; the interface is that of `Native`."""
 
-    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
-                 recorded_noise: np.ndarray | None = None):
-        super().__init__(program, protocol, samples, seeds, recorded_noise)
-        self.parts = {group: self._part(program.select(group)) for group in program.groups}
+    def _load(self) -> None:
+        program = self.program
+        groups = [program.select(group) for group in program.groups]
+        kernels = load_kernels(program.source, lambda: program.c_source(groups))
+        self.parts = {name: self._part(number, group, kernels)
+                      for number, (name, group) in enumerate(zip(program.groups, groups, strict=True))}
         self.moves: dict[int, list[Transfer]] = {}
         for transfer in program.transfers:
             self.moves.setdefault(transfer.position, []).append(transfer)
 
-    def _part(self, group: GroupProgram) -> Part:
-        table, pieces = group.table, record_pieces(group, self.protocol)
-        if not self.kernels.JIT:
-            table, pieces = table.astype(object), pieces.astype(object)
-        rows = {position: row for row, position in enumerate(group.positions)}
-        return Part(group, group.memory(), table, pieces, rows)
+    def _part(self, number: int, group: GroupProgram, kernels: Kernels) -> Part:
+        memory, rows = group.memory(), {position: row for row, position in enumerate(group.positions)}
+        return Part(group, memory, kernels.bind(number, memory, group.table, record_pieces(group, self.protocol),
+                                                self.samples, self.buffer), rows)
 
     def _block(self, b: Block) -> None:
-        with np.errstate(all="ignore"):
-            for t in range(len(b.gates)):
-                self._step(b, t)
-                for part in self.parts.values():
-                    part.pending = True
-                    if self.kernels.weights_due(part.pieces, b.positions, t):
-                        self._flush(part, b, t, False)
-                    self.kernels.record(part.memory, part.pieces, b.positions, self.buffer, t)
+        for t in range(len(b.gates)):
+            self._step(b, t)
             for part in self.parts.values():
-                if part.pending:
-                    self._flush(part, b, len(b.gates) - 1, True)
+                part.pending = True
+                if part.kernels.weights_due(b, t):
+                    self._flush(part, b, t, False)
+                part.kernels.record(b, t)
+        for part in self.parts.values():
+            if part.pending:
+                self._flush(part, b, len(b.gates) - 1, True)
 
     def _step(self, b: Block, t: int) -> None:
         for position, operation in enumerate(self.program.step):
@@ -71,12 +69,10 @@ class Grouped(Native):
                 self._move(transfer)
 
     def _execute(self, part: Part, first: int, last: int, b: Block, t: int, pending: bool) -> None:
-        integer = np.uint64 if self.kernels.JIT else int
-        self.kernels.run(part.memory, part.table, integer(first), integer(last), self.samples, b.rows, b.gates,
-                         b.noise, t, t + 1, pending, part.pieces, b.positions, self.buffer, False)
+        part.kernels.run(b, first, last, t, t + 1, pending, False)
 
     def _flush(self, part: Part, b: Block, t: int, pending: bool) -> None:
-        self._execute(part, len(part.program.step), len(part.table), b, t, pending)
+        self._execute(part, len(part.program.step), len(part.program.table), b, t, pending)
         part.pending = False
 
     def _move(self, transfer: Transfer) -> None:

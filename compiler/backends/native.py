@@ -8,9 +8,10 @@ import numpy as np
 
 from compiler.backends.blocks import Pace, most_steps
 from compiler.backends.feeding import make_feed, sample_table
+from compiler.backends.loading import load_kernels
 from compiler.backends.lowering.program import Program
 from compiler.backends.recording import Records, current, pack, record_pieces, sized
-from compiler.backends.runtime import Block, load_kernels
+from compiler.backends.runtime import Block
 from compiler.ir.protocol import Protocol
 
 
@@ -23,11 +24,15 @@ class Native:
         self.group = program.select()
         self.feed = make_feed(program.graph, self.protocol, seeds, recorded_noise)
         self.samples = sample_table(program.graph, self.protocol, samples)
-        self.kernels = load_kernels(program.source)
         self.memory = self.group.memory()
         self.buffer = np.zeros(max(self.feed.record_size, 1))
-        self.pieces = record_pieces(self.group, self.protocol)
-        self.table = self.group.table if self.kernels.JIT else self.group.table.astype(object)
+        self._load()
+
+    def _load(self) -> None:
+        """Makes the kernels ready to be called."""
+        kernels = load_kernels(self.program.source, lambda: self.program.c_source([self.group], whole=True))
+        self.kernels = kernels.bind(0, self.memory, self.group.table, record_pieces(self.group, self.protocol),
+                                    self.samples, self.buffer)
 
     @property
     def position(self) -> int:
@@ -56,11 +61,7 @@ class Native:
         return self.feed.position
 
     def _block(self, b: Block) -> None:
-        integer = np.uint64 if self.kernels.JIT else int
-        pieces = self.pieces if self.kernels.JIT else self.pieces.astype(object)
-        with np.errstate(all="ignore"):
-            self.kernels.run(self.memory, self.table, integer(0), integer(len(self.group.step)), self.samples,
-                             b.rows, b.gates, b.noise, 0, len(b.gates), False, pieces, b.positions, self.buffer, True)
+        self.kernels.run(b, 0, len(self.group.step), 0, len(b.gates), False, True)
 
     def value(self, quantity: str) -> np.ndarray:
         """A stored quantity now, in user shape."""

@@ -6,19 +6,8 @@ for the next K steps, which sample each batch element sees, the gates, the noise
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
-import hashlib
-import importlib.util
 import math
-import os
-import sys
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -326,67 +315,6 @@ class Feed:
 def _expect(condition: bool, what: str) -> None:
     if not condition:
         raise ValueError(f"'{what}' does not fit")
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept (CORTEXC_CACHE, or the user's cache folder)."""
-    base = os.environ.get("CORTEXC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cortexc"
-    return Path(base) / "kernels"
-
-
-def load_kernels(source: str) -> ModuleType:
-    """Imports a generated module from a file named by its content, so that numba's cache is found again.
-
-    One thread at a time imports (which compiles), and one process at a time compiles what the cache does not hold.
-    """
-    jit = os.environ.get("CORTEXC_JIT", "1") != "0"
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-    name = f"cortexc_kernels_{digest}_{'jit' if jit else 'plain'}"
-    with loading_lock():
-        return sys.modules.get(name) or _import_kernels(name, cache_folder() / digest / f"{name}.py", source)
-
-
-def loading_lock() -> Any:
-    """The process's one lock for importing kernels: this file exists once per compiled folder, its copies share it."""
-    shared = sys.modules.setdefault("cortexc_kernels", ModuleType("cortexc_kernels"))
-    return vars(shared).setdefault("lock", threading.RLock())
-
-
-def _import_kernels(name: str, path: Path, source: str) -> ModuleType:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: numba's cache names functions by their module
-    try:
-        with _alone(path.with_suffix(".lock")):
-            if not path.exists() or path.read_text(encoding="utf-8") != source:
-                partial = path.with_suffix(f".{os.getpid()}.partial")
-                partial.write_text(source, encoding="utf-8")
-                partial.replace(path)
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keeps other processes out, where the file system has locks: numba's cache may mix up what two write at once."""
-    try:
-        file = open(path, "w")  # noqa: SIM115
-    except OSError:  # a cache that can only be read needs no lock
-        yield
-        return
-    with file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator:

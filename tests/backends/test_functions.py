@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import platform
 from pathlib import Path
@@ -10,7 +11,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from compiler.backends.lowering.source import HEADER, functions_source
+from compiler.backends.kernels import c_module
+from compiler.backends.kernels.numba_module import HEADER, library_source
+from compiler.backends.loading import c_compiler, load_c
 from compiler.ir.functions import VECTOR
 
 ELEMENTARY = ("exp", "log", "tanh", "logistic", "soft_relu", "d_logistic", "d_tanh")
@@ -25,7 +28,7 @@ def loop_{name}(x, out):
 
 def module(folder: Path) -> ModuleType:
     path = folder / "loops.py"
-    path.write_text(HEADER + functions_source() + LOOPS)
+    path.write_text(HEADER + library_source(set(ELEMENTARY)) + LOOPS)
     spec = importlib.util.spec_from_file_location("loops", path)
     assert spec and spec.loader
     loaded = importlib.util.module_from_spec(spec)
@@ -54,3 +57,16 @@ def test_kernels_have_the_bits_of_the_interpreter(compiled: bool, tmp_path: Path
     if loops.JIT and platform.machine() == "x86_64":
         text = "".join(loops.loop_logistic.inspect_asm().values())
         assert "divpd" in text and "fmadd" not in text, "no vector code, or fused multiply-add"
+
+
+@pytest.mark.skipif(c_compiler() is None, reason="no C compiler")
+def test_c_has_the_bits_of_the_interpreter() -> None:
+    loops = "".join(f"void loop_{name}(const long n, const double *x, double *out) {{\n"
+                    f"    for (long i = 0; i < n; i++) out[i] = {name}(x[i]);\n}}\n" for name in ELEMENTARY)
+    library = load_c(c_module.HEAD + c_module.library(set(ELEMENTARY)) + loops, c_compiler() or "")
+    x = points()
+    for name in ELEMENTARY:
+        out, expected = np.empty_like(x), VECTOR[name](x)
+        getattr(library, f"loop_{name}")(ctypes.c_long(len(x)), *(ctypes.c_void_p(a.ctypes.data) for a in (x, out)))
+        same = (out.view(np.int64) == expected.view(np.int64)) | (np.isnan(out) & np.isnan(expected))
+        assert same.all(), (name, x[~same][:5])

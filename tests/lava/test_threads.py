@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.backends.runtime import load_kernels
+from compiler.backends.loading import load_python
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUIT = """graph together
@@ -138,12 +138,12 @@ def test_four_processes_share_a_cold_cache(folder):
 def test_one_process_at_a_time_fills_a_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CORTEXC_CACHE", str(tmp_path))
     monkeypatch.setenv("CORTEXC_JIT", "0")
-    first = load_kernels("value = 1\n")
+    first = load_python("value = 1\n")
     lock = next(tmp_path.rglob("*.lock"))
     del sys.modules[first.__name__]
     with open(lock) as file, ThreadPoolExecutor(1) as pool:
         fcntl.flock(file, fcntl.LOCK_EX)
-        loading = pool.submit(load_kernels, "value = 1\n")
+        loading = pool.submit(load_python, "value = 1\n")
         with pytest.raises(TimeoutError):
             loading.result(0.2)
         fcntl.flock(file, fcntl.LOCK_UN)

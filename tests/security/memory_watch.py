@@ -68,16 +68,14 @@ class WatchedRun:
     """In front of Native or Grouped: their memories are watched, everything else that kernels read is strict."""
 
     memory: Any
-    kernels: ModuleType
+    kernels: Any
 
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        assert not self.kernels.JIT  # type: ignore[attr-defined]
-        watch(self.kernels)
-        self.samples, self.buffer = strict(self.samples), strict(self.buffer)
-        self.memory = Watched(self.memory, self.group)  # type: ignore[attr-defined]
+    def _load(self) -> None:
+        super()._load()  # type: ignore[misc]
+        if not hasattr(self, "parts"):
+            self.memory = watched(self.kernels, self.group)  # type: ignore[attr-defined]
         for part in getattr(self, "parts", {}).values():
-            part.memory = Watched(part.memory, part.program)
+            part.memory = watched(part.kernels, part.program)
 
     def _block(self, b: Block) -> None:
         super()._block(Block(*map(strict, (b.rows, b.gates, b.noise, b.positions))))  # type: ignore[misc]
@@ -89,6 +87,15 @@ class WatchedNative(WatchedRun, Native):
 
 class WatchedGroups(WatchedRun, Grouped):
     pass
+
+
+def watched(kernels: Any, program: GroupProgram) -> Watched:
+    """Makes a group's kernels, which are plain Python, say where they read and write; returns their memory."""
+    assert not kernels.module.JIT
+    watch(kernels.module)
+    kernels.samples, kernels.records = strict(kernels.samples), strict(kernels.records)
+    kernels.memory = Watched(kernels.memory, program)
+    return kernels.memory
 
 
 def watch(module: ModuleType) -> None:

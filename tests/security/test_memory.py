@@ -149,7 +149,7 @@ def test_the_watch_sees_what_is_outside():
     program = lower(case.graph)
     run = WatchedNative(program, case.protocol, case.samples, [1])
     row = next(i for i, o in enumerate(program.step) if o.kernel.startswith("deliver"))
-    run.table[row, 2] += 8
+    run.kernels.table[row, 2] += 8
     with pytest.raises(OutsideError):
         run.run()
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.backends.lowering import hoist
-from compiler.backends.lowering.synapses import ProjectionLowering
+from compiler.backends.lowering.hoist import HoistedCode
+from compiler.backends.lowering.learning import Learning
 from compiler.cli.app import execute
 from compiler.ir import CortexError, parse_graph
 from compiler.ir.protocol import Phase, Protocol
@@ -140,13 +140,18 @@ def test_the_table_has_its_documented_keys_and_the_lines(capfd):
 
 
 def without_the_pending_increment(monkeypatch):
-    product = ProjectionLowering._product
-    monkeypatch.setattr(ProjectionLowering, "_product", lambda self, lines: product(self, None))
+    monkeypatch.setattr(Learning, "step", lambda self, at, increment: None)
 
 
 def without_the_increment_of_the_product(monkeypatch):
-    advance = hoist._advance
-    monkeypatch.setattr(hoist, "_advance", lambda rate: [line for line in advance(rate) if "current + k" not in line])
+    advance = HoistedCode.advance
+
+    def faulty(self):
+        current, self.current = self.current, self.dx  # the increment goes elsewhere
+        advance(self)
+        self.current = current
+
+    monkeypatch.setattr(HoistedCode, "advance", faulty)
 
 
 @pytest.mark.parametrize("plant, made", [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,31 @@ typedef int64_t masks __attribute__((vector_size(64)));
 
 IN vector choose(const masks m, const vector a, const vector b) {
     return (vector)((m & (masks)a) | (~m & (masks)b));
+}
+
+typedef union {
+    double value;
+    uint64_t bits;
+} Bits;
+
+/* 2**n for whole n from -1022 to 1023. */
+IN double power_of_two(const double n) {
+    Bits x = {.value = n + 6755399441056767.0};
+    x.bits = x.bits << 52;
+    return x.value;
+}
+
+/* x = mantissa(x) * 2**exponent(x), 1 <= mantissa(x) < 2, for positive normal x. */
+IN double exponent(const double x) {
+    Bits y = {.value = x};
+    y.bits = y.bits >> 52 | (uint64_t)0x433 << 52;
+    return y.value - 4503599627371519.0;
+}
+
+IN double mantissa(const double x) {
+    Bits y = {.value = x};
+    y.bits = (y.bits & 0xfffffffffffff) | (uint64_t)1023 << 52;
+    return y.value;
 }
 
 /* One group's memory, and the arrays of K steps: samples (row, width), rows (K, batch), gates (K, gates), noise
@@ -104,7 +130,7 @@ IN double interpolate(const double *const table, const long size, const double x
 }
 """}
 
-RUN = """
+ROWS = """
 /* One operation of group GROUP; `late`: the increment of the step before is still to be applied. */
 static void operation_GROUP(const Call *const c, const long i, const long t, const int late) {
     double *const m = c->m;
@@ -114,24 +140,14 @@ static void operation_GROUP(const Call *const c, const long i, const long t, con
 CASES
     }
 }
+"""
 
-/* Operations first..last for steps start..stop, skipping those whose gate is off. `pending`: as `late`. `whole`: these
-are the whole step; those behind them then apply pending increments before anything looks at the weights (at recordings
-and at the end of the block), and what is due is recorded. */
+PARTS = """
+/* Operations first..last for steps start..stop, skipping those whose gate is off. `pending`: as `late`. */
 void run_GROUP(const Call *const c, const long first, const long last, const long start, const long stop, int pending,
                const int whole) {
-    for (long t = start; t < stop; t++) {
-        if (!whole) {
-            for (long i = first; i < last; i++) operation_GROUP(c, i, t, pending);
-            pending = 1;
-            continue;
-        }
-        const int due = weights_due(c, t), flush = due || t + 1 == stop;
-        step_GROUP(c, t, pending);
-        for (long i = STEP; flush && i < ALL_ROWS; i++) operation_GROUP(c, i, t, !due);
-        pending = !flush;
-        record(c, t);
-    }
+    for (long t = start; t < stop; t++, pending = 1)
+        for (long i = first; i < last; i++) operation_GROUP(c, i, t, pending);
 }
 """
 
@@ -145,15 +161,31 @@ LINES
 }
 """
 
+WHOLE = """
+/* Steps start..stop. `pending`: as `late`; what is behind the step applies pending increments before anything looks at
+the weights (at recordings and at the end of the block), and what is due is recorded. */
+void run_GROUP(const Call *const c, const long first, const long last, const long start, const long stop, int pending,
+               const int whole) {
+    for (long t = start; t < stop; t++) {
+        const int due = weights_due(c, t), flush = due || t + 1 == stop;
+        step_GROUP(c, t, pending);
+        for (long i = last; flush && i < ROWS; i++) operation_GROUP(c, i, t, !due);
+        pending = !flush;
+        record(c, t);
+    }
+}
+"""
 
-def module_source(program: Program, table: KernelTable, groups: Sequence[GroupProgram]) -> str:
+
+def module_source(program: Program, groups: Sequence[GroupProgram], *, whole: bool) -> str:
     """One module for these groups; `run_0` belongs to the first."""
+    table = program.kernels
     kernels = {k for group in groups for o in (*group.step, *group.flush) for k in (o.kernel, o.update)}
     names = {name for k in kernels & set(table.kernels) for name in table.kernels[k].functions()}
-    return "\n".join([HEAD, _library(names), *(_group(i, group, table) for i, group in enumerate(groups))])
+    return "\n".join([HEAD, library(names), *(_group(i, group, table, whole) for i, group in enumerate(groups))])
 
 
-def _library(names: set[str]) -> str:
+def library(names: set[str]) -> str:
     wanted = closure(names)
     parts = [f"double {name}({', '.join(['double'] * count)});" for name, count in PRIMITIVES.items()
              if name in wanted and name not in BUILTIN]
@@ -168,7 +200,7 @@ BUILTIN = {"floor": "__builtin_floor", "sqrt": "__builtin_sqrt"}
 def _definition(name: str) -> str:
     arguments, body = DEFINITIONS[name]
     *lets, result = ast.parse(body).body
-    lines = [f"    const double {s.targets[0].id} = {_c(s.value)};" for s in lets if isinstance(s, ast.Assign)
+    lines = [f"    const double {c_name(s.targets[0].id)} = {_c(s.value)};" for s in lets if isinstance(s, ast.Assign)
              and isinstance(s.targets[0], ast.Name)]
     assert isinstance(result, ast.Expr) and len(lines) == len(lets)
     head = f"IN double {c_name(name)}({', '.join(f'const double {a}' for a in arguments)}) {{"
@@ -183,9 +215,9 @@ def _c(node: ast.expr) -> str:
     """A definition's expression in C."""
     match node:
         case ast.Constant(value=value):
-            return repr(float(value))
+            return repr(float(value))  # type: ignore[arg-type]
         case ast.Name(id=name):
-            return name
+            return c_name(name)
         case ast.UnaryOp(operand=operand):
             return f"(-{_c(operand)})"
         case ast.BinOp(left=left, op=op, right=right):
@@ -201,14 +233,19 @@ def _c(node: ast.expr) -> str:
     raise TypeError(ast.dump(node))
 
 
-def _group(number: int, group: GroupProgram, table: KernelTable) -> str:
+def _group(number: int, group: GroupProgram, table: KernelTable, whole: bool) -> str:
     rows = (*group.step, *group.flush)
     functions = [_functions(o, number, i, table) for i, o in enumerate(rows)]
     calls = [_call(o, number, i, group, table) for i, o in enumerate(rows)]
-    cases = "\n".join(f"        case {i}: {' '.join(lines)} break;" for i, lines in enumerate(calls))
-    straight = "\n".join("    " + line for lines in calls[:len(group.step)] for line in lines)
-    text = "\n".join([*functions, STEP.replace("LINES", straight), RUN.replace("CASES", cases)])
-    return text.replace("ALL_ROWS", str(len(rows))).replace("STEP", str(len(group.step))).replace("GROUP", str(number))
+    n = len(group.step)
+    single = range(n, len(rows)) if whole else range(len(rows))
+    cases = "\n".join(f"        case {i}: {' '.join(calls[i])} break;" for i in single)
+    straight = "\n".join("    " + line for lines in calls[:n] for line in lines)
+    templates = [ROWS, *([STEP, WHOLE] if whole else [PARTS])]
+    texts = {"CASES": cases, "LINES": straight, "ROWS": str(len(rows))}
+    filled = [re.sub(r"\b(CASES|LINES|ROWS)\b", lambda found: texts[found[0]], text.replace("GROUP", str(number)))
+              for text in templates]
+    return "\n".join([*functions, f"const long memory_{number} = {group.size};", *filled])
 
 
 def _functions(operation: Operation, number: int, row: int, table: KernelTable) -> str:

@@ -126,9 +126,9 @@ class CText(Text):
         kept = self.block(self.when(self.condition(sum_.keep)), lanes) if sum_.keep is not None else lanes
         rows = self.loop(For(sum_.j, 0, sum_.rows, 1, ()))
         target = f"{c_name(sum_.to.name)} + block + {LANES} * lane"
-        body = [f"vector sums[{vectors}];", f"UNROLL for (long lane = 0; lane < {vectors}; lane++) sums[lane] = ALL(0.0);",
-                *self.block(rows, [*self.lines(sum_.row), *kept]),
-                f"UNROLL for (long lane = 0; lane < {vectors}; lane++) SET({target}, sums[lane]);"]
+        lane = f"UNROLL for (long lane = 0; lane < {vectors}; lane++)"
+        body = [f"vector sums[{vectors}];", f"{lane} sums[lane] = ALL(0.0);",
+                *self.block(rows, [*self.lines(sum_.row), *kept]), f"{lane} SET({target}, sums[lane]);"]
         return self.block(f"for (long block = {start}; block < {stop}; block += {LANES * vectors})", body)
 
 
@@ -192,7 +192,11 @@ class VectorText(CText):
         return super().statement(statement)
 
 
-RESERVED = frozenset(["auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "asm", "typeof", "vector", "masks", "GET", "SET", "ALL", "MASK", "UNROLL", "NAN", "INFINITY", "main", "block", "lane", "sums", "shown", "gates", "call", "m", "t", "i", "pending", "end_of_block", "run", "record", "due", "late"]) - {"pending", "end_of_block"}
+RESERVED = frozenset((  # noqa: SIM905
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof "
+    "vector masks GET SET ALL MASK UNROLL NAN INFINITY IN main block lane sums shown gates call m t i record due late "
+    "before choose load draw").split())
 
 
 def c_name(name: str) -> str:
@@ -204,7 +208,8 @@ def c_name(name: str) -> str:
 def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...]) -> str:
     """The function of one operation: slots come as pointers, in the order of the kernel's arguments."""
     named = dict(zip(kernel.arguments, arguments, strict=False))
-    sizes = {n: a.value if isinstance(a, Span | First) else a for n, a in named.items() if isinstance(a, int | Span | First)}
+    sizes = {n: a.value if isinstance(a, Span | First) else a for n, a in named.items()
+             if isinstance(a, int | Span | First)}
     apart = _distinct(named)
     parameters = [f"double *{'restrict ' if apart else ''}const {c_name(n)}" for n, a in named.items()
                   if isinstance(a, Slot | Key)]
@@ -212,7 +217,8 @@ def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...]) 
     parameters += {"delivery": ["const int64_t *const shown", "const int pending"],
                    "closing": ["const int end_of_block"]}.get(kernel.kind, [])
     body = CText(sizes).lines(kernel.body)
-    return "\n".join([f"/* {comment(kernel.doc).replace('*/', '* /')} */", f"IN void {name}({', '.join(parameters)}) {{",
+    doc = comment(kernel.doc).replace("*/", "* /").replace("\n", " ")
+    return "\n".join([f"/* {doc} */", f"IN void {name}({', '.join(parameters)}) {{",
                       *("    " + line for line in body), "}"]) + "\n"
 
 

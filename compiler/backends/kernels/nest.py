@@ -353,7 +353,7 @@ class KernelTable:
     def add(self, base: str, kernel: Kernel) -> str:
         """Registers a kernel under `base`, or `base_2` ... where another one has that name; returns the name."""
         name, count = identifier(base, "kernel"), 2
-        while self.kernels.setdefault(name, kernel).content != kernel.content or CONSTANT.fullmatch(name):
+        while CONSTANT.fullmatch(name) or self.kernels.setdefault(name, kernel).content != kernel.content:
             name, count = f"{base}_{count}", count + 1
         return name
 

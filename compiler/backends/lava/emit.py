@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 from safetensors.numpy import save
 
-from compiler.backends import runtime
+from compiler.backends import loading, runtime
 from compiler.backends.draws import noise_spec
 from compiler.backends.lava.naming import class_names, local_names
 from compiler.backends.lava.stock import (
@@ -289,10 +289,13 @@ def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[
     synchronisation = "loihi" if stock.populations or stock.projections else synchronisation
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "network_lava.py").write_text(network_source(program, synchronisation, stock), encoding="utf-8")
-    (folder / "kernels.py").write_text(program.source, encoding="utf-8")
-    (folder / "graph.ir").write_text(show_graph(program.graph), encoding="utf-8")
-    shutil.copyfile(Path(runtime.__file__), folder / "runtime.py")
     groups = {name: program.select(name) for name in program.groups}
+    (folder / "kernels.py").write_text(program.source, encoding="utf-8")
+    c_source = program.c_source(list(groups.values()), whole=len(groups) == 1)
+    (folder / "kernels.c").write_text(c_source, encoding="utf-8")
+    (folder / "graph.ir").write_text(show_graph(program.graph), encoding="utf-8")
+    for source in map(Path, (str(runtime.__file__), str(loading.__file__))):
+        shutil.copyfile(source, folder / source.name)
     arrays = _arrays(protocol, groups, samples, recorded_noise)
     description = json.loads(json.dumps(_description(program, protocol, groups, seeds, block)))
     description[DIGEST] = digest(description, arrays)

@@ -8,12 +8,14 @@ place of the common order, so no partition can deadlock.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
 from compiler.backends.evaluation import evaluate_scalar
+from compiler.backends.kernels import c_module
 from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
 from compiler.backends.kernels.nest import KernelTable
 from compiler.backends.kernels.numba_module import module_source
@@ -76,7 +78,9 @@ class Program:
     slots: SlotTable
     initial: dict[str, np.ndarray]
     kinds: list[tuple[str, str, str]]
+    kernels: KernelTable
     source: str
+    """The kernels as Python."""
     inputs: tuple[tuple[str, str, int], ...]
     """(population, input name, column in the sample table)."""
     noise: tuple[tuple[str, str, str, int], ...]
@@ -116,6 +120,10 @@ class Program:
     @property
     def source_hash(self) -> str:
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
+
+    def c_source(self, groups: Sequence[GroupProgram], *, whole: bool = False) -> str:
+        """The kernels of these groups in C; `whole`: for runs of whole steps (of one group), else of any rows."""
+        return c_module.module_source(self, groups, whole=whole)
 
     def select(self, group: str | None = None) -> GroupProgram:
         """The part of one group (None: everything)."""
@@ -237,7 +245,7 @@ class _Lowering:
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
                 nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
                 initial |= Hoisted(lowering).initial(initial.get(message, nothing))
-        program = Program(self.graph, step, flush, self.slots, initial, kinds, source, tuple(self.inputs),
+        program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source, tuple(self.inputs),
                           tuple(self.noise))
         program.transfers = _transfers(step, self.slots)
         program.owners = pieces(step, self.slots.sizes, self._strides())

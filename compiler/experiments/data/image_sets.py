@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.backends.runtime import cache_folder
+from compiler.backends.loading import cache_folder
 from compiler.experiments.data.loading import Dataset, Entry, Request, assemble, named_folder, read_archive
 from compiler.experiments.files import brief, write_bytes
 from compiler.ir.errors import CortexError

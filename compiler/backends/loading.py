@@ -1,0 +1,245 @@
+"""Generated kernels, ready to be called: as C where there is a compiler, else through numba, else as plain Python.
+
+Plain numpy, no import of the compiler: the Lava backend copies this file beside the code it emits. All three give the
+same bits. CORTEXC_JIT=0 asks for plain Python, CORTEXC_KERNELS=numba for numba; CC names the compiler (gcc or clang).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+         "-fno-builtin", "-w", "-shared", "-fPIC")
+
+
+class CallTable(ctypes.Structure):
+    """`Call` of the generated C."""
+
+    _fields_ = [*((name, ctypes.c_void_p) for name in ("m", "records", "samples", "gates", "noise", "rows", "positions",
+                                                       "pieces")),
+                *((name, ctypes.c_long) for name in ("samples_width", "batch", "gates_width", "noise_width", "streams",
+                                                     "n_pieces"))]
+
+
+class CKernels:
+    """A compiled C module. `bind` gives one of its groups a memory."""
+
+    def __init__(self, library: ctypes.CDLL):
+        self.library = library
+        library.weights_due.restype = ctypes.c_int
+        library.weights_due.argtypes = library.record.argtypes = [ctypes.c_void_p, ctypes.c_long]
+
+    def bind(self, number: int, memory: np.ndarray, table: np.ndarray, pieces: np.ndarray, samples: np.ndarray,
+             records: np.ndarray) -> CGroup:
+        """Raises ValueError for a memory that is shorter than the module's."""
+        return CGroup(self.library, number, memory, pieces, samples, records)
+
+
+class CGroup:
+    """One group's kernels on its memory."""
+
+    def __init__(self, library: ctypes.CDLL, number: int, memory: np.ndarray, pieces: np.ndarray, samples: np.ndarray,
+                 records: np.ndarray):
+        needed = ctypes.c_long.in_dll(library, f"memory_{number}").value
+        if len(memory) < needed:
+            raise ValueError(f"the kernels of group {number} need a memory of {needed} numbers, not {len(memory)}")
+        self.arrays = tuple(_checked(array, kind) for array, kind in (
+            (memory, np.float64), (records, np.float64), (samples, np.float64), (pieces, np.uint64)))
+        memory, records, samples, pieces = self.arrays
+        self.table = CallTable(m=memory.ctypes.data, records=records.ctypes.data, samples=samples.ctypes.data,
+                               pieces=pieces.ctypes.data, samples_width=samples.shape[1], n_pieces=len(pieces))
+        self.address = ctypes.addressof(self.table)
+        self.block: Any = None
+        self.library, self.call = library, getattr(library, f"run_{number}")
+        self.call.argtypes = [ctypes.c_void_p, *[ctypes.c_long] * 4, ctypes.c_int, ctypes.c_int]
+        self.call.restype = None
+
+    def _show(self, block: Any) -> None:
+        if block is self.block:
+            return
+        self.block, t = block, self.table
+        self.shown = [_checked(array, kind) for array, kind in (
+            (block.gates, np.float64), (block.noise, np.float64), (block.rows, np.int64), (block.positions, np.int64))]
+        t.gates, t.noise, t.rows, t.positions = (array.ctypes.data for array in self.shown)
+        t.gates_width, t.noise_width, t.batch, t.streams = (array.shape[1] for array in self.shown)
+
+    def run(self, block: Any, first: int, last: int, start: int, stop: int, pending: bool, whole: bool) -> None:
+        """Rows first..last of the group's program for steps start..stop of the block."""
+        self._show(block)
+        self.call(self.address, first, last, start, stop, pending, whole)
+
+    def record(self, block: Any, t: int) -> None:
+        self._show(block)
+        self.library.record(self.address, t)
+
+    def weights_due(self, block: Any, t: int) -> bool:
+        """Whether a weight with a pending increment is to be recorded."""
+        self._show(block)
+        return bool(self.library.weights_due(self.address, t))
+
+
+def _checked(array: np.ndarray, kind: type) -> np.ndarray:
+    if array.dtype != kind or not array.flags.c_contiguous:
+        raise ValueError(f"an array of {kind.__name__} is needed, in C's order")
+    return array
+
+
+class PythonKernels:
+    """A generated Python module, with numba or without."""
+
+    def __init__(self, module: ModuleType):
+        self.module = module
+
+    def bind(self, number: int, memory: np.ndarray, table: np.ndarray, pieces: np.ndarray, samples: np.ndarray,
+             records: np.ndarray) -> PythonGroup:
+        return PythonGroup(self.module, memory, table, pieces, samples, records)
+
+
+class PythonGroup:
+    """One group's kernels on its memory."""
+
+    def __init__(self, module: ModuleType, memory: np.ndarray, table: np.ndarray, pieces: np.ndarray,
+                 samples: np.ndarray, records: np.ndarray):
+        self.module, self.memory, self.samples, self.records = module, memory, samples, records
+        self.integer = np.uint64 if module.JIT else int
+        self.table, self.pieces = (a if module.JIT else a.astype(object) for a in (table, pieces))
+
+    def run(self, block: Any, first: int, last: int, start: int, stop: int, pending: bool, whole: bool) -> None:
+        with np.errstate(all="ignore"):
+            self.module.run(self.memory, self.table, self.integer(first), self.integer(last), self.samples, block.rows,
+                            block.gates, block.noise, start, stop, pending, self.pieces, block.positions, self.records,
+                            whole)
+
+    def record(self, block: Any, t: int) -> None:
+        self.module.record(self.memory, self.pieces, block.positions, self.records, t)
+
+    def weights_due(self, block: Any, t: int) -> bool:
+        return bool(self.module.weights_due(self.pieces, block.positions, t))
+
+
+Kernels = CKernels | PythonKernels
+
+
+def load_kernels(python: str, c: str | Callable[[], str]) -> Kernels:
+    """Compiles, or finds again, the module of these texts. `c` is asked for only where it is used."""
+    if compiler := c_compiler():
+        try:
+            return CKernels(load_c(c if isinstance(c, str) else c(), compiler))
+        except subprocess.CalledProcessError as error:
+            warnings.warn(f"{compiler} cannot compile the kernels, numba does: {error.stderr[-300:]}", stacklevel=2)
+    return PythonKernels(load_python(python))
+
+
+def c_compiler() -> str | None:
+    """The compiler to use; None where there is none, or where others are asked for."""
+    if os.environ.get("CORTEXC_JIT", "1") == "0" or os.environ.get("CORTEXC_KERNELS", "c") != "c":
+        return None
+    return shutil.which(os.environ.get("CC") or "gcc") or shutil.which("cc")
+
+
+def load_c(source: str, compiler: str) -> ctypes.CDLL:
+    """A shared library in a file named by what it was made of: text, compiler, flags, processor."""
+    digest = hashlib.sha256("\n".join([source, *_compiler_identity(compiler), *FLAGS]).encode()).hexdigest()[:24]
+    path = cache_folder() / digest[:16] / f"kernels_{digest}.so"
+    with loading_lock():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(path.with_suffix(".lock")):
+                if not path.exists():
+                    _compile(source, compiler, path)
+        return ctypes.CDLL(str(path))
+
+
+def _compile(source: str, compiler: str, path: Path) -> None:
+    text, partial = path.with_suffix(".c"), path.with_suffix(f".{os.getpid()}.partial")
+    text.write_text(source, encoding="utf-8")
+    subprocess.run([compiler, *FLAGS, "-o", str(partial), str(text)], check=True, capture_output=True, text=True)
+    partial.replace(path)
+
+
+def _compiler_identity(compiler: str) -> list[str]:
+    """Of compiler and processor, whose instructions the library uses."""
+    found = os.stat(compiler)
+    processor = platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next((line for line in lines if line.startswith(("flags", "Features"))), processor)
+    return [compiler, str(found.st_size), str(found.st_mtime_ns), processor]
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept (CORTEXC_CACHE, or the user's cache folder)."""
+    base = os.environ.get("CORTEXC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cortexc"
+    return Path(base) / "kernels"
+
+
+def load_python(source: str) -> ModuleType:
+    """Imports a generated module from a file named by its content, so that numba's cache is found again.
+
+    One thread at a time imports (which compiles), and one process at a time compiles what the cache does not hold.
+    """
+    jit = os.environ.get("CORTEXC_JIT", "1") != "0"
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    name = f"cortexc_kernels_{digest}_{'jit' if jit else 'plain'}"
+    with loading_lock():
+        return sys.modules.get(name) or _import_kernels(name, cache_folder() / digest / f"{name}.py", source)
+
+
+def loading_lock() -> Any:
+    """The process's one lock for importing kernels: this file exists once per compiled folder, its copies share it."""
+    shared = sys.modules.setdefault("cortexc_kernels", ModuleType("cortexc_kernels"))
+    return vars(shared).setdefault("lock", threading.RLock())
+
+
+def _import_kernels(name: str, path: Path, source: str) -> ModuleType:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: numba's cache names functions by their module
+    try:
+        with _alone(path.with_suffix(".lock")):
+            if not path.exists() or path.read_text(encoding="utf-8") != source:
+                partial = path.with_suffix(f".{os.getpid()}.partial")
+                partial.write_text(source, encoding="utf-8")
+                partial.replace(path)
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps other processes out, where the file system has locks: numba's cache may mix up what two write at once."""
+    try:
+        file = open(path, "w")  # noqa: SIM115
+    except OSError:  # a cache that can only be read needs no lock
+        yield
+        return
+    with file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_UN)
