@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from compiler.backends.loading import Kernels, load_kernels
+from compiler.backends.lowering.c_module import c_source
 from compiler.backends.lowering.program import GroupProgram, Transfer
 from compiler.backends.native import Native
 from compiler.backends.recording import current, record_pieces
@@ -36,7 +37,7 @@ class Grouped(Native):
     def _load(self) -> None:
         program = self.program
         groups = [program.select(group) for group in program.groups]
-        kernels = load_kernels(program.source, lambda: program.c_source(groups))
+        kernels = load_kernels(program.source, lambda: c_source(program, groups))
         self.parts = {name: self._part(number, group, kernels)
                       for number, (name, group) in enumerate(zip(program.groups, groups, strict=True))}
         self.moves: dict[int, list[Transfer]] = {}

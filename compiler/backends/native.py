@@ -9,6 +9,7 @@ import numpy as np
 from compiler.backends.blocks import Pace, most_steps
 from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.loading import load_kernels
+from compiler.backends.lowering.c_module import c_source
 from compiler.backends.lowering.program import Program
 from compiler.backends.recording import Records, current, pack, record_pieces, sized
 from compiler.backends.runtime import Block
@@ -30,7 +31,7 @@ class Native:
 
     def _load(self) -> None:
         """Makes the kernels ready to be called."""
-        kernels = load_kernels(self.program.source, lambda: self.program.c_source([self.group], whole=True))
+        kernels = load_kernels(self.program.source, lambda: c_source(self.program, [self.group], whole=True))
         self.kernels = kernels.bind(0, self.memory, self.group.table, record_pieces(self.group, self.protocol),
                                     self.samples, self.buffer)
 

@@ -31,6 +31,7 @@ from compiler.backends.lava.stock import (
     stock_process,
     stock_wires,
 )
+from compiler.backends.lowering.c_module import c_source
 from compiler.backends.lowering.program import GroupProgram, Program
 from compiler.backends.quoting import comment, docstring, fresh, identifier, quoted
 from compiler.backends.recording import record_pieces
@@ -291,8 +292,8 @@ def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[
     (folder / "network_lava.py").write_text(network_source(program, synchronisation, stock), encoding="utf-8")
     groups = {name: program.select(name) for name in program.groups}
     (folder / "kernels.py").write_text(program.source, encoding="utf-8")
-    c_source = program.c_source(list(groups.values()), whole=len(groups) == 1)
-    (folder / "kernels.c").write_text(c_source, encoding="utf-8")
+    in_c = c_source(program, list(groups.values()), whole=len(groups) == 1)
+    (folder / "kernels.c").write_text(in_c, encoding="utf-8")
     (folder / "graph.ir").write_text(show_graph(program.graph), encoding="utf-8")
     for source in map(Path, (str(runtime.__file__), str(loading.__file__))):
         shutil.copyfile(source, folder / source.name)

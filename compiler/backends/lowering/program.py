@@ -8,14 +8,12 @@ place of the common order, so no partition can deadlock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
 from compiler.backends.evaluation import evaluate_scalar
-from compiler.backends.kernels import c_module
 from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
 from compiler.backends.kernels.nest import KernelTable
 from compiler.backends.kernels.numba_module import module_source
@@ -120,10 +118,6 @@ class Program:
     @property
     def source_hash(self) -> str:
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
-
-    def c_source(self, groups: Sequence[GroupProgram], *, whole: bool = False) -> str:
-        """The kernels of these groups in C; `whole`: for runs of whole steps (of one group), else of any rows."""
-        return c_module.module_source(self, groups, whole=whole)
 
     def select(self, group: str | None = None) -> GroupProgram:
         """The part of one group (None: everything)."""
