@@ -175,8 +175,8 @@ void run_GROUP(const Call *const c, const long first, const long last, const lon
 
 
 def c_source(program: Program, groups: Sequence[GroupProgram], *, whole: bool = False) -> str:
-    """One module for these groups; `run_0` belongs to the first. `whole`: for runs of whole steps (of one group), else of
-    any rows."""
+    """One module for these groups; `run_0` belongs to the first. `whole`: for runs of whole steps (of one group), else
+    of any rows."""
     table = program.kernels
     kernels = {k for group in groups for o in (*group.step, *group.flush) for k in (o.kernel, o.update)}
     names = {name for k in kernels & set(table.kernels) for name in table.kernels[k].functions()}
