@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from compiler.ir.functions import ACTIVATIONS
 from compiler.microcircuits import pal
 from compiler.microcircuits.cartpole import with_cartpole
 from compiler.microcircuits.error_neuron_cells import COMPARISON, error_cell, representation, rules
+from compiler.microcircuits.parts import check_activations, check_words, hyphenated, repeated
 from compiler.microcircuits.targets import UNDELAYED, with_delayed_target
 
 VARIANTS = ("BP", "FA", "noise", "KP")
@@ -124,13 +126,10 @@ class ErrorNeuron:
     def learns_feedback(self) -> bool:
         return self.variant in ("noise", "KP")
 
-    def per_area(self, name: str, count: int | None = None) -> list:
+    def per_area(self, name: str, count: int | None = None) -> list[Any]:
         """The values of an option, one per area. Raises E322."""
-        values, count = list(getattr(self, name)), self.areas if count is None else count
-        if len(values) not in (1, count):
-            raise CortexError("E322", f"'{name}' has {len(values)} entries, expected 1 or {count} (areas above the "
-                                      "input).")
-        return values * count if len(values) == 1 else values
+        return repeated("E322", name, getattr(self, name), self.areas if count is None else count,
+                        " (areas above the input)")
 
     def strength(self, to: int, source: int) -> float:
         """Of the connection to area index `to` from `source`; -1 is the input, which reaches area 0 only."""
@@ -176,9 +175,8 @@ def build(circuit: ErrorNeuron) -> Graph:
     check(circuit)
     cells, populations = _populations(circuit)
     graph = parse_graph(pal.SOURCE + COMPARISON + cells + rules(circuit))
-    name = f"error-neuron-{'-'.join(map(str, circuit.layers))}"
     graph = graph.with_(
-        name=name, dt=circuit.dt, gates=gates(circuit), populations=populations,
+        name=hyphenated("error-neuron", circuit.layers), dt=circuit.dt, gates=gates(circuit), populations=populations,
         projections=tuple(_projections(circuit)), mirrors=tuple(copies(circuit)), noise=_noise(circuit),
         outputs=(("output", f"R{circuit.areas - 1}.rate"),), arrays=circuit.arrays)
     graph = with_delayed_target(graph, circuit.target_delay)
@@ -188,13 +186,10 @@ def build(circuit: ErrorNeuron) -> Graph:
 def check(circuit: ErrorNeuron) -> None:
     """Raises E320 for an unknown word, E321 layers, E322 number of entries, E323 error layers, E324 area matrix, E325
     options that exclude each other."""
-    for what, value, known in (("variant", circuit.variant, VARIANTS), ("wiring", circuit.wiring, WIRINGS),
-                               ("skip_rates", circuit.skip_rates, ("", *SKIP_RATES))):
-        if value not in known:
-            raise unknown("E320", f"{what} of circuit 'error-neuron'", value, known)
-    for name in (*circuit.activation, *circuit.derivative, *circuit.error_activation):
-        if name not in ACTIVATIONS:
-            raise unknown("E320", "activation", name, ACTIVATIONS)
+    own = "of circuit 'error-neuron'"
+    check_words("E320", (f"variant {own}", circuit.variant, VARIANTS), (f"wiring {own}", circuit.wiring, WIRINGS),
+                (f"skip_rates {own}", circuit.skip_rates, ("", *SKIP_RATES)))
+    check_activations("E320", (*circuit.activation, *circuit.derivative, *circuit.error_activation), ACTIVATIONS)
     if len(circuit.layers) < 2 or min(circuit.layers) < 1:
         raise CortexError("E321", f"circuit 'error-neuron' needs an input and at least one area, none of them empty; "
                                   f"got layers {list(circuit.layers)}.")

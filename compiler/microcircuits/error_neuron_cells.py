@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from compiler.microcircuits import pal
+from compiler.microcircuits.parts import identities, synapse
 
 if TYPE_CHECKING:
     from compiler.microcircuits.error_neuron import ErrorNeuron
@@ -85,42 +86,6 @@ rule kolen_pollack
   increment dt * eta * (gain * prev(pre.rate) * prev(post.companion_rate) - decay * w)
 """
 
-FEEDBACK = """
-rule feedback_alignment
-  parameter eta 1/ms
-  parameter alpha 1
-  increment dt * eta * post.xi * prev(pre.rate_high_pass) - dt * alpha * eta * w
-"""
-
-SYNAPSES = """
-synapse error_feedback
-  message rate
-  port dendrite
-{feedback}  role per_seed
-synapse gating
-  message slope
-  port modulation
-{relaxation}  role per_seed
-synapse output_gating
-  message difference
-  port dendrite
-{relaxation}  role per_seed
-synapse error_to_apical
-  message rate
-  port apical
-{apical_relaxation}  role per_seed
-synapse output_rate
-  message rate
-  port rate
-  connectivity identity
-synapse output_slope
-  message slope
-  port slope
-  connectivity identity
-"""
-
-ROLE = "  role per_seed\n"
-COMPANION = "synapse companion\n  message rate\n  port companion\n"
 
 
 def activated(phi: str, gain: float, offset: float, x: str) -> str:
@@ -186,12 +151,16 @@ def rules(circuit: ErrorNeuron) -> str:
     forward = DECAYING_FORWARD if kolen_pollack else pal.FORWARD.format(
         low_pass_time="  parameter tau_low_pass ms\n" if noisy else "",
         low_pass="  optimiser low_pass(dt / tau_low_pass)\n" if noisy else "")
-    feedback = {"noise": ("feedback_alignment", FEEDBACK), "KP": ("kolen_pollack", KOLEN_POLLACK)}.get(circuit.variant)
-    relax = [any(circuit.eta_IP), any(circuit.eta_PI)]
+    feedback = {"noise": ("feedback_alignment", pal.FEEDBACK),
+                "KP": ("kolen_pollack", KOLEN_POLLACK)}.get(circuit.variant)
+    relax = ["relaxation" if any(rates) else "" for rates in (circuit.eta_IP, circuit.eta_PI)]
     text = forward + (feedback[1] if feedback else "") + (RELAXATION if any(relax) else "") + pal.BOTTOM_UP
-    synapses = SYNAPSES.format(
-        feedback=f"  rule {feedback[0]}\n" if feedback else "", relaxation="  rule relaxation\n" if relax[0] else "",
-        apical_relaxation="  rule relaxation\n" if relax[1] else "")
+    weighted = (("error_feedback", "rate", "dendrite", feedback[0] if feedback else ""),
+                ("gating", "slope", "modulation", relax[0]), ("output_gating", "difference", "dendrite", relax[0]),
+                ("error_to_apical", "rate", "apical", relax[1]))
+    text += "".join(synapse(*row, rule=rule, role="per_seed") for *row, rule in weighted)
+    text += identities(("output_rate", "rate", "rate"), ("output_slope", "slope", "slope"))
     equal = circuit.errors == circuit.layers[1:]
-    companion = COMPANION + ("  connectivity identity\n" if equal else ROLE) if feedback else ""
-    return text + synapses + companion + pal.TEACHING
+    companion = synapse("companion", "rate", "companion", connectivity="identity" if equal else "",
+                        role="" if equal else "per_seed")
+    return text + (companion if feedback else "") + pal.TEACHING

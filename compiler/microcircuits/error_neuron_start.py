@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.microcircuits.starts import Arrays, Range, Ranges, Seeds, bounds, stacked
+from compiler.microcircuits.starts import Arrays, Range, Ranges, Seeds, bounds, drawn, generator_of, potentials, stacked
 
 RANGES: Mapping[str, Range] = {
     "WPP": (-1.0, 1.0), "WIP": (0.0, 0.0), "BPI": (0.0, 0.0), "BII": (-1.0, 1.0), "copy_error": (0.0, 0.0),
@@ -23,7 +23,8 @@ RANGES: Mapping[str, Range] = {
 def legacy_start(circuit: ErrorNeuron, seed: Seeds, ranges: Ranges = None) -> Arrays:
     """Potentials, weights and copy errors of one or several seeds. Raises E304, E305."""
     limits = bounds(ranges or {}, RANGES)
-    return stacked(seed, lambda one: _potentials(circuit, one) | _weights(circuit, one, limits))
+    populations = ("R", circuit.layers[1:]), ("E", circuit.errors)
+    return stacked(seed, lambda one: potentials(one, *populations) | _weights(circuit, one, limits))
 
 
 def zero_potentials(circuit: ErrorNeuron, seed: Seeds, ranges: Ranges = None) -> Arrays:
@@ -32,14 +33,8 @@ def zero_potentials(circuit: ErrorNeuron, seed: Seeds, ranges: Ranges = None) ->
     return {name: np.zeros_like(array) if name.endswith(".u") else array for name, array in found.items()}
 
 
-def _potentials(circuit: ErrorNeuron, seed: int) -> Arrays:
-    generator = np.random.RandomState(seed % 2**32)
-    arrays = {f"R{i}.u": generator.normal(0, 1, n) for i, n in enumerate(circuit.layers[1:])}
-    return arrays | {f"E{i}.u": generator.normal(0, 1, n) for i, n in enumerate(circuit.errors)}
-
-
 def _weights(circuit: ErrorNeuron, seed: int, limits: Mapping[str, Range]) -> Arrays:
-    c, generator = circuit, np.random.RandomState(seed % 2**32)
+    c, generator = circuit, generator_of(seed)
     forward = _forward(c, generator, limits)
     arrays = {f"{c.forward_name(to, k)}.w": forward[to, k] for to, k in c.forward_pairs()}
     for kind, shapes in (("WIP", [(m, n) for n, m in _sizes(c)]), ("BPI", _sizes(c))):
@@ -122,7 +117,7 @@ def _copied(circuit: ErrorNeuron, seed: int, forward: Blocks, limits: Mapping[st
 def _copy_errors(circuit: ErrorNeuron, seed: int, limits: Range) -> tuple[Blocks, Blocks]:
     """(errors of the first feedback weights, those of all later copies). Layered, the published code draws the whole
     list once for every area and starts area i with its part of the i-th list; later copies use the last list."""
-    c, generator = circuit, np.random.RandomState(seed % 2**32)
+    c, generator = circuit, generator_of(seed)
     if not c.layered:
         total, ends = sum(c.errors), np.cumsum([0, *c.errors])
         whole = np.triu(generator.uniform(-limits[1], limits[1], (total, total)))
@@ -151,9 +146,8 @@ def _drawn(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Mappi
     """Feedback of the other variants, random at first."""
     c = circuit
     if c.layered:
-        blocks = {(i, i + 1): generator.uniform(*limits["BII"], (c.errors[i], c.errors[i + 1]))
-                  for i in range(c.areas - 1)}
-    elif c.wiring == "areas":
+        return drawn(generator, limits, "BII", pairwise(c.errors))
+    if c.wiring == "areas":
         blocks = _by_areas(c, generator, limits)[1]
     else:
         blocks = _upward(c.errors, generator, limits["BII"], limits["BII_skip"])

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph, unknown
+from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph
 from compiler.ir.functions import ACTIVATIONS
+from compiler.microcircuits.parts import check_activations, check_words, hyphenated, identities, repeated, synapse
 
 VARIANTS = ("PAL", "FA", "BP")
 GATES = ("learn_forward", "learn_lateral", "learn_feedback", "noise", "target")
@@ -136,41 +138,9 @@ rule feedback_alignment
   increment dt * eta * post.xi * prev(pre.rate_high_pass) - dt * alpha * eta * w
 """
 
-BOTTOM_UP = """
-synapse bottom_up
-  message rate
-  port basal
-  rule forward
-  role per_seed
-"""
-
-LATERALS = """
-synapse lateral_excitation
-  message rate
-  port dendrite
-  rule interneuron_prediction
-  role per_seed
-synapse top_down
-  message rate
-  port apical
-{feedback}  role per_seed
-synapse lateral_inhibition
-  message rate
-  port apical
-  rule apical_cancellation
-  role per_seed
-synapse twin_nudging
-  message breve
-  port soma
-  connectivity identity
-"""
-
-TEACHING = """
-synapse teaching
-  message rate
-  port target
-  connectivity identity
-"""
+BOTTOM_UP = synapse("bottom_up", "rate", "basal", rule="forward", role="per_seed")
+INHIBITION = synapse("lateral_inhibition", "rate", "apical", rule="apical_cancellation", role="per_seed")
+TEACHING = identities(("teaching", "rate", "target"))
 
 
 @dataclass(frozen=True)
@@ -220,9 +190,9 @@ class Pal:
 def build(circuit: Pal) -> Graph:
     """The graph of a PAL circuit with the given arrays (`WPP_0.w`, `P0.u` ...). Raises E301, E302, E303."""
     _check(circuit)
-    activations = _per_layer(circuit.activation, len(circuit.layers) - 1, "activation")
+    activations = _per_layer(circuit, "activation", len(circuit.layers) - 1)
     text = SOURCE + _cells(circuit, activations) + _rules(circuit)
-    graph = parse_graph(text).with_(name=f"pal-{'-'.join(map(str, circuit.layers))}", dt=circuit.dt, gates=GATES)
+    graph = parse_graph(text).with_(name=hyphenated("pal", circuit.layers), dt=circuit.dt, gates=GATES)
     top = circuit.hidden
     return graph.with_(
         populations=_populations(circuit, activations), projections=tuple(_projections(circuit)),
@@ -231,21 +201,14 @@ def build(circuit: Pal) -> Graph:
 
 
 def _check(circuit: Pal) -> None:
-    if circuit.variant not in VARIANTS:
-        raise unknown("E301", "variant of circuit 'pal'", circuit.variant, VARIANTS)
+    check_words("E301", ("variant of circuit 'pal'", circuit.variant, VARIANTS))
     if len(circuit.layers) < 2 or min(circuit.layers) < 0:
         raise CortexError("E302", f"circuit 'pal' needs at least an input and an output layer, got {circuit.layers}.")
-    for name in circuit.activation:
-        if name not in ACTIVATIONS:
-            raise unknown("E301", "activation", name, ACTIVATIONS)
+    check_activations("E301", circuit.activation, ACTIVATIONS)
 
 
-def _per_layer(values: Sequence, count: int, name: str) -> list:
-    if len(values) == 1:
-        return list(values) * count
-    if len(values) != count:
-        raise CortexError("E303", f"'{name}' has {len(values)} entries, expected 1 or {count}.")
-    return list(values)
+def _per_layer(circuit: Pal, name: str, count: int) -> list[Any]:
+    return repeated("E303", name, getattr(circuit, name), count)
 
 
 def _suffix(activation: str, activations: Sequence[str]) -> str:
@@ -281,13 +244,20 @@ def _rules(circuit: Pal) -> str:
     learns = circuit.variant == "PAL"
     forward = FORWARD.format(low_pass_time="  parameter tau_low_pass ms = 100\n" if circuit.filtered else "",
                              low_pass="  optimiser low_pass(dt / tau_low_pass)\n" if circuit.filtered else "")
-    laterals = LATERALS.format(feedback="  rule feedback_alignment\n" if learns else "")
-    return forward + LATERAL + (FEEDBACK if learns else "") + BOTTOM_UP + laterals + TEACHING
+    synapses = (BOTTOM_UP, synapse("lateral_excitation", "rate", "dendrite", rule="interneuron_prediction",
+                                   role="per_seed"), top_down("feedback_alignment" if learns else ""), INHIBITION,
+                identities(("twin_nudging", "breve", "soma")), TEACHING)
+    return forward + LATERAL + (FEEDBACK if learns else "") + "".join(synapses)
+
+
+def top_down(rule: str = "", name: str = "top_down", port: str = "apical") -> str:
+    """The class of feedback weights, which may learn."""
+    return synapse(name, "rate", port, rule=rule, role="per_seed")
 
 
 def _populations(circuit: Pal, activations: list[str]) -> tuple[Population, ...]:
     c, H, n = circuit, circuit.hidden, circuit.layers
-    sigma = _per_layer(c.sigma, H, "sigma") if H else []
+    sigma = _per_layer(c, "sigma", H) if H else []
     learns = c.variant == "PAL"
     shared = {} if c.taur == 1 else {"taur": c.taur}
     result = [Population("input", "source", n[0], "input")]
@@ -312,23 +282,26 @@ def _populations(circuit: Pal, activations: list[str]) -> tuple[Population, ...]
 
 def _projections(circuit: Pal) -> list[Projection]:
     c, H = circuit, circuit.hidden
-    rates = {name: _per_layer(getattr(c, name), H, name) if H else []
-             for name in ("eta_bw", "eta_IP", "eta_PI", "alpha")}
-    eta_fw = _per_layer(c.eta_fw, H + 1, "eta_fw")
+    rates = {name: _per_layer(c, name, H) if H else [] for name in ("eta_bw", "eta_IP", "eta_PI", "alpha")}
     low_pass = (("tau_low_pass", c.tau_LO),) if c.filtered else ()
-    result = [Projection(f"WPP_{i}", "bottom_up", f"P{i - 1}" if i else "input", f"P{i}", gate="learn_forward",
-                         parameters=(("eta", eta_fw[i]), *low_pass)) for i in range(H + 1)]
+    result = forward_chain("P", _per_layer(c, "eta_fw", H + 1), low_pass)
     for i in range(H):
+        learns: dict[str, Any] = dict(gate="learn_feedback", parameters=(
+            ("eta", rates["eta_bw"][i]), ("alpha", rates["alpha"][i]))) if c.variant == "PAL" else {}
         result += [
             Projection(f"WIP_{i}", "lateral_excitation", f"P{i}", f"I{i}", gate="learn_lateral",
                        parameters=(("eta", rates["eta_IP"][i]),)),
-            Projection(f"BPP_{i}", "top_down", f"P{i + 1}", f"P{i}", gate="learn_feedback", parameters=(
-                ("eta", rates["eta_bw"][i]), ("alpha", rates["alpha"][i]))) if c.variant == "PAL" else
-            Projection(f"BPP_{i}", "top_down", f"P{i + 1}", f"P{i}"),
+            Projection(f"BPP_{i}", "top_down", f"P{i + 1}", f"P{i}", **learns),
             Projection(f"BPI_{i}", "lateral_inhibition", f"I{i}", f"P{i}", gate="learn_lateral",
                        parameters=(("eta", rates["eta_PI"][i]),)),
             Projection(f"twin_{i}", "twin_nudging", f"P{i + 1}", f"I{i}")]
     return [*result, Projection("target", "teaching", "teacher", f"P{H}")]
+
+
+def forward_chain(kind: str, rates: list[float], more: tuple[tuple[str, float], ...] = ()) -> list[Projection]:
+    """`WPP_0` .. from the input up, with the rate of each."""
+    return [Projection(f"WPP_{i}", "bottom_up", f"{kind}{i - 1}" if i else "input", f"{kind}{i}", gate="learn_forward",
+                       parameters=(("eta", eta), *more)) for i, eta in enumerate(rates)]
 
 
 def _mirrors(circuit: Pal) -> list[Mirror]:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from compiler.microcircuits.pal import Pal
-from compiler.microcircuits.starts import Arrays, Range, bounds, stacked
+from compiler.microcircuits.starts import Arrays, Range, bounds, drawn, generator_of, potentials, stacked
 
 KINDS = ("WPP", "WIP", "BPP", "BPI")
 
@@ -49,17 +47,14 @@ def _bounds(ranges: Mapping[str, Range], up: Range, down: Range) -> dict[str, Ra
 
 
 def _legacy(circuit: Pal, seed: int, limits: Mapping[str, Range]) -> Arrays:
-    generator, layers, hidden = np.random.RandomState(seed % 2**32), circuit.layers, circuit.hidden
-    arrays = {f"P{i}.u": generator.normal(0, 1, size) for i, size in enumerate(layers[1:])}
-    arrays |= {f"I{i}.u": generator.normal(0, 1, layers[i + 2]) for i in range(hidden)}
-    generator = np.random.RandomState(seed % 2**32)
+    arrays, generator = potentials(seed, ("P", circuit.layers[1:]), ("I", circuit.layers[2:])), generator_of(seed)
     for kind, shapes in zip(KINDS, _shapes(circuit), strict=True):
-        arrays |= {f"{kind}_{i}.w": generator.uniform(*limits[kind], shape) for i, shape in enumerate(shapes)}
+        arrays |= drawn(generator, limits, kind, shapes)
     return self_predicting(circuit, arrays)
 
 
 def _zero(circuit: Pal, seed: int, limits: Mapping[str, Range]) -> Arrays:
-    generator, arrays = np.random.RandomState(seed % 2**32), Arrays()
+    generator, arrays = generator_of(seed), Arrays()
     forward, _, feedback, _ = _shapes(circuit)
     for i, (post, pre) in enumerate(forward):
         arrays[f"WPP_{i}.w"] = generator.uniform(*limits["WPP"], (pre, post)).T.copy()

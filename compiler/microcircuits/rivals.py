@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, Mirror, Population, Projection, parse_graph, unknown
+from compiler.ir import CortexError, Graph, Mirror, Population, Projection, parse_graph
 from compiler.ir.functions import ACTIVATIONS
 from compiler.microcircuits import pal
+from compiler.microcircuits.parts import check_activations, check_words, hyphenated, identities, repeated
 from compiler.microcircuits.targets import UNDELAYED, with_delayed_target
 
 VARIANTS = ("BP", "FA")
@@ -25,18 +27,6 @@ DPC_RULE = """
 rule apical_cancellation
   parameter eta 1/ms
   increment dt * eta * -prev(post.apical_potential) * prev(prev(pre.rate))
-"""
-
-DPC_SYNAPSES = """
-synapse top_down
-  message rate
-  port apical
-  role per_seed
-synapse lateral_inhibition
-  message rate
-  port apical
-  rule apical_cancellation
-  role per_seed
 """
 
 UNIT = """
@@ -73,28 +63,9 @@ cell output_backprop_error
 rule delta
   parameter eta 1/ms
   increment dt * eta * post.delta * prev(pre.rate)
-synapse bottom_up
-  message rate
-  port basal
-  rule delta
-  role per_seed
-synapse error_feedback
-  message rate
-  port dendrite
-  role per_seed
-synapse slope
-  message slope
-  port modulation
-  connectivity identity
-synapse output
-  message rate
-  port output
-  connectivity identity
-synapse error
-  message rate
-  port error
-  connectivity identity
 """
+BACKPROP += pal.top_down("delta", "bottom_up", "basal") + pal.top_down(name="error_feedback", port="dendrite")
+BACKPROP += identities(("slope", "slope", "modulation"), ("output", "rate", "output"), ("error", "rate", "error"))
 
 
 @dataclass(frozen=True)
@@ -152,11 +123,8 @@ def gates(circuit: Rival) -> tuple[str, ...]:
 
 def _check(circuit: Rival, name: str) -> None:
     """Raises E320 for an unknown word, E321 layers, E322 number of entries, E325 the delay."""
-    if circuit.variant not in VARIANTS:
-        raise unknown("E320", f"variant of circuit '{name}'", circuit.variant, VARIANTS)
-    for phi in circuit.activation:
-        if phi not in ACTIVATIONS:
-            raise unknown("E320", "activation", phi, ACTIVATIONS)
+    check_words("E320", (f"variant of circuit '{name}'", circuit.variant, VARIANTS))
+    check_activations("E320", circuit.activation, ACTIVATIONS)
     if len(circuit.layers) < 2 or min(circuit.layers) < 1:
         raise CortexError("E321", f"circuit '{name}' needs an input and at least one layer, none of them empty; got "
                                   f"layers {list(circuit.layers)}.")
@@ -173,11 +141,8 @@ def _check(circuit: Rival, name: str) -> None:
         raise CortexError("E325", f"target_delay is {circuit.target_delay} steps; the least is 0.")
 
 
-def per_layer(circuit: Rival, name: str, count: int) -> list:
-    values = list(getattr(circuit, name))
-    if len(values) not in (1, count):
-        raise CortexError("E322", f"'{name}' has {len(values)} entries, expected 1 or {count}.")
-    return values * count if len(values) == 1 else values
+def per_layer(circuit: Rival, name: str, count: int) -> list[Any]:
+    return repeated("E322", name, getattr(circuit, name), count)
 
 
 def _as_pal(circuit: Rival) -> pal.Pal:
@@ -200,7 +165,7 @@ def build_dendritic(circuit: Dendritic) -> Graph:
     graph = pal.build(_as_pal(circuit))
     negated = (Mirror(f"BPI_{i}", f"BPP_{i}", ("negate",), gate="copy") for i in range(circuit.hidden))
     mirrors = (*_copies(circuit, circuit.hidden), *(negated if circuit.variant == "BP" else ()))
-    name = f"dendritic-{'-'.join(map(str, circuit.layers))}"
+    name = hyphenated("dendritic", circuit.layers)
     projections = graph.projections
     if circuit.variant == "BP" and not any(circuit.eta_PI):  # the copies decide: BPI need not learn
         fixed = replace(graph.synapse("lateral_inhibition"), name="copied_inhibition", rule=None)
@@ -216,12 +181,11 @@ def build_dpc(circuit: Dpc) -> Graph:
     """Pyramidal cells with lateral inhibition from their own layer. Raises E320 to E325."""
     _check(circuit, "dpc")
     plain, H = pal.build(_as_pal(circuit)), circuit.hidden
-    text = DPC_RULE + pal.FORWARD.format(low_pass_time="", low_pass="") + pal.BOTTOM_UP + DPC_SYNAPSES + pal.TEACHING
+    text = DPC_RULE + pal.FORWARD.format(low_pass_time="", low_pass="") + "".join(
+        (pal.BOTTOM_UP, pal.top_down(), pal.INHIBITION, pal.TEACHING))
     kept = {p.name for p in plain.populations if not p.name.startswith("I")}
     cells = {p.cell for p in plain.populations if p.name in kept}
-    forward = per_layer(circuit, "eta_fw", H + 1)
-    projections = [Projection(f"WPP_{i}", "bottom_up", f"P{i - 1}" if i else "input", f"P{i}", gate="learn_forward",
-                              parameters=(("eta", forward[i]),)) for i in range(H + 1)]
+    projections = pal.forward_chain("P", per_layer(circuit, "eta_fw", H + 1))
     for i in range(H):
         eta = per_layer(circuit, "eta_PI", H)[i]
         projections += [Projection(f"BPP_{i}", "top_down", f"P{i + 1}", f"P{i}"),
@@ -229,7 +193,7 @@ def build_dpc(circuit: Dpc) -> Graph:
                                    parameters=(("eta", eta),))]
     projections.append(Projection("target", "teaching", "teacher", f"P{H}"))
     graph = parse_graph(text).with_(
-        name=f"dpc-{'-'.join(map(str, circuit.layers))}", dt=circuit.dt, gates=gates(circuit),
+        name=hyphenated("dpc", circuit.layers), dt=circuit.dt, gates=gates(circuit),
         cells=tuple(c for c in plain.cells if c.name in cells),
         populations=tuple(p for p in plain.populations if p.name in kept), projections=tuple(projections),
         mirrors=tuple(_copies(circuit, H)), outputs=(("output", f"P{H}.rate"),), arrays=circuit.arrays)
@@ -243,7 +207,7 @@ def build_ann(circuit: Ann) -> Graph:
     names = {phi: f"unit_{phi}" if len(set(activations)) > 1 else "unit" for phi in activations}
     text = pal.SOURCE + BACKPROP + pal.TEACHING
     text += "".join(UNIT.format(suffix=name.removeprefix("unit"), phi=phi) for phi, name in names.items())
-    rates, L = per_layer(circuit, "eta_fw", top + 1), range(top + 1)
+    L = range(top + 1)
     gain = circuit.gbas / (circuit.gl + circuit.gbas)
     populations = [Population("input", "source", circuit.layers[0], "input")]
     populations += [Population(f"R{i}", names[activations[i]], circuit.layers[i + 1], f"layer{i + 1}",
@@ -251,8 +215,7 @@ def build_ann(circuit: Ann) -> Graph:
     populations += [Population(f"E{i}", "output_backprop_error" if i == top else "backprop_error",
                                circuit.layers[i + 1], f"layer{i + 1}") for i in L]
     populations.append(Population("teacher", "source", circuit.layers[-1], f"layer{top + 1}"))
-    projections = [Projection(f"WPP_{i}", "bottom_up", f"R{i - 1}" if i else "input", f"R{i}", gate="learn_forward",
-                              parameters=(("eta", rates[i]),)) for i in L]
+    projections = pal.forward_chain("R", per_layer(circuit, "eta_fw", top + 1))
     projections += [Projection(f"BPP_{i}", "error_feedback", f"E{i + 1}", f"E{i}") for i in range(top)]
     for i in L:
         projections += [Projection(f"slope_{i}", "slope", f"R{i}", f"E{i}"),
@@ -261,7 +224,7 @@ def build_ann(circuit: Ann) -> Graph:
                     Projection("target", "teaching", "teacher", f"E{top}")]
     mirrors = tuple(Mirror(f"BPP_{i}", f"WPP_{i + 1}", ("transpose",), gate="copy") for i in range(top))
     graph = parse_graph(text).with_(
-        name=f"ann-{'-'.join(map(str, circuit.layers))}", dt=circuit.dt, gates=gates(circuit),
+        name=hyphenated("ann", circuit.layers), dt=circuit.dt, gates=gates(circuit),
         populations=tuple(populations), projections=tuple(projections),
         mirrors=mirrors if circuit.variant == "BP" else (), outputs=(("output", f"R{top}.rate"),),
         arrays=circuit.arrays)

@@ -7,14 +7,14 @@ generator of their own. The self-predicting laterals are set once (section 3.2 a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from compiler.microcircuits.rivals import Rival
-from compiler.microcircuits.starts import Arrays, Range, Ranges, Seeds, bounds, stacked
+from compiler.microcircuits.starts import Arrays, Range, Ranges, Seeds, bounds, drawn, generator_of, potentials, stacked
 
 RANGES: Mapping[str, Range] = {"WPP": (-1.0, 1.0), "WIP": (-1.0, 1.0), "BPP": (-1.0, 1.0), "BPI": (-1.0, 1.0),
                                "copy_error": (0.0, 0.0)}
@@ -42,11 +42,11 @@ def ann_start(circuit: Rival, seed: Seeds, ranges: Ranges = None) -> Arrays:
 
 def _dendritic(circuit: Rival, limits: Mapping[str, Range], predicting: bool, seed: int) -> Arrays:
     c, H, n = circuit, circuit.hidden, circuit.layers
-    arrays, generator = _potentials(("P", n[1:]), ("I", n[2:]), seed=seed), _generator(seed)
-    arrays |= _drawn(generator, limits, "WPP", zip(n[1:], n[:-1], strict=True))
-    arrays |= _drawn(generator, limits, "WIP", zip(n[2:], n[1:-1], strict=True))
+    arrays, generator = potentials(seed, ("P", n[1:]), ("I", n[2:])), generator_of(seed)
+    arrays |= drawn(generator, limits, "WPP", zip(n[1:], n[:-1], strict=True))
+    arrays |= drawn(generator, limits, "WIP", zip(n[2:], n[1:-1], strict=True))
     arrays |= _feedback(c, generator, limits, seed, arrays)
-    arrays |= _drawn(generator, limits, "BPI", zip(n[1:-1], n[2:], strict=True))
+    arrays |= drawn(generator, limits, "BPI", zip(n[1:-1], n[2:], strict=True))
     if predicting:
         dendritic = c.gden / (c.gl + c.gden)
         for i in range(H):
@@ -57,8 +57,8 @@ def _dendritic(circuit: Rival, limits: Mapping[str, Range], predicting: bool, se
 
 def _dpc(circuit: Rival, limits: Mapping[str, Range], seed: int) -> Arrays:
     c, n = circuit, circuit.layers
-    arrays, generator = _potentials(("P", n[1:]), seed=seed), _generator(seed)
-    arrays |= _drawn(generator, limits, "WPP", zip(n[1:], n[:-1], strict=True))
+    arrays, generator = potentials(seed, ("P", n[1:])), generator_of(seed)
+    arrays |= drawn(generator, limits, "WPP", zip(n[1:], n[:-1], strict=True))
     arrays |= _feedback(c, generator, limits, seed, arrays)
     for i in range(c.hidden):
         arrays[f"BPI_{i}.w"] = -attenuation(c, i + 1) * arrays[f"BPP_{i}.w"] @ arrays[f"WPP_{i + 1}.w"]
@@ -67,31 +67,17 @@ def _dpc(circuit: Rival, limits: Mapping[str, Range], seed: int) -> Arrays:
 
 def _ann(circuit: Rival, limits: Mapping[str, Range], seed: int) -> Arrays:
     n = circuit.layers
-    arrays, generator = _potentials(("R", n[1:]), ("E", n[1:]), seed=seed), _generator(seed)
-    arrays |= _drawn(generator, limits, "WPP", zip(n[1:], n[:-1], strict=True))
+    arrays, generator = potentials(seed, ("R", n[1:]), ("E", n[1:])), generator_of(seed)
+    arrays |= drawn(generator, limits, "WPP", zip(n[1:], n[:-1], strict=True))
     if circuit.variant == "BP":
         return arrays | {f"BPP_{i}.w": arrays[f"WPP_{i + 1}.w"].T.copy() for i in range(circuit.hidden)}
-    return arrays | _drawn(generator, limits, "BPP", zip(n[1:-1], n[2:], strict=True))
+    return arrays | drawn(generator, limits, "BPP", zip(n[1:-1], n[2:], strict=True))
 
 
 def attenuation(circuit: Rival, layer: int) -> float:
     """Of the basal dendrite of a layer (code index): the output has no apical compartment."""
     apical = circuit.gapi if layer < circuit.hidden else 0.0
     return circuit.gbas / (circuit.gl + circuit.gbas + apical)
-
-
-def _generator(seed: int) -> np.random.RandomState:
-    return np.random.RandomState(seed % 2**32)
-
-
-def _potentials(*kinds: tuple[str, Sequence[int]], seed: int) -> Arrays:
-    generator = _generator(seed)
-    return {f"{kind}{i}.u": generator.normal(0, 1, n) for kind, sizes in kinds for i, n in enumerate(sizes)}
-
-
-def _drawn(generator: np.random.RandomState, limits: Mapping[str, Range], kind: str,
-           shapes: Iterable[tuple[int, int]]) -> Arrays:
-    return {f"{kind}_{i}.w": generator.uniform(*limits[kind], shape) for i, shape in enumerate(shapes)}
 
 
 def copy_draws(circuit: Rival) -> int:
@@ -104,8 +90,8 @@ def _feedback(circuit: Rival, generator: np.random.RandomState, limits: Mapping[
     """BPP: drawn, or copied with its error; copies draw nothing from the generator of the weights."""
     n = circuit.layers
     if circuit.variant != "BP":
-        return _drawn(generator, limits, "BPP", zip(n[1:-1], n[2:], strict=True))
-    own, found, high = _generator(seed), Arrays(), limits["copy_error"][1]
+        return drawn(generator, limits, "BPP", zip(n[1:-1], n[2:], strict=True))
+    own, found, high = generator_of(seed), Arrays(), limits["copy_error"][1]
     for i in range(circuit.hidden):
         error = own.uniform(-high, high, (n[i + 1], n[i + 2]))
         found |= {f"BPP_{i}.w": arrays[f"WPP_{i + 1}.w"].T + error, f"BPP_{i}.copy_error": error}

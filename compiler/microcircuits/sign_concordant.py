@@ -22,83 +22,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph, unknown
+from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph
 from compiler.ir.protocol import Presentation
 from compiler.microcircuits.layers import Layer, read_layers
+from compiler.microcircuits.parts import check_words, hyphenated
+from compiler.microcircuits.sign_concordant_cells import (
+    OPTIMISERS,
+    SURROGATES,
+    cell_name,
+    cells,
+    learning,
+    rules,
+    synapses,
+)
 
 FEEDBACK = ("locked", "frSF", "brSF", "uSF", "FA", "DFA", "BP")
 MESSAGES = ("graded", "two_line", "spiking")
-OPTIMISERS = ("none", "clipped", "adam")
-SURROGATES = {
-    "logistic": "closeness / (width * (1 + closeness) * (1 + closeness))",
-    "boxcar": "where(abs(u - threshold) < 0.5, 1, 0)"}
-
-SOURCES = """
-cell image
-  input value
-  parameter tau_s 1
-{trace_parameter}  state kernel = 0
-{states}{trace_state}  send kernel = where(gate.start > 0, 0, (1 - 1 / tau_s) * prev(kernel)) + 1 / tau_s
-  send psc = value * kernel
-{trace}  message psc
-cell teacher
-  input value
-  parameter tau_s 1
-  state psc = 0
-  send spike = value * gate.teach
-  send psc = where(gate.start > 0, 0, (1 - 1 / tau_s) * prev(psc)) + spike / tau_s
-  message psc
-"""
-
-PYRAMIDAL = """
-cell {name}
-{ports}  parameter tau_m 1
-  parameter tau_s 1
-  parameter threshold 1
-  parameter width 1
-{parameters}  state u = 0
-  state spike = 0
-  state psc = 0
-{states}  receive u = where({start} > 0, 0, (1 - 1 / tau_m) * prev(u) * (1 - prev(spike))) + {current} @ soma
-  receive spike = where(u > threshold, 1, 0) @ soma
-  receive psc = where({start} > 0, 0, (1 - 1 / tau_s) * prev(psc)) + spike / tau_s @ soma
-{trace}  receive apical_potential = {apical} @ apical
-  receive closeness = exp(-abs(u - threshold) / width) @ soma
-  receive sensitivity = {surrogate} @ soma
-  receive error = {error} @ apical
-{lines}  message psc
-  message error
-"""
-
-LINES = """  receive error_positive = max(error, 0) @ apical
-  receive error_negative = max(-error, 0) @ apical
-  message error_positive
-  message error_negative
-"""
-
-INTERNEURONS = """
-cell parvalbumin
-  port dendrite @ dendrite
-  port modulation @ soma
-{ports}  receive rate = dendrite
-  receive error = {error}
-  message rate
-cell somatostatin
-  port soma @ soma
-  receive rate = soma
-  message rate
-"""
-
-RULES = """
-rule hebbian
-  parameter eta 1
-{parameters}  increment eta * post.error * {trace}
-{optimiser}
-rule anti_hebbian
-  parameter eta 1
-{parameters}  increment eta * -post.error * {trace}
-{optimiser}
-"""
 
 
 @dataclass(frozen=True)
@@ -160,24 +99,20 @@ def build(circuit: SignConcordant) -> Graph:
     """The graph with the given arrays (`wE_1.w`, `wE_1.mask`, `cE_2.w` ... or `W_1.w`, `B_2.w` ...). Raises E310 to
     E316."""
     check(circuit)
-    name = "sign-concordant-" + "-".join(map(str, circuit.layers))
-    graph = parse_graph(_cells(circuit) + _rules(circuit) + _synapses(circuit))
-    top = f"PC{circuit.top}"
+    graph = parse_graph(cells(circuit) + rules(circuit) + synapses(circuit))
     return graph.with_(
-        name=name, gates=gates(circuit), populations=tuple(_populations(circuit)),
-        projections=tuple(_projections(circuit)), mirrors=tuple(_mirrors(circuit)),
-        noise=Noise(circuit.noise), outputs=(("output", f"{top}.psc"),), arrays=circuit.arrays)
+        name=hyphenated("sign-concordant", circuit.layers), gates=gates(circuit),
+        populations=tuple(_populations(circuit)), projections=tuple(_projections(circuit)),
+        mirrors=tuple(_mirrors(circuit)), noise=Noise(circuit.noise),
+        outputs=(("output", f"PC{circuit.top}.psc"),), arrays=circuit.arrays)
 
 
 def check(circuit: SignConcordant) -> None:
     """Raises E310 to E316 for options that do not fit each other."""
-    for what, value, known in (
-            ("feedback", circuit.feedback, FEEDBACK), ("message", circuit.message, MESSAGES),
-            ("trace", circuit.trace, ("psc", "membrane")), ("surrogate", circuit.surrogate, SURROGATES),
-            ("optimiser", circuit.optimiser, OPTIMISERS), ("update", circuit.update, ("presentation", "step")),
-            ("timing", circuit.timing, ("phase_locked", "pipelined"))):
-        if value not in known:
-            raise unknown("E311", f"{what} of circuit 'sign-concordant'", value, known)
+    words = {"feedback": FEEDBACK, "message": MESSAGES, "trace": ("psc", "membrane"), "surrogate": SURROGATES,
+             "optimiser": OPTIMISERS, "update": ("presentation", "step"), "timing": ("phase_locked", "pipelined")}
+    check_words("E311", *((f"{what} of circuit 'sign-concordant'", getattr(circuit, what), known)
+                          for what, known in words.items()))
     layers = circuit.shapes
     if len(circuit.eta) not in (1, circuit.top):
         raise CortexError("E312", f"'eta' has {len(circuit.eta)} entries, expected 1 or {circuit.top}.")
@@ -252,113 +187,6 @@ def target_train(steps: int) -> tuple[float, ...]:
     return tuple(float(t % 5 > 0) if steps < 10 else float(t % 2) for t in range(steps))
 
 
-# ---- cells and rules
-
-
-def _cells(circuit: SignConcordant) -> str:
-    membrane, pipelined = circuit.trace == "membrane", circuit.pipelined
-    text = SOURCES.format(
-        trace_parameter="  parameter tau_m 1\n" if membrane else "", states="  state psc = 0\n" if pipelined else "",
-        trace_state="  state basal_trace = 0\n" if membrane else "", trace=_trace("gate.start", "send", membrane))
-    names = dict.fromkeys(_cell_name(circuit, layer) for layer in range(1, circuit.top + 1))
-    layers = {_cell_name(circuit, layer): layer for layer in range(circuit.top, 0, -1)}
-    text += "".join(_pyramidal(circuit, layers[name]) for name in names)
-    lines = circuit.message == "two_line"
-    return text + INTERNEURONS.format(ports="  port modulation_negative @ soma\n" if lines else "",
-                                      error="modulation - modulation_negative" if lines else "modulation")
-
-
-def _trace(start: str, stage: str, membrane: bool) -> str:
-    return f"  {stage} basal_trace = where({start} > 0, 0, (1 - 1 / tau_m) * prev(basal_trace)) + psc\n" \
-        if membrane else ""
-
-
-def _cell_name(circuit: SignConcordant, layer: int) -> str:
-    """Pipelined, every layer has its own delays and so its own cell type; with signed weights, only the top layer's
-    apical dendrite is inhibited."""
-    if circuit.pipelined:
-        return f"pyramidal_{layer}"
-    return "pyramidal" if circuit.locked or layer < circuit.top else "output_pyramidal"
-
-
-def _pyramidal(circuit: SignConcordant, layer: int) -> str:
-    membrane, lines, is_top = circuit.trace == "membrane", circuit.message == "two_line", layer == circuit.top
-    ports = ["basal @ basal", *(["perisomatic @ soma"] if circuit.locked else []), "apical @ apical"]
-    inhibited = circuit.locked or is_top
-    ports += ["martinotti @ apical"] if inhibited else []
-    delay = 2 * (circuit.top - layer) if circuit.pipelined else 0
-    sensitivity = "prev(" * delay + "sensitivity" + ")" * delay
-    states = [*(["sensitivity = 0"] if delay else []), *(["basal_trace = 0"] if membrane else []),
-              *(["error = 0"] if circuit.pipelined else []),
-              *(["error_positive = 0", "error_negative = 0"] if circuit.pipelined and lines else [])]
-    message = f"{sensitivity} * apical_potential"
-    spiking = circuit.message == "spiking"
-    start = f"gate.start_{layer}" if circuit.pipelined else "gate.start"
-    return PYRAMIDAL.format(
-        name=_cell_name(circuit, layer), ports="".join(f"  port {p}\n" for p in ports), start=start,
-        parameters="  parameter theta 1\n  noise jitter uniform\n" if spiking else "",
-        states="".join(f"  state {s}\n" for s in states), trace=_trace(start, "receive", membrane),
-        current="(basal - perisomatic)" if circuit.locked else "basal",
-        apical="apical - martinotti" if inhibited else "apical", surrogate=SURROGATES[circuit.surrogate],
-        error=f"theta * floor({message} / theta + jitter)" if spiking else message, lines=LINES if lines else "")
-
-
-def _rules(circuit: SignConcordant) -> str:
-    parameters, optimiser = "", "  optimiser accumulate"
-    if circuit.optimiser == "clipped":
-        parameters, optimiser = "  parameter norm 1\n", "  optimiser clipped(norm)"
-    if circuit.optimiser == "adam":
-        names = ("rate", "beta1", "beta2", "epsilon")
-        parameters = "".join(f"  parameter {name} 1\n" for name in names)
-        optimiser = f"  optimiser adam({', '.join(names)})"
-    trace = "pre.psc" if circuit.trace == "psc" else "pre.basal_trace"
-    if not circuit.pipelined:
-        return RULES.format(parameters=parameters, optimiser=optimiser, trace=trace)
-    text = ""
-    for layer in range(1, circuit.top + 1):
-        delay = 2 * (circuit.top - layer) + (layer > 1)
-        own = RULES.format(parameters=parameters, optimiser=optimiser, trace="prev(" * delay + trace + ")" * delay)
-        text += own.replace("hebbian\n", f"hebbian_{layer}\n")
-    return text
-
-
-def _synapses(circuit: SignConcordant) -> str:
-    """Synapse classes by connectivity; the signs and limits are theirs."""
-    suffix = [f"_{layer}" for layer in range(1, circuit.top + 1)] if circuit.pipelined else [""]
-    limits = f"  limits 0 {circuit.limit}\n  sign non_negative\n" if circuit.locked else \
-        f"  limits {-circuit.limit} {circuit.limit}\n"
-    text = ""
-    for kind in dict.fromkeys(layer.connectivity for layer in circuit.shapes[1:]):
-        for end in suffix:
-            forward = [("excitatory", "basal", "hebbian")]
-            forward += [("disynaptic", "dendrite", "anti_hebbian")] if circuit.locked else []
-            text += "".join(f"synapse {name}_{kind}{end}\n  message psc\n  port {port}\n  connectivity "
-                            f"{_masked(circuit, kind)}\n  rule {rule}{end}\n{limits}" for name, port, rule in forward)
-        text += _feedback_synapses(circuit, kind)
-    one_to_one = [("perisomatic_inhibition", "rate", "perisomatic"), ("modulation", "error", "modulation"),
-                  ("martinotti_inhibition", "rate", "martinotti"), ("teaching", "psc", "apical"),
-                  ("copy", "psc", "soma")]
-    if circuit.message == "two_line":
-        one_to_one[1:2] = [("modulation", "error_positive", "modulation"),
-                           ("modulation_negative", "error_negative", "modulation_negative")]
-    return text + "".join(f"synapse {name}\n  message {message}\n  port {port}\n  connectivity identity\n"
-                          for name, message, port in one_to_one)
-
-
-def _masked(circuit: SignConcordant, kind: str) -> str:
-    return "masked" if kind == "dense" and circuit.locked else kind
-
-
-def _feedback_synapses(circuit: SignConcordant, kind: str) -> str:
-    back = kind if kind == "dense" else f"transposed_{kind}"
-    sign = "  sign non_negative\n" if circuit.locked else ""
-    lines = [("", "error_positive"), ("_negative", "error_negative")] if circuit.message == "two_line" else [
-        ("", "error")]
-    ends = [("apical", "apical"), ("to_somatostatin", "soma")] if circuit.locked else [("apical", "apical")]
-    return "".join(f"synapse {end}_{kind}{line}\n  message {message}\n  port {port}\n  connectivity "
-                   f"{_masked(circuit, back)}\n{sign}" for line, message in lines for end, port in ends)
-
-
 # ---- populations and projections
 
 
@@ -369,7 +197,7 @@ def _populations(circuit: SignConcordant) -> list[Population]:
     values = {"tau_m": c.tau_m, "tau_s": c.tau_s, "threshold": c.threshold, "width": c.width}
     values |= {"theta": c.theta} if c.message == "spiking" else {}
     for i, layer in enumerate(layers[1:], 1):
-        result.append(Population(f"PC{i}", _cell_name(c, i), layer.size, f"layer{i}", tuple(values.items())))
+        result.append(Population(f"PC{i}", cell_name(c, i), layer.size, f"layer{i}", tuple(values.items())))
         if c.locked:
             result.append(Population(f"PV{i}", "parvalbumin", layer.size, f"layer{i}"))
         if c.locked or i == c.top:
@@ -392,11 +220,8 @@ def _projections(circuit: SignConcordant) -> list[Projection]:
 def _forward(circuit: SignConcordant, i: int) -> list[Projection]:
     c, layer = circuit, circuit.shapes[i]
     end = f"_{i}" if c.pipelined else ""
-    values = {"eta": c.eta[0] if len(c.eta) == 1 else c.eta[i - 1]}
-    values |= {"norm": c.norm} if c.optimiser == "clipped" else {}
-    values |= dict(rate=c.rate, beta1=c.beta1, beta2=c.beta2, epsilon=c.epsilon) if c.optimiser == "adam" else {}
     shared = dict(delay=1 if i == 1 or c.pipelined else 0, gate=f"learn{end}", apply="apply",
-                  parameters=tuple(values.items()), convolution=layer.convolution)
+                  parameters=learning(c, i), convolution=layer.convolution)
     below, kind = (f"PC{i - 1}" if i > 1 else "image"), layer.connectivity
     if not c.locked:
         return [Projection(f"W_{i}", f"excitatory_{kind}{end}", below, f"PC{i}", **shared)]  # type: ignore[arg-type]

@@ -10,7 +10,9 @@ teaches its pyramidal cell. A reconstruction like `sign_concordant`, with whose 
 from __future__ import annotations
 
 from compiler.ir import CortexError, Graph, Noise, Population, Projection, parse_graph
-from compiler.microcircuits.sign_concordant import PYRAMIDAL, RULES, SOURCES, SURROGATES, SignConcordant, check, gates
+from compiler.microcircuits.parts import hyphenated, identities, synapse
+from compiler.microcircuits.sign_concordant import SignConcordant, check, gates
+from compiler.microcircuits.sign_concordant_cells import PYRAMIDAL, SOURCES, SURROGATES, learning, rules
 
 PORTS = """  port basal @ basal
   port inhibition @ soma
@@ -39,9 +41,9 @@ def build_errors(circuit: SignConcordant) -> Graph:
         if name.startswith("c"):  # each feedback synapse has a twin: q+ and q- go crosswise to the two error cells
             arrays |= {name.replace("_", f"_{way}_", 1): array for way in ("pp", "pn", "np", "nn")}
             del arrays[name]
-    graph = parse_graph(_cells(circuit) + _rules(circuit) + _synapses(circuit))
+    graph = parse_graph(_cells(circuit) + rules(circuit) + _synapses(circuit))
     return graph.with_(
-        name="sign-concordant-errors-" + "-".join(map(str, circuit.layers)), gates=gates(circuit),
+        name=hyphenated("sign-concordant-errors", circuit.layers), gates=gates(circuit),
         populations=tuple(_populations(circuit)), projections=tuple(_projections(circuit)),
         noise=Noise(circuit.noise), outputs=(("output", f"PC{circuit.top}.psc"),), arrays=arrays)
 
@@ -55,28 +57,18 @@ def _cells(circuit: SignConcordant) -> str:
         "  message error\n", "  message sensitivity\n").replace("apical_potential", "received_error") + ERROR_CELL
 
 
-def _rules(circuit: SignConcordant) -> str:
-    names = {"none": (), "clipped": ("norm",), "adam": ("rate", "beta1", "beta2", "epsilon")}[circuit.optimiser]
-    kind = "accumulate" if circuit.optimiser == "none" else f"{circuit.optimiser}({', '.join(names)})"
-    parameters = "".join(f"  parameter {name} 1\n" for name in names)
-    return RULES.format(parameters=parameters, optimiser=f"  optimiser {kind}", trace="pre.psc")
-
-
 def _synapses(circuit: SignConcordant) -> str:
     text = ""
     for kind in dict.fromkeys(layer.connectivity for layer in circuit.shapes[1:]):
         masked, back = ("masked", "masked") if kind == "dense" else (kind, f"transposed_{kind}")
         for name, port, rule in (("excitatory", "basal", "hebbian"), ("inhibitory", "inhibition", "anti_hebbian")):
-            text += (f"synapse {name}_{kind}\n  message psc\n  port {port}\n  connectivity {masked}\n  rule {rule}\n"
-                     f"  limits 0 {circuit.limit}\n  sign non_negative\n")
+            text += synapse(f"{name}_{kind}", "psc", port, connectivity=masked, rule=rule,
+                            limits=f"0 {circuit.limit}", sign="non_negative")
         for port in ("excitation", "inhibition"):
-            text += (f"synapse {port}_{kind}\n  message error\n  port {port}\n  connectivity {back}\n"
-                     "  sign non_negative\n")
-    for name, message, port in (("gating", "sensitivity", "gain"), ("teach_up", "error", "positive"),
-                                ("teach_down", "error", "negative"), ("above", "psc", "excitation"),
-                                ("below", "psc", "inhibition")):
-        text += f"synapse {name}\n  message {message}\n  port {port}\n  connectivity identity\n"
-    return text
+            text += synapse(f"{port}_{kind}", "error", port, connectivity=back, sign="non_negative")
+    return text + identities(("gating", "sensitivity", "gain"), ("teach_up", "error", "positive"),
+                             ("teach_down", "error", "negative"), ("above", "psc", "excitation"),
+                             ("below", "psc", "inhibition"))
 
 
 def _populations(circuit: SignConcordant) -> list[Population]:
@@ -92,14 +84,12 @@ def _populations(circuit: SignConcordant) -> list[Population]:
 
 def _projections(circuit: SignConcordant) -> list[Projection]:
     c, top, result = circuit, circuit.top, []
-    values = {"clipped": {"norm": c.norm}, "adam": dict(rate=c.rate, beta1=c.beta1, beta2=c.beta2, epsilon=c.epsilon)}
     for i in range(1, top + 1):
         kind, shape = c.shapes[i].connectivity, c.shapes[i].convolution
-        eta = {"eta": c.eta[0] if len(c.eta) == 1 else c.eta[i - 1]}
-        learnt = tuple((eta | values.get(c.optimiser, {})).items())
         below = f"PC{i - 1}" if i > 1 else "image"
-        result += [Projection(f"{name}_{i}", f"{kinds}_{kind}", below, f"PC{i}", int(i == 1), "learn", "apply", learnt,
-                              convolution=shape) for name, kinds in (("wE", "excitatory"), ("wI", "inhibitory"))]
+        result += [Projection(f"{name}_{i}", f"{kinds}_{kind}", below, f"PC{i}", int(i == 1), "learn", "apply",
+                              learning(c, i), convolution=shape)
+                   for name, kinds in (("wE", "excitatory"), ("wI", "inhibitory"))]
         result += [Projection(f"gating_{way}_{i}", "gating", f"PC{i}", f"E{way}{i}", 0) for way in "PN"]
         result += [Projection(f"teach_{way}_{i}", f"teach_{word}", f"E{way}{i}", f"PC{i}", 0)
                    for way, word in (("P", "up"), ("N", "down"))]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from compiler.ir import CortexError, Graph
 from compiler.ir.model import weight_shape
 from compiler.microcircuits.sign_concordant import SignConcordant, build
-
-Arrays = dict[str, np.ndarray]
+from compiler.microcircuits.starts import Arrays, stacked
 
 
 def normal_start(circuit: SignConcordant, seeds: int | Sequence[int],
@@ -24,10 +24,7 @@ def normal_start(circuit: SignConcordant, seeds: int | Sequence[int],
     """The arrays of one seed, or of several with a leading axis. Raises E316 for `ranges`, which it does not take."""
     if ranges:
         raise CortexError("E316", f"start 'normal' takes no ranges, got {', '.join(ranges)}.")
-    if isinstance(seeds, int):
-        return _one(circuit, seeds)
-    found = [_one(circuit, seed) for seed in seeds]
-    return {name: np.stack([arrays[name] for arrays in found]) for name in found[0]}
+    return stacked(seeds, partial(_one, circuit))
 
 
 def _one(circuit: SignConcordant, seed: int) -> Arrays:

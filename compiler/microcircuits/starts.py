@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,6 +26,22 @@ def bounds(given: Mapping[str, Range], default: Mapping[str, Range]) -> dict[str
     if low != -high:
         raise CortexError("E305", f"the start range of 'copy_error' is [{low}, {high}]; it must be symmetric.")
     return {**default, **given}
+
+
+def generator_of(seed: int) -> np.random.RandomState:
+    return np.random.RandomState(seed % 2**32)
+
+
+def potentials(seed: int, *kinds: tuple[str, Sequence[int]]) -> Arrays:
+    """N(0, 1), population after population."""
+    generator = generator_of(seed)
+    return {f"{kind}{i}.u": generator.normal(0, 1, n) for kind, sizes in kinds for i, n in enumerate(sizes)}
+
+
+def drawn(generator: np.random.RandomState, limits: Mapping[str, Range], kind: str,
+          shapes: Iterable[tuple[int, int]]) -> Arrays:
+    """Uniform weights, one projection of a kind after the other."""
+    return {f"{kind}_{i}.w": generator.uniform(*limits[kind], shape) for i, shape in enumerate(shapes)}
 
 
 def stacked(seed: int | Sequence[int], draw: Callable[[int], Arrays]) -> Arrays:
