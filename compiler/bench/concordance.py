@@ -15,7 +15,8 @@ import numpy as np
 from compiler.backends.lowering import lower
 from compiler.backends.native import Native
 from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.sign_concordant import SignConcordant, build, presentation
+from compiler.microcircuits.sign_concordant import build, presentation
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 
 Read = Callable[[str], np.ndarray]
 """Gives a weight by name, without an axis of copies."""

@@ -21,7 +21,7 @@ from compiler.experiments.config import load_experiment
 from compiler.experiments.files import write_json
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
-from compiler.microcircuits.sign_concordant import FEEDBACK
+from compiler.microcircuits.sign_concordant_options import FEEDBACK
 
 SEEDS = (1, 2, 3)
 PROBE = 100

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from compiler.microcircuits.parts import identities, synapse
-
-if TYPE_CHECKING:
-    from compiler.microcircuits.sign_concordant import SignConcordant
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 
 OPTIMISERS: dict[str, tuple[str, ...]] = {
     "none": (), "clipped": ("norm",), "adam": ("rate", "beta1", "beta2", "epsilon")}

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from compiler.ir import CortexError, Graph, Noise, Population, Projection, parse_graph
 from compiler.microcircuits.parts import hyphenated, identities, synapse
-from compiler.microcircuits.sign_concordant import SignConcordant, check, gates
+from compiler.microcircuits.sign_concordant import check, gates
 from compiler.microcircuits.sign_concordant_cells import PYRAMIDAL, SOURCES, SURROGATES, learning, rules
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 
 PORTS = """  port basal @ basal
   port inhibition @ soma

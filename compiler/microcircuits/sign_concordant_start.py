@@ -15,7 +15,8 @@ import numpy as np
 
 from compiler.ir import CortexError, Graph
 from compiler.ir.model import weight_shape
-from compiler.microcircuits.sign_concordant import SignConcordant, build
+from compiler.microcircuits.sign_concordant import build
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 from compiler.microcircuits.starts import Arrays, stacked
 
 

@@ -80,8 +80,8 @@ class EngineRun:
 
     @staticmethod
     def _value(binding: Expression, look: Look, known: Words) -> Values:
-        if any(isinstance(node, Lookup) for node in walk(binding)):
-            raise UnreadableForm(show(binding))
+        for table in (node for node in walk(binding) if isinstance(node, Lookup)):
+            raise UnreadableForm(show(table))
         return evaluate(binding, lambda name, steps: look(name, steps) if "." in name else np.asarray(known[name]))
 
     def _add(self, words: Words) -> None:

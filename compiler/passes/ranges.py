@@ -294,8 +294,9 @@ def _call(function: str, parts: list[Values]) -> Values:
     if function in ("d_linear", "d_relu", "d_hard_sigmoid"):
         return only(1.0) if function == "d_linear" else only(0.0, 1.0)
     x, others = parts[0], parts[1:]
-    if function == "tanh":  # which may fall by a unit of the last place
-        return _between(math.nextafter(_at(function, x.low), -1.0), math.nextafter(_at(function, x.high), 1.0))
+    if function == "tanh":  # which may fall by a unit of the last place, and keeps the sign
+        least, most = math.nextafter(_at(function, x.low), -1.0), math.nextafter(_at(function, x.high), 1.0)
+        return _between(max(least, 0.0) if x.low >= 0 else least, min(most, 0.0) if x.high <= 0 else most)
     if function in RISING:
         return _between(_at(function, x.low), _at(function, x.high))
     match function:

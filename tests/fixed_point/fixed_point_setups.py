@@ -11,7 +11,7 @@ from compiler.experiments.tasks.plans import with_rate, with_updates
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
 from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, Rival
-from compiler.microcircuits.sign_concordant import SignConcordant
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 from compiler.passes import Request, pipeline, run_passes
 from compiler.passes.fixed_point import Format
 from compiler.passes.legalise import Legalise

@@ -91,3 +91,8 @@ def test_a_comparison_of_a_spike_is_no_threshold_of_its_own() -> None:
     found = [account(circuit(text), load_map("loihi1")).populations["p"].thresholds
              for text in ("prev(spike)", "where(prev(spike) > 0, 1, 0)", "prev(spike) > 0")]
     assert found[0] == found[1] == found[2] and len(found[0]) == 1
+
+
+@pytest.mark.parametrize("function", ["tanh", "relu", "linear", "sqrt", "floor", "abs"])
+def test_a_function_keeps_that_its_argument_is_not_negative(function: str) -> None:
+    assert ranges(f"{function}(abs(drive))").of(Name("q")).never_negative

@@ -3,7 +3,8 @@
 import pytest
 
 from compiler.ir import parse_graph
-from compiler.microcircuits.sign_concordant import SignConcordant, build
+from compiler.microcircuits.sign_concordant import build
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 from compiler.microcircuits.sign_concordant_start import normal_start
 from compiler.passes.stock import stock_notes, stock_text
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.sign_concordant import SignConcordant, build, presentation
+from compiler.microcircuits.sign_concordant import build, presentation
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 from compiler.microcircuits.sign_concordant_start import normal_start
 
 DENSE = (12, 9, 5, 3)

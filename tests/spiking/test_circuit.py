@@ -9,7 +9,8 @@ from circuits import DENSE, MAPS, options, started
 from compiler.backends.interpreter import Interpreter
 from compiler.ir import CortexError, parse_graph, show_graph, verify
 from compiler.microcircuits.layers import read_layers
-from compiler.microcircuits.sign_concordant import FEEDBACK, SignConcordant, build, gate_patterns, presentation
+from compiler.microcircuits.sign_concordant import build, gate_patterns, presentation
+from compiler.microcircuits.sign_concordant_options import FEEDBACK, SignConcordant
 from compiler.microcircuits.sign_concordant_start import normal_start
 from compiler.passes.read_sets import explain_text
 

@@ -14,7 +14,7 @@ from compiler.ir.model import weight_copies, weight_shape
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
 from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, Rival
-from compiler.microcircuits.sign_concordant import SignConcordant
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 from compiler.microcircuits.targets import UNDELAYED
 from compiler.verify.oracles import error_neuron as error_oracle
 from compiler.verify.oracles import pal as oracle

@@ -15,7 +15,8 @@ import numpy as np
 from compiler.ir import CortexError, Graph
 from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.sign_concordant import SignConcordant, build, presentation
+from compiler.microcircuits.sign_concordant import build, presentation
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 from compiler.microcircuits.sign_concordant_start import normal_start
 from compiler.verify.oracles.base import Oracle
 from compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, input_columns, missing

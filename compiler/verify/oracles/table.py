@@ -9,7 +9,7 @@ from compiler.ir import CortexError
 from compiler.microcircuits.error_neuron import ErrorNeuron
 from compiler.microcircuits.pal import Pal
 from compiler.microcircuits.rivals import Rival
-from compiler.microcircuits.sign_concordant import SignConcordant
+from compiler.microcircuits.sign_concordant_options import SignConcordant
 from compiler.verify.oracles import error_neuron, pal, sign_concordant
 from compiler.verify.oracles.base import Oracle
 from compiler.verify.recorded.format import Recording
