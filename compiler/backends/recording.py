@@ -1,28 +1,16 @@
-"""What a run records and stores, in user shape: (batch, n) of cells, (copies, n_post, n_pre) of synapses."""
+"""What a program records, and stores: in user shape (batch, n) of cells, (copies, n_post, n_pre) of synapses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of, unpack_state, unpack_weights
 from compiler.backends.lowering.hoist import materialised
 from compiler.backends.lowering.program import GroupProgram, Program
-from compiler.backends.runtime import Feed
 from compiler.ir.model import SUMMED, weight_shape
-from compiler.ir.protocol import Protocol, Stream
-
-
-def stream_width(program: Program, stream: Stream) -> int:
-    return sum(program.slots.sizes[q] for q in stream.quantities)
-
-
-def sized(program: Program, protocol: Protocol) -> Protocol:
-    """The protocol with the width of every stream."""
-    streams = tuple(replace(s, width=stream_width(program, s)) for s in protocol.streams)
-    return replace(protocol, streams=streams)
+from compiler.ir.protocol import Protocol
 
 
 def record_pieces(group: GroupProgram, protocol: Protocol) -> np.ndarray:
@@ -36,24 +24,6 @@ def record_pieces(group: GroupProgram, protocol: Protocol) -> np.ndarray:
                      for start, length in group.owned(quantity)]
             column += group.program.slots.sizes[quantity]
     return np.array(rows, dtype=np.uint64).reshape(-1, 5)
-
-
-class Records:
-    """What a run recorded, by stream: `rows(stream, quantity)` in user shape, the record axis first."""
-
-    def __init__(self, program: Program, protocol: Protocol, feed: Feed, buffer: np.ndarray):
-        self.program, self.protocol, self.feed, self.buffer = program, protocol, feed, buffer
-
-    def rows(self, stream: str, quantity: str) -> np.ndarray:
-        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
-        index, place = self.protocol.place(stream, quantity)
-        spec = self.protocol.streams[index]
-        count = self.feed.rows_written[index]
-        start = int(self.feed.bases[index])
-        table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)
-        sizes = [self.program.slots.sizes[q] for q in spec.quantities]
-        column = sum(sizes[:place])
-        return unpack(self.program, quantity, table[:, column:column + sizes[place]])
 
 
 def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,42 +32,30 @@ class Records(typing.Protocol):
 
 class Runner(typing.Protocol):
     """A circuit at some step of its protocol. Quantities have the names of the graph that runs: states (batch, n),
-    weights and what else a synapse has (copies, n_post, n_pre)."""
+    weights and what else a synapse has (copies, n_post, n_pre).
+
+    `position`: network steps done. `stored`: sizes of what has a value. `run` advances by `steps` (default: to the
+    end), calling `on_block(position)` about every `block` of them. `value` raises KeyError; `put` sets what is kept
+    from step to step, but not a hoisted weight. `state`: everything that the next step depends on; `restore` continues
+    from it, to the same bits.
+    """
 
     protocol: Protocol
+    stored: Mapping[str, int]
+    pace: Pace
 
     @property
     def feed(self) -> Feed: ...
-
     @property
-    def position(self) -> int:
-        """Network steps done."""
-
+    def position(self) -> int: ...
     @property
     def records(self) -> Records: ...
-
-    @property
-    def stored(self) -> Collection[str]:
-        """Names of what has a value."""
-
-    @property
-    def pace(self) -> Pace: ...
-
-    def run(self, steps: int | None = None, block: int = ..., on_block: Callable[[int], None] | None = None) -> int:
-        """Advances by `steps` (default: to the end), calling `on_block(position)` about every `block` steps."""
-
-    def value(self, quantity: str) -> np.ndarray:
-        """A quantity now. Raises KeyError."""
-
-    def put(self, quantity: str, values: np.ndarray) -> None:
-        """Sets what is kept from step to step; not a hoisted weight."""
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next step depends on."""
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continues from `state()`, to the same bits."""
-
+    def run(self, steps: int | None = None, block: int | None = None,
+            on_block: Callable[[int], None] | None = None) -> int: ...
+    def value(self, quantity: str) -> np.ndarray: ...
+    def put(self, quantity: str, values: np.ndarray) -> None: ...
+    def state(self) -> dict[str, np.ndarray]: ...
+    def restore(self, state: dict[str, np.ndarray]) -> None: ...
     def close(self) -> None: ...
 
 

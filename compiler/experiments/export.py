@@ -88,8 +88,8 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     folder that holds something else, X148 for one whose code was edited, unless `force`. Nothing is written where
     something fails, and an older program stays.
     """
+    from compiler.backends.in_process import sized
     from compiler.backends.lava import emit
-    from compiler.backends.recording import sized
     from compiler.experiments.cores import fitting_mapping
 
     if not force:
@@ -98,8 +98,9 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
         mapping = fitting_mapping(experiment, hardware) if hardware else None
         compiled = compile_experiment(experiment.with_run(backend="lava"))
         program, stock = work_of(compiled).lowered
-        emit(program, sized(program, compiled.protocol), compiled.plan.samples, list(experiment.run.seeds), aside,
-             block=first_block(program, experiment.run.block_ms), stock=stock)
+        protocol, seeds = sized(compiled.protocol, program.slots.sizes), list(experiment.run.seeds)
+        emit(program, protocol, compiled.plan.samples, seeds, aside, stock=stock,
+             block=first_block(program, experiment.run.block_ms))
         write_text(aside / "source.ir", show_graph(compiled.graph))
         write_text(aside / "experiment.toml", compiled.experiment.text())
         if mapping:

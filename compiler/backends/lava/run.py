@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 
 from compiler.backends.blocks import Pace, first_block
 from compiler.backends.feeding import make_feed, sample_table
+from compiler.backends.in_process import Records, sized
 from compiler.backends.lava.emit import OWN, emit
 from compiler.backends.lowering.program import Program
-from compiler.backends.recording import Records, current, pack, sized
+from compiler.backends.recording import current, pack, unpack
 from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError, RunFailed
 from compiler.ir.protocol import Protocol
@@ -38,7 +40,8 @@ class LavaRun:
     def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
                  recorded_noise: np.ndarray | None = None, *, folder: str | Path | None = None,
                  block: int | None = None, synchronisation: str = "async", stock: StockPlan = OWN):
-        self.program, self.protocol = program, sized(program, protocol)
+        self.program, self.protocol = program, sized(protocol, program.slots.sizes)
+        self.stored: Mapping[str, int] = program.slots.sizes
         self._temporary = tempfile.TemporaryDirectory(prefix="cortexc_") if folder is None else None
         self.folder = Path(folder or self._temporary.name)  # type: ignore[union-attr]
         make_feed(program.graph, self.protocol, seeds, recorded_noise)
@@ -66,11 +69,7 @@ class LavaRun:
 
     @property
     def records(self) -> Records:
-        return Records(self.program, self.protocol, self.feed, self.host.records)
-
-    @property
-    def stored(self) -> Collection[str]:
-        return self.program.slots.sizes
+        return Records(self.protocol, self.feed, self.host.records, self.stored, partial(unpack, self.program))
 
     def run(self, steps: int | None = None, block: int | None = None,
             on_block: Callable[[int], None] | None = None) -> int:

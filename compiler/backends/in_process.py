@@ -1,0 +1,95 @@
+"""What backends in this process have in common: a feed, a record buffer, and a loop over blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from compiler.backends.blocks import Pace, most_steps
+from compiler.backends.feeding import make_feed, sample_table
+from compiler.backends.runtime import Block, Feed
+from compiler.ir import Graph
+from compiler.ir.protocol import Protocol
+
+State = dict[str, np.ndarray]
+
+
+def sized(protocol: Protocol, sizes: Mapping[str, int]) -> Protocol:
+    """The protocol with the width of every stream, from the sizes of quantities."""
+    streams = tuple(replace(s, width=sum(sizes[q] for q in s.quantities)) for s in protocol.streams)
+    return replace(protocol, streams=streams)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a run recorded, by stream. `shaped(quantity, flat)` gives the user's shape."""
+
+    protocol: Protocol
+    feed: Feed
+    buffer: np.ndarray
+    sizes: Mapping[str, int]
+    shaped: Callable[[str, np.ndarray], np.ndarray]
+
+    def rows(self, stream: str, quantity: str) -> np.ndarray:
+        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
+        index, place = self.protocol.place(stream, quantity)
+        spec, count, start = self.protocol.streams[index], self.feed.rows_written[index], int(self.feed.bases[index])
+        table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)
+        column = sum(self.sizes[q] for q in spec.quantities[:place])
+        return self.shaped(quantity, table[:, column:column + self.sizes[quantity]])
+
+
+class InProcess:
+    """`stored`: sizes of the quantities that have a value, by name."""
+
+    block = 1000
+
+    def __init__(self, graph: Graph, stored: Mapping[str, int], protocol: Protocol, samples: np.ndarray,
+                 seeds: Sequence[int], recorded_noise: np.ndarray | None):
+        self.graph, self.stored, self.protocol = graph, stored, sized(protocol, stored)
+        self.feed = make_feed(graph, self.protocol, seeds, recorded_noise)
+        self.samples = sample_table(graph, self.protocol, samples)
+        self.buffer = np.zeros(max(self.feed.record_size, 1))
+        self.pace = Pace(most_steps(self.feed.noise.width))
+
+    @property
+    def position(self) -> int:
+        """Network steps done."""
+        return self.feed.position
+
+    @property
+    def records(self) -> Records:
+        return Records(self.protocol, self.feed, self.buffer, self.stored, self._shaped)
+
+    def _shaped(self, quantity: str, flat: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _block(self, block: Block) -> None:
+        raise NotImplementedError
+
+    def run(self, steps: int | None = None, block: int | None = None,
+            on_block: Callable[[int], None] | None = None) -> int:
+        """Advances by `steps` (default: to the end), in blocks; returns the position."""
+        end = self.feed.total if steps is None else min(self.feed.total, self.feed.position + steps)
+        while self.feed.position < end:
+            self._block(self.feed.block(min(block or self.block, end - self.feed.position)))
+            if on_block:
+                on_block(self.feed.position)
+        return self.feed.position
+
+    def state(self) -> State:
+        """Everything that the next step depends on, besides what `_memory` gives."""
+        fed = {f"feed.{name}": array for name, array in self.feed.state().items()}
+        return {**self._memory(), **fed, "records": self.buffer.copy()}
+
+    def _memory(self) -> State:
+        raise NotImplementedError
+
+    def restore(self, state: State) -> None:
+        self.feed.restore({k.removeprefix("feed."): v for k, v in state.items() if k.startswith("feed.")})
+        self.buffer[:] = state["records"]
+
+    def close(self) -> None:
+        """Nothing to end; for the interface shared with Lava."""
