@@ -137,10 +137,13 @@ def _ready(graph: Graph, population: Population, done: set[str], delivered: set[
         if equation.name in pending and not read & waiting and not read & (pending - available):
             ready.append(equation.name)
             available.add(equation.name)
-    late = [e for e in ready if cell.equation(e).stage != "send"]  # type: ignore[union-attr]
-    if hold and waiting and not set(late) & instantaneous(cell):
-        return tuple(e for e in ready if e not in late)
-    return tuple(ready)
+    late = {e for e in ready if cell.equation(e).stage != "send"}  # type: ignore[union-attr]
+    if not hold or not waiting or late & instantaneous(cell):
+        return tuple(ready)
+    for name in ready:
+        if needed(cell, cell.equation(name)) & late:  # type: ignore[arg-type]
+            late.add(name)
+    return tuple(e for e in ready if e not in late)
 
 
 def _check_complete(graph: Graph, done: dict[str, set[str]], delivered: set[str]) -> None:

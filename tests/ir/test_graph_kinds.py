@@ -578,6 +578,33 @@ def test_a_message_of_this_step_is_one_in_any_order_of_equations() -> None:
         verify(parse_graph(LISTED_LATE.replace(" delay=0", "")))
 
 
+BEFORE_ITS_PORT = """graph sent
+cell unit
+  input drive
+  port basal
+  state kept = 0
+  receive kept = prev(kept) + drive
+  receive other = basal
+  send shown = 2 * kept
+  message shown
+synapse wire
+  message shown
+  port basal
+  connectivity identity
+population first unit 1
+population second unit 1
+projection S wire second -> first
+"""
+
+
+def test_what_is_sent_reads_this_step_where_no_port_is_waited_for() -> None:
+    """`kept` waits with what reads the port; `shown`, which reads `kept`, has to wait too."""
+    interpreter = Interpreter(parse_graph(BEFORE_ITS_PORT))
+    inputs = {"first.drive": np.array([3.0]), "second.drive": np.array([0.0])}
+    seen = [interpreter.step(inputs, {}, {})["first.shown"].item() for _ in range(2)]
+    assert seen == [6, 12]
+
+
 def test_a_same_step_cycle_is_refused() -> None:
     text = TWO_PASS.replace("d_relu(basal) * apical", "apical").replace("rate = relu(basal)", "rate = basal + apical")
     with pytest.raises(CortexError, match="E230 same-step cycle through projections V, B"):
