@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from compiler.experiments.circuits import circuit_options
-from compiler.experiments.compilation import Compiled, compile_experiment, cores_at, make_runner
+from compiler.experiments.compilation import Compiled, compile_experiment, cores_at, make_runner, observed_quantities
 from compiler.experiments.experiment import Experiment
+from compiler.experiments.tables import Run
+from compiler.experiments.target import target_of
 from compiler.experiments.tasks.plans import check_steps
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Protocol
 from compiler.microcircuits import CIRCUITS
+from compiler.passes import Request, run_pipeline
 from compiler.passes.partition import GRANULARITIES, check_granularity
 
 STEPS = {"independent-reference": 20_000, "interpreter": 1_000}
@@ -61,13 +64,15 @@ def _at_every(granularity: str, verified: Callable[[str], Any]) -> Any:
 
 def _verified(experiment: Experiment, steps: int | None, reference: str | None) -> Any:
     """At one granularity, on `run.backend`."""
-    compiled = compile_experiment(_lowered_like(experiment))
-    if reference is None and experiment.model.circuit in CIRCUITS and not _changed(experiment):
+    compiled, shipped = compile_experiment(_lowered_like(experiment)), experiment.model.circuit in CIRCUITS
+    if reference is None and experiment.precision.weights:
         try:
-            return _against_torch(experiment, compiled, steps)
+            return _against_integers(experiment, compiled, steps)
         except CortexError as error:
-            if error.code != "V122" or not experiment.precision.weights:
+            if error.code != "V122" and (shipped or error.code != "V121"):
                 raise
+    elif reference is None and shipped and not _changed(experiment):
+        return _against_torch(experiment, compiled, steps)
     from compiler import verify
 
     setup, count = _setup(experiment, compiled, "interpreter", steps)
@@ -82,25 +87,38 @@ def _lowered_like(experiment: Experiment) -> Experiment:
 
 
 def _changed(experiment: Experiment) -> bool:
-    """Whether the protocol changes the rules of its circuit, which the references do not know; that of integers
-    knows summed and halved increments."""
+    """Whether the protocol changes the rules of its circuit, which the references do not know."""
     protocol = experiment.protocol
-    return protocol.resets or (not experiment.precision.weights and protocol.changes_rules)
+    return bool(protocol.resets or protocol.changes_rules)
 
 
 def _against_torch(experiment: Experiment, compiled: Compiled, steps: int | None) -> Any:
-    """Against the independent reference; integers against that in integers. Raises V121, V122 where there is none."""
+    """Against the circuit's independent reference. Raises V121, V122 where there is none."""
     from compiler import verify
 
-    run, model, precision = experiment.run, experiment.model, experiment.precision
-    kind = "interpreter" if run.backend == "interpreter" else "independent-reference"
-    setup, count = _setup(experiment, compiled, kind, steps)
+    run, model = experiment.run, experiment.model
+    setup, count = _setup(experiment, compiled, _kind(run), steps)
     noise = {"noise": setup.graph.noise.kind} if hasattr(CIRCUITS[model.circuit].options_class(), "noise") else {}
     circuit = circuit_options(model, arrays=compiled.graph.arrays, **noise)
-    if precision.weights:
-        return verify.verify_quantised(circuit, setup, count, run.backend, run.granularity, precision.coefficients,
-                                       bool(precision.map))
     return verify.verify_against_reference(circuit, count, run.seeds, run.backend, run.granularity, setup=setup)
+
+
+def _kind(run: Run) -> str:
+    """Whose pace it is."""
+    return "interpreter" if run.backend == "interpreter" else "independent-reference"
+
+
+def _against_integers(experiment: Experiment, compiled: Compiled, steps: int | None) -> Any:
+    """Against the integers that the circuit's equations give. Raises V121, V122 for what has no integer reference."""
+    from compiler import verify
+
+    run, precision = experiment.run, experiment.precision
+    setup, count = _setup(experiment, compiled, _kind(run), steps)
+    real = target_of(experiment.with_run(backend="lava", granularity="population"))
+    graph = run_pipeline(compiled.graph, Request(observed_quantities(compiled.plan.protocol)), real).graph
+    source = verify.Source(graph, precision.coefficients, precision.states, precision.messages, precision.factors,
+                           precision.rounding)
+    return verify.verify_quantised(setup, source, count, run.backend, run.granularity)
 
 
 def _setup(experiment: Experiment, compiled: Compiled, kind: str, steps: int | None) -> tuple[Any, int]:

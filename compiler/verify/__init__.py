@@ -5,6 +5,7 @@
 """
 
 from compiler.verify.compare import Comparison, Divergence, Result
+from compiler.verify.oracles.integers import Source
 from compiler.verify.oracles.pal import reference_setup
 from compiler.verify.oracles.user import load_function
 from compiler.verify.recorded.recordings import Recording, load_recording, record_trajectory
@@ -18,6 +19,6 @@ from compiler.verify.verification import (
     verify_setup,
 )
 
-__all__ = ["Comparison", "Divergence", "Recording", "Result", "Setup", "load_function", "load_recording", "quantities",
-           "record_trajectory", "reference_setup", "trajectory", "verify_against_reference", "verify_golden",
-           "verify_graph", "verify_quantised", "verify_recording", "verify_setup"]
+__all__ = ["Comparison", "Divergence", "Recording", "Result", "Setup", "Source", "load_function", "load_recording",
+           "quantities", "record_trajectory", "reference_setup", "trajectory", "verify_against_reference",
+           "verify_golden", "verify_graph", "verify_quantised", "verify_recording", "verify_setup"]

@@ -15,8 +15,9 @@ from compiler.ir.schedule import Delivery, schedule
 from compiler.passes import Target, run_pipeline
 from compiler.verify.as_run import Follower, follower
 from compiler.verify.compare import Comparison, Result, together
+from compiler.verify.oracles import integers
 from compiler.verify.oracles.base import refused
-from compiler.verify.oracles.integers import bridged
+from compiler.verify.oracles.integers import Source
 from compiler.verify.oracles.table import oracle_of, recorded_rows
 from compiler.verify.oracles.user import load_function, user_trajectory
 from compiler.verify.recorded.recordings import Recording, load_recording
@@ -190,11 +191,11 @@ def verify_against_reference(circuit: object, steps: int = 20_000, seeds: Sequen
     return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity)
 
 
-def verify_quantised(circuit: object, setup: Setup, steps: int = 20_000, on: str = "native",
-                     granularity: str = "network", significant: int = 12, mapped: bool = False) -> Result:
-    """A quantised circuit against the integer reference: every integer of every step is equal. `significant`: bits of
-    its constants; `mapped`: its rules were made legal on a chip. Raises V121, V122, V127, V128."""
-    model = bridged(circuit, setup, significant, mapped)
+def verify_quantised(setup: Setup, source: Source, steps: int = 20_000, on: str = "native",
+                     granularity: str = "network") -> Result:
+    """A quantised circuit against the integers that its equations give before they are quantised: every integer of
+    every step is equal. Raises V121, V122, V127, V128."""
     wanted, count = quantities(setup.graph), min(steps, setup.steps)
-    got, expected = trajectory(setup, wanted, on, granularity, count, chunk=200), model.trajectory(setup, count)
+    expected = integers.trajectory(setup, source, wanted, count)
+    got = trajectory(setup, wanted, on, granularity, count, chunk=200)
     return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity, exact=True)

@@ -18,7 +18,7 @@ from compiler.passes.legalise import Legalise
 from compiler.passes.name_products import NameProducts
 from compiler.passes.quantise import Quantise
 from compiler.passes.widths import Widths
-from compiler.verify import reference_setup
+from compiler.verify import Source, reference_setup
 from compiler.verify.oracles import error_neuron as error_oracle
 from compiler.verify.oracles import sign_concordant as spiking_oracle
 from compiler.verify.runs import Setup
@@ -45,11 +45,19 @@ PLASTIC = {
     "ann-BP": Ann((4, 3, 3, 2)),
     "ann-FA": Ann((4, 3, 3, 2), "FA", ("logistic",), target_delay=2),
 }
+NEVER_BY_HAND = {
+    "spiking-spikes": SignConcordant((7, 5, 4, 3), message="spiking", optimiser="none", eta=(0.05,)),
+    "spiking-pipelined": SignConcordant((7, 5, 4, 3), timing="pipelined", optimiser="none", eta=(0.05,)),
+    "spiking-etas": SignConcordant((7, 5, 4, 3), optimiser="none", eta=(0.05, 0.04, 0.03)),
+    "errors-noise": ErrorNeuron((4, 3, 3, 2), variant="noise", activation=("logistic",), eta_fw=(30.0,), eta_bw=(30.0,)),
+    "errors-KP": ErrorNeuron((4, 3, 3, 2), variant="KP", eta_fw=(3.0,), target_delay=2),
+}
+"""Circuits of which nobody wrote the integers by hand."""
 
 
 def setup_of(name: str, steps: int, seeds: tuple[int, ...] = (1, 2)) -> Setup:
     """At least so many steps of which all but a tenth are plastic."""
-    circuit = PLASTIC[name]
+    circuit = (PLASTIC | NEVER_BY_HAND)[name]
     if isinstance(circuit, SignConcordant):
         return spiking_oracle.reference_setup(circuit, -(-steps // 5), seeds=seeds)
     if isinstance(circuit, ErrorNeuron | Rival):
@@ -71,14 +79,16 @@ def summed(setup: Setup) -> Setup:
     return replace(setup, graph=with_rate(with_updates(setup.graph)), protocol=replace(setup.protocol, phases=phases))
 
 
-def quantised(setup: Setup, rounding: str = "stochastic", hardware: str = "", credit: str = "held",
-              formats: Mapping[str, Format] = NO_FORMATS, steps: int = 500, least_scale: float = 0.0,
-              factor_rounding: str = "nearest", **widths: int) -> Setup:
-    """The setup with the integer program of its circuit."""
+def program(setup: Setup, rounding: str = "stochastic", hardware: str = "", credit: str = "held",
+            formats: Mapping[str, Format] = NO_FORMATS, steps: int = 500, least_scale: float = 0.0,
+            factor_rounding: str = "nearest", **widths: int) -> tuple[Setup, Source]:
+    """The setup with the integer program of its circuit, and what was quantised."""
     legal, bits = [Legalise(hardware, credit)] if hardware else [], Widths(**widths)
     before = pipeline(["discretise", "fold", "eliminate-lookahead"])
-    graph = run_passes(setup.graph, [*before, *legal, NameProducts(bits.coefficients)], Request()).graph
+    real = run_passes(setup.graph, [*before, *legal], Request()).graph
+    graph = run_passes(real, [NameProducts(bits.coefficients)], Request()).graph
     plan = SimpleNamespace(protocol=setup.protocol, samples=setup.samples)
     peaks = calibrate(graph, plan, list(setup.seeds), steps)
     quantise = Quantise(peaks, bits, rounding, formats, least_scale=least_scale, factor_rounding=factor_rounding)
-    return replace(setup, graph=run_passes(graph, [quantise], Request()).graph)
+    source = Source(real, bits.coefficients, bits.states, bits.messages, bits.factors, rounding)
+    return replace(setup, graph=run_passes(graph, [quantise], Request()).graph), source

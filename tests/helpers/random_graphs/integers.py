@@ -16,6 +16,7 @@ from compiler.passes.count_underflow import CountUnderflow
 from compiler.passes.name_products import NameProducts
 from compiler.passes.quantise import Quantise
 from compiler.passes.widths import Widths
+from compiler.verify.oracles.integers import Source
 from compiler.verify.runs import Setup, quantities, trajectory
 
 KINDS = Kinds(fused=False, maps=False, words=INTEGER, rule=integer_rule)
@@ -25,8 +26,14 @@ NO_FORM = "E61"
 
 def integer_setup(seed: int) -> Setup | None:
     """A random circuit in integers; None where it has no integer form."""
+    found = integer_program(seed)
+    return found and found[0]
+
+
+def integer_program(seed: int, kinds: Kinds = KINDS) -> tuple[Setup, Source] | None:
+    """The same with what was quantised."""
     choices = RandomChoices(seed)
-    setup = random_setup(choices, KINDS)
+    setup = random_setup(choices, kinds)
     if setup.graph.samples > 1:
         return None
     try:
@@ -37,16 +44,18 @@ def integer_setup(seed: int) -> Setup | None:
         return None
 
 
-def _quantised(setup: Setup, choices: RandomChoices) -> Setup:
-    prepared = run_passes(setup.graph, [NameProducts(choices.pick((12, 6)))]).graph
+def _quantised(setup: Setup, choices: RandomChoices) -> tuple[Setup, Source]:
+    bits, graph = choices.pick((12, 6)), setup.graph
+    prepared = run_passes(graph, [NameProducts(bits)]).graph
     setup = replace(setup, graph=prepared)
     widths = Widths(states=choices.pick((16, 12)), messages=choices.pick((6, 8)), factors=choices.pick((6, 8)),
-                    weights=choices.pick((8, 4)), tags=9, tables=6, values=8, coefficients=8)
+                    weights=choices.pick((8, 4)), tags=9, tables=6, values=8, coefficients=bits)
     rounding = choices.pick(("stochastic", "shared", "nearest"))
     count = choices.pick((False, True))
     passes: list[Pass] = [Quantise(_peaks(setup), widths, rounding, count=count)]
     passes += [CountUnderflow()] if count else []
-    return replace(setup, graph=run_passes(prepared, passes).graph)
+    source = Source(graph, bits, widths.states, widths.messages, widths.factors, rounding)
+    return replace(setup, graph=run_passes(prepared, passes).graph), source
 
 
 def _peaks(setup: Setup) -> dict[str, float]:

@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from witness.circuit import IntegerCircuit
 
-from reference.integers import NOTHING, ONE, Exact, IntegerCircuit, choose, dyadic
+from reference.integers import NOTHING, ONE, Exact, choose, dyadic
 from reference.sign_concordant_parameters import SignConcordantParameters, surrogate
 
 ENDS = ("value_0", "kernel", "psc_0", "basal_trace_0", "label", "teacher_spike", "teacher")
