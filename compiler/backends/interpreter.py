@@ -18,6 +18,7 @@ from compiler.backends.uniform import uniform
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import previous
+from compiler.ir.kinds import Kind
 from compiler.ir.model import Graph, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
 from compiler.ir.verify import bounds
@@ -89,15 +90,15 @@ class Interpreter(Start):
         return self.values[key] if depth == 0 else self.history[key][depth - 1]
 
     def _deliver(self, projection: Projection) -> None:
-        message, kind = self._message(projection), self.graph.class_of(projection.name).connectivity
-        if kind == "identity":
+        message, kind = self._message(projection), self.graph.class_of(projection.name).kind
+        if not kind.weighted:
             self.values[f"{projection.name}.current"] = message
             return
         w = self._per_sample(self.values[f"{projection.name}.w"])
-        if kind == "one_to_one":
+        if kind.pairs:
             current = w * message
         elif projection.convolution:
-            way = feature_maps.transposed if kind.startswith("transposed") else feature_maps.forward
+            way = feature_maps.transposed if kind.back else feature_maps.forward
             current = way(projection.convolution, _as_taps(w), message)
         else:
             current = np.zeros((self.graph.batch, w.shape[1]))
@@ -149,12 +150,12 @@ class Interpreter(Start):
 
     def _synapse_scope(self, projection: Projection) -> tuple[Callable, Callable]:
         """Lookups for a rule: `pre.x` along the last axis, `post.x` along the one before it, weights as they are."""
-        kind = self.graph.class_of(projection.name).connectivity
+        kind = self.graph.class_of(projection.name).kind
 
         def side(name: str, values: Callable[[str, str], np.ndarray]) -> np.ndarray:
             end, quantity = name.split(".", 1)
             array = values(projection.pre if end == "pre" else projection.post, quantity)
-            if kind == "one_to_one":
+            if kind.pairs:
                 return array
             if projection.convolution:
                 return self._map_side(projection.convolution, kind, end, array)
@@ -175,27 +176,27 @@ class Interpreter(Start):
         return now, before
 
     @staticmethod
-    def _map_side(c: model.Convolution, kind: str, end: str, array: np.ndarray) -> np.ndarray:
+    def _map_side(c: model.Convolution, kind: Kind, end: str, array: np.ndarray) -> np.ndarray:
         """One side of a rule between maps: (batch, positions, channels, taps), `local` (batch, channels, positions,
         taps), with length 1 where the side has no such axis. The presynaptic maps of a transposed one are the upper."""
-        lower = (end == "pre") != kind.startswith("transposed")
-        if kind.endswith("local"):
+        lower = (end == "pre") != kind.back
+        if kind.local:
             return feature_maps.patches(c, array)[:, None] if lower else \
                 array.reshape(len(array), *c.post[:1], c.positions, 1)
         return feature_maps.patches(c, array)[:, :, None] if lower else feature_maps.positions(c, array)[..., None]
 
     def _synaptic(self, projection: Projection, array: np.ndarray) -> np.ndarray:
         """A per-synapse array as the rule sees it: (batch, post, pre), or as in `_map_side`."""
-        array, kind = self._per_sample(array), self.graph.class_of(projection.name).connectivity
+        array, kind = self._per_sample(array), self.graph.class_of(projection.name).kind
         if projection.convolution is None:
             return array
-        return _as_taps(array) if kind.endswith("local") else _as_taps(array)[:, None]
+        return _as_taps(array) if kind.local else _as_taps(array)[:, None]
 
     def _collect(self, projection: Projection, value: np.ndarray) -> np.ndarray:
         """The increment per copy of the weight: positions, then samples, added in index order."""
         shape = model.weight_shape(self.graph, projection)
         c = projection.convolution
-        if c and self.graph.class_of(projection.name).connectivity.endswith("local"):
+        if c and self.graph.class_of(projection.name).kind.local:
             value = np.broadcast_to(value, (self.graph.batch, c.post[0], c.positions, c.taps))
             value = value.reshape(self.graph.batch, *shape)
         elif c:

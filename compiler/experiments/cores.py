@@ -35,7 +35,7 @@ def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
 
 
 def has_weights(graph: Graph, projection: str) -> bool:
-    return graph.class_of(projection).connectivity != "identity"
+    return graph.class_of(projection).kind.weighted
 
 
 def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:

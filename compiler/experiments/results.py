@@ -45,7 +45,7 @@ FINAL, STATES, RESULTS = "final.safetensors", "states.safetensors", "results.jso
 def weights(run: Running) -> Arrays:
     """All weights now: `projection.w` -> (copies, n_post, n_pre)."""
     graph, parts = run.compiled.report.graph, run.compiled.parts
-    kept = [f"{q.name}.w" for q in graph.projections if graph.class_of(q.name).connectivity != "identity"]
+    kept = [f"{q.name}.w" for q in graph.projections if graph.class_of(q.name).kind.weighted]
     return {name: run.value(name) for name in dict.fromkeys(whole_of(each, parts) for each in kept)}
 
 

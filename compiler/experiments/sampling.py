@@ -17,7 +17,6 @@ from compiler.experiments.underflow import Underflow
 from compiler.ir import Expression, Graph, PlasticityRule, Projection
 from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import Name, Prev, walk
-from compiler.ir.model import WITH_MAPS
 from compiler.ir.protocol import Protocol
 from compiler.passes.count_underflow import Change, changes
 from compiler.passes.fixed_point import Format
@@ -80,7 +79,7 @@ class Sampler:
 def chosen_synapses(sampler: Sampler, q: Projection) -> np.ndarray | tuple[np.ndarray, ...]:
     """Index of the drawn synapses of a weight array."""
     post, pre = sampler.cells[q.post], sampler.cells[q.pre]
-    return post if sampler.graph.class_of(q.name).connectivity == "one_to_one" else np.ix_(post, pre)
+    return post if sampler.graph.class_of(q.name).kind.pairs else np.ix_(post, pre)
 
 
 def gates_at(protocol: Protocol, step: int) -> dict[str, float]:
@@ -94,7 +93,7 @@ def gates_at(protocol: Protocol, step: int) -> dict[str, float]:
 
 
 def _is_sampled(graph: Graph, q: Projection) -> bool:
-    return graph.rule_of(q) is not None and graph.class_of(q.name).connectivity not in WITH_MAPS
+    return graph.rule_of(q) is not None and not graph.class_of(q.name).kind.maps
 
 
 def _tag(graph: Graph, q: Projection) -> tuple[str, ...]:
@@ -232,7 +231,7 @@ class _Scope:
         """Along the last axis for `pre`, the one before it for `post`."""
         owned = _owned(self.q, name)
         array = self._rounded(owned, self.values[_source(self.graph, owned) + when])
-        if self.graph.class_of(self.q.name).connectivity == "one_to_one":
+        if self.graph.class_of(self.q.name).kind.pairs:
             return array
         return array[None, :] if name.startswith("pre.") else array[:, None]
 

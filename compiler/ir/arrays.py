@@ -22,8 +22,8 @@ def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
         shapes |= {f"{p.name}.{q.name}": (p.size,) for q in cell.parameters}
     for q in graph.projections:
         rule, weights = graph.rule_of(q), model.weight_shape(graph, q)
-        kind = graph.class_of(q.name).connectivity
-        keys = [] if kind == "identity" else ["w", "mask"] if kind == "masked" or q.convolution else ["w"]
+        kind = graph.class_of(q.name).kind
+        keys = [] if not kind.weighted else ["w", "mask"] if kind.mask == "array" or q.convolution else ["w"]
         shapes |= {f"{q.name}.{key}": weights for key in (*keys, *(rule.learnt if rule else ()))}
     for m in graph.mirrors:
         for operation in m.operations:
@@ -52,11 +52,11 @@ def arrays_fit(graph: Graph) -> Problems:
         else:
             yield from _finite(name, array)
     for q in graph.projections:
-        kind = graph.class_of(q.name).connectivity
-        if kind != "identity" and f"{q.name}.w" not in graph.arrays:
+        kind = graph.class_of(q.name).kind
+        if kind.weighted and f"{q.name}.w" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' has no weights: array '{q.name}.w' is missing.",
                               f"Bind an array of shape {model.weight_shape(graph, q)}.")
-        if kind == "masked" and f"{q.name}.mask" not in graph.arrays:
+        if kind.mask == "array" and f"{q.name}.mask" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' is masked: array '{q.name}.mask' is missing.")
 
 

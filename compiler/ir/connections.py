@@ -10,11 +10,11 @@ from compiler.ir.model import Graph, Projection
 
 def connection_mask(graph: Graph, projection: Projection) -> Floats | None:
     """0 and 1 in the weights' shape, or None where every pair is connected."""
-    kind = graph.class_of(projection.name).connectivity
+    told = graph.class_of(projection.name).kind.mask
     mask = graph.arrays.get(f"{projection.name}.mask")
-    if mask is not None and (kind == "masked" or projection.convolution):
+    if mask is not None and (told == "array" or projection.convolution):
         return np.asarray(mask != 0, np.float64)
-    if kind != "blocks" or projection.blocks is None:
+    if told != "blocks" or projection.blocks is None:
         return None
     post, pre, pairs = projection.blocks
     rows, columns = np.cumsum((0, *post)), np.cumsum((0, *pre))

@@ -21,6 +21,7 @@ import numpy as np
 from compiler.ir import expressions, model
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.functions import ARITY
+from compiler.ir.kinds import KINDS
 from compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, PARTS, SIZE, shown
 
 Problems = Iterator[CortexError]
@@ -331,7 +332,7 @@ FIELDS: dict[type, dict[str, AnyDomain]] = {
     model.PlasticityRule: {"name": NAME, "increment": Tree(), "parameters": Each(Part(model.Parameter)),
                            "states": Each(Part(model.State)), "updates": Each(Part(model.Equation)),
                            "optimiser": Part(model.Optimiser), "noise": Each(Row((QUANTITY, RULE_NOISE)))},
-    model.SynapseClass: {"name": NAME, "message": QUANTITY, "port": QUANTITY, "connectivity": OneOf(model.CONNECTIVITY),
+    model.SynapseClass: {"name": NAME, "message": QUANTITY, "port": QUANTITY, "connectivity": OneOf(tuple(KINDS)),
                          "sign": OneOf(model.SIGNS), "limits": LIMITS, "rule": Maybe(NAME), "role": OneOf(model.ROLES),
                          "unit": NOT_NEGATIVE},
     model.Population: {"name": OWNER, "cell": NAME, "size": CELLS, "area": Maybe(NAME, ""), "parameters": GIVEN,

@@ -31,7 +31,7 @@ def mirrors_fit(graph: Graph) -> Problems:
 def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
     source, target = (graph.class_of(name) for name in (m.source, m.target))
     for name, synapse in ((m.source, source), (m.target, target)):
-        if synapse.connectivity not in ("dense", "masked", "blocks", *model.WITH_MAPS):
+        if synapse.kind.pairs:
             yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': projection '{name}' is of "
                                       f"connectivity '{synapse.connectivity}'.",
                               "A mirror needs a weight matrix at both ends.")
@@ -46,7 +46,7 @@ def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
 def _mirror_words(graph: Graph, m: model.Mirror) -> Problems:
     words = [word.partition(":")[0] for word in m.operations]
     target, maps = graph.class_of(m.target), (graph.class_of(m.source), graph.class_of(m.target))
-    if any(synapse.connectivity in model.WITH_MAPS for synapse in maps):
+    if any(synapse.kind.maps for synapse in maps):
         for word in sorted({"transpose", "truncate"}.intersection(words)):
             yield CortexError("E254", f"mirror '{m.target}' of '{m.source}' has operation '{word}', but weights "
                                       "between feature maps are no matrix.",

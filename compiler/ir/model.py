@@ -18,6 +18,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from compiler.ir.expressions import Expression, Number
+from compiler.ir.kinds import KINDS, Kind
 from compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
 from compiler.ir.optimisers import SUMMED as SUMMED
 from compiler.ir.optimisers import Traits
@@ -41,11 +42,6 @@ OPERATIONS = ("transpose", "negate", "truncate", "sign")
 ARRAY_OPERATIONS = ("add", "times", "redraw")
 ROLES = ("shared", "per_seed", "per_sample")
 SIGNS = ("free", "non_negative", "non_positive")
-CONNECTIVITY = ("dense", "one_to_one", "masked", "blocks", "convolution", "transposed_convolution", "local",
-                "transposed_local", "identity")
-WITH_MAPS = ("convolution", "transposed_convolution", "local", "transposed_local")
-"""Connectivity between feature maps: shared kernels, or a kernel of its own for every position (`local`); the
-transposed ones go from the upper maps to the lower ones, with the weights laid out as in the forward direction."""
 
 
 def _by_name(items: Sequence[Any]) -> dict[str, Any]:
@@ -187,6 +183,10 @@ class SynapseClass:
     rule: str | None = None
     role: str = "shared"
     unit: float = 0.0
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.connectivity]
 
 
 @dataclass(frozen=True)
@@ -376,13 +376,13 @@ def weight_copies(graph: Graph, projection: str) -> int:
 
 def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
     """(n_post, n_pre), or that of a `Convolution`'s weights; () for the identity."""
-    kind, c = graph.class_of(projection.name).connectivity, projection.convolution
-    if c and kind in WITH_MAPS:
-        own = c.post if kind.endswith("local") else c.post[:1]
+    kind, c = graph.class_of(projection.name).kind, projection.convolution
+    if c and kind.maps:
+        own = c.post if kind.local else c.post[:1]
         return *own, c.pre[0], c.kernel, c.kernel
-    if kind == "identity":
+    if not kind.weighted:
         return ()
-    if kind == "one_to_one":
+    if kind.pairs:
         return (graph.population(projection.post).size,)
     return graph.population(projection.post).size, graph.population(projection.pre).size
 

@@ -251,21 +251,21 @@ def sizes(graph: Graph) -> Problems:
 def _sizes_of_projection(graph: Graph, q: Projection) -> Problems:
     pre, post = graph.population(q.pre).size, graph.population(q.post).size
     synapse = graph.class_of(q.name)
-    kind = synapse.connectivity
-    if kind == "identity" and synapse.rule:
+    kind = synapse.kind
+    if not kind.weighted and synapse.rule:
         yield CortexError("E229", f"projection '{q.name}' is an identity and has no weights, but "
                                   f"its synapse class '{synapse.name}' has rule '{synapse.rule}'.",
                           "Use connectivity one_to_one for a weight per pair.")
-    if kind in ("one_to_one", "identity") and pre != post:
-        yield CortexError("E227", f"projection '{q.name}' is {kind}, but '{q.pre}' has {pre} cells and '{q.post}' "
+    if kind.pairs and pre != post:
+        yield CortexError("E227", f"projection '{q.name}' is {kind.name}, but '{q.pre}' has {pre} cells and '{q.post}' "
                                   f"{post}.", "Make the populations equal in size, or use dense connectivity.")
-    with_maps = kind in model.WITH_MAPS
-    if with_maps != (q.convolution is not None) or (kind == "blocks") != (q.blocks is not None):
-        yield CortexError("E228", f"projection '{q.name}' is of connectivity '{kind}' and must "
-                                  f"{'give' if with_maps or kind == 'blocks' else 'not give'} its shapes.")
+    in_blocks = kind.mask == "blocks"
+    if kind.maps != (q.convolution is not None) or in_blocks != (q.blocks is not None):
+        yield CortexError("E228", f"projection '{q.name}' is of connectivity '{kind.name}' and must "
+                                  f"{'give' if kind.maps or in_blocks else 'not give'} its shapes.")
     elif q.convolution:
         c = q.convolution
-        lower, upper = (post, pre) if kind.startswith("transposed") else (pre, post)
+        lower, upper = (post, pre) if kind.back else (pre, post)
         yield from _equal("E227", q.name, "lower channels x height x width", math.prod(c.pre), lower)
         yield from _equal("E227", q.name, "upper channels x height x width", math.prod(c.post), upper)
         for axis in (1, 2):

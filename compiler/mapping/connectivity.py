@@ -21,7 +21,6 @@ import numpy as np
 import scipy.sparse
 
 from compiler.ir import CortexError, Graph, Projection
-from compiler.ir.model import WITH_MAPS
 from compiler.ir.model import Convolution as Shapes
 
 
@@ -281,18 +280,18 @@ def sources_in(connectivity: Connectivity, first: int, last: int) -> np.ndarray:
 def connectivity_of(graph: Graph, projection: Projection,
                     rules: Mapping[str, Connectivity] | None = None) -> Connectivity:
     """The connectivity of a projection; `rules` (by projection) come first. Raises M110, M111."""
-    kind = graph.class_of(projection.name).connectivity
+    kind = graph.class_of(projection.name).kind
     pre, post = graph.population(projection.pre).size, graph.population(projection.post).size
     if rules and projection.name in rules:
         return _checked(projection, rules[projection.name], pre, post)
-    if kind in WITH_MAPS and projection.convolution:
-        return Maps(projection.convolution, not kind.endswith("local"), kind.startswith("transposed"))
-    if kind == "blocks" and projection.blocks:
+    if kind.maps and projection.convolution:
+        return Maps(projection.convolution, not kind.local, kind.back)
+    if kind.mask == "blocks" and projection.blocks:
         return Blocks(*projection.blocks)
-    if kind == "masked":
+    if kind.mask == "array":
         return Masked(_mask(graph, projection))
-    if kind in ("one_to_one", "identity"):
-        return OneToOne(pre, post, weighted=kind == "one_to_one")
+    if kind.pairs:
+        return OneToOne(pre, post, weighted=kind.weighted)
     return Dense(pre, post)
 
 

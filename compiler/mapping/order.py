@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.ir import Graph
-from compiler.ir.model import WITH_MAPS
 from compiler.mapping.connectivity import Connectivity, Maps, Masked
 
 
@@ -24,13 +23,13 @@ def positions_of(graph: Graph) -> dict[str, int]:
         if found.setdefault(name, positions) != positions:
             return {}
     pairs = [(q.pre, q.post) for q in graph.projections
-             if graph.class_of(q.name).connectivity in ("identity", "one_to_one")]
+             if graph.class_of(q.name).kind.pairs]
     for _ in graph.populations:
         for pre, post in pairs:
             for one, other in ((pre, post), (post, pre)):
                 if one in found and found.setdefault(other, found[one]) != found[one]:
                     return {}
-    torn = any(graph.class_of(q.name).connectivity == "blocks" and {q.pre, q.post} & set(found)
+    torn = any(graph.class_of(q.name).kind.mask == "blocks" and {q.pre, q.post} & set(found)
                for q in graph.projections)
     return {} if torn else found
 
@@ -38,10 +37,10 @@ def positions_of(graph: Graph) -> dict[str, int]:
 def _declared(graph: Graph) -> list[tuple[str, int]]:
     result = []
     for q in graph.projections:
-        kind, c = graph.class_of(q.name).connectivity, q.convolution
-        if c and kind in WITH_MAPS:
+        kind, c = graph.class_of(q.name).kind, q.convolution
+        if c and kind.maps:
             low, high = c.pre[1] * c.pre[2], c.positions
-            result += [(q.pre, low), (q.post, high)] if not kind.startswith("transposed") else [(q.pre, high),
+            result += [(q.pre, low), (q.post, high)] if not kind.back else [(q.pre, high),
                                                                                                 (q.post, low)]
     return result
 

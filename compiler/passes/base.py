@@ -129,6 +129,6 @@ def observable(graph: Graph) -> set[str]:
     for projection in graph.projections:
         rule = graph.rule_of(projection)
         learnt = ("increment", rule.optimiser.kind, *(s.name for s in rule.states)) if rule else ()
-        weights = () if graph.class_of(projection.name).connectivity == "identity" else ("w",)
+        weights = ("w",) if graph.class_of(projection.name).kind.weighted else ()
         found |= {f"{projection.name}.{quantity}" for quantity in ("current", *weights, *learnt)}
     return found

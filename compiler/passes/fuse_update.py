@@ -29,9 +29,9 @@ class FuseUpdate:
 
 def can_defer(graph: Graph, projection: Projection, request: Request) -> bool:
     """Whether this projection's increments may wait until the next delivery."""
-    rule, kind = graph.rule_of(projection), graph.class_of(projection.name).connectivity
+    rule, kind = graph.rule_of(projection), graph.class_of(projection.name).kind
     mirrored = {name for m in graph.mirrors for name in (m.source, m.target)}
-    return (rule is not None and not rule.states and not rule.noise and kind in ("dense", "masked", "blocks")
+    return (rule is not None and not rule.states and not rule.noise and kind.matrix
             and not projection.lowering
             and projection.name not in mirrored and not request.observes(f"{projection.name}.increment")
             and not rule.optimiser.traits.sums)

@@ -27,7 +27,7 @@ import numpy as np
 from compiler.ir import CortexError, Graph, Projection
 from compiler.ir.connections import connection_mask
 from compiler.ir.functions import Floats
-from compiler.ir.model import WITH_MAPS, weight_shape
+from compiler.ir.model import weight_shape
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fixed_point import format_for
@@ -38,8 +38,6 @@ MOST_GROUPS, MOST_CHOSEN = 16, 4
 WORTH, AIMED = 0.25, 0.05
 """Groups are chosen where the worst error of rounding, averaged over the non-zero weights as a share of each, is
 greater, so many that it falls to the second."""
-GROUPED = ("dense", "masked", "blocks", *WITH_MAPS)
-"""Connectivity that has groups: the one where a mask can choose single synapses."""
 Parts = Mapping[str, tuple[str, ...]]
 """Projection as written -> its groups."""
 
@@ -67,7 +65,7 @@ class GroupWeights:
 
     def _masks(self, graph: Graph, q: Projection) -> list[Floats]:
         """Of every group, from the greatest weights down; none where one unit does."""
-        if q.name in self.given or graph.class_of(q.name).connectivity not in GROUPED:
+        if q.name in self.given or graph.class_of(q.name).kind.pairs:
             return []
         weights, joined = _magnitudes(graph, q), connection_mask(graph, q)
         joined = np.ones(weights.shape) if joined is None else joined
@@ -146,7 +144,7 @@ def _split(graph: Graph, q: Projection, masks: list[Floats]) -> Graph:
     own = {name: array for name, array in graph.arrays.items() if name.startswith(f"{q.name}.")}
     arrays = {name: array for name, array in graph.arrays.items() if name not in own}
     synapses, parts, kind = list(graph.synapses), [], graph.class_of(q.name)
-    masked = "masked" if kind.connectivity in ("dense", "blocks") else kind.connectivity
+    masked = "masked" if kind.kind.matrix else kind.connectivity
     names = _free(q.name, [*(p.name for p in graph.projections), *(p.name for p in graph.populations)])
     classes = _free(kind.name, [s.name for s in synapses])
     for mask in masks:

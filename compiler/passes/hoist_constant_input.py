@@ -49,15 +49,15 @@ class HoistConstantInput:
                    and is_hebbian(graph, q, rule.increment, earlier=True)
                    and not request.observes(f"{q.name}.current"))
         held = held_input(graph, q)
-        return ((plastic or rule is None) and graph.batch == 1
-                and graph.class_of(q.name).connectivity == "dense" and held is not None and held[1] is None)
+        return ((plastic or rule is None) and graph.batch == 1 and graph.class_of(q.name).kind.full
+                and held is not None and held[1] is None)
 
 
 def _sums(graph: Graph, q: Projection, request: Request) -> bool:
     """Whether increments are summed until an update, and the message is the input, or the input times one number."""
-    rule, kind = graph.rule_of(q), graph.class_of(q.name).connectivity
+    rule, kind = graph.rule_of(q), graph.class_of(q.name).kind
     assert rule is not None
-    return (kind not in ("one_to_one", "identity") and not rule.states and not rule.noise
+    return (not kind.pairs and not rule.states and not rule.noise
             and held_input(graph, q) is not None
             and is_hebbian(graph, q, rule.increment)
             and not request.observes(f"{q.name}.increment") and not request.observes(f"{q.name}.{rule.optimiser.kind}"))

@@ -24,7 +24,7 @@ class Formats:
     def __init__(self, graph: Graph, options: Options):
         self.graph, self.options, self.arrays = graph, options, dict(graph.arrays)
         self.weights = {q.name: self._weight_format(q) for q in graph.projections
-                        if graph.class_of(q.name).connectivity != "identity"}
+                        if graph.class_of(q.name).kind.weighted}
         given = [(mirror, self.weights[mirror.source], self._mirror_formats(mirror)) for mirror in graph.mirrors]
         for each in given:
             self._check_mirror(*each)
@@ -135,8 +135,8 @@ class Formats:
         return Extent(fraction, largest)
 
     def _fan_in(self, q: Projection) -> int:
-        kind = self.graph.class_of(q.name).connectivity
-        if kind in ("identity", "one_to_one"):
+        kind = self.graph.class_of(q.name).kind
+        if kind.pairs:
             return 1
         return q.convolution.taps if q.convolution else self.graph.population(q.pre).size
 
@@ -144,7 +144,7 @@ class Formats:
 
     def is_wire(self, q: Projection) -> bool:
         """One without weights is a wire within a neuron and narrows nothing."""
-        return self.graph.class_of(q.name).connectivity == "identity"
+        return not self.graph.class_of(q.name).kind.weighted
 
     def message(self, q: Projection) -> str:
         """What a projection carries by its new name."""

@@ -112,7 +112,7 @@ def _missing(graph: Graph, population: str, plan: StockPlan) -> str:
 
 
 def _weighted(graph: Graph) -> list[Projection]:
-    return [q for q in graph.projections if graph.class_of(q.name).connectivity != "identity"]
+    return [q for q in graph.projections if graph.class_of(q.name).kind.weighted]
 
 
 def _whole(graph: Graph) -> frozenset[str]:
@@ -182,13 +182,13 @@ def _spike(expression: object) -> bool:
 
 def _not_dense(graph: Graph, projection: Projection) -> Iterator[str]:
     """What excludes a Dense whatever its arithmetic."""
-    kind = graph.class_of(projection.name).connectivity
+    kind = graph.class_of(projection.name).kind
     if any(mirror.target == projection.name for mirror in graph.mirrors):
         yield "a mirror overwrites its weights"
     if any(mirror.source == projection.name for mirror in graph.mirrors):
         yield "a mirror copies its weights"
-    if kind != "dense" and (kind != "masked" or graph.rule_of(projection)):
-        yield f"its connectivity is {kind}"
+    if not kind.full and (kind.mask != "array" or graph.rule_of(projection)):
+        yield f"its connectivity is {kind.name}"
     if message_depth(graph, projection) > 1 or message_depth(graph, projection) < 1 and projection.delay < 1:
         yield f"it delivers with delay {projection.delay}, a Dense in the next step"
     if graph.batch > 1:

@@ -26,7 +26,8 @@ from compiler.ir import (
     parse_graph,
     show_graph,
 )
-from compiler.ir.model import CONNECTIVITY, OPTIMISERS, ROLES, SIGNS
+from compiler.ir.kinds import KINDS
+from compiler.ir.model import OPTIMISERS, ROLES, SIGNS
 from compiler.microcircuits.pal import Pal, build
 
 VARIANTS = [dict(), dict(variant="FA"), dict(variant="BP"), dict(taur=0.0), dict(use_activation=False),
@@ -75,7 +76,7 @@ def test_every_field_survives() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(CONNECTIVITY), st.sampled_from(SIGNS),
+@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(tuple(KINDS)), st.sampled_from(SIGNS),
        st.sampled_from(ROLES), st.sampled_from(sorted(OPTIMISERS)))
 def test_values_survive_to_the_bit(value: float, connectivity: str, sign: str, role: str, kind: str) -> None:
     optimiser = Optimiser(kind, tuple(parse("eta * 2") for _ in OPTIMISERS[kind].arguments))

@@ -59,8 +59,8 @@ def shape_of(graph: Graph, projection: Projection) -> Shape:
     copies = {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[synapse.role]
     cells = pre, post = graph.population(projection.pre).size, graph.population(projection.post).size
     if maps:
-        pre, post = maps.taps, maps.post[0] * (maps.positions if synapse.connectivity.endswith("local") else 1)
-    return Shape(pre, post, copies, graph.batch // copies, synapse.connectivity == "one_to_one", cells,
+        pre, post = maps.taps, maps.post[0] * (maps.positions if synapse.kind.local else 1)
+    return Shape(pre, post, copies, graph.batch // copies, synapse.kind.pairs, cells,
                  maps is not None and (cells != (pre, post) or maps.pool > 1 or maps.padding > 0))
 
 

@@ -137,7 +137,7 @@ def current_slot(storage: Storage, projection: Projection, reader: int) -> str:
     """Where the operation at position `reader` finds a current; an identity projection's is the message itself."""
     graph = storage.graph
     synapse = graph.class_of(projection.name)
-    if synapse.connectivity != "identity":
+    if synapse.kind.weighted:
         return slot_name(projection.name, "current")
     return message_slot(storage, projection, reader)
 

@@ -33,11 +33,11 @@ class MapLowering(ProjectionLowering):
 
     @property
     def local(self) -> bool:
-        return self.synapse.connectivity.endswith("local")
+        return self.synapse.kind.local
 
     @property
     def back(self) -> bool:
-        return self.synapse.connectivity.startswith("transposed")
+        return self.synapse.kind.back
 
     @property
     def variant(self) -> str:

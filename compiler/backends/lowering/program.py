@@ -100,7 +100,7 @@ class Program:
         """About how long a step takes, from its operations, its products and its draws; for sizes of blocks."""
         synapses, batch = 0, self.graph.batch
         for q in self.graph.projections:
-            own = self.graph.class_of(q.name).connectivity.endswith("local")
+            own = self.graph.class_of(q.name).kind.local
             positions = q.convolution.positions if q.convolution and not own else 1
             synapses += int(np.prod(model.weight_shape(self.graph, q))) * positions
         per_product = 0.0015 if batch == 1 else 0.0001 * batch
@@ -248,7 +248,7 @@ class _Lowering:
     def _strides(self) -> dict[str, int]:
         """Length of a row of every slot that holds a number per synapse."""
         shapes = {q.name: shape_of(self.graph, q) for q in self.graph.projections
-                  if self.graph.class_of(q.name).connectivity != "identity"}
+                  if self.graph.class_of(q.name).kind.weighted}
         return {slot: shapes[owner].width * shapes[owner].copies for slot, size in self.slots.sizes.items()
                 if (owner := slot.split(".")[0]) in shapes and size == shapes[owner].weights}
 
@@ -387,7 +387,7 @@ def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
 
 
 def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -> dict[str, np.ndarray]:
-    if graph.class_of(projection.name).connectivity == "identity":
+    if not graph.class_of(projection.name).kind.weighted:
         return {}
     shape = shape_of(graph, projection)
     rule = graph.rule_of(projection)

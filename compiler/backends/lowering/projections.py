@@ -44,7 +44,7 @@ class ProjectionLowering:
         self.rule = self.graph.rule_of(projection)
         self.summed: Summed | None = None
         self.held: Held | None = None
-        if self.synapse.connectivity == "identity":
+        if not self.synapse.kind.weighted:
             self.rule = None
             return
         self.shape = shape_of(self.graph, projection)
@@ -108,7 +108,7 @@ class ProjectionLowering:
     # ---- delivery
 
     def deliveries(self) -> list[Operation]:
-        if self.synapse.connectivity == "identity":
+        if not self.synapse.kind.weighted:
             return []
         return self.held.deliveries() if self.held else [self._delivery()]
 

@@ -85,7 +85,7 @@ def _keep_for_delivery(storage: Storage, projection: Projection) -> None:
     reader = storage.order.index(Delivery(projection.name))
     depth = message_depth(graph, projection)
     slot = storage.slot(projection.pre, message, depth, reader)
-    if graph.class_of(projection.name).connectivity == "identity":
+    if not graph.class_of(projection.name).kind.weighted:
         slot = depth  # no delivery copies the message: the postsynaptic cell reads it, perhaps after it has shifted
     storage.keep(graph.population(projection.pre).cell, message, slot)
 

@@ -340,7 +340,7 @@ def _class_variants(graph: Graph, synapse: SynapseClass) -> Iterator[tuple[str, 
     own = graph.rule(synapse.rule) if synapse.rule else None
     others = (r.name for r in graph.rules if own is None or replace(r, name=own.name) != own)
     for rule in (*others, None):
-        if owners and (synapse.rule or rule) and synapse.connectivity != "identity":
+        if owners and (synapse.rule or rule) and synapse.kind.weighted:
             yield f"rule {rule}", replace(synapse, rule=rule)
     if synapse.sign != "free" and synapse.rule:
         yield "sign free", replace(synapse, sign="free")

@@ -13,12 +13,15 @@ from random_graphs.expressions import GATES, WILD
 from random_graphs.rules import product_text, rule_text
 
 from compiler.ir import Graph, parse_graph
-from compiler.ir.model import CONNECTIVITY, ROLES, SIGNS, WITH_MAPS, Convolution, Population, Projection
+from compiler.ir.kinds import KINDS
+from compiler.ir.model import ROLES, SIGNS, Convolution, Population, Projection
 from compiler.ir.schedule import instantaneous
 
 LIMITS = ("", "", "limits -0.4 0.5", "limits -inf 0.25", "limits -0.5 0.5", "limits 0.125 inf")
 """The last one leaves nothing to weights that are not positive."""
 UNIT = 0.0625
+
+MAPS = tuple(name for name, kind in KINDS.items() if kind.maps)
 
 
 def with_projection(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], index: int) -> Graph:
@@ -58,7 +61,7 @@ def _joined(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], q: P
     lines += [f"sign {sign}", *[x for x in [c.pick(LIMITS[:-1] if sign == "non_positive" else LIMITS)] if x]]
     lines += [f"unit {UNIT}"] if maybe(c, 6) and not (text and kinds.words is WILD) else []
     q = replace(q, blocks=_blocks(c, post.size, pre.size)) if kind == "blocks" else q
-    if kind in WITH_MAPS:
+    if KINDS[kind].maps:
         q = replace(q, convolution=c.pick(_between(kind, pre, post)))
     added = parse_graph(text + f"synapse {q.synapse}\n" + "".join(f"  {line}\n" for line in lines))
     return graph.with_(rules=(*graph.rules, *added.rules), synapses=(*graph.synapses, *added.synapses),
@@ -69,8 +72,8 @@ def _connectivities(kinds: Kinds, pre: Population, post: Population) -> list[str
     """What can join these sizes."""
     alike = pre.size == post.size
     fits = {"one_to_one": alike, "identity": alike} | {
-        kind: kinds.maps and bool(_between(kind, pre, post)) for kind in WITH_MAPS}
-    return ["dense", "dense", "masked", "blocks", *(kind for kind in CONNECTIVITY if fits.get(kind, True))]
+        kind: kinds.maps and bool(_between(kind, pre, post)) for kind in MAPS}
+    return ["dense", "dense", "masked", "blocks", *(kind for kind in KINDS if fits.get(kind, True))]
 
 
 def _rule(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], q: Projection, kind: str, role: str) -> str:
@@ -78,7 +81,7 @@ def _rule(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], q: Pro
     pre, post, name = cells[q.pre], cells[q.post], f"rule{q.name}"
     if kinds.rule:
         return kinds.rule(c, kinds, name, pre, post, False, False)
-    maps = kind in WITH_MAPS
+    maps = kind in MAPS
     if not kinds.refused and kind.startswith("transposed"):
         return ""
     if not kinds.refused and maps or maybe(c, 4):

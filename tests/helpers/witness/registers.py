@@ -139,7 +139,7 @@ class _Registers:
         data = {"fraction": fraction, "units": whole_units(graph.arrays[f"{q.name}.w"], fraction, rank),
                 "low": round(synapse.limits[0] / synapse.unit), "high": round(synapse.limits[1] / synapse.unit)}
         mask = graph.arrays.get(f"{q.name}.mask")
-        if mask is not None and synapse.connectivity == "masked":
+        if mask is not None and synapse.kind.mask == "array":
             data["mask"] = whole_units(mask != 0, 0, rank)
         self.data["synapses"][q.name] = data | self._rule(q, place)
 
