@@ -14,8 +14,9 @@ from compiler.experiments.experiment import Experiment
 from compiler.experiments.target import Cores, recorded, target_of
 from compiler.ir import CortexError, Graph
 from compiler.ir.model import group_of
-from compiler.mapping.fit import Fit, fit, hardware_map, refuse
+from compiler.mapping.fit import Fit, fit, refuse
 from compiler.passes import run_pipeline
+from compiler.passes.legalise import the_map
 
 
 def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:
@@ -46,7 +47,7 @@ def fitting_mapping(experiment: Experiment, target: str) -> dict[str, Any]:
 def _fitting(experiment: Experiment, target: str, rules: bool = True) -> Fit:
     """The fit. Raises as above; a simulation runs `rules` that the chip would not."""
     written, graph = mapped_graphs(experiment)
-    found = fit(graph, hardware_map(target), steps=experiment.protocol.steps, written=written)
+    found = fit(graph, the_map(target), steps=experiment.protocol.steps, written=written)
     refuse(found, rules)
     return found
 

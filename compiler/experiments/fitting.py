@@ -12,9 +12,10 @@ from compiler.experiments.compilation import compile_experiment
 from compiler.experiments.cores import mapped_graphs
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import writable_folder, write_json, write_text
-from compiler.mapping.fit import Fit, fit, hardware_map
+from compiler.mapping.fit import Fit, fit
 from compiler.mapping.items import ASSUMED_SPIKES, Rates
 from compiler.mapping.rules import read_rules
+from compiler.passes.legalise import the_map
 from hardware_maps import shipped_maps
 
 
@@ -26,7 +27,7 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
     connectivity by rule, as text.
     """
     folder = folder and writable_folder(folder)
-    targets = [hardware_map(name) for name in maps or shipped_maps()]
+    targets = [the_map(name) for name in maps or shipped_maps()]
     written, graph = mapped_graphs(experiment)
     rates = Rates(rate, measured_rates(experiment, measure) if measure else {})
     given = read_rules(graph, rules)

@@ -2,7 +2,7 @@
 
 A connectivity answers for any contiguous range of postsynaptic cells. `counts(range)` is the number of synapses that
 each presynaptic cell has onto the range; everything else follows from it. The random ones (`FixedProbability`,
-`Distance`) answer by expectation, and `synapses_at(range, quantile)` bounds a draw of theirs.
+`Distance`) answer by expectation.
 
     Dense, OneToOne, Masked, Blocks, Maps (convolution, local, and back), FixedProbability, Distance
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
@@ -206,9 +205,6 @@ class FixedProbability:
     def counts(self, first: int, last: int) -> np.ndarray:
         return np.full(self.pre, (last - first) * self.probability)
 
-    def variance(self, first: int, last: int) -> float:
-        return self.pre * (last - first) * self.probability * (1 - self.probability)
-
 
 @dataclass(frozen=True, eq=False)
 class Distance:
@@ -238,10 +234,6 @@ class Distance:
     def counts(self, first: int, last: int) -> np.ndarray:
         return np.repeat(self.per_column(first, last), self.pre // len(self.pre_places))
 
-    def variance(self, first: int, last: int) -> float:
-        p = self.probability
-        return float((self._cells(first, last) @ (p * (1 - p))).sum()) * (self.pre / len(self.pre_places))
-
     def per_column(self, first: int, last: int) -> np.ndarray:
         """Synapses that one cell of each presynaptic column has onto the range."""
         return np.asarray(self._cells(first, last) @ self.probability)
@@ -259,22 +251,6 @@ RANDOM = (FixedProbability, Distance)
 def synapses_in(connectivity: Connectivity, first: int, last: int) -> float:
     """Synapses onto a range, expected where they are drawn."""
     return float(connectivity.counts(first, last).sum())
-
-
-def synapses_at(connectivity: Connectivity, first: int, last: int, quantile: float = 0.999) -> float:
-    """What a draw stays below with this probability (normal approximation of the sum of independent pairs)."""
-    mean = synapses_in(connectivity, first, last)
-    if not isinstance(connectivity, RANDOM):
-        return mean
-    return mean + NormalDist().inv_cdf(quantile) * connectivity.variance(first, last) ** 0.5
-
-
-def sources_in(connectivity: Connectivity, first: int, last: int) -> np.ndarray:
-    """Per presynaptic cell the probability (0 or 1 unless drawn) of having a synapse onto the range."""
-    counts = connectivity.counts(first, last)
-    if not isinstance(connectivity, RANDOM):
-        return (counts > 0).astype(float)
-    return 1.0 - np.power(1.0 - np.minimum(counts / max(last - first, 1), 1.0), last - first)
 
 
 def connectivity_of(graph: Graph, projection: Projection,

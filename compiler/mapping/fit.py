@@ -22,30 +22,12 @@ from compiler.mapping.items import Rates
 from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, open_limits, unchecked
 from compiler.mapping.methods import METHODS, Problems, mapped
 from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
-from compiler.passes import legality
-from hardware_maps import HardwareMap, MapError, load_map
+from compiler.passes.legality import RuleReport, rule_reports
+from hardware_maps import HardwareMap
 
 NO, OPEN, YES = "no", "not excluded", "yes"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A learning rule on this map: legal, or why not, and the nearest legal one."""
-
-    projection: str
-    rule: str
-    legal: bool
-    reasons: tuple[str, ...]
-    nearest: str
-
-    @property
-    def excludes(self) -> bool:
-        """Whether there is no legal rule near it either."""
-        return not self.legal and (not self.nearest or self.nearest.startswith("none"))
-
-    @property
-    def text(self) -> str:
-        return f"rule '{self.rule}' of projection '{self.projection}': {'; '.join(self.reasons)}"
+SAID = ("projection", "rule", "legal", "reasons", "nearest")
+"""Of the report on a rule."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +41,7 @@ class Fit:
     method: str
     rates: Rates
     steps: int
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[RuleReport, ...] = ()
     compared: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -89,7 +71,7 @@ class Fit:
         return open_limits(self.accounts, self.problem, self.mapping)
 
     @property
-    def illegal(self) -> tuple[Rule, ...]:
+    def illegal(self) -> tuple[RuleReport, ...]:
         return tuple(rule for rule in self.rules if not rule.legal)
 
     @property
@@ -171,7 +153,7 @@ class Fit:
                 "binding": binding and {k: _finite(v) for k, v in binding.items()},
                 "learning_loops": self.loops, "traffic": self.traffic, "compared": self.compared,
                 "utilisation": [self.core(core) for core in range(self.mapping.cores)],
-                "rules": [rule.__dict__ for rule in self.rules],
+                "rules": [{name: getattr(rule, name) for name in SAID} for rule in self.rules],
                 "neurobench": neurobench(self.accounts, self.rates, self.steps),
                 "plasticity": plasticity_text(list(self.accounts.projections.values())),
                 "estimates": [{**each, "as_if_it_fitted": self.verdict == NO} for each in estimates(
@@ -194,14 +176,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def hardware_map(name: str) -> HardwareMap:
-    """A map by name or path. Raises H101..H108."""
-    try:
-        return load_map(name)
-    except MapError as error:
-        raise CortexError(error.code, error.message, error.hint) from None
-
-
 def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
         rules: Table[str, Connectivity] | None = None, steps: int = 1, methods: tuple[str, ...] = METHODS,
         written: Graph | None = None) -> Fit:
@@ -215,7 +189,7 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
     accounts = account(graph, hardware, rules)
     if not accounts.placed:
         raise CortexError("M112", f"graph '{graph.name}' has no population to place: all are fed from outside.")
-    legal = rule_reports(written or graph, hardware)
+    legal = tuple(rule_reports(written or graph, hardware))
     problems = Problems(graph, accounts, rates)
     found = [Fit(graph, accounts, problem, mapping, method, rates, steps, legal)
              for method in methods for problem, mapping in mapped(graph, accounts, method, rates, problems)]
@@ -227,12 +201,6 @@ def fit(graph: Graph, hardware: HardwareMap, rates: Rates | None = None,
     best = found[-1]
     best.compared.update(compared)
     return best
-
-
-def rule_reports(graph: Graph, hardware: HardwareMap) -> tuple[Rule, ...]:
-    """Legality of every learning rule."""
-    return tuple(Rule(r.projection, r.rule, r.legal, tuple(r.reasons), r.nearest)
-                 for r in legality.rule_reports(graph, hardware))
 
 
 def refuse(found: Fit, rules: bool = True) -> None:

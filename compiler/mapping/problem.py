@@ -287,13 +287,11 @@ def _parts(between: sparse.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray,
 
 
 class Link(NamedTuple):
-    """The most loaded link between neighbouring tiles: `packets` per step, from tile to tile (row, column); and the
-    most loaded one between chips (0 where there is one chip)."""
+    """The most loaded link between neighbouring tiles: `packets` per step, from tile to tile (row, column)."""
 
     packets: float
     source: tuple[int, int]
     target: tuple[int, int]
-    between_chips: float
 
 
 def link_loads(problem: MappingProblem, mapping: Mapping,
@@ -332,14 +330,4 @@ def busiest_link(problem: MappingProblem, mapping: Mapping, between: sparse.csr_
     way = max(loads, key=lambda w: float(loads[w].max(initial=0)))
     row, column = map(int, np.unravel_index(int(np.argmax(loads[way])), loads[way].shape))
     down, right = STEPS[way]
-    chips = max(_between_chips(loads[w], w, problem.geometry) for w in loads)
-    return Link(float(loads[way].max(initial=0)), (row, column), (row + down, column + right), chips)
-
-
-def _between_chips(load: np.ndarray, way: str, geometry: Geometry) -> float:
-    """The largest load of a link that leaves a chip in this direction."""
-    if way in ("east", "west"):
-        first = geometry.columns - 1 if way == "east" else 0
-        return float(load[:, first::geometry.columns].max(initial=0))
-    first = geometry.rows - 1 if way == "south" else 0
-    return float(load[first::geometry.rows].max(initial=0))
+    return Link(float(loads[way].max(initial=0)), (row, column), (row + down, column + right))

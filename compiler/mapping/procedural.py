@@ -1,8 +1,8 @@
 """Connectivity by rule: what blocks need and send, by expectation and at a quantile, without building a synapse.
 
-`between_blocks` does it for any `connectivity.Connectivity`. `sheet_problem` is the synthetic circuit of many areas:
-columns on a sheet, their ids shuffled, cells of column i to cells of column j with probability
-p = share * exp(-distance / scale) up to `radius` columns, where `share` gives every cell its fan-in.
+`sheet_problem` is the synthetic circuit of many areas: columns on a sheet, their ids shuffled, cells of column i to
+cells of column j with probability p = share * exp(-distance / scale) up to `radius` columns, where `share` gives every
+cell its fan-in.
 
 Pairs are independent, so a source reaches a block of b cells with probability 1 - (1 - p)^b, and the synapses onto the
 block are a sum of independent binomials. Limits are checked at a stated quantile of the amount (normal approximation
@@ -11,40 +11,17 @@ with the exact mean and variance), chosen so small that with thousands of cores 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from compiler.ir.errors import CortexError
-from compiler.mapping.alike import Range, list_moments
-from compiler.mapping.connectivity import Connectivity, sources_in
+from compiler.mapping.alike import list_moments
 from compiler.mapping.geometry import geometry_of
+from compiler.mapping.items import resource
 from compiler.mapping.problem import MappingProblem, Resource
-from hardware_maps import FIELDS, HardwareMap
-
-
-def between_blocks(connectivity: Connectivity, pre: Sequence[Range],
-                   post: Sequence[Range]) -> tuple[np.ndarray, np.ndarray]:
-    """(pre blocks, post blocks): expected synapses, and expected distinct sources."""
-    synapses, sources = np.zeros((len(pre), len(post))), np.zeros((len(pre), len(post)))
-    for j, (first, last) in enumerate(post):
-        counts, reached = connectivity.counts(first, last), sources_in(connectivity, first, last)
-        synapses[:, j] = [counts[a:b].sum() for a, b in pre]
-        sources[:, j] = [reached[a:b].sum() for a, b in pre]
-    return synapses, sources
-
-
-def binomial_at(pairs: float, probability: float, quantile: float) -> float:
-    """What a binomial number stays at or below with this probability."""
-    return float(stats.binom.ppf(quantile, int(pairs), probability))
-
-
-def poisson_at(mean: float, quantile: float) -> float:
-    """The same for a sum of many independent rare events of unequal probabilities."""
-    return float(stats.poisson.ppf(quantile, mean))
+from hardware_maps import HardwareMap
 
 
 def reached(probability: np.ndarray, cells: np.ndarray | int) -> np.ndarray:
@@ -177,7 +154,5 @@ def _hyperedges(sheet: Sheet, pairs: Pairs, sizes: np.ndarray) -> tuple[np.ndarr
 
 def _resource(target: HardwareMap, name: str) -> Resource:
     """A limit of the map; None where none was published, or where an axon limit is only assumed."""
-    scalar = target.scalar(name)
-    checked = scalar.value is not None and not (scalar.kind == "assumed" and "axons" in name)
-    limit = target.number(name) if checked else None
-    return Resource(name, limit, FIELDS[name][0], f"{target.name}, {scalar.kind}: {scalar.source}")
+    found = resource(target, name)
+    return replace(found, limit=None) if target.scalar(name).kind == "assumed" and "axons" in name else found

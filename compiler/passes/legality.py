@@ -44,6 +44,15 @@ class RuleReport:
     runs: str = ""
     states: bool = False
 
+    @property
+    def excludes(self) -> bool:
+        """Whether there is no legal rule near it either."""
+        return not self.legal and (not self.nearest or self.nearest.startswith("none"))
+
+    @property
+    def text(self) -> str:
+        return f"rule '{self.rule}' of projection '{self.projection}': {'; '.join(self.reasons)}"
+
 
 def rule_reports(graph: Graph, hardware: HardwareMap, credit: str = "held") -> list[RuleReport]:
     """One per projection that learns or is overwritten by a mirror, in declaration order."""
