@@ -11,18 +11,15 @@ as `["", "messages", "tags", "B*.w"]`. With `-o FOLDER` every run keeps its resu
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from compiler.bench import checked, overrides_of, run_all
-from compiler.experiments.config import load_experiment
-from compiler.experiments.files import write_json
+from compiler.bench.runs import Job, accuracy, by_label, kept, mean_seconds
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
 from compiler.ir import CortexError, parse_graph, unknown
@@ -92,22 +89,12 @@ CASES: dict[str, Case] = {
 }
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run; `label` are the columns of its row."""
-
-    experiment: str
-    label: tuple[tuple[str, Any], ...]
-    overrides: Mapping[str, Any]
-    file: Path | None
-
-
 def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Raises X182 for an unknown case, line or option, or where none is left; X184 for a value."""
     chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity", "widen")
     jobs = list(_jobs(chosen))
     found = run_all(run_job, jobs, int(chosen.get("jobs", 2)))
-    rows = _rows(jobs, found)
+    rows = [_row(label, runs) for label, runs in by_label(jobs, found)]
     if chosen.get("output"):
         from compiler.bench.bits_plot import plot
 
@@ -169,22 +156,18 @@ def _format(text: str, width: int) -> str:
 
 def run_job(job: Job) -> dict[str, Any]:
     """Runs to the end; what a folder holds already is read."""
-    experiment = load_experiment(job.experiment, dict(job.overrides))
-    if job.file and job.file.is_file():
-        found = json.loads(job.file.read_text())
-        if found["experiment_sha256"] == experiment.sha256():
-            return found
+    experiment = job.loaded()
+    return kept(job.file, experiment, lambda: _run(experiment))
+
+
+def _run(experiment: Experiment) -> dict[str, Any]:
     with Session(experiment) as session:
         session.run()
         table = results(session)
         legal = _legal_on(session)
     found = {key: table[key] for key in ("test_accuracy", "backend", "granularity", "experiment_sha256", "steps",
                                          "wall_s")}
-    found |= {"epochs": experiment.protocol.epochs, "precision": table.get("precision"), "legal_on": legal}
-    if job.file:
-        job.file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(job.file, found)
-    return found
+    return found | {"epochs": experiment.protocol.epochs, "precision": table.get("precision"), "legal_on": legal}
 
 
 def _legal_on(session: Session) -> list[str]:
@@ -197,18 +180,9 @@ def _legal_on(session: Session) -> list[str]:
             and all(r.legal for r in rule_reports(written, the_map(name), precision.credit))]
 
 
-def _rows(jobs: Sequence[Job], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    groups: dict[tuple, list[Mapping[str, Any]]] = {}
-    for job, result in zip(jobs, found, strict=True):
-        groups.setdefault(job.label, []).append(result)
-    return [_row(dict(label), runs) for label, runs in groups.items()]
-
-
-def _row(label: dict[str, Any], runs: list[Mapping[str, Any]]) -> dict[str, Any]:
-    accuracies, precision = [run["test_accuracy"] for run in runs], runs[0]["precision"] or {}
+def _row(label: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    precision = runs[0]["precision"] or {}
     return {**label, "state_bits": precision.get("states", "float"), "message_bits": precision.get("messages", "float"),
             "rounding": precision.get("rounding", ""), "factor_rounding": precision.get("factor_rounding", ""),
-            "legal_on": runs[0]["legal_on"],
-            "accuracy": float(np.mean(accuracies)), "spread": float(np.std(accuracies)), "seeds": len(runs),
-            "epochs": runs[0]["epochs"], "backend": runs[0]["backend"], "simulated": True,
-            "wall_s": float(np.mean([run["wall_s"] for run in runs]))}
+            "legal_on": runs[0]["legal_on"], **accuracy(runs), "epochs": runs[0]["epochs"],
+            "backend": runs[0]["backend"], "simulated": True, "wall_s": mean_seconds(runs)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compiler.experiments.files import write_figure
+from compiler.bench.runs import figure
 
 STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b04a3a", "s", "--"),
           "hidden layer frozen": ("#777777", "^", ":"), "feedback frozen": ("#2a8a57", "D", "-.")}
@@ -14,24 +14,17 @@ STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b
 
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes an SVG; rows in which one quantity is wider than the others are left out."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     rows = [row for row in rows if not row["widened"]]
     panels = list(dict.fromkeys((row["circuit"], row["dataset"]) for row in rows))
     columns = max(1, min(3, len(panels)))
     lines = max(1, -(-len(panels) // columns))
-    figure, axes = plt.subplots(lines, columns, figsize=(4.2 * columns, 3.2 * lines), squeeze=False)
-    for axis, panel in zip(axes.flat, panels, strict=False):
-        _panel(axis, panel, [row for row in rows if (row["circuit"], row["dataset"]) == panel])
-    for axis in list(axes.flat)[len(panels):]:
-        axis.set_visible(False)
-    axes.flat[0].legend(fontsize=7, loc="lower right")
-    figure.tight_layout()
-    write_figure(path, figure)
-    plt.close(figure)
+    with figure(path, lines, columns, figsize=(4.2 * columns, 3.2 * lines), squeeze=False) as (drawn, axes):
+        for axis, panel in zip(axes.flat, panels, strict=False):
+            _panel(axis, panel, [row for row in rows if (row["circuit"], row["dataset"]) == panel])
+        for axis in list(axes.flat)[len(panels):]:
+            axis.set_visible(False)
+        axes.flat[0].legend(fontsize=7, loc="lower right")
+        drawn.tight_layout()
 
 
 def _panel(axis: Any, panel: tuple[str, str], rows: list[Mapping[str, Any]]) -> None:

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from compiler.bench import checked, overrides_of
+from compiler.bench.runs import trained
 from compiler.experiments.config import load_experiment
 from compiler.experiments.experiment import Experiment
-from compiler.experiments.results import results
-from compiler.experiments.session import Session
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "ideal": {"model.activation": ["linear"], "model.eta_fw": [1.0, 0.5], "model.ranges": {}},
@@ -37,9 +36,7 @@ def _rows(setting: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="cortexc_") as folder:
         controller = setting == "teacher"
         experiment = teacher(overrides, Path(folder)) if controller else load_experiment("cartpole", overrides)
-        with Session(experiment) as session:
-            session.run()
-            found = results(session)
+        found = trained(experiment)
     tests = found.get("control", [])[:1 if setting == "teacher" else None]
     return [{"setting": setting, "epochs": test["epochs"], **_quartiles(test["failures"]), "backend": found["backend"],
              "granularity": found["granularity"], "wall_s": found["wall_s"]} for test in tests]

@@ -8,7 +8,6 @@ against depth are plotted there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,8 @@ from typing import Any
 import numpy as np
 
 from compiler.bench import checked, overrides_of, run_all
+from compiler.bench.runs import figure, kept, trained
 from compiler.experiments.config import load_experiment
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.files import write_figure, write_json
-from compiler.experiments.results import results
-from compiler.experiments.session import Session
 from compiler.ir import unknown
 
 NETS = ((2, 1), (4, 2, 1), (8, 4, 2, 1), (16, 8, 4, 2, 1), (32, 16, 8, 4, 2, 1))
@@ -110,23 +106,9 @@ def chosen_models(options: Mapping[str, Any], known: Collection[str] = MODELS) -
 def run_job(job: Job) -> dict[str, Any]:
     """The errors of all seeds; read where the folder has them."""
     experiment = load_experiment(job.experiment, dict(job.overrides))
-    if job.file and job.file.is_file():
-        found = json.loads(job.file.read_text())
-        if found["experiment_sha256"] == experiment.sha256():
-            return found
-    found = _run(experiment)
-    if job.file:
-        job.file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(job.file, found)
-    return found
-
-
-def _run(experiment: Experiment) -> dict[str, Any]:
-    with Session(experiment) as session:
-        session.run()
-        table = results(session)
-    keys = ("errors", "test_error", "backend", "granularity", "experiment_sha256", "wall_s", "seconds", "steps")
-    return {key: table[key] for key in keys}
+    return kept(job.file, experiment, lambda: trained(
+        experiment, "errors", "test_error", "backend", "granularity", "experiment_sha256", "wall_s", "seconds",
+        "steps"))
 
 
 def _row(setting: str, job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,21 +132,14 @@ def quartiles(errors: Sequence[float | None]) -> tuple[float | None, ...]:
 
 def plot(found: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Median and quartiles of the test error against depth, a line per model."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     nets = list(dict.fromkeys(row["net"] for row in found))
-    for model in dict.fromkeys(row["model"] for row in found):
-        own = [row for row in found if row["model"] == model and row["q75"] is not None]
-        x, y = [nets.index(row["net"]) for row in own], np.array([row["median"] for row in own])
-        spread = np.abs(np.array([[row["q25"], row["q75"]] for row in own]).T - y)
-        axes.errorbar(x, y, spread, marker="o", capsize=3, label=model)
-    axes.set(yscale="log", xlabel="net", ylabel="squared error of the output in the test",
-             title=f"Teacher and student against depth, {found[0]['epochs']} epochs, {found[0]['setting']} setting")
-    axes.set_xticks(range(len(nets)), nets)
-    axes.legend(fontsize=8)
-    write_figure(file, figure, dpi=120)
-    plt.close(figure)
+    with figure(file, saved={"dpi": 120}, figsize=(7, 4.5), layout="constrained") as (_, axes):
+        for model in dict.fromkeys(row["model"] for row in found):
+            own = [row for row in found if row["model"] == model and row["q75"] is not None]
+            x, y = [nets.index(row["net"]) for row in own], np.array([row["median"] for row in own])
+            spread = np.abs(np.array([[row["q25"], row["q75"]] for row in own]).T - y)
+            axes.errorbar(x, y, spread, marker="o", capsize=3, label=model)
+        axes.set(yscale="log", xlabel="net", ylabel="squared error of the output in the test",
+                 title=f"Teacher and student against depth, {found[0]['epochs']} epochs, {found[0]['setting']} setting")
+        axes.set_xticks(range(len(nets)), nets)
+        axes.legend(fontsize=8)

@@ -14,10 +14,9 @@ import numpy as np
 
 from compiler.bench import checked
 from compiler.bench.depth import chosen_models, chosen_nets, label_of
+from compiler.bench.runs import trained
 from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
-from compiler.experiments.results import results
-from compiler.experiments.session import Session
 from compiler.ir import CortexError
 
 EPOCHS, TRIALS, SEEDS = 50, 32, (1, 2, 3)
@@ -94,9 +93,7 @@ def trial_error(model: str, net: tuple[int, ...], trial: int, epochs: int) -> fl
                  "run.seeds": list(SEEDS), "protocol.first_seed": TEACHER, "protocol.epochs": epochs + 1,
                  "protocol.validation_every": epochs}
     try:
-        with Session(load_experiment(f"depth_{FAIR_MODELS[model][0]}", overrides)) as session:
-            session.run()
-            entries = results(session)["errors"]
+        entries = trained(load_experiment(f"depth_{FAIR_MODELS[model][0]}", overrides), "errors")["errors"]
     except CortexError as error:
         if error.code != "X152":
             raise

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler.bench import overrides_of
 from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
 from compiler.experiments.data.loading import read_archive
@@ -34,8 +35,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     stored = stored_curves(options.get("golden"))
     jobs = [(figure, seed) for figure in _listed(options.get("figures", list(FIGURES)))
             for seed in _seeds(figure, options.get("seeds"))]
-    overrides = {key: value for key, value in options.items() if "." in key}
-    overrides |= {f"run.{key}": options[key] for key in ("backend", "granularity") if key in options}
+    overrides = overrides_of(options, "backend", "granularity")
     work = [(figure, seed, stored, overrides, options.get("steps")) for figure, seed in jobs]
     if int(options.get("jobs", 1)) == 1:
         return [measure(*each) for each in work]

@@ -7,7 +7,6 @@ test steps, after training. The published table has sizes 50, 100, 500 and 1000 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ from typing import Any
 import numpy as np
 
 from compiler.bench import checked, overrides_of
+from compiler.bench.runs import kept, mean_seconds, trained
 from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment
-from compiler.experiments.files import write_json
-from compiler.experiments.results import results
-from compiler.experiments.session import Session
 
 SIZES, SEEDS = (50, 100), (56789, 12345, 23456)
 
@@ -39,23 +36,12 @@ def _run(n: int, m: int, seed: int, options: Mapping[str, Any]) -> dict[str, Any
                  **overrides_of(options, "backend", "granularity", "epochs")}
     experiment = load_experiment("generated_digits", overrides)
     file = Path(options["output"]) / f"{n}_{m}_{seed}.json" if "output" in options else None
-    if file and file.is_file():
-        found = json.loads(file.read_text())
-        if found["experiment_sha256"] == experiment.sha256():
-            return found
-    with Session(experiment) as session:
-        session.run()
-        table = results(session)
-    keys = ("test_error", "experiment_sha256", "backend", "granularity", "wall_s", "steps")
-    found = {key: table[key] for key in keys}
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, found)
-    return found
+    return kept(file, experiment, lambda: trained(experiment, "test_error", "experiment_sha256", "backend",
+                                                  "granularity", "wall_s", "steps"))
 
 
 def _row(pair: tuple[int, int], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     errors = [run["test_error"] for run in runs]
     return {"representation": pair[0], "error": pair[1], "seeds": len(runs), "mean": float(np.mean(errors)),
             "spread": float(np.std(errors)), "errors": errors, "backend": runs[0]["backend"],
-            "granularity": runs[0]["granularity"], "wall_s": float(np.mean([run["wall_s"] for run in runs]))}
+            "granularity": runs[0]["granularity"], "wall_s": mean_seconds(runs)}

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from compiler.bench import checked, overrides_of
+from compiler.bench.runs import trained
 from compiler.experiments.config import load_experiment
-from compiler.experiments.results import results
-from compiler.experiments.session import Session
 
 SETTINGS = {"eta 4000": (4000, 10), "eta 1000": (1000, 15)}
 """Published version -> (eta_fw, epochs)."""
@@ -31,9 +30,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _row(setting: str, rate: float, epochs: int, options: Mapping[str, Any]) -> dict[str, Any]:
     overrides = {"model.eta_fw": [rate], "protocol.epochs": epochs}
     overrides |= overrides_of(options, "backend", "granularity", "seeds")
-    with Session(load_experiment("match_to_sample", overrides)) as session:
-        session.run()
-        found = results(session)
+    found = trained(load_experiment("match_to_sample", overrides))
     errors = np.array(found["errors"][-1]["error"])
     medians = [float(np.median(e["error"])) for e in found["errors"] if e["phase"] == "validation"]
     return {"setting": setting, "epochs": epochs, "seeds": len(errors), "solved": int((errors < SOLVED).sum()),

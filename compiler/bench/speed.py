@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from compiler.backends.native import Native
 from compiler.bench.nets import DIGITS, HOLD, LEARNING, NETS, Job, job, random_weights
-from compiler.experiments.files import write_figure
+from compiler.bench.runs import figure
 from compiler.ir import CortexError, Projection, SynapseClass
 from compiler.microcircuits.pal import Pal, build
 
@@ -47,30 +48,20 @@ def row(metric: str, value: float, unit: str, baseline: str) -> dict[str, Any]:
 
 
 @contextmanager
-def one_core() -> Iterator[None]:
-    """Binds this process (and the Lava processes it starts) to one core, where the system can."""
+def cores(every: bool) -> Iterator[None]:
+    """Binds this process (and the Lava processes it starts) to one core or to every one, where the system can."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(before)})
+    os.sched_setaffinity(0, range(os.cpu_count() or 1) if every else {max(before)})
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
 
 
-@contextmanager
-def all_cores() -> Iterator[None]:
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+one_core, all_cores = partial(cores, False), partial(cores, True)
 
 
 def best(functions: dict[str, Callable[[], float]], repeats: int = REPEATS) -> dict[str, float]:
@@ -89,12 +80,7 @@ def timed_native(work: Job) -> Callable[[], float]:
     block = native.feed.block(steps)
     native._block(native.feed.block(0))
 
-    def measure() -> float:
-        began = time.perf_counter()
-        native._block(block)
-        return (time.perf_counter() - began) / steps * 1e6
-
-    return measure
+    return _timed(lambda: native._block(block), steps)
 
 
 # ---- native against hand-written loops
@@ -269,20 +255,13 @@ def _static(projection: Projection) -> Projection:
 
 def plot_sizes(found: list[dict[str, Any]], path: Path) -> None:
     """Microseconds per step against units per layer, both logarithmic."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for label in ("native", "Lava network", "Lava population"):
-        points = [(int(r["metric"].rsplit("-", 1)[1]), r["value"]) for r in found
-                  if r["metric"].startswith(f"{label} step, ") and r["metric"].count("-") == 2]
-        axes.loglog(*zip(*points, strict=True), marker="o", label=label)
-    axes.set(xlabel="units per layer (n-n-n)", ylabel="us per step", title="Cost of a step, everything plastic")
-    axes.legend(frameon=False)
-    write_figure(path, figure, dpi=110, bbox_inches="tight")
-    plt.close(figure)
+    with figure(path, saved={"dpi": 110, "bbox_inches": "tight"}, figsize=(6, 4)) as (_, axes):
+        for label in ("native", "Lava network", "Lava population"):
+            points = [(int(r["metric"].rsplit("-", 1)[1]), r["value"]) for r in found
+                      if r["metric"].startswith(f"{label} step, ") and r["metric"].count("-") == 2]
+            axes.loglog(*zip(*points, strict=True), marker="o", label=label)
+        axes.set(xlabel="units per layer (n-n-n)", ylabel="us per step", title="Cost of a step, everything plastic")
+        axes.legend(frameon=False)
 
 
 def sizes(options: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,63 +6,43 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compiler.bench import run_all
+from compiler.bench import overrides_of, run_all
 from compiler.bench.concordance import measures, reader
+from compiler.bench.runs import Job, accuracy, by_label, kept, mean_seconds
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.config import load_experiment
-from compiler.experiments.files import write_json
+from compiler.experiments.experiment import Experiment
 from compiler.experiments.results import results
 from compiler.experiments.session import Session
 from compiler.microcircuits.sign_concordant_options import FEEDBACK
 
 SEEDS = (1, 2, 3)
+SHORT = ("backend", "granularity", "epochs")
 PROBE = 100
 """Training samples on which updates are compared with backprop's."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run; `label` are the columns of its row, `overrides` as on the command line."""
-
-    experiment: str
-    label: Mapping[str, Any]
-    overrides: Mapping[str, Any]
-    folder: str | None = None
-    measured: bool = True
-
-    @property
-    def file(self) -> Path | None:
-        words = "_".join(str(value) for value in (*self.label.values(), *self.overrides["run.seeds"]))
-        return Path(self.folder) / f"{words.replace(' ', '-').replace(',', '')}.json" if self.folder else None
-
-
 def run_job(job: Job) -> dict[str, Any]:
     """Trains to the end, an epoch at a time, with the measures after each; what a folder holds already is read."""
-    experiment = load_experiment(job.experiment, dict(job.overrides))
-    if job.file and job.file.is_file():
-        found = json.loads(job.file.read_text())
-        if found["experiment_sha256"] == experiment.sha256():
-            return found
+    experiment = job.loaded()
+    return kept(job.file, experiment, lambda: _run(experiment, job.measured))
+
+
+def _run(experiment: Experiment, measured: bool) -> dict[str, Any]:
     with Session(experiment) as session:
-        rows = [_measured(session)] if job.measured else []
+        rows = [_measured(session)] if measured else []
         for end in _ends(session):
             session.run(end - session.position)
-            rows += [_measured(session)] if job.measured else []
+            rows += [_measured(session)] if measured else []
         table = results(session)
-    found = {key: table[key] for key in ("test_accuracy", "backend", "granularity", "experiment_sha256", "tests",
-                                         "wall_s", "seconds", "steps")} | {"measures": rows}
-    if job.file:
-        job.file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(job.file, found)
-    return found
+    return {key: table[key] for key in ("test_accuracy", "backend", "granularity", "experiment_sha256", "tests",
+                                        "wall_s", "seconds", "steps")} | {"measures": rows}
 
 
 def _ends(session: Session) -> list[int]:
@@ -78,19 +58,15 @@ def _measured(session: Session) -> dict[str, list[float]]:
     return measures(circuit, reader(session), rows[:, :inputs], rows[:, inputs:])
 
 
-def table_of(jobs: Sequence[Job], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def table_of(jobs: Sequence[Job], options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row per label: mean, spread and list over seeds, and the last measures averaged over seeds."""
-    groups: dict[tuple, list[int]] = {}
-    for index, job in enumerate(jobs):
-        groups.setdefault(tuple(job.label.items()), []).append(index)
-    return [_row(dict(label), [found[i] for i in indices]) for label, indices in groups.items()]
+    found = run_all(run_job, jobs, int(options.get("jobs", 2)))
+    return [_row(label, runs) for label, runs in by_label(jobs, found)]
 
 
-def _row(label: dict[str, Any], runs: list[Mapping[str, Any]]) -> dict[str, Any]:
-    accuracies = [run["test_accuracy"] for run in runs]
+def _row(label: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
     curves = [[test["mean"] for test in run["tests"]] for run in runs]
-    row = {**label, "accuracy": float(np.mean(accuracies)), "spread": float(np.std(accuracies)), "seeds": len(runs),
-           "wall_s": float(np.mean([run["wall_s"] for run in runs])), "per_epoch": np.mean(curves, axis=0).tolist()}
+    row = {**label, **accuracy(runs), "wall_s": mean_seconds(runs), "per_epoch": np.mean(curves, axis=0).tolist()}
     if runs[0]["measures"]:
         for name in runs[0]["measures"][0]:
             curve = np.array([[after[name] for after in run["measures"]] for run in runs], dtype=float).mean(axis=0)
@@ -99,18 +75,18 @@ def _row(label: dict[str, Any], runs: list[Mapping[str, Any]]) -> dict[str, Any]
     return row | {"backend": runs[0]["backend"], "granularity": runs[0]["granularity"], "simulated": True}
 
 
-def _overrides(options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    found = {key: value for key, value in options.items() if "." in key} | more
-    short = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs"}
-    return found | {key: options[name] for name, key in short.items() if name in options}
-
-
 def _jobs(experiment: str, options: Mapping[str, Any], label: Mapping[str, Any], seeds: Sequence[int],
           **overrides: Any) -> list[Job]:
-    table = _overrides(options, **{key.replace("__", "."): value for key, value in overrides.items()})
+    table = overrides_of(options, *SHORT) | {key.replace("__", "."): value for key, value in overrides.items()}
     epochs = load_experiment(experiment, dict(table)).protocol.epochs
-    return [Job(experiment, {**label, "epochs": epochs}, {**table, "run.seeds": [seed]}, options.get("output"),
+    columns = (*label.items(), ("epochs", epochs))
+    return [Job(experiment, columns, {**table, "run.seeds": [seed]}, _file(options.get("output"), columns, seed),
                 options.get("measured", True)) for seed in options.get("seeds", seeds)]
+
+
+def _file(folder: str | None, columns: Sequence[tuple[str, Any]], seed: int) -> Path | None:
+    words = "_".join(str(value) for value in (*(value for _, value in columns), seed))
+    return Path(folder) / f"{words.replace(' ', '-').replace(',', '')}.json" if folder else None
 
 
 # ---- the benchmarks
@@ -131,7 +107,7 @@ def mnist(options: Mapping[str, Any]) -> list[dict[str, Any]]:
         jobs += _jobs(online, options, _label("400-400-10", "locked", "none", "online"), SEEDS, **small)
         jobs += _jobs(batch, options, _label("784-400-10, hidden layer frozen", "locked", "adam", "minibatch"), SEEDS,
                       model__eta=[0.0, 0.01])
-    return table_of(jobs, run_all(run_job, jobs, int(options.get("jobs", 2)))) + _linear("mnist", options)
+    return table_of(jobs, options) + _linear("mnist", options)
 
 
 def fashion(options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -142,16 +118,16 @@ def fashion(options: Mapping[str, Any]) -> list[dict[str, Any]]:
                       model__feedback=feedback)
     jobs += _jobs(name, options, _label("784-400-400-10, hidden layers frozen", "locked", "adam", "minibatch"), SEEDS,
                   model__eta=[0.0, 0.0, 0.01])
-    return table_of(jobs, run_all(run_job, jobs, int(options.get("jobs", 2)))) + _linear("fashion_mnist", options)
+    return table_of(jobs, options) + _linear("fashion_mnist", options)
 
 
 def cnn(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The convolutional net: BP, FA, `locked`, `uSF`; accuracy and angles after every epoch, one seed."""
     name, jobs = "sign_concordant_cnn", []
-    net = "-".join(map(str, load_experiment(name, _overrides(options)).model.options["layers"]))
+    net = "-".join(map(str, load_experiment(name, overrides_of(options, *SHORT)).model.options["layers"]))
     for feedback in options.get("feedback", ("BP", "FA", "locked", "uSF")):
         jobs += _jobs(name, options, _label(net, feedback, "adam", "minibatch"), SEEDS[:1], model__feedback=feedback)
-    return table_of(jobs, run_all(run_job, jobs, int(options.get("jobs", 2))))
+    return table_of(jobs, options)
 
 
 def _label(net: str, feedback: str, optimiser: str, mode: str) -> dict[str, Any]:

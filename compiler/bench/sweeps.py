@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from compiler import bench
 from compiler.bench import run_all
 from compiler.experiments.checkpoints import NAME
 from compiler.experiments.config import load_experiment
@@ -48,9 +49,8 @@ def run_job(job: Job) -> dict[str, Any]:
 
 def overrides_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of an experiment among a benchmark's options, and short forms."""
-    short = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "run.until_epoch"}
-    found = {key: value for key, value in options.items() if "." in key}
-    return found | {key: options[name] for name, key in short.items() if name in options}
+    found = bench.overrides_of(options, "backend", "granularity")
+    return found | ({"run.until_epoch": options["epochs"]} if "epochs" in options else {})
 
 
 def jobs_of(experiment: str, options: Mapping[str, Any], variants: Sequence[str], seeds: Sequence[int]) -> list[Job]:

@@ -1,0 +1,89 @@
+"""Runs of experiments that a folder keeps, so that none is made twice, and the rows that they become."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.experiments.config import load_experiment
+from compiler.experiments.experiment import Experiment
+from compiler.experiments.files import write_figure, write_json
+from compiler.experiments.results import results
+from compiler.experiments.session import Session
+
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run; `label` are the columns of its row, `overrides` as on the command line; `measured`: with what a
+    benchmark measures on the way."""
+
+    experiment: str
+    label: tuple[tuple[str, Any], ...]
+    overrides: Mapping[str, Any]
+    file: Path | None
+    measured: bool = True
+
+    def loaded(self) -> Experiment:
+        return load_experiment(self.experiment, dict(self.overrides))
+
+
+def kept(file: Path | None, experiment: Experiment, run: Callable[[], Found]) -> Found:
+    """What a file holds of this very experiment; otherwise what `run` gives, which is kept there."""
+    if file and file.is_file():
+        found: Found = json.loads(file.read_text())
+        if found["experiment_sha256"] == experiment.sha256():
+            return found
+    found = run()
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, found)
+    return found
+
+
+def trained(experiment: Experiment, *keys: str) -> Found:
+    """These of the results of a run to the end."""
+    with Session(experiment) as session:
+        session.run()
+        table = results(session)
+    return {key: table[key] for key in keys} if keys else table
+
+
+def by_label(jobs: Sequence[Job], found: Sequence[Found]) -> list[tuple[Found, list[Found]]]:
+    """(columns, results) of the jobs that differ in their seed alone."""
+    groups: dict[tuple[tuple[str, Any], ...], list[Found]] = {}
+    for job, result in zip(jobs, found, strict=True):
+        groups.setdefault(job.label, []).append(result)
+    return [(dict(label), runs) for label, runs in groups.items()]
+
+
+def accuracy(runs: Sequence[Found]) -> Found:
+    """Mean and spread over seeds."""
+    values = [run["test_accuracy"] for run in runs]
+    return {"accuracy": float(np.mean(values)), "spread": float(np.std(values)), "seeds": len(runs)}
+
+
+def mean_seconds(runs: Sequence[Mapping[str, Any]]) -> float:
+    return float(np.mean([run["wall_s"] for run in runs]))
+
+
+@contextmanager
+def figure(path: Path, rows: int = 1, columns: int = 1, saved: Mapping[str, Any] | None = None,
+           **options: Any) -> Iterator[tuple[Any, Any]]:
+    """(figure, axes) to draw on; written when the block ends. `saved`: options of the file."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    drawn, axes = plt.subplots(rows, columns, **options)
+    yield drawn, axes
+    write_figure(path, drawn, **(saved or {}))
+    plt.close(drawn)
