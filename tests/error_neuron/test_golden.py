@@ -11,7 +11,7 @@ import pytest
 
 from compiler.ir import CortexError
 from compiler.verify import verify_golden, verify_recording
-from compiler.verify.mutation.campaign import error_recordings
+from compiler.verify.mutation.campaign import rehearsals
 from compiler.verify.recorded.readers import published_recording
 
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))
@@ -115,6 +115,6 @@ def test_missing_parameters():
 
 @pytest.mark.parametrize("circuit", ["error-neuron", "dendritic", "dpc", "ann"])
 def test_recordings_of_deeper_nets_with_flags_of_their_own_in_every_step(circuit):
-    for recording in error_recordings(circuit, 60):
+    for recording in rehearsals(circuit, 60):
         result = verify_recording(recording, "native")
         assert result.passed and result.evidence == "independent-reference", result.reasons

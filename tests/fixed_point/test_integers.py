@@ -6,21 +6,12 @@ from math import floor
 import numpy as np
 import pytest
 import torch
+from witness.circuit import Coefficient, check_coefficient, nearest_mantissa
 
 from compiler.backends.runtime import step_keys
 from compiler.backends.uniform import uniform as backend_uniform
-from reference.integers import (
-    HALF,
-    Coefficient,
-    DishonestRegister,
-    Exact,
-    Register,
-    Table,
-    check_coefficient,
-    nearest_mantissa,
-    step_key,
-    uniform,
-)
+from reference.equations import Cell, significant, times
+from reference.integers import HALF, DishonestRegister, Exact, Register, Table, step_key, uniform
 
 
 def exact(values, fraction):
@@ -105,6 +96,40 @@ def test_a_constant_is_the_nearest_with_its_significant_bits():
     for wrong in (Coefficient(5462, 13), Coefficient(5460, 13), Coefficient(2 * 5461 + 1, 14), Coefficient(1, 0)):
         with pytest.raises(DishonestRegister):
             check_coefficient("decay", wrong, 2 / 3, 12)
+
+
+@pytest.mark.parametrize(("value", "bits", "rounded"), [
+    (2 / 3, 12, 5461 / 2**13), (0.3, 4, 5 / 16), (-0.3, 4, -5 / 16), (0.9999, 4, 1 - 13 / 2**17), (4.0, 3, 4.0),
+    (0.0, 12, 0.0), (1.0, 12, 1.0)])
+def test_the_evaluator_rounds_constants_to_their_significant_bits(value, bits, rounded):
+    assert significant(value, bits) == rounded
+
+
+def named(name):
+    return ("Name", name)
+
+
+def binary(operator, left, right):
+    return ("Binary", operator, left, right)
+
+
+def test_what_a_cell_stores_on_the_way():
+    """Items 3 and 4: products within sums, arguments of functions and ports have names; a product alone has none."""
+    product = binary("*", named("a"), binary("*", named("b"), ("Number", 0.5)))
+    equations = [("alone", "receive", product), ("within", "receive", binary("+", product, named("c"))),
+                 ("rate", "receive", ("Call", "tanh", (binary("+", named("a"), named("basal")),))),
+                 ("slope", "receive", ("Call", "exp", (("Call", "tanh", (named("a"),)),))),
+                 ("of_port", "receive", ("Call", "tanh", (named("basal"),))),
+                 ("gated", "receive", binary("*", named("gate.on"), named("a")))]
+    cell = Cell(equations, (), ("basal",), 12)
+    whole = binary("*", named("a"), named("b"))
+    assert cell.found["alone"] == times(0.5, whole)
+    assert (cell.found["within_1"], cell.found["within"]) == (whole, binary("+", times(0.5, named("within_1")), named("c")))
+    assert cell.found["rate_1"] == binary("+", named("a"), named("basal"))
+    assert cell.found["rate"] == ("Call", "tanh", (named("rate_1"),))
+    assert cell.found["of_port"] == ("Call", "tanh", (named("of_port_1"),))
+    assert cell.found["gated"] == binary("*", named("gate.on"), named("a"))
+    assert set(cell.tables) == {"rate", "slope", "of_port"}
 
 
 def test_scales_of_a_chip_have_three_bits():

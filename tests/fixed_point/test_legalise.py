@@ -209,8 +209,9 @@ def test_the_engine_applies_a_sum_in_a_step_of_its_own_with_the_same_integers() 
     """`dt = increment - u0*y2*t; dw = u0*y2*t`, both from the old t, against the sum that is applied with its last
     increment. Without the step of its own, the last increment would stay in the tag."""
     import torch
+    from witness.circuit import Synapses
 
-    from reference.integers import Exact, Synapses
+    from reference.integers import Exact
 
     increments = np.random.default_rng(1).integers(-40, 41, (6, 3, 4))
     here = Synapses({"fraction": 3, "low": -128, "high": 127, "units": torch.zeros(1, 3, 4, dtype=torch.int64),

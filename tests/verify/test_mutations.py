@@ -12,7 +12,7 @@ import pytest
 from compiler.ir import CortexError, parse_graph, problems, show_graph
 from compiler.ir.protocol import Phase, Protocol
 from compiler.verify import Setup, load_recording, record_trajectory
-from compiler.verify.mutation.campaign import Score, mutation_score, plain_python, reference_recordings, rows
+from compiler.verify.mutation.campaign import Score, mutation_score, plain_python, rehearsals, rows
 from compiler.verify.mutation.equivalence import still_the_same
 from compiler.verify.mutation.mutants import OPERATORS, mutants
 
@@ -77,7 +77,7 @@ def published(*names: str) -> list[Path]:
 def score() -> Score:
     pytest.importorskip("torch")
     paths = published("232_fw_bw_noise", "232_fw_bw_FA", "232_fw_bw_BP", "232_bw_only_taur0")
-    return mutation_score([*paths, *reference_recordings(60)], SAMPLE, seed=1)
+    return mutation_score([*paths, *rehearsals("pal", 60)], SAMPLE, seed=1)
 
 
 @pytest.mark.slow

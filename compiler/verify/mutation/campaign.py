@@ -19,14 +19,10 @@ from typing import Any
 import numpy as np
 
 from compiler.ir import CortexError, Graph, verify
-from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.microcircuits.pal import Pal
-from compiler.microcircuits.rivals import Ann, Dendritic, Dpc
 from compiler.verify.compare import Comparison
 from compiler.verify.mutation.equivalence import still_the_same
 from compiler.verify.mutation.mutants import mutants
-from compiler.verify.oracles.error_neuron import reference_arrays as error_arrays
-from compiler.verify.oracles.pal import reference_arrays
+from compiler.verify.oracles.table import ORACLES
 from compiler.verify.recorded.readers import published_files, published_recording
 from compiler.verify.recorded.recordings import Recording, load_recording
 from compiler.verify.runs import aligned, compiled, interpreted
@@ -181,29 +177,13 @@ def gate_columns(recording: Recording) -> dict[str, np.ndarray]:
     return {g: np.asarray(table.get(g, (0.0,) * phase.total), dtype=float) for g in graph.gates}
 
 
-def reference_recordings(steps: int = 100) -> list[Recording]:
+def rehearsals(circuit: str, steps: int = 100) -> list[Recording]:
     """Trajectories of the torch reference that tell apart what the published ones do not: learning gates and target
     that change independently of each other, noise that ends again, more layers, half a look-ahead."""
-    deep = Pal((2, 3, 4, 2), "PAL", ("logistic",), eta_fw=(2.0, 0.5, 0.3), eta_bw=(20.0, 10.0), eta_IP=(10.0, 5.0),
-               eta_PI=(0.5, 0.4), alpha=(1e-3, 1e-4), sigma=(0.05, 0.03))
-    circuits = {"pal": deep, "half-look-ahead": replace(deep, taur=0.5), "FA": replace(deep, variant="FA"),
-                "BP": replace(deep, variant="BP")}
-    return [published_recording(f"reference_{name}", reference_arrays(circuit, steps, seed))
-            for seed, (name, circuit) in enumerate(circuits.items(), 1)]
-
-
-def error_recordings(circuit: str, steps: int = 100) -> list[Recording]:
-    """The same for the error-neuron circuit and its rivals."""
-    deep, rates = (2, 3, 4, 2), (2.0, 0.5, 0.3)
-    tables: dict[str, list[Any]] = {
-        "error-neuron": [ErrorNeuron(deep, eta_IP=(1.0, 0.5, 0.3), eta_PI=(0.7, 0.4, 0.2), eta_fw=rates),
-                         ErrorNeuron(deep, "FA", wiring="skip", rep_lookahead=(True, False, True), eta_fw=rates)],
-        "dendritic": [Dendritic(deep, eta_IP=(0.5, 0.3), eta_fw=rates), Dendritic(deep, "FA", eta_IP=(0.5, 0.3),
-                                                                            eta_PI=(0.4, 0.2), eta_fw=rates)],
-        "dpc": [Dpc(deep, eta_PI=(0.5, 0.3), eta_fw=rates), Dpc(deep, "FA", eta_PI=(0.5, 0.3), eta_fw=rates)],
-        "ann": [Ann(deep, eta_fw=rates), Ann(deep, "FA", eta_fw=rates)]}
-    return [published_recording(f"reference_{circuit}_{i}", error_arrays(each, steps, i + 1))
-            for i, each in enumerate(tables[circuit])]
+    oracle = next(oracle for oracle in ORACLES.values() if circuit in oracle.rehearsed)
+    assert oracle.record
+    return [published_recording(f"reference_{name}", oracle.record(each, steps, seed))
+            for seed, (name, each) in enumerate(oracle.rehearsed[circuit].items(), 1)]
 
 
 def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
@@ -212,8 +192,7 @@ def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
     default all), seed. Raises V101."""
     circuit = str(options.get("circuit", "pal"))
     files = published_files(circuit, options.get("golden"))
-    more = reference_recordings() if circuit == "pal" else error_recordings(circuit)
-    score = mutation_score([*files, *more], options.get("sample"), int(options.get("seed", 0)))
+    score = mutation_score([*files, *rehearsals(circuit)], options.get("sample"), int(options.get("seed", 0)))
     return [*score.as_rows(), *({"place": f"survivor: {d}", "reason": why} for d, why in score.survivors.items())]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from compiler.ir import CortexError
-from compiler.verify.recorded.format import Recording
+from compiler.verify.recorded.format import Arrays, Recording
 from compiler.verify.runs import Chunk, Setup
 
 
@@ -21,9 +21,13 @@ def refused(what: str) -> CortexError:
 class Oracle:
     """The reference of one family of circuits. `setup(circuit, steps, seeds)`: an experiment of its own;
     `wanted(circuit, there)`: which of the graph's quantities it has; `trajectory(circuit, setup, there, steps)`: these,
-    step by step; `recorded(recording)`: its variables under the names of a recording's, one seed."""
+    step by step; `recorded(recording)`: its variables under the names of a recording's, one seed. `rehearsed`: circuit
+    -> name -> options that tell apart what published recordings do not; `record(options, steps, seed)`: arrays as
+    published, made by the reference."""
 
     setup: Callable[[Any, int, Sequence[int]], Setup]
     wanted: Callable[[Any, set[str]], list[str]]
     trajectory: Callable[[Any, Setup, set[str], int], Iterator[Chunk]]
     recorded: Callable[[Recording], Iterator[Chunk]] | None = None
+    record: Callable[[Any, int, int], Arrays] | None = None
+    rehearsed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -287,4 +287,14 @@ def reference_arrays(circuit: Circuit, steps: int, seed: int) -> Arrays:
     return arrays | start | noise | shown
 
 
-ORACLE = Oracle(reference_setup, wanted, trajectory, recorded)
+DEEP, ETA = (2, 3, 4, 2), (2.0, 0.5, 0.3)
+REHEARSED: dict[str, dict[str, Circuit]] = {
+    "error-neuron": {"error-neuron_0": ErrorNeuron(DEEP, eta_IP=(1.0, 0.5, 0.3), eta_PI=(0.7, 0.4, 0.2), eta_fw=ETA),
+                     "error-neuron_1": ErrorNeuron(DEEP, "FA", wiring="skip", rep_lookahead=(True, False, True),
+                                                   eta_fw=ETA)},
+    "dendritic": {"dendritic_0": rivals.Dendritic(DEEP, eta_IP=(0.5, 0.3), eta_fw=ETA),
+                  "dendritic_1": rivals.Dendritic(DEEP, "FA", eta_IP=(0.5, 0.3), eta_PI=(0.4, 0.2), eta_fw=ETA)},
+    "dpc": {"dpc_0": rivals.Dpc(DEEP, eta_PI=(0.5, 0.3), eta_fw=ETA),
+            "dpc_1": rivals.Dpc(DEEP, "FA", eta_PI=(0.5, 0.3), eta_fw=ETA)},
+    "ann": {"ann_0": rivals.Ann(DEEP, eta_fw=ETA), "ann_1": rivals.Ann(DEEP, "FA", eta_fw=ETA)}}
+ORACLE = Oracle(reference_setup, wanted, trajectory, recorded, reference_arrays, REHEARSED)

@@ -177,4 +177,8 @@ def reference_setup(circuit: Pal, steps: int, seeds: Sequence[int], presentation
     return Setup(graph, protocol, samples, tuple(seeds))
 
 
-ORACLE = Oracle(reference_setup, wanted, trajectory, recorded)
+DEEP = Pal((2, 3, 4, 2), "PAL", ("logistic",), eta_fw=(2.0, 0.5, 0.3), eta_bw=(20.0, 10.0), eta_IP=(10.0, 5.0),
+           eta_PI=(0.5, 0.4), alpha=(1e-3, 1e-4), sigma=(0.05, 0.03))
+REHEARSED = {"pal": {"pal": DEEP, "half-look-ahead": replace(DEEP, taur=0.5), "FA": replace(DEEP, variant="FA"),
+                     "BP": replace(DEEP, variant="BP")}}
+ORACLE = Oracle(reference_setup, wanted, trajectory, recorded, reference_arrays, REHEARSED)

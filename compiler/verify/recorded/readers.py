@@ -1,6 +1,6 @@
 """The published recordings: `params_json` and arrays named as in the authors' simulators.
 
-`CIRCUITS` maps the circuit of a file to its reader.
+`CIRCUITS` says how the files of every circuit are read.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,24 @@ from compiler.verify.recorded.error_neuron import error_recording
 from compiler.verify.recorded.format import Arrays, Recording, text_of
 from compiler.verify.recorded.pal import pal_recording
 
-CIRCUITS: dict[str, Callable[[str, Arrays, dict[str, Any]], Recording]] = {
-    "pal": pal_recording, "errormc": error_recording, "sacramento2018": error_recording, "dPC": error_recording,
-    "ann": error_recording}
-"""Circuit -> reader of its recordings."""
+
+@dataclass(frozen=True)
+class Published:
+    """Recordings of one circuit: what reads them, their files, and part of the name of the one that finds most."""
+
+    circuit: str
+    read: Callable[[str, Arrays, dict[str, Any]], Recording]
+    files: str
+    best: str
+
+
+CIRCUITS: dict[str, Published] = {
+    "pal": Published("pal", pal_recording, "pal_[0-9]*.npz", "232_fw_bw_noise"),
+    "errormc": Published("error-neuron", error_recording, "errormc_errormc_*.npz", "3-2_on"),
+    "sacramento2018": Published("dendritic", error_recording, "errormc_sacramento2018_*.npz", "3-2_on"),
+    "dPC": Published("dpc", error_recording, "errormc_dPC_*.npz", "3-2_on"),
+    "ann": Published("ann", error_recording, "errormc_ann_*.npz", "3-2_on")}
+"""By the name of the circuit in the files."""
 
 
 def published_recording(name: str, arrays: Arrays) -> Recording:
@@ -28,7 +43,7 @@ def published_recording(name: str, arrays: Arrays) -> Recording:
     model = str(options.get("mc_model", "errormc" if "target_on" in arrays else "pal"))
     if model not in CIRCUITS:
         raise unknown("V103", f"circuit of '{name}'", model, CIRCUITS)
-    return CIRCUITS[model](name, arrays, options)
+    return CIRCUITS[model].read(name, arrays, options)
 
 
 def _options(arrays: Arrays) -> dict[str, Any]:
@@ -41,20 +56,16 @@ def _options(arrays: Arrays) -> dict[str, Any]:
     return options
 
 
-RECORDINGS = {"pal": ("pal_[0-9]*.npz", "232_fw_bw_noise"), "error-neuron": ("errormc_errormc_*.npz", "3-2_on"),
-              "dendritic": ("errormc_sacramento2018_*.npz", "3-2_on"), "dpc": ("errormc_dPC_*.npz", "3-2_on"),
-              "ann": ("errormc_ann_*.npz", "3-2_on")}
-"""Circuit -> its recordings, and the one that finds most."""
-
-
 def published_files(circuit: str, folder: str | Path | None = None) -> list[Path]:
     """The recordings of a circuit, the best first. Raises V101 where there are none, V103 for an unknown circuit."""
     default = os.environ.get("CORTEXC_GOLDEN", str(Path(__file__).parents[3] / ".." / "shared" / "golden"))
     folder = Path(str(folder or default))
-    if circuit not in RECORDINGS:
-        raise unknown("V103", "circuit of the recordings", circuit, RECORDINGS)
-    pattern, best = RECORDINGS[circuit]
-    files = sorted(folder.glob(pattern), key=lambda path: (best not in path.name, path.name))
+    known = {each.circuit: each for each in CIRCUITS.values()}
+    if circuit not in known:
+        raise unknown("V103", "circuit of the recordings", circuit, known)
+    found = known[circuit]
+    files = sorted(folder.glob(found.files), key=lambda path: (found.best not in path.name, path.name))
     if not files:
-        raise CortexError("V101", f"folder '{folder}' holds no recording {pattern}.", "Give it with --golden FOLDER.")
+        raise CortexError("V101", f"folder '{folder}' holds no recording {found.files}.",
+                          "Give it with --golden FOLDER.")
     return files
