@@ -16,19 +16,11 @@ from typing import Any
 import numpy as np
 
 from compiler.bench import checked, overrides_of, run_all
+from compiler.bench.depth_nets import MODELS, chosen_models, chosen_nets, label_of, published
+from compiler.bench.depth_tuning import FAIR_MODELS, tuned
 from compiler.bench.runs import figure, kept, trained
 from compiler.experiments.config import load_experiment
 from compiler.ir import unknown
-
-NETS = ((2, 1), (4, 2, 1), (8, 4, 2, 1), (16, 8, 4, 2, 1), (32, 16, 8, 4, 2, 1))
-MODELS = ("ann", "error-neuron", "dpc", "dendritic")
-DEEP = (1, .2, .1, .05, .01)
-FORWARD: Mapping[str, Sequence[Sequence[float]]] = {
-    "error-neuron": ((1,), (2, .2), (1, .2, .05), (2, .5, .125, .03125), DEEP),
-    "ann": ((1,), (2, .2), (1, .2, .05), (2, .5, .1, .01), DEEP),
-    "dendritic": ((1,), (.1, .02), (.1, .02, .002), (.1, .01, .002, .001), DEEP)}
-LATERAL = ((0,), (.04,), (.04, .004), (.02, .004, .002), (.4, .2, .1, .02))
-"""Published learning rates, per net and area (specs/error_neuron.md 8.3)."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +34,9 @@ class Job:
     file: Path | None = None
 
 
-def label_of(net: tuple[int, ...]) -> str:
-    return "-".join(map(str, net))
-
-
-def published(model: str, net: tuple[int, ...]) -> dict[str, Any]:
-    """The options of a model for a net in the published comparison."""
-    i = NETS.index(net)
-    rates = FORWARD["dendritic" if model == "dpc" else model][i]
-    found: dict[str, Any] = {"model.layers": list(net), "model.eta_fw": list(rates), "model.target_delay": len(net) - 1}
-    lateral = {"dendritic": "model.eta_IP", "dpc": "model.eta_PI"}.get(model)
-    return found | ({lateral: list(LATERAL[i])} if lateral else {})
-
-
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: setting, models, nets (texts such as 4-2-1), epochs (1000), seeds, jobs (2), and keys of an
     experiment."""
-    from compiler.bench.depth_tuning import FAIR_MODELS
-
     checked(options, "setting", "models", "nets", "epochs", "seeds", "jobs", "backend", "granularity")
     setting = str(options.get("setting", "published"))
     if setting not in ("published", "fair"):
@@ -75,8 +52,6 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _job(setting: str, model: str, net: tuple[int, ...], options: Mapping[str, Any]) -> Job:
-    from compiler.bench.depth_tuning import FAIR_MODELS, tuned
-
     fair = setting == "fair"
     overrides = tuned(model, net) if fair else published(model, net)
     overrides |= overrides_of(options, "backend", "granularity", "epochs", "seeds")
@@ -84,23 +59,6 @@ def _job(setting: str, model: str, net: tuple[int, ...], options: Mapping[str, A
     epochs = load_experiment(experiment, overrides).protocol.epochs
     name = f"{setting}_{model.replace(' ', '-')}_{label_of(net)}_{epochs}.json"
     return Job(model, net, experiment, overrides, Path(options["output"]) / name if "output" in options else None)
-
-
-def chosen_nets(options: Mapping[str, Any]) -> list[tuple[int, ...]]:
-    """Raises X182."""
-    known = {label_of(net): net for net in NETS}
-    for name in options.get("nets", known):
-        if name not in known:
-            raise unknown("X182", "net", str(name), known)
-    return [known[name] for name in options.get("nets", known)]
-
-
-def chosen_models(options: Mapping[str, Any], known: Collection[str] = MODELS) -> Collection[str]:
-    """Raises X182."""
-    for name in options.get("models", known):
-        if name not in known:
-            raise unknown("X182", "model", str(name), known)
-    return options.get("models", known)
 
 
 def run_job(job: Job) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from compiler.bench import checked
-from compiler.bench.depth import chosen_models, chosen_nets, label_of, published
+from compiler.bench.depth_nets import chosen_models, chosen_nets, label_of, published
 from compiler.experiments.circuits import circuit_options
 from compiler.experiments.config import load_experiment
 from compiler.experiments.figures import angle

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from compiler.bench import checked
-from compiler.bench.depth import published
+from compiler.bench.depth_nets import published
 from compiler.bench.depth_numpy import NumpyErrorNeuron
 from compiler.bench.speed import best, one_core, row
 from compiler.experiments.circuits import circuit_options

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from compiler.bench import checked
-from compiler.bench.depth import chosen_models, chosen_nets, label_of
+from compiler.bench.depth_nets import chosen_models, chosen_nets, label_of
 from compiler.bench.runs import trained
 from compiler.bench.workers import in_processes
 from compiler.experiments.config import load_experiment

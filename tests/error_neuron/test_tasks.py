@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from compiler.bench.depth import published
 from compiler.bench.depth_angles import rows as angle_rows
+from compiler.bench.depth_nets import published
 from compiler.experiments.config import load_experiment
 from compiler.experiments.session import Session
 from compiler.experiments.tasks import teacher_student as teaching
