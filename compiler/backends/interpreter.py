@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from compiler.backends import feature_maps
-from compiler.backends.evaluation import Values, evaluate, no_history
 from compiler.backends.start import Start
 from compiler.backends.uniform import uniform
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
+from compiler.ir.evaluation import Values, evaluate, no_history
 from compiler.ir.expressions import previous
 from compiler.ir.kinds import Kind
 from compiler.ir.model import Graph, Projection

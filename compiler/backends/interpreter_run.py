@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.backends.draws import input_columns, named_noise
-from compiler.backends.evaluation import Values
 from compiler.backends.in_process import InProcess, State
 from compiler.backends.interpreter import Interpreter
 from compiler.backends.runtime import Block
 from compiler.ir import Graph
+from compiler.ir.evaluation import Values
 from compiler.ir.protocol import Protocol
 
 

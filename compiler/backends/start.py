@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.backends.evaluation import Values, evaluate, no_history
 from compiler.backends.names import check_names
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
+from compiler.ir.evaluation import Values, evaluate, no_history
 from compiler.ir.expressions import Number
 from compiler.ir.model import Graph, Population, Projection
 from compiler.ir.verify import verify, verify_discrete

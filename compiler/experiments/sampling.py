@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.backends.evaluation import evaluate
 from compiler.backends.table import Runner
 from compiler.experiments.underflow import Underflow
 from compiler.ir import Expression, Graph, PlasticityRule, Projection
 from compiler.ir.connections import connection_mask
+from compiler.ir.evaluation import evaluate
 from compiler.ir.expressions import Name, Prev, walk
 from compiler.ir.protocol import Protocol
 from compiler.passes.count_underflow import Change, changes

@@ -12,14 +12,17 @@ from functools import lru_cache
 import numpy as np
 
 from compiler.ir import CellType, CortexError, Expression, PlasticityRule
+from compiler.ir.evaluation import evaluate
 from compiler.ir.expressions import Binary, Prev, walk
-from compiler.passes.engine_run import EngineRun, UnreadableForm
-from compiler.passes.evaluation import Look, Values, evaluate
+from compiler.ir.functions import Floats
+from compiler.passes.engine_run import EngineRun, Look, UnreadableForm
 from compiler.passes.fold import constant
 from compiler.passes.ranges import TRUTH
 
 STEPS, LANES, WARM_UP, HISTORY, APPLY_EVERY, SEED = 125, 64, 8, 8, 10, 20261129
 TOLERANCE = 1e-9
+ANY_TABLE = np.sin(np.arange(16.0))
+"""Tables are not part of what is compared."""
 
 
 @lru_cache(maxsize=256)
@@ -88,14 +91,14 @@ class _Cell:
         nodes = [n for e in cell.equations for n in walk(e.expression)]
         limits = [constant(n.right) for n in nodes if isinstance(n, Binary) and n.operator in TRUTH]
         self.around = np.array([0.0, *(x for x in limits if x is not None and abs(x) < 1e300)])
-        self.past: list[dict[str, Values]] = []
+        self.past: list[dict[str, Floats]] = []
 
     def advance(self) -> None:
         self.past = [{}, *self.past[:HISTORY]]
         for state in self.cell.states:
             self.look(state.name, 0)
 
-    def look(self, name: str, steps: int) -> Values:
+    def look(self, name: str, steps: int) -> Floats:
         if name.startswith("gate.") and self.gates:
             return self.gates.look(name, steps)
         if steps >= len(self.past) or name in self.constants:
@@ -104,13 +107,13 @@ class _Cell:
             self.past[steps][name] = self._value(name, steps)
         return self.past[steps][name]
 
-    def _value(self, name: str, steps: int) -> Values:
+    def _value(self, name: str, steps: int) -> Floats:
         equation = self.cell.equation(name)
         if equation is None or equation.derivative or name in self.drawn:
             return self._random(name)
         return _in_lanes(equation.expression, lambda n, s: self.look(n, s + steps))
 
-    def _random(self, name: str) -> Values:
+    def _random(self, name: str) -> Floats:
         if name.startswith("gate."):
             return np.asarray(self.rng.choice([0.0, 0.5, 1.0], LANES))
         if name in self.uniform:
@@ -126,14 +129,14 @@ class _Rule:
         self.weight = np.zeros(LANES)
         self.states = {s.name: np.zeros(LANES) for s in rule.states} | {"": np.zeros(LANES)}
 
-    def look(self, name: str, steps: int) -> Values:
+    def look(self, name: str, steps: int) -> Floats:
         side, _, quantity = name.partition(".")
         return self.cells[side].look(name if side == "gate" else quantity, steps)
 
     def step(self, applies: bool) -> None:
-        new: dict[str, Values] = {}
+        new: dict[str, Floats] = {}
 
-        def look(name: str, steps: int) -> Values:
+        def look(name: str, steps: int) -> Floats:
             if "." in name:
                 return self.look(name, steps)
             if name == "w" or steps:
@@ -148,7 +151,7 @@ class _Rule:
         self._optimise(_in_lanes(self.rule.increment, look), applies)
         self.states = {**self.states, **new}
 
-    def _optimise(self, increment: Values, applies: bool) -> None:
+    def _optimise(self, increment: Floats, applies: bool) -> None:
         kind, kept = self.rule.optimiser.kind, self.states[""]
         if kind == "low_pass":
             rate = constant(self.rule.optimiser.arguments[0]) or 0.0
@@ -159,5 +162,7 @@ class _Rule:
         self.weight = self.weight + increment
 
 
-def _in_lanes(expression: Expression, look: Look) -> Values:
-    return np.broadcast_to(evaluate(expression, look, np.sin), (LANES,))
+def _in_lanes(expression: Expression, look: Look) -> Floats:
+    with np.errstate(all="ignore"):
+        found = evaluate(expression, lambda name: ANY_TABLE if name.startswith("table.") else look(name, 0), look)
+    return np.broadcast_to(found, (LANES,))

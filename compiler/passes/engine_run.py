@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 
 import numpy as np
 
 from compiler.ir import Expression, show
+from compiler.ir.evaluation import evaluate
 from compiler.ir.expressions import Lookup, converted, names, walk
-from compiler.passes.evaluation import Look, Values, evaluate
+from compiler.ir.functions import Floats
 
-Words = dict[str, Values | float]
+Look = Callable[[str, int], Floats]
+"""(`pre.spike`, steps ago) -> its values."""
+Words = dict[str, Floats | float]
 PRODUCT = re.compile(r"([+-]?)\s*([^+\-\s][^\s]*)")
 SCALE = re.compile(r"(-?\d+)(?:\^(-?\d+))?$")
 
@@ -40,7 +44,7 @@ class EngineRun:
         for clause in text.split("; "):
             self._read(clause)
         self.variables = {name: np.zeros(shape) for name in ("w", "t", "d")}
-        self.traces: dict[str, Values] = {name: np.zeros(shape) for name in self.bindings}
+        self.traces: dict[str, Floats] = {name: np.zeros(shape) for name in self.bindings}
 
     def _read(self, clause: str) -> None:
         if clause.startswith("w moves one step after "):
@@ -79,10 +83,10 @@ class EngineRun:
         return words
 
     @staticmethod
-    def _value(binding: Expression, look: Look, known: Words) -> Values:
+    def _value(binding: Expression, look: Look, known: Words) -> Floats:
         for table in (node for node in walk(binding) if isinstance(node, Lookup)):
             raise UnreadableForm(show(table))
-        return evaluate(binding, lambda name, steps: look(name, steps) if "." in name else np.asarray(known[name]))
+        return evaluate(binding, lambda name: look(name, 0) if "." in name else np.asarray(known[name]), look)
 
     def _add(self, words: Words) -> None:
         words = {**words, **self.variables}

@@ -25,15 +25,17 @@ from compiler.ir.expressions import (
     Where,
     children,
     leaves,
+    names,
+    reads,
     rebuild,
     show,
     substitute,
     transform,
-    walk,
 )
 from compiler.passes.base import Request
 from compiler.passes.fixed_point import COMPARISONS, is_nonlinear, rounded_constant
 from compiler.passes.fold import constant, literal, simplify
+from compiler.passes.rewriting import product
 from compiler.passes.specialise import specialised
 
 
@@ -55,8 +57,7 @@ class NameProducts:
 
 def _read_from_outside(graph: Graph) -> frozenset[str]:
     """Names of quantities that a message, a rule or an output reads."""
-    rules = {node.name.split(".")[-1] for rule in graph.rules for e in (rule.increment, *(
-        u.expression for u in rule.updates)) for node in walk(e) if isinstance(node, Name | Prev)}
+    rules = {name.split(".")[-1] for rule in graph.rules for e in rule.expressions for name in reads(e)}
     return frozenset(rules | {m for c in graph.cells for m in c.messages} | {q.split(".")[1] for _, q in graph.outputs})
 
 
@@ -74,7 +75,7 @@ def without_division(expression: Expression) -> Expression:
     """x / c as x * (1 / c)."""
     def change(node: Expression) -> Expression:
         if isinstance(node, Binary) and node.operator == "/" and (value := constant(node.right)):
-            return Binary("*", node.left, literal(1 / value))
+            return node.left * literal(1 / value)
         return node
 
     return simplify(transform(expression, change))
@@ -136,8 +137,8 @@ class _Cell:
             case Call(function, (argument,)) if is_nonlinear(Call(function, (Name("x"),))):
                 return self._name(Call(function, (self._quantity(argument),)))
             case Binary("/", left, right):
-                inverse = self._name(Binary("/", Number(1.0), self._quantity(right)))
-                return Binary("*", self._pieces(left), inverse)
+                inverse = self._name(Number(1.0) / self._quantity(right))
+                return self._pieces(left) * inverse
             case Call(function) if is_nonlinear(Call(function, (Name("x"),) * len(children(expression)))):
                 raise CortexError("E611", f"cell '{self.cell.name}': '{show(expression)}' is a function of more than "
                                           "one quantity and has no fixed-point form.", "Rewrite it with functions "
@@ -167,19 +168,18 @@ class _Cell:
             stored = {id(f): self._name(f) for f in wide if self._reads_port(f)}
             factors, wide = ([stored.get(id(f), f) for f in part] for part in (factors, wide))
         while len(wide) > 1:
-            product = self._name(Binary("*", wide[0], wide[1]))
-            factors = [product, *(f for f in factors if f is not wide[0] and f is not wide[1])]
-            wide = [product, *wide[2:]]
+            stored_product = self._name(wide[0] * wide[1])
+            factors = [stored_product, *(f for f in factors if f is not wide[0] and f is not wide[1])]
+            wide = [stored_product, *wide[2:]]
         return factors
 
     def _reads_port(self, expression: Expression) -> bool:
         """Whether it is wider than any stored quantity."""
-        ports = {port.name for port in self.cell.ports}
-        return any(isinstance(node, Name) and node.name in ports for node in walk(expression))
+        return not names(expression).isdisjoint(port.name for port in self.cell.ports)
 
     def _narrow(self, expression: Expression) -> bool:
         """Whether it is a gate, a truth value, or made of such alone."""
-        return all(self._is_truth(node) for node in walk(expression) if isinstance(node, Name | Prev))
+        return all(map(self._is_truth, leaves(expression)))
 
     def _is_truth(self, node: Name | Prev) -> bool:
         equation = self.cell.equation(node.name)
@@ -209,7 +209,7 @@ def _live(cell: CellType, equations: list[Equation], used: frozenset[str]) -> li
     """Without inner quantities that nothing reads any more."""
     before = {e.name: e for e in cell.equations}
     while True:
-        read = {node.name for e in equations for node in walk(e.expression) if isinstance(node, Name | Prev)}
+        read = {name for e in equations for name in reads(e.expression)} | {s.name for s in cell.states}
         kept = [e for e in equations if e.name in read | used or not is_table(before.get(e.name, e).expression)]
         if len(kept) == len(equations):
             return kept
@@ -225,17 +225,14 @@ def normal(expression: Expression, significant: int, stored: object = None) -> E
         case []:
             return literal(rounded_constant(coefficient, significant))
         case [Binary("+" | "-" as operator, left, right)]:
-            terms = (normal(Binary("*", literal(coefficient), e), significant, stored) for e in (left, right))
+            terms = (normal(literal(coefficient) * e, significant, stored) for e in (left, right))
             return Binary(operator, *terms)
     factors = [_inside(factor, significant, stored) for factor in factors]
     coefficient = rounded_constant(coefficient, significant)
-    factors = stored(coefficient, factors) if callable(stored) else factors
-    product = factors[0]
-    for factor in factors[1:]:
-        product = Binary("*", product, factor)
+    whole = product(stored(coefficient, factors) if callable(stored) else factors)
     if coefficient == 1:
-        return product
-    return Negate(product) if coefficient == -1 else Binary("*", literal(coefficient), product)
+        return whole
+    return -whole if coefficient == -1 else literal(coefficient) * whole
 
 
 def _inside(expression: Expression, significant: int, stored: object) -> Expression:
@@ -259,7 +256,7 @@ def _factors(expression: Expression) -> tuple[float, list[Expression]]:
 
 
 def _rule(rule: PlasticityRule, significant: int) -> PlasticityRule:
-    for e in (rule.increment, *(u.expression for u in rule.updates), *rule.optimiser.arguments):
+    for e in (*rule.expressions, *rule.optimiser.arguments):
         if is_nonlinear(without_division(e)):
             raise CortexError("E611", f"rule '{rule.name}': '{show(e)}' has no fixed-point form at a synapse.",
                               "Let the cell compute it and offer it as a factor.")

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.ir import CellType, CortexError, Equation, Expression, Population
+from compiler.ir.evaluation import evaluate
 from compiler.ir.expressions import Binary, Lookup, Name, Number, Where, substitute
+from compiler.ir.functions import Floats
 from compiler.ir.model import State
-from compiler.passes.evaluation import Values, evaluate
 from compiler.passes.fixed_point import Extent, Format, extent, rounding_of
 from compiler.passes.fold import simplify
 from compiler.passes.name_products import is_table, quantities
@@ -93,8 +94,10 @@ class _Cell:
         argument, half = self._extent(node.name), 2 ** (self.options.widths.tables - 1)
         largest = min(argument.largest, TABLES_HEADROOM * self.options.peaks[f"{self.p.name}.{node.name}"])
 
-        def function(points: Values) -> Values:
-            return np.asarray(np.nan_to_num(evaluate(e.expression, lambda name, steps: points)))
+        def function(points: Floats) -> Floats:
+            with np.errstate(all="ignore"):
+                found = evaluate(e.expression, lambda name: self.formats.arrays.get(name, points), lambda *_: points)
+            return np.asarray(np.nan_to_num(found), np.float64)
 
         reach, entries = best_table(function, largest, half, found)
         name = f"{self.p.name}_{e.name}"

@@ -9,19 +9,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compiler.passes.evaluation import Values
+from compiler.ir.functions import Floats
 from compiler.passes.fixed_point import Format
 
 REACHES, SAMPLES = 12, 4096
 """How many powers of two a table's reach is sought among, and where its error is measured."""
 
 
-def best_table(function: Callable[[Values], Values], largest: float, half: int,
-               found: Format) -> tuple[float, Values]:
+def best_table(function: Callable[[Floats], Floats], largest: float, half: int,
+               found: Format) -> tuple[float, Floats]:
     """(reach, 2 * half entries from -reach up). `largest`: what the argument may be. The reach is the power of two that
     keeps the worst error of straight lines between the entries least."""
     top = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
-    best: tuple[float, float, Values] | None = None
+    best: tuple[float, float, Floats] | None = None
     for reach in (top / 2.0**k for k in range(REACHES + 1)):
         entries = found.round(function((np.arange(2 * half) - half) * (reach / half)))
         outside = np.geomspace(reach, max(largest, reach), SAMPLES // 16)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backends.evaluation import entries
 from compiler.backends.runtime import mix64, step_keys
 from compiler.backends.uniform import uniform
 from compiler.ir import CortexError, parse
+from compiler.ir.evaluation import entries
 from compiler.ir.expressions import Name, Prev
 from compiler.ir.functions import SCALAR
 from compiler.passes.fixed_point import Extent, Format, extent, format_for, rounded_constant

@@ -420,7 +420,7 @@ def test_odd_first_weights_are_not_what_stock_lava_starts_from():
 
 def test_a_quantised_rule_rounds_like_lava():
     """floor(x + 1 - 2^-24 - r) is x rounded up where r is below its fraction."""
-    from compiler.backends.evaluation import evaluate
+    from compiler.ir.evaluation import evaluate
     from compiler.ir.expressions import Name
     from compiler.passes.fixed_point import Format
     from compiler.passes.quantised_rules import complement, whole

@@ -7,13 +7,16 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from compiler.backends.evaluation import entries, interpolated
 from compiler.backends.lowering import lower
 from compiler.backends.native import Native
 from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from compiler.ir.evaluation import entries, interpolated
 from compiler.ir.expressions import parse, show
 from compiler.ir.protocol import Phase, Protocol
+from compiler.passes.base import run_passes
 from compiler.passes.fixed_point import Extent, Format, extent
+from compiler.passes.name_products import NameProducts
+from compiler.passes.quantise import Quantise
 from compiler.passes.tables import best_table
 from compiler.verify.mutation.campaign import plain_python
 
@@ -92,3 +95,15 @@ def test_entries_lie_where_the_function_bends() -> None:
 def test_a_line_needs_its_whole_range() -> None:
     reach, _ = best_table(lambda x: x / 3, 5.0, 128, Format(16, 8))
     assert reach == 8.0
+
+
+def test_a_function_of_a_table_becomes_one_table() -> None:
+    text = TEXT.replace("send between = interpolate(T, x)", "send between = tanh(interpolate(T, x))")
+    graph = parse_graph(text.replace("send nearest = lookup(T, x + 0.5)", "send nearest = x"))
+    graph = graph.with_(arrays={"table.T": TABLE})
+    peaks = {"u.x": 4.0, "u.nearest": 4.0, "u.between": 1.0}
+    graph = run_passes(graph, [NameProducts(), Quantise(peaks)]).graph
+    found, reach = graph.arrays["table.u_between"], 2 ** 7
+    places = (np.arange(1024) - 512) * (reach / 512)
+    close = [np.abs(found - np.tanh(interpolated(TABLE, places / 2.0**k))).max() < 2.0**-13 for k in range(12)]
+    assert any(close)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backends.evaluation import evaluate
 from compiler.ir import CortexError, parse, show
+from compiler.ir.evaluation import evaluate
 from compiler.ir.expressions import (
     PRECEDENCE,
     Binary,

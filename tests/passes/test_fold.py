@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backends.evaluation import evaluate
 from compiler.backends.interpreter import Interpreter
 from compiler.ir import Expression, Graph, parse, parse_graph, show, show_graph, verify
+from compiler.ir.evaluation import evaluate
 from compiler.ir.expressions import PRECEDENCE, Binary, Call, Name, Negate, Number, Where, walk
 from compiler.ir.functions import ARITY
 from compiler.passes import Request

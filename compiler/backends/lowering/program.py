@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
-from compiler.backends.evaluation import evaluate_scalar
 from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
 from compiler.backends.kernels.nest import KernelTable
 from compiler.backends.kernels.numba_module import module_source
@@ -41,6 +40,7 @@ from compiler.backends.names import check_names
 from compiler.backends.start import Start
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
+from compiler.ir.evaluation import evaluate_scalar
 from compiler.ir.model import Graph
 from compiler.ir.schedule import Segment
 from compiler.passes.base import Request

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Negate, Number, Prev, Where, show
-from compiler.ir.functions import OPERATORS, VECTOR
+from compiler.ir.functions import OPERATORS, VECTOR, Floats
 
-Values = dict[str, np.ndarray]
+Array = NDArray[Any]
+Values = dict[str, Array]
 
 
-
-def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
-             before: Callable[[str, int], np.ndarray]) -> np.ndarray:
+def evaluate(expression: Expression, now: Callable[[str], Array],
+             before: Callable[[str, int], Array]) -> Array:
     """Values of an expression; `now(name)` and `before(name, depth)` look names up."""
     match expression:
         case Number(value):
@@ -38,21 +40,21 @@ def evaluate(expression: Expression, now: Callable[[str], np.ndarray],
     raise TypeError(show(expression))
 
 
-def entries(table: np.ndarray, index: np.ndarray) -> np.ndarray:
+def entries(table: Array, index: Array) -> Floats:
     """Entries floor(index) of a table, the first or last one outside."""
-    return np.asarray(table, np.float64)[_within(table, index).astype(np.int64)]
+    return np.asarray(np.asarray(table, np.float64)[_within(table, index).astype(np.int64)])
 
 
-def interpolated(table: np.ndarray, index: np.ndarray) -> np.ndarray:
+def interpolated(table: Array, index: Array) -> Floats:
     """Between two neighbouring entries of a table, the first or last one outside."""
     index, table = _within(table, index), np.asarray(table, np.float64)
     whole = index.astype(np.int64)
     below, above = table[whole], table[np.minimum(whole + 1, len(table) - 1)]
-    return below + (index - whole) * (above - below)
+    return np.asarray(below + (index - whole) * (above - below))
 
 
-def _within(table: np.ndarray, index: np.ndarray) -> np.ndarray:
-    return np.clip(np.where(np.isnan(index), 0.0, index), 0.0, float(len(table) - 1))
+def _within(table: Array, index: Array) -> Floats:
+    return np.asarray(np.clip(np.where(np.isnan(index), 0.0, index), 0.0, float(len(table) - 1)))
 
 
 def evaluate_scalar(expression: Expression, parameters: dict[str, float]) -> float:
@@ -61,6 +63,6 @@ def evaluate_scalar(expression: Expression, parameters: dict[str, float]) -> flo
         return float(evaluate(expression, lambda name: np.asarray(parameters[name]), no_history))
 
 
-def no_history(name: str, depth: int) -> np.ndarray:
+def no_history(name: str, depth: int) -> Array:
     """For what has no earlier values."""
     raise KeyError(name)
