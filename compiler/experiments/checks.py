@@ -11,7 +11,7 @@ from compiler.experiments.compilation import Compiled, compile_experiment, cores
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.tables import Run
 from compiler.experiments.target import target_of
-from compiler.experiments.tasks.plans import check_steps
+from compiler.experiments.tasks.plans import RATE, UPDATE, check_steps
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Protocol
 from compiler.microcircuits import CIRCUITS
@@ -71,7 +71,7 @@ def _verified(experiment: Experiment, steps: int | None, reference: str | None) 
         except CortexError as error:
             if error.code != "V122" and (shipped or error.code != "V121"):
                 raise
-    elif reference is None and shipped and not _changed(experiment):
+    elif reference is None and shipped and not _changed(experiment, compiled.graph):
         return _against_torch(experiment, compiled, steps)
     from compiler import verify
 
@@ -86,10 +86,9 @@ def _lowered_like(experiment: Experiment) -> Experiment:
     return experiment.with_run(backend="lava") if grouped else experiment
 
 
-def _changed(experiment: Experiment) -> bool:
+def _changed(experiment: Experiment, graph: Graph) -> bool:
     """Whether the protocol changes the rules of its circuit, which the references do not know."""
-    protocol = experiment.protocol
-    return bool(protocol.resets or protocol.changes_rules)
+    return experiment.protocol.resets or not {RATE, UPDATE}.isdisjoint(graph.gates)
 
 
 def _against_torch(experiment: Experiment, compiled: Compiled, steps: int | None) -> Any:

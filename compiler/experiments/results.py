@@ -27,7 +27,7 @@ from compiler.experiments.checkpoints import NAME, arrays_sha256
 from compiler.experiments.compilation import Compiled
 from compiler.experiments.files import write_npz, write_safetensors, write_text
 from compiler.experiments.running import Running
-from compiler.experiments.tasks.measures import Score, scores
+from compiler.experiments.tasks.measures import Measured, scores
 from compiler.experiments.underflow import as_tables, warning_tables
 from compiler.ir import CortexError, Graph, show_graph
 from compiler.ir.errors import CortexWarning
@@ -168,17 +168,17 @@ def _speed(run: Running) -> dict[str, Any]:
             "wall_s": sum(run.seconds.values()), "seconds": dict(run.seconds)}
 
 
-def _per_seed(run: Running, found: Mapping[str, np.ndarray], tests: list[Score]) -> dict[str, Any]:
+def _per_seed(run: Running, found: Mapping[str, np.ndarray], tests: list[Measured]) -> dict[str, Any]:
     seeds = run.experiment.run.seeds
     digests = [seed_sha256(found, i, len(seeds)) for i in range(len(seeds))]
-    last = list(tests[-1].accuracy) if tests else [None] * len(seeds)
+    last = list(tests[-1].values) if tests else [None] * len(seeds)
     rows = [{"seed": s, "test_accuracy": a, "weights_sha256": d} for s, a, d in zip(seeds, last, digests, strict=True)]
     whole = digests[0] if len(seeds) == 1 else arrays_sha256(found)
     return {"test_accuracy": tests[-1].mean if tests else None, "weights_sha256": whole, "seeds": rows}
 
 
-def _score_table(found: list[Score]) -> list[dict[str, Any]]:
-    return [{"epoch": s.epoch + 1, "step": s.position, "accuracy": list(s.accuracy), "mean": s.mean} for s in found]
+def _score_table(found: list[Measured]) -> list[dict[str, Any]]:
+    return [{"epoch": s.epoch + 1, "step": s.position, "accuracy": list(s.values), "mean": s.mean} for s in found]
 
 
 def machine() -> dict[str, Any]:

@@ -73,7 +73,7 @@ def test_the_accuracy_counts_every_test_sample_once(experiment):
         found = scores(session.plan, session.records, session.position)[-1]
         output = session.records.rows("readout_test", "PC2.psc").reshape(2, 5, 16, 10).mean(1).reshape(32, 10)[:20]
         labels = session.plan.labels["test"][0]
-    assert found.accuracy == (float(np.mean(output.argmax(1) == labels)),)
+    assert found.values == (float(np.mean(output.argmax(1) == labels)),)
 
 
 def test_too_short_a_presentation_is_an_error():

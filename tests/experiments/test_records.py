@@ -43,6 +43,6 @@ def test_the_largest_mean_readout_wins():
                       [[1, 0], [1, 0]], [[1, 0], [1, 0]]], dtype=float)
     table = np.concatenate([first, np.zeros_like(first)])
     found = scores(plan, records(out=table), 6)
-    assert len(found) == 1 and np.allclose(found[0].accuracy, [2 / 3, 1]) and np.isclose(found[0].mean, 5 / 6)
+    assert len(found) == 1 and np.allclose(found[0].values, [2 / 3, 1]) and np.isclose(found[0].mean, 5 / 6)
     assert len(scores(plan, records(out=table), 12)) == 2
     assert scores(plan, records(out=table), 5) == []

@@ -5,7 +5,6 @@ Errors: D403, D404 and D406 as in :mod:`compiler.experiments.data.datasets`, who
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -58,15 +57,6 @@ class Dataset:
             raise CortexError("D404", f"data set '{self.name}': the part '{name}' is empty (0 samples).",
                               "Give it samples, raise its limit, or choose another split.")
         return x, y
-
-    def sha256(self) -> str:
-        """Hex digest over part, shape and little-endian bytes of all six arrays."""
-        digest = hashlib.sha256()
-        for part in PARTS:
-            for letter, array in zip("xy", self.part(part), strict=True):
-                digest.update(f"{part}_{letter} {array.shape}".encode())
-                digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

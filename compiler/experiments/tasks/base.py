@@ -53,11 +53,6 @@ class Task(Table, frozen=True, tag_field="task"):
         return 0
 
     @property
-    def changes_rules(self) -> bool:
-        """Whether increments are summed or scaled by gates of the protocol."""
-        return False
-
-    @property
     def reset(self) -> Reset:
         return "none"
 
@@ -90,8 +85,8 @@ class Task(Table, frozen=True, tag_field="task"):
             return {}
         found = deviations(plan, records, position)
         tests = [each for each in found if each.phase == "test"]
-        return {"test_error": float(np.median(tests[-1].error)) if tests else None,
-                "errors": [{"phase": each.phase, "epoch": each.epoch, "step": each.position, "error": list(each.error)}
+        return {"test_error": float(np.median(tests[-1].values)) if tests else None,
+                "errors": [{"phase": each.phase, "epoch": each.epoch, "step": each.position, "error": list(each.values)}
                            for each in found]}
 
 

@@ -60,10 +60,6 @@ class Classify(Presented, frozen=True, tag="classify"):
     validation_every: Count | None = None
     test_every: Count = 0
 
-    @property
-    def changes_rules(self) -> bool:
-        return bool(self.update_every or self.halve_at)
-
     def with_gates(self, graph: Graph) -> Graph:
         graph = with_updates(graph) if self.update_every else graph
         return super().with_gates(with_rate(graph) if self.halve_at else graph)

@@ -10,15 +10,15 @@ X124 a circuit without a pole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from compiler.experiments.tables import Samples, Seed, Setting
 from compiler.experiments.tasks.base import Teacher
-from compiler.experiments.tasks.measures import completed
-from compiler.experiments.tasks.plans import Plan, columns
+from compiler.experiments.tasks.measures import Measured, completed
+from compiler.experiments.tasks.plans import Part, Plan, columns
 from compiler.experiments.tasks.teacher_student import Taught
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -57,7 +57,8 @@ class Control(Taught, frozen=True, tag="control"):
         return replace(plan, protocol=protocol, epochs=epochs, samples=np.concatenate([plan.samples, starts]))
 
     def measures(self, plan: Plan, records: Any, position: int) -> dict[str, Any]:
-        tests = [asdict(test) for test in control_tests(plan, records, position)]
+        tests = [{"epochs": test.epoch + 1 if index else 0, "position": test.position, "failures": list(test.values)}
+                 for index, test in enumerate(control_tests(plan, records, position))]
         return super().measures(plan, records, position) | ({"control": tests} if tests else {})
 
 
@@ -75,27 +76,18 @@ def _phases(first: int, moves: int) -> tuple[Phase, Phase]:
 def _with_tests(protocol: Protocol, epochs: tuple[int, ...], phases: tuple[Phase, Phase]) \
         -> tuple[Protocol, tuple[int, ...]]:
     names = [phase.name for phase in phases]
-    sequence: list[str] = []
-    counted: list[int] = []
+    found: list[tuple[str, int]] = []
     for name, epoch in zip(protocol.sequence, epochs, strict=True):
-        before = names if name == "train" and "train" not in sequence else []
-        after = names if name == "train" else []
-        sequence, counted = [*sequence, *before, name, *after], [*counted, *[epoch] * (len(before) + len(after) + 1)]
+        tests = [(test, epoch) for test in names if name == "train"]
+        found += [*(() if ("train", 0) in found else tests), (name, epoch), *tests]
     streams = (*protocol.streams, Stream(STREAM, (FAILURES,)))
-    return Protocol((*protocol.phases, *phases), tuple(sequence), streams), tuple(counted)
+    sequence, counted = tuple(name for name, _ in found), tuple(epoch for _, epoch in found)
+    return Protocol((*protocol.phases, *phases), sequence, streams), counted
 
 
-@dataclass(frozen=True)
-class ControlTest:
-    """Falls per seed of one control test; `epochs` have been trained before it."""
+def control_tests(plan: Plan, records: Any, position: int) -> list[Measured]:
+    """The number of falls in every control test that has been completed; the first one is before the first epoch."""
+    def falls(part: Part, index: int) -> tuple[float, ...]:
+        return tuple(int(n) for n in records.rows(STREAM, FAILURES)[index][:, 0])
 
-    epochs: int
-    position: int
-    failures: tuple[int, ...]
-
-
-def control_tests(plan: Plan, records: Any, position: int) -> list[ControlTest]:
-    """All control tests that have been completed."""
-    rows = records.rows(STREAM, FAILURES)
-    return [ControlTest(part.epoch + 1 if index else 0, part.stop, tuple(int(n) for n in rows[index][:, 0]))
-            for part, index in completed(plan, (PHASE,), position)]
+    return completed(plan, (PHASE,), position, falls)

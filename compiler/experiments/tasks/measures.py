@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections import Counter
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,48 +20,38 @@ TARGET = "teacher.rate"
 
 
 @dataclass(frozen=True)
-class Score:
-    """`accuracy` per seed of one validation or test that has been completed; `position` is the step it ended at."""
+class Measured:
+    """`values` per seed of one validation or test that has been completed; `position` is the step it ended at."""
 
     phase: str
     epoch: int
     position: int
-    accuracy: tuple[float, ...]
+    values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        return float(np.mean(self.accuracy))
+        return float(np.mean(self.values))
 
 
-@dataclass(frozen=True)
-class Deviation:
-    """`error` per seed of one validation or test that has been completed; `position` is the step it ended at."""
-
-    phase: str
-    epoch: int
-    position: int
-    error: tuple[float, ...]
-
-
-def scores(plan: Plan, records: Any, position: int) -> list[Score]:
+def scores(plan: Plan, records: Any, position: int) -> list[Measured]:
     """All completed validations and tests. The score of a sample is the mean of its readouts; the largest wins."""
-    return [Score(part.phase, part.epoch, part.stop, _accuracy(plan, records, part, index))
-            for part, index in completed(plan, plan.labels, position)]
+    return completed(plan, plan.labels, position, lambda part, index: _accuracy(plan, records, part, index))
 
 
-def deviations(plan: Plan, records: Any, position: int) -> list[Deviation]:
+def deviations(plan: Plan, records: Any, position: int) -> list[Measured]:
     """The error of every completed validation and test."""
-    return [Deviation(part.phase, part.epoch, part.stop, _error(plan, records, part, index))
-            for part, index in completed(plan, plan.followed, position)]
+    return completed(plan, plan.followed, position, lambda part, index: _error(plan, records, part, index))
 
 
-def completed(plan: Plan, phases: Container[str], position: int) -> Iterator[tuple[Part, int]]:
-    """The parts of some phases that have been run, and how many of the same phase were before each."""
-    seen: dict[str, int] = {}
+def completed(plan: Plan, phases: Container[str], position: int,
+              measure: Callable[[Part, int], tuple[float, ...]]) -> list[Measured]:
+    """Of every part of these phases that has been run, what is measured of it and its place among those alike."""
+    found, seen = [], Counter[str]()
     for part in plan.parts():
         if part.phase in phases and part.stop <= position:
-            seen[part.phase] = seen.get(part.phase, -1) + 1
-            yield part, seen[part.phase]
+            found.append(Measured(part.phase, part.epoch, part.stop, measure(part, seen[part.phase])))
+            seen[part.phase] += 1
+    return found
 
 
 def _accuracy(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
