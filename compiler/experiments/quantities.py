@@ -79,10 +79,14 @@ def synaptic(graph: Graph) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def of_cells(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """States of populations, with their shapes."""
+    return {f"{p.name}.{s.name}": (p.size,) for p in graph.populations for s in graph.cell(p.cell).states}
+
+
 def states(graph: Graph) -> dict[str, tuple[int, ...]]:
     """Everything that is kept from step to step."""
-    return synaptic(graph) | {f"{p.name}.{s.name}": (p.size,) for p in graph.populations
-                              for s in graph.cell(p.cell).states}
+    return synaptic(graph) | of_cells(graph)
 
 
 def parameters(graph: Graph) -> dict[str, Owner]:

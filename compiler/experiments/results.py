@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from compiler.experiments import figures
 from compiler.experiments.checkpoints import NAME, arrays_sha256
 from compiler.experiments.compilation import Compiled
 from compiler.experiments.files import write_npz, write_safetensors, write_text
+from compiler.experiments.quantities import of_cells, synaptic
 from compiler.experiments.running import Running
 from compiler.experiments.tasks.measures import Measured, scores
 from compiler.experiments.underflow import as_tables, warning_tables
-from compiler.ir import CortexError, Graph, show_graph
+from compiler.ir import CortexError, show_graph
 from compiler.ir.errors import CortexWarning
 from compiler.ir.verify import bounds
 from compiler.passes.group_weights import whole_of
@@ -51,30 +52,21 @@ def weights(run: Running) -> Arrays:
 
 def states(run: Running) -> Arrays:
     """Every state of every population that the program keeps: `population.state` -> (batch, n)."""
-    graph = run.compiled.report.graph
-    return _values(run, _state_names(graph))
-
-
-def _state_names(graph: Graph) -> list[str]:
-    return [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
+    return _values(run, of_cells(run.compiled.report.graph))
 
 
 def final_arrays(run: Running) -> Arrays:
     """What a new run of the circuit can start from: weights, optimiser and synaptic states, and the states of those
     populations of which a pass has removed none; in the shape in which a graph binds them."""
-    graph, kept, names = run.compiled.graph, states(run), []
-    for q in graph.projections:
-        rule = graph.rule_of(q)
-        keys = [rule.optimiser.kind, *(s.name for s in rule.states)] if rule else []
-        names += [f"{q.name}.{key}" for key in keys if key != "none"]
-    found = {**weights(run), **_values(run, names)}
+    graph, kept = run.compiled.graph, states(run)
+    found = weights(run) | _values(run, (name for name in synaptic(graph) if not name.endswith(".w")))
     for p in graph.populations:
         own = [f"{p.name}.{s.name}" for s in graph.cell(p.cell).states]
         found |= {name: kept[name] for name in own} if set(own) <= set(kept) else {}
     return found if graph.batch > 1 else {name: array[0] for name, array in found.items()}
 
 
-def _values(run: Running, names: list[str]) -> Arrays:
+def _values(run: Running, names: Iterable[str]) -> Arrays:
     found = {}
     for name in names:
         try:
@@ -150,7 +142,7 @@ def _precision(run: Running) -> dict[str, Any]:
         if graph.class_of(q.name).unit:
             w, low = run.value(f"{q.name}.w"), low if low < 0 else -1.0  # 0 without a sign is no saturation
             at_limit[q.name] = float(((w >= high) | (w <= low)).mean())
-    counters = [name for name in _state_names(graph) if name.endswith(COUNTER)]
+    counters = [name for name in of_cells(graph) if name.endswith(COUNTER)]
     counters += [f"{q.name}.tag{COUNTER}" for q in graph.projections if graph.rule_of(q)]
     saturated = {name.removesuffix(COUNTER): int(array.sum())
                  for name, array in _values(run, counters).items() if array.any()}

@@ -51,7 +51,7 @@ class Control(Taught, frozen=True, tag="control"):
         starts = np.zeros((moves + 1, plan.samples.shape[1]))
         for column in columns(graph):
             if column.population == "pole":
-                drawn = np.random.default_rng([self.control_seed, STATE.index(column.name.removeprefix("start_"))])
+                drawn = np.random.default_rng([self.control_seed, STATE.index(column.key.removeprefix("pole.start_"))])
                 starts[:, column.start] = drawn.uniform(*SPREAD, moves + 1)
         protocol, epochs = _with_tests(plan.protocol, plan.epochs, _phases(len(plan.samples), moves))
         return replace(plan, protocol=protocol, epochs=epochs, samples=np.concatenate([plan.samples, starts]))

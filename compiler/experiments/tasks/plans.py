@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from compiler.backends.draws import input_columns
 from compiler.ir import CortexError, Expression, Graph
 from compiler.ir.expressions import Binary, Name, Negate
 from compiler.ir.model import Optimiser
@@ -101,16 +102,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Column:
-    """An exogenous input: `population.name` fills columns `start` to `stop` of the table of samples."""
+    """An exogenous input: `key`, `population.name`, fills columns `start` to `stop` of the table of samples."""
 
-    population: str
-    name: str
+    key: str
     start: int
     stop: int
 
     @property
-    def key(self) -> str:
-        return f"{self.population}.{self.name}"
+    def population(self) -> str:
+        return self.key.partition(".")[0]
 
     @property
     def size(self) -> int:
@@ -119,12 +119,7 @@ class Column:
 
 def columns(graph: Graph) -> list[Column]:
     """The exogenous inputs of a graph, in the order of the table of samples."""
-    result: list[Column] = []
-    for population in graph.populations:
-        for name in graph.cell(population.cell).inputs:
-            start = result[-1].stop if result else 0
-            result.append(Column(population.name, name, start, start + population.size))
-    return result
+    return [Column(key, part.start, part.stop) for key, part in input_columns(graph)]
 
 
 def two_inputs(task: str, graph: Graph) -> tuple[Column, Column]:

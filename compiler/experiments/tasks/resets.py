@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.backends.interpreter import Interpreter
+from compiler.backends.start import Start
 from compiler.experiments.tasks.plans import with_column
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.expressions import Binary, Expression, Name, Number, Prev, Where, previous, transform, walk
@@ -94,7 +94,7 @@ class _Rewrite:
                       if any(f"{p.name}.{s.name}" in chosen for p in graph.populations if p.cell == c.name)}
 
     def result(self) -> Graph:
-        start = Interpreter(self.graph).values
+        start = Start(self.graph).values
         self._early_messages()
         self._early_factors()
         cells = tuple(self._cell(cell) for cell in self.graph.cells)
