@@ -71,12 +71,9 @@ def _by_part(compiled: Compiled, name: str, array: np.ndarray) -> dict[str, np.n
 
 def synaptic(graph: Graph) -> dict[str, tuple[int, ...]]:
     """Weights, optimisers' and synapses' states, with their shapes."""
-    found: dict[str, tuple[int, ...]] = {}
-    for q in graph.projections:
-        rule, shape = graph.rule_of(q), weight_shape(graph, q)
-        learnt = [rule.optimiser.kind, *(s.name for s in rule.states)] if rule else []
-        found |= {f"{q.name}.{key}": shape for key in ("w", *learnt) if shape and key != "none"}
-    return found
+    owners = [(q, graph.rule_of(q), weight_shape(graph, q)) for q in graph.projections]
+    return {f"{q.name}.{key}": shape for q, rule, shape in owners if shape
+            for key in ("w", *(rule.learnt if rule else ()))}
 
 
 def of_cells(graph: Graph) -> dict[str, tuple[int, ...]]:
@@ -91,12 +88,8 @@ def states(graph: Graph) -> dict[str, tuple[int, ...]]:
 
 def parameters(graph: Graph) -> dict[str, Owner]:
     """`population.parameter` and `projection.parameter` -> the owner."""
-    found: dict[str, Owner] = {f"{p.name}.{q.name}": p for p in graph.populations
-                               for q in graph.cell(p.cell).parameters}
-    for q in graph.projections:
-        rule = graph.rule_of(q)
-        found |= {f"{q.name}.{p.name}": q for p in (rule.parameters if rule else ())}
-    return found
+    owners = [(p, graph.cell(p.cell)) for p in graph.populations] + [(q, graph.rule_of(q)) for q in graph.projections]
+    return {f"{owner.name}.{p.name}": owner for owner, kind in owners if kind for p in kind.parameters}
 
 
 def parameter_value(graph: Graph, name: str) -> np.ndarray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,23 +115,17 @@ class LavaRun:
         self.close()
 
 
-class supervised:
+@contextmanager
+def supervised(run: LavaRun) -> Iterator[None]:
     """Turns the supervisor's errors into coded ones, and ends the network on any error."""
-
-    def __init__(self, run: LavaRun):
-        self.run = run
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
-        if error is None:
-            return
-        if hasattr(self.run, "host"):
-            self.run.host.stop()
-        coded = coded_error(error)
-        if coded is not None:
+    try:
+        yield
+    except BaseException as error:
+        if hasattr(run, "host"):
+            run.host.stop()
+        if coded := coded_error(error):
             raise coded from error
+        raise
 
 
 def coded_error(error: BaseException) -> CortexError | None:
