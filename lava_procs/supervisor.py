@@ -17,15 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lava_procs.children import STARTING_LOCK
-from lava_procs.failures import (
-    ChildDied,
-    ChildLost,
-    ChildRaised,
-    Interrupted,
-    NotUsable,
-    Stalled,
-    SupervisorError,
-)
+from lava_procs.failures import ChildDied, ChildLost, ChildRaised, Interrupted, NotUsable, Stalled, SupervisorError
 from lava_procs.heartbeat import HeartbeatPage
 from lava_procs.network import DONE, PAUSE, PAUSED, Network
 from lava_procs.progress import Progress

@@ -21,16 +21,7 @@ from scipy import sparse
 
 from compiler.ir.errors import CortexError
 from compiler.mapping.fill import in_order, one_population_per_core, sequential
-from compiler.mapping.problem import (
-    HOST,
-    Mapping,
-    MappingProblem,
-    Violation,
-    compact,
-    traffic,
-    usage,
-    violations,
-)
+from compiler.mapping.problem import HOST, Mapping, MappingProblem, Violation, compact, traffic, usage, violations
 from compiler.mapping.refine import DENSE, refined
 from compiler.mapping.views import contract, incoming
 

@@ -31,18 +31,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from compiler.ir import CellType, Equation, Expression, Graph, State
-from compiler.ir.expressions import (
-    Binary,
-    Name,
-    Negate,
-    Number,
-    Prev,
-    children,
-    names,
-    previous,
-    rename,
-    transform,
-)
+from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, children, names, previous, rename, transform
 from compiler.passes.base import Request
 from compiler.passes.fold import remove_dead
 from compiler.passes.rewriting import exchanged

@@ -30,16 +30,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from compiler.ir import (
-    CellType,
-    Expression,
-    Graph,
-    Parameter,
-    PlasticityRule,
-    Population,
-    Projection,
-    SynapseClass,
-)
+from compiler.ir import CellType, Expression, Graph, Parameter, PlasticityRule, Population, Projection, SynapseClass
 from compiler.ir.arrays import expected_shapes
 from compiler.ir.expressions import (
     Binary,
