@@ -56,7 +56,7 @@ def test_the_references_own_protocol_learns_the_same_jit(model, theirs, monkeypa
         return tuple(name for name in sequence if name != "first_validation"), epochs[1:]
 
     monkeypatch.setattr(teaching, "_sequence", without_first)
-    depth_protocol = pytest.importorskip("reference.depth_protocol")
+    depth_protocol = pytest.importorskip("protocols.depth")
     expected = depth_protocol.run(depth_protocol.student_parameters(theirs, (4, 2, 1)), [56789, 12345], 1, True)
     found = errors(f"depth_{model}", {"protocol.epochs": 1, "run.seeds": [56789, 12345]})
     assert found[-1].values == pytest.approx(expected.test_error.tolist(), rel=1e-9)

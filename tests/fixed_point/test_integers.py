@@ -115,16 +115,17 @@ def binary(operator, left, right):
 
 def test_what_a_cell_stores_on_the_way():
     """Items 3 and 4: products within sums, arguments of functions and ports have names; a product alone has none."""
-    product = binary("*", named("a"), binary("*", named("b"), ("Number", 0.5)))
-    equations = [("alone", "receive", product), ("within", "receive", binary("+", product, named("c"))),
+    whole, half = binary("*", named("a"), named("b")), ("Number", 0.5)
+    within = binary("+", binary("*", named("b"), binary("*", named("c"), half)), binary("*", half, whole))
+    equations = [("alone", "receive", whole), ("within", "receive", within),
                  ("rate", "receive", ("Call", "tanh", (binary("+", named("a"), named("basal")),))),
                  ("slope", "receive", ("Call", "exp", (("Call", "tanh", (named("a"),)),))),
                  ("of_port", "receive", ("Call", "tanh", (named("basal"),))),
                  ("gated", "receive", binary("*", named("gate.on"), named("a")))]
     cell = Cell(equations, (), ("basal",), 12)
-    whole = binary("*", named("a"), named("b"))
-    assert cell.found["alone"] == times(0.5, whole)
-    assert (cell.found["within_1"], cell.found["within"]) == (whole, binary("+", times(0.5, named("within_1")), named("c")))
+    assert cell.found["alone"] == whole
+    assert cell.found["within_1"] == binary("*", named("b"), named("c"))
+    assert cell.found["within"] == binary("+", times(0.5, named("within_1")), times(0.5, named("alone")))
     assert cell.found["rate_1"] == binary("+", named("a"), named("basal"))
     assert cell.found["rate"] == ("Call", "tanh", (named("rate_1"),))
     assert cell.found["of_port"] == ("Call", "tanh", (named("of_port_1"),))

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from protocols import pal as pal_protocol
 
 from reference import golden, pal
+from reference.pal_parameters import DERIVATIVES
 
 DEFAULT_FOLDER = Path(__file__).parents[2] / ".." / "shared" / "golden"
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", DEFAULT_FOLDER))
@@ -52,9 +54,9 @@ def deviating(errors: Mapping[str, tuple[float, float]]) -> dict[str, tuple[floa
     return {name: pair for name, pair in errors.items() if not (pair[0] <= 1e-10 and pair[1] <= 1e-8)}
 
 
-def read(arrays: Mapping[str, numpy.ndarray]) -> tuple[pal.PalParameters, pal.Protocol]:
+def read(arrays: Mapping[str, numpy.ndarray]) -> tuple[pal.PalParameters, pal_protocol.Protocol]:
     text = str(arrays["params_json"])
-    return pal.PalParameters.from_golden_json(text), pal.Protocol.from_golden_json(text)
+    return pal.PalParameters.from_golden_json(text), pal_protocol.Protocol.from_golden_json(text)
 
 
 @pytest.mark.parametrize("name", FW_BW + BW_ONLY)
@@ -98,7 +100,7 @@ def test_seed_reproduces_protocol_and_run(name):
     parameters, protocol = read(arrays)
     model = pal.PalReference(parameters, pal.initial_state(parameters, protocol.first_seed))
     no_target = torch.full((1, parameters.layers[-1]), torch.nan)
-    stimuli = list(pal.legacy_protocol(parameters, protocol, [protocol.first_seed]))
+    stimuli = list(pal_protocol.legacy_protocol(parameters, protocol, [protocol.first_seed]))
     for stimulus in stimuli:
         model.step(*stimulus)
     assert numpy.array_equal(torch.cat([stimulus.r0 for stimulus in stimuli]), arrays["r0"])
@@ -117,15 +119,15 @@ def test_seed_reproduces_protocol_and_run(name):
 def test_seed_reproduces_teacher(name):
     arrays = load(name)
     _, protocol = read(arrays)
-    seed = pal.teacher_seed(protocol.first_seed)
+    seed = pal_protocol.teacher_seed(protocol.first_seed)
     weights = pal.draw_weights(protocol.teacher, seed)
     assert seed == arrays["teacher_seed"] == 873630
-    assert pal.teacher_seed(456) == 166149
+    assert pal_protocol.teacher_seed(456) == 166149
     for layer, weight in enumerate(weights.forward):
         assert numpy.array_equal(weight[0], arrays[f"teacher_WPP_{layer}"])
-    inputs = pal.protocol_inputs(protocol).repeat_interleave(protocol.presentation_steps, 0)
+    inputs = pal_protocol.protocol_inputs(protocol).repeat_interleave(protocol.presentation_steps, 0)
     assert numpy.array_equal(inputs, arrays["input_unshuffled"])
-    output = pal.teacher_output(protocol)
+    output = pal_protocol.teacher_output(protocol)
     numpy.testing.assert_allclose(output, arrays["teacher_target_raw"], rtol=0, atol=1e-12)
 
 
@@ -160,7 +162,7 @@ def test_batch_has_the_bits_of_single_runs(variant, layers, activation):
     rates = dict.fromkeys(("eta_fw", "eta_IP", "eta_PI", "eta_bw", "sigma"), (0.1,))
     ranges = {f"init_{name}_range": (-0.3, 0.3) for name in pal.WEIGHTS}
     parameters = pal.PalParameters(layers, variant, (activation,), **rates, **ranges)
-    protocol = pal.Protocol("fw_bw", 3, 20, 20, 1, 123, parameters)
+    protocol = pal_protocol.Protocol("fw_bw", 3, 20, 20, 1, 123, parameters)
     seeds = [123, 456, 7]
     batch = final_snapshot(parameters, protocol, seeds)
     for row, seed in enumerate(seeds):
@@ -169,10 +171,10 @@ def test_batch_has_the_bits_of_single_runs(variant, layers, activation):
         assert all(value.isfinite().all() for value in single.values())
 
 
-def final_snapshot(parameters: pal.PalParameters, protocol: pal.Protocol, seeds: list[int]) -> dict:
+def final_snapshot(parameters: pal.PalParameters, protocol: pal_protocol.Protocol, seeds: list[int]) -> dict:
     start = pal.stack_states([pal.initial_state(parameters, seed) for seed in seeds])
     model = pal.PalReference(parameters, start)
-    for stimulus in pal.legacy_protocol(parameters, protocol, seeds):
+    for stimulus in pal_protocol.legacy_protocol(parameters, protocol, seeds):
         model.step(*stimulus)
     return model.snapshot()
 
@@ -209,7 +211,7 @@ def test_bad_parameters_are_refused():
 def test_derivative(name):
     x = torch.linspace(-4, 4, 50, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(pal.ACTIVATIONS[name](x).sum(), x)
-    torch.testing.assert_close(pal.DERIVATIVES[name](x), slope, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(DERIVATIVES[name](x), slope, rtol=1e-12, atol=1e-12)
 
 
 def test_backprop_update_is_the_gradient():
@@ -222,7 +224,7 @@ def test_backprop_update_is_the_gradient():
         voltage = scale * torch.einsum("sij,sj->si", weight, rate)
         rate = pal.ACTIVATIONS[name](voltage)
     gradients = torch.autograd.grad(((target - voltage) ** 2).sum() / 2, weights)
-    updates = pal.backprop_update(parameters, start.forward, r0, target)
+    updates = pal_protocol.backprop_update(parameters, start.forward, r0, target)
     for update, gradient in zip(updates, gradients, strict=True):
         torch.testing.assert_close(update, -gradient, rtol=1e-12, atol=1e-14)
 
@@ -230,14 +232,14 @@ def test_backprop_update_is_the_gradient():
 def test_output_update_against_backprop_matches_published_angle():
     """The published angle of the output layer, mean of ten seeds, starts at 8.0 degrees (section 5.1, BP)."""
     parameters, seeds = replace(FIG3, variant="FA", eta_fw=(1,)), [123, 456, 789, 111, 222, 1, 3, 5, 7, 9]
-    protocol = pal.Protocol("fw_bw", 1, 60, 0, 1, 123, parameters)
-    target = pal.teacher_output(protocol)[-1:].expand(10, -1)
-    r0 = pal.protocol_inputs(protocol).expand(10, -1)
+    protocol = pal_protocol.Protocol("fw_bw", 1, 60, 0, 1, 123, parameters)
+    target = pal_protocol.teacher_output(protocol)[-1:].expand(10, -1)
+    r0 = pal_protocol.protocol_inputs(protocol).expand(10, -1)
     model = pal.PalReference(parameters, pal.stack_states([pal.initial_state(parameters, s) for s in seeds]))
     for _ in range(60):
         model.step(r0, target, False, False, False)
-    wanted = pal.backprop_update(parameters, model.state.forward, r0, target)
-    assert pal.angle(model.state.forward_change[-1], wanted[-1]).mean().item() == pytest.approx(8.0, abs=0.05)
+    wanted = pal_protocol.backprop_update(parameters, model.state.forward, r0, target)
+    assert pal_protocol.angle(model.state.forward_change[-1], wanted[-1]).mean().item() == pytest.approx(8.0, abs=0.05)
 
 
 def test_self_predicting_state_silences_the_apical_dendrite():
@@ -279,13 +281,13 @@ def test_low_pass_and_activation_options():
 def test_published_angles_of_figure_3():
     """Rows 0 to 12 of the authors' own angle curves; row k is the state after call 1000 k + 999."""
     angles = load("fig3_angles")
-    protocol = pal.Protocol("bw_only", 100, 100, 10000, 1, 123, FIG3)
+    protocol = pal_protocol.Protocol("bw_only", 100, 100, 10000, 1, 123, FIG3)
     model = pal.PalReference(FIG3, pal.initial_state(FIG3, 123))
-    for call, stimulus in enumerate(pal.legacy_protocol(FIG3, protocol, [123])):
+    for call, stimulus in enumerate(pal_protocol.legacy_protocol(FIG3, protocol, [123])):
         if call == 13000:
             break
         model.step(*stimulus)
         if call % 1000 == 999:
             published = [angles[f"fig3abc_{name}"][:1, call // 1000] for name in ("WPPT_BPP", "BPP_RHS")]
-            computed = [pal.transpose_angles(model.state), pal.jacobian_angles(FIG3, model.state)]
+            computed = [pal_protocol.transpose_angles(model.state), pal_protocol.jacobian_angles(FIG3, model.state)]
             numpy.testing.assert_allclose(torch.stack(computed), published, rtol=0, atol=1e-10)
