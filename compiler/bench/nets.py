@@ -11,7 +11,7 @@ from compiler.ir import Graph
 from compiler.ir.model import weight_shape
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.microcircuits.pal import Pal, build
-from compiler.passes import Request, pipeline, run_passes
+from compiler.passes import PIPELINE, Request, Target, run_pipeline
 from compiler.passes.partition import Partition
 
 HOLD = 100
@@ -46,10 +46,9 @@ def job(circuit: Pal, gates: tuple[str, ...], steps: int, passes: tuple[str, ...
         noise: str = "recorded", record_every: int = 0, graph: Graph | None = None) -> Job:
     """`noise` recorded draws everything beforehand; legacy and counter draw while running."""
     graph = random_weights(build(replace(circuit, noise=noise)), 1) if graph is None else graph
-    chosen = [p for p in pipeline() if p.name in passes]
     observed = frozenset(f"{q.name}.w" for q in graph.projections if q.name.startswith("BPP"))
-    graph = run_passes(graph, chosen, Request(observed)).graph
-    program = lower(Partition(granularity).apply(graph))
+    target = Target(granularity, without=frozenset(PIPELINE) - {*passes, Partition.name})
+    program = lower(run_pipeline(graph, Request(observed), target).graph)
     rng = np.random.default_rng(2)
     presentations = -(-steps // HOLD)
     phase = Phase("all", presentations, HOLD, gates=tuple((g, (1.0,)) for g in gates),

@@ -191,8 +191,7 @@ def granularities(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _lava_step(granularity: str, steps: int, empty: bool, synchronisation: str = "async") -> Callable[[], float]:
     from compiler.backends.lava import LavaRun
 
-    passes = FULL if granularity == "network" else FULL[:2]
-    work = job(DIGITS, LEARNING, steps * (50 if granularity == "network" else 1), passes, granularity=granularity,
+    work = job(DIGITS, LEARNING, steps * (50 if granularity == "network" else 1), FULL, granularity=granularity,
                noise="counter")
 
     def measure() -> float:
@@ -282,8 +281,7 @@ def _lava_size(circuit: Pal, granularity: str, n: int, quick: bool) -> float:
     from compiler.backends.lava import LavaRun
 
     steps = 200 if n >= 1000 or quick else 1000
-    passes = FULL if granularity == "network" else FULL[:2]
-    work = job(circuit, LEARNING, steps, passes, granularity=granularity, noise="counter")
+    work = job(circuit, LEARNING, steps, FULL, granularity=granularity, noise="counter")
     with all_cores(), LavaRun(work.program, work.protocol, work.samples, [1]) as runner:
         runner.host.start()
         runner.run(HOLD // 2)

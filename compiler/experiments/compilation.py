@@ -27,7 +27,7 @@ from compiler.experiments.tasks.published import FwBw, teacher_plan
 from compiler.experiments.tasks.records import make_plan
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Protocol
-from compiler.passes import PassReport, Request, Target, observable, pipeline, run_passes, run_pipeline
+from compiler.passes import PassReport, Request, Target, observable, run_passes, run_pipeline
 from compiler.passes.group_weights import Parts, in_parts, parts_of
 from compiler.passes.partition import check_granularity
 
@@ -157,8 +157,9 @@ def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np
     graph = build_circuit(model, [seed])
     plan = teacher_plan(table, graph, inputs)
     observed = observed_quantities(plan.protocol)
-    plain = run_passes(graph, pipeline(["discretise", "fold"]), Request(observed)).graph
-    runner = BACKENDS["native"](Work(plain, observed), Given(plan.protocol, plan.samples, [seed]))
+    target = Target(without=frozenset({"eliminate-lookahead", "hoist-constant-input", "fuse-update"}))
+    work = Work(run_pipeline(graph, Request(observed), target).graph, observed)
+    runner = BACKENDS["native"](work, Given(plan.protocol, plan.samples, [seed]))
     runner.run()
     return runner.records.rows("target", graph.outputs[0][1])[:, 0]
 
@@ -175,6 +176,12 @@ def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | N
     if edited and run.backend == "lava":
         _take_code(runner, edited)
     return runner
+
+
+def watched(compiled: Compiled, names: Iterable[str], protocol: Protocol) -> Runner:
+    """A native runner that stores these quantities."""
+    given = Given(protocol, compiled.plan.samples, compiled.experiment.run.seeds)
+    return BACKENDS["native"](Work(compiled.report.graph, frozenset(names)), given)
 
 
 def work_of(compiled: Compiled) -> Work:

@@ -51,6 +51,9 @@ class Experiment(Setting, frozen=True):
             del tables["precision"]["groups"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
+    def in_float(self) -> Experiment:
+        return msgspec.structs.replace(self, precision=msgspec.structs.replace(self.precision, weights=0))
+
     def with_run(self, **changes: Any) -> Experiment:
         return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, **changes))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from compiler.experiments.compilation import compile_experiment
+from compiler.experiments.compilation import compile_experiment, watched
 from compiler.experiments.cores import mapped_graphs
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import writable_folder, write_json, write_text
@@ -43,15 +42,11 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
 
 def measured_rates(experiment: Experiment, steps: int) -> dict[str, float]:
     """`population.message` -> the share of its neurons whose message is not 0, mean over the first steps of a run."""
-    from compiler.backends.lowering.program import lower
-    from compiler.backends.native import Native
-
-    real = msgspec.structs.replace(experiment, precision=msgspec.structs.replace(experiment.precision, weights=0))
-    compiled = compile_experiment(real.with_run(backend="native", seeds=list(experiment.run.seeds[:1])))
+    one = experiment.in_float().with_run(backend="native", seeds=list(experiment.run.seeds[:1]))
+    compiled = compile_experiment(one)
     graph = compiled.report.graph
     sent = sorted({f"{q.pre}.{graph.class_of(q.name).message}" for q in graph.projections})
-    runner = Native(lower(graph, compiled.observed | set(sent)), compiled.plan.protocol, compiled.plan.samples,
-                    list(experiment.run.seeds[:1]))
+    runner = watched(compiled, compiled.observed | set(sent), compiled.protocol)
     total = dict.fromkeys(sent, 0.0)
 
     def look(position: int) -> None:

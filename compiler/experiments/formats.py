@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
-from compiler.backends.lowering.program import lower
-from compiler.backends.native import Native
-from compiler.experiments.compilation import Compiled, compile_experiment
+from compiler.experiments.compilation import Compiled, compile_experiment, watched
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.precision import training
 from compiler.ir import CortexError, Graph
@@ -43,8 +40,7 @@ def format_rows(experiment: Experiment, steps: int = 500) -> list[FormatRow]:
     if not experiment.precision.weights:
         raise CortexError("X162", f"experiment '{experiment.name}' is float64 throughout.",
                           "Set precision.weights, as in --set precision.weights=8.")
-    real = msgspec.structs.replace(experiment, precision=msgspec.structs.replace(experiment.precision, weights=0))
-    fixed, other = (compile_experiment(e.with_run(backend="native")) for e in (experiment, real))
+    fixed, other = (compile_experiment(e.with_run(backend="native")) for e in (experiment, experiment.in_float()))
     graph = fixed.report.graph
     formats, missed = dict(formats_of(graph)), _missed(graph)
     shared = {name: known for name in formats
@@ -85,8 +81,7 @@ def _known(graph: Graph, name: str) -> str:
 def _measured(fixed: Compiled, real: Compiled, names: dict[str, str], steps: int) -> tuple[dict, dict]:
     """Greatest difference and greatest magnitude of every quantity, both circuits side by side. `names`: here -> in
     the float circuit."""
-    runs = [Native(lower(c.report.graph, frozenset(kept)), training(c.plan.protocol), c.plan.samples,
-                   list(c.experiment.run.seeds)) for c, kept in ((fixed, names), (real, names.values()))]
+    runs = [watched(c, kept, training(c.plan.protocol)) for c, kept in ((fixed, names), (real, names.values()))]
     errors, ranges = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     masks = {name: fixed.report.graph.arrays[f"{name.partition('.')[0]}.mask"] for name in names
              if whole_of(name, fixed.parts) != name}
