@@ -13,7 +13,7 @@ X122 a state that is not there or cannot be reset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy as np
 from compiler.backends.start import Start
 from compiler.experiments.tasks.plans import with_column
 from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.expressions import Binary, Expression, Name, Number, Prev, Where, previous, transform, walk
+from compiler.ir.expressions import Expression, Name, Prev, Where, leaves, previous, transform
 from compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, Population, Projection, Stage
 from compiler.ir.protocol import Protocol
 from compiler.ir.schedule import message_depth
@@ -45,10 +45,10 @@ def with_reset(graph: Graph, reset: str | Sequence[str]) -> Graph:
 
 def reset_depth(graph: Graph) -> int:
     """The greatest number of steps back that anything reads; the same before and after the rewrite."""
-    found = [message_depth(graph, q) for q in graph.projections]
-    for expression in _expressions(graph):
-        found += previous(expression).values()
-    return max([1, *found])
+    read = [e.expression for cell in graph.cells for e in cell.equations]
+    read += [expression for rule in graph.rules for expression in rule.expressions]
+    return max([1, *(message_depth(graph, q) for q in graph.projections),
+                *(depth for expression in read for depth in previous(expression).values())])
 
 
 def with_reset_column(protocol: Protocol, depth: int) -> Protocol:
@@ -57,13 +57,6 @@ def with_reset_column(protocol: Protocol, depth: int) -> Protocol:
         return tuple(float(max(depth - step, 0)) for step in range(steps))
 
     return replace(protocol, phases=tuple(with_column(each, RESET, column(each.steps)) for each in protocol.phases))
-
-
-def _expressions(graph: Graph) -> Iterable[Expression]:
-    for cell in graph.cells:
-        yield from (equation.expression for equation in cell.equations)
-    for rule in graph.rules:
-        yield from (rule.increment, *(update.expression for update in rule.updates))
 
 
 def _chosen(graph: Graph, reset: str | Sequence[str]) -> frozenset[str]:
@@ -106,8 +99,7 @@ class _Rewrite:
                                 populations=populations, arrays=arrays)
 
     def _guarded(self, resets: str, start: Expression, node: Prev) -> Expression:
-        on = Binary("*", Name(f"gate.{RESET}"), Name(resets))
-        return Where(Binary(">", on, Number(float(self.depth - node.depth))), start, node)
+        return Where((Name(f"gate.{RESET}") * Name(resets)).above(self.depth - node.depth), start, node)
 
     # ---- what others read of earlier steps becomes an equation of the cell
 
@@ -135,26 +127,24 @@ class _Rewrite:
 
     def _early_factors(self) -> None:
         for rule in self.graph.rules:
-            read = dict.fromkeys(node for e in (rule.increment, *(u.expression for u in rule.updates))
-                                 for node in _prevs(e) if "." in node.name)
-            change = {(node.name, node.depth): self._factor(rule, node) for node in read}
+            read = dict.fromkeys(node for expression in rule.expressions for node in leaves(expression))
+            change = {(node.name, node.depth): self._factor(rule, node) for node in read
+                      if isinstance(node, Prev) and "." in node.name}
             changed = _changed_rule(rule, change)
             self.graph = self.graph.with_(rules=tuple(changed if r is rule else r for r in self.graph.rules))
 
     def _factor(self, rule: PlasticityRule, node: Prev) -> Expression:
         """A factor of all cells at that end of the rule for what it reads of earlier steps, if one of them is reset."""
         side, _, state = node.name.partition(".")
-        ends = self._ends(rule, side)
+        ends = sorted({self.graph.cell_of(q.pre if side == "pre" else q.post).name for q in self._learning(rule)})
         if not any((cell, state) in self.names for cell in ends):
             return node
         for cell in ends:
             name = self._add(self.graph.cell(cell), f"{state}_before_{node.depth}", Prev(state, node.depth), "factor")
         return Name(f"{side}.{name}")
 
-    def _ends(self, rule: PlasticityRule, side: str) -> list[str]:
-        """Cell types at one side of the rule's projections."""
-        own = [q for q in self.graph.projections if self.graph.class_of(q.name).rule == rule.name]
-        return sorted({self.graph.population(q.pre if side == "pre" else q.post).cell for q in own})
+    def _learning(self, rule: PlasticityRule) -> list[Projection]:
+        return [q for q in self.graph.projections if self.graph.class_of(q.name).rule == rule.name]
 
     # ---- cells and rules
 
@@ -188,10 +178,9 @@ class _Rewrite:
 
     def _resetting(self, rule: PlasticityRule) -> dict[str, str]:
         """State of a synapse -> parameter that says whether the projection resets it."""
-        own = [q.name for q in self.graph.projections if self.graph.class_of(q.name).rule == rule.name]
         taken = {*(p.name for p in rule.parameters), *(s.name for s in rule.states), *(n for n, _ in rule.noise)}
         return {s.name: _unused(f"{s.name}_resets", taken) for s in rule.states
-                if any(f"{name}.{s.name}" in self.chosen for name in own)}
+                if any(f"{q.name}.{s.name}" in self.chosen for q in self._learning(rule))}
 
     def _rule(self, rule: PlasticityRule) -> PlasticityRule:
         own, initial = self._resetting(rule), {s.name: s.initial for s in rule.states}
@@ -209,10 +198,6 @@ class _Rewrite:
                                           "array; only states of populations can go back to one.", "Leave it out.")
         values = tuple((own[name], 1.0) for name in chosen)
         return replace(projection, parameters=(*projection.parameters, *values))
-
-
-def _prevs(expression: Expression) -> list[Prev]:
-    return [node for node in walk(expression) if isinstance(node, Prev)]
 
 
 def _changed_rule(rule: PlasticityRule, change: Change) -> PlasticityRule:
