@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -268,14 +268,9 @@ def _resolve(experiment: Experiment, folder: Path) -> Experiment:
 
 def _check_circuit(model: Model) -> None:
     if model.circuit in CIRCUITS:
-        required = [f for f in _required_fields(CIRCUITS[model.circuit].options_class()) if f not in model.options]
-        for field in required:
-            raise CortexError("X107", f"[model] gives no '{field}', which circuit '{model.circuit}' needs.")
+        for field in dataclasses.fields(CIRCUITS[model.circuit].options_class()):
+            needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if needed and field.name not in model.options:
+                raise CortexError("X107", f"[model] gives no '{field.name}', which circuit '{model.circuit}' needs.")
     elif not model.circuit.endswith(".ir") and ".py:" not in model.circuit:
         raise unknown("X106", "circuit", model.circuit, [*CIRCUITS, "FILE.ir", "FILE.py:build"])
-
-
-def _required_fields(options: type) -> Iterator[str]:
-    for field in dataclasses.fields(options):
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            yield field.name

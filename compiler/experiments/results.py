@@ -16,6 +16,7 @@ import os
 import platform
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ from compiler.experiments.files import write_npz, write_safetensors, write_text
 from compiler.experiments.quantities import of_cells, synaptic
 from compiler.experiments.running import Running
 from compiler.experiments.tasks.measures import Measured, scores
-from compiler.experiments.underflow import as_tables, warning_tables
 from compiler.ir import CortexError, show_graph
 from compiler.ir.errors import CortexWarning
 from compiler.ir.verify import bounds
@@ -146,10 +146,10 @@ def _precision(run: Running) -> dict[str, Any]:
     counters += [f"{q.name}.tag{COUNTER}" for q in graph.projections if graph.rule_of(q)]
     saturated = {name.removesuffix(COUNTER): int(array.sum())
                  for name, array in _values(run, counters).items() if array.any()}
-    counted = run.experiment.precision.count
+    counted, loud = run.experiment.precision.count, [each.warning() for each in run.underflow if each.loud]
     return {**msgspec.to_builtins(run.experiment.precision), "weights_at_limit": at_limit,
-            "saturated": saturated if counted else None, "underflow": as_tables(run.underflow),
-            "warnings": warning_tables(run.underflow)}
+            "saturated": saturated if counted else None, "underflow": [asdict(each) for each in run.underflow],
+            "warnings": [{"code": each.code, "message": each.message, "hint": each.hint} for each in loud]}
 
 
 def _speed(run: Running) -> dict[str, Any]:

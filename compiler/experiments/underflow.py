@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,15 +25,18 @@ from compiler.passes.fixed_point import COMPARISONS
 from compiler.passes.formats import formats_of
 from compiler.passes.widths import NONZERO, TAGGED, UNDERFLOWED, least_step
 
-ARRAYS_SHARE, INCREMENTS_SHARE, SIGNALS_SHARE = 0.1, 0.9, 0.9
-"""A warning says so where a greater share of an array's non-zero values, or of a rule's increments or of what a cell
-sends or takes in, becomes 0."""
+KINDS = {
+    "array": (0.1, "E620", "Give more bits (precision.weights), a format of its own (precision.formats), or a unit per "
+                           "group of synapses (precision.groups=\"auto\")."),
+    "increments": (0.9, "E621", "Round at random (precision.rounding=\"stochastic\"), give more bits "
+                                "(precision.weights, precision.tags), or finer units (precision.formats)."),
+    "signal": (0.9, "E622", "Give more bits (precision.messages, precision.factors), or finer units "
+                            "(precision.formats).")}
+"""Kind -> the share of non-zero values above which a warning says that they become 0, its code and its hint."""
 SIZE_SHARE = 0.5
 """Of increments that were sampled, those that become 0 must also make up more than this share of all change."""
 LISTED = 0.01
 """Shares from this on are named in the summary of a run; all are in its results."""
-SHARES = {"array": ARRAYS_SHARE, "increments": INCREMENTS_SHARE, "signal": SIGNALS_SHARE}
-CODES = {"array": "E620", "increments": "E621", "signal": "E622"}
 BOUNDED = ("abs", "min", "max", "clip", "relu", "linear")
 """Functions whose result is no larger than their largest argument."""
 
@@ -59,7 +61,7 @@ class Underflow:
     @property
     def loud(self) -> bool:
         """Whether it is more than may go without a warning."""
-        return self.share > SHARES[self.kind] and (self.size is None or self.size > SIZE_SHARE)
+        return self.share > KINDS[self.kind][0] and (self.size is None or self.size > SIZE_SHARE)
 
     @property
     def text(self) -> str:
@@ -68,7 +70,8 @@ class Underflow:
         return f"{what} {count}{', sampled' if self.basis == 'calibration' else ''}"
 
     def warning(self) -> CortexWarning:
-        return CortexWarning(CODES[self.kind], self._what(), HINTS[self.kind])
+        _, code, hint = KINDS[self.kind]
+        return CortexWarning(code, self._what(), hint)
 
     def _what(self) -> str:
         if self.zero is None:
@@ -78,26 +81,7 @@ class Underflow:
             "values", "became 0, below half its unit")
         sampled = "sampled " if self.basis == "calibration" else ""
         return (f"{self.zero:,} of {self.of:,} {sampled}non-zero {what} of '{self.quantity}' "
-                f"({100 * self.share:.3g} %) {why} {self.unit:.3g}; the limit is {100 * SHARES[self.kind]:.0f} %.")
-
-
-HINTS = {
-    "array": "Give more bits (precision.weights), a format of its own (precision.formats), or a unit per group of "
-             "synapses (precision.groups=\"auto\").",
-    "increments": "Round at random (precision.rounding=\"stochastic\"), give more bits (precision.weights, "
-                  "precision.tags), or finer units (precision.formats).",
-    "signal": "Give more bits (precision.messages, precision.factors), or finer units (precision.formats)."}
-
-
-def as_tables(found: Iterable[Underflow]) -> list[dict[str, Any]]:
-    """What results hold."""
-    return [asdict(each) for each in found]
-
-
-def warning_tables(found: Iterable[Underflow]) -> list[dict[str, str]]:
-    """Code, message and hint of every warning."""
-    loud = [each.warning() for each in found if each.loud]
-    return [{"code": each.code, "message": each.message, "hint": each.hint} for each in loud]
+                f"({100 * self.share:.3g} %) {why} {self.unit:.3g}; the limit is {100 * KINDS[self.kind][0]:.0f} %.")
 
 
 def announce(found: Iterable[Underflow], said: Iterable[Underflow] = ()) -> None:

@@ -100,7 +100,9 @@ def assemble(request: Request, source: str, parts: Mapping[str, Arrays], classes
         end = request.count(part, len(x))
         arrays[f"{part}_x"] = _inputs(request, x[:end], divisor)
         arrays[f"{part}_y"] = np.array(y[:end], np.int64)
-    return Dataset(request.name, source + _normalised(request), **arrays, classes=classes, words=words)
+    if request.normalise:
+        source += "; inputs normalised with mean {!r} and deviation {!r}".format(*request.normalise)
+    return Dataset(request.name, source, **arrays, classes=classes, words=words)
 
 
 def _inputs(request: Request, x: np.ndarray, divisor: float) -> np.ndarray:
@@ -117,13 +119,6 @@ def _inputs(request: Request, x: np.ndarray, divisor: float) -> np.ndarray:
         raise CortexError("D406", f"data set '{request.name}': inputs normalised with (mean, deviation) = "
                                   f"{request.normalise} exceed the range of float64.") from None
     return inputs
-
-
-def _normalised(request: Request) -> str:
-    """What the provenance sentence says of the normalisation."""
-    if request.normalise is None:
-        return ""
-    return "; inputs normalised with mean {!r} and deviation {!r}".format(*request.normalise)
 
 
 def read_archive(file: Path) -> dict[str, np.ndarray]:
