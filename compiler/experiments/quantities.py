@@ -120,6 +120,15 @@ def numbers(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def shaped(name: str, value: Any, *shapes: tuple[int, ...]) -> np.ndarray:
+    """float64 in one of the shapes. Raises X203, X204."""
+    array = numbers(name, value)
+    if array.shape not in shapes:
+        known = " or ".join(map(str, dict.fromkeys(shapes)))
+        raise CortexError("X203", f"the value of '{name}' has shape {array.shape}, expected {known}.")
+    return array
+
+
 def _fitting(name: str, array: np.ndarray, shape: tuple[int, ...], copies: int) -> np.ndarray:
     """(copies, *shape). Raises X203."""
     if array.shape not in (shape, (copies, *shape)):
@@ -274,13 +283,10 @@ def _readers(graph: Graph, name: str) -> set[str]:
 
 def fitting_parameter(graph: Graph, name: str, value: Any) -> np.ndarray:
     """The value in one of the shapes in which the graph takes it. Raises X203, X204."""
-    owner, array = parameters(graph)[name], numbers(name, value)
-    allowed = [()] if isinstance(owner, Projection) else [(), *((*axis, owner.size) for axis in ((), (graph.seeds,),
-                                                                                                 (graph.batch,)))]
-    if array.shape not in allowed:
-        raise CortexError("X203", f"the value of '{name}' has shape {array.shape}, expected "
-                                  f"{' or '.join(map(str, dict.fromkeys(allowed)))}.")
-    return array
+    owner = parameters(graph)[name]
+    if isinstance(owner, Projection):
+        return shaped(name, value, ())
+    return shaped(name, value, (), (owner.size,), (graph.seeds, owner.size), (graph.batch, owner.size))
 
 
 def _with_parameter(graph: Graph, name: str, value: np.ndarray) -> Graph:

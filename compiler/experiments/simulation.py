@@ -16,7 +16,7 @@ from compiler.backends.draws import input_columns
 from compiler.backends.table import BACKENDS, Given, Work
 from compiler.experiments.circuits import with_seeds
 from compiler.experiments.compilation import check_backend, check_installed, check_recorded
-from compiler.experiments.quantities import numbers, states
+from compiler.experiments.quantities import shaped, states
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.passes import Request, Target, run_pipeline
@@ -115,7 +115,7 @@ def _phase(graph: Graph, steps: int, every: int, inputs: Mapping[str, Any],
     parts = [np.broadcast_to(array, (rows, elements, array.shape[2])) for array in arrays]
     table = np.concatenate([*parts, np.zeros((rows, elements, 0))], axis=2).swapaxes(0, 1)
     first = tuple(rows * element for element in range(elements))
-    patterns = tuple((name, tuple(_shaped(name, value, (), (steps,)).reshape(-1).tolist()))
+    patterns = tuple((name, tuple(shaped(name, value, (), (steps,)).reshape(-1).tolist()))
                      for name, value in gates.items())
     count, length = (rows, 1) if rows > 1 else (min(steps, 1), max(steps, 1))
     phase = Phase(NAME, count, length, first, gates=patterns, records=((NAME, Record(every, every - 1)),))
@@ -124,13 +124,5 @@ def _phase(graph: Graph, steps: int, every: int, inputs: Mapping[str, Any],
 
 def _by_step(name: str, value: Any, steps: int, batch: int, n: int) -> np.ndarray:
     """(steps or 1, batch or 1, n). Raises X203, X204."""
-    array = _shaped(name, value, (), (n,), (steps, n), (steps, batch, n))
+    array = shaped(name, value, (), (n,), (steps, n), (steps, batch, n))
     return np.broadcast_to(array, (n,))[None, None] if array.ndim < 2 else array[:, None] if array.ndim == 2 else array
-
-
-def _shaped(name: str, value: Any, *shapes: tuple[int, ...]) -> np.ndarray:
-    array = numbers(name, value)
-    if array.shape not in shapes:
-        known = " or ".join(map(str, dict.fromkeys(shapes)))
-        raise CortexError("X203", f"the value of '{name}' has shape {array.shape}, expected {known}.")
-    return array

@@ -14,7 +14,7 @@ from compiler.experiments.data.datasets import load_dataset
 from compiler.experiments.tables import Setting
 from compiler.experiments.tasks.base import Reset, Teacher
 from compiler.experiments.tasks.plans import Plan, columns
-from compiler.experiments.tasks.teacher_student import PARTS, Following, Lesson
+from compiler.experiments.tasks.teacher_student import PARTS, Following
 from compiler.ir import CortexError, Graph
 
 
@@ -36,5 +36,5 @@ class Generate(Following, frozen=True, tag="generate"):
             raise CortexError("X120", f"circuit '{graph.name}' has exogenous inputs of {sizes} cells; task generate "
                                       f"with '{found.name}' needs {found.classes} inputs and {found.n_in} outputs.",
                               f"Set model.layers = [{found.classes}, n, {found.n_in}].")
-        lesson = Lesson(names, images[shown])
-        return self.following(setting, graph, [lesson] * len(PARTS), f"first images of {found.name}", 0)
+        inputs, targets = (np.tile(array, (len(PARTS), 1)) for array in (names, images[shown]))
+        return self.following(setting, graph, inputs, targets, f"first images of {found.name}", 0)

@@ -13,7 +13,7 @@ X122 a protocol that cannot be made; X124 a circuit that lacks what the task nee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -37,43 +37,35 @@ PARTS = ("train", "validation", "test")
 SCORED = ("first_validation", "validation", "test")
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What one phase presents: inputs (count, n_0) and targets (count, n_L)."""
-
-    inputs: np.ndarray
-    targets: np.ndarray
-
-
 class Following(Presented, frozen=True):
-    """Training, validation and test on lessons. `test_gates` and `validation_gates`: what stays on in them; the latter
-    after every `validation_every`-th epoch, by default ten times (0: never). `feedback_every`: of so many presentations
-    the last is for learned feedback alone, without target and forward learning (0: none, everything learns at
-    once)."""
+    """Training, validation and test on samples and targets. `test_gates` and `validation_gates`: what stays on in them;
+    the latter after every `validation_every`-th epoch, by default ten times (0: never). `feedback_every`: of so many
+    presentations the last is for learned feedback alone, without target and forward learning (0: none, everything
+    learns at once)."""
 
     test_gates: list[str] | None = None
     validation_every: Count | None = None
     validation_gates: list[str] = []
     feedback_every: Count = 0
 
-    def following(self, setting: Setting, graph: Graph, lessons: Sequence[Lesson], source: str, skipped: int) -> Plan:
-        """`skipped` first steps of a validation or test do not count. Raises X122, X124."""
-        layout, count = two_inputs(self.task, graph), len(lessons[0].inputs)
+    def following(self, setting: Setting, graph: Graph, inputs: np.ndarray, targets: np.ndarray, source: str,
+                  skipped: int) -> Plan:
+        """`inputs` (3 count, n_0) and `targets` (3 count, n_L) of all three; `skipped` first steps of a validation or
+        test do not count. Raises X122, X124."""
+        layout, count = two_inputs(self.task, graph), len(inputs) // len(PARTS)
         _check_phases(self, graph)
         if count < 1 or self.steps * count <= skipped:
             raise CortexError("X122", f"{count} samples of {self.steps} steps: the test needs more than {skipped} "
                                       "steps.", "Raise protocol.dataset_size.")
-        samples = np.zeros((len(PARTS) * count, columns(graph)[-1].stop))
-        for column, arrays in zip(layout, zip(*((one.inputs, one.targets) for one in lessons), strict=True),
-                                  strict=True):
-            samples[:, column.start:column.stop] = np.concatenate(arrays)
+        samples = np.zeros((len(inputs), columns(graph)[-1].stop))
+        for column, array in zip(layout, (inputs, targets), strict=True):
+            samples[:, column.start:column.stop] = array
         phases = _phases(self, graph, count, target_delay(setting.model), skipped)
-        followed = [name for name in SCORED if name in {phase.name for phase in phases}]
-        streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in followed)
+        streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in SCORED)
         sequence, epochs = _sequence(self, [p.name for p in phases if p.name.startswith("settle")])
         protocol = Protocol(tuple(phases), sequence, streams, spent_draws(setting.model))
-        activation = self.target_activation(setting.model)
-        return Plan(protocol, samples, epochs, {}, source, dict.fromkeys(followed, activation))
+        followed = dict.fromkeys(SCORED, self.target_activation(setting.model))
+        return Plan(protocol, samples, epochs, {}, source, followed)
 
     def takes_voltage(self, model: Model) -> bool:
         """Whether the target is a voltage, as the circuit takes it."""
@@ -106,9 +98,7 @@ class Taught(Following, frozen=True):
         first = teacher_seed(setting.run.seeds[0] if self.first_seed is None else self.first_seed)
         inputs, voltages, rates = teacher_answers(self, setting.model, graph, first)
         targets = voltages if self.takes_voltage(setting.model) else rates
-        thirds = zip(*(np.split(array, len(PARTS)) for array in (inputs, targets)), strict=True)
-        return self.following(setting, graph, [Lesson(*third) for third in thirds], f"a teacher of seed {first}",
-                              SKIPPED)
+        return self.following(setting, graph, inputs, targets, f"a teacher of seed {first}", SKIPPED)
 
     def takes_voltage(self, model: Model) -> bool:
         """As the circuit takes it, or the table says. Raises X122 where they differ."""
