@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,16 @@ def fit_page(experiment: str, found: Sequence[Fit]) -> str:
     sections = "".join(_section(fit, fit.as_dict()) for fit in found)
     rows = "".join(_summary(fit.as_dict()) for fit in found)
     title = f"{escape(found[0].graph.name)} on {len(found)} hardware map{'s' if len(found) > 1 else ''}"
+    style, script = (Path(__file__).with_name(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head><body>'
+            f'<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'<style>\n{style}</style></head><body>'
             f"<header><p class=\"eyebrow\">cortexc fit &middot; {escape(experiment)}</p><h1>{title}</h1>"
             f"<p class=\"lead\">{escape(_lead([fit.as_dict() for fit in found]))}</p></header>"
             f"<main><table class=\"maps\"><thead><tr><th>map</th>"
             f"<th>fits</th><th>cores</th><th>chips</th><th>busiest core</th><th>packets / step</th><th>what binds</th>"
-            f"</tr></thead><tbody>{rows}</tbody></table>{sections}</main><script>{SCRIPT}</script></body></html>\n")
+            f"</tr></thead><tbody>{rows}</tbody></table>{sections}</main><script>\n{script}</script>"
+            "</body></html>\n")
 
 
 def _lead(tables: Sequence[dict[str, Any]]) -> str:
@@ -175,43 +179,3 @@ def _estimate(table: dict[str, Any]) -> str:
             f"<span>always-on plasticity: {share}</span><p class=\"source\">{escape(priced(table))}boundary: "
             f"{escape(table['boundary'])}; {escape(table['conditions'])}; {escape('; '.join(table['sources']))}"
             "</p></div>")
-
-
-STYLE = """
-:root{--ink:#16242c;--soft:#5b6d76;--line:#dbe4e7;--ground:#f6f9f9;--card:#fff;--die:#eef4f5;--flow:#e07a1f}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eff1;--soft:#98acb4;--line:#2b3c44;--ground:#0e171b;--card:#152127;
---die:#1a2930;--flow:#ff9d47}}
-*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.55 system-ui,sans-serif}
-header,main{max-width:1120px;margin:auto;padding:0 24px}header{padding-top:44px}h1{font-size:30px;margin:.1em 0 .2em;
-letter-spacing:-.02em}h2{font-size:21px;display:flex;gap:12px;align-items:center;margin:0 0 .3em}
-h3{font-size:15px;margin:1.6em 0 .5em}.eyebrow{color:var(--soft);margin:0;letter-spacing:.04em}.lead{color:var(--soft);
-max-width:62ch;margin-top:0}section{background:var(--card);border:1px solid var(--line);border-radius:14px;
-padding:24px;margin:28px 0}table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;
-color:var(--soft);font-weight:500}th,td{padding:7px 12px 7px 0;border-bottom:1px solid var(--line);
-vertical-align:top}.maps a{color:inherit}.wide{overflow-x:auto}.badge{font-size:12px;font-weight:600;padding:2px 10px;
-border-radius:99px;white-space:nowrap}.no{background:#d1345b;color:#fff}.open{background:#f3d9a4;color:#573d05}
-.yes{background:#2f9e77;color:#fff}.meter{display:inline-block;width:72px;height:8px;border-radius:4px;
-background:var(--line);overflow:hidden;margin-right:7px}.meter i{display:block;height:100%}
-.number{font-variant-numeric:tabular-nums;white-space:nowrap}.source{color:var(--soft);font-size:12.5px}
-figure{margin:14px 0 0}figcaption{color:var(--soft);font-size:12.5px;margin-top:6px}.chip{width:100%;max-height:760px}
-.die{fill:var(--die);stroke:var(--line)}.tile{fill:none;stroke:var(--line);stroke-width:.8}.empty{fill:none;
-stroke:var(--line)}.missing{fill:none;stroke:#d1345b;stroke-dasharray:4 3}
-.closed{fill:var(--line);opacity:.6}.core{stroke:var(--card);stroke-width:1;cursor:pointer}
-.core:focus,.core:hover{stroke:var(--ink);stroke-width:2;outline:none}.name{fill:var(--soft);font-size:11px}
-.flow{fill:none;stroke:var(--flow);pointer-events:stroke;stroke-linecap:round;transition:opacity .15s}
-.tip{fill:var(--flow)}.dim .flow{opacity:.04}.dim .flow.lit{opacity:1}.ramp,.key{display:inline-block;height:9px;
-border-radius:3px;vertical-align:middle}.ramp{width:110px}.key{width:12px}.key.missing{border:1px dashed #d1345b}
-.key.line{background:var(--flow);height:3px;
-width:18px}.breaches{padding-left:20px}.breaches li{margin-bottom:8px;overflow-wrap:anywhere}code{font-weight:600}
-.counts{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:10px;margin:0}.counts div{
-border:1px solid var(--line);border-radius:9px;padding:8px 12px}dt{color:var(--soft);font-size:12px}dd{margin:0;
-font-size:17px;font-variant-numeric:tabular-nums}.cost{border-left:3px solid var(--flow);padding:2px 0 2px 14px;
-margin:12px 0}.cost span{margin-left:16px}.cost p{margin:.2em 0}
-"""
-SCRIPT = """
-document.querySelectorAll('svg.chip').forEach(svg=>{const flows=[...svg.querySelectorAll('.flow')];
-const show=name=>{svg.classList.toggle('dim',!!name);flows.forEach(f=>f.classList.toggle('lit',
-f.dataset.from===name||f.dataset.to===name))};svg.querySelectorAll('.core').forEach(c=>{
-c.addEventListener('pointerenter',()=>show(c.dataset.node));c.addEventListener('pointerleave',()=>show(null));
-c.addEventListener('focus',()=>show(c.dataset.node));c.addEventListener('blur',()=>show(null))})});
-"""
