@@ -22,7 +22,7 @@ from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, walk
 from compiler.ir.schedule import instantaneous
 from compiler.passes.engine_limits import Limits
 from compiler.passes.fold import literal, simplify
-from compiler.passes.normal_form import Atom, Polynomial, add, number_of, of_atom, replaced, scaled
+from compiler.passes.normal_form import ZERO, Atom, Polynomial, number_of, of_atom, replaced
 from compiler.passes.quantities import aligned, shifted, sources_of
 from compiler.passes.rule_terms import RuleTerms, without_side
 
@@ -49,7 +49,7 @@ class Factor:
     leaves: Polynomial
 
     def times(self, scale: Fraction) -> Factor:
-        return Factor(scaled(self.written, scale), scaled(self.leaves, scale))
+        return Factor(self.written * scale, self.leaves * scale)
 
 
 @dataclass
@@ -155,7 +155,7 @@ def _grouped(draft: Draft, polynomial: Polynomial) -> dict[tuple[tuple[Word, ...
         own = tuple(a[1] for a in monomial if a[0] == "syn")
         rest = tuple(a for a in monomial if a[0] == "post")
         key = words, own
-        groups[key] = add(groups.get(key, ()), ((rest, coefficient / factor**len(pre)),))
+        groups[key] = groups.get(key, ZERO) + Polynomial([(rest, coefficient / factor**len(pre))])
     return groups
 
 
@@ -221,7 +221,7 @@ def _check_factor(draft: Draft, post: Polynomial, leaves: Polynomial) -> None:
 
 def _unit(polynomial: Polynomial) -> Polynomial:
     """A single product without its number."""
-    return scaled(polynomial, 1 / polynomial[0][1]) if len(polynomial) == 1 else polynomial
+    return polynomial * (1 / polynomial[0][1]) if len(polynomial) == 1 else polynomial
 
 
 def reads_now(cell: CellType, given: list[Expression]) -> bool:
@@ -233,10 +233,10 @@ def reads_now(cell: CellType, given: list[Expression]) -> bool:
 def _factor(draft: Draft, post: Polynomial, leaves: Polynomial) -> tuple[Fraction, tuple[Word, ...]]:
     """One that the neuron computes: found again where it differs by a number alone."""
     greatest = max(abs(c) for _, c in leaves)
-    unit = Factor(scaled(post, 1 / greatest), scaled(leaves, 1 / greatest))
+    unit = Factor(post, leaves).times(1 / greatest)
     for index, known in enumerate(draft.factors):
         for sign in (1, -1):
-            if known.leaves == scaled(unit.leaves, sign):
+            if known.leaves == unit.leaves * sign:
                 return greatest * sign, (("Y", index),)
     sign = -1 if _turned(draft, unit) else 1
     draft.factors.append(unit.times(Fraction(sign)))
@@ -247,7 +247,7 @@ def _turned(draft: Draft, factor: Factor) -> bool:
     """Whether its negative is what has a name, or no negative values."""
     if len(factor.leaves) == 1:
         return factor.leaves[0][1] < 0
-    named = [name_of(draft, scaled(factor.leaves, sign)) is not None for sign in (1, -1)]
+    named = [name_of(draft, factor.leaves * sign) is not None for sign in (1, -1)]
     if named[0] != named[1]:
         return named[1]
     total = sum((c for _, c in factor.leaves), Fraction(0)) or sum((c for _, c in factor.written), Fraction(0))

@@ -17,7 +17,7 @@ from compiler.ir.expressions import Name, Prev, number
 from compiler.passes.engine_check import disagreement
 from compiler.passes.engine_form import Draft, Product, Word, drafts, factor_text, name_of
 from compiler.passes.engine_limits import Limits, scale_text
-from compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Polynomial, Range, of_atom
+from compiler.passes.normal_form import EVERYTHING, ZERO, Atom, NormalForm, Polynomial, Range, of_atom
 from compiler.passes.rule_terms import SUM, RuleTerms, without_side
 
 
@@ -145,7 +145,7 @@ def _range(draft: Draft, written: Polynomial) -> Range:
     def of(atom: Atom) -> Range:
         values = draft.terms.post.ranges.of(without_side(draft.terms.expression(atom[1])))
         return values.low, values.high
-    return NormalForm(lambda node: (), ranges=of).range(written)
+    return NormalForm(lambda node: ZERO, ranges=of).range(written)
 
 
 def _words(draft: Draft) -> Iterator[str]:

@@ -18,20 +18,12 @@ from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Numb
 from compiler.ir.functions import SCALAR
 
 Atom = tuple[Any, ...]
-Polynomial = tuple[tuple[tuple[Atom, ...], Fraction], ...]
+Term = tuple[tuple[Atom, ...], Fraction]
 Condition = tuple[Any, ...]
 """(`<` or `<=` or `==` or `!=`, polynomial): the polynomial compared with 0; (`and` or `or`, left, right)."""
 Range = tuple[float, float]
 EVERYTHING: Range = (-float("inf"), float("inf"))
 OPPOSITE = {"<": "<=", "<=": "<", "==": "!=", "!=": "=="}
-
-
-def constant(value: float | Fraction) -> Polynomial:
-    return (((), Fraction(value)),) if value else ()
-
-
-def of_atom(atom: Atom) -> Polynomial:
-    return (((atom,), Fraction(1)),)
 
 
 MOST_TERMS = 256
@@ -45,45 +37,74 @@ class TooManyTerms(ValueError):
         super().__init__(f"it is a sum of more than {limit} products")
 
 
-def add(left: Polynomial, right: Polynomial, factor: int | Fraction = 1) -> Polynomial:
-    """left + factor * right."""
-    terms = dict(left)
-    for monomial, coefficient in right:
-        terms[monomial] = terms.get(monomial, Fraction(0)) + factor * coefficient
-    return _sorted(terms)
+class Polynomial(tuple[Term, ...]):
+    """Sorted terms; Python's arithmetic, with numbers too. `Polynomial()` is 0."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Operand) -> Polynomial:  # type: ignore[override]
+        terms = dict(self)
+        for monomial, coefficient in polynomial_of(other):
+            terms[monomial] = terms.get(monomial, Fraction(0)) + coefficient
+        return _sorted(terms)
+
+    def __mul__(self, other: Operand) -> Polynomial:  # type: ignore[override]
+        if not isinstance(other, Polynomial):
+            return _sorted({m: c * Fraction(other) for m, c in self})
+        if len(self) * len(other) > 16 * MOST_TERMS:
+            raise TooManyTerms
+        terms: dict[tuple[Atom, ...], Fraction] = {}
+        for first, a in self:
+            for second, b in other:
+                monomial = tuple(sorted(first + second, key=repr))
+                terms[monomial] = terms.get(monomial, Fraction(0)) + a * b
+        return _sorted(terms)
+
+    def __neg__(self) -> Polynomial:
+        return self * -1
+
+    def __sub__(self, other: Operand) -> Polynomial:
+        return self + polynomial_of(other) * -1
+
+    def __rsub__(self, other: Operand) -> Polynomial:
+        return -self + other
+
+    __radd__, __rmul__ = __add__, __mul__  # type: ignore[assignment]
 
 
-def multiply(left: Polynomial, right: Polynomial) -> Polynomial:
-    if len(left) * len(right) > 16 * MOST_TERMS:
-        raise TooManyTerms
-    terms: dict[tuple[Atom, ...], Fraction] = {}
-    for first, a in left:
-        for second, b in right:
-            monomial = tuple(sorted(first + second, key=repr))
-            terms[monomial] = terms.get(monomial, Fraction(0)) + a * b
-    return _sorted(terms)
+Operand = Polynomial | Fraction | float
+
+
+def polynomial_of(value: Operand) -> Polynomial:
+    """Itself, or that of a number."""
+    if isinstance(value, Polynomial):
+        return value
+    return Polynomial([((), Fraction(value))]) if value else ZERO
+
+
+def of_atom(atom: Atom) -> Polynomial:
+    return Polynomial([((atom,), Fraction(1))])
+
+
+ZERO = Polynomial()
 
 
 def replaced(polynomial: Polynomial, change: Callable[[Atom], Polynomial | None]) -> Polynomial:
     """With polynomials for atoms; None keeps one."""
-    result: Polynomial = ()
+    result = ZERO
     for monomial, coefficient in polynomial:
-        term = constant(coefficient)
+        term = polynomial_of(coefficient)
         for atom in monomial:
             found = change(atom)
-            term = multiply(term, of_atom(atom) if found is None else found)
-        result = add(result, term)
+            term *= of_atom(atom) if found is None else found
+        result += term
     return result
-
-
-def scaled(polynomial: Polynomial, factor: int | float | Fraction) -> Polynomial:
-    return add((), polynomial, Fraction(factor))
 
 
 def _sorted(terms: dict[tuple[Atom, ...], Fraction]) -> Polynomial:
     if len(terms) > MOST_TERMS:
         raise TooManyTerms
-    return tuple(sorted(((m, c) for m, c in terms.items() if c), key=repr))
+    return Polynomial(sorted(((m, c) for m, c in terms.items() if c), key=repr))
 
 
 def number_of(polynomial: Polynomial) -> Fraction | None:
@@ -147,19 +168,21 @@ class NormalForm:
         """Raises ValueError for what has no normal form."""
         match expression:
             case Number(value):
-                return constant(value)
+                return polynomial_of(value)
             case Name() | Prev():
                 return self.look(expression)
             case Negate(operand):
-                return scaled(self.of(operand), -1)
-            case Binary("+" | "-" as operator, left, right):
-                return add(self.of(left), self.of(right), 1 if operator == "+" else -1)
+                return -self.of(operand)
+            case Binary("+", left, right):
+                return self.of(left) + self.of(right)
+            case Binary("-", left, right):
+                return self.of(left) - self.of(right)
             case Binary("*", left, right):
-                return multiply(self.of(left), self.of(right))
+                return self.of(left) * self.of(right)
             case Binary("/", left, right):
                 return self._quotient(self.of(left), self.of(right))
             case Binary():
-                return self.where(self.condition(expression), constant(1), ())
+                return self.where(self.condition(expression), polynomial_of(1), ZERO)
             case Where(condition, then, otherwise):
                 return self.where(self.condition(condition), self.of(then), self.of(otherwise))
             case Call(function, arguments):
@@ -170,12 +193,12 @@ class NormalForm:
         divisor = number_of(right)
         if not divisor:
             raise ValueError("it divides by what is not a constant")
-        return scaled(left, 1 / divisor)
+        return left * (1 / divisor)
 
     def _call(self, function: str, values: list[Polynomial]) -> Polynomial:
         numbers = [number_of(v) for v in values]
         if all(n is not None for n in numbers):
-            return constant(SCALAR[function](*map(float, numbers)))  # type: ignore[arg-type]
+            return polynomial_of(SCALAR[function](*map(float, numbers)))  # type: ignore[arg-type]
         match function, values:
             case "floor", [x]:
                 return self.floor(x)
@@ -188,25 +211,23 @@ class NormalForm:
             case "saturate", [x, low, high]:
                 return self.least(self.greatest(self.floor(x), low), high)
             case "fixed", [x, scale, limit, offset] if number_of(scale):
-                units = self.floor(add(multiply(x, scale), offset))
-                return self._quotient(self.least(self.greatest(units, scaled(limit, -1)), limit), scale)
+                units = self.floor(x * scale + offset)
+                return self._quotient(self.least(self.greatest(units, -limit), limit), scale)
             case "linear", [x]:
                 return x
             case "abs", [x]:
-                return self.where(("<", x), scaled(x, -1), x)
+                return self.where(("<", x), -x, x)
             case "shift_left", [x, _] if numbers[1] is not None:
-                return scaled(x, SCALAR["pow"](2.0, float(numbers[1])))
+                return x * SCALAR["pow"](2.0, float(numbers[1]))
             case "shift_right", [x, _] if numbers[1] is not None:
-                return self.floor(scaled(x, SCALAR["pow"](2.0, -float(numbers[1]))))
+                return self.floor(x * SCALAR["pow"](2.0, -float(numbers[1])))
         raise ValueError(f"it computes {function}")
 
     def floor(self, x: Polynomial) -> Polynomial:
         if self.is_whole(x):
             return x
         shift, rest = split(x)
-        if rest == ():
-            return constant(shift // 1)
-        return add(constant(shift // 1), of_atom(("floor", add(constant(shift % 1), rest))))
+        return shift // 1 + (of_atom(("floor", shift % 1 + rest)) if rest else ZERO)
 
     def is_whole(self, x: Polynomial) -> bool:
         return all(c.denominator == 1 and all(self._whole_atom(a) for a in m) for m, c in x)
@@ -234,7 +255,7 @@ class NormalForm:
         return of_atom(("max", *sorted((x, y), key=repr)))
 
     def clipped(self, x: Polynomial, low: int, high: int) -> Polynomial:
-        return self.least(self.greatest(x, constant(low)), constant(high))
+        return self.least(self.greatest(x, polynomial_of(low)), polynomial_of(high))
 
     def where(self, condition: Condition | bool, then: Polynomial, otherwise: Polynomial) -> Polynomial:
         if isinstance(condition, bool):
@@ -269,9 +290,9 @@ class NormalForm:
             case Binary("and" | "or" as word, left, right):
                 return _joined(word, self.condition(left), self.condition(right))
             case Binary(">" | ">=" as operator, left, right):
-                return self.compared("<" if operator == ">" else "<=", add(self.of(right), self.of(left), -1))
+                return self.compared("<" if operator == ">" else "<=", self.of(right) - self.of(left))
             case Binary("<" | "<=" | "==" | "!=" as operator, left, right):
-                return self.compared(operator, add(self.of(left), self.of(right), -1))
+                return self.compared(operator, self.of(left) - self.of(right))
         return self.compared("!=", self.of(expression))
 
     def compared(self, operator: str, x: Polynomial) -> Condition | bool:
@@ -286,7 +307,7 @@ class NormalForm:
                 if None not in ends:
                     held = [holds(operator, coefficient * end + shift) for end in ends]  # type: ignore[operator]
                     return held[0] if held[0] == held[1] else condition if held[0] else negation(condition)
-        return (operator, max(x, scaled(x, -1), key=repr) if operator in ("==", "!=") else x)
+        return (operator, max(x, -x, key=repr) if operator in ("==", "!=") else x)
 
     def range(self, x: Polynomial) -> Range:
         """Bounds of its values."""
@@ -319,7 +340,7 @@ def negation(condition: Condition) -> Condition:
             return _joined("or" if word == "and" else "and", negation(left), negation(right))  # type: ignore[return-value]
         case ("==" | "!=" as operator, x):
             return (OPPOSITE[operator], x)
-    return (OPPOSITE[condition[0]], scaled(condition[1], -1))
+    return (OPPOSITE[condition[0]], -condition[1])
 
 
 def _joined(word: str, left: Condition | bool, right: Condition | bool) -> Condition | bool:

@@ -21,20 +21,17 @@ from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Prev
 from compiler.ir.functions import SCALAR
 from compiler.passes.normal_form import (
     EVERYTHING,
+    ZERO,
     Atom,
     Condition,
     NormalForm,
     Polynomial,
     Range,
-    add,
     comparisons,
-    constant,
     holds,
-    multiply,
     number_of,
     of_atom,
     replaced,
-    scaled,
 )
 from compiler.passes.ranges import Ranges, Values, function_range
 
@@ -67,7 +64,7 @@ class Algebra(NormalForm):
     def _without_polynomial(self, expression: Expression) -> Polynomial:
         match expression:
             case Binary("/", left, right):
-                return multiply(self.of(left), of_atom(self.leaf(("inverse", self.of(right)))))
+                return self.of(left) * of_atom(self.leaf(("inverse", self.of(right))))
             case Call(function, arguments):
                 return of_atom(self.leaf((function, *map(self.of, arguments))))
             case Lookup(table, index, linear):
@@ -87,12 +84,12 @@ class Algebra(NormalForm):
     def tidy(self, polynomial: Polynomial) -> Polynomial:
         """Leaves for choices and the like; powers of what is 0 or 1; no terms that rounding has left over."""
         most = max((abs(c) for _, c in polynomial), default=Fraction(0))
-        result: Polynomial = ()
+        result = ZERO
         for monomial, coefficient in polynomial:
             if abs(coefficient) > TINY * most:
                 named = [a if a[0] in self.plain else self.leaf(a) for a in monomial]
                 once = [a for i, a in enumerate(named) if not (a in named[:i] and self.is_binary(a))]
-                result = add(result, ((tuple(sorted(once, key=repr)), coefficient),))
+                result += Polynomial([(tuple(sorted(once, key=repr)), coefficient)])
         return result
 
     def where(self, condition: Condition | bool, then: Polynomial, otherwise: Polynomial) -> Polynomial:
@@ -103,8 +100,7 @@ class Algebra(NormalForm):
             return super().where(condition, then, otherwise)
         (atom,) = atoms
         off, on = (Fraction(int(_true(condition, value))) for value in (0, 1))  # type: ignore[arg-type]
-        chosen = add(constant(off), of_atom(atom), on - off)
-        return add(otherwise, multiply(chosen, add(then, otherwise, -1)))
+        return otherwise + (off + of_atom(atom) * (on - off)) * (then - otherwise)
 
 
 def _true(condition: Condition, value: int) -> bool:
@@ -130,7 +126,7 @@ def shifted(part: Any, steps: int) -> Any:
         return part
     if part[:1] == ("q",):
         return ("q", part[1], part[2] + steps)
-    return tuple(shifted(inner, steps) for inner in part)
+    return type(part)(shifted(inner, steps) for inner in part)
 
 
 class Quantities:
@@ -276,7 +272,7 @@ class Quantities:
         """a * prev(name) + sources, with a between 0 and 1, as traces of the sources."""
         own = ("q", name, 1)
         decay = dict(same).get((own,), Fraction(0))
-        rest = tuple((m, c) for m, c in same if m != (own,))
+        rest = Polynomial((m, c) for m, c in same if m != (own,))
         if not decay or any(a[0] == "q" and a[1] == name for m, _ in rest for a in m):
             return None
         sources = self._resolved(rest)
@@ -285,10 +281,7 @@ class Quantities:
         if not 0 < decay < 1:
             self.unstable[name] = float(decay)
             return None
-        result: Polynomial = ()
-        for (source,), coefficient in sources:
-            result = add(result, of_atom(("T", decay, source)), coefficient)
-        return result
+        return sum((of_atom(("T", decay, source)) * coefficient for (source,), coefficient in sources), ZERO)
 
 
 def _is_multiple(polynomial: Polynomial) -> bool:
@@ -317,6 +310,6 @@ def _at_depth(atom: Atom, depth: int, of_leaf: str) -> Polynomial | None:
     if atom[0] != "T" or atom[2][1] != of_leaf or atom[2][2] <= depth:
         return None
     later = ("q", of_leaf, atom[2][2] - 1)
-    earlier = scaled(add(of_atom(("T", atom[1], later)), of_atom(later), -1), 1 / atom[1])
+    earlier = (of_atom(("T", atom[1], later)) - of_atom(later)) * (1 / atom[1])
     return aligned(earlier, depth, of_leaf)
 

@@ -29,7 +29,7 @@ from compiler.ir.expressions import (
 )
 from compiler.ir.schedule import message_depth
 from compiler.passes.fold import constant as literal_value
-from compiler.passes.normal_form import Atom, Polynomial, add, multiply, of_atom, replaced, scaled
+from compiler.passes.normal_form import ZERO, Atom, Polynomial, of_atom, replaced
 from compiler.passes.quantities import Algebra, Quantities, aligned
 from compiler.passes.ranges import value_ranges
 
@@ -61,13 +61,13 @@ class _RuleAlgebra(Algebra):
             case Name() | Prev() | Number() | Negate() | Binary("+" | "-" | "*"):
                 return super().of(expression)
             case Binary("/", left, right) if sides(right) == {"post"}:
-                return multiply(self.of(left), self.from_post(Number(1.0) / right))
+                return self.of(left) * self.from_post(Number(1.0) / right)
         if sides(expression) == {"post"} and not _is_scaled(expression):
             return self.from_post(expression)
         if isinstance(expression, Where) and sides(expression.condition) == {"post"}:
             chosen = self.from_post(Where(expression.condition, Number(1.0), Number(0.0)))
             then, otherwise = self.of(expression.then), self.of(expression.otherwise)
-            return add(otherwise, multiply(chosen, add(then, otherwise, -1)))
+            return otherwise + chosen * (then - otherwise)
         try:
             return super().of(expression)
         except _Unknown:
@@ -110,7 +110,7 @@ class RuleTerms:
         self._news: dict[str, Polynomial] = {}
         self._updates: dict[str, Polynomial] = {}
         for state in self.states:
-            self.changes[state] = add(self.new(state), of_atom(("syn", state)), -1)
+            self.changes[state] = self.new(state) - of_atom(("syn", state))
         self.increment = self._kept_only(self.algebra.of(rule.increment))
         self.applied = ""
         self._optimised()
@@ -174,13 +174,13 @@ class RuleTerms:
         kind, sum_ = self.rule.optimiser.kind, of_atom(("syn", SUM))
         if kind == "low_pass":
             rate = Fraction(literal_value(self.rule.optimiser.arguments[0]) or 0.0)
-            self.changes[SUM] = scaled(add(self.substituted(self.increment), sum_, -1), rate)
-            self._news[SUM] = add(sum_, self.changes[SUM])
+            self.changes[SUM] = (self.substituted(self.increment) - sum_) * rate
+            self._news[SUM] = sum_ + self.changes[SUM]
             self.increment = of_atom(("new", SUM))
         elif kind != "none" and (self.projection.apply or self.projection.gate) and (
                 self.projection.apply != self.projection.gate):
             self.changes[SUM] = self.substituted(self.increment)
-            self.increment, self.applied = (), self.projection.apply or self.projection.gate or ""
+            self.increment, self.applied = ZERO, self.projection.apply or self.projection.gate or ""
 
     # ---- the postsynaptic side
 
@@ -218,7 +218,7 @@ class RuleTerms:
 
 
 def _presynaptic(found: Polynomial) -> Polynomial:
-    return tuple((tuple(("pre", a) for a in m), c) for m, c in found)
+    return Polynomial((tuple(("pre", a) for a in m), c) for m, c in found)
 
 
 def _reads(polynomial: Polynomial, state: str) -> bool:

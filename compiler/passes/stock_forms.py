@@ -16,16 +16,15 @@ import numpy as np
 
 from compiler.ir import Expression, Graph
 from compiler.passes.normal_form import (
+    ZERO,
     Atom,
     NormalForm,
     Polynomial,
-    add,
     atoms,
     conditions,
-    constant,
     number_of,
     of_atom,
-    scaled,
+    polynomial_of,
     split,
 )
 from compiler.passes.whole_numbers import all_equations, initial_values, parameter_form, whole_vector
@@ -76,7 +75,7 @@ class LifForm:
 
 def toward_zero(form: NormalForm, x: Polynomial) -> Polynomial:
     """sign(x) * floor(|x|)"""
-    return form.where(form.compared("<", x), scaled(form.floor(scaled(x, -1)), -1), form.floor(x))
+    return form.where(form.compared("<", x), -form.floor(-x), form.floor(x))
 
 
 def lif_form(graph: Graph, population: str, whole: frozenset[str]) -> LifForm:
@@ -121,10 +120,10 @@ def _with_states(graph: Graph, population: str, form: NormalForm, table: dict[st
     ports = _ports(graph, population, table, arriving)
     voltage, bias = _voltage(form, table[u], table[v], v, dv)
     threshold = _threshold(table[spike], voltage, spike)
-    condition = form.compared("<", add(constant(threshold), voltage, -1))
-    if table[spike] != form.where(condition, constant(1), ()):
+    condition = form.compared("<", threshold - voltage)
+    if table[spike] != form.where(condition, polynomial_of(1), ZERO):
         raise NotStock(f"'{spike}' is not 1 where the voltage exceeds the threshold and 0 elsewhere")
-    if table[v] != form.where(condition, (), voltage):
+    if table[v] != form.where(condition, ZERO, voltage):
         raise NotStock(f"'{v}' is not the voltage, or 0 after a spike")
     for name in (u, v):
         first = initial_values(graph, population, name)
@@ -156,19 +155,19 @@ def _decay(polynomial: Polynomial, state: str, what: str) -> Fraction:
 
 def _arriving(form: NormalForm, polynomial: Polynomial, u: str, du: Fraction) -> Polynomial:
     """What is added to the decayed current, from the comparison with the wrap; raises NotStock."""
-    decayed = toward_zero(form, scaled(of_atom(("prev", u, 1)), (4095 - du) / 4096))
+    decayed = toward_zero(form, of_atom(("prev", u, 1)) * ((4095 - du) / 4096))
     for condition in conditions(polynomial):
         shift, rest = split(condition[1])
-        for total in (rest, scaled(rest, -1)) if abs(shift) == WRAP else ():
+        for total in (rest, -rest) if abs(shift) == WRAP else ():
             if polynomial in _wrapped(form, total):
-                return add(total, decayed, -1)
+                return total - decayed
     raise NotStock(f"'{u}' does not wrap at 2^23 as a LIF's current does", 2)
 
 
 def _wrapped(form: NormalForm, total: Polynomial) -> tuple[Polynomial, Polynomial]:
     """The total, wrapped at 2^23 either way, in both orders of the two comparisons."""
-    above, below = form.compared("<", add(constant(WRAP), total, -1)), form.compared("<=", add(total, constant(WRAP)))
-    high, low = add(total, constant(2 * WRAP), -1), add(total, constant(2 * WRAP))
+    above, below = form.compared("<", WRAP - total), form.compared("<=", total + WRAP)
+    high, low = total - 2 * WRAP, total + 2 * WRAP
     return (form.where(above, high, form.where(below, low, total)),
             form.where(below, low, form.where(above, high, total)))
 
@@ -177,14 +176,14 @@ def _ports(graph: Graph, population: str, table: dict[str, Polynomial], arriving
         -> tuple[tuple[str, Arrival], ...]:
     """Every port's shift and buffer."""
     ports, found = {p.name for p in graph.cell_of(population).ports}, {}
-    for monomial, coefficient in scaled(arriving, Fraction(1, 64)):
+    for monomial, coefficient in arriving * Fraction(1, 64):
         if len(monomial) != 1 or monomial[0][0] not in ("prev", "name", "floor"):
             raise NotStock("its current takes more than 64 times its input")
         buffer = ""
-        terms: Polynomial = (((monomial[0],), coefficient),)
+        terms = Polynomial([((monomial[0],), coefficient)])
         if monomial[0][0] == "prev" and monomial[0][2] == 1:
             buffer = monomial[0][1]
-            terms = scaled(table[buffer], coefficient)
+            terms = table[buffer] * coefficient
             if np.any(initial_values(graph, population, buffer) != 0):
                 raise NotStock(f"'{buffer}' does not start from 0, a Dense's buffer does")
         for inner, factor in terms:
@@ -216,13 +215,11 @@ def _power(value: Fraction) -> int:
 
 def _voltage(form: NormalForm, u: Polynomial, new: Polynomial, v: str, dv: Fraction) -> tuple[Polynomial, int | str]:
     """The voltage before the threshold, and the bias."""
-    decayed = toward_zero(form, scaled(of_atom(("prev", v, 1)), (4096 - dv) / 4096))
+    decayed = toward_zero(form, of_atom(("prev", v, 1)) * ((4096 - dv) / 4096))
     for atom, _ in atoms(new):
         for inner in (atom[1], atom[2]) if atom[0] == "max" else ():
-            bias = add(add(inner, decayed, -1), u, -1)
-            known = _bias(bias)
-            total = add(add(decayed, u), bias)
-            voltage = form.clipped(total, 1 - WRAP, WRAP - 1)
+            known = _bias(inner - decayed - u)
+            voltage = form.clipped(inner, 1 - WRAP, WRAP - 1)
             if known is not None and voltage in (of_atom(found) for found, _ in atoms(new)):
                 return voltage, known
     raise NotStock(f"'{v}' is not its decayed self plus current and bias, saturated at 2^23 - 1", 3)
@@ -239,6 +236,6 @@ def _bias(polynomial: Polynomial) -> int | str | None:
 def _threshold(polynomial: Polynomial, voltage: Polynomial, spike: str) -> Fraction:
     for condition in conditions(polynomial):
         shift, rest = split(condition[1])
-        if rest in (voltage, scaled(voltage, -1)):
+        if rest in (voltage, -voltage):
             return abs(shift)
     raise NotStock(f"'{spike}' does not compare the saturated voltage with a constant threshold")

@@ -18,18 +18,16 @@ from compiler.ir.expressions import Name, Prev, depth_of
 from compiler.ir.model import Array, PlasticityRule, rule_parameters
 from compiler.passes.normal_form import (
     EVERYTHING,
+    ZERO,
     Atom,
     NormalForm,
     Polynomial,
     Range,
-    add,
     atoms,
-    constant,
-    multiply,
     number_of,
     of_atom,
     parts,
-    scaled,
+    polynomial_of,
 )
 from compiler.passes.stock_forms import NotStock
 
@@ -125,7 +123,7 @@ def _rule_form(scope: RuleScope) -> RuleForm:
     if len(factors) not in (1, 2):
         raise NotStock(f"rule '{rule.name}' reads {len(factors)} postsynaptic quantities, 1 or 2 are supported")
     impulse, tau, presynaptic = _presynaptic(scope, form, drawn.get("lava_pre_trace", ""))
-    y = [_rounded(form, scaled(of_atom(("name", f"post.{f}")), Fraction(POST_DECAY)), drawn["lava_post_trace"])
+    y = [_rounded(form, of_atom(("name", f"post.{f}")) * POST_DECAY, drawn["lava_post_trace"])
          for f in factors]
     for mantissa, shift in dict.fromkeys(_scales(increment, len(factors))):
         if increment == _increment(form, [presynaptic, *y], mantissa, shift, drawn["lava_weights"]):
@@ -151,7 +149,7 @@ def _rule_normal_form(scope: RuleScope) -> NormalForm:
     def look(node: Name | Prev) -> Polynomial:
         if depth := depth_of(node):
             return of_atom(("prev", node.name, depth))
-        return constant(values[node.name]) if node.name in values else of_atom(("name", node.name))
+        return polynomial_of(values[node.name]) if node.name in values else of_atom(("name", node.name))
 
     def whole(atom: Atom) -> bool:
         return atom[0] in ("name", "prev") and (
@@ -178,9 +176,8 @@ def _presynaptic(scope: RuleScope, form: NormalForm, drawn: str) -> tuple[int, f
 
 def _half(form: NormalForm, message: Polynomial) -> Polynomial:
     """Half of the message, to even where it lies between."""
-    quarter = add(form.floor(scaled(add(message, constant(1)), Fraction(1, 4))),
-                  form.floor(scaled(message, Fraction(1, 4))), -1)
-    return add(form.floor(scaled(message, Fraction(1, 2))), quarter)
+    quarter = form.floor((message + 1) * 0.25) - form.floor(message * 0.25)
+    return form.floor(message * 0.5) + quarter
 
 
 def _trace(scope: RuleScope, form: NormalForm, drawn: str, message: Polynomial) -> tuple[int, float, Polynomial]:
@@ -194,8 +191,8 @@ def _trace(scope: RuleScope, form: NormalForm, drawn: str, message: Polynomial) 
     jumps = {c for a, c in atoms(new) if a == ("name", f"pre.{scope.message}")}
     if len(left) == 1 and len(jumps) == 1:
         tau, impulse = _tau(float(left.copy().pop())), jumps.pop()
-        decayed = _rounded(form, scaled(of_atom(("prev", name, 1)), left.pop()), drawn)
-        total = add(decayed, message, impulse)
+        decayed = _rounded(form, of_atom(("prev", name, 1)) * left.pop(), drawn)
+        total = decayed + message * impulse
         clipped = form.clipped(total, 0, 127)
         start = number_of(form.of(rule.states[0].initial))
         if new == clipped and tau and impulse.denominator == 1 and 0 <= impulse <= 127 and start == 0:
@@ -216,8 +213,8 @@ def _tau(left: float) -> float | None:
 def _rounded(form: NormalForm, x: Polynomial, drawn: str) -> Polynomial:
     """x rounded up where the drawn number is below its fraction."""
     below = form.floor(x)
-    up = form.compared("<", add(of_atom(("name", drawn)), add(x, below, -1), -1))
-    return add(below, form.where(up, constant(1), ()))
+    up = form.compared("<", of_atom(("name", drawn)) - (x - below))
+    return below + form.where(up, polynomial_of(1), ZERO)
 
 
 def _scales(increment: Polynomial, factors: int) -> Iterator[tuple[int, int]]:
@@ -240,10 +237,10 @@ def _scales(increment: Polynomial, factors: int) -> Iterator[tuple[int, int]]:
 def _increment(form: NormalForm, factors: list[Polynomial], mantissa: int, shift: int, drawn: str) -> Polynomial:
     """The change of the weight, with Lava's widths: W_TRACE 7, W_S_MANT 4, W_ACCUMULATOR_U 15."""
     clip = form.clipped
-    product, w = constant(mantissa), of_atom(("name", "w"))
+    product, w = polynomial_of(mantissa), of_atom(("name", "w"))
     for factor in factors:
-        product = multiply(product, clip(factor, -128, 127))
-    cut = form.floor(scaled(product, Fraction(1, 2 ** (7 * len(factors) + 4 - 15))))
-    step = clip(scaled(cut, 2**shift), -ACCUMULATOR, ACCUMULATOR - 2)
-    total = clip(add(scaled(w, 128), step), -ACCUMULATOR, ACCUMULATOR - 2)
-    return add(clip(_rounded(form, scaled(total, Fraction(1, 128)), drawn), -256, 255), w, -1)
+        product *= clip(factor, -128, 127)
+    cut = form.floor(product * Fraction(1, 2 ** (7 * len(factors) + 4 - 15)))
+    step = clip(cut * 2**shift, -ACCUMULATOR, ACCUMULATOR - 2)
+    total = clip(w * 128 + step, -ACCUMULATOR, ACCUMULATOR - 2)
+    return clip(_rounded(form, total * Fraction(1, 128), drawn), -256, 255) - w

@@ -14,7 +14,7 @@ from compiler.ir import Graph
 from compiler.ir.expressions import Name, Prev
 from compiler.ir.functions import Floats
 from compiler.ir.model import cell_parameters, weight_shape
-from compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Polynomial, Range, constant, of_atom
+from compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Polynomial, Range, of_atom, polynomial_of
 
 
 def whole_quantities(graph: Graph, learnt: Callable[[str], bool] = lambda projection: False) -> frozenset[str]:
@@ -93,7 +93,7 @@ def parameter_form(graph: Graph, population: str, whole: Callable[[Atom], bool] 
             return form.of(equation.expression)
         if equation is None and f"{population}.{node.name}" in graph.arrays:
             return of_atom(("vector", node.name))
-        return constant(values[node.name]) if node.name in values else of_atom(("name", node.name))
+        return polynomial_of(values[node.name]) if node.name in values else of_atom(("name", node.name))
 
     form = NormalForm(look, whole, ranges)
     return form
