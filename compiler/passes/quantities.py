@@ -19,6 +19,7 @@ from typing import Any
 
 from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Prev, depth_of
 from compiler.ir.functions import SCALAR
+from compiler.ir.schedule import reached
 from compiler.passes.normal_form import (
     EVERYTHING,
     ZERO,
@@ -251,15 +252,8 @@ class Quantities:
 
     def _recurs(self, name: str) -> bool:
         """Whether it depends on its own past through polynomials; a trace that it reads is an end."""
-        seen, found = set[str](), [name]
-        while found:
-            for read in self._read_before(found.pop()):
-                if read == name:
-                    return True
-                if read not in seen and not self._is_trace(read):
-                    seen.add(read)
-                    found.append(read)
-        return False
+        return name in reached(self._read_before(name), lambda read: () if self._is_trace(read)
+                               else self._read_before(read))
 
     def _read_before(self, name: str) -> set[str]:
         return {a[1] for m, _ in self.same(name) for a in m

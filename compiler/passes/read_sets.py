@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
-from compiler.ir.expressions import Binary, Name, Negate, Prev, Where, reads, walk
+from compiler.ir.expressions import Binary, Name, Negate, Prev, Where, depth_of, leaves, reads
 from compiler.ir.model import OPTIMISERS
 from compiler.ir.schedule import message_depth
 from compiler.passes.quantities import Quantities, sources_of
@@ -110,9 +110,7 @@ def _rule_reads(graph: Graph, projection: Projection, rule: PlasticityRule | Non
         return
     seen: dict[tuple[str, int], None] = {}
     for expression in (*(u.expression for u in rule.updates), rule.increment, *rule.optimiser.arguments):
-        for node in walk(expression):
-            if isinstance(node, Name | Prev):
-                seen[node.name, node.depth if isinstance(node, Prev) else 0] = None
+        seen |= {(node.name, depth_of(node)): None for node in leaves(expression)}
     for name, depth in seen:
         yield _classify(graph, projection, rule, name, depth)
     yield from _over_many_synapses(graph, projection, rule)

@@ -27,7 +27,7 @@ from compiler.ir.expressions import (
     rename,
     transform,
 )
-from compiler.ir.schedule import message_depth
+from compiler.ir.schedule import message_depth, reached
 from compiler.passes.fold import constant as literal_value
 from compiler.passes.normal_form import ZERO, Atom, Polynomial, of_atom, replaced
 from compiler.passes.quantities import Algebra, Quantities, aligned
@@ -152,10 +152,8 @@ class RuleTerms:
     def _kept_only(self, increment: Polynomial) -> Polynomial:
         """The increment without states of which no earlier value is read: these are names for what is computed."""
         increment = replaced(increment, self._spelled_out)
-        needed, found = set[str](), {a[1] for m, _ in increment for a in m if a[0] in ("syn", "new")}
-        while found - needed:
-            needed |= found
-            found = {s for s in self.states if any(_reads(self.new(n), s) for n in needed if n in self.states)}
+        needed = reached({a[1] for m, _ in increment for a in m if a[0] in ("syn", "new")}, lambda name: [
+            s for s in self.states if name in self.states and _reads(self.new(name), s)])
         self.changes = {s: change for s, change in self.changes.items() if s in needed}
         return increment
 

@@ -132,8 +132,7 @@ def _lif(graph: Graph, population: str, whole: frozenset[str], observed: frozens
         raise NotStock(reason)
     form = lif_form(graph, population, whole)
     for q in graph.projections:
-        rule = graph.rule_of(q)
-        for read in sorted(_rule_reads(graph, q) if rule else ()):
+        for read in sorted(_rule_reads(graph, q)):
             side, _, name = read.partition(".")
             if population == {"pre": q.pre, "post": q.post}.get(side) and name != form.spike:
                 raise NotStock(f"the rule of '{q.name}' reads its '{name}', LIF sends spikes only")
@@ -145,8 +144,7 @@ def _lif(graph: Graph, population: str, whole: frozenset[str], observed: frozens
 
 def _rule_reads(graph: Graph, q: Projection) -> set[str]:
     rule = graph.rule_of(q)
-    read = (rule.increment, *(u.expression for u in rule.updates)) if rule else ()
-    return {name for expression in read for name in reads(expression)}
+    return {name for expression in (rule.expressions if rule else ()) for name in reads(expression)}
 
 
 def _not_lif(graph: Graph, cell: CellType, population: str) -> Iterator[str]:
