@@ -218,5 +218,4 @@ class Projection:
         """Rounded before the first step."""
         array = self.memory.array(name)
         assert array is not None
-        found = Register(fraction, self.register.limit).entering(array)
-        return Exact(found.units.clamp(min=0) if self.low >= 0 else found.units, fraction)
+        return Register(fraction, 2**53).entering(array.clamp(*self.memory.formats.spans[name]))

@@ -33,7 +33,8 @@ class Formats:
     """What holds which quantity, by `population.quantity` or `projection.w`. `rounded`: of equations, copies, inputs
     and tags that are rounded; `first`: of values before the first step; `weights`: with the least and greatest number
     of units; `tables`; `draws`: copies whose rounding adds a draw, and its name; `guarded`: equations whose terms are
-    rounded first; `constants`: magnitudes of the numbers in the equations and rules, to be checked."""
+    rounded first; `constants`: magnitudes of the numbers in the equations and rules, to be checked; `spans`: the least
+    and greatest value of arrays that mirrors read, as they saturate."""
 
     rounded: Mapping[str, Register]
     first: Mapping[str, Register]
@@ -42,6 +43,7 @@ class Formats:
     draws: Mapping[str, str]
     guarded: frozenset[str]
     constants: Mapping[str, frozenset[float]]
+    spans: Mapping[str, tuple[float, float]]
 
     def check(self, name: str, e: Tree, significant: int, *others: float) -> None:
         """DishonestRegister unless an equation has these constants, and no others, to their significant bits."""

@@ -95,8 +95,11 @@ class _Formats:
                 low, high = (round(limit / synapse.unit) for limit in synapse.limits)
                 register = self.integers.Register(_fraction(synapse.unit), max(-low, high))
                 weights[q.name] = register, low, high
-        return kind(self.rounded, first, weights, self.tables, self.draws, frozenset(self.guarded),
-                    self.constants)
+        read = (word.partition(":")[2] for mirror in self.graph.mirrors for word in mirror.operations)
+        arrays = {name: self.graph.arrays[name] for name in read if name}
+        spans = {name: (float(a.min(initial=0.0)), float(a.max(initial=0.0))) for name, a in arrays.items()}
+        return kind(self.rounded, first, weights, self.tables, self.draws, frozenset(self.guarded), self.constants,
+                    spans)
 
     def _typed(self, state: Any) -> Any:
         """Of a state with an integer type."""
