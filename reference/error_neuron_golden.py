@@ -1,21 +1,23 @@
-"""Replay of recorded error-neuron trajectories through the oracle."""
+"""Where a recorded error-neuron trajectory begins."""
 
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy
 import torch
 
 from reference import error_neuron_state
-from reference.error_neuron import ErrorNeuronParameters, ErrorNeuronState, reference_model
-from reference.golden import Arrays, recorded_layers
+from reference.error_neuron import ErrorNeuronParameters, ErrorNeuronState
+from reference.pal_parameters import Layers
+
+Arrays = Mapping[str, numpy.ndarray]
 
 
-def recorded_parameters(path: str | Path) -> ErrorNeuronParameters:
-    """Parameters of a golden file. That of `norep-lookahead` does not hold its option, but its name does."""
-    with numpy.load(path) as file:
-        parameters = ErrorNeuronParameters.from_golden_json(str(file["params_json"]))
-    return replace(parameters, rep_lookahead=(False,)) if "_norep-lookahead_" in str(path) else parameters
+def recorded_layers(arrays: Arrays, name: str) -> Layers:
+    """The arrays `name_0`, `name_1`, ... with a batch axis of 1 in front; empty where there are none."""
+    layers: Layers = []
+    while (key := f"{name}_{len(layers)}") in arrays:
+        layers.append(torch.from_numpy(arrays[key]).unsqueeze(0))
+    return layers
 
 
 def recorded_state(parameters: ErrorNeuronParameters, arrays: Arrays) -> ErrorNeuronState:
@@ -25,21 +27,3 @@ def recorded_state(parameters: ErrorNeuronParameters, arrays: Arrays) -> ErrorNe
     weights = error_neuron_state.Weights(*[recorded_layers(arrays, name) for name in names])
     potentials = (recorded_layers(arrays, "init_uP"), recorded_layers(arrays, "init_uI"))
     return error_neuron_state.fresh_state(parameters, *potentials, weights)
-
-
-def replay(path: str | Path, parameters: ErrorNeuronParameters | None = None) -> dict[str, numpy.ndarray]:
-    """Every variable of the oracle, (T, ...), fed with the inputs, targets, flags and start of a file.
-
-    `parameters` replaces those of the file.
-    """
-    with numpy.load(path) as file:
-        arrays = dict(file)
-    parameters = parameters or recorded_parameters(path)
-    model, rows = reference_model(parameters, recorded_state(parameters, arrays)), []
-    inputs, targets = torch.from_numpy(arrays["r0"]), torch.from_numpy(arrays["target"])
-    forward, lateral, feedback = arrays["learn_flags"].tolist()
-    for row, given in enumerate(arrays["target_on"].tolist()):
-        target = targets[row : row + 1] if given else None
-        model.step(inputs[row : row + 1], target, forward, lateral, feedback)
-        rows.append(model.snapshot())
-    return {name: torch.cat([row[name] for row in rows]).numpy() for name in rows[0]}

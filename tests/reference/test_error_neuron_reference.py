@@ -16,8 +16,10 @@ import numpy
 import pytest
 import torch
 from protocols import depth as depth_protocol
+from replays import error_neuron as error_replays
+from replays import pal as replays
 
-from reference import error_neuron_golden, error_neuron_state, golden
+from reference import error_neuron_golden, error_neuron_state
 from reference.error_neuron import ErrorNeuronParameters, initial_state, reference_model, stack_states
 from reference.error_neuron_parameters import ACTIVATIONS, DERIVATIVES
 from reference.pal import product
@@ -63,11 +65,11 @@ def deviating(errors: Mapping[str, tuple[float, float]]) -> dict[str, tuple[floa
 
 @pytest.mark.parametrize("name", NAMES)
 def test_trajectory(name):
-    arrays, computed = load(name), error_neuron_golden.replay(golden_file(name))
+    arrays, computed = load(name), error_replays.replay(golden_file(name))
     if name.startswith("dPC") and name.endswith("off"):
         # Never computed: zeros in the shape of the class constructor, n_l x n_{l+1} instead of n_l x n_l.
         assert not arrays.pop("dBPI_0").any() and not computed["dBPI_0"].any()
-    errors = golden.compare(arrays, computed)
+    errors = replays.compare(arrays, computed)
     assert len(errors) in (31, *COUNTS[name.split("_")[0]])
     assert [key for key in arrays if key not in errors and not re.fullmatch(NOT_MODELLED, key)] == []
     assert deviating(errors) == {}
@@ -80,7 +82,7 @@ def test_every_golden_file_is_covered():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_learning_rates(name):
-    parameters = error_neuron_golden.recorded_parameters(golden_file(name))
+    parameters = error_replays.recorded_parameters(golden_file(name))
     used = parameters.forward_rates if parameters.skip_forward else parameters.eta_fw
     numpy.testing.assert_array_equal(load(name)["eta_fw_used"], used)
 
@@ -88,7 +90,7 @@ def test_learning_rates(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_seed_reproduces_start(name):
     arrays = load(name)
-    parameters = error_neuron_golden.recorded_parameters(golden_file(name))
+    parameters = error_replays.recorded_parameters(golden_file(name))
     state = initial_state(parameters, 1234)
     start = reference_model(parameters, state).snapshot()
     feedback = "BII" if parameters.mc_model == "errormc" else "BPP"
@@ -111,7 +113,7 @@ def test_seed_reproduces_start(name):
 @pytest.mark.parametrize("name", [name for name in NAMES if "norep" not in name and not name.startswith("ann")])
 def test_look_ahead_equals_the_last_effective_potential(name):
     """The key simplification of section 6, to 4.2e-13, in layered and skip modes, with and without target."""
-    arrays, parameters = load(name), error_neuron_golden.recorded_parameters(golden_file(name))
+    arrays, parameters = load(name), error_replays.recorded_parameters(golden_file(name))
     model = reference_model(parameters, error_neuron_golden.recorded_state(parameters, arrays))
     inputs, targets = (torch.from_numpy(arrays[key]).unsqueeze(1) for key in ("r0", "target"))
     largest = 0.0
@@ -139,8 +141,8 @@ CASES += [(name, *fault) for name, faults in OTHER_FAULTS.items() for fault in f
 
 @pytest.mark.parametrize("name, field, value", CASES)
 def test_planted_fault_is_found(name, field, value):
-    parameters = replace(error_neuron_golden.recorded_parameters(golden_file(name)), **{field: value})
-    assert deviating(golden.compare(load(name), error_neuron_golden.replay(golden_file(name), parameters)))
+    parameters = replace(error_replays.recorded_parameters(golden_file(name)), **{field: value})
+    assert deviating(replays.compare(load(name), error_replays.replay(golden_file(name), parameters)))
 
 
 LARGE = {"layers": (5, 20, 10, 17, 3), "WT_noise": 0.3, "eta_fw": (0.5,), "eta_IP": (0.3,), "eta_PI": (0.2,)}

@@ -15,8 +15,9 @@ import numpy
 import pytest
 import torch
 from protocols import pal as pal_protocol
+from replays import pal as replays
 
-from reference import golden, pal
+from reference import pal
 from reference.pal_parameters import DERIVATIVES
 
 DEFAULT_FOLDER = Path(__file__).parents[2] / ".." / "shared" / "golden"
@@ -61,8 +62,8 @@ def read(arrays: Mapping[str, numpy.ndarray]) -> tuple[pal.PalParameters, pal_pr
 
 @pytest.mark.parametrize("name", FW_BW + BW_ONLY)
 def test_trajectory(name):
-    arrays, computed = load(name), golden.replay(golden_file(name))
-    errors = golden.compare(arrays, computed)
+    arrays, computed = load(name), replays.replay(golden_file(name))
+    errors = replays.compare(arrays, computed)
     assert len(errors) == (26 if name.endswith(("FA", "BP")) else 33)
     assert [key for key in arrays if key not in errors and not re.fullmatch(NOT_MODELLED, key)] == []
     assert deviating(errors) == {}
@@ -111,7 +112,7 @@ def test_seed_reproduces_protocol_and_run(name):
         drawn = [torch.zeros(1, size) if s.white is None else s.white[layer] for s in stimuli]
         assert numpy.array_equal(torch.cat(drawn), arrays[f"white_{layer}"])
     last = {key: value[-1:] for key, value in arrays.items() if key in model.snapshot()}
-    errors = golden.compare(last, {key: value.numpy() for key, value in model.snapshot().items()})
+    errors = replays.compare(last, {key: value.numpy() for key, value in model.snapshot().items()})
     assert errors and max(absolute for absolute, _ in errors.values()) <= 1e-10
 
 
@@ -143,16 +144,16 @@ FAULTS |= dict.fromkeys(("dWPP_use_activation", "dWPP_low_pass", "pyr_hi_pass"),
 def test_planted_fault_is_found(field):
     arrays, path = load("232_fw_bw_noise"), golden_file("232_fw_bw_noise")
     parameters = replace(read(arrays)[0], **{field: FAULTS[field]})
-    assert deviating(golden.compare(arrays, golden.replay(path, parameters)))
+    assert deviating(replays.compare(arrays, replays.replay(path, parameters)))
 
 
 def test_comparison_refuses_nan_and_shapes():
     truth = {"x": numpy.ones((4, 2)), "zero": numpy.zeros((4, 1))}
-    assert golden.compare(truth, {"x": truth["x"] + 1e-3}) == {"x": pytest.approx((1e-3, 1e-3))}
-    assert golden.compare(truth, {"zero": truth["zero"] + 1e-3}) == {"zero": (1e-3, 0)}
-    assert golden.compare(truth, {"x": truth["x"] * numpy.nan})["x"][0] == numpy.inf
+    assert replays.compare(truth, {"x": truth["x"] + 1e-3}) == {"x": pytest.approx((1e-3, 1e-3))}
+    assert replays.compare(truth, {"zero": truth["zero"] + 1e-3}) == {"zero": (1e-3, 0)}
+    assert replays.compare(truth, {"x": truth["x"] * numpy.nan})["x"][0] == numpy.inf
     with pytest.raises(ValueError, match="recorded"):
-        golden.compare(truth, {"x": truth["x"][:1]})
+        replays.compare(truth, {"x": truth["x"][:1]})
 
 
 @pytest.mark.parametrize("activation", sorted(pal.ACTIVATIONS))

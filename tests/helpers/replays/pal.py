@@ -1,6 +1,5 @@
 """Replay of recorded PAL trajectories through the oracle, and their comparison."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +7,7 @@ import numpy
 import torch
 
 from reference import pal
-
-Arrays = Mapping[str, numpy.ndarray]
-
-
-def recorded_layers(arrays: Arrays, name: str) -> pal.Layers:
-    """The arrays `name_0`, `name_1`, ... with a batch axis of 1 in front; empty where there are none."""
-    layers: pal.Layers = []
-    while (key := f"{name}_{len(layers)}") in arrays:
-        layers.append(torch.from_numpy(arrays[key]).unsqueeze(0))
-    return layers
+from reference.error_neuron_golden import Arrays, recorded_layers
 
 
 def recorded_state(parameters: pal.PalParameters, arrays: Arrays) -> pal.PalState:
