@@ -28,13 +28,13 @@ class FolderError(Exception):
 
 def digest(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
     """Over everything that tells kernels where to read and write: the description, the tables of operations and of
-    recordings, and the shape of all arrays. Samples and first values may be edited."""
+    recordings, the lists of synapses, and the shape of all arrays. Samples and first values may be edited."""
     plain = {key: value for key, value in description.items() if key != DIGEST}
     found = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         found.update(f"{name} {array.shape} {array.dtype.str};".encode())
-        found.update(array.tobytes() if name.startswith(("table.", "pieces.")) else b"")
+        found.update(array.tobytes() if name.startswith(("table.", "pieces.", "indices.")) else b"")
     return found.hexdigest()
 
 

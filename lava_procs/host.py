@@ -73,7 +73,8 @@ class Host:
         memory[:] = initial
         offsets = {slot: (offset, size) for slot, (offset, size) in group["slots"].items()}
         table, pieces = (self.arrays[f"{what}.{name}"].view(np.uint64) for what in ("table", "pieces"))
-        kernels = self.kernels.bind(number, memory, table, pieces, self.samples, self.records)
+        kernels = self.kernels.bind(number, memory, self.arrays[f"indices.{name}"], table, pieces, self.samples,
+                                    self.records)
         return GroupWork(name, memory, offsets, group["n_step"], kernels, self._feed(group["feed"]), len(pieces) > 0,
                          self.limit, self.description["block"])
 

@@ -46,8 +46,8 @@ class Grouped(Native):
 
     def _part(self, number: int, group: GroupProgram, kernels: Kernels) -> Part:
         memory, rows = group.memory(), {position: row for row, position in enumerate(group.positions)}
-        return Part(group, memory, kernels.bind(number, memory, group.table, record_pieces(group, self.protocol),
-                                                self.samples, self.buffer), rows)
+        return Part(group, memory, kernels.bind(number, memory, group.indices(), group.table,
+                                                record_pieces(group, self.protocol), self.samples, self.buffer), rows)
 
     def _block(self, b: Block) -> None:
         for t in range(len(b.gates)):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from compiler.backends import feature_maps
+from compiler.backends.events import nothing_underway, send, step_on
 from compiler.backends.start import Start
 from compiler.backends.uniform import uniform
 from compiler.ir import model
@@ -95,7 +96,9 @@ class Interpreter(Start):
             self.values[f"{projection.name}.current"] = message
             return
         w = self._per_sample(self.values[f"{projection.name}.w"])
-        if kind.pairs:
+        if kind.listed:
+            current = self._send(projection, w, message)
+        elif kind.pairs:
             current = w * message
         elif projection.convolution:
             way = feature_maps.transposed if kind.back else feature_maps.forward
@@ -105,6 +108,17 @@ class Interpreter(Start):
             for j in range(w.shape[2]):
                 current = current + w[:, :, j] * message[:, j:j + 1]
         self.values[f"{projection.name}.current"] = current
+
+    def _send(self, projection: Projection, w: np.ndarray, message: np.ndarray) -> np.ndarray:
+        """This step's current, after the messages of this step have left."""
+        synapses, name = self.synapses[projection.name], f"{projection.name}.underway"
+        underway = nothing_underway(synapses, self.graph.batch, self.graph.population(projection.post).size)
+        if name in self.values:
+            underway = self.values[name].reshape(underway.shape).copy()
+        send(synapses, synapses.ordered(w), message, underway)
+        if name in self.values:
+            self.values[name] = step_on(underway).reshape(self.graph.batch, -1)
+        return underway[:, 0]
 
     def _per_sample(self, w: np.ndarray) -> np.ndarray:
         """(batch, ...) from (1 | seeds | batch, ...)."""
@@ -144,9 +158,14 @@ class Interpreter(Start):
         for name, kind in rule.noise:
             low, high = (half.reshape(-1, *[1] * len(shape)) for half in self.values[
                 f"{projection.name}.{name}.key"].T)
-            index = np.arange(int(np.prod(shape))).reshape(shape) if kind == "uniform" else np.zeros(shape)
+            index = self._numbers(projection.name, shape) if kind == "uniform" else np.zeros(shape)
             drawn = low if kind in model.LAVA_DRAWS else uniform(low, high, index)
             self.values[f"{projection.name}.{name}"] = np.broadcast_to(drawn, (len(low), *shape))
+
+    def _numbers(self, projection: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Synapses, numbered through: those of a list in its canonical order."""
+        numbers = np.arange(int(np.prod(shape)))
+        return self.synapses[projection].given(numbers) if projection in self.synapses else numbers.reshape(shape)
 
     def _synapse_scope(self, projection: Projection) -> tuple[Callable, Callable]:
         """Lookups for a rule: `pre.x` along the last axis, `post.x` along the one before it, weights as they are."""
@@ -157,6 +176,9 @@ class Interpreter(Start):
             array = values(projection.pre if end == "pre" else projection.post, quantity)
             if kind.pairs:
                 return array
+            if kind.listed:
+                synapses = self.synapses[projection.name]
+                return array[:, synapses.given(synapses.pre if end == "pre" else synapses.post)]
             if projection.convolution:
                 return self._map_side(projection.convolution, kind, end, array)
             return array[:, None, :] if end == "pre" else array[:, :, None]
@@ -276,9 +298,10 @@ def _clipped(self: Interpreter, name: str, dw: np.ndarray, arguments: list, appl
     total = _summed(self, name, "clipped", dw, apply)
     if total is None:
         return None
+    summed = self.synapses[name].ordered(total) if name in self.synapses else total
     axes = total.shape[1:-3] if total.ndim > 3 else total.shape[1:2]
     cells, inputs = int(np.prod(axes)), int(np.prod(total.shape[1 + len(axes):]))
-    per_cell = _sum_in_order(np.square(total).reshape(len(total), cells, inputs), 2)
+    per_cell = _sum_in_order(np.square(summed).reshape(len(total), cells, inputs), 2)
     norms = np.sqrt(_sum_in_order(per_cell, 1)).reshape(-1, *[1] * (total.ndim - 1))
     return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
 

@@ -33,7 +33,7 @@ class CallTable(ctypes.Structure):
     """`Call` of the generated C."""
 
     _fields_ = [*((name, ctypes.c_void_p) for name in ("m", "records", "samples", "gates", "noise", "rows", "positions",
-                                                       "pieces")),
+                                                       "indices", "pieces")),
                 *((name, ctypes.c_long) for name in ("samples_width", "batch", "gates_width", "noise_width", "streams",
                                                      "n_pieces"))]
 
@@ -46,25 +46,26 @@ class CKernels:
         library.weights_due.restype = ctypes.c_int
         library.weights_due.argtypes = library.record.argtypes = [ctypes.c_void_p, ctypes.c_long]
 
-    def bind(self, number: int, memory: np.ndarray, table: np.ndarray, pieces: np.ndarray, samples: np.ndarray,
-             records: np.ndarray) -> CGroup:
+    def bind(self, number: int, memory: np.ndarray, indices: np.ndarray, table: np.ndarray, pieces: np.ndarray,
+             samples: np.ndarray, records: np.ndarray) -> CGroup:
         """Raises ValueError for a memory that is shorter than the module's."""
-        return CGroup(self.library, number, memory, pieces, samples, records)
+        return CGroup(self.library, number, memory, indices, pieces, samples, records)
 
 
 class CGroup:
     """One group's kernels on its memory."""
 
-    def __init__(self, library: ctypes.CDLL, number: int, memory: np.ndarray, pieces: np.ndarray, samples: np.ndarray,
-                 records: np.ndarray):
-        needed = ctypes.c_long.in_dll(library, f"memory_{number}").value
-        if len(memory) < needed:
-            raise ValueError(f"the kernels of group {number} need a memory of {needed} numbers, not {len(memory)}")
-        self.arrays = tuple(_checked(array, kind) for array, kind in (
-            (memory, np.float64), (records, np.float64), (samples, np.float64), (pieces, np.uint64)))
-        memory, records, samples, pieces = self.arrays
-        self.table = CallTable(m=memory.ctypes.data, records=records.ctypes.data, samples=samples.ctypes.data,
-                               pieces=pieces.ctypes.data, samples_width=samples.shape[1], n_pieces=len(pieces))
+    def __init__(self, library: ctypes.CDLL, number: int, memory: np.ndarray, indices: np.ndarray, pieces: np.ndarray,
+                 samples: np.ndarray, records: np.ndarray):
+        for name, array in (("memory", memory), ("indices", indices)):
+            needed = ctypes.c_long.in_dll(library, f"{name}_{number}").value
+            if len(array) < needed:
+                raise ValueError(f"the kernels of group {number} need {name} of {needed} numbers, not {len(array)}")
+        arrays = {"m": (memory, np.float64), "records": (records, np.float64), "samples": (samples, np.float64),
+                  "pieces": (pieces, np.uint64), "indices": (indices, np.int32)}
+        self.arrays = {name: _checked(array, kind) for name, (array, kind) in arrays.items()}
+        places = {name: array.ctypes.data for name, array in self.arrays.items()}
+        self.table = CallTable(**places, samples_width=samples.shape[1], n_pieces=len(pieces))
         self.address = ctypes.addressof(self.table)
         self.block: Any = None
         self.library, self.call = library, getattr(library, f"run_{number}")
@@ -107,25 +108,26 @@ class PythonKernels:
     def __init__(self, module: ModuleType):
         self.module = module
 
-    def bind(self, number: int, memory: np.ndarray, table: np.ndarray, pieces: np.ndarray, samples: np.ndarray,
-             records: np.ndarray) -> PythonGroup:
-        return PythonGroup(self.module, memory, table, pieces, samples, records)
+    def bind(self, number: int, memory: np.ndarray, indices: np.ndarray, table: np.ndarray, pieces: np.ndarray,
+             samples: np.ndarray, records: np.ndarray) -> PythonGroup:
+        return PythonGroup(self.module, memory, indices, table, pieces, samples, records)
 
 
 class PythonGroup:
     """One group's kernels on its memory."""
 
-    def __init__(self, module: ModuleType, memory: np.ndarray, table: np.ndarray, pieces: np.ndarray,
-                 samples: np.ndarray, records: np.ndarray):
+    def __init__(self, module: ModuleType, memory: np.ndarray, indices: np.ndarray, table: np.ndarray,
+                 pieces: np.ndarray, samples: np.ndarray, records: np.ndarray):
         self.module, self.memory, self.samples, self.records = module, memory, samples, records
+        self.indices = _checked(indices, np.int32)
         self.integer = np.uint64 if module.JIT else int
         self.table, self.pieces = (a if module.JIT else a.astype(object) for a in (table, pieces))
 
     def run(self, block: Any, first: int, last: int, start: int, stop: int, pending: bool, whole: bool) -> None:
         with np.errstate(all="ignore"):
-            self.module.run(self.memory, self.table, self.integer(first), self.integer(last), self.samples, block.rows,
-                            block.gates, block.noise, start, stop, pending, self.pieces, block.positions, self.records,
-                            whole)
+            self.module.run(self.memory, self.indices, self.table, self.integer(first), self.integer(last),
+                            self.samples, block.rows, block.gates, block.noise, start, stop, pending, self.pieces,
+                            block.positions, self.records, whole)
 
     def record(self, block: Any, t: int) -> None:
         self.module.record(self.memory, self.pieces, block.positions, self.records, t)

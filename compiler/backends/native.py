@@ -28,8 +28,8 @@ class Native(InProcess):
     def _load(self) -> None:
         """Makes the kernels ready to be called."""
         kernels = load_kernels(self.program.source, lambda: c_source(self.program, [self.group], whole=True))
-        self.kernels = kernels.bind(0, self.memory, self.group.table, record_pieces(self.group, self.protocol),
-                                    self.samples, self.buffer)
+        self.kernels = kernels.bind(0, self.memory, self.group.indices(), self.group.table,
+                                    record_pieces(self.group, self.protocol), self.samples, self.buffer)
 
     def _block(self, b: Block) -> None:
         self.kernels.run(b, 0, len(self.group.step), 0, len(b.gates), False, True)

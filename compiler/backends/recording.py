@@ -37,6 +37,8 @@ def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
             return unpack_state(flat, shape.cells[0], shape.batch)
         if name == "current" or (name.startswith("post_factor") and not state):
             return unpack_state(flat, shape.post_cells, shape.batch)[..., :shape.cells[1]]
+        if shape.listed is not None:
+            return program.synapses[owner].given(unpack_state(flat, shape.listed, shape.copies))
         weights = unpack_weights(flat, shape)
         of = weight_shape(graph, graph.projection(owner))
         return weights.reshape(*weights.shape[:weights.ndim - (1 if shape.one_to_one else 2)], *of)
@@ -46,6 +48,8 @@ def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
 def pack(program: Program, quantity: str, values: np.ndarray) -> np.ndarray:
     """A state (batch, n) or a synaptic quantity (copies, n_post, n_pre) as it lies in memory."""
     owner = quantity.partition(".")[0]
+    if owner in program.synapses:
+        return pack_state(program.synapses[owner].ordered(values))
     if any(q.name == owner for q in program.graph.projections):
         return pack_weights(values, shape_of(program.graph, program.graph.projection(owner)))
     return pack_state(values)

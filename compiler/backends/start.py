@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from compiler.backends.events import nothing_underway, underway_at_start
 from compiler.backends.names import check_names
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
 from compiler.ir.evaluation import Values, evaluate, no_history
 from compiler.ir.expressions import Number
 from compiler.ir.model import Graph, Population, Projection
+from compiler.ir.synapses import Synapses, synapses_of
 from compiler.ir.verify import verify, verify_discrete
 
 
@@ -28,6 +30,7 @@ class Start:
         check_names(graph)
         self.graph = graph
         self.values: Values = {}
+        self.synapses = {q.name: synapses_of(graph, q) for q in graph.projections if graph.class_of(q.name).kind.listed}
         self.parameters: dict[str, dict[str, float | np.ndarray]] = {
             p.name: {**model.cell_parameters(graph, p)} for p in graph.populations}
         self.parameters |= {q.name: {**model.rule_parameters(graph, q)} for q in graph.projections}
@@ -86,6 +89,20 @@ class Start:
             self.values[f"{name}.w"] *= mask
         if graph.class_of(name).unit:
             self.values[f"{name}.w"] += 0.0  # a whole number of units has no negative zero
-        self.values[f"{name}.increment"] = np.zeros((copies, *shape))
+        if rule or not graph.class_of(name).kind.listed:
+            self.values[f"{name}.increment"] = np.zeros((copies, *shape))
+        if name in self.synapses and self.synapses[name].delay is not None:
+            self._start_underway(projection, self.synapses[name])
         if rule and rule.optimiser.kind == "adam":
             self.values |= {f"{name}.adam_{moment}": np.zeros((copies, *shape)) for moment in ("first", "second")}
+
+    def _start_underway(self, projection: Projection, synapses: Synapses) -> None:
+        """Messages from before the first step that have not arrived, as (batch, steps ahead * n_post)."""
+        graph, name, cells = self.graph, projection.name, self.graph.population(projection.post).size
+        sent = self.values.get(f"{projection.pre}.{graph.class_of(name).message}")
+        found = nothing_underway(synapses, graph.batch, cells)
+        if sent is not None:
+            w = self.values[f"{name}.w"]
+            w = np.repeat(synapses.ordered(w), graph.batch // len(w), axis=0)
+            found = underway_at_start(synapses, w, sent, cells)
+        self.values[f"{name}.underway"] = found.reshape(graph.batch, -1)

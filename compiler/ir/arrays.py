@@ -11,6 +11,7 @@ from compiler.ir.errors import CortexError, unknown
 from compiler.ir.language import READABLE, Problems
 from compiler.ir.limits import MEMORY
 from compiler.ir.model import Graph
+from compiler.ir.synapses import LISTS, list_problems
 
 
 def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
@@ -24,6 +25,7 @@ def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
         rule, weights = graph.rule_of(q), model.weight_shape(graph, q)
         kind = graph.class_of(q.name).kind
         keys = [] if not kind.weighted else ["w", "mask"] if kind.mask == "array" or q.convolution else ["w"]
+        keys += LISTS if kind.listed else ()
         shapes |= {f"{q.name}.{key}": weights for key in (*keys, *(rule.learnt if rule else ()))}
     for m in graph.mirrors:
         for operation in m.operations:
@@ -56,6 +58,8 @@ def arrays_fit(graph: Graph) -> Problems:
         if kind.weighted and f"{q.name}.w" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' has no weights: array '{q.name}.w' is missing.",
                               f"Bind an array of shape {model.weight_shape(graph, q)}.")
+        if kind.listed:
+            yield from list_problems(graph, q)
         if kind.mask == "array" and f"{q.name}.mask" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' is masked: array '{q.name}.mask' is missing.")
 
@@ -74,7 +78,12 @@ def _copies(graph: Graph, array: str) -> set[int]:
     owner = array.split(".")[0]
     if owner not in {q.name for q in graph.projections}:
         return {graph.seeds, graph.batch}
-    return {1, model.weight_copies(graph, owner)}
+    return set() if _is_list(graph, array) else {1, model.weight_copies(graph, owner)}
+
+
+def _is_list(graph: Graph, array: str) -> bool:
+    owner, _, key = array.partition(".")
+    return key in LISTS and graph.class_of(owner).kind.listed
 
 
 def amounts(graph: Graph) -> Problems:
@@ -84,7 +93,8 @@ def amounts(graph: Graph) -> Problems:
     for q in graph.projections:
         shape, copies, rule = model.weight_shape(graph, q), model.weight_copies(graph, q.name), graph.rule_of(q)
         kept = len(rule.learnt) if rule else 0
-        taken[f"projection '{q.name}' ({copies} x {shape} weights)"] = math.prod(shape) * copies * (1 + kept)
+        listed = graph.class_of(q.name).kind.listed  # two whole numbers of 32 bits beside the weight
+        taken[f"projection '{q.name}' ({copies} x {shape} weights)"] = math.prod(shape) * (copies * (1 + kept) + listed)
     needed = 8 * sum(taken.values())
     if needed > MEMORY:
         most = max(taken, key=lambda who: taken[who])

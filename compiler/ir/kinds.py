@@ -12,7 +12,7 @@ class Kind:
     `weighted`: it has weights; else the message itself arrives. `pairs`: cell i joins cell i alone. `mask`: where it is
     told which pairs are joined: in an "array", or by "blocks" of areas. `maps`: between feature maps, with a kernel for
     all positions or, `local`, for each; `back`: from the upper maps to the lower ones, with the weights laid out as in
-    the forward direction.
+    the forward direction. `listed`: synapses are a list, each with its cells, weight and perhaps delay.
     """
 
     name: str
@@ -22,11 +22,12 @@ class Kind:
     maps: bool = False
     local: bool = False
     back: bool = False
+    listed: bool = False
 
     @property
     def matrix(self) -> bool:
         """Whether its weights are a matrix of all postsynaptic by all presynaptic cells."""
-        return self.weighted and not self.pairs and not self.maps
+        return self.weighted and not (self.pairs or self.maps or self.listed)
 
     @property
     def full(self) -> bool:
@@ -38,4 +39,4 @@ KINDS = {kind.name: kind for kind in (
     Kind("dense"), Kind("one_to_one", pairs=True), Kind("masked", mask="array"), Kind("blocks", mask="blocks"),
     Kind("convolution", maps=True), Kind("transposed_convolution", maps=True, back=True),
     Kind("local", maps=True, local=True), Kind("transposed_local", maps=True, local=True, back=True),
-    Kind("identity", weighted=False, pairs=True))}
+    Kind("identity", weighted=False, pairs=True), Kind("sparse", listed=True))}

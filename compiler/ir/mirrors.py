@@ -31,7 +31,7 @@ def mirrors_fit(graph: Graph) -> Problems:
 def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
     source, target = (graph.class_of(name) for name in (m.source, m.target))
     for name, synapse in ((m.source, source), (m.target, target)):
-        if synapse.kind.pairs:
+        if synapse.kind.pairs or synapse.kind.listed:
             yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': projection '{name}' is of "
                                       f"connectivity '{synapse.connectivity}'.",
                               "A mirror needs a weight matrix at both ends.")

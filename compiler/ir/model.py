@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from compiler.ir.expressions import Expression, Number
@@ -25,6 +26,7 @@ from compiler.ir.optimisers import Traits
 
 Array = NDArray[Any]
 """Of any dtype."""
+NOTHING: Array = np.zeros(0)
 Stage = Literal["send", "receive", "factor"]
 STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
 LAVA_DRAWS: dict[str, tuple[int, bool, int]] = {
@@ -281,7 +283,8 @@ class Noise:
 class Graph:
     """A circuit. Arrays are bound by name: `population.state`, `projection.w`, `projection.mask` ...
 
-    Weight arrays are (n_post, n_pre), rows postsynaptic; states (n,). A leading axis of length `seeds` (or `samples`
+    Weight arrays are (n_post, n_pre), rows postsynaptic; of a list (synapses,), beside `projection.pre`, `.post` and
+    perhaps `.delay`, in an order that is the user's; states (n,). A leading axis of length `seeds` (or `samples`
     for per-sample arrays) is allowed; without it the array is repeated. Tables are vectors, `table.<name>`.
     """
 
@@ -375,13 +378,15 @@ def weight_copies(graph: Graph, projection: str) -> int:
 
 
 def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
-    """(n_post, n_pre), or that of a `Convolution`'s weights; () for the identity."""
+    """(n_post, n_pre), (synapses,) of a list, or that of a `Convolution`'s weights; () for the identity."""
     kind, c = graph.class_of(projection.name).kind, projection.convolution
     if c and kind.maps:
         own = c.post if kind.local else c.post[:1]
         return *own, c.pre[0], c.kernel, c.kernel
     if not kind.weighted:
         return ()
+    if kind.listed:
+        return (graph.arrays.get(f"{projection.name}.pre", NOTHING).size,)
     if kind.pairs:
         return (graph.population(projection.post).size,)
     return graph.population(projection.post).size, graph.population(projection.pre).size

@@ -19,6 +19,7 @@ from compiler.ir.language import Problems, part_problems
 from compiler.ir.mirrors import mirrors_fit
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import instantaneous, message_depth, schedule
+from compiler.ir.synapses import lists_fit
 
 OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first", "adam_second", "adam_powers",
                         *model.OPTIMISERS} - {"none"})
@@ -321,7 +322,7 @@ def bounds(synapse: model.SynapseClass) -> tuple[float, float]:
 def delays(graph: Graph) -> Problems:
     for q in graph.projections:
         cell, message = graph.cell_of(q.pre), graph.class_of(q.name).message
-        depth = message_depth(graph, q)
+        depth = message_depth(graph, q) + _most_delay(graph, q) - 1
         if depth < 0 or q.delay < 0:
             yield CortexError("E231", f"projection '{q.name}' has delay {q.delay}, but message '{message}' of cell "
                                       f"'{cell.name}' is sent from state: the least delay is 1.")
@@ -332,6 +333,12 @@ def delays(graph: Graph) -> Problems:
         if cell.relay and message in instantaneous(cell) and q.delay != 0:
             yield CortexError("E233", f"projection '{q.name}' leaves relay '{cell.name}' with delay {q.delay}; a relay "
                                       "passes its input on within the step.", "Write delay=0.")
+
+
+def _most_delay(graph: Graph, q: Projection) -> int:
+    """Of its synapses, in steps; 1 where they have none of their own."""
+    delays = graph.arrays.get(f"{q.name}.delay") if graph.class_of(q.name).kind.listed else None
+    return 1 if delays is None else int(delays.max(initial=1))
 
 
 def same_step_order(graph: Graph) -> Problems:
@@ -361,4 +368,4 @@ def verify_discrete(graph: Graph) -> None:
 NAME_CHECKS: tuple[Callable[[Graph], Problems], ...] = (unique_names, separate_owners, references)
 MEANING_CHECKS: tuple[Callable[[Graph], Problems], ...] = (
     ends_of_projections, names_in_cells, names_in_rules, parameters_given, sizes, amounts, mirrors_fit, arrays_fit,
-    tables_exist, signs_hold, delays, same_step_order, outputs_exist)
+    lists_fit, tables_exist, signs_hold, delays, same_step_order, outputs_exist)

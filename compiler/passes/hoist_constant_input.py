@@ -57,7 +57,7 @@ def _sums(graph: Graph, q: Projection, request: Request) -> bool:
     """Whether increments are summed until an update, and the message is the input, or the input times one number."""
     rule, kind = graph.rule_of(q), graph.class_of(q.name).kind
     assert rule is not None
-    return (not kind.pairs and not rule.states and not rule.noise
+    return (not kind.pairs and not kind.listed and not rule.states and not rule.noise
             and held_input(graph, q) is not None
             and is_hebbian(graph, q, rule.increment)
             and not request.observes(f"{q.name}.increment") and not request.observes(f"{q.name}.{rule.optimiser.kind}"))

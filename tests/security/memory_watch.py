@@ -101,18 +101,20 @@ def watched(kernels: Any, program: GroupProgram) -> Watched:
 def watch(module: ModuleType) -> None:
     """Makes every kernel of the module say which row it runs."""
     for name, function in vars(module).copy().items():
-        first = getattr(getattr(function, "__code__", None), "co_varnames", ())[:3]
-        if first == ("m", "program", "i") and not hasattr(function, "watched"):
+        names = getattr(getattr(function, "__code__", None), "co_varnames", ())
+        if names[:1] == ("m",) and "program" in names[1:3] and not hasattr(function, "watched") and name != "run":
             setattr(module, name, _watched(function))
 
 
 def _watched(function: Any) -> Any:
+    place = function.__code__.co_varnames.index("i") - 1
+
     @functools.wraps(function)
-    def call(m: Any, program: np.ndarray, i: int, *rest: Any) -> None:
+    def call(m: Any, *rest: Any) -> None:
         if not isinstance(m, Watched):
-            return function(m, program, i, *rest)
-        m.row = int(i)
-        function(m, program, i, *rest)
+            return function(m, *rest)
+        m.row = int(rest[place])
+        function(m, *rest)
         m.row = None
 
     call.watched = True  # type: ignore[attr-defined]

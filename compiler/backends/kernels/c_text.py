@@ -22,7 +22,7 @@ from compiler.backends.kernels.nest import (
     Uniform,
     nodes,
 )
-from compiler.backends.kernels.operations import Argument, Constant, First, Gate, Key, Slot, Span
+from compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
 from compiler.backends.kernels.text import TRUTHS, Text
 from compiler.backends.quoting import comment
 from compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
@@ -47,6 +47,12 @@ class CText(Text):
 
     def literal(self, number: int) -> str:
         return str(number)
+
+    def entry(self, indices: str, at: Int) -> str:
+        return f"{c_name(indices)}[{self.whole(at)}]"
+
+    def counter(self, place: str) -> str:
+        return f"(long){place}"
 
     def number(self, value: float) -> str:
         if math.isnan(value):
@@ -196,7 +202,7 @@ RESERVED = frozenset((  # noqa: SIM905
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof "
     "vector masks GET SET ALL MASK UNROLL NAN INFINITY IN main block lane sums shown gates call m t i record due late "
-    "before choose load draw").split())
+    "before choose load draw indices").split())
 
 
 def c_name(name: str) -> str:
@@ -213,6 +219,7 @@ def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...]) 
     apart = _distinct(named)
     parameters = [f"double *{'restrict ' if apart else ''}const {c_name(n)}" for n, a in named.items()
                   if isinstance(a, Slot | Key)]
+    parameters += [f"const int32_t *const {c_name(n)}" for n, a in named.items() if isinstance(a, IndexSlot)]
     parameters += [f"const double {c_name(n)}" for n, a in named.items() if isinstance(a, Constant | Gate)]
     parameters += {"delivery": ["const int64_t *const shown", "const int pending"],
                    "closing": ["const int end_of_block"]}.get(kernel.kind, [])

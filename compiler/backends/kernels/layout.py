@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.backends.kernels.operations import padded
-from compiler.ir.model import Graph, Projection
+from compiler.ir.model import Graph, Projection, weight_shape
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Shape:
     cells: tuple[int, int]
     maps: bool = False
     """Whether it joins feature maps that are no plain vectors of cells."""
+    listed: int | None = None
+    """How many synapses a list has, which lie one after the other, copies innermost; None for what is no list."""
 
     @property
     def batch(self) -> int:
@@ -38,7 +40,7 @@ class Shape:
 
     @property
     def width(self) -> int:
-        return padded(self.post) if self.batch == 1 else self.post
+        return padded(self.post) if self.batch == 1 and self.listed is None else self.post
 
     @property
     def rows(self) -> int:
@@ -46,7 +48,7 @@ class Shape:
 
     @property
     def weights(self) -> int:
-        return self.rows * self.width * self.copies
+        return (self.rows * self.width if self.listed is None else self.listed) * self.copies
 
     @property
     def post_cells(self) -> int:
@@ -61,7 +63,8 @@ def shape_of(graph: Graph, projection: Projection) -> Shape:
     if maps:
         pre, post = maps.taps, maps.post[0] * (maps.positions if synapse.kind.local else 1)
     return Shape(pre, post, copies, graph.batch // copies, synapse.kind.pairs, cells,
-                 maps is not None and (cells != (pre, post) or maps.pool > 1 or maps.padding > 0))
+                 maps is not None and (cells != (pre, post) or maps.pool > 1 or maps.padding > 0),
+                 weight_shape(graph, projection)[0] if synapse.kind.listed else None)
 
 
 def pack_state(values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from compiler.backends.kernels.operations import Argument, Constant, First, Gate, Key, Slot, Span
+from compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
 from compiler.backends.quoting import identifier
 from compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Number, as_node, walk
 
@@ -73,6 +73,21 @@ class Size(Whole):
 
 
 @dataclass(frozen=True)
+class Entry(Whole):
+    """The whole number at a place of an index array."""
+
+    indices: str
+    at: Int
+
+
+@dataclass(frozen=True)
+class Counter(Whole):
+    """A whole number that changes as the program runs, kept with the float64."""
+
+    load: Load
+
+
+@dataclass(frozen=True)
 class Joined(Whole):
     operator: str
     left: Int
@@ -94,6 +109,16 @@ class Array:
         for place, length in zip(places, self.axes, strict=True):
             at = at * length + place
         return Load(self.name, at)
+
+
+@dataclass(frozen=True)
+class Indices:
+    """A stretch of index memory: whole numbers that never change."""
+
+    name: str
+
+    def __getitem__(self, at: Int) -> Entry:
+        return Entry(self.name, at)
 
 
 @dataclass(frozen=True)
@@ -227,6 +252,9 @@ class Kernel:
             if argument == slot:
                 return Array(known, axes)
         return Array(self.argument(name, slot), axes)
+
+    def indices(self, name: str, slot: IndexSlot) -> Indices:
+        return Indices(self.argument(name, slot))
 
     def size(self, name: str, value: int | Span | First) -> Size:
         return Size(self.argument(name, value))

@@ -1,7 +1,8 @@
 """Kernels as Python: what numba compiles, and what runs as it is.
 
-A kernel works on one memory `m`; `program[i, ...]` is its row of the table, with lengths and offsets. Whole numbers
-are unsigned for numba, so that indexing needs no wrap-around test; literal ones are constants of the module.
+A kernel works on one memory `m` and one of whole numbers, `indices`; `program[i, ...]` is its row of the table, with
+lengths and offsets. Whole numbers are unsigned for numba, so that indexing needs no wrap-around test; literal ones are
+constants of the module.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from compiler.backends.kernels.text import Text
 from compiler.backends.quoting import docstring, identifier
 from compiler.ir.expressions import Lookup, Node, Number
 
-SIGNATURES = {"": ("kernel", "m, program, i, gates, t"),
-              "delivery": ("across_steps", "m, program, i, gates, rows_of_samples, t, pending"),
-              "closing": ("closing", "m, program, i, gates, t, end_of_block")}
+SIGNATURES = {"": ("kernel", "m, indices, program, i, gates, t"),
+              "delivery": ("across_steps", "m, indices, program, i, gates, rows_of_samples, t, pending"),
+              "closing": ("closing", "m, indices, program, i, gates, t, end_of_block")}
 
 
 class NumbaText(Text):
@@ -32,6 +33,12 @@ class NumbaText(Text):
     def literal(self, number: int) -> str:
         self.literals.add(number)
         return f"unsigned_{number}"
+
+    def entry(self, indices: str, at: Int) -> str:
+        return f"unsigned(indices[{indices}])" if at == 0 else f"unsigned(indices[{indices} + {self._bare(at)}])"
+
+    def counter(self, place: str) -> str:
+        return f"unsigned({place})"
 
     def number(self, value: float) -> str:
         return repr(value) if math.isfinite(value) else "(-math.inf)" if value < 0 else f"math.{value}"

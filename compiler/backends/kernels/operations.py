@@ -18,6 +18,13 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class IndexSlot:
+    """A named stretch of a group's index memory, which holds int32."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Span:
     """How many cells an operation runs over, with padding."""
 
@@ -52,7 +59,7 @@ class Gate:
     name: str
 
 
-Argument = int | Slot | Span | First | Constant | Key | Gate
+Argument = int | Slot | IndexSlot | Span | First | Constant | Key | Gate
 
 
 @dataclass(frozen=True)

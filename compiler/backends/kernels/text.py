@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from compiler.backends.kernels.nest import (
     Accumulation,
     Below,
+    Counter,
+    Entry,
     For,
     If,
     Int,
@@ -39,6 +41,10 @@ class Text(ABC):
         match number:
             case Joined(operator, left, right):
                 return f"({self.whole(left)} {self.words.get(operator, operator)} {self.whole(right)})"
+            case Entry(indices, at):
+                return self.entry(indices, at)
+            case Counter(load):
+                return self.counter(self.place(load))
             case Whole():
                 return self.size(number.name)  # type: ignore[attr-defined]
         return self.literal(int(number))
@@ -46,6 +52,14 @@ class Text(ABC):
     def size(self, name: str) -> str:
         """A loop variable or an argument."""
         return name
+
+    @abstractmethod
+    def entry(self, indices: str, at: Int) -> str:
+        """The whole number at a place of an index array."""
+
+    @abstractmethod
+    def counter(self, place: str) -> str:
+        """The float64 at a place as a whole number."""
 
     @abstractmethod
     def literal(self, number: int) -> str: ...

@@ -329,6 +329,7 @@ def _arrays(protocol: Protocol, groups: dict[str, GroupProgram], samples: np.nda
     arrays = {"samples": np.ascontiguousarray(samples, dtype=np.float64)}
     for name, group in groups.items():
         arrays[f"memory.{name}"] = group.memory()
+        arrays[f"indices.{name}"] = group.indices()
         arrays[f"table.{name}"] = group.table.view(np.int64)
         arrays[f"pieces.{name}"] = record_pieces(group, protocol).view(np.int64)
     if recorded is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from compiler.backends.kernels.c_text import c_name, function_source
 from compiler.backends.kernels.nest import KernelTable
-from compiler.backends.kernels.operations import Argument, Constant, First, Gate, Key, Operation, Slot, Span
+from compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Operation, Slot, Span
 from compiler.backends.lowering.program import GroupProgram, Program
 from compiler.ir.functions import DEFINITIONS, PRIMITIVES, closure
 
@@ -59,13 +59,14 @@ IN double mantissa(const double x) {
     return y.value;
 }
 
-/* One group's memory, and the arrays of K steps: samples (row, width), rows (K, batch), gates (K, gates), noise
-(K, width), positions (K, streams) into the records or -1, pieces (stream, offset, length, column, whether it is a
-deferred weight). */
+/* One group's memory, its whole numbers that never change (indices), and the arrays of K steps: samples (row, width),
+rows (K, batch), gates (K, gates), noise (K, width), positions (K, streams) into the records or -1, pieces (stream,
+offset, length, column, whether it is a deferred weight). */
 typedef struct {
     double *m, *records;
     const double *samples, *gates, *noise;
     const int64_t *rows, *positions;
+    const int32_t *indices;
     const uint64_t *pieces;
     long samples_width, batch, gates_width, noise_width, streams, n_pieces;
 } Call;
@@ -243,7 +244,8 @@ def _group(number: int, group: GroupProgram, table: KernelTable, whole: bool) ->
     texts = {"CASES": cases, "LINES": straight, "ROWS": str(len(rows))}
     filled = [re.sub(r"\b(CASES|LINES|ROWS)\b", lambda found: texts[found[0]], text.replace("GROUP", str(number)))
               for text in templates]
-    return "\n".join([*functions, f"const long memory_{number} = {group.size};", *filled])
+    return "\n".join([*functions, f"const long memory_{number} = {group.size}, indices_{number} = {group.index_size};",
+                      *filled])
 
 
 def _functions(operation: Operation, number: int, row: int, table: KernelTable) -> str:
@@ -267,6 +269,7 @@ def _call(operation: Operation, number: int, row: int, group: GroupProgram, tabl
     def call(name: str, gates: str, *more: str) -> str:
         arguments = operation.arguments[:len(table.kernels[name].arguments)]
         pointers = [_place(a, group) for a in arguments if isinstance(a, Slot | Key)]
+        pointers += [f"c->indices + {group.place(a)}" for a in arguments if isinstance(a, IndexSlot)]
         numbers = [_place(a, group)[4:].join(("m[", "]")) if isinstance(a, Constant)
                    else f"{gates}[{group.program.gates.index(a.name)}]" for a in arguments
                    if isinstance(a, Constant | Gate)]

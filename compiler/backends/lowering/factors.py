@@ -158,7 +158,8 @@ class Factors:
     def is_product(self) -> bool:
         """Whether an increment is one postsynaptic times one presynaptic factor, for every pair of cells and without
         state at the synapse."""
-        return (product_of_sides(self.increment) and not self.rule.states and not self.shape.one_to_one)
+        return (product_of_sides(self.increment) and not self.rule.states and not self.shape.one_to_one
+                and self.shape.listed is None)
 
     @property
     def idle_when_silent(self) -> bool:

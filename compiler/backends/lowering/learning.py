@@ -52,12 +52,12 @@ class Axes:
     @contextmanager
     def each_weight(self) -> Iterator[tuple[Int, Int, Int]]:
         """(j, k, c) of every weight."""
-        with self.each_row() as j, self.each_along() as (k, c):
+        with self.each_row() as j, self.each_along(j) as (k, c):
             yield j, k, c
 
     @contextmanager
-    def each_along(self) -> Iterator[tuple[Int, Int]]:
-        """(k, c) of every weight of a row."""
+    def each_along(self, j: Int = 0) -> Iterator[tuple[Int, Int]]:
+        """(k, c) of every weight of row j."""
         with self.kernel.loop("k", self.width) as k, self.kernel.loop("c", self.shape.copies) as c:
             yield k, c
 
@@ -65,15 +65,19 @@ class Axes:
         """Which presynaptic cell weight (j, k) comes from."""
         return k if self.shape.one_to_one else j
 
+    def post_place(self, k: Int) -> Int:
+        """Which postsynaptic cell weight (j, k) goes to."""
+        return k
+
 
 class Learning:
     """The rule of one projection in one kernel."""
 
     def __init__(self, kernel: Kernel, graph: Graph, projection: Projection, factors: Factors, slots: SlotTable,
-                 whole: bool = False):
+                 axes: Axes):
         self.kernel, self.graph, self.projection, self.factors, self.slots = kernel, graph, projection, factors, slots
         self.rule, self.shape = factors.rule, factors.shape
-        self.axes = Axes(kernel, self.shape, whole)
+        self.axes = axes
         self.at: tuple[Int, Int, Int] = (0, 0, 0)
         self.sample: Int = 0
         self.drawn: dict[str, Node] = {}
@@ -110,7 +114,8 @@ class Learning:
         if name in self.row_locals:
             return self.row_locals[name]
         j, k, c = self.at
-        return self.vector(name)[k if name.startswith("P") else self.axes.pre_place(j, k), c, self.sample]
+        place = self.axes.post_place(k) if name.startswith("P") else self.axes.pre_place(j, k)
+        return self.vector(name)[place, c, self.sample]
 
     def load_row(self, j: Int) -> None:
         """Presynaptic factors once per row, where a row has one sample."""
@@ -160,8 +165,9 @@ class Learning:
         if kind in LAVA_DRAWS:
             return self.kernel.array(f"k_{name}", slot, copies, 2)[seed, 0]
         key = self.kernel.array(f"k_{name}", Key(slot.name), 2 * copies).name
-        cell = k + self.kernel.size("first", First()) if kind == "uniform" else 0
-        index = cell if self.shape.one_to_one or kind != "uniform" else cell * self.axes.rows + j
+        listed = self.shape.listed is not None
+        cell = 0 if kind != "uniform" else k if listed else k + self.kernel.size("first", First())
+        index = cell if self.shape.one_to_one or listed or kind != "uniform" else cell * self.axes.rows + j
         return self.kernel.let(f"u_{name}", Uniform(key, index, seed if copies > 1 else None))
 
     def step(self, at: tuple[Int, Int, Int], increment: Name) -> None:
@@ -199,7 +205,7 @@ class Learning:
         """`visit` at every weight, its value in `x`. `skips`: rows in which nothing moves may be left out. `factors`:
         the rule's are read."""
         def along_row(j: Int) -> None:
-            with self.axes.each_along() as (k, c):
+            with self.axes.each_along(j) as (k, c):
                 self.kernel.let("x", self.weights("w", "w")[j, k, c])
                 visit((j, k, c))
 

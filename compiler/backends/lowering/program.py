@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
-from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
+from compiler.backends.kernels.layout import shape_of
 from compiler.backends.kernels.nest import KernelTable
 from compiler.backends.kernels.numba_module import module_source
 from compiler.backends.kernels.operations import (
     Constant,
     First,
     Gate,
+    IndexSlot,
     Key,
     Operation,
     Slot,
@@ -32,17 +33,18 @@ from compiler.backends.kernels.operations import (
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
 from compiler.backends.lowering.hoist import Hoisted
+from compiler.backends.lowering.initial import initial_values
 from compiler.backends.lowering.maps import MapLowering
-from compiler.backends.lowering.mirrors import mirror_arrays, mirror_operation
+from compiler.backends.lowering.mirrors import mirror_operation
 from compiler.backends.lowering.projections import ProjectionLowering
-from compiler.backends.lowering.storage import Storage, plan_storage
+from compiler.backends.lowering.storage import plan_storage
 from compiler.backends.names import check_names
 from compiler.backends.start import Start
 from compiler.ir import model
-from compiler.ir.connections import connection_mask
 from compiler.ir.evaluation import evaluate_scalar
 from compiler.ir.model import Graph
 from compiler.ir.schedule import Segment
+from compiler.ir.synapses import Synapses
 from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
 from compiler.passes.hoist_constant_input import HoistConstantInput
@@ -79,6 +81,8 @@ class Program:
     kernels: KernelTable
     source: str
     """The kernels as Python."""
+    synapses: dict[str, Synapses]
+    """Of every projection that lists them."""
     inputs: tuple[tuple[str, str, int], ...]
     """(population, input name, column in the sample table)."""
     noise: tuple[tuple[str, str, str, int], ...]
@@ -119,6 +123,11 @@ class Program:
     def source_hash(self) -> str:
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
 
+    def indices(self, name: str) -> np.ndarray:
+        """Of `projection.starts`, `.post` or `.delay`, whole numbers that never change."""
+        owner, _, key = name.partition(".")
+        return getattr(self.synapses[owner], key)
+
     def select(self, group: str | None = None) -> GroupProgram:
         """The part of one group (None: everything)."""
         return GroupProgram(self, group)
@@ -134,11 +143,15 @@ class GroupProgram:
         self.flush = [o for o in program.flush if group in (None, o.group)]
         self.positions = [i for i, _ in own]
         self.offsets: dict[str, int] = {}
-        self.size = 0
+        self.index_offsets: dict[str, int] = {}
+        self.size = self.index_size = 0
         for operation in (*self.step, *self.flush):
             for argument in operation.arguments:
                 if isinstance(argument, Slot | Key | Constant):
                     self._place(_key(argument))
+                elif isinstance(argument, IndexSlot) and argument.name not in self.index_offsets:
+                    self.index_offsets[argument.name] = self.index_size
+                    self.index_size += len(program.indices(argument.name))
         self.table = self._table()
 
     def _place(self, key: str) -> None:
@@ -160,6 +173,8 @@ class GroupProgram:
         match argument:
             case Slot(name, _, first):
                 return self.offsets[name] + first
+            case IndexSlot(name):
+                return self.index_offsets[name]
             case Key() | Constant():
                 return self.offsets[_key(argument)]
             case Span(value) | First(value):
@@ -180,6 +195,14 @@ class GroupProgram:
             holders = (g for g in self.program.groups if slot in self.program.select(g).offsets)
             return [(0, size)] if next(holders) == self.group else []
         return [stretch for piece in owners if piece.group == self.group for stretch in piece.stretches(size)]
+
+    def indices(self) -> np.ndarray:
+        """The whole numbers of every list of synapses, int32."""
+        found = np.zeros(self.index_size, np.int32)
+        for name, offset in self.index_offsets.items():
+            values = self.program.indices(name)
+            found[offset:offset + len(values)] = values
+        return found
 
     def memory(self) -> np.ndarray:
         """A fresh memory with every slot's initial value."""
@@ -219,10 +242,10 @@ class _Lowering:
         check_names(graph)
         self.observed = observed | {quantity for _, quantity in graph.outputs}
         self.graph = _with_honest_lowering(_with_groups(graph), self.observed)
-        self.storage = plan_storage(self.graph, self.observed)
+        self.storage, self.start = plan_storage(self.graph, self.observed), Start(self.graph)
         self.slots, self.kernels = SlotTable(self.graph), KernelTable()
         self.projections = {q.name: (MapLowering if q.convolution else ProjectionLowering)(
-            self.storage, q, self.slots, self.kernels, self.observed, evaluate_scalar)
+            self.storage, q, self.slots, self.kernels, self.observed, evaluate_scalar, self.start.synapses.get(q.name))
             for q in self.graph.projections}
         self.inputs: list[tuple[str, str, int]] = []
         self.noise: list[tuple[str, str, str, int]] = []
@@ -233,14 +256,14 @@ class _Lowering:
         flush = [o for q in self._deferred() if (o := self.projections[q].update_operation())]
         kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
         source = module_source(self.kernels, kinds)
-        initial = _initial(self.graph, self.storage)
+        initial = initial_values(self.graph, self.storage, self.start)
         for name, lowering in self.projections.items():
             if lowering.rule and lowering.projection.lowering == "hoisted" and not lowering.held:
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
                 nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
                 initial |= Hoisted(lowering).initial(initial.get(message, nothing))
-        program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source, tuple(self.inputs),
-                          tuple(self.noise))
+        program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source,
+                          self.start.synapses, tuple(self.inputs), tuple(self.noise))
         program.transfers = _transfers(step, self.slots)
         program.owners = pieces(step, self.slots.sizes, self._strides())
         return program
@@ -248,7 +271,7 @@ class _Lowering:
     def _strides(self) -> dict[str, int]:
         """Length of a row of every slot that holds a number per synapse."""
         shapes = {q.name: shape_of(self.graph, q) for q in self.graph.projections
-                  if self.graph.class_of(q.name).kind.weighted}
+                  if self.graph.class_of(q.name).kind.weighted and not self.graph.class_of(q.name).kind.listed}
         return {slot: shapes[owner].width * shapes[owner].copies for slot, size in self.slots.sizes.items()
                 if (owner := slot.split(".")[0]) in shapes and size == shapes[owner].weights}
 
@@ -361,43 +384,3 @@ def _transfers(step: list[Operation], slots: SlotTable) -> list[Transfer]:
                 result.append(Transfer(position, slot, operation.group, targets, written.start, written.stop,
                                        written == range(size)))
     return result
-
-
-# ---- initial values, and arrays in and out of memory
-
-
-def _initial(graph: Graph, storage: Storage) -> dict[str, np.ndarray]:
-    start = Start(graph)
-    result = {name: np.asarray(array, np.float64) for name, array in graph.arrays.items() if name.startswith("table.")}
-    for population in graph.populations:
-        cell = graph.cell(population.cell)
-        for state in cell.states:
-            values = pack_state(start.values[f"{population.name}.{state.name}"])
-            for slot in range(storage.depth.get((cell.name, state.name), -1) + 1):
-                result[slot_name(population.name, state.name, slot)] = values
-        for name in vector_parameters(graph, cell):
-            values = np.broadcast_to(start.parameters[population.name][name], (graph.batch, population.size))
-            result[slot_name(population.name, name)] = pack_state(values)
-    for projection in graph.projections:
-        result |= _initial_weights(graph, projection, start)
-    for mirror in graph.mirrors:
-        shape = shape_of(graph, graph.projection(mirror.target))
-        result |= {slot: pack_weights(array, shape) for slot, array in mirror_arrays(graph, mirror).items()}
-    return result
-
-
-def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -> dict[str, np.ndarray]:
-    if not graph.class_of(projection.name).kind.weighted:
-        return {}
-    shape = shape_of(graph, projection)
-    rule = graph.rule_of(projection)
-    keys = ["w", *([s.name for s in rule.states] if rule else [])]
-    keys += [rule.optimiser.kind] if rule and rule.optimiser.kind != "none" else []
-    powers = {slot_name(projection.name, "adam_powers"): np.ones(2)} if "adam" in keys else {}
-    result = {slot_name(projection.name, key): pack_weights(start.values[f"{projection.name}.{key}"], shape)
-              for key in keys}
-    mask = connection_mask(graph, projection)
-    if mask is not None:
-        copies = np.broadcast_to(mask, (shape.copies, *model.weight_shape(graph, projection)))
-        result[slot_name(projection.name, "mask")] = pack_weights(copies, shape)
-    return result | powers

@@ -20,28 +20,33 @@ from compiler.backends.kernels.nest import (
     sum_of,
 )
 from compiler.backends.kernels.operations import Operation, Slot, SlotTable, along, slot_name
+from compiler.backends.lowering import listed
 from compiler.backends.lowering.cells import message_slot
 from compiler.backends.lowering.factors import Factors
 from compiler.backends.lowering.held import Held
 from compiler.backends.lowering.hoist import Hoisted, cached_delivery
 from compiler.backends.lowering.learning import Axes, Learning
+from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.storage import Storage
 from compiler.backends.lowering.summed import BLOCK, Summed
 from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Expression, Node
 from compiler.ir.model import SUMMED, PlasticityRule, Projection
+from compiler.ir.synapses import Synapses
 
 
 class ProjectionLowering:
     """Everything that one projection contributes to the program."""
 
     def __init__(self, storage: Storage, projection: Projection, slots: SlotTable, kernels: KernelTable,
-                 observed: frozenset[str], scalar: Callable[[Expression, dict[str, float]], float]):
+                 observed: frozenset[str], scalar: Callable[[Expression, dict[str, float]], float],
+                 synapses: Synapses | None = None):
         self.storage, self.projection, self.slots, self.kernels = storage, projection, slots, kernels
         self.graph, self.observed = storage.graph, observed
         self.synapse = self.graph.class_of(projection.name)
         self.rule = self.graph.rule_of(projection)
+        self.steps_ahead = synapses.slots if synapses else 1
         self.summed: Summed | None = None
         self.held: Held | None = None
         if not self.synapse.kind.weighted:
@@ -103,7 +108,8 @@ class ProjectionLowering:
                          label=self.projection.name)
 
     def learning(self, kernel: Kernel, whole: bool = False) -> Learning:
-        return Learning(kernel, self.graph, self.projection, self.factors, self.slots, whole)
+        axes = axes_of(kernel, self.shape, self.projection.name, whole)
+        return Learning(kernel, self.graph, self.projection, self.factors, self.slots, axes)
 
     # ---- delivery
 
@@ -114,6 +120,8 @@ class ProjectionLowering:
 
     def _delivery(self) -> Operation:
         message = message_slot(self.storage, self.projection)
+        if self.shape.listed is not None:
+            return listed.delivery(self, message)
         if self.projection.lowering == "fused" and self.rule:
             return self._fused(message)
         if self.projection.lowering == "hoisted":
@@ -128,7 +136,7 @@ class ProjectionLowering:
 
     @property
     def variant(self) -> str:
-        layout = "one_to_one" if self.shape.one_to_one else "dense"
+        layout = "one_to_one" if self.shape.one_to_one else "dense" if self.shape.listed is None else "sparse"
         return layout if self.shape.batch == 1 else f"{layout}_batch"
 
     def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,

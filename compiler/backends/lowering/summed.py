@@ -112,19 +112,21 @@ class Clipped(Optimiser):
     def __init__(self, summed: Summed, learning: Learning):
         super().__init__(summed, learning)
         owner, shape = summed.owner, summed.shape
+        self.listed = shape.listed is not None
         slot = owner.slots.add(owner.own("clipped_sums"), max(shape.width, 1) * shape.copies)
         self.norms = learning.axes.row("sums", slot)
-        self.cells = self.kernel.size("cells", shape.post)
+        self.cells = 1 if self.listed else self.kernel.size("cells", shape.post)
 
     def prepare(self, held: Array) -> None:
-        """`norms`: the norm of every copy's sum, cell by cell. Rows are padded, and an increment may be other than 0
-        there; only real cells count."""
+        """`norms`: the norm of every copy's sum, cell by cell; of a list, one synapse after the other. Rows are padded,
+        and an increment may be other than 0 there; only real cells count."""
         kernel, axes = self.kernel, self.learning.axes
-        with axes.each_along() as (k, c):
+        width = 1 if self.listed else axes.width
+        with kernel.loop("k", width) as k, kernel.loop("c", self.summed.shape.copies) as c:
             kernel.store(self.norms[k, c], 0.0)
         with axes.each_weight() as (j, k, c):
             total = kernel.let("total", held[j, k, c])
-            kernel.add(self.norms[k, c], total * total)
+            kernel.add(self.norms[0 if self.listed else k, c], total * total)
         with kernel.loop("c", self.summed.shape.copies) as c:
             total = kernel.let("norm", self.norms[0, c])
             with kernel.loop("k", self.cells, 1) as k:

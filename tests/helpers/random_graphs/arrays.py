@@ -30,6 +30,7 @@ def _of_projection(c: Choices, graph: Graph, q: Projection, rng: np.random.Gener
     shape, synapse, rule = weight_shape(graph, q), graph.class_of(q.name), graph.rule_of(q)
     if not shape:
         return {}
+    shape = (_synapses(c, graph, q),) if synapse.kind.listed else shape
 
     def full() -> tuple[int, ...]:
         return (weight_copies(graph, q.name), *shape) if maybe(c) else shape
@@ -40,9 +41,30 @@ def _of_projection(c: Choices, graph: Graph, q: Projection, rng: np.random.Gener
     arrays = {"w": np.clip(np.round(w / UNIT) * UNIT, *bounds(synapse)) if synapse.unit else w}
     if synapse.connectivity == "masked":
         arrays["mask"] = (rng.uniform(size=full()) < 0.6).astype(float)
+    if synapse.kind.listed:
+        arrays |= _list(c, graph, q, shape[0], rng)
     kept = [rule.optimiser.kind, *(s.name for s in rule.states)] if rule else []
     arrays |= {key: rng.uniform(-0.2, 0.2, full()) for key in kept if key != "none" and maybe(c, 4)}
     return {f"{q.name}.{key}": array for key, array in arrays.items()}
+
+
+def _synapses(c: Choices, graph: Graph, q: Projection) -> int:
+    """How many: none, few, or several between most pairs of cells."""
+    pairs = graph.population(q.pre).size * graph.population(q.post).size
+    return c.integer(0, 2 * pairs) if pairs else 0
+
+
+def _list(c: Choices, graph: Graph, q: Projection, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Cells in any order, several synapses of a pair among them, and perhaps delays."""
+    pre, post = (graph.population(p).size for p in (q.pre, q.post))
+    arrays = {"pre": rng.integers(0, max(pre, 1), count), "post": rng.integers(0, max(post, 1), count)}
+    if maybe(c, 4):
+        order = np.lexsort((arrays["post"], arrays["pre"]))
+        arrays = {key: array[order] for key, array in arrays.items()}
+    cell = graph.cell_of(q.pre)
+    if q.delay == 1 and cell.state(graph.class_of(q.name).message) is not None and maybe(c):
+        arrays["delay"] = rng.integers(1, 6, count)
+    return arrays
 
 
 # ---- mirrors

@@ -19,6 +19,7 @@ from compiler.ir.language import FIELDS, Each, Maybe, OneOf, Row
 from compiler.ir.model import Graph, weight_copies
 from compiler.ir.protocol import Protocol
 from compiler.ir.schedule import message_depth
+from compiler.ir.synapses import LISTS
 
 VALUES: dict[str, tuple[str, ...]] = {
     "function": tuple(functions.ARITY), "operator": tuple(functions.OPERATORS), "table": expressions.LOOKUPS,
@@ -28,7 +29,8 @@ VALUES: dict[str, tuple[str, ...]] = {
                        "own", "own earlier", "gate", "table"),
     "gate": ("rule", "apply", "mirror", "noise", "cell", "fraction"),
     "delay": ("0", "1", "more"), "cells": ("0", "1", "more"), "batch": ("seeds", "samples", "both"),
-    "array": ("state", "parameter", "weight", "weight of a copy", "mask", "mask of a copy", "trace", "sum", "mirror",
+    "array": ("state", "parameter", "weight", "weight of a copy", "mask", "mask of a copy", "cells", "delay",
+              "sorted cells", "trace", "sum", "mirror",
               "mirror of a copy", "table", "per seed", "per element"),
     "circuit": ("no input", "several inputs", "several components", "relay after relay", "loop", "same-step chain",
                 "derivative in a cell", "derivative in a rule")}
@@ -178,5 +180,8 @@ def _of_cells(graph: Graph, owner: str, key: str, array: np.ndarray) -> set[str]
 def _of_synapses(graph: Graph, owner: str, key: str, array: np.ndarray) -> set[str]:
     q = graph.projection(owner)
     copied = array.ndim > len(model.weight_shape(graph, q)) and weight_copies(graph, owner) > 1
+    if key in LISTS and graph.class_of(owner).kind.listed:
+        return {"delay" if key == "delay" else "cells", *(["sorted cells"] if key == "pre" and len(array) > 4 and
+                                                         (np.diff(array) >= 0).all() else [])}
     what = {"w": "weight", "mask": "mask"}.get(key, "sum" if key in model.OPTIMISERS else "trace")
     return {what, *([f"{what} of a copy"] if copied and what in ("weight", "mask") else [])}

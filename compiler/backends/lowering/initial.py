@@ -1,0 +1,61 @@
+"""The first value of every slot of a program's memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
+from compiler.backends.kernels.operations import slot_name
+from compiler.backends.lowering.cells import vector_parameters
+from compiler.backends.lowering.mirrors import mirror_arrays
+from compiler.backends.lowering.storage import Storage
+from compiler.backends.start import Start
+from compiler.ir import model
+from compiler.ir.connections import connection_mask
+from compiler.ir.model import Graph
+
+
+def initial_values(graph: Graph, storage: Storage, start: Start) -> dict[str, np.ndarray]:
+    """By slot, as they lie in memory."""
+    result = {name: np.asarray(array, np.float64) for name, array in graph.arrays.items() if name.startswith("table.")}
+    for population in graph.populations:
+        cell = graph.cell(population.cell)
+        for state in cell.states:
+            values = pack_state(start.values[f"{population.name}.{state.name}"])
+            for slot in range(storage.depth.get((cell.name, state.name), -1) + 1):
+                result[slot_name(population.name, state.name, slot)] = values
+        for name in vector_parameters(graph, cell):
+            values = np.broadcast_to(start.parameters[population.name][name], (graph.batch, population.size))
+            result[slot_name(population.name, name)] = pack_state(values)
+    for projection in graph.projections:
+        result |= _initial_weights(graph, projection, start)
+    for mirror in graph.mirrors:
+        shape = shape_of(graph, graph.projection(mirror.target))
+        result |= {slot: pack_weights(array, shape) for slot, array in mirror_arrays(graph, mirror).items()}
+    return result
+
+
+def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -> dict[str, np.ndarray]:
+    if not graph.class_of(projection.name).kind.weighted:
+        return {}
+    shape = shape_of(graph, projection)
+    rule = graph.rule_of(projection)
+    keys = ["w", *([s.name for s in rule.states] if rule else [])]
+    keys += [rule.optimiser.kind] if rule and rule.optimiser.kind != "none" else []
+    powers = {slot_name(projection.name, "adam_powers"): np.ones(2)} if "adam" in keys else {}
+    values = {key: start.values[f"{projection.name}.{key}"] for key in keys}
+    if projection.name in start.synapses:
+        return _initial_lists(projection.name, start, values) | powers
+    result = {slot_name(projection.name, key): pack_weights(found, shape) for key, found in values.items()}
+    mask = connection_mask(graph, projection)
+    if mask is not None:
+        copies = np.broadcast_to(mask, (shape.copies, *model.weight_shape(graph, projection)))
+        result[slot_name(projection.name, "mask")] = pack_weights(copies, shape)
+    return result | powers
+
+
+def _initial_lists(name: str, start: Start, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights and what is beside them, in canonical order, and currents that are under way."""
+    result = {slot_name(name, key): pack_state(start.synapses[name].ordered(found)) for key, found in values.items()}
+    underway = start.values.get(f"{name}.underway")
+    return result if underway is None else result | {slot_name(name, "underway"): pack_state(underway)}

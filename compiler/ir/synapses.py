@@ -1,0 +1,127 @@
+"""The synapses of a `sparse` projection: what is a valid list of them, and the one order in which all backends add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.ir.errors import CortexError
+from compiler.ir.language import Problems
+from compiler.ir.limits import DELAY, SIZE
+from compiler.ir.model import Array, Graph, Projection
+
+LISTS = ("pre", "post", "delay")
+"""What a list of synapses has beside weights: cells, and perhaps the steps that a message takes."""
+OWN = frozenset({*LISTS, "underway", "cursor"})
+"""Names that no state or draw of a rule of such a projection has."""
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """In canonical order: by presynaptic, then postsynaptic cell; between two cells as they were given.
+
+    `starts` (n_pre + 1,): where the synapses of each presynaptic cell begin; `post` and `delay` (steps, None where all
+    have the projection's) are int32, one per synapse. `order`: which of the user's synapses stands at each place, None
+    where they are in this order already.
+    """
+
+    starts: NDArray[np.int64]
+    post: NDArray[np.int32]
+    delay: NDArray[np.int32] | None = None
+    order: NDArray[np.int64] | None = None
+
+    @cached_property
+    def pre(self) -> NDArray[np.int32]:
+        return np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))
+
+    @property
+    def late(self) -> NDArray[np.int32]:
+        """By how many steps more than 1 the messages of every synapse arrive."""
+        return np.zeros_like(self.post) if self.delay is None else self.delay - np.int32(1)
+
+    @property
+    def slots(self) -> int:
+        """How many steps of currents are under way: the greatest delay, at least 1."""
+        return 1 if self.delay is None else int(self.delay.max(initial=1))
+
+    def ordered(self, values: Array) -> Array:
+        """(..., synapses) as the user has them -> in canonical order."""
+        return values if self.order is None else values[..., self.order]
+
+    def given(self, values: Array) -> Array:
+        """(..., synapses) in canonical order -> as the user has them."""
+        if self.order is None:
+            return values
+        result = np.empty_like(values)
+        result[..., self.order] = values
+        return result
+
+
+def synapses_of(graph: Graph, projection: Projection) -> Synapses:
+    """Of a verified graph."""
+    arrays = {key: graph.arrays.get(f"{projection.name}.{key}") for key in LISTS}
+    pre, post, delay = arrays["pre"], arrays["post"], arrays["delay"]
+    assert pre is not None and post is not None
+    order = _order(pre, post)
+    pre, post, delay = (a if a is None or order is None else a[order] for a in (pre, post, delay))
+    assert pre is not None and post is not None
+    starts = np.searchsorted(pre, np.arange(graph.population(projection.pre).size + 1))
+    return Synapses(starts, post.astype(np.int32), None if delay is None else delay.astype(np.int32), order)
+
+
+def _order(pre: Array, post: Array) -> NDArray[np.int64] | None:
+    """The stable order by presynaptic, then postsynaptic cell; None for lists that have it."""
+    ahead = (pre[1:] > pre[:-1]) | ((pre[1:] == pre[:-1]) & (post[1:] >= post[:-1]))
+    return None if ahead.all() else np.lexsort((post, pre))
+
+
+def lists_fit(graph: Graph) -> Problems:
+    """Cells that are there, and delays within the limits."""
+    for q in graph.projections:
+        if not graph.class_of(q.name).kind.listed:
+            continue
+        sizes = {"pre": graph.population(q.pre).size, "post": graph.population(q.post).size}
+        for key, size in sizes.items():
+            yield from _whole(graph, q, key, 0, size - 1, "E257", f"population '{getattr(q, key)}' has {size} cells",
+                              "Cells are whole numbers, counted from 0.")
+        yield from _whole(graph, q, "delay", 1, DELAY, "E258", f"a delay is a whole number of steps, 1 to {DELAY}",
+                          "Give steps of dt, not ms.")
+        if f"{q.name}.delay" in graph.arrays and q.delay != 1:
+            yield CortexError("E258", f"projection '{q.name}' has delay={q.delay} and a delay per synapse.",
+                              f"Leave one out; array '{q.name}.delay' counts all steps of a synapse.")
+        yield from _names(graph, q)
+
+
+def _whole(graph: Graph, q: Projection, key: str, low: int, high: int, code: str, limit: str, hint: str) -> Problems:
+    array = graph.arrays.get(f"{q.name}.{key}")
+    if array is None or not array.size:
+        return
+    wrong = ~((array >= low) & (array <= high))
+    wrong |= (array != np.floor(array)) if array.dtype.kind == "f" else False
+    if wrong.any():
+        at = int(np.argmax(wrong.reshape(-1)))
+        yield CortexError(code, f"array '{q.name}.{key}' holds {array.reshape(-1)[at]} at index {at}; {limit}.", hint)
+
+
+def _names(graph: Graph, q: Projection) -> Problems:
+    rule = graph.rule_of(q)
+    named = [*(s.name for s in rule.states), *(name for name, _ in rule.noise)] if rule else []
+    for name in sorted(OWN.intersection(named)):
+        yield CortexError("E212", f"'{name}' is defined twice: rule '{graph.class_of(q.name).rule}' has it, and so has "
+                                  f"projection '{q.name}', which is sparse.", "Rename it.")
+
+
+def list_problems(graph: Graph, q: Projection) -> Iterator[CortexError]:
+    """What is missing, and lists that are too long for indices of 32 bits."""
+    for key in ("pre", "post"):
+        if f"{q.name}.{key}" not in graph.arrays:
+            yield CortexError("E243", f"projection '{q.name}' is sparse: array '{q.name}.{key}' is missing.",
+                              "Bind the cell of every synapse.")
+    count = graph.arrays[f"{q.name}.pre"].size if f"{q.name}.pre" in graph.arrays else 0
+    if count > SIZE:
+        yield CortexError("E236", f"projection '{q.name}' has {count} synapses; the limit is {SIZE}.",
+                          "Cut it into several projections.")
