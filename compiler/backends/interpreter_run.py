@@ -54,7 +54,7 @@ class InterpreterRun(InProcess):
 
     def _record(self, positions: np.ndarray) -> None:
         for stream, position in zip(self.protocol.streams, positions, strict=True):
-            if position >= 0:
+            if position >= 0 and stream.quantities:
                 row = [self.interpreter.values[q].reshape(-1) for q in stream.quantities]
                 self.buffer[position:position + stream.width] = np.concatenate(row)
 

@@ -109,7 +109,7 @@ def check_run(run: Run) -> None:
 
 def check_backend(name: str) -> None:
     """Raises X157 for an unknown one."""
-    if name not in BACKENDS:
+    if not isinstance(name, str) or name not in BACKENDS:
         raise unknown("X157", "backend", name, BACKENDS)
 
 

@@ -16,14 +16,15 @@ from compiler.backends.draws import input_columns
 from compiler.backends.table import BACKENDS, Given, Work
 from compiler.experiments.circuits import with_seeds
 from compiler.experiments.compilation import check_backend, check_installed, check_recorded
-from compiler.experiments.quantities import shaped, states
+from compiler.experiments.quantities import numbers, shaped, states
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from compiler.ir.verify import verify
 from compiler.passes import Request, Target, run_pipeline
 from compiler.passes.partition import check_granularity
 
 GRANULARITIES = ("network", "area", "population")
-NAME = "simulation"
+NAME, MOST = "simulation", 2**53
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,20 @@ def simulate(graph: Graph, steps: int, *, inputs: Mapping[str, Any] | None = Non
     The passes run as for an experiment, and keep what is recorded. At one granularity all backends give equal bits, but
     the interpreter where `hoist-constant-input` found something to do (1e-15 of a value).
 
-    Raises what `check_graph` raises; X157, X150 and E601 for a backend or granularity that is not there; X151 for names
-    in `record`, X201 in `inputs`, E273 in `gates`; X203 and X204 for arrays that do not fit or are not finite; X208 for
-    numbers of steps; E277 and E278 for noise and seeds; E701 to E705 where Lava fails.
+    Raises X111 for what is no graph, and what `check_graph` raises; X157, X150 and E601 for a
+    backend or granularity that is not there; X151 for names in `record`, X201 in `inputs`, E273 in `gates`; X203 and
+    X204 for values that do not fit or are not finite; X208 for numbers of steps; E277 and E278 for noise and seeds;
+    E701 to E705 where Lava fails.
     """
-    _check(backend, granularity, steps, every)
+    _check(graph, backend, granularity, steps, every, final)
     seeds = _seeds(graph, seed)
     graph = with_seeds(graph, len(seeds)) if graph.seeds == 1 else graph
-    names = tuple(dict.fromkeys([record] if isinstance(record, str) else record))
+    names = _names(record)
     check_recorded("record", names, graph)
-    table, phase = _phase(graph, steps, every, inputs or {}, gates or {})
+    table, phase = _phase(graph, steps, every, _named("inputs", inputs), _named("gates", gates))
     protocol = Protocol((phase,), (NAME,), (Stream(NAME, names),))
     protocol.check(graph.gates)
+    noise = None if noise is None else numbers("noise", noise)
     kept = tuple(states(graph)) if final else ()
     request = Request(frozenset((*names, *kept)))
     work = Work(run_pipeline(graph, request, Target(granularity)).graph, request.observed)
@@ -86,13 +89,19 @@ def simulate(graph: Graph, steps: int, *, inputs: Mapping[str, Any] | None = Non
         return Simulation(recorded, np.arange(every, steps + 1, every), {name: runner.value(name) for name in kept})
 
 
-def _check(backend: str, granularity: str, steps: int, every: int) -> None:
+def _check(graph: Graph, backend: str, granularity: str, steps: int, every: int, final: bool) -> None:
+    if not isinstance(graph, Graph):
+        raise CortexError("X111", f"simulate was given a {type(graph).__name__}, not a Graph.",
+                          "cortexc.parse_graph reads text.")
+    if not isinstance(final, bool):
+        raise CortexError("X203", f"final is {final!r}; it must be True or False.")
+    verify(graph)
     check_backend(backend)
     check_installed(backend)
     check_granularity(granularity, GRANULARITIES)
     for name, value, least in (("steps", steps, 0), ("every", every, 1)):
-        if not isinstance(value, int | np.integer) or value < least:
-            raise CortexError("X208", f"{name} is {value!r}; it must be a whole number from {least} up.")
+        if not isinstance(value, int | np.integer) or not least <= value <= MOST:
+            raise CortexError("X208", f"{name} is {value!r}; it must be a whole number from {least} to 2**53.")
 
 
 def _seeds(graph: Graph, seed: int | Sequence[int]) -> list[int]:
@@ -101,6 +110,19 @@ def _seeds(graph: Graph, seed: int | Sequence[int]) -> list[int]:
     if given.dtype.kind not in "iu" or given.ndim > 1 or not given.size:
         raise CortexError("X203", f"seed is {seed!r}; it must be a whole number, or a sequence of them.")
     return given.tolist() if given.ndim else [int(given) + i for i in range(graph.seeds)]
+
+
+def _names(record: str | Iterable[str]) -> tuple[str, ...]:
+    """Each once. Raises X203."""
+    if not isinstance(record, Iterable):
+        raise CortexError("X203", f"record is {record!r}; it must be the name of a quantity, or names.")
+    return tuple(dict.fromkeys([record] if isinstance(record, str) else map(str, record)))
+
+
+def _named(what: str, values: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping | None):
+        raise CortexError("X203", f"{what} is a {type(values).__name__}; it must map names to values.")
+    return values or {}
 
 
 def _phase(graph: Graph, steps: int, every: int, inputs: Mapping[str, Any],

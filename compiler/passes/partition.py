@@ -68,7 +68,7 @@ class Partition:
 
 def check_granularity(name: str, known: Iterable[str] = GRANULARITIES) -> None:
     """Raises E601 for an unknown one."""
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise unknown("E601", "granularity", name, known)
 
 

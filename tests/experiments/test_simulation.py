@@ -145,6 +145,7 @@ def test_without_steps_and_without_inputs() -> None:
     nothing = run(steps=0, inputs={}, gates={}, final=True)
     assert nothing["top.u"].shape == (0, 1, 2) and np.array_equal(nothing.final["W.w"][0], GRAPH.arrays["W.w"])
     assert run(inputs={"lower.x": np.zeros((0, 40))}, steps=0, gates={})["top.u"].shape == (0, 1, 2)
+    assert all(not run(record=(), backend=backend) for backend in ("native", "interpreter"))
     assert np.array_equal(run(inputs={})["top.u"], run(inputs={"lower.x": 0.0})["top.u"])
 
 
@@ -158,6 +159,9 @@ def test_without_steps_and_without_inputs() -> None:
     ({"steps": -1}, "X208", "-1"), ({"steps": None}, "X208", "None"), ({"steps": 2.5}, "X208", "2.5"),
     ({"every": 0}, "X208", "0"), ({"seed": 1.5}, "X203", "1.5"), ({"seed": []}, "X203", "[]"),
     ({"graph": GRAPH.with_(seeds=2), "seed": [1, 2, 3]}, "E278", "3"), ({"graph": GRAPH.with_(arrays={})}, "E243", "W.w"),
+    ({"every": 10**30}, "X208", "2**53"), ({"record": None}, "X203", "None"), ({"backend": ["native"]}, "X157", "native"),
+    ({"granularity": np.ones(2)}, "E601", "area"), ({"final": np.ones(2)}, "X203", "True"), ({"graph": TEXT}, "X111", "str"), ({"inputs": np.ones(40)}, "X203", "ndarray"), ({"record": [None]}, "X151", "None"),
+    ({"graph": GRAPH.with_(cells=())}, "E202", "source"), ({"noise": "white"}, "X203", "noise"),
     ({"graph": GRAPH.with_(noise=cortexc.Noise("recorded"))}, "E277", "12 rows of 5")])
 @pytest.mark.parametrize("backend", ["interpreter", "native"])
 def test_what_cannot_be_is_said(options: dict[str, Any], code: str, says: str, backend: str) -> None:

@@ -27,6 +27,7 @@ from compiler.experiments.config import examples_folder, load_experiment
 from compiler.experiments.data.datasets import load_arrays, load_dataset
 from compiler.experiments.files import write_safetensors
 from compiler.experiments.session import Session
+from compiler.experiments.simulation import simulate
 from compiler.ir import Graph, parse, parse_graph, show, show_graph, verify
 from compiler.ir.arrays import expected_shapes
 from compiler.ir.protocol import Phase, Protocol
@@ -95,6 +96,8 @@ quantities = ["hidden.u", "W.w"]
 """
 EXPRESSIONS = ("prev(u) + dt * (basal - prev(u)) / tau", "where(u > 0 and v < 1, exp(-u), pow(u, 2))", "lookup(T, u * 3)",
                "clip(interpolate(T, u), 0, 1) * shift_left(3, 2)", "-(a - b) / (c == d) * pre.rate * post.error")
+ODD = (None, True, -1, 2, 10**30, float("nan"), float("inf"), 1j, [], [1, 2], [[1.0]], [None], ["hidden.u"], ["W.w", 3], {},
+       {"a": 1}, np.ones(2), np.ones((4, 2)), np.ones((4, 1, 2)), np.full(2, np.nan), np.array(["a"]), np.zeros((0, 2)), object())
 TABLE = "0.1,0.2,0\n0.3,0.1,1\n0.5,0.7,0\n0.9,0.2,1\n" * 6
 
 
@@ -119,7 +122,8 @@ class Doors:
         self.table: dict[str, Callable[[np.random.Generator], None]] = {
             "ir text": self.circuit, "expression": self.expression, "toml": self.toml, "--set": self.override,
             "recording": self.golden, "csv": self.csv, "npz data": self.data, "arrays": self.arrays,
-            "checkpoint": self.resume, "map": self.map, "command line": self.command}
+            "checkpoint": self.resume, "map": self.map, "command line": self.command,
+            "simulate": self.simulated}
 
     @staticmethod
     def _random_circuits() -> list[str]:
@@ -168,6 +172,17 @@ class Doors:
         text = f"{pick(rng, keys)}={pick(rng, (*mutations.NUMBERS, *mutations.WORDS, '[]', '{}', '[1, 2]', '[[1]]'))}"
         text = mutations.text(rng, text, list(keys)) if rng.random() < 0.5 else text
         compile_experiment(load_experiment(self.folder / "experiment.toml", [text]))
+
+    def simulated(self, rng: np.random.Generator) -> None:
+        """One argument, or two, are something else."""
+        graph = parse_graph(CHAIN).with_(arrays=self.weights)
+        options = {"graph": graph, "steps": STEPS, "inputs": {"input.value": rng.random((STEPS, 2))}, "record": ["hidden.u"],
+                   "every": 1, "gates": {"learn": 1.0}, "backend": "interpreter", "seed": 1, "noise": None, "final": True}
+        for key in rng.permutation(list(options))[:pick(rng, (1, 1, 2))]:
+            value = pick(rng, (*ODD, *mutations.WORDS, *map(float, range(3))))
+            options[key] = {pick(rng, ("input.value", "learn", "x")): value} if key in ("inputs", "gates") and \
+                rng.random() < 0.7 else value
+        simulate(**options)
 
     def command(self, rng: np.random.Generator) -> None:
         """Exit codes are 0, 1 or 2, and nothing but a coded line is said."""
