@@ -9,13 +9,15 @@ from dataclasses import dataclass
 class Traits:
     """What an optimiser is. `arguments`: names of its parameters, in order; `sums`: increments until the projection's
     `apply` gate; `kept`: values per synapse besides the weight; `needs`: what it takes at the synapse beyond the rule;
-    `integers`: whether it has an integer form; `elsewhere`, `illegal`: why it is not local, why no chip's rule."""
+    `integers`: whether it has an integer form; `divides`: by what can be 0 where all increments are; `elsewhere`,
+    `illegal`: why it is not local, why no chip's rule."""
 
     arguments: tuple[str, ...] = ()
     sums: bool = True
     kept: int = 1
     needs: str = ""
     integers: bool = False
+    divides: bool = False
     elsewhere: str = ""
     illegal: str = ""
 
@@ -27,9 +29,10 @@ OPTIMISERS: dict[str, Traits] = {
                          integers=True),
     "clipped": Traits(("norm",), needs="a sum per synapse until the update, and its norm over all synapses: not local",
                       elsewhere="optimiser 'clipped' scales by the norm over all synapses of the projection"),
-    "adam": Traits(("rate", "beta1", "beta2", "epsilon"), kept=3, needs="a sum and two moments per synapse: local, but "
-                   "no chip's rule has its square root and divisions", illegal="optimiser 'adam' divides by a square "
-                   "root, and keeps two moments beside its sum"),
+    "adam": Traits(("rate", "beta1", "beta2", "epsilon"), kept=3, divides=True,
+                   needs="a sum and two moments per synapse: local, but no chip's rule has its square root and "
+                         "divisions",
+                   illegal="optimiser 'adam' divides by a square root, and keeps two moments beside its sum"),
 }
 """`low_pass(rate)`: D += rate * (dw - D); w += D. `accumulate`: sums dw until the `apply` gate; `clipped`: the same,
 scaled to at most `norm`; `adam`: the same, through Adam (ascent)."""

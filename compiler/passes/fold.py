@@ -148,7 +148,7 @@ def _zero_moves_nothing(graph: Graph, projection: Projection, rule: PlasticityRu
     mirrored = any(mirror.target == projection.name for mirror in graph.mirrors)
     if mirrored and bounds(graph.class_of(projection.name)) != (-math.inf, math.inf):
         return False
-    if rule.optimiser.kind != "adam":
+    if not rule.optimiser.traits.divides:
         return True
     table = {name: literal(value) for name, value in rule_parameters(graph, projection).items()}
     arguments = [constant(simplify(substitute(a, table))) for a in rule.optimiser.arguments]
