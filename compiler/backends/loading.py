@@ -29,6 +29,10 @@ FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=off", "-fno-math-e
          "-fno-builtin", "-w", "-shared", "-fPIC")
 
 
+PRECISIONS = {4: np.float32, 8: np.float64}
+"""Bytes of a number of memory -> its type."""
+
+
 class CallTable(ctypes.Structure):
     """`Call` of the generated C."""
 
@@ -61,7 +65,8 @@ class CGroup:
             needed = ctypes.c_long.in_dll(library, f"{name}_{number}").value
             if len(array) < needed:
                 raise ValueError(f"the kernels of group {number} need {name} of {needed} numbers, not {len(array)}")
-        arrays = {"m": (memory, np.float64), "records": (records, np.float64), "samples": (samples, np.float64),
+        precision = PRECISIONS[ctypes.c_long.in_dll(library, "precision").value]
+        arrays = {"m": (memory, precision), "records": (records, np.float64), "samples": (samples, np.float64),
                   "pieces": (pieces, np.uint64), "indices": (indices, np.int32)}
         self.arrays = {name: _checked(array, kind) for name, (array, kind) in arrays.items()}
         places = {name: array.ctypes.data for name, array in self.arrays.items()}

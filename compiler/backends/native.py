@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.backends.in_process import InProcess, State
-from compiler.backends.loading import load_kernels
+from compiler.backends.loading import CKernels, Kernels, c_compiler, load_c, load_kernels
 from compiler.backends.lowering.c_module import c_source
 from compiler.backends.lowering.program import Program
 from compiler.backends.recording import current, pack, record_pieces, unpack
 from compiler.backends.runtime import Block
+from compiler.ir.errors import CortexError
 from compiler.ir.protocol import Protocol
 
 
@@ -22,12 +23,15 @@ class Native(InProcess):
                  recorded_noise: np.ndarray | None = None):
         super().__init__(program.graph, program.slots.sizes, protocol, samples, seeds, recorded_noise)
         self.program, self.group = program, program.select()
-        self.memory = self.group.memory()
         self._load()
 
     def _load(self) -> None:
-        """Makes the kernels ready to be called."""
-        kernels = load_kernels(self.program.source, lambda: c_source(self.program, [self.group], whole=True))
+        """Makes memory and kernels ready."""
+        self._bind(load_kernels(self.program.source, lambda: c_source(self.program, [self.group], whole=True)),
+                   self.group.memory())
+
+    def _bind(self, kernels: Kernels, memory: np.ndarray) -> None:
+        self.memory = memory
         self.kernels = kernels.bind(0, self.memory, self.group.indices(), self.group.table,
                                     record_pieces(self.group, self.protocol), self.samples, self.buffer)
 
@@ -55,3 +59,21 @@ class Native(InProcess):
         for name in self.group.slot_names:
             self.group.view(self.memory, name)[:] = state[f"memory.{name}"]
         super().restore(state)
+
+
+class Single(Native):
+    """The same in single precision, which only C has: faster, and no other backend's bits. Functions such as exp are
+    computed in double precision; recordings are float64. Raises E525 where the circuit needs more digits."""
+
+    def _load(self) -> None:
+        compiler, graph = c_compiler(), self.program.graph
+        drawn = [q.name for q in graph.projections if (rule := graph.rule_of(q)) and rule.noise]
+        whole = [s.name for s in graph.synapses if s.unit]
+        for problem in (*(["there is no C compiler"] if compiler is None else ()),
+                        *(f"the rule of '{name}' draws numbers from keys of 32 bits" for name in drawn),
+                        *(f"weights of '{name}' are whole units" for name in whole)):
+            raise CortexError("E525", f"float32 cannot run this: {problem}; a number has 24 bits.",
+                              "Use the backend native.")
+        assert compiler is not None
+        source = c_source(self.program, [self.group], whole=True, single=True)
+        self._bind(CKernels(load_c(source, compiler)), self.group.memory().astype(np.float32))

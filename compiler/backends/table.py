@@ -14,7 +14,7 @@ from compiler.backends.blocks import Pace, first_block
 from compiler.backends.groups import Grouped
 from compiler.backends.interpreter_run import InterpreterRun
 from compiler.backends.lowering.program import Program, lower
-from compiler.backends.native import Native
+from compiler.backends.native import Native, Single
 from compiler.backends.runtime import Feed
 from compiler.ir import Graph
 from compiler.ir.protocol import Protocol
@@ -108,4 +108,10 @@ def _lava(work: Work, given: Given, folder: Path | None = None, block_ms: float 
     return LavaRun(program, *given, folder=folder, block=first_block(program, block_ms), stock=stock)
 
 
-BACKENDS: Mapping[str, Callable[..., Runner]] = {"interpreter": _interpreter, "native": _native, "lava": _lava}
+def _native32(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:
+    """In single precision, as one group. Raises E525."""
+    return Single(work.program, *given)
+
+
+BACKENDS: Mapping[str, Callable[..., Runner]] = {"interpreter": _interpreter, "native": _native, "lava": _lava,
+                                                 "native32": _native32}

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.native import Native
+from compiler.backends.native import Native, Single
 from compiler.bench.nets import DIGITS, HOLD, LEARNING, NETS, Job, job, random_weights
 from compiler.bench.runs import figure
 from compiler.ir import CortexError, Projection, SynapseClass
@@ -73,9 +73,9 @@ def best(functions: dict[str, Callable[[], float]], repeats: int = REPEATS) -> d
     return {name: min(values) for name, values in times.items()}
 
 
-def timed_native(work: Job) -> Callable[[], float]:
+def timed_native(work: Job, kind: type[Native] = Native) -> Callable[[], float]:
     """Microseconds per step of one pass over the job, kernels compiled, all inputs drawn beforehand."""
-    native = Native(work.program, work.protocol, work.samples, [1], work.recorded_noise)
+    native = kind(work.program, work.protocol, work.samples, [1], work.recorded_noise)
     steps = native.feed.total
     block = native.feed.block(steps)
     native._block(native.feed.block(0))
@@ -126,19 +126,39 @@ def _timed(function: Callable[[], object], steps: int) -> Callable[[], float]:
 def native_against_anchors(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     steps, folder = 10_000 if options.get("quick") else 100_000, anchors_folder(options)
     for name, (circuit, gates) in NETS.items():
-        functions = {"native": timed_native(job(circuit, gates, steps, FULL))}
+        work = job(circuit, gates, steps, FULL)
+        functions = {"native": timed_native(work), "float32": timed_native(work, Single)}
         if folder:
             functions["numba"] = anchor(folder, "numba_kernel", name, steps, variant="libm")
             functions["C"] = anchor(folder, "c_kernel", name, steps)
             functions["numpy"] = anchor(folder, "numpy_layers", name, steps // 20)
         times = best(functions)
         yield row(f"native step, {name}", times["native"], "us", "float64, one core, plasticity on")
+        yield row(f"float32 / native, {name}", times["float32"] / times["native"], "ratio", "the same in float64")
+        if "C" in times:
+            yield row(f"float32 / C, {name}", times["float32"] / times["C"], "ratio", "hand-written C loop, float64")
+        yield row(f"float32 differs, {name}", _apart(job(circuit, gates, 1000, FULL)), "relative",
+                  "root mean square of the weights' difference from float64 after 1000 steps, over their change's")
         for other, text in (("numba", "hand-written numba loop with libm's exp"), ("C", "hand-written C loop")):
             if other in times:
                 yield row(f"native / {other}, {name}", times["native"] / times[other], "ratio", text)
         if "numpy" in times:
             yield row(f"numpy per layer / native, {name}", times["numpy"] / times["native"], "ratio",
                       "per-layer numpy loop")
+
+
+def _apart(work: Job) -> float:
+    """How far single precision leads away, in parts of what was learnt."""
+    given = (work.program, work.protocol, work.samples, [1], work.recorded_noise)
+    runs = [kind(*given) for kind in (Native, Single)]
+    names = [f"{q.name}.w" for q in work.program.graph.projections if work.program.graph.rule_of(q)]
+    start = [runs[0].value(name).copy() for name in names]
+    for runner in runs:
+        runner.run()
+    moved, apart = (np.concatenate([(a - b).ravel() for a, b in pairs]) for pairs in (
+        zip((runs[0].value(n) for n in names), start, strict=True),
+        ((runs[0].value(n), runs[1].value(n)) for n in names)))
+    return float(np.sqrt((apart ** 2).mean() / (moved ** 2).mean()))
 
 
 # ---- Lava against native

@@ -76,13 +76,14 @@ class Data(Table, frozen=True):
 
 
 class Run(Table, frozen=True):
-    """How it runs. `block_ms`: aimed duration of a block. `until_epoch`: stop after that epoch (0: at the end).
+    """How it runs. `backend`: `native32` is native in single precision. `block_ms`: aimed duration of a block.
+    `until_epoch`: stop after that epoch (0: at the end).
     `noise`: the kind of the noise streams, "" as the circuit says (counter). `hardware`: the map whose cores are the
     processes of the granularity `neurocore`. `stock`: what Lava's own LIF, Dense and LearningDense compute to the bit
     is run by them (backend lava, granularity population; no checkpoints)."""
 
     seeds: Annotated[list[Seed], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
-    backend: Literal["lava", "native", "interpreter"] = "lava"
+    backend: Literal["lava", "native", "interpreter", "native32"] = "lava"
     granularity: Literal["population", "area", "network", "neurocore"] = "network"
     hardware: str = ""
     block_ms: Annotated[float, msgspec.Meta(gt=0, le=250)] = 50.0

@@ -63,7 +63,7 @@ def test_kernels_have_the_bits_of_the_interpreter(compiled: bool, tmp_path: Path
 def test_c_has_the_bits_of_the_interpreter() -> None:
     loops = "".join(f"void loop_{name}(const long n, const double *x, double *out) {{\n"
                     f"    for (long i = 0; i < n; i++) out[i] = {name}(x[i]);\n}}\n" for name in ELEMENTARY)
-    library = load_c(c_module.HEAD + c_module.library(set(ELEMENTARY)) + loops, c_compiler() or "")
+    library = load_c(c_module.head() + c_module.library(set(ELEMENTARY)) + loops, c_compiler() or "")
     x = points()
     for name in ELEMENTARY:
         out, expected = np.empty_like(x), VECTOR[name](x)

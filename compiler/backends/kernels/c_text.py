@@ -27,20 +27,20 @@ from compiler.backends.kernels.text import TRUTHS, Text
 from compiler.backends.quoting import comment
 from compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
 
-LANES = 8
-"""Numbers per vector; rows are padded to it."""
+LANES = {False: (8,), True: (16, 8)}
+"""Numbers per vector in double and in single precision, the widest first; rows are padded to the last."""
 VECTORS = 4
 """Vectors of sums per block."""
 
 
 class CText(Text):
-    """`sizes`: the values of the kernel's lengths."""
+    """`sizes`: the values of the kernel's lengths. `single`: numbers are of single precision."""
 
     words = {"and": "&&", "or": "||", "//": "/"}
     other = "else"
 
-    def __init__(self, sizes: Mapping[str, int]):
-        self.sizes = sizes
+    def __init__(self, sizes: Mapping[str, int], single: bool = False):
+        self.sizes, self.single = sizes, single
 
     def size(self, name: str) -> str:
         return str(self.sizes[name]) if name in self.sizes else c_name(name)
@@ -57,7 +57,9 @@ class CText(Text):
     def number(self, value: float) -> str:
         if math.isnan(value):
             return "NAN"
-        return repr(value) if math.isfinite(value) else "(-INFINITY)" if value < 0 else "INFINITY"
+        if math.isfinite(value):
+            return f"((number){value!r})" if self.single else repr(value)
+        return "(-INFINITY)" if value < 0 else "INFINITY"
 
     def local(self, name: str) -> str:
         return c_name(name)
@@ -76,7 +78,7 @@ class CText(Text):
         return f"{lookup.function}({c_name(table)}, {self.sizes[f'entries_{lookup.table}']}, {index})"
 
     def shown(self, sample: Int) -> str:
-        return f"(double)shown[{self.whole(sample)}]"
+        return f"(number)shown[{self.whole(sample)}]"
 
     def uniform(self, drawn: Uniform) -> str:
         at = self.whole(0 if drawn.number is None else 2 * drawn.number)
@@ -84,7 +86,7 @@ class CText(Text):
         return f"uniform((int64_t){key}[{at}], (int64_t){key}[{at} + 1], {self.whole(drawn.index)})"
 
     def let(self, name: str, value: str, again: bool) -> str:
-        return f"{'' if again else 'double '}{c_name(name)} = {value};"
+        return f"{'' if again else 'number '}{c_name(name)} = {value};"
 
     def store(self, to: str, value: str, add: bool) -> str:
         return f"{to} {'+=' if add else '='} {value};"
@@ -112,41 +114,41 @@ class CText(Text):
         width = int(self.whole(sum_.width))
         simple = all(isinstance(s, Let | Store) for s in sum_.each)
         found = [*nodes(sum_.each), *walk(sum_.term)]
-        return width % LANES == 0 and simple and all(isinstance(n, VECTOR_NODES) for n in found)
+        return width % LANES[self.single][-1] == 0 and simple and all(isinstance(n, VECTOR_NODES) for n in found)
 
     def _blocked(self, sum_: Accumulation) -> list[str]:
-        width, size = int(self.whole(sum_.width)), LANES * VECTORS
-        lines = []
-        whole = width // size * size
-        if whole:
-            lines += self._block(sum_, 0, whole, VECTORS)
-        return lines + (self._block(sum_, whole, width, (width - whole) // LANES) if width > whole else [])
+        width, done, lines = int(self.whole(sum_.width)), 0, []
+        for lanes in LANES[self.single]:
+            for vectors in (VECTORS, (width - done) // lanes % VECTORS):
+                stop = width - (width - done) % (lanes * vectors) if vectors else done
+                lines += self._block(sum_, done, stop, vectors, lanes) if stop > done else []
+                done = stop
+        return lines
 
-    def _block(self, sum_: Accumulation, start: int, stop: int, vectors: int) -> list[str]:
+    def _block(self, sum_: Accumulation, start: int, stop: int, vectors: int, lanes: int) -> list[str]:
         """Blocks of `vectors` vectors of cells from start to stop."""
-        inner = VectorText(self.sizes, sum_.k.name)
-        k = c_name(sum_.k.name)
-        each = [f"const long {k} = block + {LANES} * lane;", *inner.lines(sum_.each),
+        inner = VectorText(self.sizes, self.single, sum_.k.name, lanes)
+        each = [f"const long {c_name(sum_.k.name)} = block + {lanes} * lane;", *inner.lines(sum_.each),
                 f"sums[lane] += {inner.value(sum_.term)};"]
-        lanes = self.block(f"UNROLL for (long lane = 0; lane < {vectors}; lane++)", each)
-        kept = self.block(self.when(self.condition(sum_.keep)), lanes) if sum_.keep is not None else lanes
-        rows = self.loop(For(sum_.j, 0, sum_.rows, 1, ()))
-        target = f"{c_name(sum_.to.name)} + block + {LANES} * lane"
         lane = f"UNROLL for (long lane = 0; lane < {vectors}; lane++)"
-        body = [f"vector sums[{vectors}];", f"{lane} sums[lane] = ALL(0.0);",
-                *self.block(rows, [*self.lines(sum_.row), *kept]), f"{lane} SET({target}, sums[lane]);"]
-        return self.block(f"for (long block = {start}; block < {stop}; block += {LANES * vectors})", body)
+        inside = self.block(lane, each)
+        kept = self.block(self.when(self.condition(sum_.keep)), inside) if sum_.keep is not None else inside
+        rows = self.loop(For(sum_.j, 0, sum_.rows, 1, ()))
+        target = f"{c_name(sum_.to.name)} + block + {lanes} * lane"
+        body = [f"vector{lanes} sums[{vectors}];", f"{lane} sums[lane] = ALL{lanes}(0);",
+                *self.block(rows, [*self.lines(sum_.row), *kept]), f"{lane} SET{lanes}({target}, sums[lane]);"]
+        return self.block(f"for (long block = {start}; block < {stop}; block += {lanes * vectors})", body)
 
 
 VECTOR_NODES = (Number, Name, Load, Negate, Binary, Where)
 
 
 class VectorText(CText):
-    """What is computed for eight neighbouring values of an index at once."""
+    """What is computed for `lanes` neighbouring values of an index at once."""
 
-    def __init__(self, sizes: Mapping[str, int], index: str):
-        super().__init__(sizes)
-        self.index = index
+    def __init__(self, sizes: Mapping[str, int], single: bool, index: str, lanes: int):
+        super().__init__(sizes, single)
+        self.index, self.lanes = index, lanes
         self.vectors: set[str] = set()
 
     def is_vector(self, node: Node) -> bool:
@@ -159,11 +161,13 @@ class VectorText(CText):
         return getattr(place, "name", None) == self.index
 
     def place(self, load: Load) -> str:
-        return f"GET({c_name(load.array)} + {self.whole(load.at)})" if self._moves(load.at) else super().place(load)
+        if not self._moves(load.at):
+            return super().place(load)
+        return f"GET{self.lanes}({c_name(load.array)} + {self.whole(load.at)})"
 
     def spread(self, node: Node) -> str:
         """As a vector in any case."""
-        return self.value(node) if self.is_vector(node) else f"ALL({self.value(node)})"
+        return self.value(node) if self.is_vector(node) else f"ALL{self.lanes}({self.value(node)})"
 
     def condition(self, node: Node) -> str:
         """A mask, where it depends on the index."""
@@ -174,14 +178,14 @@ class VectorText(CText):
                 return f"({self.mask(left)} {'&' if operator == 'and' else '|'} {self.mask(right)})"
             case Binary(operator, left, right) if operator in TRUTHS:
                 return f"({self.spread(left)} {operator} {self.spread(right)})"
-        return f"({self.value(node)} != ALL(0.0))"
+        return f"({self.value(node)} != ALL{self.lanes}(0))"
 
     def mask(self, node: Node) -> str:
-        return self.condition(node) if self.is_vector(node) else f"MASK({self.condition(node)})"
+        return self.condition(node) if self.is_vector(node) else f"MASK{self.lanes}({self.condition(node)})"
 
     def choice(self, condition: Node, then: Node, otherwise: Node) -> str:
         if self.is_vector(condition):
-            return f"choose({self.condition(condition)}, {self.spread(then)}, {self.spread(otherwise)})"
+            return f"choose{self.lanes}({self.condition(condition)}, {self.spread(then)}, {self.spread(otherwise)})"
         if self.is_vector(then) or self.is_vector(otherwise):
             return f"({self.condition(condition)} ? {self.spread(then)} : {self.spread(otherwise)})"
         return super().choice(condition, then, otherwise)
@@ -190,19 +194,20 @@ class VectorText(CText):
         match statement:
             case Let(name, value, again):
                 self.vectors.add(name)
-                return [f"{'' if again else 'vector '}{c_name(name)} = {self.spread(value)};"]
+                return [f"{'' if again else f'vector{self.lanes} '}{c_name(name)} = {self.spread(value)};"]
             case Store(to, value, add):
                 place = f"{c_name(to.array)} + {self.whole(to.at)}"
-                new = f"GET({place}) + {self.value(value)}" if add else self.spread(value)
-                return [f"SET({place}, {new});"]
+                new = f"GET{self.lanes}({place}) + {self.value(value)}" if add else self.spread(value)
+                return [f"SET{self.lanes}({place}, {new});"]
         return super().statement(statement)
 
 
 RESERVED = frozenset((  # noqa: SIM905
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof "
-    "vector masks GET SET ALL MASK UNROLL NAN INFINITY IN main block lane sums shown gates call m t i record due late "
-    "before choose load draw indices").split())
+    "number whole vector8 vector16 masks8 masks16 GET8 GET16 SET8 SET16 ALL8 ALL16 MASK8 MASK16 choose8 choose16 "
+    "UNROLL VECTOR SINGLE NAN INFINITY IN main block lane sums shown gates call m t i record due late before load "
+    "draw indices").split())
 
 
 def c_name(name: str) -> str:
@@ -211,19 +216,19 @@ def c_name(name: str) -> str:
     return f"{plain}_" if plain in RESERVED else plain
 
 
-def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...]) -> str:
+def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], single: bool = False) -> str:
     """The function of one operation: slots come as pointers, in the order of the kernel's arguments."""
     named = dict(zip(kernel.arguments, arguments, strict=False))
     sizes = {n: a.value if isinstance(a, Span | First) else a for n, a in named.items()
              if isinstance(a, int | Span | First)}
     apart = _distinct(named)
-    parameters = [f"double *{'restrict ' if apart else ''}const {c_name(n)}" for n, a in named.items()
+    parameters = [f"number *{'restrict ' if apart else ''}const {c_name(n)}" for n, a in named.items()
                   if isinstance(a, Slot | Key)]
     parameters += [f"const int32_t *const {c_name(n)}" for n, a in named.items() if isinstance(a, IndexSlot)]
-    parameters += [f"const double {c_name(n)}" for n, a in named.items() if isinstance(a, Constant | Gate)]
+    parameters += [f"const number {c_name(n)}" for n, a in named.items() if isinstance(a, Constant | Gate)]
     parameters += {"delivery": ["const int64_t *const shown", "const int pending"],
                    "closing": ["const int end_of_block"]}.get(kernel.kind, [])
-    body = CText(sizes).lines(kernel.body)
+    body = CText(sizes, single).lines(kernel.body)
     doc = comment(kernel.doc).replace("*/", "* /").replace("\n", " ")
     return "\n".join([f"/* {doc} */", f"IN void {name}({', '.join(parameters)}) {{",
                       *("    " + line for line in body), "}"]) + "\n"
