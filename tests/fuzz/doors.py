@@ -174,11 +174,11 @@ class Doors:
         compile_experiment(load_experiment(self.folder / "experiment.toml", [text]))
 
     def simulated(self, rng: np.random.Generator) -> None:
-        """One argument, or two, are something else."""
+        """Up to two arguments are something else."""
         graph = parse_graph(CHAIN).with_(arrays=self.weights)
         options = {"graph": graph, "steps": STEPS, "inputs": {"input.value": rng.random((STEPS, 2))}, "record": ["hidden.u"],
                    "every": 1, "gates": {"learn": 1.0}, "backend": "interpreter", "seed": 1, "noise": None, "final": True}
-        for key in rng.permutation(list(options))[:pick(rng, (1, 1, 2))]:
+        for key in rng.permutation(list(options))[:pick(rng, (0, 1, 1, 2))]:
             value = pick(rng, (*ODD, *mutations.WORDS, *map(float, range(3))))
             options[key] = {pick(rng, ("input.value", "learn", "x")): value} if key in ("inputs", "gates") and \
                 rng.random() < 0.7 else value

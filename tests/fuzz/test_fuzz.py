@@ -28,7 +28,7 @@ def run(*arguments: str, fault: str = "") -> dict:
 
 @pytest.mark.slow
 def test_no_input_gets_further_than_a_coded_error():
-    report = run("--inputs", str(INPUTS), "--seed", "7")
+    report = run("--inputs", str(INPUTS), "--seed", "16")
     assert report["inputs"] == INPUTS and report["outcomes"].keys() <= {"accepted", "refused"}, report["wrong"]
     assert len(report["doors"]) == 12
     assert all(any(what == "accepted" for what in outcomes) for outcomes in report["doors"].values())
