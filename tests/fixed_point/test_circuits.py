@@ -72,13 +72,13 @@ def test_all_factors_rounded_at_random(name):
 @pytest.mark.parametrize("hardware", ["", "loihi2"])
 @pytest.mark.parametrize("name", NEVER_BY_HAND)
 def test_circuits_of_which_nobody_wrote_the_integers_by_hand(name, hardware):
-    check(program(setup_of(name, 300), hardware=hardware), 300)
+    check(program(setup_of(name, 200), hardware=hardware, steps=200), 200)
 
 
 def test_random_circuits():
     """Ports, delays, mirrors, tables, products and draws as no shipped circuit combines them."""
     compared = 0
-    for seed in range(0, 60):
+    for seed in range(0, 40):
         found = integer_program(seed)
         if found is None:
             continue

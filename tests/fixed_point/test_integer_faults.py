@@ -233,12 +233,13 @@ PASSES = {
 @pytest.mark.parametrize("fault", PASSES)
 def test_a_fault_that_is_planted_in_a_pass_is_noticed(fault, monkeypatch):
     name, owner, method, wrong, widths = PASSES[fault]
-    setup = setup_of(name, 300)
-    assert same(program(setup, **widths)[0], *program(setup, **widths), 300)
+    setup = setup_of(name, 200)
+    found = program(setup, steps=200, **widths)
+    assert same(found[0], *found, 200)
     monkeypatch.setattr(owner, method, wrong(getattr(owner, method)))
-    changed, source = program(setup, **widths)
+    changed, source = program(setup, steps=200, **widths)
     try:
-        assert not same(changed, changed, source, 300)
+        assert not same(changed, changed, source, 200)
     except CortexError as error:
         assert error.code == "V128", error
 

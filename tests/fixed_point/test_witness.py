@@ -13,7 +13,7 @@ BY_HAND = [name for name in PLASTIC if name.startswith("spiking")]
 
 def compared(name, steps, hardware="", **options):
     """The witness against the evaluator, neither of which has seen the other's equations."""
-    setup, source = program(setup_of(name, steps), hardware=hardware, **options)
+    setup, source = program(setup_of(name, steps), steps=steps, hardware=hardware, **options)
     witness = bridged(PLASTIC[name], setup, mapped=bool(hardware)).trajectory(setup, steps)
     comparison = Comparison(exact=True)
     for _, got, expected in aligned(witness, trajectory(setup, source, quantities(setup.graph), steps)):
@@ -25,12 +25,12 @@ def compared(name, steps, hardware="", **options):
 @pytest.mark.parametrize("hardware", ["", "loihi2"])
 @pytest.mark.parametrize("name", BY_HAND)
 def test_the_evaluator_computes_what_was_written_by_hand(name, hardware):
-    assert compared(name, 300, hardware) == (None, 300)
+    assert compared(name, 150, hardware) == (None, 150)
 
 
 @pytest.mark.parametrize("rounding", ["shared", "lava", "nearest"])
 def test_with_every_rounding(rounding):
-    assert compared("spiking", 200, rounding=rounding, weights=12) == (None, 200)
+    assert compared("spiking", 100, rounding=rounding, weights=12) == (None, 100)
 
 
 def test_a_witness_with_another_step_is_noticed(monkeypatch):
