@@ -12,7 +12,7 @@ import pytest
 
 import cortexc
 from compiler.backends.lowering.hoist import HoistedCode
-from compiler.backends.lowering.learning import Learning
+from compiler.backends.lowering.projections import ProjectionLowering
 from compiler.cli.app import execute
 from compiler.ir import CortexError, parse_graph
 from compiler.ir.protocol import Phase, Protocol
@@ -140,7 +140,9 @@ def test_the_table_has_its_documented_keys_and_the_lines(capfd):
 
 
 def without_the_pending_increment(monkeypatch):
-    monkeypatch.setattr(Learning, "step", lambda self, at, increment: None)
+    rows = ProjectionLowering._product_of_rows
+    monkeypatch.setattr(ProjectionLowering, "_product_of_rows", lambda self, kernel, axes, w, pre, current, learning, skip:
+                        rows(self, kernel, axes, w, pre, current, None, skip))
 
 
 def without_the_increment_of_the_product(monkeypatch):
