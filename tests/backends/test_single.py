@@ -27,11 +27,29 @@ def test_weights_stay_close(circuit):
     assert single.memory.dtype == np.float32 and 0 < np.sqrt((apart ** 2).mean()) < 1e-4 * np.sqrt((moved ** 2).mean())
 
 
+INTEGERS = """
+graph g
+cell source
+  input x
+  send r = x
+  message r
+cell target
+  port drive
+  state u = 0
+  receive u = drive
+synapse s
+  message r
+  port drive
+  unit 0.5
+population a source 2
+population b target 2
+projection W s a -> b
+"""
+
+
 def test_integers_are_refused():
-    source = "graph g\ncell source\n  input x\n  send r = x\ncell target\n  port drive\n  state u = drive\nsynapse s\n" \
-             "  message r\n  port drive\n  unit 0.5\npopulation a source 2\npopulation b target 2\nprojection W s a -> b\n"
     with pytest.raises(cortexc.CortexError, match="E525.*whole units"):
-        cortexc.simulate(cortexc.parse_graph(source).with_(arrays={"W.w": np.eye(2)}), 3, backend="native32")
+        cortexc.simulate(cortexc.parse_graph(INTEGERS).with_(arrays={"W.w": np.eye(2)}), 3, backend="native32")
 
 
 def test_without_a_compiler_it_is_refused(monkeypatch):
