@@ -2,7 +2,8 @@
 
 Every name means the value of *this* step; `prev(x)` is the value one step earlier, and `prev(prev(x))` two steps.
 Text is Python's expression syntax, read through a whitelist of `ast` nodes and never evaluated. `a.b` names belong to
-a side: `pre.rate`, `post.error`, `gate.noise`. `where(c, a, b)` chooses; comparisons give 1 or 0. `lookup(T, x)` is
+a side: `pre.rate`, `post.error`, `gate.noise`. `where(c, a, b)` chooses; comparisons give 1 or 0. Text alone has
+`a ** b`, which is pow(a, b), `not a`, which is a == 0, and `a < b < c`, which is a < b and b < c. `lookup(T, x)` is
 entry floor(x) of the graph's array `table.T`, the first or last one where x lies outside; `interpolate(T, x)` is
 between entries floor(x) and floor(x) + 1.
 """
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import accumulate
 
 from compiler.ir.errors import CortexError, unknown
@@ -123,7 +125,7 @@ LOGICAL = {ast.And: "and", ast.Or: "or"}
 PRECEDENCE = {"or": 1, "and": 2, "<": 4, "<=": 4, ">": 4, ">=": 4, "==": 4, "!=": 4, "+": 5, "-": 5, "*": 6, "/": 6}
 UNARY, ATOM = 7, 9
 LOOKUPS = ("lookup", "interpolate")
-ALLOWED = "Use numbers, names, + - * /, comparisons, prev(), where() and the listed functions."
+ALLOWED = "Use numbers, names, + - * / **, comparisons, and, or, not, prev(), where() and the listed functions."
 
 
 def children(expression: Expression) -> tuple[Expression, ...]:
@@ -292,16 +294,23 @@ def converted(node: ast.expr, text: str) -> Expression:
             return Negate(convert(operand))
         case ast.BinOp(op=op, left=left, right=right) if type(op) in ARITHMETIC:
             return Binary(ARITHMETIC[type(op)], convert(left), convert(right))
-        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in COMPARISON:
-            return Binary(COMPARISON[type(op)], convert(left), convert(right))
+        case ast.BinOp(op=ast.Pow(), left=left, right=right):
+            return Call("pow", (convert(left), convert(right)))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return Binary("==", convert(operand), Number(0.0))
+        case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in COMPARISON for op in ops):
+            compared = [convert(operand) for operand in (left, *others)]
+            pairs = zip(ops, compared, compared[1:], strict=False)
+            return _joined("and", [Binary(COMPARISON[type(op)], a, b) for op, a, b in pairs])
         case ast.BoolOp(op=op, values=operands):
-            result = convert(operands[0])
-            for operand in operands[1:]:
-                result = Binary(LOGICAL[type(op)], result, convert(operand))
-            return result
+            return _joined(LOGICAL[type(op)], [convert(operand) for operand in operands])
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
             return _call(function, tuple(map(convert, arguments)), text)
     raise CortexError("E110", f"{shown(ast.unparse(node))} is not allowed in expression {shown(text)}.", ALLOWED)
+
+
+def _joined(operator: str, operands: Sequence[Expression]) -> Expression:
+    return reduce(lambda left, right: Binary(operator, left, right), operands)
 
 
 def _call(function: str, arguments: tuple[Expression, ...], text: str) -> Expression:

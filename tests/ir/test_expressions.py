@@ -60,6 +60,9 @@ def test_canonical_text_is_a_fixed_point(tree: Expression) -> None:
     ("a-(b-c)", "a - (b - c)"), ("(a-b)-c", "a - b - c"), ("a*(b/c)", "a * (b / c)"), ("-(a+b)", "-(a + b)"),
     ("-a*b", "-a * b"), ("-(a*b)", "-(a * b)"), ("a- -b", "a - -b"), ("(a<b)==c", "(a < b) == c"),
     ("a and (b or c)", "a and (b or c)"), ("a and b and c", "a and b and c"), ("1e-5", "1e-05"), ("2.0", "2"),
+    ("a ** b", "pow(a, b)"), ("-a ** 2", "-pow(a, 2)"), ("a ** b ** c", "pow(a, pow(b, c))"), ("not a", "a == 0"),
+    ("not a < b", "(a < b) == 0"), ("a < b <= c", "a < b and b <= c"), ("a == b == c", "a == b and b == c"),
+    ("0 < a < 1 < b", "0 < a and a < 1 and 1 < b"),
     ("True", "1"), ("inf", "inf"), ("prev(prev(pre.u))", "prev(prev(pre.u))"), ("(a+b)*c", "(a + b) * c")])
 def test_canonical_text(text: str, canonical: str) -> None:
     assert show(parse(text)) == canonical
@@ -76,8 +79,8 @@ def test_negative_numbers_evaluate_as_written() -> None:
 
 
 @pytest.mark.parametrize("code, text", [
-    ("E110", "1 +"), ("E110", ""), ("E110", "a ** b"), ("E110", "a @ b"), ("E110", "a < b < c"), ("E110", "a[0]"),
-    ("E110", "lambda: 1"), ("E110", "'text'"), ("E110", "not a"), ("E110", "a if b else c"), ("E110", "a.b.c"),
+    ("E110", "1 +"), ("E110", ""), ("E110", "a // b"), ("E110", "a @ b"), ("E110", "a in b < c"), ("E110", "a[0]"),
+    ("E110", "lambda: 1"), ("E110", "'text'"), ("E110", "~a"), ("E110", "a if b else c"), ("E110", "a.b.c"),
     ("E110", "a.exp(1)"), ("E110", "(x := 1)"), ("E110", "[a]"), ("E110", "None"), ("E110", "a % b"),
     ("E110", "1j"), ("E110", "exp(x=1)"), ("E110", "exp(*a)"), ("E110", "+a"), ("E110", "in + 1"),
     ("E110", "1" + "0" * 400), ("E114", "-" * 5000 + "x"), ("E114", "(" * 500 + "x" + ")" * 500),
@@ -119,7 +122,8 @@ def value(text: str, **scope: float) -> float:
     ("shift_right(-5, 1)", -3.0), ("shift_left(3, 2)", 12.0), ("saturate(200, -128, 127)", 127.0),
     ("stochastic_round(2.3, 0.69)", 2.0), ("stochastic_round(2.3, 0.71)", 3.0), ("1 < 2 and 0", 0.0),
     ("where(2, 3, 4)", 3.0), ("where(0, 3, 4)", 4.0), ("(1 == 1) + (1 != 1)", 1.0), ("0 or 0.5", 1.0),
-    ("1 / 0", math.inf), ("-1 / 0", -math.inf), ("exp(1000)", math.inf), ("log(0)", -math.inf),
+    ("2 ** 10", 1024.0), ("-2 ** 2", -4.0), ("not 0", 1.0), ("not 0.5", 0.0), ("1 < 2 < 3", 1.0), ("1 < 2 < 2", 0.0),
+    ("3 > 2 < 1", 0.0), ("not 1 < 2 or 1", 1.0), ("1 / 0", math.inf), ("-1 / 0", -math.inf), ("exp(1000)", math.inf), ("log(0)", -math.inf),
     ("pow(0, -1)", math.inf), ("pow(-10, 309)", -math.inf), ("pow(2, 10)", 1024.0), ("exp(-1000)", 0.0)])
 def test_values(text: str, expected: float) -> None:
     with np.errstate(all="ignore"):
