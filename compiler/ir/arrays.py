@@ -20,7 +20,7 @@ def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
     for p in graph.populations:
         cell = graph.cell(p.cell)
         shapes |= {f"{p.name}.{s.name}": (p.size,) for s in cell.states}
-        shapes |= {f"{p.name}.{q.name}": (p.size,) for q in cell.parameters}
+        shapes |= {f"{p.name}.{q.name}": (p.size,) for q in cell.parameters if q.formula is None}
     for q in graph.projections:
         rule, weights = graph.rule_of(q), model.weight_shape(graph, q)
         kind = graph.class_of(q.name).kind

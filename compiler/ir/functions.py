@@ -112,11 +112,27 @@ rise, but for single units of tanh's last place. `shift_right` floors, like an a
 integer. `fixed` is the fixed-point number nearest to x with offset 0.5, the one below with offset 0, and one of both at
 random with a uniform offset: an integer number of units 1 / scale, at most `limit` of them either way."""
 
-ARITY: dict[str, int] = PRIMITIVES | {name: len(args) for name, (args, _) in DEFINITIONS.items()}
+LOOPS: dict[str, tuple[tuple[str, ...], str]] = {"poisson": (("uniform", "rate"), """
+if not rate <= 700.0:
+    return 1e308 * 10.0 - 1e308 * 10.0
+share = exp(-rate)
+below, count = share, 0.0
+while uniform >= below and share > 0.0:
+    count += 1.0
+    share = share * rate / count
+    below += share
+return count""")}
+"""Name -> (arguments, body as Python's statements); C has its own text. `poisson` is the number that a uniform one in
+[0, 1) stands for among Poisson numbers of mean `rate`, 0 for a rate below 0, and nan for one above 700."""
+
+ARITY: dict[str, int] = PRIMITIVES | {name: len(args) for name, (args, _) in {**DEFINITIONS, **LOOPS}.items()}
 
 
 def definition(name: str) -> str:
     """The function as Python source."""
+    if name in LOOPS:
+        arguments, body = LOOPS[name]
+        return f"def {name}({', '.join(arguments)}):" + body.replace("\n", "\n    ") + "\n"
     arguments, body = DEFINITIONS[name]
     *lines, result = body.strip().split("\n")
     return "\n    ".join([f"def {name}({', '.join(arguments)}):", *lines, f"return {result}"]) + "\n"
@@ -130,7 +146,7 @@ def closure(names: Iterable[str]) -> set[str]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            body = ast.parse(definition(name) if name in DEFINITIONS else "")
+            body = ast.parse(definition(name) if name not in PRIMITIVES and name in ARITY else "")
             waiting += [node.id for node in ast.walk(body) if isinstance(node, ast.Name) and node.id in ARITY]
     return found
 
@@ -177,7 +193,7 @@ def _scalar_functions() -> dict[str, Callable[..., float]]:
     names: dict[str, Any] = {name: _libm(name) for name in PRIMITIVES} | {
         "floor": _floor, "power_of_two": _Powers((float(n), 2.0**n) for n in range(-1022, 1024)).__getitem__,
         "exponent": lambda x: math.frexp(x)[1] - 1.0, "mantissa": lambda x: 2.0 * abs(math.frexp(x)[0])}
-    for name in DEFINITIONS:
+    for name in (*DEFINITIONS, *LOOPS):
         exec(definition(name), names)
     names["fixed"] = _divided(names["fixed"])  # the one that divides by what may be 0
     return {name: names[name] for name in ARITY}
@@ -222,7 +238,7 @@ def _element_by_element(name: str) -> Callable[..., Floats]:
 
 
 def _array_functions() -> dict[str, Callable[..., Floats]]:
-    names: dict[str, Any] = {name: _element_by_element(name) for name in PRIMITIVES} | {
+    names: dict[str, Any] = {name: _element_by_element(name) for name in (*PRIMITIVES, *LOOPS)} | {
         "sqrt": np.sqrt, "floor": np.floor, "where": np.where, "logical_and": np.logical_and,
         "power_of_two": _power_of_two, "exponent": _exponent, "mantissa": _mantissa}
     for name in DEFINITIONS:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from compiler.ir import expressions, model
+from compiler.ir.distributions import DISTRIBUTIONS
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.functions import ARITY
 from compiler.ir.kinds import KINDS
@@ -302,6 +303,7 @@ STEP = Domain("E226", "{owner}: dt {value} must be positive and finite (ms).", P
 COPIES = Domain("E226", f"{{owner}}: {{field}} {{value}} must be at least 1 and at most {SIZE}.", _whole(1, SIZE))
 CELLS = Domain("E225", f"{{owner}} has size {{value}}; the least is 0, the most {SIZE}.", _whole(0, SIZE))
 STEPS = Domain("E235", SENTENCE + f"it must be a whole number from 0 to {DELAY}.", _whole(0, DELAY))
+WHOLE = Domain("E235", SENTENCE + "it must be a whole number from 0.", _whole(0, 2**63))
 COUNT = Domain("E227", "{owner} has {field} {value}; the least is 1.", _whole(1, SIZE))
 INDEX = Domain("E227", "{owner} has {field} {value}; the least is 0.", _whole(0, SIZE))
 DTYPE = Domain("E253", "{owner} has dtype {value}; known: float64, int2 .. int48.", _is_dtype)
@@ -320,14 +322,14 @@ SHAPE = Row((COUNT, COUNT, COUNT))
 
 FIELDS: dict[type, dict[str, AnyDomain]] = {
     model.Port: {"name": QUANTITY, "compartment": NAME},
-    model.Parameter: {"name": QUANTITY, "unit": UNIT, "default": Maybe(FINITE)},
+    model.Parameter: {"name": QUANTITY, "unit": UNIT, "default": Maybe(FINITE), "formula": Maybe(Tree())},
     model.State: {"name": QUANTITY, "initial": Tree(), "dtype": DTYPE, "scale": POSITIVE},
     model.Equation: {"name": QUANTITY, "expression": Tree(), "stage": OneOf(model.STAGES), "compartment": Maybe(NAME),
-                     "derivative": TRUTH},
+                     "derivative": TRUTH, "start": Maybe(Tree())},
     model.CellType: {"name": NAME, "ports": Each(Part(model.Port)), "parameters": Each(Part(model.Parameter)),
                      "inputs": Each(QUANTITY), "noise": Each(Row((QUANTITY, CELL_NOISE))),
                      "states": Each(Part(model.State)), "equations": Each(Part(model.Equation)),
-                     "messages": Each(QUANTITY)},
+                     "messages": Each(QUANTITY), "integrator": OneOf(model.INTEGRATORS)},
     model.Optimiser: {"kind": OneOf(tuple(model.OPTIMISERS)), "arguments": Each(Tree())},
     model.PlasticityRule: {"name": NAME, "increment": Tree(), "parameters": Each(Part(model.Parameter)),
                            "states": Each(Part(model.State)), "updates": Each(Part(model.Equation)),
@@ -336,7 +338,8 @@ FIELDS: dict[type, dict[str, AnyDomain]] = {
                          "sign": OneOf(model.SIGNS), "limits": LIMITS, "rule": Maybe(NAME), "role": OneOf(model.ROLES),
                          "unit": NOT_NEGATIVE},
     model.Population: {"name": OWNER, "cell": NAME, "size": CELLS, "area": Maybe(NAME, ""), "parameters": GIVEN,
-                       "group": Maybe(GROUP, "")},
+                       "group": Maybe(GROUP, ""), "drawn": Each(Row((QUANTITY, Part(model.Distribution))))},
+    model.Distribution: {"kind": OneOf(tuple(DISTRIBUTIONS)), "arguments": Each(FINITE), "seed": WHOLE},
     model.Convolution: {"pre": SHAPE, "post": SHAPE, "kernel": COUNT, "stride": COUNT, "padding": INDEX, "pool": COUNT},
     model.Projection: {"name": OWNER, "synapse": NAME, "pre": OWNER, "post": OWNER, "delay": STEPS,
                        "gate": Maybe(READABLE), "apply": Maybe(READABLE), "parameters": GIVEN,
@@ -356,4 +359,5 @@ LABELS = {(model.Optimiser, "kind"): "", (model.Noise, "kind"): "kind"}
 NOUNS = {model.Port: "port", model.Parameter: "parameter", model.State: "state", model.Equation: "equation",
          model.CellType: "cell", model.Optimiser: "optimiser", model.PlasticityRule: "rule",
          model.SynapseClass: "synapse class", model.Population: "population", model.Convolution: "convolution",
+         model.Distribution: "distribution",
          model.Projection: "projection", model.Mirror: "mirror", model.Noise: "noise", model.Graph: "graph"}

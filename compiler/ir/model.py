@@ -10,15 +10,25 @@ value "before the first step" at every depth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir.expressions import Expression, Number
+from compiler.ir.cells import INTEGRATORS as INTEGRATORS
+from compiler.ir.cells import STAGES as STAGES
+from compiler.ir.cells import STREAMS as STREAMS
+from compiler.ir.cells import CellType as CellType
+from compiler.ir.cells import Equation as Equation
+from compiler.ir.cells import Parameter as Parameter
+from compiler.ir.cells import Port as Port
+from compiler.ir.cells import Stage as Stage
+from compiler.ir.cells import State as State
+from compiler.ir.cells import by_name
+from compiler.ir.distributions import Distribution as Distribution
+from compiler.ir.expressions import Expression
 from compiler.ir.kinds import KINDS, Kind
 from compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
 from compiler.ir.optimisers import SUMMED as SUMMED
@@ -27,8 +37,6 @@ from compiler.ir.optimisers import Traits
 Array = NDArray[Any]
 """Of any dtype."""
 NOTHING: Array = np.zeros(0)
-Stage = Literal["send", "receive", "factor"]
-STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
 LAVA_DRAWS: dict[str, tuple[int, bool, int]] = {
     "lava_weights": (2, False, 1), "lava_pre_trace": (0, True, 2), "lava_post_trace": (2, True, 2)}
 """The generators of a stock LearningDense in fixed point: kind -> (number, whether the run's seed is added to it, draws
@@ -36,98 +44,12 @@ per step). Each is numpy's `default_rng(number)`, has drawn once before the firs
 the one for all synapses or cells. Source: lava.magma.core.learning.random and .model.py.connection, lava-nc 0.10.0."""
 DRAWS = ("uniform", "shared", *LAVA_DRAWS)
 """Random numbers of rules: one per synapse, one for all synapses of a projection, or those of Lava."""
-STREAMS = ("normal", "uniform")
-"""Noise of cells: standard normal numbers, or numbers in [0, 1)."""
 GENERATORS = ("counter", "legacy", "recorded", "none")
 LOWERINGS = ("fused", "hoisted")
 OPERATIONS = ("transpose", "negate", "truncate", "sign")
 ARRAY_OPERATIONS = ("add", "times", "redraw")
 ROLES = ("shared", "per_seed", "per_sample")
 SIGNS = ("free", "non_negative", "non_positive")
-
-
-def _by_name(items: Sequence[Any]) -> dict[str, Any]:
-    """The first of every name."""
-    return {item.name: item for item in reversed(items)}
-
-
-@dataclass(frozen=True)
-class Port:
-    """Where currents arrive; projections add up in declaration order. `compartment` defaults to the port's name."""
-
-    name: str
-    compartment: str
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A constant of a cell, rule or synapse class. `default` None means that each instance must give a value."""
-
-    name: str
-    unit: str = "1"
-    default: float | None = None
-
-
-@dataclass(frozen=True)
-class State:
-    """A quantity whose earlier values are read, with its value before the first step.
-
-    `initial` may read parameters and states declared above it; an array bound as `population.name` overrides it.
-    `dtype` is `float64` or `intB` (an integer of B bits, two's complement) with `scale` = value of one unit.
-    """
-
-    name: str
-    initial: Expression = Number(0.0)
-    dtype: str = "float64"
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Equation:
-    """`name = expression` in one stage; `derivative` marks `dname/dt = expression` (discretised by a pass)."""
-
-    name: str
-    expression: Expression
-    stage: Stage
-    compartment: str | None = None
-    derivative: bool = False
-
-
-@dataclass(frozen=True)
-class CellType:
-    """Equations of one cell; every quantity is a vector over the population.
-
-    `inputs` are exogenous values of the step; `noise` are draws of the step (`normal` or `uniform`); `messages` are the
-    quantities that projections may transmit; what plasticity may read of a cell are its messages and `factor`s.
-    A cell is a *relay* if it has no state: it passes its input on within the step, and its outgoing delay is 0.
-    """
-
-    name: str
-    ports: tuple[Port, ...] = ()
-    parameters: tuple[Parameter, ...] = ()
-    inputs: tuple[str, ...] = ()
-    noise: tuple[tuple[str, str], ...] = ()
-    states: tuple[State, ...] = ()
-    equations: tuple[Equation, ...] = ()
-    messages: tuple[str, ...] = ()
-
-    @property
-    def relay(self) -> bool:
-        return not self.states and bool(self.ports)
-
-    def equation(self, name: str) -> Equation | None:
-        return self._equations.get(name)
-
-    def state(self, name: str) -> State | None:
-        return self._states.get(name)
-
-    @cached_property
-    def _equations(self) -> dict[str, Equation]:
-        return _by_name(self.equations)
-
-    @cached_property
-    def _states(self) -> dict[str, State]:
-        return _by_name(self.states)
 
 
 @dataclass(frozen=True)
@@ -199,6 +121,8 @@ class Population:
     area: str = ""
     parameters: tuple[tuple[str, float], ...] = ()
     group: str = ""
+    drawn: tuple[tuple[str, Distribution], ...] = ()
+    """Parameters and first values of states that differ from cell to cell; a bound array goes before them."""
 
 
 @dataclass(frozen=True)
@@ -324,23 +248,23 @@ class Graph:
 
     @cached_property
     def _cells(self) -> dict[str, CellType]:
-        return _by_name(self.cells)
+        return by_name(self.cells)
 
     @cached_property
     def _rules(self) -> dict[str, PlasticityRule]:
-        return _by_name(self.rules)
+        return by_name(self.rules)
 
     @cached_property
     def _synapses(self) -> dict[str, SynapseClass]:
-        return _by_name(self.synapses)
+        return by_name(self.synapses)
 
     @cached_property
     def _populations(self) -> dict[str, Population]:
-        return _by_name(self.populations)
+        return by_name(self.populations)
 
     @cached_property
     def _projections(self) -> dict[str, Projection]:
-        return _by_name(self.projections)
+        return by_name(self.projections)
 
     def cell_of(self, population: str) -> CellType:
         return self.cell(self.population(population).cell)

@@ -13,13 +13,15 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from compiler.ir import model
+from compiler.ir.cell_lines import LINES, PARAMETER, STATE, build_cell, equation
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import Number, parse
 from compiler.ir.language import FIELDS, AnyDomain, part_problems
 from compiler.ir.limits import LINE_LENGTH, TEXT_LENGTH, shown
+from compiler.ir.lines import CALL, TWO_WORDS, WORD, Line, as_word, named_options, real, split, twice, whole, wholes
 from compiler.ir.model import Graph
 
 
@@ -29,17 +31,6 @@ class Statement(NamedTuple):
     number: int
     text: str
     indented: bool
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a block: `keyword FORM`. `read(keyword, *groups of the pattern)` gives a value of its field."""
-
-    form: str
-    fills: str
-    pattern: str
-    read: Callable[..., Any]
-    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ def parse_graph(text: str) -> Graph:
         with _located(head):
             part = _named(block, block.build(words, found))
             if word == "graph" and graph:
-                raise _twice("graph", f"the text (it is called {shown(graph.name)})")
+                raise twice("graph", f"the text (it is called {shown(graph.name)})")
         graph = part if word == "graph" else graph
         parts.setdefault(block.fills, []).append(part)
     parts.pop("", None)
@@ -127,7 +118,7 @@ def _body(block: Block, owner: str, body: list[Statement]) -> dict[str, Any]:
             raise unknown("E101", f"keyword in line {statement.number}", word, block.lines)
         with _located(statement):
             if line.once and line.fills in found:
-                raise _twice(word, owner)
+                raise twice(word, owner)
             value = _value(word, line, rest)
             _check_names(FIELDS[block.kind].get(line.fills), line.fills, owner, value if line.once else (value,))
         found[line.fills] = value if line.once else (*found.get(line.fills, ()), value)
@@ -172,100 +163,36 @@ def _located(statement: Statement) -> Iterator[None]:
         raise CortexError("E102", f"line {statement.number}: cannot read {shown(statement.text)}: {error}.") from None
 
 
-def _twice(what: str, where: str) -> CortexError:
-    return CortexError("E105", f"'{what}' is said twice in {where}.", "Keep one of them.")
-
-
-# ---- words
-
-
-def _float(word: str) -> float:
-    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?|inf|nan)", word):
-        raise ValueError(f"{shown(word)} is not a number")
-    return float(word)
-
-
-def _int(word: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,4000}", word):
-        raise ValueError(f"{shown(word)} is not a whole number")
-    return int(word)
-
-
-def _ints(text: str, separator: str = ",") -> tuple[int, ...]:
-    return tuple(map(_int, text.split(separator)))
-
-
-def _options(words: list[str], known: set[str]) -> dict[str, str]:
-    """KEY=VALUE words, each key once."""
-    found: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not value:
-            raise ValueError(f"{shown(word)} must have the form KEY=VALUE")
-        if key not in known:
-            raise unknown("E101", "option", key, known)
-        if key in found:
-            raise _twice(key, "the line")
-        found[key] = value
-    return found
-
-
 # ---- lines
 
 
-def _parameter(_: str, name: str, unit: str | None, default: str | None) -> model.Parameter:
-    return model.Parameter(name, unit or "1", None if default is None else _float(default))
-
-
-def _state(_: str, name: str, value: str, dtype: str | None, scale: str | None) -> model.State:
-    return model.State(name, parse(value), dtype or "float64", _float(scale) if scale else 1.0)
-
-
-def _equation(stage: str, derived: str | None, name: str | None, value: str, place: str | None) -> model.Equation:
-    stage = "factor" if stage == "update" else stage
-    return model.Equation(derived or name or "", parse(value), cast(model.Stage, stage), place or None,
-                          derived is not None)
-
-
 def _batch(_: str, first: str, one: str, second: str, other: str) -> dict[str, int]:
-    found = {first: _int(one), second: _int(other)}
+    found = {first: whole(one), second: whole(other)}
     if found.keys() != {"seeds", "samples"}:
-        raise _twice(first, "the line")
+        raise twice(first, "the line")
     return found
 
 
 def _noise(_: str, rest: str) -> model.Noise:
     kind, *words = rest.split(" ")
-    options = _options([word for word in words if "=" in word], {"gate"})
-    return model.Noise(kind, tuple(word for word in words if "=" not in word), options.get("gate"))
+    found = named_options([word for word in words if "=" in word], {"gate"})
+    return model.Noise(kind, tuple(word for word in words if "=" not in word), found.get("gate"))
 
 
 def _optimiser(_: str, kind: str, arguments: str | None) -> model.Optimiser:
-    return model.Optimiser(kind, tuple(map(parse, _split(arguments))) if arguments else ())
-
-
-def _split(text: str) -> list[str]:
-    """Parts between the commas that stand outside parentheses."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
-
-
-def _word(_: str, word: str) -> str:
-    return word
-
-
-def _draw(default: str) -> Callable[..., tuple[str, str]]:
-    return lambda _, name, kind: (name, kind or default)
+    return model.Optimiser(kind, tuple(map(parse, split(arguments))) if arguments else ())
 
 
 def _given(word: str, value: str) -> tuple[str, float]:
-    return word, _float(value)
+    return word, real(value)
+
+
+def _given_or_drawn(word: str, value: str, seed: str | None) -> tuple[str, float | model.Distribution]:
+    kind, bracket, arguments = value.rstrip(")").partition("(")
+    if not bracket:
+        return _given(word, value)
+    numbers = tuple(real(argument.strip()) for argument in arguments.split(","))
+    return word, model.Distribution(kind.strip(), numbers, whole(seed or "0"))
 
 
 # ---- blocks
@@ -289,29 +216,33 @@ def _one_word(kind: Callable[..., Any], **defaults: Any) -> Callable[[list[str],
 def _population(words: list[str], body: dict[str, Any]) -> model.Population:
     if len(words) < 3:
         raise ValueError(f"the form is population {BLOCKS['population'].form}")
-    options: dict[str, Any] = {**_options(words[3:], {"area", "group"})}
-    return model.Population(words[0], words[1], _int(words[2]), **options, **body)
+    options: dict[str, Any] = {**named_options(words[3:], {"area", "group"})}
+    given = body.pop("parameters", ())
+    drawn = tuple(setting for setting in given if isinstance(setting[1], model.Distribution))
+    numbers = tuple(setting for setting in given if setting not in drawn)
+    return model.Population(words[0], words[1], whole(words[2]), parameters=numbers, drawn=drawn, **options, **body)
 
 
 def _projection(words: list[str], body: dict[str, Any]) -> model.Projection:
     if len(words) < 5 or words[3] != "->":
         raise CortexError("E104", f"{shown(' '.join(words))} must have the form {BLOCKS['projection'].form}.")
-    options: dict[str, Any] = {**_options(words[5:], {"delay", "gate", "apply", "group", "lowering", *_READ_OPTION})}
+    known = {"delay", "gate", "apply", "group", "lowering", *_READ_OPTION}
+    options: dict[str, Any] = {**named_options(words[5:], known)}
     options |= {key: read(options[key]) for key, read in _READ_OPTION.items() if key in options}
     return model.Projection(words[0], words[1], words[2], words[4], **options, **body)
 
 
 def _areas(text: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]:
     post, pre, pairs = text.split("/")
-    return _ints(post), _ints(pre), tuple(_ints(pair, ":") for pair in pairs.split(",") if pair)
+    return wholes(post), wholes(pre), tuple(wholes(pair, ":") for pair in pairs.split(",") if pair)
 
 
 def _convolution(text: str) -> model.Convolution:
     pre, post, rest = text.split("/")
-    return model.Convolution(_ints(pre, "x"), _ints(post, "x"), *_ints(rest))  # type: ignore[arg-type]
+    return model.Convolution(wholes(pre, "x"), wholes(post, "x"), *wholes(rest))  # type: ignore[arg-type]
 
 
-_READ_OPTION: dict[str, Callable[[str], Any]] = {"delay": _int, "blocks": _areas, "convolution": _convolution}
+_READ_OPTION: dict[str, Callable[[str], Any]] = {"delay": whole, "blocks": _areas, "convolution": _convolution}
 
 
 def _mirror(words: list[str], body: dict[str, Any]) -> model.Mirror:
@@ -320,10 +251,10 @@ def _mirror(words: list[str], body: dict[str, Any]) -> model.Mirror:
         raise CortexError("E104", f"{shown(' '.join(words))} must have the form {BLOCKS['mirror'].form}.")
     operations = (match[3] or "").split(" ") if match[3] else []
     if operations.count("after") > 1:
-        raise _twice("after", "the line")
-    options = _options([word for word in operations if word.startswith("gate=")], {"gate"})
+        raise twice("after", "the line")
+    found = named_options([word for word in operations if word.startswith("gate=")], {"gate"})
     plain = tuple(word for word in operations if word != "after" and not word.startswith("gate="))
-    return model.Mirror(match[1], match[2], plain, "after" in operations, options.get("gate"))
+    return model.Mirror(match[1], match[2], plain, "after" in operations, found.get("gate"))
 
 
 def _output(words: list[str], body: dict[str, Any]) -> tuple[str, str]:
@@ -335,45 +266,33 @@ def _output(words: list[str], body: dict[str, Any]) -> tuple[str, str]:
 
 # ---- the grammar
 
-WORD = "([^ ]+)"
-TWO_WORDS = "([^ ]+)(?: ([^ ]+))?"
-EQUATION = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)) ?= ?([^@]+?)(?: ?@ ?([^ @]+))?"
-FORM = "NAME = VALUE [@ COMPARTMENT]"
-PARAMETER = Line("NAME [UNIT] [= NUMBER]", "parameters", "([^ =]+)(?: ([^ =]+))?(?: ?= ?([^ ]+))?", _parameter)
-STATE = Line("NAME = VALUE [: DTYPE [SCALE]]", "states",
-             "([^ =]+) ?= ?([^:]+?)(?: ?: ?([^ :]+)(?: ([^ :]+))?)?", _state)
+UPDATE = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)) ?= ?(.+)()()"
 GIVEN = {"NAME": Line("= NUMBER", "parameters", "= ?([^ ]+)", _given)}
 
 BLOCKS: dict[str, Block] = {
     "graph": Block("NAME", "", _graph, Graph, {
-        "dt": Line("MILLISECONDS", "dt", WORD, lambda _, word: _float(word), once=True),
+        "dt": Line("MILLISECONDS", "dt", WORD, lambda _, text: real(text), once=True),
         "batch": Line("seeds COUNT samples COUNT", "batch", "(seeds|samples) ([^ ]+) (seeds|samples) ([^ ]+)", _batch,
                       once=True),
-        "gate": Line("NAME", "gates", WORD, _word),
+        "gate": Line("NAME", "gates", WORD, as_word),
         "noise": Line("KIND [gate=NAME] [POPULATION ...]", "noise", "(.+)", _noise, once=True)}),
-    "cell": Block("NAME", "cells", _one_word(model.CellType), model.CellType, {
-        "port": Line("NAME [@ COMPARTMENT]", "ports", "([^ @]+)(?: ?@ ?([^ @]+))?",
-                     lambda _, name, place: model.Port(name, place or name)),
-        "parameter": PARAMETER,
-        "input": Line("NAME", "inputs", WORD, _word),
-        "noise": Line("NAME [KIND]", "noise", TWO_WORDS, _draw("normal")),
-        "state": STATE,
-        **{stage: Line(FORM, "equations", EQUATION, _equation) for stage in model.STAGES},
-        "message": Line("NAME", "messages", WORD, _word)}),
+    "cell": Block("NAME [= library.CELL]", "cells", build_cell, model.CellType, LINES),
     "rule": Block("NAME", "rules", _one_word(model.PlasticityRule, increment=Number(0.0)), model.PlasticityRule, {
         "parameter": PARAMETER,
-        "noise": Line("NAME [KIND]", "noise", TWO_WORDS, _draw("uniform")),
+        "noise": Line("NAME [KIND]", "noise", TWO_WORDS, lambda _, name, kind: (name, kind or "uniform")),
         "state": STATE,
-        "update": Line("NAME = VALUE", "updates", EQUATION.replace("[^@]+?)(?: ?@ ?([^ @]+))?", ".+)()"), _equation),
+        "update": Line("NAME = VALUE", "updates", UPDATE, equation),
         "increment": Line("VALUE", "increment", "(.+)", lambda _, value: parse(value), once=True),
-        "optimiser": Line("KIND[(VALUE, ...)]", "optimiser", r"([^ (]+) ?(?:\((.*)\))?", _optimiser, once=True)}),
+        "optimiser": Line("KIND[(VALUE, ...)]", "optimiser", CALL, _optimiser, once=True)}),
     "synapse": Block("NAME", "synapses", _one_word(model.SynapseClass, message="", port=""), model.SynapseClass, {
-        **{key: Line(key.upper(), key, WORD, _word, once=True)
+        **{key: Line(key.upper(), key, WORD, as_word, once=True)
            for key in ("message", "port", "connectivity", "sign", "rule", "role")},
-        "unit": Line("NUMBER", "unit", WORD, lambda _, word: _float(word), once=True),
+        "unit": Line("NUMBER", "unit", WORD, lambda _, text: real(text), once=True),
         "limits": Line("LOWEST HIGHEST", "limits", "([^ ]+) ([^ ]+)",
-                       lambda _, low, high: (_float(low), _float(high)), once=True)}),
-    "population": Block("NAME CELL SIZE [area=NAME] [group=NAME]", "populations", _population, model.Population, GIVEN),
+                       lambda _, low, high: (real(low), real(high)), once=True)}),
+    "population": Block("NAME CELL SIZE [area=NAME] [group=NAME]", "populations", _population, model.Population, {
+        "NAME": Line("= NUMBER, or = KIND(NUMBER, ...) [seed=NUMBER]", "parameters",
+                     r"= ?([^ (]+|[^ (]+ ?\([^()]*\))(?: seed=([0-9]+))?", _given_or_drawn)}),
     "projection": Block("NAME CLASS PRE -> POST [delay=STEPS] [gate=NAME] [apply=NAME] [blocks=POST/PRE/PAIRS] "
                         "[convolution=LOWER/UPPER/KERNEL,STRIDE,PADDING,POOL] [group=NAME] [lowering=WORD]",
                         "projections", _projection, model.Projection, GIVEN),

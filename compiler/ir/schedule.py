@@ -54,7 +54,7 @@ def instantaneous(cell: CellType, ports: Collection[str] | None = None) -> set[s
 def needed(cell: CellType, equation: Equation) -> set[str]:
     """Names whose value of this step an equation reads; `dx/dt = ...` reads the earlier x."""
     earlier = {e.name for e in cell.equations if e.derivative} if equation.derivative else set()
-    return names(equation.expression) - earlier
+    return names(equation.expression) - earlier | (names(equation.start) if equation.start else set())
 
 
 def message_depth(graph: Graph, projection: Projection) -> int:

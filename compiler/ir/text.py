@@ -48,6 +48,7 @@ def show_graph(graph: Graph) -> str:
         area = "".join(f" {k}={getattr(population, k)}" for k in ("area", "group") if getattr(population, k))
         lines += [f"population {population.name} {population.cell} {population.size}{area}"]
         lines += _indent(f"{k} = {_float(v)}" for k, v in population.parameters)
+        lines += _indent(f"{k} = {_distribution(v)}" for k, v in population.drawn)
     for projection in graph.projections:
         lines += [_projection(projection)]
         lines += _indent(f"{k} = {_float(v)}" for k, v in projection.parameters)
@@ -77,6 +78,7 @@ def _header(graph: Graph) -> Iterator[str]:
 
 def _parameter(parameter: model.Parameter) -> str:
     default = "" if parameter.default is None else f" = {_float(parameter.default)}"
+    default = default if parameter.formula is None else f" = {show(parameter.formula)}"
     return f"parameter {parameter.name} {parameter.unit}{default}"
 
 
@@ -96,9 +98,17 @@ def _cell(cell: model.CellType) -> Iterator[str]:
     yield from map(_state, cell.states)
     for e in cell.equations:
         place = f" @ {e.compartment}" if e.compartment else ""
-        yield f"{e.stage} {_left(e)} = {show(e.expression)}{place}"
+        start = f" from {show(e.start)}" if e.start else ""
+        yield f"{e.stage} {_left(e)} = {show(e.expression)}{start}{place}"
+    if cell.integrator != "euler":
+        yield f"integrator {cell.integrator}"
     for name in cell.messages:
         yield f"message {name}"
+
+
+def _distribution(drawn: model.Distribution) -> str:
+    seed = f" seed={drawn.seed}" if drawn.seed else ""
+    return f"{drawn.kind}({', '.join(map(_float, drawn.arguments))}){seed}"
 
 
 def _left(equation: model.Equation) -> str:

@@ -18,6 +18,7 @@ from compiler.ir.expressions import Expression, Lookup, names, previous, reads, 
 from compiler.ir.language import Problems, part_problems
 from compiler.ir.mirrors import mirrors_fit
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
+from compiler.ir.parameters import formulas, parameters_given, said_twice
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 from compiler.ir.synapses import lists_fit
 
@@ -112,11 +113,11 @@ def _cell_names(graph: Graph, cell: CellType) -> Problems:
              *(f"gate.{g}" for g in graph.gates)}
     ports, states = {p.name for p in cell.ports}, {s.name for s in cell.states}
     defined = [e.name for e in cell.equations]
-    yield from _defined_twice(f"cell '{cell.name}'", [
+    yield from said_twice(f"cell '{cell.name}'", [
         *defined, *(p.name for p in cell.ports), *(p.name for p in cell.parameters), *cell.inputs,
         *(name for name, _ in cell.noise)])
-    yield from _defined_twice(f"the states of cell '{cell.name}'", [s.name for s in cell.states])
-    yield from _defined_twice(f"the messages of cell '{cell.name}'", [*cell.messages])
+    yield from said_twice(f"the states of cell '{cell.name}'", [s.name for s in cell.states])
+    yield from said_twice(f"the messages of cell '{cell.name}'", [*cell.messages])
     for name in sorted(set(cell.messages) - set(defined)):
         yield unknown("E213", f"message of cell '{cell.name}'", name, defined)
     for e in cell.equations:
@@ -128,18 +129,14 @@ def _cell_names(graph: Graph, cell: CellType) -> Problems:
     constants = {"dt", *(p.name for p in cell.parameters)}
     yield from _initial_values(f"cell '{cell.name}'", cell.states, constants, earlier=True)
     for equation in cell.equations:
-        if equation.derivative and equation.name not in states:
+        if equation.derivative and equation.start is None and equation.name not in states:
             yield CortexError("E217", f"equation 'd{equation.name}/dt' of cell '{cell.name}' needs an earlier"
                                       f" '{equation.name}', which has no declared initial value.",
                               f"Add 'state {equation.name} = ...' to the cell.")
         visible = fixed | set(defined) | (ports if equation.stage != "send" else set())
         visible |= ports if cell.relay else set()
-        yield from _readable(cell, equation.name, equation.expression, visible, states)
-
-
-def _defined_twice(where: str, found: list[str]) -> Problems:
-    for name in _repeated(found):
-        yield CortexError("E212", f"'{name}' is defined twice in {where}.", "Each name has one meaning.")
+        for expression in (equation.expression, *([equation.start] if equation.start else [])):
+            yield from _readable(cell, equation.name, expression, visible, states)
 
 
 def _initial_values(where: str, states: tuple[model.State, ...], known: set[str], earlier: bool) -> Problems:
@@ -177,7 +174,7 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
                                        *(f"gate.{g}" for g in graph.gates)}
     stored = {f"pre.{s.name}" for s in pre.states} | {f"post.{s.name}" for s in post.states} | own
     constants = {"dt", *(p.name for p in rule.parameters)}
-    yield from _defined_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
+    yield from said_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
                                                       *(p.name for p in rule.parameters), *(n for n, _ in rule.noise)])
     yield from _taken(rule)
     yield from _initial_values(f"rule '{rule.name}'", rule.states, constants, earlier=False)
@@ -218,30 +215,6 @@ def _taken(rule: PlasticityRule) -> Problems:
 
 def _offered(cell: CellType) -> set[str]:
     return {e.name for e in cell.equations} | set(cell.inputs)
-
-
-def parameters_given(graph: Graph) -> Problems:
-    for p in graph.populations:
-        declared = graph.cell(p.cell).parameters
-        yield from _given(f"population '{p.name}'", declared, p.parameters, _bound(graph, p.name))
-    for q in graph.projections:
-        rule = graph.rule_of(q)
-        yield from _given(f"projection '{q.name}'", rule.parameters if rule else (), q.parameters, set())
-
-
-def _bound(graph: Graph, owner: str) -> set[str]:
-    return {key.split(".", 1)[1] for key in graph.arrays if key.startswith(owner + ".")}
-
-
-def _given(who: str, declared: tuple[model.Parameter, ...], given: tuple[tuple[str, float], ...],
-           bound: set[str]) -> Problems:
-    known, values = {p.name for p in declared}, dict(given)
-    yield from _defined_twice(f"the parameters of {who}", [name for name, _ in given])
-    for name in sorted(set(values) - known):
-        yield unknown("E222", f"parameter of {who}", name, known)
-    for parameter in declared:
-        if parameter.default is None and parameter.name not in values and parameter.name not in bound:
-            yield CortexError("E223", f"{who} gives no value for parameter '{parameter.name}' ({parameter.unit}).")
 
 
 def sizes(graph: Graph) -> Problems:
@@ -355,17 +328,19 @@ def outputs_exist(graph: Graph) -> Problems:
 
 
 def verify_discrete(graph: Graph) -> None:
-    """Raises E255 if an equation is still a derivative: backends run difference equations only."""
-    owners = [(f"cell '{cell.name}'", cell.equations) for cell in graph.cells]
-    owners += [(f"rule '{rule.name}'", rule.updates) for rule in graph.rules]
-    for owner, equations in owners:
-        for equation in equations:
-            if equation.derivative:
-                raise CortexError("E255", f"equation 'd{equation.name}/dt' of {owner} is a derivative.",
-                                  "Run the pass 'discretise' first.")
+    """Raises E255 for what the pass 'discretise' makes numbers and difference equations of: backends run nothing else.
+    """
+    owners = [(f"cell '{cell.name}'", cell.equations, cell.parameters) for cell in graph.cells]
+    owners += [(f"rule '{rule.name}'", rule.updates, rule.parameters) for rule in graph.rules]
+    left = [f"equation 'd{e.name}/dt' of {owner} is a derivative" for owner, found, _ in owners for e in found
+            if e.derivative]
+    left += [f"parameter '{p.name}' of {owner} is a formula" for owner, _, found in owners for p in found if p.formula]
+    left += [f"'{name}' of population '{p.name}' is a distribution" for p in graph.populations for name, _ in p.drawn]
+    if left:
+        raise CortexError("E255", f"{left[0]}.", "Run the pass 'discretise' first.")
 
 
 NAME_CHECKS: tuple[Callable[[Graph], Problems], ...] = (unique_names, separate_owners, references)
 MEANING_CHECKS: tuple[Callable[[Graph], Problems], ...] = (
-    ends_of_projections, names_in_cells, names_in_rules, parameters_given, sizes, amounts, mirrors_fit, arrays_fit,
-    lists_fit, tables_exist, signs_hold, delays, same_step_order, outputs_exist)
+    ends_of_projections, formulas, names_in_cells, names_in_rules, parameters_given, sizes, amounts, mirrors_fit,
+    arrays_fit, lists_fit, tables_exist, signs_hold, delays, same_step_order, outputs_exist)

@@ -12,7 +12,7 @@ from compiler.ir.limits import BEYOND
 
 SAME = "same"
 BITS = {SAME: "to the bit", "algebra": "equal algebraically, about 1e-16 of a value per step",
-        "meaning": "says what du/dt means: explicit Euler", "rounded": "rounds to fixed point",
+        "meaning": "says what du/dt means, by each cell's integrator", "rounded": "rounds to fixed point",
         "other": "another circuit, where a rule is not legal", "unstated": "not stated"}
 """What a pass may do to the numbers of a run, in float64."""
 

@@ -1,47 +1,49 @@
-"""Discretise: derivatives become difference equations.
+"""Discretise: derivatives become difference equations, formulas and distributions constants.
 
 before    receive du/dt = (drive - u) / tau
 after     receive u = prev(u) + dt * ((drive - prev(u)) / tau)
 
-Explicit Euler: every quantity of the cell (or rule) that has a derivative is taken before the step, so that
-coupled equations read each other's earlier values; all other names keep their value of this step.
+Every cell has its integrator (`compiler.passes.integrators`, `exact`); states of rules take explicit Euler steps. Every
+quantity of the cell (or rule) that has a derivative is taken before the step, so that coupled equations read each
+other's earlier values; all other names keep their value of this step.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir import Equation, Expression, Graph, unknown
-from compiler.ir.expressions import Binary, Name, Prev, substitute
+from compiler.ir import Graph, unknown
+from compiler.ir.model import INTEGRATORS, CellType, Equation
 from compiler.passes.base import Request
+from compiler.passes.constants import with_constants
+from compiler.passes.exact import exact
+from compiler.passes.integrators import euler, exponential_euler, rk4, stepped
 
-INTEGRATORS = ("euler",)
+STEPS: dict[str, Callable[[CellType], tuple[Equation, ...]]] = {
+    "euler": euler, "exponential_euler": exponential_euler, "rk4": rk4}
 
 
 @dataclass(frozen=True)
 class Discretise:
-    """Explicit Euler by default. Raises E264 for another integrator."""
+    """`integrator`: for all cells, in place of their own. Raises E264 for one that is not there, E265 and E266."""
 
-    integrator: str = "euler"
+    integrator: str | None = None
     name: ClassVar[str] = "discretise"
     fidelity: ClassVar[str] = "meaning"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
-        if self.integrator not in INTEGRATORS:
+        if self.integrator not in (None, *INTEGRATORS):
             raise unknown("E264", "integrator", self.integrator, INTEGRATORS)
-        cells = tuple(replace(cell, equations=discretised(cell.equations)) for cell in graph.cells)
-        rules = tuple(replace(rule, updates=discretised(rule.updates)) for rule in graph.rules)
-        return graph.with_(cells=cells, rules=rules)
+        graph = with_constants(graph)
+        if self.integrator:
+            graph = graph.with_(cells=tuple(replace(c, integrator=self.integrator) for c in graph.cells))
+        graph = exact(graph)
+        rules = tuple(replace(rule, updates=stepped(rule.updates)) for rule in graph.rules)
+        return graph.with_(cells=tuple(map(_discrete, graph.cells)), rules=rules)
 
 
-def discretised(equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
-    """The equations of one owner without derivatives."""
-    earlier: dict[str, Expression] = {e.name: Prev(e.name, 1) for e in equations if e.derivative}
-    return tuple(_step(e, earlier) if e.derivative else e for e in equations)
-
-
-def _step(equation: Equation, earlier: dict[str, Expression]) -> Equation:
-    slope = substitute(equation.expression, earlier)
-    step = Binary("+", Prev(equation.name, 1), Binary("*", Name("dt"), slope))
-    return replace(equation, expression=step, derivative=False)
+def _discrete(cell: CellType) -> CellType:
+    steps = STEPS.get(cell.integrator)
+    return replace(cell, equations=steps(cell) if steps else cell.equations, integrator="euler")

@@ -317,6 +317,8 @@ def _call(function: str, parts: list[Values]) -> Values:
         case "shift_left" | "shift_right" if others[0].members and len(others[0].members) == 1:
             return _between(*(SCALAR[function](end, others[0].low) if math.isfinite(end) else end
                               for end in (x.low, x.high)))
+        case "poisson":
+            return Values(0.0, math.inf)
         case "stochastic_round":
             return _between(_at("floor", x.low), _at("floor", x.high) + 1)
     return ALL

@@ -13,7 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.ir import CortexError, Graph, model, parse_circuit, parse_graph, problems, show_graph, verify
+from compiler.ir import (
+    CortexError,
+    Graph,
+    cells,
+    distributions,
+    model,
+    parse_circuit,
+    parse_graph,
+    problems,
+    show_graph,
+    verify,
+)
 from compiler.ir import expressions as ex
 from compiler.ir import language as lang
 from compiler.ir.limits import (
@@ -76,6 +87,7 @@ synapse patches
 population a source 4 area=below
   gain = 3
 population b unit 4 group=core_0:2+core_1:2
+  u = normal(0, 1, -2, 2) seed=3
 population c unit 4
 projection W plastic a -> b gate=learn apply=learn lowering=fused
   eta = 0.2
@@ -141,6 +153,7 @@ SAMPLES: dict[Any, tuple[list[Any], list[Any]]] = {
     lang.COPIES: ([1, np.int64(3)], [0, -1, 1.0, True, "1", SIZE + 1, None]),
     lang.CELLS: ([0, 5, SIZE], [-1, 2.5, "3", True, SIZE + 1, 10**12, None]),
     lang.STEPS: ([0, 1, DELAY], [-1, 0.5, DELAY + 1, None]),
+    lang.WHOLE: ([0, 3, 2**63], [-1, 0.5, True, None]),
     lang.COUNT: ([1, 3], [0, -1, 1.5, SIZE + 1, None]),
     lang.INDEX: ([0, 3], [-1, 1.5, SIZE + 1, None]),
     lang.DTYPE: (["float64", "int2", "int48"], ["int\u00b2", "int1", "int49", "int064", "float32", "int", "", 8, None]),
@@ -229,7 +242,8 @@ row = pytest.mark.parametrize("kind, field", ROWS, ids=[f"{kind.__name__}.{field
 
 
 def test_the_table_has_every_field_of_the_model() -> None:
-    kinds = {kind for kind in vars(model).values() if dataclasses.is_dataclass(kind) and kind.__module__ == model.__name__}
+    kinds = {kind for kind in vars(model).values() if dataclasses.is_dataclass(kind)
+             and kind.__module__ in (model.__name__, cells.__name__, distributions.__name__)}
     assert {(kind, f.name) for kind in kinds for f in dataclasses.fields(kind)} == set(ROWS)
 
 
@@ -299,18 +313,25 @@ LINES: dict[str, dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
     "cell": {
         "port": (["p", "p @ q", "p@q"], [("E104", ""), ("E104", "a b"), ("E104", "p @"), ("E104", "p @ q r"),
                                          ("E209", "p @ q-r"), ("E212", "exp")]),
-        "parameter": (["p", "p mV", "p mV = 1", "p = 1"], [
-            ("E104", ""), ("E104", "p ms fast = 1"), ("E104", "p ms ="), ("E102", "p ms = x"), ("E224", "p ms = nan"),
-            ("E224", "p ms = -inf"), ("E234", "p banana"), ("E209", "p-q ms"), ("E104", "p ms = 1 2"),
+        "parameter": (["p", "p mV", "p mV = 1", "p = 1", "p mV = 2 * dt"], [
+            ("E104", ""), ("E104", "p ms fast = 1"), ("E104", "p ms ="), ("E238", "p ms = x"), ("E224", "p ms = nan"),
+            ("E224", "p ms = -inf"), ("E234", "p banana"), ("E209", "p-q ms"), ("E110", "p ms = 1 2"), ("E238", "p ms = p"), ("E238", "p ms = prev(dt)"),
             ("E212", "dt ms = 1")]),
         "input": (["i"], [("E104", ""), ("E104", "i j"), ("E209", "i.j"), ("E212", "where")]),
-        "noise": (["n", "n normal", "n uniform"], [("E204", "n gaussian"), ("E204", "n shared"), ("E104", ""),
-                                                   ("E104", "n normal 1"), ("E209", "n-1")]),
+        "noise": (["n", "n normal", "n uniform", "n gaussian", "n poisson(2)", "n normal(1, 2)", "n uniform (1, exp(2))"], [
+            ("E204", "n gauss"), ("E204", "n shared"), ("E104", ""), ("E104", "n normal 1"), ("E209", "n-1"),
+            ("E113", "n poisson"), ("E113", "n poisson()"), ("E113", "n normal(1)"), ("E110", "n poisson(1 +)")]),
+        "integrator": (["euler", "exact", "rk4"], [("E204", "heun"), ("E104", ""), ("E104", "a b")]),
+        "jump": (["u = u + 1"], [("E104", "u"), ("E110", "u = 1 +")]),
+        "spike": (["when u > 1", "when u > 1 and not u > 2"], [("E104", "u > 1"), ("E110", "when u >")]),
+        "reset": (["u = 0", "u = u - 1"], [("E104", "u"), ("E110", "u = 1 +")]),
+        "hold": (["2 ms", "3 steps", "2 * 3 ms u"], [("E104", "2"), ("E104", "2 s"), ("E110", "2 + ms")]),
         "state": (["u = 0", "u = 0 : int8", "u = 0 : int8 0.5"], [
             ("E104", "u"), ("E104", "u ="), ("E110", "u = 1 +"), ("E253", "u = 0 : int\u00b2"), ("E253", "u = 0 : int99"),
             ("E102", "u = 0 : int8 x"), ("E235", "u = 0 : int8 nan"), ("E235", "u = 0 : int8 0"), ("E104", "u = 0 : int8 1 1"),
             ("E215", "u = nan"), ("E209", "\u00fc = 0")]),
-        **{stage: (["v = 1", "v=1 @ soma", "v = 1 <= 2"], [
+        **{stage: (["v = 1", "v=1 @ soma", "v = 1 <= 2", "dv/dt = 1 from 2 @ soma"], [
+            ("E104", "v = 1 from 2"), ("E110", "dv/dt = 1 from"), ("E110", "dv/dt = 1 from 2 +"),
             ("E104", "v"), ("E104", "v ="), ("E104", "= 1"), ("E110", "v = 1 +"), ("E110", "v = \uff58"), ("E104", "v = 1 @"),
             ("E104", "v = 1 @ a b"), ("E209", "v = 1 @ a-b"), ("E209", "v-w = 1"), ("E114", "v = " + "1+" * 300 + "1"),
             ("E114", "v = " + "1+" * 20_000 + "1"), ("E114", "v = " + "(" * 200 + "1" + ")" * 200), ("E112", "v = eval(1)")])
@@ -342,7 +363,9 @@ AROUND = {
             "  message u\n  port p\n  rule r\npopulation a c 1\npopulation b c 1\nprojection W s a -> b\n",
     "synapse": "graph g\ncell c\n  input i\n  port p\n  receive v = i\n  message v\nsynapse s\n{}population a c 1\n"
                "population b c 1\nprojection W s a -> b\n"}
-NEEDED = {"state": "  receive u = 1\n", "message": "  send v = 1\n", "rule.state": "  update s = 1\n",
+MOVES = "  state u = 0\n  receive u = 1\n"
+NEEDED = {"jump": MOVES, "spike": MOVES, "reset": MOVES + "  spike when u > 1\n",
+          "hold": MOVES + "  spike when u > 1\n  reset u = 0\n", "state": "  receive u = 1\n", "message": "  send v = 1\n", "rule.state": "  update s = 1\n",
           "rule.update": "  state s = 0\n", "synapse.message": "  port p\n", "synapse.port": "  message v\n"}
 
 

@@ -11,6 +11,7 @@ from compiler.ir import CortexError, Graph, model, parse_graph, problems, schedu
 from compiler.ir.arrays import arrays_fit
 from compiler.ir.language import part_problems
 from compiler.ir.mirrors import mirrors_fit
+from compiler.ir.parameters import parameters_given
 from compiler.ir.verify import verify_discrete
 
 GOOD = """
@@ -242,6 +243,18 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         lambda: edited(("parameter tau ms = 4", "parameter tau ms")),
     ),
     ("E223", "projection 'W' gives no value for parameter 'eta'", lambda: edited(("1/ms = 0.1", "1/ms"))),
+    ("E238", "formula of parameter 'tau' of cell 'unit' 'rate'; known: dt", lambda: edited(("tau ms = 4", "tau ms = rate"))),
+    ("E238", "formula of parameter 'eta' of rule 'hebb' 'w'", lambda: edited(("1/ms = 0.1", "1/ms = 2 * w"))),
+    ("E249", "population 'b' gives a value for 'tau', which has a formula",
+     lambda: edited(("tau ms = 4", "tau ms = 8 * dt"), ("population b unit 4", "population b unit 4\n  tau = 3"))),
+    ("E239", "'tau' of population 'b' is drawn from normal\\(1.0,\\); it takes mean, deviation",
+     lambda: edited(("population b unit 4", "population b unit 4\n  tau = normal(1)"))),
+    ("E239", "'u' of population 'b' is drawn from uniform",
+     lambda: edited(("population b unit 4", "population b unit 4\n  u = uniform(1, 2, 3, 0)"))),
+    ("E222", "parameter of population 'b' 'rates'",
+     lambda: edited(("population b unit 4", "population b unit 4\n  rates = normal(1, 2)"))),
+    ("E212", "'tau' is defined twice in the parameters of population 'b'",
+     lambda: edited(("population b unit 4", "population b unit 4\n  tau = 3\n  tau = normal(1, 2)"))),
     (
         "E224",
         "parameter 'tau' of population 'b' is inf",
@@ -439,7 +452,7 @@ def test_a_derivative_of_a_synaptic_state_is_refused_by_backends() -> None:
 
 def test_every_code_has_a_bad_graph() -> None:
     source = "".join(inspect.getsource(inspect.getmodule(f)) for f in (
-        verify, arrays_fit, mirrors_fit, schedule.schedule, part_problems))
+        verify, arrays_fit, mirrors_fit, parameters_given, schedule.schedule, part_problems))
     codes = set(re.findall(r'"(E2\d\d)"', source))
     assert codes == {code for code, _, _ in BAD} | {"E255"}
 

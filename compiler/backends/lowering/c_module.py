@@ -118,6 +118,18 @@ IN void draw(const Call *c, const long t, const long n, number *const out, const
 """
 
 LIBRARY = {
+    "poisson": """/* The number that a uniform one stands for among Poisson numbers of this mean. */
+IN double poisson(const double uniform, const double rate) {
+    if (!(rate <= 700.0)) return NAN;
+    double share = exp(-rate), below = share, count = 0.0;
+    while (uniform >= below && share > 0.0) {
+        count += 1.0;
+        share = share * rate / count;
+        below += share;
+    }
+    return count;
+}
+""",
     "uniform": """/* Number `index` of a step, in [0, 1), from both halves of its key. */
 IN double uniform(const int64_t low, const int64_t high, const int64_t index) {
     uint64_t x = (uint64_t)(low + index) & 0xffffffff;

@@ -23,7 +23,7 @@ BOUNDED = {
     "sharp_soft_relu": "sharp_soft_relu(clip({a}, -4, 4))", "floor": "floor(4 * {a})", "clip": "clip({a}, -1, 1)",
     "saturate": "saturate(8 * {a}, -8, 7)", "shift_right": "shift_right(8 * {a}, 2)",
     "shift_left": "shift_left({a}, 1)", "stochastic_round": "stochastic_round(4 * {a}, logistic({b}))",
-    "fixed": "fixed({a}, 16, 100, 0.5)"}
+    "fixed": "fixed({a}, 16, 100, 0.5)", "poisson": "poisson(logistic({a}), abs({b}))"}
 """Functions whose arguments must be kept small, or are constants in practice."""
 QUOTIENT = "({a} / (1.5 + abs({b})))"
 WILD_NUMBERS = ("0", "-1", "-0.0", "inf", "1e308", "5e-324", "1e-300", "40", "-3", "0.5")

@@ -1,0 +1,133 @@
+"""The lines of a cell: what they mean, and the cell type that they make.
+
+What is said of thresholds, resets and noise with arguments becomes equations here (`compiler.ir.firing`); a cell type
+has nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
+
+from compiler.ir import cells
+from compiler.ir.cells import CellType, Equation
+from compiler.ir.errors import CortexError, unknown
+from compiler.ir.expressions import Call, Expression, Name, parse
+from compiler.ir.firing import Firing, Hold, fresh, names_of, with_firing
+from compiler.ir.language import NAME
+from compiler.ir.lines import CALL, WORD, Line, as_word, is_real, real, split, twice
+
+EQUATION = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)) ?= ?([^@]+?)(?: from ([^@]+?))?(?: ?@ ?([^ @]+))?"
+FORM = "NAME = VALUE [from VALUE] [@ COMPARTMENT]"
+SETTING = "([^ =]+) ?= ?(.+)"
+
+
+class Drawn(NamedTuple):
+    """`noise NAME KIND(ARGUMENTS)`."""
+
+    name: str
+    kind: str
+    arguments: tuple[Expression, ...] | None
+
+
+SHAPES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "normal": ("normal", ("mean", "deviation")), "gaussian": ("normal", ("mean", "deviation")),
+    "uniform": ("uniform", ("lowest", "highest")), "poisson": ("uniform", ("mean count per step",))}
+"""What noise may be called -> (the stream that it is drawn from, its arguments)."""
+
+
+def _parameter(_: str, name: str, unit: str | None, value: str | None) -> cells.Parameter:
+    if value is None or is_real(value):
+        return cells.Parameter(name, unit or "1", None if value is None else real(value))
+    return cells.Parameter(name, unit or "1", formula=parse(value))
+
+
+def _state(_: str, name: str, value: str, dtype: str | None, scale: str | None) -> cells.State:
+    return cells.State(name, parse(value), dtype or "float64", real(scale) if scale else 1.0)
+
+
+def equation(stage: str, derived: str | None, name: str | None, value: str, start: str | None,
+             place: str | None) -> Equation:
+    stage = "factor" if stage == "update" else stage
+    if start and derived is None:
+        raise CortexError("E104", f"'{name}' is no derivative and cannot go on from '{start}'.", f"{stage} {FORM}.")
+    return Equation(derived or name or "", parse(value), cast(cells.Stage, stage), place or None, derived is not None,
+                    parse(start) if start else None)
+
+
+def _drawn(_: str, name: str, kind: str | None, arguments: str | None) -> Drawn:
+    if (kind or "normal") not in SHAPES:
+        raise unknown("E204", f"noise '{name}'", kind, SHAPES)
+    for problem in NAME.problems("noise", "the cell", name):
+        raise problem
+    given = None if arguments is None else tuple(map(parse, split(arguments))) if arguments.strip() else ()
+    wanted = SHAPES[kind or "normal"][1]
+    if len(given or ()) != len(wanted) and (given is not None or kind == "poisson"):
+        raise CortexError("E113", f"{kind} noise takes {len(wanted)} arguments ({', '.join(wanted)}), got "
+                                  f"{len(given or ())}.")
+    return Drawn(name, kind or "normal", given)
+
+
+def _setting(_: str, name: str, value: str) -> tuple[str, Expression]:
+    return name, parse(value)
+
+
+def _hold(_: str, length: str, unit: str, states: str) -> Hold:
+    return Hold(parse(length), unit, tuple(states.split()))
+
+
+PARAMETER = Line("NAME [UNIT] [= VALUE]", "parameters", "([^ =]+)(?: ([^ =]+))?(?: ?= ?(.+))?", _parameter)
+STATE = Line("NAME = VALUE [: DTYPE [SCALE]]", "states",
+             "([^ =]+) ?= ?([^:]+?)(?: ?: ?([^ :]+)(?: ([^ :]+))?)?", _state)
+LINES = {
+    "port": Line("NAME [@ COMPARTMENT]", "ports", "([^ @]+)(?: ?@ ?([^ @]+))?",
+                 lambda _, name, place: cells.Port(name, place or name)),
+    "parameter": PARAMETER,
+    "input": Line("NAME", "inputs", WORD, as_word),
+    "noise": Line("NAME [KIND[(VALUE, ...)]]", "draws", f"([^ ]+)(?: {CALL})?", _drawn),
+    "state": STATE,
+    **{stage: Line(FORM, "equations", EQUATION, equation) for stage in cells.STAGES},
+    "integrator": Line("WORD", "integrator", WORD, as_word, once=True),
+    "jump": Line("STATE = VALUE", "jumps", SETTING, _setting),
+    "spike": Line("when CONDITION", "condition", "when (.+)", lambda _, value: parse(value), once=True),
+    "reset": Line("STATE = VALUE", "resets", SETTING, _setting),
+    "hold": Line("TIME ms|steps [STATE ...]", "hold", "(.+?) (ms|steps)((?: [^ ]+)*)", _hold, once=True),
+    "message": Line("NAME", "messages", WORD, as_word)}
+
+
+def build_cell(words: list[str], body: dict[str, Any]) -> CellType:
+    """Raises E105, E247 and E248."""
+    if len(words) != 1:
+        raise ValueError("the form is cell NAME, or cell NAME = library.CELL")
+    draws: tuple[Drawn, ...] = body.pop("draws", ())
+    said = {key: body.pop(key) for key in ("condition", "resets", "jumps", "hold") if key in body}
+    said |= {key: _once(key, said[key], words[0]) for key in ("resets", "jumps") if key in said}
+    return with_firing(with_draws(CellType(words[0], **body), draws), Firing(**said))
+
+
+def _once(key: str, settings: tuple[tuple[str, Expression], ...], cell: str) -> dict[str, Expression]:
+    found: dict[str, Expression] = {}
+    for name, value in settings:
+        if name in found:
+            raise twice(f"{key.removesuffix('s')} {name}", f"cell '{cell}'")
+        found[name] = value
+    return found
+
+
+def with_draws(cell: CellType, draws: tuple[Drawn, ...]) -> CellType:
+    """`noise k normal(m, s)` becomes `noise k_drawn normal` and `send k = m + s * k_drawn`."""
+    noise, equations, taken = [], [], names_of(cell) | {drawn.name for drawn in draws}
+    for name, kind, arguments in draws:
+        own = name if arguments is None else fresh(f"{name}_drawn", taken)
+        noise.append((own, SHAPES[kind][0]))
+        taken.add(own)
+        if arguments is not None:
+            equations.append(Equation(name, _shaped(kind, Name(own), *arguments), "send"))
+    return replace(cell, noise=tuple(noise), equations=(*equations, *cell.equations))
+
+
+def _shaped(kind: str, drawn: Expression, first: Expression, *second: Expression) -> Expression:
+    if kind == "poisson":
+        return Call("poisson", (drawn, first))
+    width = second[0] if kind != "uniform" else second[0] - first
+    return first + width * drawn
