@@ -20,6 +20,7 @@ from compiler.ir.cell_lines import LINES, PARAMETER, STATE, build_cell, equation
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import Number, parse
 from compiler.ir.language import FIELDS, AnyDomain, part_problems
+from compiler.ir.library import library_lines, replaced
 from compiler.ir.limits import LINE_LENGTH, TEXT_LENGTH, shown
 from compiler.ir.lines import CALL, TWO_WORDS, WORD, Line, as_word, named_options, real, split, twice, whole, wholes
 from compiler.ir.model import Graph
@@ -35,12 +36,14 @@ class Statement(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """`keyword FORM` and what may stand below it; `build(words, body)` gives what it `fills` the graph's field with."""
+    """`keyword FORM` and what may stand below it; `build(words, body)` gives what it `fills` the graph's field with.
+    `part`: whether the library may have one."""
 
     form: str
     fills: str
     build: Callable[[list[str], dict[str, Any]], Any]
     kind: type = Graph
+    part: bool = False
     lines: dict[str, Line] = field(default_factory=dict)
 
 
@@ -55,6 +58,9 @@ def parse_graph(text: str) -> Graph:
         block = BLOCKS.get(word)
         if block is None:
             raise unknown("E101", f"keyword in line {head.number}", word, BLOCKS)
+        if block.part:
+            with _located(head):
+                words, body = _from_library(word, words, body)
         found = _body(block, f"{word} {shown(words[0])}" if words else word, body)
         with _located(head):
             part = _named(block, block.build(words, found))
@@ -123,6 +129,16 @@ def _body(block: Block, owner: str, body: list[Statement]) -> dict[str, Any]:
             _check_names(FIELDS[block.kind].get(line.fills), line.fills, owner, value if line.once else (value,))
         found[line.fills] = value if line.once else (*found.get(line.fills, ()), value)
     return found
+
+
+def _from_library(word: str, words: list[str], body: list[Statement]) -> tuple[list[str], list[Statement]]:
+    """`NAME = library.PART` as `NAME`, and the part's lines before those of the block, which go before them."""
+    match = re.fullmatch(r"([^ =]+) ?= ?library\.([^ ]+)", " ".join(words))
+    if match is None:
+        return words, body
+    once = frozenset(key for key, line in BLOCKS[word].lines.items() if line.once)
+    lines = replaced(library_lines(word, match[2]), [statement.text for statement in body], once)
+    return [match[1]], [*(Statement(0, text, True) for text in lines), *body]
 
 
 def _value(word: str, line: Line, rest: str) -> Any:
@@ -270,31 +286,33 @@ UPDATE = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)) ?= ?(.+)()()"
 GIVEN = {"NAME": Line("= NUMBER", "parameters", "= ?([^ ]+)", _given)}
 
 BLOCKS: dict[str, Block] = {
-    "graph": Block("NAME", "", _graph, Graph, {
+    "graph": Block("NAME", "", _graph, Graph, lines={
         "dt": Line("MILLISECONDS", "dt", WORD, lambda _, text: real(text), once=True),
         "batch": Line("seeds COUNT samples COUNT", "batch", "(seeds|samples) ([^ ]+) (seeds|samples) ([^ ]+)", _batch,
                       once=True),
         "gate": Line("NAME", "gates", WORD, as_word),
         "noise": Line("KIND [gate=NAME] [POPULATION ...]", "noise", "(.+)", _noise, once=True)}),
-    "cell": Block("NAME [= library.CELL]", "cells", build_cell, model.CellType, LINES),
-    "rule": Block("NAME", "rules", _one_word(model.PlasticityRule, increment=Number(0.0)), model.PlasticityRule, {
+    "cell": Block("NAME [= library.CELL]", "cells", build_cell, model.CellType, part=True, lines=LINES),
+    "rule": Block("NAME [= library.RULE]", "rules", _one_word(model.PlasticityRule, increment=Number(0.0)),
+                  model.PlasticityRule, part=True, lines={
         "parameter": PARAMETER,
         "noise": Line("NAME [KIND]", "noise", TWO_WORDS, lambda _, name, kind: (name, kind or "uniform")),
         "state": STATE,
         "update": Line("NAME = VALUE", "updates", UPDATE, equation),
         "increment": Line("VALUE", "increment", "(.+)", lambda _, value: parse(value), once=True),
         "optimiser": Line("KIND[(VALUE, ...)]", "optimiser", CALL, _optimiser, once=True)}),
-    "synapse": Block("NAME", "synapses", _one_word(model.SynapseClass, message="", port=""), model.SynapseClass, {
+    "synapse": Block("NAME [= library.SYNAPSE]", "synapses", _one_word(model.SynapseClass, message="", port=""),
+                     model.SynapseClass, part=True, lines={
         **{key: Line(key.upper(), key, WORD, as_word, once=True)
            for key in ("message", "port", "connectivity", "sign", "rule", "role")},
         "unit": Line("NUMBER", "unit", WORD, lambda _, text: real(text), once=True),
         "limits": Line("LOWEST HIGHEST", "limits", "([^ ]+) ([^ ]+)",
                        lambda _, low, high: (real(low), real(high)), once=True)}),
-    "population": Block("NAME CELL SIZE [area=NAME] [group=NAME]", "populations", _population, model.Population, {
+    "population": Block("NAME CELL SIZE [area=NAME] [group=NAME]", "populations", _population, model.Population, lines={
         "NAME": Line("= NUMBER, or = KIND(NUMBER, ...) [seed=NUMBER]", "parameters",
                      r"= ?([^ (]+|[^ (]+ ?\([^()]*\))(?: seed=([0-9]+))?", _given_or_drawn)}),
     "projection": Block("NAME CLASS PRE -> POST [delay=STEPS] [gate=NAME] [apply=NAME] [blocks=POST/PRE/PAIRS] "
                         "[convolution=LOWER/UPPER/KERNEL,STRIDE,PADDING,POOL] [group=NAME] [lowering=WORD]",
-                        "projections", _projection, model.Projection, GIVEN),
+                        "projections", _projection, model.Projection, lines=GIVEN),
     "mirror": Block("TARGET = SOURCE [: OPERATION ...] [after] [gate=NAME]", "mirrors", _mirror),
     "output": Block("NAME = POPULATION.QUANTITY", "outputs", _output)}

@@ -1,0 +1,60 @@
+"""Cells, rules and synapses that are found by name: `cell hidden = library.lif_exp`.
+
+`compiler/library/NAME.ir` holds one part, under a comment: what it is, its source, equations and units, and against
+what it is verified. E270: there is no such part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from compiler.ir.errors import unknown
+
+FOLDER = Path(__file__).parents[1] / "library"
+PREFIX = "library."
+
+
+class Part(NamedTuple):
+    """`keyword`: `cell`, `rule` or `synapse`; `about`: the lines of its comment; `lines`: what stands in its block."""
+
+    keyword: str
+    name: str
+    about: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+@cache
+def parts() -> dict[str, Part]:
+    """Name -> part, in the order of names."""
+    return {path.stem: _part(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.ir"))}
+
+
+def _part(text: str) -> Part:
+    lines = text.splitlines()
+    about = tuple(line.removeprefix("# ") for line in lines if line.startswith("#"))
+    head, *body = (line for line in lines if line and not line.startswith("#"))
+    keyword, name = head.split(" ")
+    return Part(keyword, name, about, tuple(line.strip() for line in body))
+
+
+def library_lines(keyword: str, name: str) -> tuple[str, ...]:
+    """What `KEYWORD x = library.NAME` begins with. Raises E270."""
+    known = {part.name: part for part in parts().values() if part.keyword == keyword}
+    if name not in known:
+        raise unknown("E270", f"{keyword} of the library", name, known)
+    return known[name].lines
+
+
+def replaced(lines: Sequence[str], own: Sequence[str], once: frozenset[str]) -> list[str]:
+    """The library's lines without those in whose place a circuit has its own: of the same name, or of a keyword that
+    stands once."""
+    said = {_subject(line, once) for line in own}
+    return [line for line in lines if _subject(line, once) not in said]
+
+
+def _subject(line: str, once: frozenset[str]) -> tuple[str, ...]:
+    keyword, _, rest = line.partition(" ")
+    return (keyword,) if keyword in once else (keyword, rest.replace("=", " ").split(" ")[0])

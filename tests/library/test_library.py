@@ -1,0 +1,136 @@
+"""Every part of the library: its text, and 1,000 steps of it on the interpreter and native, with the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.experiments.simulation import simulate
+from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from compiler.ir.library import parts
+
+ABOUT = ("Source: ", "Equations: ", "Units: ", "Verified: ")
+STEPS, CELLS, SOURCES = 1000, 5, 8
+DRIVES = {"lif_delta": 1.5, "lif_exp": 300.0, "lif_alpha": 100.0, "lif_cond_exp": 40.0, "adex": 120.0, "izhikevich": 5.0,
+          "hodgkin_huxley": 20.0}
+"""Weights that make a cell spike."""
+RATES = """cell x
+  port arriving
+  input target
+  state rate = 0
+  receive rate = 0.5 * tanh(arriving) + 0.5 * target
+  state spike = 0
+  receive spike = where(rate > 0.4, 1, 0)
+"""
+SENDER = """cell sender
+  input value
+  send rate = value
+  send spike = where(value > 0.9, 1, 0)
+  message rate
+  message spike
+"""
+
+
+def of_cell(name: str) -> Graph:
+    ports = parse_graph(f"graph g\ncell x = library.{name}\n").cells[0].ports
+    dt = 0.02 if name == "hodgkin_huxley" else 0.1
+    text = f"graph g\n  dt {dt}\n{SENDER}cell x = library.{name}\npopulation s sender {SOURCES}\npopulation a x {CELLS}\n"
+    for port in ports:
+        text += f"synapse to_{port.name}\n  message spike\n  port {port.name}\nprojection P_{port.name} to_{port.name} s -> a delay=0\n"
+    g, scale = np.random.default_rng(1), DRIVES.get(name, 1.0)
+    weights = {f"P_{port.name}.w": scale * g.uniform(0.5, 1.0, (CELLS, SOURCES)) * (0.1 if i else 1.0)
+               for i, port in enumerate(ports)}
+    return parse_graph(text).with_(arrays=weights)
+
+
+def of_rule(name: str) -> Graph:
+    text = f"graph g\n  dt 0.1\n  gate learn\n{SENDER}{RATES}rule r = library.{name}\nsynapse s\n  message rate\n  port arriving\n" \
+           f"  rule r\npopulation s sender {SOURCES}\npopulation a x {CELLS}\nprojection W s s -> a delay=0 gate=learn\n"
+    return parse_graph(text).with_(arrays={"W.w": np.random.default_rng(2).uniform(0, 0.5, (CELLS, SOURCES))})
+
+
+def inputs(graph: Graph) -> dict[str, np.ndarray]:
+    g = np.random.default_rng(3)
+    return {f"{p.name}.{name}": g.random((STEPS, p.size)) * (40.0 if name == "rate" else 1.0)
+            for p in graph.populations for name in graph.cell(p.cell).inputs}
+
+
+@pytest.mark.parametrize("name", parts())
+def test_a_part_says_what_it_is_and_has_the_name_of_its_file(name: str) -> None:
+    part = parts()[name]
+    assert part.name == name and part.about[0].endswith(".")
+    heads = [line.split(" ")[0] + " " for line in part.about if line.startswith(ABOUT)]
+    assert tuple(heads) == ABOUT
+
+
+@pytest.mark.parametrize("name", parts())
+def test_a_part_runs_with_the_same_bits_on_interpreter_and_native(name: str) -> None:
+    graph = of_cell(name) if parts()[name].keyword == "cell" else of_rule(name)
+    verify(graph)
+    assert parse_graph(show_graph(graph)) == graph
+    recorded = [f"a.{e.name}" for e in graph.cell("x").equations if e.name in {s.name for s in graph.cell("x").states}]
+    recorded = [*(recorded or ["a.spike"]), *(f"{q.name}.w" for q in graph.projections)]
+    runs = [simulate(graph, STEPS, inputs=inputs(graph), gates={gate: 1.0 for gate in graph.gates}, record=recorded,
+                     backend=backend) for backend in ("interpreter", "native")]
+    for quantity in recorded:
+        found, other = (run[quantity] for run in runs)
+        assert np.isfinite(found).all() and np.array_equal(found.view(np.int64), other.view(np.int64)), quantity
+    if parts()[name].keyword == "cell":
+        assert 4 < runs[0]["a.spike"].sum() < STEPS * CELLS / 2
+    else:
+        assert np.ptp(runs[0]["W.w"], axis=0).min() > 0
+
+
+def test_lines_of_a_circuit_go_before_those_of_the_library() -> None:
+    cell = parse_graph("graph g\ncell c = library.lif_exp\n  parameter tau_m ms = 30\n  integrator rk4\n  reset v = v - 1\n"
+                       "  state g = 1\n  factor g = prev(g)\n").cells[0]
+    assert {p.name: p.default for p in cell.parameters}["tau_m"] == 30.0 and cell.integrator == "rk4"
+    assert cell.state("g") is not None and "v_free - 1" in show_graph(Graph("g", cells=(cell,)))
+    assert len(cell.parameters) == len(parse_graph("graph g\ncell c = library.lif_exp\n").cells[0].parameters)
+
+
+@pytest.mark.parametrize("line, near", [("cell c = library.lif_ex", "lif_exp"), ("rule r = library.stdp_aditive", "stdp_additive"),
+                                        ("synapse s = library.oja", ""), ("cell c = library.oja", "")])
+def test_a_part_that_is_not_there_names_those_that_are(line: str, near: str) -> None:
+    with pytest.raises(CortexError, match=f"E270 line 2: unknown {line.split()[0]} of the library.*{near}"):
+        parse_graph(f"graph g\n{line}\n")
+
+
+def test_a_poisson_source_has_the_mean_and_variance_of_its_rate() -> None:
+    graph = parse_graph("graph g\n  dt 0.1\ncell x = library.poisson_source\npopulation a x 500\n")
+    counts = simulate(graph, 400, inputs={"a.rate": 7000.0}, record=["a.spike"], seed=4)["a.spike"]
+    assert abs(counts.mean() - 0.7) < 0.006 and abs(counts.var() - 0.7) < 0.012
+    assert abs((counts == 0).mean() - np.exp(-0.7)) < 0.004 and counts.max() < 10
+
+
+def test_ojas_rule_finds_the_first_principal_component() -> None:
+    text = "graph g\n  dt 1\n  gate learn\n" + SENDER + "cell x\n  port arriving\n  state rate = 0\n  receive rate = arriving\n" \
+           "rule r = library.oja\nsynapse s\n  message rate\n  port arriving\n  rule r\npopulation s sender 3\npopulation a x 1\n" \
+           "projection W s s -> a delay=0 gate=learn\n  learning_rate = 0.003\n"
+    g = np.random.default_rng(5)
+    values = g.normal(size=(6000, 3)) @ np.array([[1.0, 0.8, 0.0], [0.0, 0.5, 0.2], [0.0, 0.0, 0.3]])
+    graph = parse_graph(text).with_(arrays={"W.w": g.normal(size=(1, 3))})
+    w = simulate(graph, 6000, inputs={"s.value": values}, gates={"learn": 1.0}, record=["W.w"])["W.w"].reshape(6000, 3)[-1000:].mean(0)
+    first = np.linalg.eigh(values.T @ values)[1][:, -1]
+    assert abs(np.linalg.norm(w) - 1.0) < 0.05 and abs(abs(w @ first) / np.linalg.norm(w) - 1.0) < 0.01
+
+
+def test_bcm_selects_one_of_two_inputs() -> None:
+    text = "graph g\n  dt 1\n  gate learn\n" + SENDER + "cell x\n  port arriving\n  state rate = 0\n  receive rate = relu(arriving)\n" \
+           "rule r = library.bcm\nsynapse s\n  message rate\n  port arriving\n  sign non_negative\n  rule r\npopulation s sender 2\n" \
+           "population a x 1\nprojection W s s -> a delay=0 gate=learn\n  learning_rate = 0.002\n  tau = 50\n"
+    shown = np.eye(2)[np.random.default_rng(6).integers(0, 2, 20000)]
+    graph = parse_graph(text).with_(arrays={"W.w": np.array([[0.5, 0.6]])})
+    w = simulate(graph, 20000, inputs={"s.value": shown}, gates={"learn": 1.0}, record=["W.w"])["W.w"].reshape(-1, 2)[-1]
+    assert w.max() > 1.2 and w.min() < 0.2
+
+
+@pytest.mark.parametrize("name, dt, bias", [("hodgkin_huxley", 0.02, 5.0), ("lif_cond_exp", 1.0, 200.0), ("adex", 0.5, 500.0)])
+def test_the_error_between_spikes_falls_with_the_fourth_power_of_the_step(name: str, dt: float, bias: float) -> None:
+    def voltages(share: int) -> np.ndarray:
+        graph = parse_graph(f"graph g\n  dt {dt / share!r}\ncell x = library.{name}\npopulation a x 1\n  bias = {bias}\n")
+        return simulate(graph, 200 * share, record=["a.v"], every=share)["a.v"].ravel()
+
+    exact = voltages(32)
+    coarse, fine = (np.abs(voltages(share)[-150:] - exact[-150:]).max() for share in (1, 2))
+    assert np.ptp(exact) > 0.5 and 12 < coarse / fine < 22 and coarse < 0.01
