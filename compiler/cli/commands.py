@@ -13,6 +13,7 @@ from compiler.experiments.config import load_experiment, parse_override, shipped
 from compiler.experiments.data.loading import named_folder
 from compiler.experiments.experiment import Experiment
 from compiler.ir.errors import CortexError, unknown
+from compiler.ir.library import parts
 from compiler.microcircuits import CIRCUITS
 
 Overrides = Sequence[str] | None
@@ -47,7 +48,9 @@ def models(out: Output) -> None:
         lines.append(f"  {circuit.name:<24}{circuit.summary} ({circuit.source})")
         lines += [f"    {name:<22}{what}" for name, what in circuit.variants.items()]
     lines += ["experiments", *(f"  {name:<30}{what}" for name, what in experiments.items())]
-    out.result({"circuits": circuits, "experiments": experiments}, "\n".join(lines))
+    library = {name: {"kind": part.keyword, "summary": part.about[0]} for name, part in parts().items()}
+    lines += ["library", *(f"  {each['kind']} {name:<25}{each['summary']}" for name, each in library.items())]
+    out.result({"circuits": circuits, "experiments": experiments, "library": library}, "\n".join(lines))
 
 
 def _description(path: Path) -> str:

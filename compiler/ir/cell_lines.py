@@ -68,6 +68,12 @@ def _drawn(_: str, name: str, kind: str | None, arguments: str | None) -> Drawn:
     return Drawn(name, kind or "normal", given)
 
 
+def _sent(_: str, name: str, late: str | None) -> tuple[str, bool]:
+    for problem in NAME.problems("message", "the cell", name):
+        raise problem
+    return name, late is not None
+
+
 def _setting(_: str, name: str, value: str) -> tuple[str, Expression]:
     return name, parse(value)
 
@@ -79,7 +85,7 @@ def _hold(_: str, length: str, unit: str, states: str) -> Hold:
 PARAMETER = Line("NAME [UNIT] [= VALUE]", "parameters", "([^ =]+)(?: ([^ =]+))?(?: ?= ?(.+))?", _parameter)
 STATE = Line("NAME = VALUE [: DTYPE [SCALE]]", "states",
              "([^ =]+) ?= ?([^:]+?)(?: ?: ?([^ :]+)(?: ([^ :]+))?)?", _state)
-LINES = {
+LINES: dict[str, Line] = {
     "port": Line("NAME [@ COMPARTMENT]", "ports", "([^ @]+)(?: ?@ ?([^ @]+))?",
                  lambda _, name, place: cells.Port(name, place or name)),
     "parameter": PARAMETER,
@@ -92,7 +98,7 @@ LINES = {
     "spike": Line("when CONDITION", "condition", "when (.+)", lambda _, value: parse(value), once=True),
     "reset": Line("STATE = VALUE", "resets", SETTING, _setting),
     "hold": Line("TIME ms|steps [STATE ...]", "hold", "(.+?) (ms|steps)((?: [^ ]+)*)", _hold, once=True),
-    "message": Line("NAME", "messages", WORD, as_word)}
+    "message": Line("NAME [late]", "sent", "([^ ]+)(?: (late))?", _sent)}
 
 
 def build_cell(words: list[str], body: dict[str, Any]) -> CellType:
@@ -100,6 +106,8 @@ def build_cell(words: list[str], body: dict[str, Any]) -> CellType:
     if len(words) != 1:
         raise ValueError("the form is cell NAME, or cell NAME = library.CELL")
     draws: tuple[Drawn, ...] = body.pop("draws", ())
+    sent: tuple[tuple[str, bool], ...] = body.pop("sent", ())
+    body |= {"messages": tuple(name for name, _ in sent), "late": tuple(name for name, late in sent if late)}
     said = {key: body.pop(key) for key in ("condition", "resets", "jumps", "hold") if key in body}
     said |= {key: _once(key, said[key], words[0]) for key in ("resets", "jumps") if key in said}
     return with_firing(with_draws(CellType(words[0], **body), draws), Firing(**said))

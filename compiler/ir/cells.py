@@ -81,8 +81,8 @@ class CellType:
 
     `inputs` are exogenous values of the step; `noise` are draws of the step (`normal` or `uniform`); `messages` are the
     quantities that projections may transmit; what plasticity may read of a cell are its messages and `factor`s.
-    `integrator` says what its derivatives mean. A cell is a *relay* if it has no state: it passes its input on within
-    the step, and its outgoing delay is 0.
+    `integrator` says what its derivatives mean. Messages that are `late` leave at the end of the step. A cell is a
+    *relay* if it has no state: it passes its input on within the step, and its outgoing delay is 0.
     """
 
     name: str
@@ -94,6 +94,7 @@ class CellType:
     equations: tuple[Equation, ...] = ()
     messages: tuple[str, ...] = ()
     integrator: str = "euler"
+    late: tuple[str, ...] = ()
 
     @property
     def relay(self) -> bool:

@@ -41,4 +41,5 @@ class Distribution:
         wanted, drawn = DISTRIBUTIONS[self.kind]
         key = [self.seed % 2**64, zlib.crc32(owner.encode())]
         values = drawn(np.random.Generator(np.random.Philox(key=key)), size, self.arguments)
-        return np.clip(values, *self.arguments[len(wanted):]) if len(self.arguments) > len(wanted) else values
+        low, high = self.arguments[-2:] if len(self.arguments) > len(wanted) else (-np.inf, np.inf)
+        return np.clip(values, low, high)

@@ -8,10 +8,10 @@ before    jump v = v + syn             after     receive dv_free/dt = ... from p
                                                  receive v = where(spike > 0, rest,
                                                                    where(prev(refractory) > 0, prev(v), v_before))
 
-Jumps read what the equations gave, the condition and the resets what jumps gave; everybody else, and a recording, what
-is there after the reset. While a cell is refractory it does not spike, and what it holds stays as it was reset. Names
-of ours get `_` at the end until they are nobody else's. E247: something is said without what it needs; E248: of what is
-no state.
+The message `spike` is late: it leaves at the end of the step. Jumps read what the equations gave, the condition and the
+resets what jumps gave; everybody else, and a recording, what is there after the reset. While a cell is refractory it
+does not spike, and what it holds stays as it was reset. Names of ours get `_` at the end until they are nobody else's.
+E247: something is said without what it needs; E248: of what is no state.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def fresh(name: str, taken: Iterable[str]) -> str:
 
 def names_of(cell: CellType) -> set[str]:
     """Everything that has a name in a cell."""
-    parts = (*cell.ports, *cell.parameters, *cell.states, *cell.equations)
-    return {*(part.name for part in parts), *cell.inputs, *(name for name, _ in cell.noise)}
+    return {*(p.name for p in cell.ports), *(p.name for p in cell.parameters), *(s.name for s in cell.states),
+            *(e.name for e in cell.equations), *cell.inputs, *(name for name, _ in cell.noise)}
 
 
 def with_firing(cell: CellType, firing: Firing) -> CellType:
@@ -118,8 +118,9 @@ class _Expansion:
         added = [State(name) for name in (SPIKE, self.refractory) if name and fires and name not in states]
         messages = (SPIKE,) if fires and SPIKE not in self.given.messages else ()
         equations = (*map(self._freed, self.given.equations), *self._jumps(), *self._spikes(), *self._settled())
+        late = (SPIKE,) if fires and SPIKE not in self.given.late else ()
         return replace(self.given, states=(*self.given.states, *added), equations=equations,
-                       messages=(*self.given.messages, *messages))
+                       messages=(*self.given.messages, *messages), late=(*self.given.late, *late))
 
     def _freed(self, equation: Equation) -> Equation:
         """The equation of what a state would be; derivatives read each other's."""

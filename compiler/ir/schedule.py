@@ -60,6 +60,8 @@ def needed(cell: CellType, equation: Equation) -> set[str]:
 def message_depth(graph: Graph, projection: Projection) -> int:
     """How many steps before this one the delivered message was computed (0 = in this step)."""
     message, cell = graph.class_of(projection.name).message, graph.cell_of(projection.pre)
+    if message in cell.late:
+        return projection.delay
     same_step = message in instantaneous(cell) or projection.delay == 0 and not remembers(cell, message)
     return projection.delay if same_step else projection.delay - 1
 

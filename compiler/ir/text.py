@@ -103,7 +103,7 @@ def _cell(cell: model.CellType) -> Iterator[str]:
     if cell.integrator != "euler":
         yield f"integrator {cell.integrator}"
     for name in cell.messages:
-        yield f"message {name}"
+        yield f"message {name}{' late' * (name in cell.late)}"
 
 
 def _distribution(drawn: model.Distribution) -> str:

@@ -118,6 +118,8 @@ def _cell_names(graph: Graph, cell: CellType) -> Problems:
         *(name for name, _ in cell.noise)])
     yield from said_twice(f"the states of cell '{cell.name}'", [s.name for s in cell.states])
     yield from said_twice(f"the messages of cell '{cell.name}'", [*cell.messages])
+    for name in sorted(set(cell.late) - set(cell.messages)):
+        yield unknown("E213", f"late message of cell '{cell.name}'", name, cell.messages)
     for name in sorted(set(cell.messages) - set(defined)):
         yield unknown("E213", f"message of cell '{cell.name}'", name, defined)
     for e in cell.equations:

@@ -84,14 +84,13 @@ class System:
         held, equations = {}, list[Equation]()
         taken = names_of(self.given) | {*self.names.values()}
         for flow in self.flows:
-            if self.forms[flow.name].rest is not None:
+            if (rest := self.forms[flow.name].rest) is not None:
                 held[flow.name] = fresh(f"{flow.name}_input", taken)
-                equations.append(replace(flow, name=held[flow.name], expression=self.forms[flow.name].rest,
-                                         derivative=False, start=None))
+                equations.append(replace(flow, name=held[flow.name], expression=rest, derivative=False, start=None))
         settled = {e.name: replace(e, expression=self._step(e.name, held), derivative=False, start=None)
                    for e in self.flows}
-        rest = [settled.get(e.name, e) for e in self.given.equations]
-        return replace(self.given, parameters=(*self.given.parameters, *added), equations=(*equations, *rest))
+        equations += [settled.get(e.name, e) for e in self.given.equations]
+        return replace(self.given, parameters=(*self.given.parameters, *added), equations=tuple(equations))
 
     def _step(self, to: str, held: dict[str, str]) -> Expression:
         start = {e.name: e.begins for e in self.flows}

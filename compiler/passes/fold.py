@@ -232,7 +232,9 @@ def _live_cell(graph: Graph, cell: CellType, request: Request) -> CellType:
     equations = tuple(e for e in cell.equations if e.name in now)
     states = tuple(s for s in cell.states if s.name in earlier)
     expressions = [*(e.expression for e in equations), *(s.initial for s in states)]
-    return replace(cell, equations=equations, states=states, messages=_sent(graph, cell),
+    sent = _sent(graph, cell)
+    late = tuple(name for name in cell.late if name in sent)
+    return replace(cell, equations=equations, states=states, messages=sent, late=late,
                    parameters=_read_parameters(cell.parameters, expressions))
 
 

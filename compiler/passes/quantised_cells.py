@@ -45,11 +45,13 @@ class _Cell:
         counters = self._counters(equations) if self.options.count and not cell.relay else []
         messages = tuple(dict.fromkeys(self.formats.message(q) for q in self.graph.projections
                                        if q.pre == self.p.name))
+        late = tuple(dict.fromkeys(self.formats.message(q) for q in self.graph.projections if q.pre == self.p.name
+                                   and self.graph.class_of(q.name).message in cell.late))
         jitters = [f"{e.name}_jitter" for e in cell.equations if self.formats.is_jittered(f"{self.p.name}.{e.name}")
                    and (self.p.name, e.name, "factor") in self.formats.copies]
         return replace(cell, states=(*states, *(State(c.name) for c in counters)),
                        noise=(*cell.noise, *((name, "uniform") for name in jitters)),
-                       equations=(*equations, *counters), messages=messages)
+                       equations=(*equations, *counters), messages=messages, late=late)
 
     def _extent(self, name: str) -> Extent:
         return self.formats.extents[f"{self.p.name}.{name}"]

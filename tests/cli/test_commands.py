@@ -72,6 +72,9 @@ def test_models_lists_circuits_and_experiments(call, call_json):
     code, table = call_json("models")
     assert code == 0 and {c["name"] for c in table["circuits"]} >= {"pal", "sign-concordant", "error-neuron", "ann"} \
         and "pal_mnist" in table["experiments"]
+    assert table["library"]["lif_exp"] == {
+        "kind": "cell", "summary": "Leaky integrate-and-fire cell with exponential synaptic currents."}
+    assert "\n  rule stdp_additive " in out
 
 
 def test_show_prints_the_circuit_and_every_pass(call, call_json):

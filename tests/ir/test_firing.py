@@ -85,7 +85,7 @@ def test_names_of_ours_never_meet_those_of_a_user() -> None:
 def test_the_message_spike_is_sent_and_need_not_be_declared() -> None:
     for lines in ((), ("message spike", "state spike = 0")):
         graph = made("spike when v >= 1", *lines)
-        assert graph.cells[0].messages == ("spike",) and [s.name for s in graph.cells[0].states].count("spike") == 1
+        assert graph.cells[0].messages == graph.cells[0].late == ("spike",) and [s.name for s in graph.cells[0].states].count("spike") == 1
         assert parse_graph(show_graph(graph)) == graph
 
 
@@ -123,3 +123,16 @@ def test_noise_of_a_cell_keeps_its_stream_where_another_gets_arguments() -> None
     plain, shaped = (simulate(made(f"noise first {kind}", "noise second", size=50), 20, record="a.second")["a.second"]
                      for kind in ("normal", "normal(0, 3)"))
     assert np.array_equal(plain, shaped)
+
+
+@pytest.mark.parametrize("cell", ["receive v = prev(v) + drive", "send v = prev(v) + drive", "receive v = prev(v) + drive + p"])
+@pytest.mark.parametrize("delay", [1, 3])
+def test_a_spike_arrives_so_many_steps_later_whatever_it_depends_on(cell: str, delay: int) -> None:
+    text = f"graph g\n  dt 1\ncell c\n  input drive\n  port p\n  state v = 0\n  {cell}\n  spike when v >= 2\n  reset v = 0\n" \
+           "cell d\n  port p\n  receive seen = p\nsynapse s\n  message spike\n  port p\n  connectivity one_to_one\n" \
+           f"population a c 1\npopulation b d 1\nprojection W s a -> b delay={delay}\n"
+    graph = parse_graph(text).with_(arrays={"W.w": np.array([0.5])})
+    for backend in ("interpreter", "native"):
+        run = simulate(graph, 7, inputs={"a.drive": [[1.0]] * 3 + [[0.0]] * 4}, record=["a.spike", "b.seen"], backend=backend)
+        assert np.flatnonzero(run["a.spike"].ravel()).tolist() == [1]
+        assert run["b.seen"].ravel().tolist() == [0.0] * (1 + delay) + [0.5] + [0.0] * (5 - delay)

@@ -336,7 +336,7 @@ LINES: dict[str, dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
             ("E104", "v = 1 @ a b"), ("E209", "v = 1 @ a-b"), ("E209", "v-w = 1"), ("E114", "v = " + "1+" * 300 + "1"),
             ("E114", "v = " + "1+" * 20_000 + "1"), ("E114", "v = " + "(" * 200 + "1" + ")" * 200), ("E112", "v = eval(1)")])
            for stage in model.STAGES},
-        "message": (["v"], [("E104", ""), ("E104", "a b"), ("E213", "zzz"), ("E209", "v-")])},
+        "message": (["v", "v late"], [("E104", ""), ("E104", "a b"), ("E213", "zzz"), ("E209", "v-")])},
     "rule": {
         "parameter": (["p 1 = 1"], [("E234", "p banana = 1"), ("E224", "p 1 = inf"), ("E212", "w 1 = 1")]),
         "noise": (["n", "n shared"], [("E204", "n normal"), ("E104", "n shared 1")]),
