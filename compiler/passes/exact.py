@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.ir import CortexError, Equation, Expression, Graph, show
+from compiler.ir.evaluation import evaluate, no_history
 from compiler.ir.expressions import Binary, Name, names, previous
 from compiler.ir.firing import fresh, names_of
 from compiler.ir.model import CellType, Parameter, Population, cell_parameters
-from compiler.passes.evaluation import evaluate
 from compiler.passes.integrators import Linear, derivatives, linear
 
 Floats = NDArray[np.float64]
@@ -122,7 +122,8 @@ class System:
 
     @staticmethod
     def _entry(form: Linear, by: str, known: dict[str, Floats]) -> Floats | float:
-        return evaluate(form.coefficients[by], lambda name, _: known[name]) if by in form.coefficients else 0.0
+        with np.errstate(all="ignore"):
+            return evaluate(form.coefficients[by], known.__getitem__, no_history) if by in form.coefficients else 0.0
 
 
 def propagators(matrix: Floats) -> tuple[Floats, Floats]:
