@@ -55,9 +55,9 @@ def test_minibatches_of_maps_on_lava():
 
 def test_a_planted_fault_is_found(monkeypatch):
     """An excitatory synapse that learns with the wrong sign."""
-    from compiler.microcircuits import sign_concordant
+    from compiler.microcircuits import sign_concordant_cells as texts
 
     monkeypatch.setenv("CORTEXC_JIT", "0")
-    monkeypatch.setattr(sign_concordant, "RULES", sign_concordant.RULES.replace("eta * post.error", "-eta * post.error"))
+    monkeypatch.setattr(texts, "RULES", texts.RULES.replace("eta * post.error", "-eta * post.error"))
     found = compare(options(), 3, 1)
     assert not found["passed"] and found["first_divergence"]["variable"].startswith("wE_")
