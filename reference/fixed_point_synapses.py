@@ -14,6 +14,7 @@ from reference.feature_maps import Maps
 from reference.fixed_point_values import Memory, value_of
 from reference.integers import HALF, LAVA, NOTHING, Exact, Register, uniform
 
+MATRICES, WIRES = ("dense", "masked", "blocks"), ("one_to_one", "identity")
 BOUNDS = {"free": (-math.inf, math.inf), "non_negative": (0.0, math.inf), "non_positive": (-math.inf, 0.0)}
 
 
@@ -26,6 +27,8 @@ class Projection:
         self.kind, self.port, self.message = synapse["connectivity"], synapse["port"], synapse["message"]
         self.pre, self.post, self.data = data["pre"], data["post"], data
         self.maps = Maps(data["convolution"], self.kind) if data["convolution"] else None
+        if not self.maps and self.kind not in (*MATRICES, *WIRES):
+            raise ValueError(f"connectivity {self.kind}")
         same_step = self.message in memory.populations[self.pre].same_step
         self.age = data["delay"] if same_step else max(data["delay"] - 1, 0)
         self.rule, self.depth = rules[synapse["rule"]] if synapse["rule"] else None, self.age

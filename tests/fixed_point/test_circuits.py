@@ -1,6 +1,7 @@
 """Quantised circuits against the integers that their equations give: all of every step are equal, learning included."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from fixed_point_setups import NEVER_BY_HAND, PLASTIC, program, setup_of, summed
@@ -78,7 +79,7 @@ def test_circuits_of_which_nobody_wrote_the_integers_by_hand(name, hardware):
 def test_random_circuits():
     """Ports, delays, mirrors, tables, products and draws as no shipped circuit combines them."""
     compared = 0
-    for seed in range(0, 40):
+    for seed in range(0, 60):
         found = integer_program(seed)
         if found is None:
             continue
@@ -133,3 +134,11 @@ def test_verify_of_a_circuit_without_an_integer_reference_falls_back_to_the_inte
     """Rounded at random without random numbers."""
     silent = SCALES.replace("graph scales", "graph scales\n  noise none")
     assert verify_experiment(scales(tmp_path, "run.backend=native", circuit=silent), steps=20).evidence == "interpreter"
+
+
+def test_what_the_integer_reference_has_no_form_of_is_refused():
+    """Lists of synapses, of which it would otherwise take the weights for a matrix."""
+    setup, source = program(setup_of("spiking", 20), steps=20)
+    listed = tuple(replace(s, connectivity="sparse") for s in source.graph.synapses)
+    with pytest.raises(CortexError, match="V122 .*connectivity sparse"):
+        verify_quantised(setup, replace(source, graph=source.graph.with_(synapses=listed)), 10)
