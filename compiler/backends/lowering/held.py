@@ -8,17 +8,14 @@ kept: the matrices see one product q x^T per presentation. Equal algebraically t
 from __future__ import annotations
 
 from functools import reduce
-from typing import TYPE_CHECKING
 
 from compiler.backends.kernels.nest import Array, Kernel, Load, Shown, compared
 from compiler.backends.kernels.operations import Operation, Slot, slot_name
 from compiler.backends.lowering.learning import Learning
-from compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser
+from compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser, Summed
+from compiler.backends.lowering.synapse_code import SynapseCode
 from compiler.ir.expressions import Binary, Node
 from compiler.ir.held_input import held_input
-
-if TYPE_CHECKING:
-    from compiler.backends.lowering.projections import ProjectionLowering
 
 VALID, GATHERED, SUMMED_ANY, ROWS = range(4)
 """Places of the book: whether W x is valid, whether q holds anything, whether the sums do, and the samples' rows."""
@@ -27,11 +24,10 @@ VALID, GATHERED, SUMMED_ANY, ROWS = range(4)
 class Held:
     """The operations of one such projection."""
 
-    def __init__(self, owner: ProjectionLowering):
-        self.owner, self.projection, self.shape = owner, owner.projection, owner.shape
+    def __init__(self, owner: SynapseCode, summed: Summed):
+        self.owner, self.projection, self.shape, self.summed = owner, owner.projection, owner.shape, summed
         found = held_input(owner.graph, owner.projection)
-        assert found is not None and owner.summed is not None
-        self.summed = owner.summed
+        assert found is not None
         self.x, self.u = found
         self.book = owner.slots.add(owner.slot("held_book"), ROWS + self.shape.batch)
         self.input = owner.slots.add(owner.slot("held_x"), self.shape.cells[0] * self.shape.batch)

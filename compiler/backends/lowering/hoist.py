@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,10 +23,8 @@ from compiler.backends.kernels.layout import Shape
 from compiler.backends.kernels.nest import Array, Int, Kernel, Shown, compared
 from compiler.backends.kernels.operations import Gate, Operation, Slot
 from compiler.backends.lowering.cells import message_slot
+from compiler.backends.lowering.synapse_code import SynapseCode
 from compiler.ir.expressions import Binary, Name, Node, Number, Prev, Where
-
-if TYPE_CHECKING:
-    from compiler.backends.lowering.projections import ProjectionLowering
 
 KEEP, SUM, XX, X_OLD, FIRST, BEHIND, VALID, ROW, SHARE, SHARES = range(10)
 """Places of the book: keep, sum, x.x, x.x_old, whether this is a presentation's first step, whether the matrices lag
@@ -53,7 +50,7 @@ def materialised(shape: Shape, read: Callable[[str], np.ndarray], weights: str, 
 class Hoisted:
     """The operations of one such projection."""
 
-    def __init__(self, owner: ProjectionLowering):
+    def __init__(self, owner: SynapseCode):
         self.owner, self.projection, self.shape = owner, owner.projection, owner.shape
         assert owner.rule is not None
         self.rule = owner.rule
@@ -228,7 +225,7 @@ class HoistedCode:
             self.kernel.store(self.book[place], 0.0)
 
 
-def cached_delivery(owner: ProjectionLowering, message: str) -> Operation:
+def cached_delivery(owner: SynapseCode, message: str) -> Operation:
     """A static projection of a held input: the product is made once a presentation; same bits."""
     kernel = Kernel("Delivers only when the presentation changes.", "delivery")
     book = kernel.array("book", owner.slots.add(owner.slot("hoist_book"), 8), 8)

@@ -14,7 +14,7 @@ from compiler.backends.kernels.nest import Array, Int, Kernel, Load, sum_of
 from compiler.backends.kernels.operations import Slot
 from compiler.backends.lowering.learning import Axes, Learning
 from compiler.backends.lowering.projections import ProjectionLowering
-from compiler.backends.lowering.summed import BLOCK
+from compiler.backends.lowering.synapse_code import BLOCK
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Name, Node, Prev
 from compiler.ir.model import Convolution, PlasticityRule

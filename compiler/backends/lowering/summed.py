@@ -8,26 +8,20 @@ time, with the bits of the plain sum over the samples.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from compiler.backends.kernels.nest import Array, Int, Kernel, compared
 from compiler.backends.kernels.operations import Operation
 from compiler.backends.lowering.learning import Learning
+from compiler.backends.lowering.synapse_code import SynapseCode
 from compiler.ir.expressions import Call, Name, Node, Where
 from compiler.ir.model import SUMMED
 
-if TYPE_CHECKING:
-    from compiler.backends.lowering.projections import ProjectionLowering
-
-BLOCK = 8
-"""Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""
 At = tuple[Int, Int, Int]
 
 
 class Summed:
     """The operations of one projection whose optimiser sums increments."""
 
-    def __init__(self, owner: ProjectionLowering):
+    def __init__(self, owner: SynapseCode):
         self.owner, self.projection, self.shape = owner, owner.projection, owner.shape
         assert owner.rule is not None
         self.rule, self.kind = owner.rule, owner.rule.optimiser.kind

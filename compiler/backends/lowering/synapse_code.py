@@ -1,0 +1,214 @@
+"""Writing the products and increments of one projection into kernels, in the order of the plain sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from compiler.backends.kernels.layout import shape_of
+from compiler.backends.kernels.nest import (
+    Accumulation,
+    Array,
+    Index,
+    Int,
+    Kernel,
+    KernelTable,
+    Load,
+    compared,
+    sum_of,
+)
+from compiler.backends.kernels.operations import Operation, Slot, SlotTable, along, slot_name
+from compiler.backends.lowering.factors import Factors
+from compiler.backends.lowering.learning import Axes, Learning
+from compiler.backends.lowering.listed import axes_of
+from compiler.backends.lowering.storage import Storage
+from compiler.ir.connections import connection_mask
+from compiler.ir.errors import CortexError
+from compiler.ir.expressions import Expression, Node
+from compiler.ir.model import PlasticityRule, Projection
+from compiler.ir.synapses import Synapses
+
+BLOCK = 8
+"""Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""
+
+
+class SynapseCode:
+    """One projection: its slots, and how its products and increments are written into kernels."""
+
+    def __init__(self, storage: Storage, projection: Projection, slots: SlotTable, kernels: KernelTable,
+                 observed: frozenset[str], scalar: Callable[[Expression, dict[str, float]], float],
+                 synapses: Synapses | None = None):
+        self.storage, self.projection, self.slots, self.kernels = storage, projection, slots, kernels
+        self.graph, self.observed = storage.graph, observed
+        self.synapse = self.graph.class_of(projection.name)
+        self.rule = self.graph.rule_of(projection) if self.synapse.kind.weighted else None
+        self.steps_ahead = synapses.slots if synapses else 1
+        if not self.synapse.kind.weighted:
+            return
+        self.shape = shape_of(self.graph, projection)
+        self.slots.add(self.slot("w"), self.shape.weights)
+        self.slots.add(self.slot("current"), self.shape.post_cells * self.shape.batch)
+        if self.rule:
+            self.factors = Factors(storage, projection, self.rule, self.shape, slots, kernels, scalar)
+            for name in self._per_synapse(self.rule):
+                self.slots.add(self.slot(name), self.shape.weights)
+            self._check_supported(self.rule)
+
+    def slot(self, quantity: str) -> str:
+        return slot_name(self.projection.name, quantity)
+
+    def own(self, quantity: str) -> str:
+        return self.factors.own(quantity) if self.rule else self.slot(quantity)
+
+    def _per_synapse(self, rule: PlasticityRule) -> list[str]:
+        masked = connection_mask(self.graph, self.projection) is not None
+        return [*(s.name for s in rule.states), *(["mask"] if masked else [])]
+
+    def _check_supported(self, rule: PlasticityRule) -> None:
+        if rule.noise and (self.shape.repeats > 1 or self.shape.maps):
+            why = "between feature maps" if self.shape.maps else f"with {self.shape.repeats} samples per weight"
+            raise CortexError("E503", f"projection '{self.projection.name}': random numbers per synapse {why} have no "
+                                      "lowering yet.", "Present one sample at a time, between vectors of cells.")
+        if rule.states and self.shape.repeats > 1:
+            raise CortexError("E503", f"projection '{self.projection.name}': per-synapse state with "
+                                      f"{self.shape.repeats} samples per weight has no lowering yet.",
+                              "Give the synapse class the role per_sample.")
+
+    def operation(self, base: str, kernel: Kernel, reads: tuple[str, ...], writes: tuple[str, ...], gate: str = "",
+                  kind: str = "kernel") -> Operation:
+        """An operation of this projection that runs a kernel of its own."""
+        name = self.kernels.add(base, kernel)
+        return Operation(kind, name, tuple(kernel.arguments.values()), self.projection.group, reads, writes, gate,
+                         label=self.projection.name)
+
+    def learning(self, kernel: Kernel, whole: bool = False) -> Learning:
+        axes = axes_of(kernel, self.shape, self.projection.name, whole)
+        return Learning(kernel, self.graph, self.projection, self.factors, self.slots, axes)
+
+    # ---- products
+
+    @property
+    def variant(self) -> str:
+        layout = "one_to_one" if self.shape.one_to_one else "dense" if self.shape.listed is None else "sparse"
+        return layout if self.shape.batch == 1 else f"{layout}_batch"
+
+    def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,
+                axes: Axes | None = None, skip: bool = False) -> None:
+        """current := W pre. `learning`: every weight learns on the way; `skip`: rows whose message is 0 are left out.
+        """
+        axes = axes or (learning.axes if learning else Axes(kernel, self.shape))
+        w = axes.weights("w", along(Slot(self.slot("w"))))
+        pre, current = axes.cells("pre", pre_slot), axes.cells("current", current_slot)
+        if self.shape.repeats >= BLOCK and not learning and not self.shape.one_to_one:
+            self._product_of_samples(kernel, axes, w, pre, current)
+        elif self.shape.batch > 1 or self.shape.one_to_one:
+            self._product_of_batch(kernel, axes, w, pre, current, learning)
+        else:
+            self._product_of_rows(kernel, axes, w, pre, current, learning, skip)
+
+    def _product_of_rows(self, kernel: Kernel, axes: Axes, w: Array, pre: Array, current: Array,
+                         learning: Learning | None, skip: bool) -> None:
+        j, k, keep = Index("j"), Index("k"), None
+        with kernel.apart() as row:
+            p = kernel.let("p", pre[j, 0, 0])
+            if learning:
+                learning.load_row(j)
+                keep = learning.moving(p)
+            elif skip or self.synapse.unit:  # weights in whole units are finite: 0 times them adds nothing
+                keep = compared(p, "!=", 0.0)
+        with kernel.apart() as each:
+            x = kernel.let("x", w[j, k, 0])
+            if learning:
+                learning.step((j, k, 0), learning.increment((j, k, 0)))
+        to = Array(current.name, (axes.width,))
+        kernel.body.append(Accumulation(to, j, axes.rows, k, axes.width, tuple(row), keep, tuple(each), x * p))
+
+    def _product_of_batch(self, kernel: Kernel, axes: Axes, w: Array, pre: Array, current: Array,
+                          learning: Learning | None) -> None:
+        one = self.shape.one_to_one
+        if not one:
+            self.clear(kernel, current)
+        with axes.each_weight() as (j, k, c):
+            x = kernel.let("x", w[j, k, c])
+            if learning:
+                learning.step((j, k, c), learning.increment((j, k, c)))
+            with kernel.loop("r", self.shape.repeats) as r:
+                term = x * pre[axes.pre_place(j, k), c, r]
+                (kernel.store if one else kernel.add)(current[k, c, r], term)
+
+    def clear(self, kernel: Kernel, array: Array) -> None:
+        length: Int = 1
+        for axis in array.axes:
+            length = axis * length
+        with kernel.loop("i", length) as i:
+            kernel.store(Load(array.name, i), 0.0)
+
+    def _product_of_samples(self, kernel: Kernel, axes: Axes, w: Array, pre: Array, current: Array) -> None:
+        """Eight presynaptic cells at a time; the inner loop runs over samples, which share the weight."""
+        self.clear(kernel, current)
+        whole = axes.rows - axes.rows % BLOCK
+        for start, stop, count in ((0, whole, BLOCK), (whole, axes.rows, 1)):
+            with kernel.loop("j", stop, start, count) as j, axes.each_along() as (k, c):
+                taken = [kernel.let(f"x{u}", w[j + u, k, c]) for u in range(count)]
+                with kernel.loop("r", self.shape.repeats) as r:
+                    terms = [x * pre[j + u, c, r] for u, x in enumerate(taken)]
+                    kernel.store(current[k, c, r], sum_of([current[k, c, r], *terms]))
+
+    # ---- increments that are one postsynaptic times one presynaptic factor, row by row
+
+    def increments_by_rows(self, learning: Learning, each: Callable[[tuple[Int, Int, Int], Node], object],
+                           skip: bool = False, post: Slot | None = None, pre: Slot | None = None) -> None:
+        """`each` of every weight with its increment, summed over samples. `skip`: rows whose presynaptic factor is 0
+        are left out. `post` and `pre`: the factors, if not the rule's own."""
+        kernel, axes = learning.kernel, learning.axes
+        row = axes.row("row", self.slots.add(self.slot("row"), self.shape.width * self.shape.copies))
+        factors = (axes.cells("post", post or self.factors.vectors["P0"]),
+                   axes.cells("pre", pre or self.factors.vectors["Q0"]))
+        fill = self.row_filler(kernel, axes, row, *factors)
+        with axes.each_row() as j, kernel.when_any([compared(factors[1][j, 0, 0], "!=", 0.0)] if skip else []):
+            fill(j)
+            with axes.each_along() as (k, c):
+                each((j, k, c), learning.masked(row[k, c], (j, k, c)))
+
+    def row_filler(self, kernel: Kernel, axes: Axes, row: Array, post: Array, pre: Array) -> Callable[[Int], None]:
+        """Prepares, and gives what leaves the increments of row j in `row`."""
+        if self.shape.repeats > 1:
+            return self._sums_over_samples(kernel, axes, row, post, pre)
+
+        def fill(j: Int) -> None:
+            with axes.each_along() as (k, c):
+                kernel.store(row[k, c], post[k, c, 0] * pre[j, c, 0])
+
+        return fill
+
+    def _sums_over_samples(self, kernel: Kernel, axes: Axes, row: Array, post: Array,
+                           pre: Array) -> Callable[[Int], None]:
+        """Eight samples at a time, along the postsynaptic cells, which `turned` has innermost."""
+        copies, repeats = self.shape.copies, self.shape.repeats
+        slot = self.slots.add(self.slot("turned"), self.shape.width * self.shape.batch)
+        turned = kernel.array("turned", slot, copies, repeats, axes.width)
+        with kernel.loop("c", copies) as c, kernel.loop("r", repeats) as r, kernel.loop("k", axes.width) as k:
+            kernel.store(turned[c, r, k], post[k, c, r])
+
+        def block(j: Int, c: Int, r: Int, count: int, name: str) -> None:
+            taken = [kernel.let(f"{name}{u}", pre[j, c, r + u]) for u in range(count)]
+            with kernel.loop("k", axes.width) as k:
+                terms = [turned[c, r + u, k] * p for u, p in enumerate(taken)]
+                kernel.store(row[k, c], sum_of(terms if r == 0 else [row[k, c], *terms]))
+
+        def fill(j: Int) -> None:
+            whole = 1 + (repeats - 1) // BLOCK * BLOCK
+            with kernel.loop("c", copies) as c:
+                block(j, c, 0, 1, "first")
+                with kernel.loop("r", whole, 1, BLOCK) as r:
+                    block(j, c, r, BLOCK, "p")
+                if whole < repeats:
+                    block(j, c, whole, repeats - whole, "last")
+
+        return fill
+
+    def read_by_increments(self) -> tuple[str, ...]:
+        """Slots that every increment needs."""
+        assert self.rule is not None
+        keys = [f"{name}.key" for name, _ in self.rule.noise]
+        return (*(slot.name for slot in self.factors.vectors.values()),
+                *(self.slot(name) for name in (*self._per_synapse(self.rule), *keys)))
