@@ -88,7 +88,7 @@ class SynapseCode:
 
     @property
     def variant(self) -> str:
-        layout = "one_to_one" if self.shape.one_to_one else "dense" if self.shape.listed is None else "sparse"
+        layout = "paired" if self.shape.one_to_one else "dense" if self.shape.listed is None else "listed"
         return layout if self.shape.batch == 1 else f"{layout}_batch"
 
     def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,
