@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.backends.runtime import NoiseSpec
-from compiler.ir.model import LAVA_DRAWS, Graph, Mirror, weight_shape
+from compiler.ir.model import LAVA_DRAWS, Array, Graph, Mirror, weight_shape
 
 
 def cell_draws(graph: Graph) -> list[tuple[str, str, str]]:
@@ -75,7 +75,7 @@ def draw_kind(graph: Graph, projection: str, name: str) -> str:
     return dict(rule.noise)[name] if rule else ""
 
 
-def named_noise(graph: Graph, row: np.ndarray) -> dict[str, np.ndarray]:
+def named_noise(graph: Graph, row: Array) -> dict[str, Array]:
     """One step's columns by name: (batch, n) of cells, (seeds, weights) of synapses, (seeds, 2) of keys."""
     cells = {p.name for p in graph.populations}
     return {name: row[part].reshape(-1, graph.batch).T if name.split(".")[0] in cells

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.ir.model import Convolution
+from compiler.ir.model import Array, Convolution
 
 
-def patches(c: Convolution, message: np.ndarray) -> np.ndarray:
+def patches(c: Convolution, message: Array) -> Array:
     """(batch, positions, taps): what every position of the upper maps sees of the lower ones, after pooling."""
     padded = np.pad(pooled(c, message), ((0, 0), (0, 0), (c.padding, c.padding), (c.padding, c.padding)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (c.kernel, c.kernel), axis=(2, 3))  # type: ignore
-    windows = windows[:, :, ::c.stride, ::c.stride].transpose(0, 2, 3, 1, 4, 5)
-    return windows.reshape(len(message), c.positions, c.taps)
+    seen: Array = windows[:, :, ::c.stride, ::c.stride].transpose(0, 2, 3, 1, 4, 5)
+    return seen.reshape(len(message), c.positions, c.taps)
 
 
-def pooled(c: Convolution, message: np.ndarray) -> np.ndarray:
+def pooled(c: Convolution, message: Array) -> Array:
     """(batch, channels, height / pool, width / pool): averages, summed row by row."""
     channels, height, width = c.pre
     pixels = message.reshape(-1, channels, height // c.pool, c.pool, width // c.pool, c.pool)
@@ -31,12 +31,12 @@ def pooled(c: Convolution, message: np.ndarray) -> np.ndarray:
     return total / float(c.pool * c.pool) if c.pool > 1 else total
 
 
-def positions(c: Convolution, values: np.ndarray) -> np.ndarray:
+def positions(c: Convolution, values: Array) -> Array:
     """(batch, positions, channels) of the upper maps."""
     return values.reshape(len(values), c.post[0], -1).transpose(0, 2, 1)
 
 
-def forward(c: Convolution, w: np.ndarray, message: np.ndarray) -> np.ndarray:
+def forward(c: Convolution, w: Array, message: Array) -> Array:
     """Lower to upper maps. `w`: (batch, channels_post, taps), or (batch, channels_post, positions, taps) if local."""
     seen = patches(c, message)
     total = np.zeros((len(message), c.post[0], c.positions))
@@ -46,7 +46,7 @@ def forward(c: Convolution, w: np.ndarray, message: np.ndarray) -> np.ndarray:
     return total.reshape(len(message), -1)
 
 
-def transposed(c: Convolution, w: np.ndarray, message: np.ndarray) -> np.ndarray:
+def transposed(c: Convolution, w: Array, message: Array) -> Array:
     """Upper to lower maps, with the weights of the forward direction; every pooled pixel shares its sum out."""
     batch, (channels, height, width) = len(message), c.pre
     rows, columns = height // c.pool + 2 * c.padding, width // c.pool + 2 * c.padding

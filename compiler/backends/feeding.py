@@ -12,10 +12,11 @@ import numpy as np
 from compiler.backends.draws import noise_spec
 from compiler.backends.runtime import Feed
 from compiler.ir import CortexError, Graph
+from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 
 
-def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: np.ndarray | None = None) -> Feed:
+def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: Array | None = None) -> Feed:
     """The feed of a protocol whose streams have their widths. Raises E271 to E275, E277 and E278."""
     protocol.check(graph.gates)
     if len(seeds) != graph.seeds:
@@ -31,7 +32,7 @@ def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: 
     return Feed(protocol.as_data(), list(graph.gates), spec, recorded)
 
 
-def _check_recorded(graph: Graph, recorded: np.ndarray | None, steps: int, width: int) -> None:
+def _check_recorded(graph: Graph, recorded: Array | None, steps: int, width: int) -> None:
     shape = None if recorded is None else np.shape(recorded)
     if shape is None or len(shape) != 2 or shape[0] < steps or shape[1] != width:
         raise CortexError("E277", f"the noise of graph '{graph.name}' is recorded: it needs {steps} rows of {width} "
@@ -39,7 +40,7 @@ def _check_recorded(graph: Graph, recorded: np.ndarray | None, steps: int, width
                           "Give the draws, or use noise counter or legacy.")
 
 
-def sample_table(graph: Graph, protocol: Protocol, samples: np.ndarray) -> np.ndarray:
+def sample_table(graph: Graph, protocol: Protocol, samples: Array) -> Array:
     """The samples as (rows, width) float64, width that of all exogenous inputs. Raises E276."""
     width = sum(p.size for p in graph.populations for _ in graph.cell(p.cell).inputs)
     table = np.ascontiguousarray(samples, dtype=np.float64)

@@ -18,6 +18,7 @@ from compiler.backends.lowering.program import GroupProgram, Transfer
 from compiler.backends.native import Native
 from compiler.backends.recording import current, record_pieces
 from compiler.backends.runtime import Block
+from compiler.ir.model import Array
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Part:
     """One group: its cut of the program, memory (float64), kernels and unapplied increments."""
 
     program: GroupProgram
-    memory: np.ndarray
+    memory: Array
     kernels: Any
     row_of: dict[int, int]
     pending: bool = False
@@ -83,11 +84,11 @@ class Grouped(Native):
         for target in map(self.parts.__getitem__, transfer.targets):
             target.program.view(target.memory, transfer.slot)[cells] = sent
 
-    def value(self, quantity: str) -> np.ndarray:
+    def value(self, quantity: str) -> Array:
         """A stored quantity now, in user shape."""
         return current(self.program, quantity, self._read)
 
-    def _read(self, slot: str) -> np.ndarray:
+    def _read(self, slot: str) -> Array:
         found = np.zeros(self.program.slots.sizes[slot])
         for part in self.parts.values():
             for start, length in part.program.owned(slot):

@@ -11,9 +11,10 @@ from compiler.backends.blocks import Pace, most_steps
 from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.runtime import Block, Feed
 from compiler.ir import Graph
+from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 
-State = dict[str, np.ndarray]
+State = dict[str, Array]
 
 
 def sized(protocol: Protocol, sizes: Mapping[str, int]) -> Protocol:
@@ -28,11 +29,11 @@ class Records:
 
     protocol: Protocol
     feed: Feed
-    buffer: np.ndarray
+    buffer: Array
     sizes: Mapping[str, int]
-    shaped: Callable[[str, np.ndarray], np.ndarray]
+    shaped: Callable[[str, Array], Array]
 
-    def rows(self, stream: str, quantity: str) -> np.ndarray:
+    def rows(self, stream: str, quantity: str) -> Array:
         """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
         index, place = self.protocol.place(stream, quantity)
         spec, count, start = self.protocol.streams[index], self.feed.rows_written[index], int(self.feed.bases[index])
@@ -46,8 +47,8 @@ class InProcess:
 
     block = 1000
 
-    def __init__(self, graph: Graph, stored: Mapping[str, int], protocol: Protocol, samples: np.ndarray,
-                 seeds: Sequence[int], recorded_noise: np.ndarray | None):
+    def __init__(self, graph: Graph, stored: Mapping[str, int], protocol: Protocol, samples: Array,
+                 seeds: Sequence[int], recorded_noise: Array | None):
         self.graph, self.stored, self.protocol = graph, stored, sized(protocol, stored)
         self.feed = make_feed(graph, self.protocol, seeds, recorded_noise)
         self.samples = sample_table(graph, self.protocol, samples)
@@ -63,7 +64,7 @@ class InProcess:
     def records(self) -> Records:
         return Records(self.protocol, self.feed, self.buffer, self.stored, self._shaped)
 
-    def _shaped(self, quantity: str, flat: np.ndarray) -> np.ndarray:
+    def _shaped(self, quantity: str, flat: Array) -> Array:
         raise NotImplementedError
 
     def _block(self, block: Block) -> None:

@@ -20,7 +20,7 @@ from compiler.ir.connections import connection_mask
 from compiler.ir.evaluation import Values, evaluate, no_history
 from compiler.ir.expressions import previous
 from compiler.ir.kinds import Kind
-from compiler.ir.model import Graph, Projection
+from compiler.ir.model import Array, Graph, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
 from compiler.ir.verify import bounds
 
@@ -38,11 +38,11 @@ class Interpreter(Start):
         self.history = {name: [self.values[name]] * depths.get(name, 0) for name in states}
         self.step_number = 0
 
-    def _before(self, owner: str, name: str, depth: int) -> np.ndarray:
+    def _before(self, owner: str, name: str, depth: int) -> Array:
         return self.history[f"{owner}.{name}"][depth - 1]
 
-    def step(self, inputs: Mapping[str, np.ndarray], gates: Mapping[str, float],
-             noise: Mapping[str, np.ndarray]) -> Values:
+    def step(self, inputs: Mapping[str, Array], gates: Mapping[str, float],
+             noise: Mapping[str, Array]) -> Values:
         """One step. `inputs` and `noise` are keyed `population.name`, (batch, n) or (n,). Returns `values`."""
         self.values |= {f"gate.{g}": np.asarray(float(gates.get(g, 0.0))) for g in self.graph.gates}
         sizes = {p.name: p.size for p in self.graph.populations}
@@ -85,7 +85,7 @@ class Interpreter(Start):
             total = total if current is None else total + current
         self.values[f"{population}.{port}"] = total
 
-    def _message(self, projection: Projection) -> np.ndarray:
+    def _message(self, projection: Projection) -> Array:
         message, depth = self.graph.class_of(projection.name).message, self.message_depths[projection.name]
         key = f"{projection.pre}.{message}"
         return self.values[key] if depth == 0 else self.history[key][depth - 1]
@@ -109,7 +109,7 @@ class Interpreter(Start):
                 current = current + w[:, :, j] * message[:, j:j + 1]
         self.values[f"{projection.name}.current"] = current
 
-    def _send(self, projection: Projection, w: np.ndarray, message: np.ndarray) -> np.ndarray:
+    def _send(self, projection: Projection, w: Array, message: Array) -> Array:
         """This step's current, after the messages of this step have left."""
         synapses, name = self.synapses[projection.name], f"{projection.name}.underway"
         underway = nothing_underway(synapses, self.graph.batch, self.graph.population(projection.post).size)
@@ -120,7 +120,7 @@ class Interpreter(Start):
             self.values[name] = step_on(underway).reshape(self.graph.batch, -1)
         return underway[:, 0]
 
-    def _per_sample(self, w: np.ndarray) -> np.ndarray:
+    def _per_sample(self, w: Array) -> Array:
         """(batch, ...) from (1 | seeds | batch, ...)."""
         return np.repeat(w, self.graph.batch // len(w), axis=0)
 
@@ -162,16 +162,16 @@ class Interpreter(Start):
             drawn = low if kind in model.LAVA_DRAWS else uniform(low, high, index)
             self.values[f"{projection.name}.{name}"] = np.broadcast_to(drawn, (len(low), *shape))
 
-    def _numbers(self, projection: str, shape: tuple[int, ...]) -> np.ndarray:
+    def _numbers(self, projection: str, shape: tuple[int, ...]) -> Array:
         """Synapses, numbered through: those of a list in its canonical order."""
         numbers = np.arange(int(np.prod(shape)))
         return self.synapses[projection].given(numbers) if projection in self.synapses else numbers.reshape(shape)
 
-    def _synapse_scope(self, projection: Projection) -> tuple[Callable, Callable]:
+    def _synapse_scope(self, projection: Projection) -> tuple[Callable[[str], Array], Callable[[str, int], Array]]:
         """Lookups for a rule: `pre.x` along the last axis, `post.x` along the one before it, weights as they are."""
         kind = self.graph.class_of(projection.name).kind
 
-        def side(name: str, values: Callable[[str, str], np.ndarray]) -> np.ndarray:
+        def side(name: str, values: Callable[[str, str], Array]) -> Array:
             end, quantity = name.split(".", 1)
             array = values(projection.pre if end == "pre" else projection.post, quantity)
             if kind.pairs:
@@ -183,14 +183,14 @@ class Interpreter(Start):
                 return self._map_side(projection.convolution, kind, end, array)
             return array[:, None, :] if end == "pre" else array[:, :, None]
 
-        def now(name: str) -> np.ndarray:
+        def now(name: str) -> Array:
             if name.startswith(("pre.", "post.")):
                 return side(name, self.look)
             if name not in self.parameters[projection.name] and f"{projection.name}.{name}" in self.values:
                 return self._synaptic(projection, self.values[f"{projection.name}.{name}"])
             return self.look(projection.name, name)
 
-        def before(name: str, depth: int) -> np.ndarray:
+        def before(name: str, depth: int) -> Array:
             if name.startswith(("pre.", "post.")):
                 return side(name, lambda owner, quantity: self._before(owner, quantity, depth))
             return self._synaptic(projection, self._before(projection.name, name, depth))
@@ -198,7 +198,7 @@ class Interpreter(Start):
         return now, before
 
     @staticmethod
-    def _map_side(c: model.Convolution, kind: Kind, end: str, array: np.ndarray) -> np.ndarray:
+    def _map_side(c: model.Convolution, kind: Kind, end: str, array: Array) -> Array:
         """One side of a rule between maps: (batch, positions, channels, taps), `local` (batch, channels, positions,
         taps), with length 1 where the side has no such axis. The presynaptic maps of a transposed one are the upper."""
         lower = (end == "pre") != kind.back
@@ -207,14 +207,14 @@ class Interpreter(Start):
                 array.reshape(len(array), *c.post[:1], c.positions, 1)
         return feature_maps.patches(c, array)[:, :, None] if lower else feature_maps.positions(c, array)[..., None]
 
-    def _synaptic(self, projection: Projection, array: np.ndarray) -> np.ndarray:
+    def _synaptic(self, projection: Projection, array: Array) -> Array:
         """A per-synapse array as the rule sees it: (batch, post, pre), or as in `_map_side`."""
         array, kind = self._per_sample(array), self.graph.class_of(projection.name).kind
         if projection.convolution is None:
             return array
         return _as_taps(array) if kind.local else _as_taps(array)[:, None]
 
-    def _collect(self, projection: Projection, value: np.ndarray) -> np.ndarray:
+    def _collect(self, projection: Projection, value: Array) -> Array:
         """The increment per copy of the weight: positions, then samples, added in index order."""
         shape = model.weight_shape(self.graph, projection)
         c = projection.convolution
@@ -274,27 +274,27 @@ class Interpreter(Start):
         self.values[f"{name}.w"] = np.where(w > high, high, w)
 
 
-def _none(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+def _none(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
     return dw
 
 
-def _low_pass(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+def _low_pass(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
     held = self.values[f"{name}.low_pass"]
     self.values[f"{name}.low_pass"] = held + arguments[0] * (dw - held)
     return self.values[f"{name}.low_pass"]
 
 
-def _summed(self: Interpreter, name: str, kind: str, dw: np.ndarray, apply: bool) -> np.ndarray | None:
+def _summed(self: Interpreter, name: str, kind: str, dw: Array, apply: bool) -> Array | None:
     total = self.values[f"{name}.{kind}"] + dw
     self.values[f"{name}.{kind}"] = np.zeros_like(total) if apply else total
     return total if apply else None
 
 
-def _accumulate(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+def _accumulate(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
     return _summed(self, name, "accumulate", dw, apply)
 
 
-def _clipped(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+def _clipped(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
     total = _summed(self, name, "clipped", dw, apply)
     if total is None:
         return None
@@ -306,7 +306,7 @@ def _clipped(self: Interpreter, name: str, dw: np.ndarray, arguments: list, appl
     return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
 
 
-def _adam(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: bool) -> np.ndarray | None:
+def _adam(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
     total = _summed(self, name, "adam", dw, apply)
     if total is None:
         return None
@@ -315,14 +315,15 @@ def _adam(self: Interpreter, name: str, dw: np.ndarray, arguments: list, apply: 
     powers = self.values.get(f"{name}.adam_powers", np.ones(2)) * (beta1, beta2)  # beta1^n, beta2^n after n steps
     first, second = beta1 * first + (1 - beta1) * total, beta2 * second + (1 - beta2) * total * total
     self.values |= {f"{name}.adam_first": first, f"{name}.adam_second": second, f"{name}.adam_powers": powers}
-    return rate * (first / (1 - powers[0])) / (np.sqrt(second / (1 - powers[1])) + epsilon)
+    step: Array = rate * (first / (1 - powers[0])) / (np.sqrt(second / (1 - powers[1])) + epsilon)
+    return step
 
 
-OPTIMISERS: dict[str, Callable] = {
+OPTIMISERS: dict[str, Callable[[Interpreter, str, Array, list[Array], bool], Array | None]] = {
     "none": _none, "low_pass": _low_pass, "accumulate": _accumulate, "clipped": _clipped, "adam": _adam}
 
 
-def _sum_in_order(values: np.ndarray, axis: int) -> np.ndarray:
+def _sum_in_order(values: Array, axis: int) -> Array:
     parts = np.moveaxis(values, axis, 0)
     total = np.array(parts[0]) if len(parts) else np.zeros(parts.shape[1:])
     for part in parts[1:]:
@@ -330,7 +331,7 @@ def _sum_in_order(values: np.ndarray, axis: int) -> np.ndarray:
     return total
 
 
-def _as_taps(w: np.ndarray) -> np.ndarray:
+def _as_taps(w: Array) -> Array:
     """Weights between maps with one axis over the taps."""
     return w.reshape(len(w), w.shape[1], -1) if w.ndim == 5 else w.reshape(
         len(w), w.shape[1], w.shape[2] * w.shape[3], -1)

@@ -12,6 +12,7 @@ from compiler.backends.interpreter import Interpreter
 from compiler.backends.runtime import Block
 from compiler.ir import Graph
 from compiler.ir.evaluation import Values
+from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 
 
@@ -20,8 +21,8 @@ class InterpreterRun(InProcess):
 
     block = 20
 
-    def __init__(self, graph: Graph, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
-                 recorded_noise: np.ndarray | None = None):
+    def __init__(self, graph: Graph, protocol: Protocol, samples: Array, seeds: Sequence[int],
+                 recorded_noise: Array | None = None):
         self.interpreter, self.columns = Interpreter(graph), input_columns(graph)
         self._fill(graph)
         sizes = {name: array.size for name, array in self.interpreter.values.items()}
@@ -41,31 +42,31 @@ class InterpreterRun(InProcess):
             self.interpreter.step(self._inputs(block.rows[t]), gates, self._noise(block.noise[t], gates))
             self._record(block.positions[t])
 
-    def _inputs(self, rows: np.ndarray) -> Values:
+    def _inputs(self, rows: Array) -> Values:
         seen = self.samples[rows] if self.samples.size else np.zeros((1, 0))
         return {name: seen[:, part] for name, part in self.columns}
 
-    def _noise(self, row: np.ndarray, gates: dict[str, float]) -> Values:
+    def _noise(self, row: Array, gates: dict[str, float]) -> Values:
         """This step's draws; while the noise gate is off, the last ones of cells stay."""
         gate, found = self.graph.noise.gate, named_noise(self.graph, row)
         held = gate and not gates[gate] > 0
         cells = {p.name for p in self.graph.populations}
         return {name: drawn for name, drawn in found.items() if not held or name.split(".")[0] not in cells}
 
-    def _record(self, positions: np.ndarray) -> None:
+    def _record(self, positions: Array) -> None:
         for stream, position in zip(self.protocol.streams, positions, strict=True):
             if position >= 0 and stream.quantities:
                 row = [self.interpreter.values[q].reshape(-1) for q in stream.quantities]
                 self.buffer[position:position + stream.width] = np.concatenate(row)
 
-    def _shaped(self, quantity: str, flat: np.ndarray) -> np.ndarray:
+    def _shaped(self, quantity: str, flat: Array) -> Array:
         return flat.reshape(len(flat), *self.interpreter.values[quantity].shape)
 
-    def value(self, quantity: str) -> np.ndarray:
+    def value(self, quantity: str) -> Array:
         """A quantity now: (batch, n) or (copies, n_post, n_pre). Raises KeyError."""
         return np.array(self.interpreter.values[quantity])
 
-    def put(self, quantity: str, values: np.ndarray) -> None:
+    def put(self, quantity: str, values: Array) -> None:
         """Sets a state (batch, n) or a synaptic quantity (copies, n_post, n_pre)."""
         self.interpreter.values[quantity] = np.array(values, np.float64)
 

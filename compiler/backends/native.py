@@ -13,14 +13,15 @@ from compiler.backends.lowering.program import Program
 from compiler.backends.recording import current, pack, record_pieces, unpack
 from compiler.backends.runtime import Block
 from compiler.ir.errors import CortexError
+from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 
 
 class Native(InProcess):
     """Runs a program in this process. `samples` is (rows, sample_width)."""
 
-    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
-                 recorded_noise: np.ndarray | None = None):
+    def __init__(self, program: Program, protocol: Protocol, samples: Array, seeds: Sequence[int],
+                 recorded_noise: Array | None = None):
         super().__init__(program.graph, program.slots.sizes, protocol, samples, seeds, recorded_noise)
         self.program, self.group = program, program.select()
         self._load()
@@ -30,7 +31,7 @@ class Native(InProcess):
         self._bind(load_kernels(self.program.source, lambda: c_source(self.program, [self.group], whole=True)),
                    self.group.memory())
 
-    def _bind(self, kernels: Kernels, memory: np.ndarray) -> None:
+    def _bind(self, kernels: Kernels, memory: Array) -> None:
         self.memory = memory
         self.kernels = kernels.bind(0, self.memory, self.group.indices(), self.group.table,
                                     record_pieces(self.group, self.protocol), self.samples, self.buffer)
@@ -38,14 +39,14 @@ class Native(InProcess):
     def _block(self, b: Block) -> None:
         self.kernels.run(b, 0, len(self.group.step), 0, len(b.gates), False, True)
 
-    def _shaped(self, quantity: str, flat: np.ndarray) -> np.ndarray:
+    def _shaped(self, quantity: str, flat: Array) -> Array:
         return unpack(self.program, quantity, flat)
 
-    def value(self, quantity: str) -> np.ndarray:
+    def value(self, quantity: str) -> Array:
         """A stored quantity now, in user shape."""
         return current(self.program, quantity, lambda slot: np.array(self.group.view(self.memory, slot)))
 
-    def put(self, quantity: str, values: np.ndarray) -> None:
+    def put(self, quantity: str, values: Array) -> None:
         """Sets a stored quantity, given in user shape; not a hoisted weight."""
         packed = pack(self.program, quantity, values)
         self.group.view(self.memory, quantity)[:len(packed)] = packed

@@ -9,11 +9,11 @@ import numpy as np
 from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of, unpack_state, unpack_weights
 from compiler.backends.lowering.hoist import materialised
 from compiler.backends.lowering.program import GroupProgram, Program
-from compiler.ir.model import SUMMED, weight_shape
+from compiler.ir.model import SUMMED, Array, weight_shape
 from compiler.ir.protocol import Protocol
 
 
-def record_pieces(group: GroupProgram, protocol: Protocol) -> np.ndarray:
+def record_pieces(group: GroupProgram, protocol: Protocol) -> Array:
     """(stream, offset, length, column, whether it is a weight) of everything that this group records."""
     rows = []
     plastic = {slot for o in group.flush for slot in o.writes}
@@ -26,7 +26,7 @@ def record_pieces(group: GroupProgram, protocol: Protocol) -> np.ndarray:
     return np.array(rows, dtype=np.uint64).reshape(-1, 5)
 
 
-def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
+def unpack(program: Program, quantity: str, flat: Array) -> Array:
     """A slot's values in user shape: (..., batch, n) or (..., copies, n_post, n_pre)."""
     graph, (owner, name) = program.graph, quantity.split("#")[0].split(".", 1)
     if any(q.name == owner for q in graph.projections):
@@ -45,7 +45,7 @@ def unpack(program: Program, quantity: str, flat: np.ndarray) -> np.ndarray:
     return unpack_state(flat, graph.population(owner).size, graph.batch)
 
 
-def pack(program: Program, quantity: str, values: np.ndarray) -> np.ndarray:
+def pack(program: Program, quantity: str, values: Array) -> Array:
     """A state (batch, n) or a synaptic quantity (copies, n_post, n_pre) as it lies in memory."""
     owner = quantity.partition(".")[0]
     if owner in program.synapses:
@@ -55,7 +55,7 @@ def pack(program: Program, quantity: str, values: np.ndarray) -> np.ndarray:
     return pack_state(values)
 
 
-def current(program: Program, quantity: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
+def current(program: Program, quantity: str, read: Callable[[str], Array]) -> Array:
     """A quantity in user shape from slots as they lie in memory; hoisted weights are brought up to date."""
     graph, (owner, name) = program.graph, quantity.split(".", 1)
     projection = next((q for q in graph.projections if q.name == owner and q.lowering == "hoisted"), None)

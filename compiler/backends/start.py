@@ -14,7 +14,7 @@ from compiler.ir import model
 from compiler.ir.connections import connection_mask
 from compiler.ir.evaluation import Values, evaluate, no_history
 from compiler.ir.expressions import Number
-from compiler.ir.model import Graph, Population, Projection
+from compiler.ir.model import Array, Graph, Population, Projection
 from compiler.ir.synapses import Synapses, synapses_of
 from compiler.ir.verify import verify, verify_discrete
 
@@ -31,7 +31,7 @@ class Start:
         self.graph = graph
         self.values: Values = {}
         self.synapses = {q.name: synapses_of(graph, q) for q in graph.projections if graph.class_of(q.name).kind.listed}
-        self.parameters: dict[str, dict[str, float | np.ndarray]] = {
+        self.parameters: dict[str, dict[str, float | Array]] = {
             p.name: {**model.cell_parameters(graph, p)} for p in graph.populations}
         self.parameters |= {q.name: {**model.rule_parameters(graph, q)} for q in graph.projections}
         with np.errstate(all="ignore"):
@@ -40,7 +40,7 @@ class Start:
             for projection in graph.projections:
                 self._start_projection(projection)
 
-    def look(self, owner: str, name: str) -> np.ndarray:
+    def look(self, owner: str, name: str) -> Array:
         """A name of this step in the scope of a population or projection."""
         if name in self.parameters[owner]:
             return np.asarray(self.parameters[owner][name])
@@ -62,7 +62,7 @@ class Start:
                 if array is None else self._spread(array, 1)
             self.values[name] = np.broadcast_to(value, shape).astype(np.float64)
 
-    def _spread(self, array: np.ndarray, rank: int) -> np.ndarray:
+    def _spread(self, array: Array, rank: int) -> Array:
         """A leading batch axis: one copy, or one per seed repeated over samples."""
         array = np.asarray(array, dtype=np.float64)
         if array.ndim == rank:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from compiler.backends.blocks import Pace, first_block
 from compiler.backends.groups import Grouped
 from compiler.backends.interpreter_run import InterpreterRun
@@ -17,6 +15,7 @@ from compiler.backends.lowering.program import Program, lower
 from compiler.backends.native import Native, Single
 from compiler.backends.runtime import Feed
 from compiler.ir import Graph
+from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan
 
@@ -26,7 +25,7 @@ BLOCK_MS = 50.0
 class Records(typing.Protocol):
     """What was recorded."""
 
-    def rows(self, stream: str, quantity: str) -> np.ndarray:
+    def rows(self, stream: str, quantity: str) -> Array:
         """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
 
 
@@ -52,10 +51,10 @@ class Runner(typing.Protocol):
     def records(self) -> Records: ...
     def run(self, steps: int | None = None, block: int | None = None,
             on_block: Callable[[int], None] | None = None) -> int: ...
-    def value(self, quantity: str) -> np.ndarray: ...
-    def put(self, quantity: str, values: np.ndarray) -> None: ...
-    def state(self) -> dict[str, np.ndarray]: ...
-    def restore(self, state: dict[str, np.ndarray]) -> None: ...
+    def value(self, quantity: str) -> Array: ...
+    def put(self, quantity: str, values: Array) -> None: ...
+    def state(self) -> dict[str, Array]: ...
+    def restore(self, state: dict[str, Array]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -86,9 +85,9 @@ class Given(typing.NamedTuple):
     axis, and `noise` (steps, draws of a step) where the graph replays draws."""
 
     protocol: Protocol
-    samples: np.ndarray
+    samples: Array
     seeds: Sequence[int]
-    noise: np.ndarray | None = None
+    noise: Array | None = None
 
 
 def _interpreter(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:

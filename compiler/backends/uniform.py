@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from compiler.ir.model import Array
+
 BITS = 24
 MASK = (1 << 32) - 1
 
 
-def uniform(low: np.ndarray, high: np.ndarray, index: np.ndarray) -> np.ndarray:
+def uniform(low: Array, high: Array, index: Array) -> Array:
     """Numbers in [0, 1), multiples of 2**-24. `low` and `high`: halves of keys; `index`: which number of the step."""
     x = (np.asarray(low, np.uint64) + np.asarray(index, np.uint64)) & np.uint64(MASK)
     x = x ^ (x >> np.uint64(16))

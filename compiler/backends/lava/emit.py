@@ -11,6 +11,7 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -36,6 +37,7 @@ from compiler.backends.lowering.program import GroupProgram, Program
 from compiler.backends.quoting import comment, docstring, fresh, identifier, quoted
 from compiler.backends.recording import record_pieces
 from compiler.ir import Graph, show_graph
+from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan
 from lava_procs.folder import ARRAYS, DESCRIPTION, DIGEST, digest
@@ -283,8 +285,8 @@ def _main() -> str:
 # ---- folder
 
 
-def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[int], folder: Path, *, block: int,
-         recorded_noise: np.ndarray | None = None, synchronisation: str = "async", stock: StockPlan = OWN) -> Path:
+def emit(program: Program, protocol: Protocol, samples: Array, seeds: list[int], folder: Path, *, block: int,
+         recorded_noise: Array | None = None, synchronisation: str = "async", stock: StockPlan = OWN) -> Path:
     """Writes the folder; `samples` is (rows, sample_width). Returns it. `stock`: groups that stock processes replace,
     which need Loihi's protocol."""
     synchronisation = "loihi" if stock.populations or stock.projections else synchronisation
@@ -306,7 +308,7 @@ def emit(program: Program, protocol: Protocol, samples: np.ndarray, seeds: list[
 
 
 def _description(program: Program, protocol: Protocol, groups: dict[str, GroupProgram], seeds: list[int],
-                 block: int) -> dict:
+                 block: int) -> dict[str, Any]:
     noise = noise_spec(program.graph, seeds)
     return {"circuit": program.graph.name, "gates": list(program.graph.gates), "protocol": protocol.as_data(),
             "noise": vars(noise), "block": block, "owners": _owners(program),
@@ -319,13 +321,13 @@ def _feed_kind(group: GroupProgram) -> str:
     return "full" if any(o.kind in ("load", "noise") for o in group.step) else "gates only"
 
 
-def _owners(program: Program) -> dict[str, list]:
+def _owners(program: Program) -> dict[str, list[Any]]:
     """Slot -> (group, first, last, stride): who owns columns first..last of its rows."""
     return {slot: [[p.group, p.first, p.last, p.stride] for p in owners] for slot, owners in program.owners.items()}
 
 
-def _arrays(protocol: Protocol, groups: dict[str, GroupProgram], samples: np.ndarray,
-            recorded: np.ndarray | None) -> dict[str, np.ndarray]:
+def _arrays(protocol: Protocol, groups: dict[str, GroupProgram], samples: Array,
+            recorded: Array | None) -> dict[str, Array]:
     arrays = {"samples": np.ascontiguousarray(samples, dtype=np.float64)}
     for name, group in groups.items():
         arrays[f"memory.{name}"] = group.memory()

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from compiler.backends.blocks import Pace, first_block
 from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.in_process import Records, sized
@@ -19,6 +17,7 @@ from compiler.backends.lowering.program import Program
 from compiler.backends.recording import current, pack, unpack
 from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError, RunFailed
+from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan
 from lava_procs.folder import FolderError
@@ -38,8 +37,8 @@ class LavaRun:
     E703 no progress, E704 interrupted (the state is at a block boundary), E705 a process was lost.
     """
 
-    def __init__(self, program: Program, protocol: Protocol, samples: np.ndarray, seeds: Sequence[int],
-                 recorded_noise: np.ndarray | None = None, *, folder: str | Path | None = None,
+    def __init__(self, program: Program, protocol: Protocol, samples: Array, seeds: Sequence[int],
+                 recorded_noise: Array | None = None, *, folder: str | Path | None = None,
                  block: int | None = None, synchronisation: str = "async", stock: StockPlan = OWN):
         self.program, self.protocol = program, sized(protocol, program.slots.sizes)
         self.stored: Mapping[str, int] = program.slots.sizes
@@ -61,7 +60,8 @@ class LavaRun:
 
     @property
     def feed(self) -> Feed:
-        return self.host.leader.feed_now()
+        feed: Feed = self.host.leader.feed_now()
+        return feed
 
     @property
     def position(self) -> int:
@@ -85,21 +85,21 @@ class LavaRun:
                     on_block(position)
         return position
 
-    def value(self, quantity: str) -> np.ndarray:
+    def value(self, quantity: str) -> Array:
         return current(self.program, quantity, self.host.value)
 
-    def put(self, quantity: str, values: np.ndarray) -> None:
+    def put(self, quantity: str, values: Array) -> None:
         """Sets a stored quantity in every process that has it, between runs; not a hoisted weight."""
         self.host.put(quantity, pack(self.program, quantity, values))
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Array]:
         """Raises E522 in the middle of a run with stock processes, whose buffers are their own."""
         if self.position and (self.stock.populations or self.stock.projections):
             raise CortexError("E522", "a network with stock processes cannot be continued from a checkpoint.",
                               "Run it without run.stock, with the same results.")
         return self.host.state()
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: dict[str, Array]) -> None:
         self.host.restore(state)
 
     def close(self) -> None:
