@@ -14,8 +14,9 @@ from compiler.ir import model
 from compiler.ir.connections import connection_mask
 from compiler.ir.evaluation import Values, evaluate, no_history
 from compiler.ir.expressions import Number
+from compiler.ir.machine import afford_synapses
 from compiler.ir.model import Array, Graph, Population, Projection
-from compiler.ir.synapses import Synapses, synapses_of
+from compiler.ir.synapses import Synapses, drawn_weights, synapses_of
 from compiler.ir.verify import verify, verify_discrete
 
 
@@ -30,6 +31,7 @@ class Start:
         check_names(graph)
         self.graph = graph
         self.values: Values = {}
+        afford_synapses(graph)
         self.synapses = {q.name: synapses_of(graph, q) for q in graph.projections if graph.class_of(q.name).kind.listed}
         self.parameters: dict[str, dict[str, float | Array]] = {
             p.name: {**model.cell_parameters(graph, p)} for p in graph.populations}
@@ -78,6 +80,8 @@ class Start:
         keys = ["w", *([rule.optimiser.kind, *(s.name for s in rule.states)] if rule else [])]
         for key in keys:
             array = graph.arrays.get(f"{name}.{key}")
+            if array is None and key == "w" and name in self.synapses:
+                array = drawn_weights(graph, projection, self.synapses[name])
             if array is None:
                 initial = {s.name: s.initial for s in rule.states}.get(key, Number(0.0)) if rule else Number(0.0)
                 array = np.broadcast_to(evaluate(initial, lambda n: self.look(name, n), no_history), shape)

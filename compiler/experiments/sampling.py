@@ -93,7 +93,7 @@ def gates_at(protocol: Protocol, step: int) -> dict[str, float]:
 
 
 def _is_sampled(graph: Graph, q: Projection) -> bool:
-    return graph.rule_of(q) is not None and not graph.class_of(q.name).kind.maps
+    return graph.rule_of(q) is not None and not (graph.class_of(q.name).kind.maps or graph.class_of(q.name).kind.listed)
 
 
 def _tag(graph: Graph, q: Projection) -> tuple[str, ...]:

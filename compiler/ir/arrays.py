@@ -55,7 +55,7 @@ def arrays_fit(graph: Graph) -> Problems:
             yield from _finite(name, array)
     for q in graph.projections:
         kind = graph.class_of(q.name).kind
-        if kind.weighted and f"{q.name}.w" not in graph.arrays:
+        if kind.weighted and f"{q.name}.w" not in graph.arrays and q.weights is None:
             yield CortexError("E243", f"projection '{q.name}' has no weights: array '{q.name}.w' is missing.",
                               f"Bind an array of shape {model.weight_shape(graph, q)}.")
         if kind.listed:

@@ -24,6 +24,7 @@ from compiler.ir.errors import CortexError, unknown
 from compiler.ir.functions import ARITY
 from compiler.ir.kinds import KINDS
 from compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, PARTS, SIZE, shown
+from compiler.ir.wiring import DELAY_UNITS, KINDS_OF_NUMBERS, RULES, Numbers, Wiring
 
 Problems = Iterator[CortexError]
 
@@ -306,6 +307,7 @@ STEPS = Domain("E235", SENTENCE + f"it must be a whole number from 0 to {DELAY}.
 WHOLE = Domain("E235", SENTENCE + "it must be a whole number from 0.", _whole(0, 2**63))
 COUNT = Domain("E227", "{owner} has {field} {value}; the least is 1.", _whole(1, SIZE))
 INDEX = Domain("E227", "{owner} has {field} {value}; the least is 0.", _whole(0, SIZE))
+SEED = Domain("E235", SENTENCE + f"it must be a whole number from 0 to {2**63 - 1}.", _whole(0, 2**63 - 1))
 DTYPE = Domain("E253", "{owner} has dtype {value}; known: float64, int2 .. int48.", _is_dtype)
 OPERATION = Domain("E250", "unknown {field} of {owner} {value}; known: "
                    f"{', '.join(sorted([*model.OPERATIONS, *(f'{w}:ARRAY' for w in model.ARRAY_OPERATIONS)]))}.",
@@ -345,8 +347,11 @@ FIELDS: dict[type, dict[str, AnyDomain]] = {
     model.Projection: {"name": OWNER, "synapse": NAME, "pre": OWNER, "post": OWNER, "delay": STEPS,
                        "gate": Maybe(READABLE), "apply": Maybe(READABLE), "parameters": GIVEN,
                        "blocks": Maybe(Row((Each(INDEX), Each(INDEX), Each(Row((INDEX, INDEX)))))),
-                       "convolution": Maybe(Part(model.Convolution)), "group": Maybe(GROUP, ""),
-                       "lowering": Maybe(OneOf(model.LOWERINGS), "")},
+                       "convolution": Maybe(Part(model.Convolution)), "wiring": Maybe(Part(Wiring)),
+                       "weights": Maybe(Part(Numbers)), "delays": Maybe(Part(Numbers)),
+                       "group": Maybe(GROUP, ""), "lowering": Maybe(OneOf(model.LOWERINGS), "")},
+    Wiring: {"rule": OneOf(RULES), "number": NOT_NEGATIVE, "seed": SEED, "autapses": TRUTH, "multapses": TRUTH},
+    Numbers: {"kind": OneOf(KINDS_OF_NUMBERS), "arguments": Each(FINITE), "unit": OneOf(DELAY_UNITS)},
     model.Mirror: {"target": OWNER, "source": OWNER, "operations": Each(OPERATION), "after": TRUTH,
                    "gate": Maybe(READABLE)},
     model.Noise: {"kind": OneOf(model.GENERATORS), "order": Each(OWNER), "gate": Maybe(READABLE)},
@@ -360,5 +365,5 @@ LABELS = {(model.Optimiser, "kind"): "", (model.Noise, "kind"): "kind"}
 NOUNS = {model.Port: "port", model.Parameter: "parameter", model.State: "state", model.Equation: "equation",
          model.CellType: "cell", model.Optimiser: "optimiser", model.PlasticityRule: "rule",
          model.SynapseClass: "synapse class", model.Population: "population", model.Convolution: "convolution",
-         model.Distribution: "distribution",
+         model.Distribution: "distribution", Wiring: "connect", Numbers: "numbers",
          model.Projection: "projection", model.Mirror: "mirror", model.Noise: "noise", model.Graph: "graph"}

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.ir import drawing
 from compiler.ir.cells import INTEGRATORS as INTEGRATORS
 from compiler.ir.cells import STAGES as STAGES
 from compiler.ir.cells import STREAMS as STREAMS
@@ -30,9 +31,11 @@ from compiler.ir.cells import by_name
 from compiler.ir.distributions import Distribution as Distribution
 from compiler.ir.expressions import Expression
 from compiler.ir.kinds import KINDS, Kind
+from compiler.ir.maps import Convolution as Convolution
 from compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
 from compiler.ir.optimisers import SUMMED as SUMMED
 from compiler.ir.optimisers import Traits
+from compiler.ir.wiring import Numbers, Wiring
 
 Array = NDArray[Any]
 """Of any dtype."""
@@ -112,6 +115,13 @@ class SynapseClass:
     def kind(self) -> Kind:
         return KINDS[self.connectivity]
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Limits of the weight with its sign constraint."""
+        low, high = self.limits
+        low = max(low, 0.0) if self.sign == "non_negative" else low
+        return low, min(high, 0.0) if self.sign == "non_positive" else high
+
 
 @dataclass(frozen=True)
 class Population:
@@ -126,38 +136,13 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """Shapes (channels, height, width) of the lower maps `pre` and the upper maps `post`, whichever way the
-    projection goes; `kernel` and `stride` in pixels, zero padding on all sides.
-
-    The weight array is (channels_post, channels_pre, kernel, kernel), `local` (channels_post, height_post, width_post,
-    channels_pre, kernel, kernel). `pool` averages pool x pool pixels of the lower maps first.
-    """
-
-    pre: tuple[int, int, int]
-    post: tuple[int, int, int]
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    pool: int = 1
-
-    @property
-    def taps(self) -> int:
-        """Weights into one unit of the upper maps."""
-        return self.pre[0] * self.kernel * self.kernel
-
-    @property
-    def positions(self) -> int:
-        return self.post[1] * self.post[2]
-
-
-@dataclass(frozen=True)
 class Projection:
     """One synapse class between two populations.
 
     `delay` counts steps: 1 (default) delivers a `send` message in the step in which it is sent; 0 is for messages that
     depend on this step's input (relays). `gate` and `apply` name protocol columns; the rule learns where `gate` > 0,
     and what its optimiser has summed becomes a step where `apply` > 0 (by default wherever it learns).
+    `wiring` draws the synapses of a list, `weights` and `delays` (in all, instead of `delay`) their numbers.
     `blocks`: (sizes of the post areas, sizes of the pre areas, pairs (post, pre) that are connected).
     `group` (the process it lowers to) and `lowering` (`fused`, `hoisted` or neither) are set by passes.
     """
@@ -174,6 +159,9 @@ class Projection:
     convolution: Convolution | None = None
     group: str = ""
     lowering: str = ""
+    wiring: Wiring | None = None
+    weights: Numbers | None = None
+    delays: Numbers | None = None
 
 
 @dataclass(frozen=True)
@@ -301,6 +289,12 @@ def weight_copies(graph: Graph, projection: str) -> int:
     return {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[graph.class_of(projection).role]
 
 
+def wired(graph: Graph, projection: Projection) -> tuple[str, int, int, bool]:
+    """What the drawing of synapses depends on besides their rule: the name, both sizes, whether cells are the same."""
+    pre, post = (graph.population(name).size for name in (projection.pre, projection.post))
+    return projection.name, pre, post, projection.pre == projection.post
+
+
 def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
     """(n_post, n_pre), (synapses,) of a list, or that of a `Convolution`'s weights; () for the identity."""
     kind, c = graph.class_of(projection.name).kind, projection.convolution
@@ -310,6 +304,8 @@ def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
     if not kind.weighted:
         return ()
     if kind.listed:
+        if projection.wiring:
+            return (drawing.count(projection.wiring, *wired(graph, projection)),)
         return (graph.arrays.get(f"{projection.name}.pre", NOTHING).size,)
     if kind.pairs:
         return (graph.population(projection.post).size,)

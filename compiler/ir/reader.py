@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from compiler.ir import model
+from compiler.ir import model, wiring_text
 from compiler.ir.cell_lines import LINES, PARAMETER, STATE, build_cell, equation
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import Number, parse
@@ -119,7 +119,7 @@ def _body(block: Block, owner: str, body: list[Statement]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for statement in body:
         word, _, rest = statement.text.partition(" ")
-        line = block.lines.get(word, block.lines.get("NAME"))
+        line = _line(block, word, rest)
         if line is None:
             raise unknown("E101", f"keyword in line {statement.number}", word, block.lines)
         with _located(statement):
@@ -139,6 +139,14 @@ def _from_library(word: str, words: list[str], body: list[Statement]) -> tuple[l
     once = frozenset(key for key, line in BLOCKS[word].lines.items() if line.once)
     lines = replaced(library_lines(word, match[2]), [statement.text for statement in body], once)
     return [match[1]], [*(Statement(0, text, True) for text in lines), *body]
+
+
+def _line(block: Block, word: str, rest: str) -> Line | None:
+    """The line of this keyword; a name of the user's is one where the rest is of a name's form alone."""
+    line, named = block.lines.get(word), block.lines.get("NAME")
+    if line and named and not re.fullmatch(line.pattern, rest) and re.fullmatch(named.pattern, rest):
+        return named
+    return line or named
 
 
 def _value(word: str, line: Line, rest: str) -> Any:
@@ -313,6 +321,10 @@ BLOCKS: dict[str, Block] = {
                      r"= ?([^ (]+|[^ (]+ ?\([^()]*\))(?: seed=([0-9]+))?", _given_or_drawn)}),
     "projection": Block("NAME CLASS PRE -> POST [delay=STEPS] [gate=NAME] [apply=NAME] [blocks=POST/PRE/PAIRS] "
                         "[convolution=LOWER/UPPER/KERNEL,STRIDE,PADDING,POOL] [group=NAME] [lowering=WORD]",
-                        "projections", _projection, model.Projection, lines=GIVEN),
+                        "projections", _projection, model.Projection, lines={
+        "connect": Line(wiring_text.CONNECT_FORM, "wiring", wiring_text.CONNECT, wiring_text.read_wiring, once=True),
+        "w": Line(wiring_text.WEIGHTS_FORM, "weights", wiring_text.WEIGHTS, wiring_text.read_numbers, once=True),
+        "delay": Line(wiring_text.DELAYS_FORM, "delays", wiring_text.DELAYS, wiring_text.read_numbers, once=True),
+        **GIVEN}),
     "mirror": Block("TARGET = SOURCE [: OPERATION ...] [after] [gate=NAME]", "mirrors", _mirror),
     "output": Block("NAME = POPULATION.QUANTITY", "outputs", _output)}

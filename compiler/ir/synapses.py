@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.ir import drawing
 from compiler.ir.errors import CortexError
 from compiler.ir.language import Problems
 from compiler.ir.limits import DELAY, SIZE
-from compiler.ir.model import Array, Graph, Projection
+from compiler.ir.model import Array, Graph, Projection, wired
 
 LISTS = ("pre", "post", "delay")
 """What a list of synapses has beside weights: cells, and perhaps the steps that a message takes."""
@@ -62,15 +63,51 @@ class Synapses:
 
 
 def synapses_of(graph: Graph, projection: Projection) -> Synapses:
-    """Of a verified graph."""
-    arrays = {key: graph.arrays.get(f"{projection.name}.{key}") for key in LISTS}
-    pre, post, delay = arrays["pre"], arrays["post"], arrays["delay"]
-    assert pre is not None and post is not None
-    order = _order(pre, post)
-    pre, post, delay = (a if a is None or order is None else a[order] for a in (pre, post, delay))
-    assert pre is not None and post is not None
+    """Of a verified graph; drawn where the projection has a rule."""
+    if projection.wiring:
+        starts, post = drawing.draw(projection.wiring, *wired(graph, projection))
+        return _with_delays(graph, projection, Synapses(starts, post))
+    arrays = {key: graph.arrays[f"{projection.name}.{key}"] for key in ("pre", "post")}
+    order = _order(arrays["pre"], arrays["post"])
+    pre, post = (a if order is None else a[order] for a in (arrays["pre"], arrays["post"]))
     starts = np.searchsorted(pre, np.arange(graph.population(projection.pre).size + 1))
-    return Synapses(starts, post.astype(np.int32), None if delay is None else delay.astype(np.int32), order)
+    return _with_delays(graph, projection, Synapses(starts, post.astype(np.int32), None, order))
+
+
+def _with_delays(graph: Graph, q: Projection, found: Synapses) -> Synapses:
+    bound = graph.arrays.get(f"{q.name}.delay")
+    if bound is not None:
+        return replace(found, delay=found.ordered(bound).astype(np.int32))
+    if q.delays is None:
+        return found
+    return replace(found, delay=drawing.delays(q.delays, _seed(q), q.name, len(found.post), graph.dt))
+
+
+def drawn_weights(graph: Graph, q: Projection, synapses: Synapses) -> Array | None:
+    """As the user has the synapses; None where the projection says no distribution."""
+    if q.weights is None:
+        return None
+    bounds = graph.class_of(q.name).bounds
+    return synapses.given(drawing.weights(q.weights, _seed(q), q.name, len(synapses.post), bounds))
+
+
+def with_drawn(graph: Graph) -> Graph:
+    """The graph with arrays in the place of everything that its projections would draw."""
+    arrays = dict(graph.arrays)
+    for q in graph.projections:
+        found = synapses_of(graph, q) if q.wiring or q.weights or q.delays else None
+        if found is None:
+            continue
+        arrays |= {f"{q.name}.pre": found.given(found.pre), f"{q.name}.post": found.given(found.post)}
+        drawn = {"delay": None if found.delay is None else found.given(found.delay),
+                 "w": drawn_weights(graph, q, found)}
+        arrays |= {f"{q.name}.{key}": array for key, array in drawn.items() if array is not None}
+    return graph.with_(arrays=arrays, projections=tuple(
+        replace(q, wiring=None, weights=None, delays=None) for q in graph.projections))
+
+
+def _seed(q: Projection) -> int:
+    return q.wiring.seed if q.wiring else 0
 
 
 def _order(pre: Array, post: Array) -> NDArray[np.int64] | None:
@@ -117,7 +154,7 @@ def _names(graph: Graph, q: Projection) -> Problems:
 
 def list_problems(graph: Graph, q: Projection) -> Iterator[CortexError]:
     """What is missing, and lists that are too long for indices of 32 bits."""
-    for key in ("pre", "post"):
+    for key in () if q.wiring else ("pre", "post"):
         if f"{q.name}.{key}" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' is sparse: array '{q.name}.{key}' is missing.",
                               "Bind the cell of every synapse.")

@@ -33,6 +33,7 @@ from collections.abc import Iterator
 from compiler.ir import model
 from compiler.ir.expressions import number, show
 from compiler.ir.model import Graph
+from compiler.ir.wiring_text import wiring_lines
 
 
 def show_graph(graph: Graph) -> str:
@@ -51,6 +52,7 @@ def show_graph(graph: Graph) -> str:
         lines += _indent(f"{k} = {_distribution(v)}" for k, v in population.drawn)
     for projection in graph.projections:
         lines += [_projection(projection)]
+        lines += _indent(wiring_lines(projection.wiring, projection.weights, projection.delays))
         lines += _indent(f"{k} = {_float(v)}" for k, v in projection.parameters)
     lines += [f"mirror {m.target} = {m.source} : {' '.join((*m.operations, *_when(m)))}" for m in graph.mirrors]
     lines += [f"output {name} = {quantity}" for name, quantity in graph.outputs]

@@ -21,6 +21,7 @@ from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.parameters import formulas, parameters_given, said_twice
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 from compiler.ir.synapses import lists_fit
+from compiler.ir.wiring_checks import most_delay, wirings_fit
 
 OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first", "adam_second", "adam_powers",
                         *model.OPTIMISERS} - {"none"})
@@ -29,7 +30,7 @@ OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first",
 
 def problems(graph: Graph) -> list[CortexError]:
     """Every violation; later checks run only when every value is of the language, then when names resolve."""
-    for checks in ((domains,), NAME_CHECKS, MEANING_CHECKS):
+    for checks in ((domains,), NAME_CHECKS, (wirings_fit,), MEANING_CHECKS):
         found = [p for check in checks for p in check(graph)]
         if found:
             return found
@@ -276,6 +277,11 @@ def tables_exist(graph: Graph) -> Problems:
 def signs_hold(graph: Graph) -> Problems:
     for q in graph.projections:
         synapse, w = graph.class_of(q.name), graph.arrays.get(f"{q.name}.w")
+        if q.weights:
+            w = np.array(q.weights.arguments if q.weights.kind == "constant" else ())
+            if synapse.unit and q.weights.kind != "constant":
+                yield CortexError("E246", f"weights of projection '{q.name}' are drawn, and no multiples of the unit "
+                                          f"{synapse.unit} of synapse class '{synapse.name}'.", "Bind them, rounded.")
         if w is None or not w.size:
             continue
         low, high = bounds(synapse)
@@ -289,15 +295,13 @@ def signs_hold(graph: Graph) -> Problems:
 
 def bounds(synapse: model.SynapseClass) -> tuple[float, float]:
     """Limits of the weight with its sign constraint."""
-    low, high = synapse.limits
-    low = max(low, 0.0) if synapse.sign == "non_negative" else low
-    return low, min(high, 0.0) if synapse.sign == "non_positive" else high
+    return synapse.bounds
 
 
 def delays(graph: Graph) -> Problems:
     for q in graph.projections:
         cell, message = graph.cell_of(q.pre), graph.class_of(q.name).message
-        depth = message_depth(graph, q) + _most_delay(graph, q) - 1
+        depth = message_depth(graph, q) + most_delay(graph, q) - 1
         if depth < 0 or q.delay < 0:
             yield CortexError("E231", f"projection '{q.name}' has delay {q.delay}, but message '{message}' of cell "
                                       f"'{cell.name}' is sent from state: the least delay is 1.")
@@ -308,12 +312,6 @@ def delays(graph: Graph) -> Problems:
         if cell.relay and message in instantaneous(cell) and q.delay != 0:
             yield CortexError("E233", f"projection '{q.name}' leaves relay '{cell.name}' with delay {q.delay}; a relay "
                                       "passes its input on within the step.", "Write delay=0.")
-
-
-def _most_delay(graph: Graph, q: Projection) -> int:
-    """Of its synapses, in steps; 1 where they have none of their own."""
-    delays = graph.arrays.get(f"{q.name}.delay") if graph.class_of(q.name).kind.listed else None
-    return 1 if delays is None else int(delays.max(initial=1))
 
 
 def same_step_order(graph: Graph) -> Problems:

@@ -64,8 +64,9 @@ class GroupWeights:
         return graph
 
     def _masks(self, graph: Graph, q: Projection) -> list[Floats]:
-        """Of every group, from the greatest weights down; none where one unit does."""
-        if q.name in self.given or graph.class_of(q.name).kind.pairs:
+        """Of every group, from the greatest weights down; none where one unit does, or for a list of synapses."""
+        kind = graph.class_of(q.name).kind
+        if q.name in self.given or kind.pairs or kind.listed:
             return []
         weights, joined = _magnitudes(graph, q), connection_mask(graph, q)
         joined = np.ones(weights.shape) if joined is None else joined

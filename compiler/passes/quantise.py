@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from compiler.ir import CortexError, Graph
+from compiler.ir.synapses import with_drawn
 from compiler.passes.base import Request
 from compiler.passes.quantised_cells import quantised_cell
 from compiler.passes.quantised_formats import Formats
@@ -39,6 +40,7 @@ class Quantise(Options):
     def apply(self, graph: Graph, request: Request) -> Graph:
         if self.rounding not in ROUNDING:
             raise CortexError("E614", f"rounding '{self.rounding}' is unknown.", f"Known: {', '.join(ROUNDING)}.")
+        graph = with_drawn(graph)
         formats = Formats(graph, self)
         cells = [quantised_cell(formats, p) for p in graph.populations]
         parts = [quantised_projection(formats, q) for q in graph.projections]

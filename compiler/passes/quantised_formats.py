@@ -9,6 +9,7 @@ import numpy as np
 from compiler.ir import CortexError, Expression, Graph, PlasticityRule, Population, Projection
 from compiler.ir.expressions import Name, Prev, leaves, previous
 from compiler.ir.model import Mirror
+from compiler.ir.synapses import synapses_of
 from compiler.ir.verify import bounds
 from compiler.passes.fixed_point import Extent, Format, extent, format_for
 from compiler.passes.legalise import terms_of
@@ -138,6 +139,8 @@ class Formats:
         kind = self.graph.class_of(q.name).kind
         if kind.pairs:
             return 1
+        if kind.listed:
+            return int(np.bincount(synapses_of(self.graph, q).post, minlength=1).max())
         return q.convolution.taps if q.convolution else self.graph.population(q.pre).size
 
     # ---- what leaves a cell

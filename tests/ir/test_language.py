@@ -18,12 +18,14 @@ from compiler.ir import (
     Graph,
     cells,
     distributions,
+    maps,
     model,
     parse_circuit,
     parse_graph,
     problems,
     show_graph,
     verify,
+    wiring,
 )
 from compiler.ir import expressions as ex
 from compiler.ir import language as lang
@@ -84,6 +86,10 @@ synapse patches
   message rate
   port basal
   connectivity convolution
+synapse lists
+  message rate
+  port basal
+  connectivity sparse
 population a source 4 area=below
   gain = 3
 population b unit 4 group=core_0:2+core_1:2
@@ -94,6 +100,10 @@ projection W plastic a -> b gate=learn apply=learn lowering=fused
 projection K patches a -> c convolution=1x2x2/1x2x2/1,1,0,1
 projection L areas a -> c blocks=2,2/4/0:0
 projection B back b -> c
+projection S lists a -> c
+  connect fixed_indegree 2 seed=1 autapses multapses
+  w = uniform(0, 1)
+  delay = uniform(1, 3)
 mirror B = W : transpose add:B.offset after gate=learn
 output result = c.u
 """
@@ -154,6 +164,7 @@ SAMPLES: dict[Any, tuple[list[Any], list[Any]]] = {
     lang.CELLS: ([0, 5, SIZE], [-1, 2.5, "3", True, SIZE + 1, 10**12, None]),
     lang.STEPS: ([0, 1, DELAY], [-1, 0.5, DELAY + 1, None]),
     lang.WHOLE: ([0, 3, 2**63], [-1, 0.5, True, None]),
+    lang.SEED: ([0, 2**63 - 1], [-1, 0.5, 2**63, None]),
     lang.COUNT: ([1, 3], [0, -1, 1.5, SIZE + 1, None]),
     lang.INDEX: ([0, 3], [-1, 1.5, SIZE + 1, None]),
     lang.DTYPE: (["float64", "int2", "int48"], ["int\u00b2", "int1", "int49", "int064", "float32", "int", "", 8, None]),
@@ -243,7 +254,7 @@ row = pytest.mark.parametrize("kind, field", ROWS, ids=[f"{kind.__name__}.{field
 
 def test_the_table_has_every_field_of_the_model() -> None:
     kinds = {kind for kind in vars(model).values() if dataclasses.is_dataclass(kind)
-             and kind.__module__ in (model.__name__, cells.__name__, distributions.__name__)}
+             and kind.__module__ in (model.__name__, cells.__name__, distributions.__name__, maps.__name__, wiring.__name__)}
     assert {(kind, f.name) for kind in kinds for f in dataclasses.fields(kind)} == set(ROWS)
 
 
@@ -355,8 +366,22 @@ LINES: dict[str, dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
         "role": (["shared"], [("E204", "own")]),
         "unit": (["0.5"], [("E235", "-1"), ("E235", "nan"), ("E102", "x"), ("E104", "1 2")]),
         "limits": (["0 1", "-inf inf"], [("E235", "1 0"), ("E235", "nan 1"), ("E104", "1"), ("E104", "0 1 2"),
-                                         ("E102", "a b")])}}
+                                         ("E102", "a b")])},
+    "projection": {
+        "connect": (["fixed_indegree 1", "fixed_total 1 seed=3 autapses multapses", "probability 0.5 autapses"], [
+            ("E104", ""), ("E104", "fixed_indegree"), ("E204", "distance 1"), ("E104", "fixed_indegree many"),
+            ("E102", "fixed_indegree 1 hubs"), ("E102", "fixed_indegree 1 autapses autapses"), ("E259", "probability 2"),
+            ("E104", "fixed_indegree 1 seed=-1"), ("E104", "fixed_indegree nan"), ("E259", "fixed_indegree 2")]),
+        "w": (["= 1", "= normal(1, 0.5)", "= uniform(0, 1)", "=normal( 1 , 2 )"], [
+            ("E104", ""), ("E104", "1"), ("E102", "= normal(1, x)"), ("E204", "= cauchy(0, 1)"), ("E259", "= normal(1)"),
+            ("E102", "= normal()"), ("E224", "= nan"), ("E104", "= 1 ms"), ("E224", "= 1e999")]),
+        "delay": (["= 1.5 ms", "= normal(1.5 ms, 0.5 ms)", "= uniform(1, 5)", "= constant(2)"], [
+            ("E104", ""), ("E258", "= 0.3 ms"), ("E102", "= normal(1 ms, 2)"), ("E258", "= uniform(0, 1)"),
+            ("E259", "= normal(1)"), ("E104", "= 5 s"), ("E102", "= normal(1 s, 1 s)")])}}
 AROUND = {
+    "projection": "graph g\n  dt 0.5\ncell c\n  input i\n  port p\n  state u = 0\n  receive u = i\n  message u\n"
+                  "synapse s\n  message u\n  port p\n  connectivity sparse\npopulation a c 1\npopulation b c 1\n"
+                  "projection W s a -> b\n{}",
     "graph": "graph g\n{}  gate learn\ncell c\n  input i\n  send x = i\npopulation a c 1\n",
     "cell": "graph g\ncell c\n{}population a c 1\n",
     "rule": "graph g\ncell c\n  input i\n  port p\n  state u = 0\n  receive u = i\n  message u\nrule r\n{}synapse s\n"
@@ -366,7 +391,9 @@ AROUND = {
 MOVES = "  state u = 0\n  receive u = 1\n"
 NEEDED = {"jump": MOVES, "spike": MOVES, "reset": MOVES + "  spike when u > 1\n",
           "hold": MOVES + "  spike when u > 1\n  reset u = 0\n", "state": "  receive u = 1\n", "message": "  send v = 1\n", "rule.state": "  update s = 1\n",
-          "rule.update": "  state s = 0\n", "synapse.message": "  port p\n", "synapse.port": "  message v\n"}
+          "rule.update": "  state s = 0\n", "synapse.message": "  port p\n", "synapse.port": "  message v\n",
+          "projection.connect": "  w = 1\n", "projection.w": "  connect fixed_total 1\n",
+          "projection.delay": "  w = 1\n  connect fixed_total 1\n"}
 
 
 def with_line(block: str, word: str, rest: str) -> str:
@@ -378,7 +405,7 @@ def with_line(block: str, word: str, rest: str) -> str:
 
 def bound(text: str) -> Graph:
     found = parse_graph(text)
-    return found.with_(arrays={f"{q.name}.w": np.zeros((1, 1)) for q in found.projections})
+    return found.with_(arrays={f"{q.name}.w": np.zeros((1, 1)) for q in found.projections if not q.weights})
 
 
 EVERY_LINE = [(block, word) for block, lines in LINES.items() for word in lines]

@@ -28,6 +28,7 @@ from compiler.ir import (
 )
 from compiler.ir.kinds import KINDS
 from compiler.ir.model import OPTIMISERS, ROLES, SIGNS
+from compiler.ir.wiring import Numbers, Wiring
 from compiler.microcircuits.pal import Pal, build
 
 VARIANTS = [dict(), dict(variant="FA"), dict(variant="BP"), dict(taur=0.0), dict(use_activation=False),
@@ -64,7 +65,9 @@ def full_graph() -> Graph:
         (Population("a", "cell", 4, "area1", (("gain", -2.5),), "group1"), Population("b", "cell", 4)),
         (Projection("W", "synapse", "a", "b", 3, "learn", "go", (("eta", 1e-7),), ((2, 2), (1, 3), ((0, 1), (1, 0))),
                     None, "group2", "fused"),
-         Projection("K", "kernel", "b", "a", convolution=Convolution((1, 2, 2), (4, 1, 1), 2, 1, 0, 1))),
+         Projection("K", "kernel", "b", "a", convolution=Convolution((1, 2, 2), (4, 1, 1), 2, 1, 0, 1)),
+         Projection("L", "kernel", "b", "a", wiring=Wiring("fixed_total", 7, 3, True, True),
+                    weights=Numbers("normal", (-0.5, 1e-7)), delays=Numbers("uniform", (0.5, 2), "ms"))),
         (Mirror("W", "W", ("transpose", "negate", "add:W.offset")),), Noise("legacy", ("a", "b"), "go"),
         (("output", "b.rate"),), 3, 2)
 

@@ -30,7 +30,7 @@ def _of_projection(c: Choices, graph: Graph, q: Projection, rng: np.random.Gener
     shape, synapse, rule = weight_shape(graph, q), graph.class_of(q.name), graph.rule_of(q)
     if not shape:
         return {}
-    shape = (_synapses(c, graph, q),) if synapse.kind.listed else shape
+    shape = (_synapses(c, graph, q),) if synapse.kind.listed and not q.wiring else shape
 
     def full() -> tuple[int, ...]:
         return (weight_copies(graph, q.name), *shape) if maybe(c) else shape
@@ -41,7 +41,9 @@ def _of_projection(c: Choices, graph: Graph, q: Projection, rng: np.random.Gener
     arrays = {"w": np.clip(np.round(w / UNIT) * UNIT, *bounds(synapse)) if synapse.unit else w}
     if synapse.connectivity == "masked":
         arrays["mask"] = (rng.uniform(size=full()) < 0.6).astype(float)
-    if synapse.kind.listed:
+    if q.weights:
+        arrays = {}
+    if synapse.kind.listed and not q.wiring:
         arrays |= _list(c, graph, q, shape[0], rng)
     kept = [rule.optimiser.kind, *(s.name for s in rule.states)] if rule else []
     arrays |= {key: rng.uniform(-0.2, 0.2, full()) for key in kept if key != "none" and maybe(c, 4)}

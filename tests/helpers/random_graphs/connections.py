@@ -13,9 +13,11 @@ from random_graphs.expressions import GATES, WILD
 from random_graphs.rules import product_text, rule_text
 
 from compiler.ir import Graph, parse_graph
+from compiler.ir.drawing import partners
 from compiler.ir.kinds import KINDS
 from compiler.ir.model import ROLES, SIGNS, Convolution, Population, Projection
 from compiler.ir.schedule import instantaneous
+from compiler.ir.wiring import RULES, Numbers, Wiring
 
 LIMITS = ("", "", "limits -0.4 0.5", "limits -inf 0.25", "limits -0.5 0.5", "limits 0.125 inf")
 """The last one leaves nothing to weights that are not positive."""
@@ -63,9 +65,30 @@ def _joined(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], q: P
     q = replace(q, blocks=_blocks(c, post.size, pre.size)) if kind == "blocks" else q
     if KINDS[kind].maps:
         q = replace(q, convolution=c.pick(_between(kind, pre, post)))
+    if KINDS[kind].listed and maybe(c):
+        lines = [line for line in lines if not line.startswith("unit")]
+        q = _drawn(c, graph, q, message)
     added = parse_graph(text + f"synapse {q.synapse}\n" + "".join(f"  {line}\n" for line in lines))
     return graph.with_(rules=(*graph.rules, *added.rules), synapses=(*graph.synapses, *added.synapses),
                        projections=(*graph.projections, q))
+
+
+def _drawn(c: Choices, graph: Graph, q: Projection, message: str) -> Projection:
+    """With synapses by rule, and perhaps weights and delays."""
+    pre, post = graph.population(q.pre).size, graph.population(q.post).size
+    rule, autapses, multapses = c.pick(RULES), maybe(c), maybe(c)
+    wiring = Wiring(rule, 0, c.integer(0, 3), autapses, multapses and rule != "probability")
+    most = partners(wiring, pre, post, q.pre == q.post) * (post if rule == "fixed_total" else 1)
+    number = c.pick((0.0, 0.25, 1.0)) if rule == "probability" else float(c.integer(0, max(most, 0)))
+    weights = c.pick((None, Numbers("constant", (0.25,)), Numbers("normal", (0.1, 0.5)),
+                      Numbers("uniform", (-0.5, 0.5))))
+    if weights and weights.kind == "constant" and maybe(c):
+        weights = None
+    q = replace(q, wiring=replace(wiring, number=number), weights=weights)
+    if q.delay != 1 or graph.cell_of(q.pre).state(message) is None:
+        return q
+    return replace(q, delays=c.pick((None, Numbers("uniform", (1.0, 4.0)), Numbers("normal", (2.0, 2.0)),
+                                     Numbers("normal", (2 * graph.dt, graph.dt), "ms"))))
 
 
 def _connectivities(kinds: Kinds, pre: Population, post: Population) -> list[str]:

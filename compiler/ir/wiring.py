@@ -1,0 +1,44 @@
+"""Synapses by rule: which cells are joined, with weights and delays from distributions. Only what is said; drawn in
+`compiler.ir.drawing`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.ir.distributions import DISTRIBUTIONS, Distribution
+
+RULES = ("fixed_indegree", "fixed_outdegree", "fixed_total", "probability")
+KINDS_OF_NUMBERS = (*DISTRIBUTIONS, "constant")
+DELAY_UNITS = ("", "ms")
+"""Of delays: steps, or ms."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Of synapses: a distribution with its arguments, as of `compiler.ir.distributions`, or `constant`. `unit`: "ms"
+    for delays that are no steps."""
+
+    kind: str
+    arguments: tuple[float, ...]
+    unit: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the number of arguments is right, and limits are in order."""
+        return len(self.arguments) == 1 if self.kind == "constant" else Distribution(self.kind, self.arguments).fits
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """`fixed_indegree` k: every postsynaptic cell has k synapses; `fixed_outdegree` k: every presynaptic one;
+    `fixed_total` k: the projection; `probability` p: every pair of cells has one with probability p.
+
+    Partners are drawn uniformly, from `seed` and the projection's name. `autapses`: a cell may be joined to itself;
+    `multapses`: a pair of cells may have several synapses.
+    """
+
+    rule: str
+    number: float
+    seed: int = 0
+    autapses: bool = False
+    multapses: bool = False

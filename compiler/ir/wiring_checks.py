@@ -1,0 +1,102 @@
+"""What a valid rule for drawing synapses is. Asked before anything is drawn or counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from compiler.ir import drawing
+from compiler.ir.errors import CortexError
+from compiler.ir.language import Problems
+from compiler.ir.limits import DELAY, SIZE
+from compiler.ir.model import Graph, Projection, wired
+from compiler.ir.wiring import Numbers, Wiring
+
+
+def wirings_fit(graph: Graph) -> Problems:
+    for q in graph.projections:
+        said = [word for word, value in (("connect", q.wiring), ("w", q.weights), ("delay", q.delays)) if value]
+        if said and not graph.class_of(q.name).kind.listed:
+            yield CortexError("E259", f"projection '{q.name}' says '{said[0]}', but synapse class '{q.synapse}' is "
+                                      f"{graph.class_of(q.name).connectivity}.", "Write connectivity sparse.")
+            continue
+        yield from _rule(graph, q, q.wiring) if q.wiring else ()
+        yield from _distribution(q, "w", q.weights, "") if q.weights else ()
+        yield from _delays(graph, q, q.delays) if q.delays else ()
+        yield from _bound_twice(graph, q)
+
+
+def _rule(graph: Graph, q: Projection, wiring: Wiring) -> Iterator[CortexError]:
+    _, pre, post, recurrent = wired(graph, q)
+    candidates = drawing.partners(wiring, pre, post, recurrent)
+    who = f"projection '{q.name}': {wiring.rule} {wiring.number:g}"
+    each = " but itself" if recurrent and not wiring.autapses else ""
+    if wiring.rule == "probability":
+        if wiring.number > 1:
+            yield CortexError("E259", f"{who} is no probability.", "A probability is at most 1.")
+        if wiring.multapses:
+            yield CortexError("E259", f"{who} joins a pair at most once.", "Leave out multapses.")
+    elif wiring.number != math.floor(wiring.number):
+        yield CortexError("E259", f"{who} is no whole number of synapses.")
+    else:
+        most = candidates * post if wiring.rule == "fixed_total" else candidates
+        if wiring.number > (math.inf if wiring.multapses and candidates > 0 else max(most, 0)):
+            yield CortexError("E259", f"{who} is more than the {most} that there are (every cell{each}).",
+                              "Allow multapses, or ask for fewer.")
+    number = drawing.expected_count(wiring, pre, post, recurrent)
+    if number > SIZE:
+        yield CortexError("E236", f"projection '{q.name}' has about {number:.4g} synapses; the limit is {SIZE}.",
+                          "Cut it into several projections.")
+
+
+def _distribution(q: Projection, what: str, drawn: Numbers, unit: str) -> Iterator[CortexError]:
+    values = drawn.arguments
+    who = f"'{what}' of projection '{q.name}': {drawn.kind}{values}"
+    if not drawn.fits:
+        yield CortexError("E259", f"{who} has another number of arguments, or limits that are not in order.",
+                          "normal(MEAN, SD), uniform(LOW, HIGH), with two limits behind if it has any, or a number.")
+    elif drawn.kind in ("normal", "lognormal") and values[1] < 0:
+        yield CortexError("E259", f"{who} has a negative deviation.")
+    elif drawn.kind == "uniform" and values[1] < values[0]:
+        yield CortexError("E259", f"{who} ends before it begins.", "Write the lower number first.")
+    if drawn.unit not in ("", unit):
+        yield CortexError("E259", f"{who} is in {drawn.unit}, which only delays are.", "Leave out the unit.")
+
+
+def _delays(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
+    problems = list(_distribution(q, "delay", drawn, "ms"))
+    yield from problems
+    if q.delay != 1:
+        yield CortexError("E258", f"projection '{q.name}' has delay={q.delay} and a delay per synapse.",
+                          "Leave one out; the latter counts all steps of a synapse.")
+    if not problems and drawn.kind in ("uniform", "constant"):
+        yield from _in_range(graph, q, drawn)
+
+
+def _in_range(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
+    """Ends that are on the grid and within the limits; what is drawn between them is set to the nearest step."""
+    for value in drawn.arguments:
+        steps = value / graph.dt if drawn.unit == "ms" else value
+        if not 0.5 <= steps < DELAY + 0.5:
+            yield CortexError("E258", f"projection '{q.name}': a delay of {value:g} {drawn.unit or 'steps'} is "
+                                      f"{steps:g} steps; it must be 1 to {DELAY}.")
+        elif drawn.kind == "constant" and abs(steps - round(steps)) > 1e-6:
+            yield CortexError("E258", f"projection '{q.name}': a delay of {value:g} {drawn.unit or 'steps'} is "
+                                      f"{steps:g} steps of dt {graph.dt:g} ms.", "Write a multiple of dt.")
+
+
+def _bound_twice(graph: Graph, q: Projection) -> Iterator[CortexError]:
+    said = {"pre": q.wiring, "post": q.wiring, "w": q.weights, "delay": q.delays}
+    for key in (key for key, value in said.items() if value and f"{q.name}.{key}" in graph.arrays):
+        yield CortexError("E259", f"projection '{q.name}' draws '{key}', and array '{q.name}.{key}' is bound too.",
+                          "Leave one out.")
+
+
+def most_delay(graph: Graph, q: Projection) -> int:
+    """Of its synapses, in steps, as far as it is known before they are drawn; 1 where they have none of their own."""
+    if not graph.class_of(q.name).kind.listed:
+        return 1
+    bound = graph.arrays.get(f"{q.name}.delay")
+    if bound is not None:
+        return int(bound.max(initial=1))
+    return 1 if q.delays is None else 2
