@@ -16,6 +16,8 @@ from safetensors.numpy import load_file
 
 DESCRIPTION, ARRAYS = "program.json", "program.safetensors"
 DIGEST = "sha256"
+KERNELS = "kernels"
+"""In the description: digests of `kernels.py` and `kernels.c` as they were written."""
 
 
 class FolderError(Exception):
@@ -36,6 +38,21 @@ def digest(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
         found.update(f"{name} {array.shape} {array.dtype.str};".encode())
         found.update(array.tobytes() if name.startswith(("table.", "pieces.", "indices.")) else b"")
     return found.hexdigest()
+
+
+def text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kernels_of(folder: Path, description: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The kernels as Python and as C; no C where the Python was edited: what was edited is what runs. Raises E707 where
+    both were."""
+    texts = {name: (folder / name).read_text(encoding="utf-8") for name in description[KERNELS]}
+    edited = [name for name, text in texts.items() if text_digest(text) != description[KERNELS][name]]
+    if len(edited) > 1:
+        raise FolderError("E707", f"{' and '.join(edited)} of '{folder}' were edited, and only one of them can run.",
+                          "Undo the changes of one; kernels.c is what runs where there is a C compiler.")
+    return texts["kernels.py"], None if edited == ["kernels.py"] else texts["kernels.c"]
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

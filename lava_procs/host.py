@@ -1,6 +1,6 @@
 """The parent's side of a compiled folder: builds the groups' work, starts the Lava network, reads results.
 
-A folder holds `network_lava.py`, `kernels.py`, `runtime.py`, `program.json` and `program.safetensors`. Nothing of the
+A folder holds `network_lava.py`, `kernels.py` and `kernels.c`, `runtime.py`, `loading.py`, `program.json` and `program.safetensors`. Nothing of the
 compiler is needed to run it.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lava_procs.children import STARTING_LOCK, import_lava
-from lava_procs.folder import FolderError, read_folder, running_code_of
+from lava_procs.folder import FolderError, kernels_of, read_folder, running_code_of
 from lava_procs.work import GroupWork, shared_array
 
 _FOLDERS = itertools.count()
@@ -48,8 +48,7 @@ class Host:
             self.runtime = import_file(self.folder / "runtime.py", self.tag + "_runtime")
         with running_code_of(self.folder / "kernels.py"):
             loading = import_file(self.folder / "loading.py", self.tag + "_loading")
-            self.kernels = loading.load_kernels(*((self.folder / name).read_text(encoding="utf-8")
-                                                  for name in ("kernels.py", "kernels.c")))
+            self.kernels = loading.load_kernels(*kernels_of(self.folder, self.description))
         self.network = network
         self.limit = shared_array(1, np.int64)
         self.samples = self.arrays["samples"]

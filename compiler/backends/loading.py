@@ -144,9 +144,10 @@ class PythonGroup:
 Kernels = CKernels | PythonKernels
 
 
-def load_kernels(python: str, c: str | Callable[[], str]) -> Kernels:
-    """Compiles, or finds again, the module of these texts. `c` is asked for only where it is used."""
-    if compiler := c_compiler():
+def load_kernels(python: str, c: str | Callable[[], str] | None) -> Kernels:
+    """Compiles, or finds again, the module of these texts. `c` is asked for only where it is used; None: Python is to
+    run."""
+    if c is not None and (compiler := c_compiler()):
         try:
             return CKernels(load_c(c if isinstance(c, str) else c(), compiler))
         except subprocess.CalledProcessError as error:

@@ -160,7 +160,7 @@ def run(out: Output, experiment: str, output: str | None, backend: str | None, g
     loaded = _load(experiment, overrides, backend=backend, granularity=granularity, data_dir=data_dir)
     folder, edited = _run_folder(experiment, loaded, output, resume), _compiled_folder(experiment)
     if edited and loaded.run.backend == "lava":
-        _runs_code_in(f"{edited}: network_lava.py, kernels.py")
+        _runs_code_in(f"{edited}: network_lava.py, kernels.c, kernels.py")
     with out.captured(), out.warnings(), progress_bar(progress, loaded.name) as bar:
         results = run_experiment(loaded, folder, steps=steps, resume=resume, force=force, progress=bar, edited=edited)
     out.result(results, run_summary(results))

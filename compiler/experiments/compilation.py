@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from compiler.experiments.precision import Calibration
     from compiler.experiments.underflow import Underflow
 
-GRAPH, CODE = "graph.ir", ("network_lava.py", "kernels.py")
+GRAPH, CODE = "graph.ir", ("network_lava.py", "kernels.py", "kernels.c")
 """Files of a compiled folder: the graph after the passes, and what may be edited."""
 
 

@@ -112,8 +112,14 @@ def test_samples_and_first_values_may_be_edited(folder):
     assert read_folder(folder)[1]["samples"].tolist() == [[2.0], [3.0], [4.0]]
 
 
+def both(folder):
+    for name in ("kernels.py", "kernels.c"):
+        written(name, (folder / name).read_text() + "\n")(folder)
+
+
 CODE = {
-    "no kernels": gone("kernels.py"), "empty kernels": written("kernels.py", ""), "a typo": written("kernels.py", "def ("),
+    "no kernels": gone("kernels.py"), "no C": gone("kernels.c"), "both edited": both,
+    "empty kernels": written("kernels.py", ""), "a typo": written("kernels.py", "def ("),
     "another run": replaced("kernels.py", "def run(m,", "def run(x, m,"),
     "an import": replaced("network_lava.py", "import sys", "import sys, nonsense"),
     "no build": replaced("network_lava.py", "def build(works)", "def built(works)"),
@@ -134,7 +140,7 @@ def test_the_command_line(folder, edit, codes, capsys):
     edit(folder)
     assert execute(["run", str(folder), "-o", str(folder / "out")]) == 2
     said = capsys.readouterr().err
-    assert codes in said and f"runs code in {folder}: network_lava.py, kernels.py" in said and "Traceback" not in said
+    assert codes in said and f"runs code in {folder}: network_lava.py, kernels.c, kernels.py" in said and "Traceback" not in said
 
 
 def test_rows_that_are_not_there(folder, capsys):

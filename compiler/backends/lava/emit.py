@@ -40,7 +40,7 @@ from compiler.ir import Graph, show_graph
 from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 from compiler.passes.stock import StockPlan
-from lava_procs.folder import ARRAYS, DESCRIPTION, DIGEST, digest
+from lava_procs.folder import ARRAYS, DESCRIPTION, DIGEST, KERNELS, digest, text_digest
 
 PROTOCOLS = {
     "async": """from lava.magma.core.sync.protocols.async_protocol import AsyncProtocol as Protocol
@@ -293,14 +293,16 @@ def emit(program: Program, protocol: Protocol, samples: Array, seeds: list[int],
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "network_lava.py").write_text(network_source(program, synchronisation, stock), encoding="utf-8")
     groups = {name: program.select(name) for name in program.groups}
-    (folder / "kernels.py").write_text(program.source, encoding="utf-8")
-    in_c = c_source(program, list(groups.values()), whole=len(groups) == 1)
-    (folder / "kernels.c").write_text(in_c, encoding="utf-8")
+    kernels = {"kernels.py": program.source,
+               "kernels.c": c_source(program, list(groups.values()), whole=len(groups) == 1)}
+    for name, text in kernels.items():
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / "graph.ir").write_text(show_graph(program.graph), encoding="utf-8")
     for source in map(Path, (str(runtime.__file__), str(loading.__file__))):
         shutil.copyfile(source, folder / source.name)
     arrays = _arrays(protocol, groups, samples, recorded_noise)
     description = json.loads(json.dumps(_description(program, protocol, groups, seeds, block)))
+    description[KERNELS] = {name: text_digest(text) for name, text in kernels.items()}
     description[DIGEST] = digest(description, arrays)
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
     (folder / ARRAYS).write_bytes(save(arrays))
