@@ -1,7 +1,7 @@
 """The parent's side of a compiled folder: builds the groups' work, starts the Lava network, reads results.
 
-A folder holds `network_lava.py`, `kernels.py` and `kernels.c`, `runtime.py`, `loading.py`, `program.json` and `program.safetensors`. Nothing of the
-compiler is needed to run it.
+A folder holds `network_lava.py`, `kernels.py` and `kernels.c`, `runtime.py`, `loading.py`, `program.json` and
+`program.safetensors`. Nothing of the compiler is needed to run it.
 """
 
 from __future__ import annotations
