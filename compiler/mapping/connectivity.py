@@ -4,7 +4,7 @@ A connectivity answers for any contiguous range of postsynaptic cells. `counts(r
 each presynaptic cell has onto the range; everything else follows from it. The random ones (`FixedProbability`,
 `Distance`) answer by expectation.
 
-    Dense, OneToOne, Masked, Blocks, Maps (convolution, local, and back), FixedProbability, Distance
+    Dense, OneToOne, Masked, Listed, Blocks, Maps (convolution, local, and back), FixedProbability, Distance
 
 `connectivity_of(graph, projection, rules)` reads them off a graph; `rules` gives those that the graph has no word for.
 """
@@ -20,7 +20,10 @@ import numpy as np
 import scipy.sparse
 
 from compiler.ir import CortexError, Graph, Projection
+from compiler.ir.drawing import expected_count
 from compiler.ir.model import Convolution as Shapes
+from compiler.ir.model import wired
+from compiler.ir.synapses import synapses_of
 
 
 class Connectivity(Protocol):
@@ -97,6 +100,29 @@ class Masked:
 
     def counts(self, first: int, last: int) -> np.ndarray:
         return np.count_nonzero(self.mask[first:last], axis=0).astype(float)
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Synapses as a list; a pair of cells may have several. `matrix` (n_post, n_pre): how many."""
+
+    matrix: scipy.sparse.csr_matrix
+    layout: str = "sparse"
+
+    @property
+    def pre(self) -> int:
+        return int(self.matrix.shape[1])
+
+    @property
+    def post(self) -> int:
+        return int(self.matrix.shape[0])
+
+    @cached_property
+    def synapses(self) -> float:
+        return float(self.matrix.sum())
+
+    def counts(self, first: int, last: int) -> np.ndarray:
+        return np.asarray(self.matrix[first:last].sum(axis=0)).reshape(-1).astype(float)
 
 
 @dataclass(frozen=True)
@@ -266,9 +292,25 @@ def connectivity_of(graph: Graph, projection: Projection,
         return Blocks(*projection.blocks)
     if kind.mask == "array":
         return Masked(_mask(graph, projection))
+    if kind.listed:
+        return _listed(graph, projection)
     if kind.pairs:
         return OneToOne(pre, post, weighted=kind.weighted)
     return Dense(pre, post)
+
+
+def _listed(graph: Graph, q: Projection) -> Connectivity:
+    """By expectation what a rule draws; else as it is. Raises M110."""
+    _, pre, post, recurrent = wired(graph, q)
+    if q.wiring:
+        expected = expected_count(q.wiring, pre, post, recurrent)
+        return FixedProbability(pre, post, expected / max(pre * post, 1))
+    if not {f"{q.name}.pre", f"{q.name}.post"} <= graph.arrays.keys():
+        raise CortexError("M110", f"projection '{q.name}' is sparse, but arrays '{q.name}.pre' and '{q.name}.post' are "
+                                  "not there.", "Bind them, or say a rule: connect fixed_indegree 100.")
+    found = synapses_of(graph, q)
+    joined = (np.ones(len(found.post), np.int64), (found.post, found.pre))
+    return Listed(scipy.sparse.csr_matrix(joined, shape=(post, pre)))
 
 
 def _checked(projection: Projection, rule: Connectivity, pre: int, post: int) -> Connectivity:

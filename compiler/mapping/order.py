@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.ir import Graph
-from compiler.mapping.connectivity import Connectivity, Maps, Masked
+from compiler.mapping.connectivity import Connectivity, Listed, Maps, Masked
 
 
 def positions_of(graph: Graph) -> dict[str, int]:
@@ -59,4 +59,7 @@ def ordered(connectivity: Connectivity, pre: int | None, post: int | None) -> Co
     if isinstance(connectivity, Masked) and (pre is not None or post is not None):
         rows, columns = permutation(connectivity.post, post), permutation(connectivity.pre, pre)
         return Masked(connectivity.mask[np.ix_(rows, columns)])
+    if isinstance(connectivity, Listed) and (pre is not None or post is not None):
+        rows, columns = permutation(connectivity.post, post), permutation(connectivity.pre, pre)
+        return Listed(connectivity.matrix[rows][:, columns])
     return connectivity

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from compiler.ir.model import Convolution
 from compiler.mapping.accounting import ADDITIVE, account, operations
@@ -17,6 +18,7 @@ from compiler.mapping.connectivity import (
     Dense,
     Distance,
     FixedProbability,
+    Listed,
     Maps,
     Masked,
     OneToOne,
@@ -40,6 +42,7 @@ KINDS: dict[str, Connectivity] = {
     "strided": Maps(Convolution((1, 8, 8), (2, 2, 2), 3, 2, 1, 2)),
     "local": Maps(Convolution((2, 6, 6), (3, 4, 4), 3), shared=False),
     "backward": Maps(Convolution((2, 6, 6), (3, 4, 4), 3), backward=True),
+    "listed": Listed(csr_matrix(RNG.integers(0, 3, (12, 9)))),
     "probability": FixedProbability(40, 12, 0.2),
     "distance": Distance(8, 12, LINE, LINE, 0.5, 1.5)}
 
