@@ -117,7 +117,7 @@ if not rate <= 700.0:
     return 1e308 * 10.0 - 1e308 * 10.0
 share = exp(-rate)
 below, count = share, 0.0
-while uniform >= below and share > 0.0:
+while uniform >= below and below + share > below:
     count += 1.0
     share = share * rate / count
     below += share

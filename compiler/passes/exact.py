@@ -134,7 +134,7 @@ def propagators(matrix: Floats) -> tuple[Floats, Floats]:
         return np.full(matrix.shape, np.nan), np.full(matrix.shape, np.nan)
     both = np.zeros((*matrix.shape[:-2], 2 * d, 2 * d))
     both[..., :d, :d], both[..., :d, d:] = matrix, np.eye(d)
-    halvings = max(0, int(np.ceil(np.log2(max(float(np.abs(both).sum(-1).max()), 1e-300)))) + 1)
+    halvings = max(0, int(np.ceil(np.log2(np.abs(both).sum(-1).max(initial=1e-300)))) + 1)
     both = both / 2.0**halvings
     total = term = np.broadcast_to(np.eye(2 * d), both.shape)
     for k in range(1, TERMS):

@@ -18,6 +18,7 @@ from random_graphs.survey import kinds_of, survey
 
 from compiler.backends.lowering import lower
 from compiler.backends.native import Native
+from compiler.ir import CortexError
 from compiler.verify.mutation.campaign import plain_python
 
 FIRST = int(os.environ.get("CORTEXC_FIRST_GRAPH", "0"))
@@ -49,10 +50,15 @@ def test_tame_circuits_stay_finite_and_wild_ones_do_not(wild):
     with plain_python():
         for seed in range(12):
             setup = random_setup(RandomChoices(seed), kinds)
-            run = Native(lower(setup.graph), setup.protocol, setup.samples, list(setup.seeds), setup.noise)
+            try:
+                program = lower(setup.graph)
+            except CortexError as error:
+                assert error.code == "E501"
+                continue
+            run = Native(program, setup.protocol, setup.samples, list(setup.seeds), setup.noise)
             run.run()
             finite.append(bool(np.isfinite(run.memory).all()))
-    assert (not all(finite)) if wild else all(finite), finite
+    assert len(finite) > 8 and (not all(finite)) if wild else all(finite), finite
 
 
 def test_interpreter_and_native_have_the_same_bits():

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from compiler.experiments.simulation import simulate
+from compiler.ir import parse_graph
 from compiler.ir.functions import ARITY, FEW, SCALAR, VECTOR
 
 EDGES = np.array([0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 5e-324, -5e-324, 2.0**-1022, -(2.0**-1022), 1e-300,
@@ -95,3 +97,25 @@ def test_arrays_have_the_bits_of_single_numbers(name: str) -> None:
 
 def test_constants_take_the_shape_of_their_argument() -> None:
     assert VECTOR["d_linear"](np.zeros((5, FEW))).shape == (5, FEW)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-3, 0.7, 12.0, 300.0, 700.0])
+def test_poisson_is_the_inverse_of_its_distribution(rate: float) -> None:
+    uniform = np.concatenate([np.random.default_rng(2).random(300), [0.0, 1e-12, 1 - 2**-53]])
+    logs = [k * math.log(rate) - math.lgamma(k + 1) - rate if rate else (0.0 if k == 0 else -math.inf) for k in range(2000)]
+    below = np.cumsum(np.exp(logs))
+    counts = VECTOR["poisson"](uniform, np.full_like(uniform, rate)).astype(int)
+    assert (uniform[:-1] < below[counts[:-1]] + 1e-12).all() and counts[-1] < 1500
+    assert (uniform[counts > 0] > below[counts[counts > 0] - 1] - 1e-12).all()
+
+
+def test_poisson_has_no_counts_of_a_negative_mean_and_no_number_beyond_its_reach() -> None:
+    poisson = SCALAR["poisson"]
+    assert poisson(0.99, -2.0) == 0.0 and all(math.isnan(poisson(0.5, rate)) for rate in (700.1, math.inf, math.nan))
+
+
+def test_kernels_draw_the_counts_of_the_interpreter() -> None:
+    text = "graph g\ncell c\n  noise u uniform\n  parameter m = 1\n  send k = poisson(u, m)\npopulation a c 600\n"
+    graph = parse_graph(text).with_(arrays={"a.m": np.linspace(-1.0, 702.0, 600)})
+    found = [simulate(graph, 3, record="a.k", backend=backend)["a.k"] for backend in ("interpreter", "native")]
+    assert np.array_equal(*found, equal_nan=True) and np.isnan(found[0][0, 0, -1]) and np.nanmax(found[0]) > 600

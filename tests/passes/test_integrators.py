@@ -159,6 +159,7 @@ def test_distributions_are_drawn_from_their_seed_for_parameters_and_first_values
     assert -3 <= arrays["a.v"].min() < -2.9 and 4.9 < arrays["a.v"].max() < 5
     assert np.array_equal(arrays["a.tau"], drawn("v = normal(0, 1)", "tau = normal(20, 2)").arrays["a.tau"])
     assert not np.array_equal(arrays["a.tau"], drawn("tau = normal(20, 2) seed=1").arrays["a.tau"])
+    assert not np.array_equal(arrays["a.tau"], drawn("v = normal(20, 2)").arrays["a.v"])
 
 
 def test_limits_clip_and_arrays_go_before_distributions() -> None:
@@ -172,3 +173,9 @@ def test_backends_run_no_formula_and_no_distribution_before_the_pass() -> None:
                  HEAD.format(dt=1) + "  parameter k = 2 * tau\n  send y = k * drive\npopulation a c 1\n"):
         with pytest.raises(CortexError, match="E255 .*(formula|distribution)"):
             Interpreter(parse_graph(text))
+
+
+@pytest.mark.parametrize("integrator", ["exact", "exponential_euler", "rk4"])
+def test_a_population_without_cells_is_no_trouble(integrator: str) -> None:
+    graph = parse_graph(LEAK.format(dt=1.0, integrator=integrator).replace("a c 3", "a c 0"))
+    assert simulate(graph.with_(arrays={"a.tau": np.zeros(0)}), 2, record="a.v")["a.v"].shape == (2, 1, 0)

@@ -122,7 +122,7 @@ LIBRARY = {
 IN double poisson(const double uniform, const double rate) {
     if (!(rate <= 700.0)) return NAN;
     double share = exp(-rate), below = share, count = 0.0;
-    while (uniform >= below && share > 0.0) {
+    while (uniform >= below && below + share > below) {
         count += 1.0;
         share = share * rate / count;
         below += share;

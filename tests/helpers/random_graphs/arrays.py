@@ -19,7 +19,7 @@ def with_arrays(c: Choices, graph: Graph, rng: np.random.Generator) -> Graph:
         arrays |= _of_projection(c, graph, q, rng)
     for p in graph.populations:
         cell = graph.cell(p.cell)
-        for name in (*(s.name for s in cell.states), *(x.name for x in cell.parameters)):
+        for name in (*(s.name for s in cell.states), *(x.name for x in cell.parameters if x.formula is None)):
             if maybe(c, 4):
                 shape = c.pick(((p.size,), (graph.seeds, p.size), (graph.batch, p.size)))
                 arrays[f"{p.name}.{name}"] = rng.uniform(0.1, 1, shape)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from random_graphs.choices import NUMBERS, Choices, Kinds, maybe
 from random_graphs.expressions import Words, bounded, expression
 
-from compiler.ir.model import STREAMS
+from compiler.ir.model import INTEGRATORS, STREAMS
 
 DTYPES = ("int8 0.5", "int16 0.125", "int4 1")
 
@@ -61,6 +61,19 @@ def spiking_cell(c: Choices, kinds: Kinds, name: str) -> Cell:
                   "receive spike = v >= 0.1 * p", "receive trace = 0.8 * prev(trace) + spike", "message spike"]
     if maybe(c):
         cell.lines[-1:] = ["message trace", "message spike"]
+    return cell
+
+
+def written_cell(c: Choices, kinds: Kinds, name: str) -> Cell:
+    """In the words that there are for cells: integrators, thresholds, resets, jumps, noise with arguments, formulas."""
+    cell = Cell(name, ports=["a"], parameters=["p"], offered=["spike", "v", "k", "u"], stored=["spike", "v", "u"])
+    drive = bounded(c, kinds.words, ["a", "p", "k"], 2)
+    shape = c.pick(("poisson(0.7)", "poisson(abs(p))", "gaussian(0.1, 0.2)", "uniform(-1, p)"))
+    cell.lines = ["port a @ soma", "parameter p mV", "parameter tau ms = 3", "parameter rate 1/ms = 1 / (tau + dt)",
+                  f"noise k {shape}", "state v = 0.2", "state u = 0", f"integrator {c.pick(INTEGRATORS)}",
+                  f"receive dv/dt = {drive} - rate * v + 0.1 * u @ soma", "receive du/dt = 0.2 * v - u / tau",
+                  "jump v = v + 0.1 * a", "spike when 0.3 <= v ** 2 < 100", "reset v = 0.1 * u", "reset u = u + 0.2"]
+    cell.lines += [f"hold {c.integer(1, 3)} steps"] if maybe(c) else []
     return cell
 
 
@@ -138,4 +151,4 @@ def _shuffled(c: Choices, lines: list[str]) -> list[str]:
     return result
 
 
-CELLS = (general_cell, general_cell, spiking_cell, relay_cell, source_cell, relay_cell, integer_cell)
+CELLS = (general_cell, written_cell, spiking_cell, relay_cell, source_cell, general_cell, integer_cell, relay_cell)

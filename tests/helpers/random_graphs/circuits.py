@@ -13,13 +13,15 @@ from random_graphs.connections import with_projection
 from random_graphs.expressions import GATES
 
 from compiler.ir import Graph, parse_graph, verify
-from compiler.ir.model import GENERATORS, Noise, Population, Projection
+from compiler.ir.model import GENERATORS, Distribution, Noise, Population, Projection
 from compiler.ir.protocol import Phase, Protocol
 from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
 from compiler.verify.runs import Setup, input_columns, noise_columns
 
 EVERYTHING = Kinds()
+DISTRIBUTIONS = (Distribution("normal", (1.0, 0.2)), Distribution("uniform", (0.5, 2.0), 3),
+                 Distribution("lognormal", (0.0, 0.5, 0.4, 2.0), 1))
 LEVELS = (0.0, 1.0, 0.0, 1.0, 0.5, -1.0)
 
 
@@ -60,9 +62,11 @@ def _populations(c: Choices, cells: Sequence[Cell]) -> tuple[Population, ...]:
 
 def _population(c: Choices, cell: Cell, index: int, size: int) -> Population:
     defaults = {line.split()[1] for line in cell.lines if line.startswith("parameter") and "=" in line}
-    values = tuple((p, float(c.pick(NUMBERS))) for p in cell.parameters if p not in defaults or maybe(c))
+    drawn = tuple((p, c.pick(DISTRIBUTIONS)) for p in cell.parameters if maybe(c, 4))
+    values = tuple((p, float(c.pick(NUMBERS))) for p in cell.parameters
+                   if p not in dict(drawn) and (p not in defaults or maybe(c)))
     area = f"area{c.integer(0, 2)}" if not maybe(c, 5) else ""
-    return Population(f"n{index}", cell.name, size, area, values, "own" if maybe(c, 12) else "")
+    return Population(f"n{index}", cell.name, size, area, values, "own" if maybe(c, 12) else "", drawn)
 
 
 def _with_noise(c: Choices, graph: Graph) -> Graph:

@@ -94,7 +94,7 @@ def _is_set(part: Any, field: Any) -> bool:
 
 def _said(graph: Graph) -> set[str]:
     """Forms of expressions, noise and mirrors."""
-    trees = [e.expression for c in graph.cells for e in c.equations]
+    trees = [tree for c in graph.cells for e in c.equations for tree in (e.expression, e.start) if tree]
     trees += [s.initial for c in graph.cells for s in c.states]
     trees += [tree for r in graph.rules for tree in (r.increment, *(u.expression for u in r.updates),
                                                      *r.optimiser.arguments, *(s.initial for s in r.states))]
