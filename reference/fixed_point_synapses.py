@@ -29,8 +29,9 @@ class Projection:
         self.maps = Maps(data["convolution"], self.kind) if data["convolution"] else None
         if not self.maps and self.kind not in (*MATRICES, *WIRES):
             raise ValueError(f"connectivity {self.kind}")
-        same_step = self.message in memory.populations[self.pre].same_step
-        self.age = data["delay"] if same_step else max(data["delay"] - 1, 0)
+        sender = memory.populations[self.pre]
+        at_the_end = self.message in sender.same_step or self.message in sender.data["late"]
+        self.age = data["delay"] if at_the_end else max(data["delay"] - 1, 0)
         self.rule, self.depth = rules[synapse["rule"]] if synapse["rule"] else None, self.age
         self.tag: Exact | None = None
         if self.kind != "identity":

@@ -3,10 +3,11 @@
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from fixed_point_setups import NEVER_BY_HAND, PLASTIC, program, setup_of, summed
 from random_graphs.integers import integer_program
-from underflow_cases import SCALES, learns, scales
+from underflow_cases import SCALES, learns, scales, scales_arrays
 
 from compiler.experiments.checks import verify_experiment
 from compiler.experiments.config import load_experiment
@@ -134,6 +135,23 @@ def test_verify_of_a_circuit_without_an_integer_reference_falls_back_to_the_inte
     """Rounded at random without random numbers."""
     silent = SCALES.replace("graph scales", "graph scales\n  noise none")
     assert verify_experiment(scales(tmp_path, "run.backend=native", circuit=silent), steps=20).evidence == "interpreter"
+
+
+def test_messages_that_leave_at_the_end_of_a_step(tmp_path):
+    late = SCALES.replace("  send spike = where(prev(v) > 1, 1, 0)\n  receive v = where(spike > 0, 0, 0.9 * prev(v)) + d",
+                          "  receive v = where(prev(spike) > 0, 0, 0.9 * prev(v)) + d\n  receive spike = where(force > 0, 1, 0)")
+    late = late.replace("  port d @ d\n", "  port d @ d\n  input force\n").replace("  message spike\nsynapse", "  message spike late\nsynapse")
+    late = late.replace("projection parallel", "synapse back\n  message spike\n  port d\n  connectivity identity\nprojection again back B -> B\nprojection parallel")
+    result = verify_experiment(forced(tmp_path, late), steps=40)
+    assert (result.evidence, result.max_abs_error) == ("independent-reference", 0.0), result.reasons
+
+
+def forced(folder, circuit):
+    """The experiment of two magnitudes whose second cells fire when they are told to."""
+    scales(folder, "run.backend=native", circuit=circuit)
+    force = (np.random.default_rng(5).random((300, 3)) < 0.4).astype(float)
+    np.savez(folder / "inputs.npz", **{"A.value": scales_arrays()[0], "B.force": force})
+    return load_experiment(folder / "exp.toml", ["run.backend=native"])
 
 
 def test_what_the_integer_reference_has_no_form_of_is_refused():
