@@ -7,6 +7,7 @@ by the number of the block.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -166,6 +167,14 @@ def delays(drawn: Numbers, seed: int, projection: str, number: int, dt: float) -
     found = found / dt if drawn.unit == "ms" else found
     steps: NDArray[np.int32] = np.clip(np.floor(found + 0.5), 1, DELAY).astype(np.int32)
     return steps
+
+
+def most_steps(drawn: Numbers, dt: float) -> int:
+    """The greatest delay, without drawing: of what has no end, 5 deviations from the mean."""
+    values = drawn.arguments
+    ends = {"constant": values[0], "normal": values[0] + 5 * values[-1], "uniform": values[-1]}
+    most = values[-1] if len(values) > 2 else ends.get(drawn.kind, math.exp(min(values[0] + 5 * values[-1], 700.0)))
+    return max(1, min(DELAY, math.ceil(most / dt if drawn.unit == "ms" else most)))
 
 
 def _values(drawn: Numbers, seed: int, projection: str, what: str, number: int) -> NDArray[np.float64]:

@@ -162,3 +162,13 @@ def list_problems(graph: Graph, q: Projection) -> Iterator[CortexError]:
     if count > SIZE:
         yield CortexError("E236", f"projection '{q.name}' has {count} synapses; the limit is {SIZE}.",
                           "Cut it into several projections.")
+
+
+def most_delay(graph: Graph, q: Projection) -> int:
+    """Of its synapses, in steps; of normal ones to 5 deviations from the mean. 1 where they have none of their own."""
+    if not graph.class_of(q.name).kind.listed:
+        return 1
+    bound = graph.arrays.get(f"{q.name}.delay")
+    if bound is not None:
+        return int(bound.max(initial=1))
+    return 1 if q.delays is None else drawing.most_steps(q.delays, graph.dt)

@@ -20,8 +20,8 @@ from compiler.ir.mirrors import mirrors_fit
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.parameters import formulas, parameters_given, said_twice
 from compiler.ir.schedule import instantaneous, message_depth, schedule
-from compiler.ir.synapses import lists_fit
-from compiler.ir.wiring_checks import most_delay, wirings_fit
+from compiler.ir.synapses import lists_fit, most_delay
+from compiler.ir.wiring_checks import wirings_fit
 
 OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first", "adam_second", "adam_powers",
                         *model.OPTIMISERS} - {"none"})

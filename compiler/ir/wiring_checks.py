@@ -90,13 +90,3 @@ def _bound_twice(graph: Graph, q: Projection) -> Iterator[CortexError]:
     for key in (key for key, value in said.items() if value and f"{q.name}.{key}" in graph.arrays):
         yield CortexError("E259", f"projection '{q.name}' draws '{key}', and array '{q.name}.{key}' is bound too.",
                           "Leave one out.")
-
-
-def most_delay(graph: Graph, q: Projection) -> int:
-    """Of its synapses, in steps, as far as it is known before they are drawn; 1 where they have none of their own."""
-    if not graph.class_of(q.name).kind.listed:
-        return 1
-    bound = graph.arrays.get(f"{q.name}.delay")
-    if bound is not None:
-        return int(bound.max(initial=1))
-    return 1 if q.delays is None else 2

@@ -21,6 +21,7 @@ import numpy as np
 from compiler.ir import CellType, Expression, Graph, Population, Projection, show
 from compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, walk
 from compiler.ir.model import cell_parameters
+from compiler.ir.synapses import most_delay
 from compiler.mapping.alike import even, list_moments, reach_of, runs_of
 from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of
 from compiler.mapping.order import ordered, positions_of
@@ -239,7 +240,8 @@ def projection_account(graph: Graph, projection: Projection, hardware: HardwareM
                        positions: Mapping[str, int] | None = None) -> ProjectionAccount:
     kind, rule = graph.class_of(projection.name), graph.rule_of(projection)
     states = len(rule.states) + rule.optimiser.traits.kept if rule else 0
-    delay = int(hardware.number("numeric.delay_bits")) if projection.delay > 1 else 0
+    steps = max(projection.delay, most_delay(graph, projection))
+    delay = int(hardware.number("numeric.delay_bits")) if steps > 1 else 0
     weight, tag = (int(hardware.number(f"numeric.{name}_bits")) for name in ("weight", "tag"))
     slots = int(hardware.number("core.slots_per_learning_axon")) if rule else 1
     places = positions or {}
@@ -247,7 +249,7 @@ def projection_account(graph: Graph, projection: Projection, hardware: HardwareM
                            places.get(projection.post))
     return ProjectionAccount(
         projection.name, projection.pre, projection.post, kind.message, connectivity, rule is not None,
-        projection.delay, states + (projection.delay > 1), weight + states * tag + delay,
+        steps, states + (steps > 1), weight + states * tag + delay,
         message_bits(graph, projection, hardware), slots,
         (kind.name, kind.sign, str(rule is not None)), _traces(graph, projection))
 

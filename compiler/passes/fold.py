@@ -48,6 +48,7 @@ from compiler.ir.expressions import (
 from compiler.ir.functions import OPERATORS, SCALAR
 from compiler.ir.model import rule_parameters
 from compiler.ir.schedule import as_old_as, message_depth
+from compiler.ir.synapses import most_delay
 from compiler.ir.verify import bounds
 from compiler.passes.base import SAME, Request
 from compiler.passes.rewriting import cell_with, exchanged, rule_with
@@ -259,7 +260,7 @@ def _read_from_outside(graph: Graph, cell: CellType) -> tuple[set[str], set[str]
     for projection in graph.projections:
         if projection.pre in ours:
             now.add(graph.class_of(projection.name).message)
-            if message_depth(graph, projection) > 0:
+            if message_depth(graph, projection) > 0 or most_delay(graph, projection) > 1:
                 earlier.add(graph.class_of(projection.name).message)
         rule = graph.rule_of(projection)
         for expression in rule.expressions if rule else ():

@@ -13,8 +13,11 @@ from compiler.backends.interpreter_run import InterpreterRun
 from compiler.backends.kernels.operations import Slot
 from compiler.backends.lowering import lower
 from compiler.backends.native import Native
-from compiler.ir import problems
+from compiler.experiments.tasks.resets import with_reset
+from compiler.ir import CortexError, problems
 from compiler.ir.synapses import synapses_of
+from compiler.passes import Request, run_passes
+from compiler.passes.fold import Fold
 from compiler.verify.mutation.campaign import plain_python
 from compiler.verify.runs import compiled, trajectory
 
@@ -213,3 +216,16 @@ def test_no_array_of_a_program_is_a_matrix():
     graph = circuit(0).graph
     program = lower(graph)
     assert max(program.slots.sizes[a.name] for o in program.step for a in o.arguments if isinstance(a, Slot)) <= 56
+
+
+def test_a_state_whose_messages_are_under_way_is_not_reset():
+    with pytest.raises(CortexError, match="X122 .*'spike' of 'C' are under way in projection 'R'"):
+        with_reset(circuit(0, most_delay=3).graph, "states")
+    assert "reset" in with_reset(circuit(0).graph, "states").gates
+
+
+def test_fold_keeps_the_first_value_of_a_delayed_message():
+    graph = circuit(0, most_delay=3).graph
+    bare = graph.with_(rules=(), synapses=tuple(replace(s, rule=None) for s in graph.synapses))
+    folded = run_passes(bare, [Fold()], Request(frozenset({"C.v"}))).graph
+    assert folded.cell("spiking").state("spike") is not None

@@ -25,6 +25,7 @@ from compiler.ir.expressions import Expression, Name, Prev, Where, leaves, previ
 from compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, Population, Projection, Stage
 from compiler.ir.protocol import Protocol
 from compiler.ir.schedule import message_depth
+from compiler.ir.synapses import most_delay
 from compiler.passes.base import Request
 from compiler.passes.discretise import Discretise
 
@@ -116,6 +117,10 @@ class _Rewrite:
         """Messages that are on their way for more than a step are sent when they arrive."""
         for q in self.graph.projections:
             synapse, cell, depth = self.graph.class_of(q.name), self.graph.cell_of(q.pre), message_depth(self.graph, q)
+            if f"{q.pre}.{synapse.message}" in self.chosen and most_delay(self.graph, q) > 1:
+                raise CortexError("X122", f"protocol.reset: messages '{synapse.message}' of '{q.pre}' are under way in "
+                                          f"projection '{q.name}', whose synapses have delays of their own.",
+                                  "Leave the state out, or rest between presentations for the greatest delay.")
             if depth < 1 or f"{q.pre}.{synapse.message}" not in self.chosen:
                 continue
             name = self._add(cell, f"{synapse.message}_delayed_{depth}", Prev(synapse.message, depth), "send")

@@ -25,6 +25,7 @@ from compiler.ir.expressions import (
 )
 from compiler.ir.model import CellType, PlasticityRule, Projection, cell_parameters, rule_parameters
 from compiler.ir.schedule import message_depth
+from compiler.ir.synapses import most_delay
 
 
 def still_the_same(graph: Graph, mutant: Graph) -> str:
@@ -84,7 +85,8 @@ def _drops_out(graph: Graph, cell: CellType, state: str) -> bool:
     if any(state in _first_step(graph, cell, e.expression, "", state) for e in cell.equations):
         return False
     for q in graph.projections:
-        if graph.cell_of(q.pre) is cell and message_depth(graph, q) > 0 and graph.class_of(q.name).message == state:
+        delayed = message_depth(graph, q) > 0 or most_delay(graph, q) > 1
+        if graph.cell_of(q.pre) is cell and delayed and graph.class_of(q.name).message == state:
             return False
         rule = graph.rule_of(q)
         for expression in [rule.increment, *(u.expression for u in rule.updates)] if rule else []:

@@ -67,23 +67,22 @@ def _joined(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], q: P
         q = replace(q, convolution=c.pick(_between(kind, pre, post)))
     if KINDS[kind].listed and maybe(c):
         lines = [line for line in lines if not line.startswith("unit")]
-        q = _drawn(c, graph, q, message)
+        bounds = parse_graph("synapse k\n" + "".join(f"  {line}\n" for line in lines)).synapses[0].bounds
+        q = _drawn(c, graph, q, message, *bounds)
     added = parse_graph(text + f"synapse {q.synapse}\n" + "".join(f"  {line}\n" for line in lines))
     return graph.with_(rules=(*graph.rules, *added.rules), synapses=(*graph.synapses, *added.synapses),
                        projections=(*graph.projections, q))
 
 
-def _drawn(c: Choices, graph: Graph, q: Projection, message: str) -> Projection:
+def _drawn(c: Choices, graph: Graph, q: Projection, message: str, low: float, high: float) -> Projection:
     """With synapses by rule, and perhaps weights and delays."""
     pre, post = graph.population(q.pre).size, graph.population(q.post).size
     rule, autapses, multapses = c.pick(RULES), maybe(c), maybe(c)
     wiring = Wiring(rule, 0, c.integer(0, 3), autapses, multapses and rule != "probability")
     most = partners(wiring, pre, post, q.pre == q.post) * (post if rule == "fixed_total" else 1)
     number = c.pick((0.0, 0.25, 1.0)) if rule == "probability" else float(c.integer(0, max(most, 0)))
-    weights = c.pick((None, Numbers("constant", (0.25,)), Numbers("normal", (0.1, 0.5)),
-                      Numbers("uniform", (-0.5, 0.5))))
-    if weights and weights.kind == "constant" and maybe(c):
-        weights = None
+    weights = c.pick((None, Numbers("constant", (max(low, min(0.25, high)),)), Numbers("normal", (0.1, 0.5)),
+                      Numbers("uniform", (-0.5, 0.5)), Numbers("lognormal", (-2.0, 0.5, 0.0, 0.4))))
     q = replace(q, wiring=replace(wiring, number=number), weights=weights)
     if q.delay != 1 or graph.cell_of(q.pre).state(message) is None:
         return q
