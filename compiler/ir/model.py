@@ -10,6 +10,7 @@ value "before the first step" at every depth.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,8 @@ from compiler.ir.cells import Stage as Stage
 from compiler.ir.cells import State as State
 from compiler.ir.cells import by_name
 from compiler.ir.distributions import Distribution as Distribution
-from compiler.ir.expressions import Expression
+from compiler.ir.evaluation import evaluate_scalar
+from compiler.ir.expressions import Expression, reads
 from compiler.ir.kinds import KINDS, Kind
 from compiler.ir.maps import Convolution as Convolution
 from compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
@@ -275,13 +277,25 @@ class Graph:
 def cell_parameters(graph: Graph, population: Population) -> dict[str, float]:
     """Scalar parameters of an instance: defaults, then its own values; `dt` is the graph's step in ms."""
     table = {p.name: p.default for p in graph.cell(population.cell).parameters if p.default is not None}
-    return {"dt": graph.dt, **table, **dict(population.parameters)}
+    many = {name for name, _ in population.drawn}
+    many |= {p.name for p in graph.cell(population.cell).parameters if f"{population.name}.{p.name}" in graph.arrays}
+    return _with_formulas({"dt": graph.dt, **table, **dict(population.parameters)},
+                          graph.cell(population.cell).parameters, many)
 
 
 def rule_parameters(graph: Graph, projection: Projection) -> dict[str, float]:
     rule = graph.rule_of(projection)
     table = {p.name: p.default for p in rule.parameters if p.default is not None} if rule else {}
-    return {"dt": graph.dt, **table, **dict(projection.parameters)}
+    return _with_formulas({"dt": graph.dt, **table, **dict(projection.parameters)}, rule.parameters if rule else ())
+
+
+def _with_formulas(known: dict[str, float], parameters: tuple[Parameter, ...],
+                   many: Set[str] = frozenset()) -> dict[str, float]:
+    """With the values of formulas, where they read nothing that has `many` values."""
+    for p in parameters:
+        if p.formula is not None and reads(p.formula) <= known.keys() - many:
+            known[p.name] = evaluate_scalar(p.formula, known)
+    return known
 
 
 def weight_copies(graph: Graph, projection: str) -> int:

@@ -10,6 +10,7 @@ import pytest
 from compiler.backends.interpreter import Interpreter
 from compiler.experiments.simulation import simulate
 from compiler.ir import CortexError, Graph, parse_graph, verify
+from compiler.ir.model import cell_parameters, rule_parameters
 from compiler.passes.base import Request
 from compiler.passes.discretise import Discretise
 from compiler.passes.exact import propagators
@@ -145,6 +146,14 @@ def test_formulas_read_the_parameters_of_their_instance() -> None:
     assert found["b.v"][0].ravel() == pytest.approx([2 * math.exp(-0.5)], rel=1e-14)
     assert found["W.x"][1].ravel() == pytest.approx([math.exp(-0.3)] * 2, rel=1e-14)
     assert found["W.w"][0].ravel() == pytest.approx([(1 - math.exp(-0.1)) * math.exp(-0.2)] * 2, rel=1e-14)
+
+
+def test_what_looks_at_a_circuit_as_it_is_written_knows_the_values_of_formulas() -> None:
+    graph = parse_graph(FORMULAS).with_(arrays={"W.w": np.zeros((1, 2)), "b.tau": np.array([2.0])})
+    found = cell_parameters(graph, graph.population("a"))
+    assert found["decay"] == math.exp(-0.025) and found["gain"] == 2 * found["decay"]
+    assert "decay" not in cell_parameters(graph, graph.population("b"))
+    assert rule_parameters(graph, graph.projection("W"))["keep"] == pytest.approx(math.exp(-0.1), rel=1e-15)
 
 
 def drawn(*lines: str, arrays: dict | None = None) -> Graph:
