@@ -47,6 +47,8 @@ class Experiment(Setting, frozen=True):
         del tables["description"], tables["name"]
         if not self.protocol.resets:  # as in digests from before there was this key
             del tables["protocol"]["reset"]
+        if not tables["protocol"].get("schedule"):  # likewise
+            tables["protocol"].pop("schedule", None)
         if self.precision.groups == 1:  # likewise
             del tables["precision"]["groups"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()

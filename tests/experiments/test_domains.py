@@ -50,6 +50,8 @@ DOMAINS = {
     "protocol.teacher_activation": TEXT, "protocol.teacher_matrix": (([1], "x", [["a"]], 1), ([], [[1, 2]])),
     "protocol.teacher_output": one_of("", "rate", "voltage"), "protocol.input_range": (([1], 1, ["a", "b"]), ([-1, 1],)),
     "protocol.feedback_every": whole(0, 5, more=HUGE), "protocol.control_moves": whole(0, 5, more=(*HUGE, 10**9)),
+    "protocol.schedule": ((1, "x", [1], {"a": 1}, {"a": {"at": [0.5]}}, {"a": {"from": -1}}, {"a": {"until": 0}}, {"a": {"to": 1}}),
+                          ({}, {"a": {"at": [-1, 0]}}, {"a": {"from": 3, "until": 7}})),
     "protocol.control_seed": whole(0, 5), "protocol.first_seed": whole(0, 5),
     "run.seeds": (([], [-1], [0.5], 1, "x", [True]), ([0], [1, 2**63])), "run.backend": one_of("lava", "native"),
     "run.granularity": one_of("area", "neurocore"), "run.hardware": TEXT,

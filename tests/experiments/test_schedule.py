@@ -1,0 +1,62 @@
+"""Gates of a presentation's steps, as an experiment says them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.experiments.config import load_experiment
+from compiler.experiments.session import Session
+from compiler.experiments.tasks.stream import When
+from compiler.ir import CortexError
+
+CIRCUIT = """graph counted
+  gate learn
+  gate nudge
+cell c
+  state v = 0
+  receive v = prev(v) + gate.learn + 100 * gate.nudge
+population a c 1
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path: Path):
+    (tmp_path / "c.ir").write_text(CIRCUIT)
+
+    def load(schedule: str, *overrides: str):
+        (tmp_path / "e.toml").write_text("[model]\ncircuit = 'c.ir'\n[protocol]\ntask = 'stream'\npresentation_steps = 5\n"
+                                         f"epochs = 2\n{schedule}[record.s]\nevery = 1\nquantities = ['a.v']\n")
+        return load_experiment(str(tmp_path / "e.toml"), [*overrides])
+    return load
+
+
+@pytest.mark.parametrize("learn, on", [
+    ("{at = [-1]}", [0, 0, 0, 0, 1]), ("{at = [0, 3]}", [1, 0, 0, 1, 0]), ("{at = []}", [0] * 5), ("{}", [1] * 5),
+    ("{from = 2}", [0, 0, 1, 1, 1]), ("{from = 1, until = 3}", [0, 1, 1, 0, 0]), ("{until = 2}", [1, 1, 0, 0, 0])])
+def test_a_gate_is_on_when_the_schedule_says_so_and_others_as_before(experiment, learn: str, on: list[int]) -> None:
+    loaded = experiment(f"[protocol.schedule]\nlearn = {learn}\n", "run.backend='native'")
+    with Session(loaded) as session:
+        session.run()
+        v = session.records.rows("s", "a.v").ravel()
+    assert np.diff(v, prepend=0.0).tolist() == [100.0 + step for step in on] * 2
+    assert load_experiment(loaded.tables()) == loaded
+
+
+def test_a_schedule_belongs_to_the_digest_and_none_leaves_it_as_it_was(experiment) -> None:
+    plain = experiment("")
+    assert plain.sha256() == experiment("[protocol.schedule]\n").sha256()
+    assert plain.sha256() != experiment("[protocol.schedule]\nlearn = {at = [-1]}\n").sha256()
+
+
+@pytest.mark.parametrize("when", [When(at=[5]), When(at=[-6]), When(at=[1], from_=2), When(at=[1], until=2)])
+def test_steps_that_no_presentation_has_are_refused(when: When) -> None:
+    with pytest.raises(CortexError, match="X122 protocol.schedule.learn is at .*5 steps"):
+        when.pattern("learn", 5)
+
+
+def test_a_gate_that_the_circuit_does_not_have_is_refused(experiment) -> None:
+    with pytest.raises(CortexError, match="E273 .*lern"), Session(experiment("[protocol.schedule]\nlern = {}\n")) as session:
+        session.run()
