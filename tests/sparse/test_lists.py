@@ -9,12 +9,14 @@ import pytest
 from random_graphs.differences import bits, differences, expected, outcome, watched
 from sparse_circuits import STEPS, circuit, currents_by_hand, graph_of, lists, setup_of
 
+from compiler.backends.groups import Grouped
 from compiler.backends.interpreter_run import InterpreterRun
 from compiler.backends.kernels.operations import Slot
 from compiler.backends.lowering import lower
 from compiler.backends.native import Native
 from compiler.experiments.tasks.resets import with_reset
 from compiler.ir import CortexError, problems
+from compiler.ir.model import Mirror
 from compiler.ir.synapses import synapses_of
 from compiler.passes import Request, run_passes
 from compiler.passes.fold import Fold
@@ -229,3 +231,23 @@ def test_fold_keeps_the_first_value_of_a_delayed_message():
     bare = graph.with_(rules=(), synapses=tuple(replace(s, rule=None) for s in graph.synapses))
     folded = run_passes(bare, [Fold()], Request(frozenset({"C.v"}))).graph
     assert folded.cell("spiking").state("spike") is not None
+
+
+def test_no_mirror_reads_or_writes_a_list():
+    graph = circuit(0).graph
+    assert [p.code for p in problems(graph.with_(mirrors=(Mirror("W", "W", ()),)))] == ["E254", "E254"]
+
+
+def test_cells_of_a_population_may_lie_in_several_processes():
+    setup = circuit(3, most_delay=4)
+    graph = setup.graph
+    parts = graph.with_(populations=tuple(replace(p, group="one:5+two:3" if p.name == "C" else "three")
+                                          for p in graph.populations),
+                        projections=tuple(replace(q, group="two" if q.name == "W" else "three")
+                                          for q in graph.projections))
+    names = ["C.v", "R.w"]
+    with plain_python():
+        run = Grouped(lower(parts), setup.protocol, setup.samples, [0])
+        run.run()
+    expected_values = joined(setup, names)
+    assert all((bits(run.value(name)) == bits(expected_values[name][-1])).all() for name in names)
