@@ -87,8 +87,8 @@ class Start:
                 array = np.broadcast_to(evaluate(initial, lambda n: self.look(name, n), no_history), shape)
             array = np.asarray(array, dtype=np.float64)
             array = array[None] if array.ndim == len(shape) else array
-            drawn = key == "w" and projection.weights is not None and copies == 1
-            self.values[f"{name}.{key}"] = array if drawn else np.broadcast_to(array, (copies, *shape)).copy()
+            own = key == "w" and projection.weights is not None and f"{name}.w" not in graph.arrays and copies == 1
+            self.values[f"{name}.{key}"] = array if own else np.broadcast_to(array, (copies, *shape)).copy()
         mask = connection_mask(graph, projection)
         if mask is not None:
             self.values[f"{name}.w"] *= mask

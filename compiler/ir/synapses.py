@@ -101,7 +101,7 @@ def with_drawn(graph: Graph) -> Graph:
         arrays |= {f"{q.name}.pre": found.given(found.pre), f"{q.name}.post": found.given(found.post)}
         drawn = {"delay": None if found.delay is None else found.given(found.delay),
                  "w": drawn_weights(graph, q, found)}
-        arrays |= {f"{q.name}.{key}": array for key, array in drawn.items() if array is not None}
+        arrays = {f"{q.name}.{key}": array for key, array in drawn.items() if array is not None} | arrays
     return graph.with_(arrays=arrays, projections=tuple(
         replace(q, wiring=None, weights=None, delays=None) for q in graph.projections))
 

@@ -277,7 +277,7 @@ def tables_exist(graph: Graph) -> Problems:
 def signs_hold(graph: Graph) -> Problems:
     for q in graph.projections:
         synapse, w = graph.class_of(q.name), graph.arrays.get(f"{q.name}.w")
-        if q.weights:
+        if q.weights and w is None:
             w = np.array(q.weights.arguments if q.weights.kind == "constant" else ())
             if synapse.unit and q.weights.kind != "constant":
                 yield CortexError("E246", f"weights of projection '{q.name}' are drawn, and no multiples of the unit "

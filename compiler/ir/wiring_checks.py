@@ -86,7 +86,6 @@ def _in_range(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexErr
 
 
 def _bound_twice(graph: Graph, q: Projection) -> Iterator[CortexError]:
-    said = {"pre": q.wiring, "post": q.wiring, "w": q.weights, "delay": q.delays}
-    for key in (key for key, value in said.items() if value and f"{q.name}.{key}" in graph.arrays):
+    for key in (key for key in ("pre", "post") if q.wiring and f"{q.name}.{key}" in graph.arrays):
         yield CortexError("E259", f"projection '{q.name}' draws '{key}', and array '{q.name}.{key}' is bound too.",
                           "Leave one out.")

@@ -70,7 +70,8 @@ def whole_vector(graph: Graph, population: str, atom: Atom) -> bool:
 def _whole_port(graph: Graph, population: str, port: str, found: set[str], learnt: Callable[[str], bool]) -> bool:
     for q in graph.into(population, port):
         synapse = graph.class_of(q.name)
-        weights = graph.arrays.get(f"{q.name}.w", np.zeros(1))
+        drawn = (0.0 if q.weights is None else q.weights.arguments[0] if q.weights.kind == "constant" else 0.5,)
+        weights = graph.arrays.get(f"{q.name}.w", np.array(drawn))
         if weight_shape(graph, q) and not (weights == np.floor(weights)).all():
             return False
         if f"{q.pre}.{synapse.message}" not in found or synapse.rule and not learnt(q.name):

@@ -186,6 +186,20 @@ def test_what_is_said_twice_or_elsewhere_is_refused():
     assert [p.code for p in problems(outside)] == ["E244"]
 
 
+def test_a_bound_array_goes_before_what_would_be_drawn():
+    """So what a run has learnt can be bound to its circuit."""
+    graph = wired()
+    drawn = with_drawn(graph).arrays
+    learnt = graph.with_(arrays={"R.w": drawn["R.w"] / 2, "R.delay": np.full(len(drawn["R.w"]), 4)})
+    assert problems(learnt) == []
+    assert (Interpreter(learnt).values["R.w"][0] == drawn["R.w"] / 2).all()
+    assert synapses_of(learnt, graph.projection("R")).slots == 4
+    assert (with_drawn(learnt).arrays["R.w"] == drawn["R.w"] / 2).all()
+    before = learnt.arrays["R.w"].copy()
+    Interpreter(learnt).values["R.w"] += 1.0
+    assert (learnt.arrays["R.w"] == before).all()
+
+
 def large(pre: int, post: int, number: int):
     graph = wired()
     sizes = {"I": pre, "C": post}
