@@ -194,8 +194,8 @@ def _compartments(cell: CellType) -> set[str]:
 def stored(graph: Graph, population: Population) -> dict[str, int]:
     """Quantity -> how many earlier values of it the cell and the rules at its synapses read."""
     cell, found = graph.cell(population.cell), dict[str, int]()
-    read = [(node.name, node.depth) for e in cell.equations for node in walk(e.expression) if isinstance(node, Prev)]
-    read += [(e.name, 1) for e in cell.equations if e.derivative]
+    trees = [tree for e in cell.equations for tree in (e.expression, *[e.begins] * e.derivative)]
+    read = [(node.name, node.depth) for tree in trees for node in walk(tree) if isinstance(node, Prev)]
     for q in graph.projections:
         side = {q.pre: "pre.", q.post: "post."}.get(population.name) if graph.rule_of(q) else None
         read += [(name.removeprefix(side), depth) for name, depth in _rule_reads(graph, q)

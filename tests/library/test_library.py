@@ -8,6 +8,7 @@ import pytest
 from compiler.experiments.simulation import simulate
 from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
 from compiler.ir.library import parts
+from compiler.mapping.accounting import stored
 
 ABOUT = ("Source: ", "Equations: ", "Units: ", "Verified: ")
 STEPS, CELLS, SOURCES = 1000, 5, 8
@@ -134,3 +135,8 @@ def test_the_error_between_spikes_falls_with_the_fourth_power_of_the_step(name: 
     exact = voltages(32)
     coarse, fine = (np.abs(voltages(share)[-150:] - exact[-150:]).max() for share in (1, 2))
     assert np.ptp(exact) > 0.5 and 12 < coarse / fine < 22 and coarse < 0.01
+
+
+def test_a_chip_keeps_the_states_of_a_cell_and_nothing_of_ours_but_the_refractory_time() -> None:
+    graph = of_cell("lif_exp")
+    assert stored(graph, graph.population("a")) == {"v": 1, "i_excitatory": 1, "i_inhibitory": 1, "refractory": 1}
