@@ -45,7 +45,7 @@ def of_cell(name: str) -> Graph:
 
 
 def of_rule(name: str) -> Graph:
-    text = f"graph g\n  dt 0.1\n  gate learn\n{SENDER}{RATES}rule r = library.{name}\nsynapse s\n  message rate\n  port arriving\n" \
+    text = f"graph g\n  dt 0.1\n  gate learn\n{SENDER}{RATES}rule r = library.{name}\nsynapse s\n  message rate\n  port arriving\n  sign non_negative\n" \
            f"  rule r\npopulation s sender {SOURCES}\npopulation a x {CELLS}\nprojection W s s -> a delay=0 gate=learn\n"
     return parse_graph(text).with_(arrays={"W.w": np.random.default_rng(2).uniform(0, 0.5, (CELLS, SOURCES))})
 
