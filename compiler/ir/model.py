@@ -144,7 +144,7 @@ class Projection:
     `delay` counts steps: 1 (default) delivers a `send` message in the step in which it is sent; 0 is for messages that
     depend on this step's input (relays). `gate` and `apply` name protocol columns; the rule learns where `gate` > 0,
     and what its optimiser has summed becomes a step where `apply` > 0 (by default wherever it learns).
-    `wiring` draws the synapses of a list, `weights` and `delays` (in all, instead of `delay`) their numbers.
+    `wiring` draws the synapses of a list, `weights` and `delays` their numbers.
     `blocks`: (sizes of the post areas, sizes of the pre areas, pairs (post, pre) that are connected).
     `group` (the process it lowers to) and `lowering` (`fused`, `hoisted` or neither) are set by passes.
     """

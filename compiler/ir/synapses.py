@@ -127,9 +127,6 @@ def lists_fit(graph: Graph) -> Problems:
                               "Cells are whole numbers, counted from 0.")
         yield from _whole(graph, q, "delay", 1, DELAY, "E258", f"a delay is a whole number of steps, 1 to {DELAY}",
                           "Give steps of dt, not ms.")
-        if f"{q.name}.delay" in graph.arrays and q.delay != 1:
-            yield CortexError("E258", f"projection '{q.name}' has delay={q.delay} and a delay per synapse.",
-                              f"Leave one out; array '{q.name}.delay' counts all steps of a synapse.")
         yield from _names(graph, q)
 
 

@@ -66,9 +66,6 @@ def _distribution(q: Projection, what: str, drawn: Numbers, unit: str) -> Iterat
 def _delays(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
     problems = list(_distribution(q, "delay", drawn, "ms"))
     yield from problems
-    if q.delay != 1:
-        yield CortexError("E258", f"projection '{q.name}' has delay={q.delay} and a delay per synapse.",
-                          "Leave one out; the latter counts all steps of a synapse.")
     if not problems and drawn.kind in ("uniform", "constant"):
         yield from _in_range(graph, q, drawn)
 

@@ -240,7 +240,7 @@ def projection_account(graph: Graph, projection: Projection, hardware: HardwareM
                        positions: Mapping[str, int] | None = None) -> ProjectionAccount:
     kind, rule = graph.class_of(projection.name), graph.rule_of(projection)
     states = len(rule.states) + rule.optimiser.traits.kept if rule else 0
-    steps = max(projection.delay, most_delay(graph, projection))
+    steps = projection.delay + most_delay(graph, projection) - 1
     delay = int(hardware.number("numeric.delay_bits")) if steps > 1 else 0
     weight, tag = (int(hardware.number(f"numeric.{name}_bits")) for name in ("weight", "tag"))
     slots = int(hardware.number("core.slots_per_learning_axon")) if rule else 1

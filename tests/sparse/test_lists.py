@@ -186,13 +186,26 @@ def test_wrong_lists_are_refused(code, arrays):
     assert problems(graph_of().with_(arrays=good | arrays))[0].code == code
 
 
-def test_a_list_needs_its_cells_and_one_delay():
+def test_a_list_needs_its_cells():
     arrays = lists(np.random.default_rng(0), "W", 6, 8, 4) | lists(np.random.default_rng(1), "R", 8, 8, 4, 3)
     graph = graph_of().with_(arrays=arrays)
     missing = graph.with_(arrays={k: v for k, v in arrays.items() if k != "R.post"})
     assert "E243" in [p.code for p in problems(missing)]
-    twice = graph.with_(projections=tuple(replace(q, delay=2) for q in graph.projections if q.name == "R"))
-    assert [p.code for p in problems(twice.with_(arrays={k: v for k, v in arrays.items() if k[0] == "R"}))] == ["E258"]
+
+
+@pytest.mark.parametrize("delay", [2, 4])
+def test_a_delay_of_the_projection_comes_on_top(delay):
+    setup = circuit(1, most_delay=3)
+    graph, arrays = setup.graph, setup.graph.arrays
+    bare = graph.with_(synapses=tuple(replace(s, rule=None) for s in graph.synapses))
+    late = bare.with_(projections=tuple(replace(q, delay=delay) if q.name == "R" else q for q in bare.projections))
+    alone = bare.with_(arrays=arrays | {"R.delay": arrays["R.delay"] + delay - 1})
+    wanted = ["C.v", "R.current"]
+    one, two = (joined(replace(setup, graph=g), wanted) for g in (late, alone))
+    with plain_python():
+        three = joined(replace(setup, graph=late), wanted, "native")
+    assert all((bits(one[name]) == bits(two[name])).all() for name in wanted)
+    assert all((bits(one[name]) == bits(three[name])).all() for name in wanted)
 
 
 def test_a_delayed_message_needs_a_first_value():

@@ -177,8 +177,6 @@ def test_what_is_said_twice_or_elsewhere_is_refused():
     assert [p.code for p in problems(graph.with_(arrays={"R.pre": np.zeros(3)}))][0] == "E259"
     dense = graph.with_(synapses=tuple(replace(s, connectivity="dense") for s in graph.synapses))
     assert {p.code for p in problems(dense)} == {"E259"}
-    late = graph.with_(projections=tuple(replace(q, delay=3) for q in graph.projections if q.name == "R"))
-    assert [p.code for p in problems(late)] == ["E258"]
     units = graph.with_(synapses=tuple(replace(s, unit=0.5) for s in graph.synapses))
     assert [p.code for p in problems(units)] == ["E246", "E246"]
     outside = graph.with_(synapses=tuple(replace(s, sign="non_positive") for s in graph.synapses), projections=(

@@ -64,7 +64,7 @@ def _list(c: Choices, graph: Graph, q: Projection, count: int, rng: np.random.Ge
         order = np.lexsort((arrays["post"], arrays["pre"]))
         arrays = {key: array[order] for key, array in arrays.items()}
     cell = graph.cell_of(q.pre)
-    if q.delay == 1 and cell.state(graph.class_of(q.name).message) is not None and maybe(c):
+    if cell.state(graph.class_of(q.name).message) is not None and maybe(c):
         arrays["delay"] = rng.integers(1, 6, count)
     return arrays
 

@@ -84,7 +84,7 @@ def _drawn(c: Choices, graph: Graph, q: Projection, message: str, low: float, hi
     weights = c.pick((None, Numbers("constant", (max(low, min(0.25, high)),)), Numbers("normal", (0.1, 0.5)),
                       Numbers("uniform", (-0.5, 0.5)), Numbers("lognormal", (-2.0, 0.5, 0.0, 0.4))))
     q = replace(q, wiring=replace(wiring, number=number), weights=weights)
-    if q.delay != 1 or graph.cell_of(q.pre).state(message) is None:
+    if graph.cell_of(q.pre).state(message) is None:
         return q
     return replace(q, delays=c.pick((None, Numbers("uniform", (1.0, 4.0)), Numbers("normal", (2.0, 2.0)),
                                      Numbers("normal", (2 * graph.dt, graph.dt), "ms"))))
