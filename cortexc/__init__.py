@@ -38,7 +38,7 @@ from compiler.ir import (
 from compiler.ir import verify as check_graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.ir.synapses import with_drawn
-from compiler.nir_exchange import from_nir
+from compiler.nir_exchange import from_nir, to_nir
 from compiler.passes import pipeline, run_passes
 
 __all__ = [
@@ -46,4 +46,4 @@ __all__ = [
     "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record", "RunFolder",
     "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export",
     "from_nir", "load", "open_run", "parse", "parse_graph", "pipeline", "run", "run_passes", "show_graph", "simulate",
-    "verify", "with_drawn"]
+    "to_nir", "verify", "with_drawn"]

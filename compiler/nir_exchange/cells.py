@@ -81,7 +81,7 @@ def _neuron(kind: str, choices: Choices) -> Iterator[str]:
     first = based and choices.current == "first"
     yield "port arriving"
     for name in neuron.parameters:
-        yield f"parameter {name} {_unit(kind, name)[0]}"
+        yield f"parameter {name} {unit(kind, name)[0]}"
     for state in neuron.flow:
         yield f"state {state} = 0"
     yield f"integrator {choices.integrator}"
@@ -96,14 +96,14 @@ def _neuron(kind: str, choices: Choices) -> Iterator[str]:
         yield "message v"
 
 
-def _unit(kind: str, name: str) -> tuple[str, float]:
+def unit(kind: str, name: str) -> tuple[str, float]:
     return UNITS.get("rate" if kind in ("I", "IF") and name == "r" else name, ("1", 1.0))
 
 
 def parameters(node: Node, size: int) -> dict[str, np.ndarray]:
     """Parameter -> (size,), in the units of the cell. Raises N106."""
     if node.kind in NEURONS:
-        return {name: _value(node, name, size) * _unit(node.kind, name)[1] for name in NEURONS[node.kind].parameters}
+        return {name: _value(node, name, size) * unit(node.kind, name)[1] for name in NEURONS[node.kind].parameters}
     if node.kind == "Threshold":
         return {"threshold": _value(node, "threshold", size)}
     if cell_name(node.kind) == "nir_bias":

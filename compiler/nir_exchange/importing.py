@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from compiler.ir import CellType, CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
 from compiler.ir.cells import INTEGRATORS
 from compiler.ir.firing import fresh
-from compiler.ir.schedule import instantaneous, reached
+from compiler.ir.schedule import instantaneous
 from compiler.ir.verify import verify
 from compiler.nir_exchange.cells import (
     CURRENTS,
@@ -32,22 +31,21 @@ from compiler.nir_exchange.cells import (
     message,
     parameters,
 )
+from compiler.nir_exchange.order import ARRIVALS, Order
 from compiler.nir_exchange.reading import Edge, Network, Node, read
 from compiler.nir_exchange.shapes import shapes
 from compiler.nir_exchange.wiring import Wiring, weighted, wirings
 
-ARRIVALS = ("same", "next")
-
 
 def from_nir(source: Any, *, dt: float | None = None, reset: str | None = None, current: str | None = None,
-             arrival: str | None = None, integrator: str = "euler", name: str = "nir") -> Graph:
-    """The graph of a NIR file or of a `nir.NIRGraph`.
+             arrival: str | None = None, integrator: str | None = None, name: str = "nir") -> Graph:
+    """The graph of a NIR file or of a `nir.NIRGraph`; `to_nir` is the way back.
 
         graph = from_nir("network.nir", dt=1e-4, reset="subtract", current="first", arrival="same")
         simulate(graph, 100, inputs={"input.value": x}, record=["output.out"])
 
     NIR describes neurons by differential equations, in seconds, and says nothing of steps. What a file leaves open has
-    to be told, where its nodes make it matter:
+    to be told, where its nodes make it matter (files of `to_nir` tell it themselves):
 
     `dt`: one step, in seconds (always). `reset`, for IF, LIF, CubaLIF, after a spike: `v_reset`: v = v_reset, NIR's own
     equation; `zero`: v = 0; `subtract`: v = v - (v_threshold - v_reset). `current`, for CubaLI, CubaLIF: v reads the
@@ -76,13 +74,14 @@ def from_nir(source: Any, *, dt: float | None = None, reset: str | None = None, 
     be told; N106 for a node, N107 for shapes that the IR cannot say; and what `check_graph` raises.
     """
     network = _summed(read(source))
-    step = _step(dt)
-    choices = Choices(_choice("N104", network, "reset", reset, RESETS, fires),
-                      _choice("N105", network, "current", current, CURRENTS, lambda kind: "Cuba" in kind), integrator)
-    if integrator not in INTEGRATORS:
-        raise unknown("N105", "integrator", integrator, INTEGRATORS)
+    given = {"dt": dt, "reset": reset, "current": current, "arrival": arrival, "integrator": integrator}
+    told = {**network.told, **{what: value for what, value in given.items() if value is not None}}
+    step, integrator = _step(told.get("dt")), told.get("integrator", "euler")
+    choices = Choices(_choice("N104", network, "reset", told.get("reset"), RESETS, fires),
+                      _choice("N105", network, "current", told.get("current"), CURRENTS, lambda kind: "Cuba" in kind),
+                      _known("integrator", integrator, INTEGRATORS))
     _check_reset(network, choices.reset)
-    graph = _Import(network, step, choices, arrival).graph(name)
+    graph = _Import(network, step, choices, told.get("arrival")).graph(name)
     verify(graph)
     return graph
 
@@ -96,16 +95,20 @@ def _step(dt: float | None) -> float:
     return float(dt)
 
 
-def _choice(code: str, network: Network, what: str, told: str | None, known: Iterable[str], concerns: Any) -> str:
+def _choice(code: str, network: Network, what: str, told: Any, known: Iterable[str], concerns: Any) -> str:
     """The word that was told; the first one where it concerns no node. Raises the code."""
     words = tuple(known)
     concerned = next((node for node in network.nodes.values() if concerns(node.kind)), None)
-    if told is not None and told not in words:
-        raise unknown(code, what, told, words)
     if told is None and concerned:
         raise CortexError(code, f"{concerned.shown} needs to know '{what}', which NIR does not say.",
                           f"Say {what}= one of {', '.join(words)}.")
-    return told or words[0]
+    return words[0] if told is None else _known(what, told, words, code)
+
+
+def _known(what: str, told: Any, words: Collection[str], code: str = "N105") -> str:
+    if not isinstance(told, str) or told not in words:
+        raise unknown(code, what, told, words)
+    return told
 
 
 def _check_reset(network: Network, reset: str) -> None:
@@ -123,18 +126,20 @@ def _summed(network: Network) -> Network:
             front = fresh(f"{name}.sum", nodes)
             nodes[front] = Node(front, "Sum", {})
             edges = [*((a, front if b == name else b) for a, b in edges), (front, name)]
-    return Network(nodes, tuple(edges))
+    return Network(nodes, tuple(edges), network.told)
 
 
 class _Import:
     """`names`: node -> population."""
 
-    def __init__(self, network: Network, dt: float, choices: Choices, arrival: str | None):
+    def __init__(self, network: Network, dt: float, choices: Choices, arrival: Any):
         self.network, self.dt, self.choices = network, dt, choices
         self.shapes = shapes(network)
         self.taken = {"gate", "table"}
         self.names = {name: self._own(re.sub(r"\W", "_", name, flags=re.ASCII)) for name in network.nodes}
         self.delays = {name: self._steps(node) for name, node in network.nodes.items() if node.kind == "Delay"}
+        stateful = [name for name, node in network.nodes.items() if node.kind in NEURONS]
+        self.order = Order(network.nodes, network.edges, stateful)
         self.arrival = self._arrival(arrival)
         self.wirings = {edge: self._wirings(edge) for edge in network.edges}
 
@@ -154,35 +159,13 @@ class _Import:
                                       "s; only whole numbers of steps can be said.", "Choose another dt.")
         return whole.astype(np.int64)
 
-    @cached_property
-    def _follows(self) -> dict[str, set[str]]:
-        """Node -> itself and all that it leads to."""
-        return {name: reached([name], self.network.after) for name in self.network.nodes}
-
-    def _stateful(self, name: str) -> bool:
-        return self.network.nodes[name].kind in NEURONS
-
-    def _on_circle(self, edge: Edge) -> bool:
-        return edge[0] in self._follows[edge[1]]
-
-    def _arrives(self, edge: Edge) -> bool:
-        """Whether it leads from a node with state to another one."""
-        return self._stateful(edge[0]) and any(map(self._stateful, self._follows[edge[1]]))
-
-    def _arrival(self, told: str | None) -> str:
+    def _arrival(self, told: Any) -> str:
         """Raises N105."""
-        open_ = [e for e in self.network.edges if self._arrives(e) and not self._on_circle(e)]
-        if told is not None and told not in ARRIVALS:
-            raise unknown("N105", "arrival", told, ARRIVALS)
+        open_ = [e for e in self.network.edges if self.order.arrives(e) and not self.order.on_circle(e)]
         if told is None and open_:
             raise CortexError("N105", f"what '{open_[0][0]}' sends to '{open_[0][1]}' arrives in the same step or in "
                                       "the next one, which NIR does not say.", "Say arrival= one of same, next.")
-        return told or ARRIVALS[0]
-
-    def _depth(self, edge: Edge) -> int:
-        """How many steps before this one what arrives was sent."""
-        late = self._arrives(edge) and (self.arrival == "next" or self._on_circle(edge))
-        return int(late)
+        return ARRIVALS[0] if told is None else _known("arrival", told, ARRIVALS)
 
     def graph(self, name: str) -> Graph:
         self._check_circles()
@@ -215,7 +198,7 @@ class _Import:
     def _wirings(self, edge: Edge) -> list[Wiring]:
         a, b = edge
         found = wirings(self.network.nodes[b], self.shapes[a], self.shapes[b], self.delays.get(b))
-        return [replace(w, steps=w.steps + self._depth(edge)) for w in found]
+        return [replace(w, steps=w.steps + self.order.depth(edge, self.arrival)) for w in found]
 
     def _joined(self, graph: Graph, edge: Edge, wiring: Wiring) -> Graph:
         a, b = edge

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from compiler.ir.errors import CortexError
 
 Edge = tuple[str, str]
+TOLD = "cortexc."
+"""Before the names of what `to_nir` tells in a file's metadata."""
 DOOR = "Door"
 """The kind of inputs and outputs of nested graphs, until they are gone."""
 
@@ -38,6 +40,8 @@ class Network:
 
     nodes: dict[str, Node]
     edges: tuple[Edge, ...]
+    told: dict[str, Any] = field(default_factory=dict)
+    """Arguments of `from_nir` that the file answers itself."""
 
     def before(self, name: str) -> list[str]:
         return [a for a, b in self.edges if b == name]
@@ -48,17 +52,18 @@ class Network:
 
 def read(source: Any) -> Network:
     """`source`: a path, or a `nir.NIRGraph`. Raises N101, N102, N108."""
-    nir = _package()
+    nir = package()
     found = source if isinstance(source, nir.NIRGraph) else _file(nir, source)
     nodes, edges = _expanded(found, "")
     _check(nodes, edges)
     for name in [name for name, node in nodes.items() if node.kind == DOOR]:
         edges = _spliced(edges, name)
         del nodes[name]
-    return Network(nodes, tuple(dict.fromkeys(edges)))
+    told = {key.removeprefix(TOLD): value for key, value in found.metadata.items() if key.startswith(TOLD)}
+    return Network(nodes, tuple(dict.fromkeys(edges)), told)
 
 
-def _package() -> Any:
+def package() -> Any:
     try:
         import nir
     except ImportError:
