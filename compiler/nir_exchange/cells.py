@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +15,9 @@ MS = 1000.0
 """Milliseconds, the IR's unit of time, in a second, NIR's."""
 UNITS = {"tau": ("ms", MS), "tau_mem": ("ms", MS), "tau_syn": ("ms", MS), "rate": ("1/ms", 1 / MS)}
 """Field -> unit, and how many of NIR's values it holds; others have none."""
-RESETS = {"v_reset": "v_reset", "zero": "0", "subtract": "v - (v_threshold - v_reset)"}
+RESETS = {"v_reset": "v_reset", "zero": "0", "subtract": "v - (v_threshold - v_reset)",
+          "zero_next": "0", "subtract_next": "v_free - (v_threshold - v_reset)"}
+"""What v becomes: in the step of its spike, or, `_next`, in the one after, whose equation goes on from the v before."""
 CURRENTS = ("together", "first")
 
 
@@ -85,15 +88,28 @@ def _neuron(kind: str, choices: Choices) -> Iterator[str]:
     for state in neuron.flow:
         yield f"state {state} = 0"
     yield f"integrator {choices.integrator}"
+    late = fires(kind) and choices.reset.endswith("_next")
     for state, flow in neuron.flow.items():
-        yield f"receive d{state}/dt = {flow.format(i='drive' if first else 'i' if based else 'arriving')}"
+        equation = flow.format(i="drive" if first else "i" if based else "arriving")
+        yield _resumed(equation) if late and state == "v" else f"receive d{state}/dt = {equation}"
         if first and state == "i":
             yield "receive drive = i"
-    if fires(kind):
+    if late:
+        yield "state spike = 0"
+        yield f"receive v = where(prev(spike) > 0, {RESETS[choices.reset]}, v_free)"
+        yield "receive spike = where(v > v_threshold, 1, 0)"
+        yield "message spike late"
+    elif fires(kind):
         yield "spike when v > v_threshold"
         yield f"reset v = {RESETS[choices.reset]}"
     else:
         yield "message v"
+
+
+def _resumed(equation: str) -> str:
+    """v before a reset that its own spike of the step before brings."""
+    own = re.sub(r"\bv\b", "v_free", equation)
+    return f"receive dv_free/dt = {own} from prev(v)"
 
 
 def unit(kind: str, name: str) -> tuple[str, float]:

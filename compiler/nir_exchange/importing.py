@@ -48,11 +48,12 @@ def from_nir(source: Any, *, dt: float | None = None, reset: str | None = None, 
     to be told, where its nodes make it matter (files of `to_nir` tell it themselves):
 
     `dt`: one step, in seconds (always). `reset`, for IF, LIF, CubaLIF, after a spike: `v_reset`: v = v_reset, NIR's own
-    equation; `zero`: v = 0; `subtract`: v = v - (v_threshold - v_reset). `current`, for CubaLI, CubaLIF: v reads the
-    current of the step before (`together`: both equations are solved together) or that of this step (`first`).
-    `arrival`: what a node with state (I, IF, LI, LIF, CubaLI, CubaLIF) sends to another one arrives in the `same` step
-    or in the `next` one; along edges on a circle it is always the next one, and what only goes on to outputs arrives in
-    the same step. `integrator`: Euler's method unless told otherwise (`exact`, `exponential_euler`, `rk4`: docs/ir.md).
+    equation; `zero`: v = 0; `subtract`: v = v - (v_threshold - v_reset); `zero_next`, `subtract_next`: the same happens
+    to the v of the next step (snnTorch's default). `current`, for CubaLI, CubaLIF: v reads the current of the step
+    before (`together`: both equations are solved together) or that of this step (`first`). `arrival`: what a node with
+    state (I, IF, LI, LIF, CubaLI, CubaLIF) sends to another one arrives in the `same` step or in the `next` one; along
+    edges on a circle it is always the next one, and what only goes on to outputs arrives in the same step.
+    `integrator`: Euler's method unless told otherwise (`exact`, `exponential_euler`, `rk4`: docs/ir.md).
 
     One Euler step, with x the sum of what arrives; states begin at 0 (bind arrays `population.v` for others):
 
@@ -113,8 +114,8 @@ def _known(what: str, told: Any, words: Collection[str], code: str = "N105") -> 
 
 def _check_reset(network: Network, reset: str) -> None:
     for node in network.nodes.values():
-        if reset == "zero" and fires(node.kind) and np.any(node.fields["v_reset"]):
-            raise CortexError("N104", f"reset is 'zero', but {node.shown} has a v_reset that is not 0.",
+        if reset.startswith("zero") and fires(node.kind) and np.any(node.fields["v_reset"]):
+            raise CortexError("N104", f"reset is '{reset}', but {node.shown} has a v_reset that is not 0.",
                               "Say reset='v_reset' to use it.")
 
 

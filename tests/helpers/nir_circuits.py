@@ -7,7 +7,8 @@ import numpy as np
 from nir_evaluation import STATEFUL
 
 DT = 1e-3
-RESETS, CURRENTS, ARRIVALS = ("v_reset", "subtract"), ("together", "first"), ("same", "next")
+RESETS = ("v_reset", "subtract", "subtract_next")
+CURRENTS, ARRIVALS = ("together", "first"), ("same", "next")
 
 
 def neuron(draw, kind, n):

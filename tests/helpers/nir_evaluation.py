@@ -103,13 +103,19 @@ class Evaluation:
             drive, i = (i if self.current == "together" else new), new
         leak = 0.0 if kind in ("I", "IF") else node.v_leak - v
         tau = 1.0 if kind in ("I", "IF") else getattr(node, "tau", getattr(node, "tau_mem", None))
+        spiked = kind.endswith("IF") and v > node.v_threshold  # in the step before, where nothing was reset since
         v = v + self.dt / tau * (leak + node.r * drive)
+        v = self.after(node, v, spiked) if self.reset.endswith("next") else v
         z = np.where(v > node.v_threshold, 1.0, 0.0) if kind.endswith("IF") else None
-        if z is not None:
-            after = {"v_reset": node.v_reset, "zero": 0.0, "subtract": v - node.v_threshold + node.v_reset}[self.reset]
-            v = np.where(z > 0, after, v)
-        self.states[name] = v, i
+        self.states[name] = v if z is None or self.reset.endswith("next") else self.after(node, v, z > 0), i
         return v if z is None else z
+
+    def after(self, node, v, spiked):
+        """The v of cells that spiked, reset."""
+        if not np.any(spiked):
+            return v
+        new = {"v": node.v_reset, "z": 0.0 * v, "s": v - node.v_threshold + node.v_reset}[self.reset[0]]
+        return np.where(spiked, new, v)
 
 
 def axes(value, n):

@@ -60,7 +60,7 @@ def digest(graph):
 @pytest.mark.parametrize("seed", range(10))
 def test_random_networks_come_back(seed, tmp_path):
     network = random_network(seed)
-    graph = cortexc.from_nir(network, dt=DT, reset=RESETS[seed % 2], current=CURRENTS[seed // 2 % 2],
+    graph = cortexc.from_nir(network, dt=DT, reset=RESETS[seed % 3], current=CURRENTS[seed // 2 % 2],
                              arrival=ARRIVALS[seed // 4 % 2])
     again = returned(graph, tmp_path)
     n = int(network.nodes["input"].input_type["input"][0])
