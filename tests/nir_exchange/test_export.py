@@ -106,12 +106,39 @@ def edited(before, after):
     return cortexc.parse_graph(OWN.replace(before, after)).with_(arrays=GRAPH.arrays)
 
 
+def mapped(bias):
+    shape, maps = MAPS["square"]
+    graph = cortexc.from_nir(nir.NIRGraph({"input": nir.Input(np.array(shape)), "maps": maps}, [("input", "maps")],
+                                          type_check=False), dt=DT)
+    return graph.with_(arrays={**graph.arrays, "maps.bias": bias})
+
+
+def twice_biased():
+    n = np.array([2])
+    graph = cortexc.from_nir(nir.NIRGraph({"a": nir.Input(n), "b": nir.Input(n), "fc": nir.Affine(np.eye(2), np.ones(2))},
+                                          [("a", "fc")], type_check=False), dt=DT)
+    more = graph.projection("a_to_fc").__class__("more", "out_dense", "b", "fc", 0)
+    return graph.with_(projections=(*graph.projections, more), arrays={**graph.arrays, "more.w": np.eye(2)})
+
+
+def test_the_order_that_needs_no_delays_is_told():
+    n = np.array([2])
+    lif = {name: nir.LIF(*np.ones((4, 2))) for name in "abc"}
+    network = nir.NIRGraph({"input": nir.Input(n), **lif, "output": nir.Output(n)},
+                           [("input", "a"), ("a", "b"), ("b", "c"), ("c", "output")])
+    for arrival in ARRIVALS:
+        again = cortexc.to_nir(cortexc.from_nir(network, dt=DT, reset="zero", arrival=arrival))
+        assert list(again.nodes) == list(network.nodes) and again.metadata["cortexc.arrival"] == arrival
+
+
 RULE = "rule hebb\n  increment post.spike * pre.out\nsynapse forward\n  rule hebb\n"
 REFUSED = {
     "a rule": (edited("synapse forward\n", RULE), "rule 'hebb' of projection 'W'"),
     "another cell": (edited("receive dv/dt = (v_leak - v", "receive dv/dt = (v_leak - 2 * v"), "cell 'lif'"),
     "seeds": (GRAPH.with_(seeds=2), "a batch axis"),
     "another output": (edited("spikes = upper.spike", "spikes = upper.v"), "output 'spikes'"),
+    "a bias that differs within a map": (mapped(np.arange(27.0)), "'input_to_maps', whose bias"),
+    "two projections before a bias": (twice_biased(), "population 'fc', whose bias comes after 2 projections"),
     "a first value": (GRAPH.with_(arrays={**GRAPH.arrays, "lower.v": np.ones(3)}), "first value of 'lower.v'"),
     "two resets": (edited("population upper lif 2", OWN[OWN.index("cell lif"):OWN.index("synapse forward")].replace(
         "cell lif", "cell other").replace("v = v_reset", "v = 0") + "population upper other 2"), "cells differ in 'reset'")}
