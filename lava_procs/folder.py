@@ -44,15 +44,16 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def kernels_of(folder: Path, description: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The kernels as Python and as C; no C where the Python was edited: what was edited is what runs. Raises E707 where
-    both were."""
+def kernels_of(folder: Path, description: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The kernels as Python and as C, without the other where one was edited: what was edited is what runs. Raises E707
+    where both were."""
     texts = {name: (folder / name).read_text(encoding="utf-8") for name in description[KERNELS]}
     edited = [name for name, text in texts.items() if text_digest(text) != description[KERNELS][name]]
     if len(edited) > 1:
         raise FolderError("E707", f"{' and '.join(edited)} of '{folder}' were edited, and only one of them can run.",
                           "Undo the changes of one; kernels.c is what runs where there is a C compiler.")
-    return texts["kernels.py"], None if edited == ["kernels.py"] else texts["kernels.c"]
+    return (None if edited == ["kernels.c"] else texts["kernels.py"],
+            None if edited == ["kernels.py"] else texts["kernels.c"])
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -16,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -144,14 +145,19 @@ class PythonGroup:
 Kernels = CKernels | PythonKernels
 
 
-def load_kernels(python: str, c: str | Callable[[], str] | None) -> Kernels:
-    """Compiles, or finds again, the module of these texts. `c` is asked for only where it is used; None: Python is to
-    run."""
+def load_kernels(python: str | None, c: str | Callable[[], str] | None) -> Kernels:
+    """Compiles, or finds again, the module of these texts. `c` is asked for only where it is used; None for one of
+    them: the other is to run, whatever happens. Raises what the compiler says, then."""
     if c is not None and (compiler := c_compiler()):
         try:
             return CKernels(load_c(c if isinstance(c, str) else c(), compiler))
-        except subprocess.CalledProcessError as error:
-            warnings.warn(f"{compiler} cannot compile the kernels, numba does: {error.stderr[-300:]}", stacklevel=2)
+        except (subprocess.CalledProcessError, OSError) as error:
+            reason = (getattr(error, "stderr", None) or str(error)).strip()
+            if python is None:
+                raise RuntimeError(reason) from None
+            warnings.warn(f"{compiler} cannot compile the kernels, numba does: {reason}", stacklevel=2)
+    if python is None:
+        raise RuntimeError("there is no C compiler")
     return PythonKernels(load_python(python))
 
 
@@ -159,20 +165,37 @@ def c_compiler() -> str | None:
     """The compiler to use; None where there is none, or where others are asked for."""
     if os.environ.get("CORTEXC_JIT", "1") == "0" or os.environ.get("CORTEXC_KERNELS", "c") != "c":
         return None
-    return shutil.which(os.environ.get("CC") or "gcc") or shutil.which("cc")
+    named = (os.environ.get("CC") or "").split()[:1]  # its flags, if it has any, are not ours
+    found = [path for name in (*named, "gcc", "cc") if (path := shutil.which(name))]
+    if named and not shutil.which(named[0]):
+        instead = found[0] if found else "numba"
+        warnings.warn(f"CC names '{named[0]}', which is not there; {instead} is used", stacklevel=2)
+    return found[0] if found else None
 
 
 def load_c(source: str, compiler: str) -> ctypes.CDLL:
     """A shared library in a file named by what it was made of: text, compiler, flags, processor."""
     digest = hashlib.sha256("\n".join([source, *_compiler_identity(compiler), *FLAGS]).encode()).hexdigest()[:24]
-    path = cache_folder() / digest[:16] / f"kernels_{digest}.so"
     with loading_lock():
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(path.with_suffix(".lock")):
-                if not path.exists():
-                    _compile(source, compiler, path)
-        return ctypes.CDLL(str(path))
+        path = kernel_folder(digest[:16]) / f"kernels_{digest}.so"
+        if library := _opened(path):
+            return library
+        with _alone(path.with_suffix(".lock")):
+            if not (library := _opened(path)):
+                _compile(source, compiler, path)
+                library = _opened(path)
+    if library is None:
+        raise OSError(f"what {compiler} made cannot be loaded")
+    return library
+
+
+def _opened(path: Path) -> ctypes.CDLL | None:
+    """None for what is not there, torn, or no library of ours."""
+    try:
+        library = ctypes.CDLL(str(path))
+        return library if library.record and library.weights_due else None
+    except (OSError, AttributeError):
+        return None
 
 
 def _compile(source: str, compiler: str, path: Path) -> None:
@@ -192,6 +215,18 @@ def _compiler_identity(compiler: str) -> list[str]:
     return [compiler, str(found.st_size), str(found.st_mtime_ns), processor]
 
 
+def kernel_folder(name: str) -> Path:
+    """A folder of the cache; where that cannot be made or written, one of this process."""
+    path = cache_folder() / name
+    with contextlib.suppress(OSError):
+        path.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() and (os.access(path, os.W_OK) or any(path.glob("*.so")) or any(path.glob("*.py"))):
+        return path
+    own = Path(vars(sys.modules["cortexc_kernels"]).setdefault("folder", tempfile.TemporaryDirectory()).name) / name
+    own.mkdir(exist_ok=True)
+    return own
+
+
 def cache_folder() -> Path:
     """Where compiled kernels are kept (CORTEXC_CACHE, or the user's cache folder)."""
     base = os.environ.get("CORTEXC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cortexc"
@@ -207,7 +242,7 @@ def load_python(source: str) -> ModuleType:
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     name = f"cortexc_kernels_{digest}_{'jit' if jit else 'plain'}"
     with loading_lock():
-        return sys.modules.get(name) or _import_kernels(name, cache_folder() / digest / f"{name}.py", source)
+        return sys.modules.get(name) or _import_kernels(name, kernel_folder(digest) / f"{name}.py", source)
 
 
 def loading_lock() -> Any:
@@ -217,7 +252,6 @@ def loading_lock() -> Any:
 
 
 def _import_kernels(name: str, path: Path, source: str) -> ModuleType:
-    path.parent.mkdir(parents=True, exist_ok=True)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -70,7 +70,9 @@ class Single(Native):
         compiler, graph = c_compiler(), self.program.graph
         drawn = [q.name for q in graph.projections if (rule := graph.rule_of(q)) and rule.noise]
         whole = [s.name for s in graph.synapses if s.unit]
-        for problem in (*(["there is no C compiler"] if compiler is None else ()),
+        wide = [s.name for c in graph.cells for s in c.states if s.dtype.startswith("int") and int(s.dtype[3:]) > 24]
+        for problem in (*(["no C compiler is there, or CORTEXC_JIT or CORTEXC_KERNELS ask for another target"]
+                          if compiler is None else ()), *(f"state '{name}' has more bits" for name in wide),
                         *(f"the rule of '{name}' draws numbers from keys of 32 bits" for name in drawn),
                         *(f"weights of '{name}' are whole units" for name in whole)):
             raise CortexError("E525", f"float32 cannot run this: {problem}; a number has 24 bits.",

@@ -319,7 +319,8 @@ def _expect(condition: bool, what: str) -> None:
 
 def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator:
     """Philox keyed by seed and stream, its counter by the chunk: any piece can be drawn on its own."""
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, stream], counter=[0, 0, chunk, 0]))
+    key = np.array([seed % 2**64, stream], np.uint64)  # a list of such numbers would be rounded to floats
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, chunk, 0]))
 
 
 def lava_numbers(generator: list, seed: int, steps: np.ndarray) -> np.ndarray:

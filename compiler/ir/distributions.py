@@ -39,7 +39,7 @@ class Distribution:
     def draw(self, owner: str, size: int) -> Floats:
         """(size,) for `owner`, such as `population.tau`."""
         wanted, drawn = DISTRIBUTIONS[self.kind]
-        key = [self.seed % 2**64, zlib.crc32(owner.encode())]
+        key = np.array([self.seed % 2**64, zlib.crc32(owner.encode())], np.uint64)
         values = drawn(np.random.Generator(np.random.Philox(key=key)), size, self.arguments)
         low, high = self.arguments[-2:] if len(self.arguments) > len(wanted) else (-np.inf, np.inf)
         return np.clip(values, low, high)

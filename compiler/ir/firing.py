@@ -38,7 +38,7 @@ class Hold:
     @property
     def steps(self) -> Expression:
         """The nearest whole number of steps."""
-        if isinstance(self.length, Number) and self.unit == "steps":
+        if isinstance(self.length, Number) and self.unit == "steps" and self.length.value == int(self.length.value):
             return self.length
         length = Binary("/", self.length, Name("dt")) if self.unit == "ms" else self.length
         return Call("floor", (length + 0.5,))

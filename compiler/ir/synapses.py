@@ -167,5 +167,5 @@ def most_delay(graph: Graph, q: Projection) -> int:
         return 1
     bound = graph.arrays.get(f"{q.name}.delay")
     if bound is not None:
-        return int(bound.max(initial=1))
+        return int(bound.max(initial=1)) if np.isfinite(bound).all() else 1  # what is not finite is said elsewhere
     return 1 if q.delays is None else drawing.most_steps(q.delays, graph.dt)

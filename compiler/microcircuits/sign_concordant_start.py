@@ -48,7 +48,7 @@ def _one(circuit: SignConcordant, seed: int) -> Arrays:
 
 
 def _generator(seed: int, layer: int, use: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, 2 * layer + use]))
+    return np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 2 * layer + use], np.uint64)))
 
 
 def _typed(name: str, excitatory: np.ndarray, magnitudes: np.ndarray) -> Arrays:

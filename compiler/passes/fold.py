@@ -271,7 +271,7 @@ def _read_from_outside(graph: Graph, cell: CellType) -> tuple[set[str], set[str]
 
 
 def _of_side(found: Iterable[str], sides: list[str]) -> set[str]:
-    return {name.split(".", 1)[1] for name in found if name.split(".", 1)[0] in sides}
+    return {name.split(".", 1)[1] for name in found if "." in name and name.split(".", 1)[0] in sides}
 
 
 def _observed(graph: Graph, cell: CellType, quantity: str, request: Request) -> bool:

@@ -55,5 +55,5 @@ def test_integers_are_refused():
 def test_without_a_compiler_it_is_refused(monkeypatch):
     monkeypatch.setenv("CORTEXC_KERNELS", "numba")
     work = job(FIG3, LEARNING, 10, FULL)
-    with pytest.raises(cortexc.CortexError, match="E525.*no C compiler"):
+    with pytest.raises(cortexc.CortexError, match="E525.*no C compiler is there"):
         Single(work.program, work.protocol, work.samples, [1], work.recorded_noise)

@@ -119,6 +119,7 @@ def both(folder):
 
 CODE = {
     "no kernels": gone("kernels.py"), "no C": gone("kernels.c"), "both edited": both,
+    "a typo in C": replaced("kernels.c", "static void operation_0(", "static voided operation_0("),
     "empty kernels": written("kernels.py", ""), "a typo": written("kernels.py", "def ("),
     "another run": replaced("kernels.py", "def run(m,", "def run(x, m,"),
     "an import": replaced("network_lava.py", "import sys", "import sys, nonsense"),
