@@ -1,6 +1,7 @@
 """A NIR file or graph as plain nodes and edges, without nested graphs.
 
-N101: the extra is not installed; N102: what cannot be read; N108: edges that lead nowhere, or are there twice.
+N101: the extra is not installed; N102: what cannot be read; N106: a kind of node that is not NIR's; N108: edges that
+lead nowhere, or are there twice.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Network:
 
 
 def read(source: Any) -> Network:
-    """`source`: a path, or a `nir.NIRGraph`. Raises N101, N102, N108."""
+    """`source`: a path, or a `nir.NIRGraph`. Raises N101, N102, N106, N108."""
     nir = package()
     found = source if isinstance(source, nir.NIRGraph) else _file(nir, source)
     nodes, edges = _expanded(found, "")
@@ -79,8 +80,35 @@ def _file(nir: Any, source: Any) -> Any:
     try:
         return nir.read(str(source), type_check=False)
     except Exception as error:
+        _check_kinds(nir, source)
         raise CortexError("N102", f"'{source}' cannot be read as NIR: {type(error).__name__}: {error}",
                           "It must be an HDF5 file written by nir.write.") from error
+
+
+def _check_kinds(nir: Any, source: str | Path) -> None:
+    """Raises N106 for a node of a kind that NIR does not have, if the file can be read that far."""
+    try:
+        kinds = _kinds(source)
+    except Exception:
+        return
+    for name, kind in kinds.items():
+        if not hasattr(nir, kind):
+            raise CortexError("N106", f"node '{name}' ({kind}): nodes of this kind cannot be imported; NIR has none.")
+
+
+def _kinds(source: str | Path) -> dict[str, str]:
+    """Node -> the kind that the file says; nodes lie in `node/nodes/OUTER/nodes/INNER`."""
+    import h5py
+    found = dict[str, str]()
+
+    def visit(path: str, item: Any) -> None:
+        *place, last = path.split("/")
+        if last == "type" and place[-2:-1] == ["nodes"]:
+            found[".".join(place[2::2])] = str(item.asstr()[()])
+
+    with h5py.File(source, "r") as file:
+        file.visititems(visit)
+    return found
 
 
 def _expanded(graph: Any, prefix: str) -> tuple[dict[str, Node], list[Edge]]:

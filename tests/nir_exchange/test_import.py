@@ -192,6 +192,21 @@ def test_without_the_extra_there_is_a_code(monkeypatch):
         cortexc.from_nir("x.nir", dt=DT)
 
 
+def test_a_node_that_is_none_of_nirs_is_named(tmp_path):
+    import h5py
+    nir.write(tmp_path / "a.nir", simple(inner=simple(a=nir.Scale(ones()))))
+    with h5py.File(tmp_path / "a.nir", "r+") as file:
+        del file["node/nodes/inner/nodes/a/type"]
+        file["node/nodes/inner/nodes/a/type"] = "Izhikevich"
+    with pytest.raises(CortexError, match="N106 node 'inner.a' .Izhikevich."):
+        cortexc.from_nir(tmp_path / "a.nir", dt=DT)
+    whole = (tmp_path / "a.nir").read_bytes()
+    for broken in (b"no HDF5", whole[:len(whole) // 2], whole[:600]):
+        (tmp_path / "b.nir").write_bytes(broken)
+        with pytest.raises(CortexError, match="N102 .*b.nir"):
+            cortexc.from_nir(tmp_path / "b.nir", dt=DT)
+
+
 def test_a_file_comes_back(tmp_path):
     nir.write(tmp_path / "a.nir", simple(a=lif(0.01), b=nir.Linear(np.eye(2))))
     graph = cortexc.from_nir(tmp_path / "a.nir", dt=DT, reset="zero")
