@@ -125,7 +125,7 @@ def random_integer_setups(seeds: range):
 
 def test_random_integer_circuits_agree_to_the_bit() -> None:
     count = learnt = 0
-    for seed, setup in random_integer_setups(range(0, 90)):
+    for seed, setup in random_integer_setups(range(0, 150)):
         wanted = quantities(setup.graph)
         try:
             pairs = list(aligned(trajectory(setup, wanted, "interpreter"), compiled(setup, wanted, "native")))
