@@ -27,6 +27,19 @@ def logistic(x: Tensor) -> Tensor:
     return 1 / (1 + torch.exp(-x))
 
 
+def poisson(uniform: Tensor, rate: Tensor) -> Tensor:
+    """The least count whose cumulative share of a Poisson distribution of this mean is above the uniform number; nan
+    for a mean above 700."""
+    uniform, rate = torch.broadcast_tensors(uniform.double(), rate.double())
+    share, count = torch.exp(-rate), torch.zeros_like(rate)
+    below = share.clone()
+    while (more := (uniform >= below) & (below + share > below)).any():
+        count = count + more
+        share = torch.where(more, share * rate / count.clamp(min=1.0), share)
+        below = torch.where(more, below + share, below)
+    return torch.where(rate <= 700.0, count, torch.full_like(count, torch.nan))
+
+
 REAL: Mapping[str, Callable[..., Tensor]] = {
     "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sin": torch.sin, "cos": torch.cos, "sqrt": torch.sqrt,
     "floor": torch.floor, "pow": torch.pow, "abs": torch.abs, "min": torch.minimum, "max": torch.maximum,
@@ -38,7 +51,7 @@ REAL: Mapping[str, Callable[..., Tensor]] = {
     "d_soft_relu": logistic, "d_sharp_soft_relu": lambda x: logistic(10 * x), "d_tanh": lambda x: 1 - torch.tanh(x)**2,
     "d_hard_sigmoid": lambda x: (x.abs() < 3).double(), "shift_left": lambda x, bits: x * 2**bits,
     "shift_right": lambda x, bits: torch.floor(x * 2**-bits),
-    "saturate": lambda x, low, high: torch.minimum(torch.maximum(torch.floor(x), low), high)}
+    "saturate": lambda x, low, high: torch.minimum(torch.maximum(torch.floor(x), low), high), "poisson": poisson}
 
 
 def parts(e: Tree) -> Tree:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from fixed_point_setups import NEVER_BY_HAND, PLASTIC, program, setup_of, summed
 from random_graphs.integers import integer_program
 from underflow_cases import SCALES, learns, scales, scales_arrays
@@ -12,9 +13,11 @@ from underflow_cases import SCALES, learns, scales, scales_arrays
 from compiler.experiments.checks import verify_experiment
 from compiler.experiments.config import load_experiment
 from compiler.ir import CortexError
+from compiler.ir.functions import ARITY, VECTOR
 from compiler.passes.widths import is_counter
 from compiler.verify import verify_quantised
 from compiler.verify.runs import quantities
+from reference.equations import REAL
 
 CASES = [(name, hardware) for name in PLASTIC for hardware in ("", "loihi2")]
 STEPS = int(os.environ.get("CORTEXC_STEPS", "1500"))
@@ -160,3 +163,11 @@ def test_what_the_integer_reference_has_no_form_of_is_refused():
     listed = tuple(replace(s, connectivity="sparse") for s in source.graph.synapses)
     with pytest.raises(CortexError, match="V122 .*connectivity sparse"):
         verify_quantised(setup, replace(source, graph=source.graph.with_(synapses=listed)), 10)
+
+
+def test_the_reference_knows_every_function():
+    """But those that round, which are the compiler's own way to write a format."""
+    assert set(ARITY) - set(REAL) == {"fixed", "stochastic_round"}
+    uniform, rate = torch.linspace(0, 0.9999, 500), torch.tensor([0.0, 0.3, 7.0, 80.0])[:, None]
+    found = REAL["poisson"](uniform, rate).numpy()
+    assert np.array_equal(found, VECTOR["poisson"](*map(np.asarray, np.broadcast_arrays(uniform.double(), rate.double()))))
