@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-         "-fno-builtin", "-w", "-shared", "-fPIC")
+         "-fno-builtin", "-w", "-shared", "-fPIC",
+         *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []))
 
 
 PRECISIONS = {4: np.float32, 8: np.float64}
