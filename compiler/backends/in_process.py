@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -42,7 +43,7 @@ class Records:
         return self.shaped(quantity, table[:, column:column + self.sizes[quantity]])
 
 
-class InProcess:
+class InProcess(ABC):
     """`stored`: sizes of the quantities that have a value, by name."""
 
     block = 1000
@@ -64,11 +65,13 @@ class InProcess:
     def records(self) -> Records:
         return Records(self.protocol, self.feed, self.buffer, self.stored, self._shaped)
 
+    @abstractmethod
     def _shaped(self, quantity: str, flat: Array) -> Array:
-        raise NotImplementedError
+        """A quantity's recorded numbers in user shape."""
 
+    @abstractmethod
     def _block(self, block: Block) -> None:
-        raise NotImplementedError
+        """Advances by the steps of a block."""
 
     def run(self, steps: int | None = None, block: int | None = None,
             on_block: Callable[[int], None] | None = None) -> int:
@@ -85,12 +88,13 @@ class InProcess:
         fed = {f"feed.{name}": array for name, array in self.feed.state().items()}
         return {**self._memory(), **fed, "records": self.buffer.copy()}
 
+    @abstractmethod
     def _memory(self) -> State:
-        raise NotImplementedError
+        """What the next step depends on, but for the feed."""
 
     def restore(self, state: State) -> None:
         self.feed.restore({k.removeprefix("feed."): v for k, v in state.items() if k.startswith("feed.")})
         self.buffer[:] = state["records"]
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nothing to end is an answer too
         """Nothing to end; for the interface shared with Lava."""
