@@ -18,7 +18,7 @@ from compiler.backends.uniform import uniform
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
 from compiler.ir.evaluation import Values, evaluate, no_history
-from compiler.ir.expressions import previous
+from compiler.ir.expressions import WEIGHT_SUM, previous
 from compiler.ir.kinds import Kind
 from compiler.ir.model import Array, Graph, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
@@ -184,6 +184,8 @@ class Interpreter(Start):
             return array[:, None, :] if end == "pre" else array[:, :, None]
 
         def now(name: str) -> Array:
+            if name == WEIGHT_SUM:
+                return side(name, lambda *_: self._weight_sum(projection))
             if name.startswith(("pre.", "post.")):
                 return side(name, self.look)
             if name not in self.parameters[projection.name] and f"{projection.name}.{name}" in self.values:
@@ -196,6 +198,21 @@ class Interpreter(Start):
             return self._synaptic(projection, self._before(projection.name, name, depth))
 
         return now, before
+
+    def _weight_sum(self, projection: Projection) -> Array:
+        """(batch, n_post): the weights of every postsynaptic cell, from the first presynaptic cell to the last."""
+        w, kind = self._per_sample(self.values[f"{projection.name}.w"]), self.graph.class_of(projection.name).kind
+        if kind.pairs:
+            return w
+        total = np.zeros((self.graph.batch, self.graph.population(projection.post).size))
+        if kind.listed:
+            synapses = self.synapses[projection.name]
+            for own, weights in zip(total, synapses.ordered(w), strict=True):
+                np.add.at(own, synapses.post, weights)
+            return total
+        for j in range(w.shape[2]):
+            total = total + w[:, :, j]
+        return total
 
     @staticmethod
     def _map_side(c: model.Convolution, kind: Kind, end: str, array: Array) -> Array:

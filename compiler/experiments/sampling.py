@@ -16,7 +16,7 @@ from compiler.experiments.underflow import Underflow
 from compiler.ir import Expression, Graph, PlasticityRule, Projection
 from compiler.ir.connections import connection_mask
 from compiler.ir.evaluation import evaluate
-from compiler.ir.expressions import Name, Prev, walk
+from compiler.ir.expressions import WEIGHT_SUM, Name, Prev, walk
 from compiler.ir.protocol import Protocol
 from compiler.passes.count_underflow import Change, changes
 from compiler.passes.fixed_point import Format
@@ -113,7 +113,7 @@ def _read(graph: Graph, projections: Iterable[Projection]) -> tuple[list[str], l
     for q in projections:
         rule = graph.rule_of(q)
         for node in walk(rule.increment) if rule else ():
-            if isinstance(node, Name | Prev) and node.name.startswith(("pre.", "post.")):
+            if isinstance(node, Name | Prev) and node.name.startswith(("pre.", "post.")) and node.name != WEIGHT_SUM:
                 (earlier if isinstance(node, Prev) else now)[_owned(q, node.name)] = None
     return list(now), list(earlier)
 

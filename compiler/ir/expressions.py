@@ -5,7 +5,7 @@ Text is Python's expression syntax, read through a whitelist of `ast` nodes and 
 a side: `pre.rate`, `post.error`, `gate.noise`. `where(c, a, b)` chooses; comparisons give 1 or 0. Text alone has
 `a ** b`, which is pow(a, b), `not a`, which is a == 0, and `a < b < c`, which is a < b and b < c. `lookup(T, x)` is
 entry floor(x) of the graph's array `table.T`, the first or last one where x lies outside; `interpolate(T, x)` is
-between entries floor(x) and floor(x) + 1.
+between entries floor(x) and floor(x) + 1. Rules have `post.sum(w)`, the sum over the weights that end in a cell.
 """
 
 from __future__ import annotations
@@ -124,6 +124,9 @@ COMPARISON = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=
 LOGICAL = {ast.And: "and", ast.Or: "or"}
 PRECEDENCE = {"or": 1, "and": 2, "<": 4, "<=": 4, ">": 4, ">=": 4, "==": 4, "!=": 4, "+": 5, "-": 5, "*": 6, "/": 6}
 UNARY, ATOM = 7, 9
+WEIGHT_SUM = "post.sum(w)"
+"""A name of rules: the sum over the weights of a projection that end in the postsynaptic cell, from the first
+presynaptic cell to the last."""
 LOOKUPS = ("lookup", "interpolate")
 ALLOWED = "Use numbers, names, + - * / **, comparisons, and, or, not, prev(), where() and the listed functions."
 
@@ -304,6 +307,8 @@ def converted(node: ast.expr, text: str) -> Expression:
             return _joined("and", [Binary(COMPARISON[type(op)], a, b) for op, a, b in pairs])
         case ast.BoolOp(op=op, values=operands):
             return _joined(LOGICAL[type(op)], [convert(operand) for operand in operands])
+        case ast.Call(func=ast.Attribute()) if ast.unparse(node) == WEIGHT_SUM:
+            return Name(WEIGHT_SUM)
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
             return _call(function, tuple(map(convert, arguments)), text)
     raise CortexError("E110", f"{shown(ast.unparse(node))} is not allowed in expression {shown(text)}.", ALLOWED)

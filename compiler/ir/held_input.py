@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir.expressions import Binary, Expression, Name, Prev, reads
+from compiler.ir.expressions import WEIGHT_SUM, Binary, Expression, Name, Prev, reads
 from compiler.ir.model import CellType, Graph, Projection
 
 
@@ -51,4 +51,4 @@ def _is_postsynaptic(expression: Expression) -> bool:
     """Whether it reads the postsynaptic cell, and nothing else but constants and gates."""
     found = reads(expression)
     return any(name.startswith("post.") for name in found) and not any(
-        name.startswith("pre.") or name == "w" for name in found)
+        name.startswith("pre.") or name in ("w", WEIGHT_SUM) for name in found)

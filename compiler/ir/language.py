@@ -266,6 +266,8 @@ def _is_read(name: object) -> bool:
     """`rate`, `pre.rate`, `post.error`, `gate.learn`."""
     if not isinstance(name, str):
         return False
+    if name == expressions.WEIGHT_SUM:
+        return True
     side, dot, rest = name.rpartition(".")
     return is_name(rest) and rest not in UNREADABLE and (side in ("pre", "post", "gate") or not dot)
 

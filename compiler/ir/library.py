@@ -6,6 +6,7 @@ what it is verified. E270: there is no such part.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -56,5 +57,9 @@ def replaced(lines: Sequence[str], own: Sequence[str], once: frozenset[str]) -> 
 
 
 def _subject(line: str, once: frozenset[str]) -> tuple[str, ...]:
+    """The keyword of a line and whom it is about: `receive dv / dt = ...` is about v, as `receive v=...` is."""
     keyword, _, rest = line.partition(" ")
-    return (keyword,) if keyword in once else (keyword, rest.replace("=", " ").split(" ")[0])
+    if keyword in once:
+        return (keyword,)
+    derived = re.match("d([^ /=]+) ?/ ?dt ?=", rest)
+    return keyword, derived[1] if derived else re.split("[ =@]", rest, maxsplit=1)[0]

@@ -31,7 +31,7 @@ from compiler.ir.cells import State as State
 from compiler.ir.cells import by_name
 from compiler.ir.distributions import Distribution as Distribution
 from compiler.ir.evaluation import evaluate_scalar
-from compiler.ir.expressions import Expression, reads
+from compiler.ir.expressions import WEIGHT_SUM, Expression, reads
 from compiler.ir.kinds import KINDS, Kind
 from compiler.ir.maps import Convolution as Convolution
 from compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
@@ -91,6 +91,11 @@ class PlasticityRule:
     def expressions(self) -> tuple[Expression, ...]:
         """The increment, then the updates."""
         return self.increment, *(u.expression for u in self.updates)
+
+    @property
+    def sums_weights(self) -> bool:
+        """Whether it reads `post.sum(w)`, of all synapses of a postsynaptic cell."""
+        return any(WEIGHT_SUM in reads(e) for e in self.expressions)
 
     @property
     def learnt(self) -> tuple[str, ...]:

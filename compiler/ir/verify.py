@@ -14,7 +14,7 @@ import numpy as np
 from compiler.ir import model
 from compiler.ir.arrays import amounts, arrays_fit
 from compiler.ir.errors import CortexError, unknown
-from compiler.ir.expressions import Expression, Lookup, names, previous, reads, walk
+from compiler.ir.expressions import WEIGHT_SUM, Expression, Lookup, names, previous, reads, walk
 from compiler.ir.language import Problems, part_problems
 from compiler.ir.mirrors import mirrors_fit
 from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
@@ -175,6 +175,7 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
     own, drawn = {s.name for s in rule.states}, {name for name, _ in rule.noise}
     visible = offered | own | drawn | {"w", "dt", *(p.name for p in rule.parameters),
                                        *(f"gate.{g}" for g in graph.gates)}
+    visible |= {WEIGHT_SUM} if not projection.convolution else set()
     stored = {f"pre.{s.name}" for s in pre.states} | {f"post.{s.name}" for s in post.states} | own
     constants = {"dt", *(p.name for p in rule.parameters)}
     yield from said_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),

@@ -135,7 +135,8 @@ def legalised(graph: Graph, hardware: HardwareMap, credit: str = "held") -> Grap
     if not has_engine(hardware):
         return graph
     for q in graph.projections:
-        if rule := graph.rule_of(q):
+        rule = graph.rule_of(q)
+        if rule and not rule.sums_weights:
             legal = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
             graph = _legal_projection(exchanged(graph, rule, legal), q, credit, hardware)
     return graph

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.ir import CortexError, Expression, Graph, PlasticityRule, Population, Projection
-from compiler.ir.expressions import Name, Prev, leaves, previous
+from compiler.ir.expressions import WEIGHT_SUM, Name, Prev, leaves, previous
 from compiler.ir.model import Mirror
 from compiler.ir.synapses import synapses_of
 from compiler.ir.verify import bounds
@@ -210,4 +210,4 @@ class Formats:
 def read_of_cells(rule: PlasticityRule | None) -> list[Name | Prev]:
     """Quantities of both cells that a rule reads."""
     return [node for e in (rule.expressions if rule else ()) for node in leaves(e)
-            if node.name.startswith(("pre.", "post."))]
+            if node.name.startswith(("pre.", "post.")) and node.name != WEIGHT_SUM]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.ir import CortexError, Equation, Expression, PlasticityRule, Projection
-from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, rename, walk
+from compiler.ir.expressions import WEIGHT_SUM, Binary, Call, Name, Negate, Number, Prev, Where, rename, walk
 from compiler.ir.model import Optimiser, State, SynapseClass
 from compiler.ir.verify import bounds
 from compiler.passes.fixed_point import Extent, Format, extent, rounding_of
@@ -73,6 +73,9 @@ def _over_copies(formats: Formats, q: Projection, rule: PlasticityRule) -> Plast
 
 def _quantised(formats: Formats, q: Projection, rule: PlasticityRule,
                found: Format) -> tuple[PlasticityRule, Projection]:
+    if rule.sums_weights:
+        raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' reads {WEIGHT_SUM}, which has no "
+                                  "integer form.", "Bind normalised weights between runs instead.")
     if rule.optimiser.traits.integers:
         return _tagged(formats, q, rule, found)
     if rule.optimiser.kind != "none" or rule.states:

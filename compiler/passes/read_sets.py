@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
-from compiler.ir.expressions import Binary, Name, Negate, Prev, Where, depth_of, leaves, reads
+from compiler.ir.expressions import WEIGHT_SUM, Binary, Name, Negate, Prev, Where, depth_of, leaves, reads
 from compiler.ir.model import OPTIMISERS
 from compiler.ir.schedule import message_depth
 from compiler.passes.quantities import Quantities, sources_of
@@ -117,6 +117,8 @@ def _rule_reads(graph: Graph, projection: Projection, rule: PlasticityRule | Non
 
 
 def _classify(graph: Graph, projection: Projection, rule: PlasticityRule, name: str, depth: int) -> Read:
+    if name == WEIGHT_SUM:
+        return Read(name, depth, SYNAPSE, "elsewhere", "the weights of all synapses of the cell are summed")
     if name.startswith("post."):
         place = compartment(graph.cell_of(projection.post), name.removeprefix("post."))
         return Read(name, depth, place, "postsynaptic", "computed in the postsynaptic cell")

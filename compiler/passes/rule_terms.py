@@ -15,6 +15,7 @@ from typing import Any
 
 from compiler.ir import Expression, Graph, Projection, show
 from compiler.ir.expressions import (
+    WEIGHT_SUM,
     Binary,
     Name,
     Negate,
@@ -101,6 +102,8 @@ class RuleTerms:
         rule = graph.rule_of(q)
         assert rule is not None
         self.graph, self.projection, self.rule = graph, q, rule
+        if rule.sums_weights:
+            raise NoProduct(f"'{WEIGHT_SUM}' is computed nowhere on a chip")
         self.message = graph.class_of(q.name).message
         self.pre = Quantities(value_ranges(graph, q.pre), self.message)
         self.post = Quantities(value_ranges(graph, q.post))

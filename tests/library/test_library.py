@@ -90,6 +90,15 @@ def test_lines_of_a_circuit_go_before_those_of_the_library() -> None:
     assert len(cell.parameters) == len(parse_graph("graph g\ncell c = library.lif_exp\n").cells[0].parameters)
 
 
+@pytest.mark.parametrize("line", ["receive dv / dt = 3 @ soma", "receive  dv/dt=3@soma", "receive v=3", "parameter tau_m=3", "port excitatory@soma",
+                                  "reset v=3", "jump i_excitatory=3", "state v=3", "hold 3 ms", "integrator euler"])
+def test_a_line_of_a_circuit_goes_before_the_library_s_however_it_is_spaced(line: str) -> None:
+    def lines(text: str) -> int:
+        return len(show_graph(parse_graph(text)).splitlines())
+
+    assert lines(f"graph g\ncell c = library.lif_exp\n  {line}\n") <= lines("graph g\ncell c = library.lif_exp\n")
+
+
 @pytest.mark.parametrize("line, near", [("cell c = library.lif_ex", "lif_exp"), ("rule r = library.stdp_aditive", "stdp_additive"),
                                         ("synapse s = library.oja", ""), ("cell c = library.oja", "")])
 def test_a_part_that_is_not_there_names_those_that_are(line: str, near: str) -> None:

@@ -11,13 +11,28 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from compiler.backends.kernels.layout import Shape
-from compiler.backends.kernels.nest import Kernel, KernelTable
+from compiler.backends.kernels.nest import Int, Kernel, KernelTable
 from compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, along, slot_name
 from compiler.backends.lowering.cells import message_slot, vector_parameters
 from compiler.backends.lowering.storage import Storage, inline_factors
 from compiler.backends.lowering.translation import Translation
 from compiler.backends.quoting import fresh, identifier
-from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, children, rebuild, show, walk
+from compiler.ir.expressions import (
+    WEIGHT_SUM,
+    Binary,
+    Call,
+    Expression,
+    Name,
+    Negate,
+    Number,
+    Prev,
+    Where,
+    children,
+    reads,
+    rebuild,
+    show,
+    walk,
+)
 from compiler.ir.model import PlasticityRule, Projection, cell_parameters, rule_parameters
 from compiler.ir.schedule import message_depth
 
@@ -135,6 +150,8 @@ class Factors:
         loaded: dict[str, Name] = {}
         with kernel.loop("k", n) as k:
             def leaf(node: Name | Prev) -> Name:
+                if node.name == WEIGHT_SUM:
+                    return self._loaded_sum(kernel, n, k, loaded)
                 depth = node.depth if isinstance(node, Prev) else 0
                 quantity = identifier(node.name.split(".")[1])
                 slot = slot_name(population, quantity, depth - age)
@@ -151,6 +168,16 @@ class Factors:
         group = self.graph.population(population).group
         return Operation("kernel", name, tuple(kernel.arguments.values()), group, tuple(loaded), writes, gate,
                          label=self.projection.name)
+
+    @property
+    def sums_weights(self) -> bool:
+        return any(WEIGHT_SUM in reads(e) for e in self.post)
+
+    def _loaded_sum(self, kernel: Kernel, n: Int, k: Int, loaded: dict[str, Name]) -> Name:
+        slot = self.own("weight_sum")
+        if slot not in loaded:
+            loaded[slot] = kernel.let("v_weight_sum", kernel.array("o_weight_sum", Slot(slot, along=True), n)[k])
+        return loaded[slot]
 
     # ---- what is left per synapse
 
@@ -183,6 +210,21 @@ class Factors:
             case Call("floor", (Binary("+", units, Number(0.5)),)):
                 return self._vanishes(units)
         return False
+
+
+def summing_gate(rule: PlasticityRule) -> str:
+    """The gate without which no sum over weights is read: `where(gate.g > 0, ..., ...)` has all of them; "" if none."""
+    found = {_gate_around(e) for e in rule.expressions if WEIGHT_SUM in reads(e)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _gate_around(expression: Expression) -> str:
+    match expression:
+        case Where(Binary(">", Name(gate), Number(0.0)), _, otherwise) if (
+                gate.startswith("gate.") and WEIGHT_SUM not in reads(otherwise)):
+            return gate.removeprefix("gate.")
+    found = {_gate_around(child) for child in children(expression) if WEIGHT_SUM in reads(child)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def product_of_sides(expression: object) -> bool:

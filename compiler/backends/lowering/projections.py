@@ -13,8 +13,10 @@ from compiler.backends.kernels.nest import (
 from compiler.backends.kernels.operations import Operation, Slot, along
 from compiler.backends.lowering import listed
 from compiler.backends.lowering.cells import message_slot
+from compiler.backends.lowering.factors import summing_gate
 from compiler.backends.lowering.held import Held
 from compiler.backends.lowering.hoist import Hoisted, cached_delivery
+from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.summed import Summed
 from compiler.backends.lowering.synapse_code import SynapseCode
 from compiler.ir.model import SUMMED
@@ -89,7 +91,24 @@ class ProjectionLowering(SynapseCode):
         return self.rule.name
 
     def factor_operations(self) -> list[Operation]:
-        return self.factors.operations(self._gate) if self.rule else []
+        if not self.rule:
+            return []
+        return [*([self._weight_sum()] if self.factors.sums_weights else []), *self.factors.operations(self._gate)]
+
+    def _weight_sum(self) -> Operation:
+        assert self.rule is not None
+        kernel = Kernel("weight_sum[k] = sum over j, left to right, of w[j, k].")
+        axes = axes_of(kernel, self.shape, self.projection.name)
+        w, total = axes.weights("w", along(Slot(self.slot("w")))), axes.cells("weight_sum", along(self._sum_slot))
+        self.clear(kernel, total)
+        with axes.each_weight() as (j, k, c), kernel.loop("r", self.shape.repeats) as r:
+            kernel.add(total[axes.post_place(k), c, r], w[j, k, c])
+        return self.operation(f"sum_{self.variant}", kernel, (self.slot("w"),), (self._sum_slot.name,),
+                              summing_gate(self.rule) or self._gate)
+
+    @property
+    def _sum_slot(self) -> Slot:
+        return self.slots.add(self.factors.own("weight_sum"), self.shape.post_cells * self.shape.batch)
 
     def early_operations(self) -> list[Operation]:
         """What must run before this step's messages replace the last ones."""
