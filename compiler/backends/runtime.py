@@ -225,7 +225,7 @@ class Feed:
             take = min(stop - start, CHUNK - offset)
             pieces.append(self._chunk(stream, cells, distribution, b, chunk)[offset:offset + take])
             start += take
-        return np.concatenate(pieces)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def _chunk(self, stream: int, cells: int, distribution: str, b: int, chunk: int) -> np.ndarray:
         held = self.chunks.get((stream, b))

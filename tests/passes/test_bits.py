@@ -120,7 +120,7 @@ def weights(graph: Graph, setup: Setup, kind: type[Native] = Native) -> dict[str
 
 
 @pytest.mark.parametrize("each", IN_THE_LOWERING, ids=lambda c: c.name)
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(15))
 def test_the_lowering_has_the_same_bits_before_and_after(each, seed):
     setup = random_setup(RandomChoices(420 + seed), Kinds(fused=False))
     after = run_passes(setup.graph, [IN_THE_LOWERING[each]], Request()).graph
@@ -131,10 +131,10 @@ def test_the_lowering_has_the_same_bits_before_and_after(each, seed):
 
 def test_random_circuits_have_something_to_keep():
     """Otherwise the tests above would prove nothing."""
-    setups = [random_setup(RandomChoices(420 + seed), Kinds(fused=False)) for seed in range(12)]
+    setups = [random_setup(RandomChoices(420 + seed), Kinds(fused=False)) for seed in range(15)]
     fused = [q.lowering for s in setups for q in run_passes(s.graph, [FuseUpdate()]).graph.projections]
     folded = [run_passes(random_setup(RandomChoices(300 + s), Kinds(fused=False)).graph, [Fold()]).records[0].changed
-              for s in range(12)]
+              for s in range(15)]
     assert fused.count("fused") > 5 and sum(folded) > 5
 
 

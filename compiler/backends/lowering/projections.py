@@ -11,7 +11,7 @@ from compiler.backends.kernels.nest import (
     Kernel,
 )
 from compiler.backends.kernels.operations import Operation, Slot, along
-from compiler.backends.lowering import listed
+from compiler.backends.lowering import events, listed
 from compiler.backends.lowering.cells import message_slot
 from compiler.backends.lowering.factors import summing_gate
 from compiler.backends.lowering.held import Held
@@ -20,6 +20,7 @@ from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.summed import Summed
 from compiler.backends.lowering.synapse_code import SynapseCode
 from compiler.ir.model import SUMMED
+from compiler.passes.events import moves_at_events
 
 
 class ProjectionLowering(SynapseCode):
@@ -33,7 +34,7 @@ class ProjectionLowering(SynapseCode):
     @property
     def materialised(self) -> bool:
         """Whether increments go through memory: they are observed, or a mirror rewrites the weight in between."""
-        mirrored = any(m.target == self.projection.name for m in self.graph.mirrors)
+        mirrored = any(m.target == self.projection.name and not m.after for m in self.graph.mirrors)
         general = self.summed is not None and not self.summed.by_rows
         between_maps = self.shape.maps and self.summed is None
         return self.slot("increment") in self.observed or mirrored or general or between_maps
@@ -151,7 +152,11 @@ class ProjectionLowering(SynapseCode):
         kernel = Kernel(f"One step of rule {self._rule_name} for every synapse.")
         learning = self.learning(kernel)
         step = learning.gated_step if self.always_learns else learning.step
-        learning.each_weight(lambda at: step(at, learning.increment(at)))
+        waiting = events.vector_events(self.factors) if moves_at_events(self.graph, self.projection) else None
+        if waiting is None:
+            learning.each_weight(lambda at: step(at, learning.increment(at)))
+        else:
+            events.each_weight(learning, waiting, lambda at: step(at, learning.increment(at)))
         return self.operation(f"learn_{self.variant}_{self._rule_name}", kernel,
                               (self.slot("w"), *self.read_by_increments()),
                               (self.slot("w"), *self._filtered(), *self._states()), self._gate)

@@ -17,6 +17,7 @@ from compiler.backends.kernels.nest import (
     sum_of,
 )
 from compiler.backends.kernels.operations import Operation, Slot, SlotTable, along, slot_name
+from compiler.backends.lowering import events
 from compiler.backends.lowering.factors import Factors
 from compiler.backends.lowering.learning import Axes, Learning
 from compiler.backends.lowering.listed import axes_of
@@ -26,6 +27,7 @@ from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Expression, Node
 from compiler.ir.model import PlasticityRule, Projection
 from compiler.ir.synapses import Synapses
+from compiler.passes.events import sends_events
 
 BLOCK = 8
 """Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""
@@ -52,6 +54,10 @@ class SynapseCode:
             for name in self._per_synapse(self.rule):
                 self.slots.add(self.slot(name), self.shape.weights)
             self._check_supported(self.rule)
+
+    @property
+    def sends_events(self) -> bool:
+        return sends_events(self.graph, self.projection) and not self.projection.lowering
 
     def slot(self, quantity: str) -> str:
         return slot_name(self.projection.name, quantity)
@@ -98,7 +104,9 @@ class SynapseCode:
         axes = axes or (learning.axes if learning else Axes(kernel, self.shape))
         w = axes.weights("w", along(Slot(self.slot("w"))))
         pre, current = axes.cells("pre", pre_slot), axes.cells("current", current_slot)
-        if self.shape.repeats >= BLOCK and not learning and not self.shape.one_to_one:
+        if self.shape.batch == 1 and not self.shape.one_to_one and not learning and self.sends_events:
+            events.product(kernel, axes, w, pre, current)
+        elif self.shape.repeats >= BLOCK and not learning and not self.shape.one_to_one:
             self._product_of_samples(kernel, axes, w, pre, current)
         elif self.shape.batch > 1 or self.shape.one_to_one:
             self._product_of_batch(kernel, axes, w, pre, current, learning)
