@@ -10,7 +10,7 @@ from compiler.backends.in_process import InProcess, State
 from compiler.backends.loading import CKernels, Kernels, c_compiler, load_c, load_kernels
 from compiler.backends.lowering.c_module import c_source
 from compiler.backends.lowering.program import Program
-from compiler.backends.recording import current, pack, record_pieces, unpack
+from compiler.backends.recording import current, packed, record_pieces, unpack
 from compiler.backends.runtime import Block
 from compiler.ir.errors import CortexError
 from compiler.ir.model import Array
@@ -48,8 +48,8 @@ class Native(InProcess):
 
     def put(self, quantity: str, values: Array) -> None:
         """Sets a stored quantity, given in user shape; not a hoisted weight."""
-        packed = pack(self.program, quantity, values)
-        self.group.view(self.memory, quantity)[:len(packed)] = packed
+        for slot, found in packed(self.program, quantity, values).items():
+            self.group.view(self.memory, slot)[:len(found)] = found
 
     def _memory(self) -> State:
         """By slot name: the same for every backend and granularity."""

@@ -9,6 +9,8 @@ import numpy as np
 from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of, unpack_state, unpack_weights
 from compiler.backends.lowering.hoist import materialised
 from compiler.backends.lowering.program import GroupProgram, Program
+from compiler.backends.lowering.shared_states import pack_shared, unpack_shared
+from compiler.backends.lowering.visits import WILD, starts_wild
 from compiler.ir.model import SUMMED, Array, weight_shape
 from compiler.ir.protocol import Protocol
 
@@ -37,6 +39,9 @@ def unpack(program: Program, quantity: str, flat: Array) -> Array:
             return unpack_state(flat, shape.cells[0], shape.batch)
         if name == "current" or (name.startswith("post_factor") and not state):
             return unpack_state(flat, shape.post_cells, shape.batch)[..., :shape.cells[1]]
+        if side := program.shared.get(quantity):
+            cells = shape.cells[0 if side == "pre" else 1]
+            return unpack_shared(flat, program.synapses[owner], side, cells, shape.copies)
         if shape.listed is not None:
             return program.synapses[owner].given(unpack_state(flat, shape.listed, shape.copies))
         weights = unpack_weights(flat, shape)
@@ -48,11 +53,19 @@ def unpack(program: Program, quantity: str, flat: Array) -> Array:
 def pack(program: Program, quantity: str, values: Array) -> Array:
     """A state (batch, n) or a synaptic quantity (copies, n_post, n_pre) as it lies in memory."""
     owner = quantity.partition(".")[0]
+    if side := program.shared.get(quantity):
+        return pack_shared(values, program.synapses[owner], side, quantity)
     if owner in program.synapses:
         return pack_state(program.synapses[owner].ordered(values))
     if any(q.name == owner for q in program.graph.projections):
         return pack_weights(values, shape_of(program.graph, program.graph.projection(owner)))
     return pack_state(values)
+
+
+def packed(program: Program, quantity: str, values: Array) -> dict[str, Array]:
+    """What a quantity that is set changes, by slot."""
+    found, wild = {quantity: pack(program, quantity, values)}, f"{quantity.removesuffix('.w')}.{WILD}"
+    return {**found, wild: np.ones(1)} if wild in program.slots.sizes and starts_wild(values) else found
 
 
 def current(program: Program, quantity: str, read: Callable[[str], Array]) -> Array:

@@ -17,7 +17,7 @@ from compiler.ir.model import Array, Graph, Projection, wired
 
 LISTS = ("pre", "post", "delay")
 """What a list of synapses has beside weights: cells, and perhaps the steps that a message takes."""
-OWN = frozenset({*LISTS, "underway", "cursor"})
+OWN = frozenset({*LISTS, "underway", "cursor", "wild"})
 """Names that no state or draw of a rule of such a projection has."""
 
 
@@ -27,17 +27,36 @@ class Synapses:
 
     `starts` (n_pre + 1,): where the synapses of each presynaptic cell begin; `post` and `delay` (steps, None where all
     have the projection's) are int32, one per synapse. `order`: which of the user's synapses stands at each place, None
-    where they are in this order already.
+    where they are in this order already. `targets`: postsynaptic cells.
     """
 
     starts: NDArray[np.int64]
     post: NDArray[np.int32]
     delay: NDArray[np.int32] | None = None
     order: NDArray[np.int64] | None = None
+    targets: int = 0
 
     @cached_property
     def pre(self) -> NDArray[np.int32]:
         return np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))
+
+    def cells(self, side: str) -> NDArray[np.int32]:
+        """The `pre`- or `post`synaptic cell of every synapse."""
+        return self.pre if side == "pre" else self.post
+
+    @cached_property
+    def column_places(self) -> NDArray[np.int32]:
+        """The synapses by postsynaptic cell, then in canonical order."""
+        return np.argsort(self.post, kind="stable").astype(np.int32)
+
+    @property
+    def column_pre(self) -> NDArray[np.int32]:
+        return self.pre[self.column_places]
+
+    @property
+    def column_starts(self) -> NDArray[np.int64]:
+        """Where the synapses of each postsynaptic cell begin among them (n_post + 1,)."""
+        return np.concatenate([[0], np.cumsum(np.bincount(self.post, minlength=self.targets))])
 
     @property
     def late(self) -> NDArray[np.int32]:
@@ -64,14 +83,15 @@ class Synapses:
 
 def synapses_of(graph: Graph, projection: Projection) -> Synapses:
     """Of a verified graph; drawn where the projection has a rule."""
+    targets = graph.population(projection.post).size
     if projection.wiring:
         starts, post = drawing.draw(projection.wiring, *wired(graph, projection))
-        return _with_delays(graph, projection, Synapses(starts, post))
+        return _with_delays(graph, projection, Synapses(starts, post, targets=targets))
     arrays = {key: graph.arrays[f"{projection.name}.{key}"] for key in ("pre", "post")}
     order = _order(arrays["pre"], arrays["post"])
     pre, post = (a if order is None else a[order] for a in (arrays["pre"], arrays["post"]))
     starts = np.searchsorted(pre, np.arange(graph.population(projection.pre).size + 1))
-    return _with_delays(graph, projection, Synapses(starts, post.astype(np.int32), None, order))
+    return _with_delays(graph, projection, Synapses(starts, post.astype(np.int32), None, order, targets))
 
 
 def _with_delays(graph: Graph, q: Projection, found: Synapses) -> Synapses:

@@ -313,7 +313,7 @@ def _call(function: str, parts: list[Values]) -> Values:
             reach = _binary("/", others[1], others[0])
             return Values(-max(abs(reach.low), abs(reach.high)), max(abs(reach.low), abs(reach.high)))
         case "pow" if x.never_negative:
-            return Values(0.0, math.inf)
+            return Values(0.0, _power(x.high, others[0].high) if others[0].never_negative else math.inf)
         case "shift_left" | "shift_right" if others[0].members and len(others[0].members) == 1:
             return _between(*(SCALAR[function](end, others[0].low) if math.isfinite(end) else end
                               for end in (x.low, x.high)))
@@ -322,6 +322,12 @@ def _call(function: str, parts: list[Values]) -> Values:
         case "stochastic_round":
             return _between(_at("floor", x.low), _at("floor", x.high) + 1)
     return ALL
+
+
+def _power(most: float, exponent: float) -> float:
+    """What x**e is at most, for x from 0 to `most` and e from 0 to `exponent`, with room for rounding."""
+    with np.errstate(over="ignore"):
+        return float(np.float64(max(most, 1.0)) ** exponent * (1 + 1e-12))
 
 
 def _at(function: str, end: float) -> float:

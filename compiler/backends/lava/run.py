@@ -14,7 +14,7 @@ from compiler.backends.feeding import make_feed, sample_table
 from compiler.backends.in_process import Records, sized
 from compiler.backends.lava.emit import OWN, emit
 from compiler.backends.lowering.program import Program
-from compiler.backends.recording import current, pack, unpack
+from compiler.backends.recording import current, packed, unpack
 from compiler.backends.runtime import Feed
 from compiler.ir.errors import CortexError, RunFailed
 from compiler.ir.model import Array
@@ -90,7 +90,8 @@ class LavaRun:
 
     def put(self, quantity: str, values: Array) -> None:
         """Sets a stored quantity in every process that has it, between runs; not a hoisted weight."""
-        self.host.put(quantity, pack(self.program, quantity, values))
+        for slot, found in packed(self.program, quantity, values).items():
+            self.host.put(slot, found)
 
     def state(self) -> dict[str, Array]:
         """Raises E522 in the middle of a run with stock processes, whose buffers are their own."""

@@ -7,7 +7,7 @@ per synapse.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from compiler.backends.kernels.layout import Shape
@@ -79,6 +79,17 @@ class Factors:
             return Name(f"{VECTOR}{letter}{vectors.index(expression)}")
         parts = tuple(map(self._cut, children(expression)))
         return rebuild(expression, parts) if parts else expression
+
+    def sides(self, expression: Expression, shared: Mapping[str, str]) -> set[str]:
+        """What an expression with `@P0`, `@Q0` ... reads: `pre`, `post`, `synapse`; `shared`: states that are of one
+        side (`""`: of none so far)."""
+        found = set()
+        for node in walk(expression):
+            if isinstance(node, (Name, Prev)):
+                name = node.name
+                known = {"P": "post", "Q": "pre"}[name[1]] if name.startswith(VECTOR) else shared.get(name)
+                found |= {known} if known is not None else self._sides(node)
+        return found - {""}
 
     def _sides(self, expression: Expression) -> set[str]:
         sides = set()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from compiler.backends.kernels.layout import Shape
-from compiler.backends.kernels.nest import Array, Int, Kernel, Uniform, any_of, compared
+from compiler.backends.kernels.nest import Array, Int, Kernel, Load, Uniform, any_of, compared
 from compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, along, slot_name
 from compiler.backends.lowering.factors import VECTOR, Factors
 from compiler.backends.lowering.translation import Translation
 from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Name, Node, Number, Prev, Where
-from compiler.ir.model import LAVA_DRAWS, Graph, Projection
+from compiler.ir.model import LAVA_DRAWS, Graph, Projection, State
 from compiler.ir.verify import bounds
 
 
@@ -74,7 +74,9 @@ class Learning:
     """The rule of one projection in one kernel."""
 
     def __init__(self, kernel: Kernel, graph: Graph, projection: Projection, factors: Factors, slots: SlotTable,
-                 axes: Axes):
+                 axes: Axes, shared: Mapping[str, str]):
+        self.shared = shared
+        self.cell: Int | None = None
         self.kernel, self.graph, self.projection, self.factors, self.slots = kernel, graph, projection, factors, slots
         self.rule, self.shape = factors.rule, factors.shape
         self.axes = axes
@@ -105,17 +107,33 @@ class Learning:
             return Name("x")
         if self.factors.is_drawn(name):
             return self.drawn[name]
+        if name in self.shared and self.cell is None:
+            return self._shared_at(name, int(isinstance(node, Prev)))
         if any(s.name == name for s in self.rule.states):
             return Name(f"old_{name}" if isinstance(node, Prev) else f"v_{name}")
         raise CortexError("E515", f"rule '{self.rule.name}' reads '{name}', which is nothing that it has.")
 
     def _vector_at(self, name: str) -> Node:
         """Element of a vector at this synapse."""
+        if self.cell is not None:
+            return Load(self.vector(name).name, self.cell)
         if name in self.row_locals:
             return self.row_locals[name]
+        return self.vector(name)[self._place("post" if name.startswith("P") else "pre")]
+
+    def _shared_at(self, state: str, age: int) -> Node:
+        """What all synapses of a cell of this one share, of this step or of the last one."""
+        return self.shared_array(state, age)[self._place(self.shared[state])]
+
+    def shared_array(self, state: str, age: int) -> Array:
+        """A state of every cell of its side, of this step or of the last one."""
+        slot = Slot(slot_name(self.projection.name, state, age))
+        return self.axes.cells(f"{state}_{('now', 'before')[age]}", slot)
+
+    def _place(self, side: str) -> tuple[Int, Int, Int]:
+        """Where a cell of this synapse stands among those of its side."""
         j, k, c = self.at
-        place = self.axes.post_place(k) if name.startswith("P") else self.axes.pre_place(j, k)
-        return self.vector(name)[place, c, self.sample]
+        return self.axes.post_place(k) if side == "post" else self.axes.pre_place(j, k), c, self.sample
 
     def load_row(self, j: Int) -> None:
         """Presynaptic factors once per row, where a row has one sample."""
@@ -131,14 +149,21 @@ class Learning:
 
     # ---- one synapse
 
+    @property
+    def own_states(self) -> list[State]:
+        """Of every synapse for itself."""
+        return [state for state in self.rule.states if state.name not in self.shared]
+
     def increment(self, at: tuple[Int, Int, Int]) -> Name:
         """Moves the synaptic states of the weight `x` at (j, k, c); its increment, summed over samples."""
         kernel, self.at, self.sample = self.kernel, at, 0
-        for state in self.rule.states:
+        for state in self.own_states:
             old = kernel.let(f"old_{state.name}", self.weights(f"o_{state.name}", state.name)[at])
             kernel.let(f"v_{state.name}", old)
         self.drawn = {name: self._draw(name, kind) for name, kind in self.rule.noise}
         for name, expression in self.factors.updates:
+            if name in self.shared:
+                continue
             kernel.set(Name(f"v_{name}"), self.translation.value(expression))
             kernel.store(self.weights(f"o_{name}", name)[at], Name(f"v_{name}"))
         increment = kernel.let("dw", self.translation.value(self.factors.increment))

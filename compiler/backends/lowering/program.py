@@ -37,7 +37,9 @@ from compiler.backends.lowering.initial import initial_values
 from compiler.backends.lowering.maps import MapLowering
 from compiler.backends.lowering.mirrors import mirror_operation
 from compiler.backends.lowering.projections import ProjectionLowering
+from compiler.backends.lowering.shared_states import pack_shared
 from compiler.backends.lowering.storage import plan_storage
+from compiler.backends.lowering.visits import WILD, starts_wild
 from compiler.backends.names import check_names
 from compiler.backends.start import Start
 from compiler.ir import model
@@ -90,6 +92,8 @@ class Program:
     """(population, input name, column in the sample table)."""
     noise: tuple[tuple[str, str, str, int], ...]
     """(population, noise name, distribution, column in the noise table)."""
+    shared: dict[str, str] = field(default_factory=dict)
+    """States of rules that the synapses of a cell share -> the cell's side."""
     transfers: list[Transfer] = field(default_factory=list)
     owners: dict[str, list[Piece]] = field(default_factory=dict)
     """Who owns what of every slot that an operation writes."""
@@ -249,7 +253,7 @@ class _Lowering:
         self.storage, self.start = plan_storage(self.graph, self.observed), Start(self.graph)
         self.slots, self.kernels = SlotTable(self.graph), KernelTable()
         self.projections = {q.name: (MapLowering if q.convolution else ProjectionLowering)(
-            self.storage, q, self.slots, self.kernels, self.observed, evaluate_scalar, self.start.synapses.get(q.name))
+            self.storage, q, self.slots, self.kernels, self.observed, evaluate_scalar, self.start)
             for q in self.graph.projections}
         self.inputs: list[tuple[str, str, int]] = []
         self.noise: list[tuple[str, str, str, int]] = []
@@ -261,13 +265,18 @@ class _Lowering:
         kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
         source = module_source(self.kernels, kinds)
         initial = initial_values(self.graph, self.storage, self.start)
+        shared = {q.slot(state): side for q in self.projections.values() for state, side in q.shared.items()}
+        initial |= {q.slot(WILD): np.ones(1) for q in self.projections.values() if q.slot(WILD) in self.slots.sizes
+                    and starts_wild(self.start.values[q.slot("w")])}
+        for slot, side in shared.items():
+            initial[slot] = pack_shared(self.start.values[slot], self.start.synapses[slot.split(".")[0]], side, slot)
         for name, lowering in self.projections.items():
             if lowering.rule and lowering.projection.lowering == "hoisted" and not lowering.held:
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
                 nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
                 initial |= Hoisted(lowering).initial(initial.get(message, nothing))
         program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source,
-                          self.start.synapses, tuple(self.inputs), tuple(self.noise))
+                          self.start.synapses, tuple(self.inputs), tuple(self.noise), shared)
         program.transfers = _transfers(step, self.slots)
         program.owners = pieces(step, self.slots.sizes, self._strides())
         return program

@@ -17,8 +17,10 @@ from compiler.backends.lowering.factors import summing_gate
 from compiler.backends.lowering.held import Held
 from compiler.backends.lowering.hoist import Hoisted, cached_delivery
 from compiler.backends.lowering.listed import axes_of
+from compiler.backends.lowering.shared_states import shared_operation
 from compiler.backends.lowering.summed import Summed
 from compiler.backends.lowering.synapse_code import SynapseCode
+from compiler.backends.lowering.visits import WILD, each_moving, visits_of
 from compiler.ir.model import SUMMED
 from compiler.passes.events import moves_at_events
 
@@ -43,6 +45,12 @@ class ProjectionLowering(SynapseCode):
     def always_learns(self) -> bool:
         """Whether the rule's operations run whatever the gate."""
         return bool(self.rule and self.rule.states) or self.slot("increment") in self.observed
+
+    @property
+    def _moves_always(self) -> bool:
+        """Whether a step changes more than weights at the synapses."""
+        assert self.rule is not None
+        return len(self.rule.states) > len(self.shared) or self.slot("increment") in self.observed
 
     @property
     def _gate(self) -> str:
@@ -121,7 +129,8 @@ class ProjectionLowering(SynapseCode):
             return [self.held.gather()]
         if not self.rule or self.projection.lowering:
             return []
-        return [*([self._increment_operation()] if self.materialised else []),
+        return [*(shared_operation(self, side) for side in sorted(set(self.shared.values()))),
+                *([self._increment_operation()] if self.materialised else []),
                 *([self.summed.gather()] if self.summed else [])]
 
     def _increment_operation(self) -> Operation:
@@ -151,15 +160,20 @@ class ProjectionLowering(SynapseCode):
     def _learn_operation(self) -> Operation:
         kernel = Kernel(f"One step of rule {self._rule_name} for every synapse.")
         learning = self.learning(kernel)
-        step = learning.gated_step if self.always_learns else learning.step
+        step = learning.gated_step if self._moves_always else learning.step
         waiting = events.vector_events(self.factors) if moves_at_events(self.graph, self.projection) else None
-        if waiting is None:
-            learning.each_weight(lambda at: step(at, learning.increment(at)))
-        else:
+        visits = visits_of(self.factors, self.graph, self.shared) if self.shape.listed is not None else None
+        if visits:
+            wild = kernel.array("wild", self.slots.add(self.slot(WILD), 1), 1)
+            each_moving(learning, visits, wild, lambda at: step(at, learning.increment(at)))
+        elif waiting:
             events.each_weight(learning, waiting, lambda at: step(at, learning.increment(at)))
+        else:
+            learning.each_weight(lambda at: step(at, learning.increment(at)))
         return self.operation(f"learn_{self.variant}_{self._rule_name}", kernel,
                               (self.slot("w"), *self.read_by_increments()),
-                              (self.slot("w"), *self._filtered(), *self._states()), self._gate)
+                              (self.slot("w"), *self._filtered(), *self._states()),
+                              "" if self._moves_always else self.projection.gate or "")
 
     def _apply_operation(self) -> Operation:
         kernel = Kernel(f"Applies increments of rule {self._rule_name}.")
@@ -172,7 +186,7 @@ class ProjectionLowering(SynapseCode):
 
     def _states(self) -> tuple[str, ...]:
         assert self.rule is not None
-        return tuple(self.slot(state.name) for state in self.rule.states)
+        return tuple(self.slot(state.name) for state in self.rule.states if state.name not in self.shared)
 
     def _filtered(self) -> tuple[str, ...]:
         assert self.rule is not None

@@ -21,12 +21,13 @@ from compiler.backends.lowering import events
 from compiler.backends.lowering.factors import Factors
 from compiler.backends.lowering.learning import Axes, Learning
 from compiler.backends.lowering.listed import axes_of
+from compiler.backends.lowering.shared_states import Sides, shared_states
 from compiler.backends.lowering.storage import Storage
+from compiler.backends.start import Start
 from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Expression, Node
 from compiler.ir.model import PlasticityRule, Projection
-from compiler.ir.synapses import Synapses
 from compiler.passes.events import sends_events
 
 BLOCK = 8
@@ -38,12 +39,14 @@ class SynapseCode:
 
     def __init__(self, storage: Storage, projection: Projection, slots: SlotTable, kernels: KernelTable,
                  observed: frozenset[str], scalar: Callable[[Expression, dict[str, float]], float],
-                 synapses: Synapses | None = None):
+                 start: Start):
         self.storage, self.projection, self.slots, self.kernels = storage, projection, slots, kernels
         self.graph, self.observed = storage.graph, observed
         self.synapse = self.graph.class_of(projection.name)
         self.rule = self.graph.rule_of(projection) if self.synapse.kind.weighted else None
+        synapses = start.synapses.get(projection.name)
         self.steps_ahead = synapses.slots if synapses else 1
+        self.shared: Sides = {}
         if not self.synapse.kind.weighted:
             return
         self.shape = shape_of(self.graph, projection)
@@ -51,8 +54,11 @@ class SynapseCode:
         self.slots.add(self.slot("current"), self.shape.post_cells * self.shape.batch)
         if self.rule:
             self.factors = Factors(storage, projection, self.rule, self.shape, slots, kernels, scalar)
+            self.shared = shared_states(self.factors, start)
             for name in self._per_synapse(self.rule):
                 self.slots.add(self.slot(name), self.shape.weights)
+            for name in self.shared:
+                self.shared_slot(name), self.shared_slot(name, 1)
             self._check_supported(self.rule)
 
     @property
@@ -67,7 +73,15 @@ class SynapseCode:
 
     def _per_synapse(self, rule: PlasticityRule) -> list[str]:
         masked = connection_mask(self.graph, self.projection) is not None
-        return [*(s.name for s in rule.states), *(["mask"] if masked else [])]
+        return [*(s.name for s in rule.states if s.name not in self.shared), *(["mask"] if masked else [])]
+
+    def cells_of(self, side: str) -> int:
+        return self.shape.pre if side == "pre" else self.shape.post
+
+    def shared_slot(self, state: str, age: int = 0) -> Slot:
+        """Of a state that synapses of a cell share, of this step or of the last one."""
+        cells = self.cells_of(self.shared[state]) * self.shape.batch
+        return self.slots.add(slot_name(self.projection.name, state, age), cells)
 
     def _check_supported(self, rule: PlasticityRule) -> None:
         if rule.noise and (self.shape.repeats > 1 or self.shape.maps):
@@ -88,7 +102,7 @@ class SynapseCode:
 
     def learning(self, kernel: Kernel, whole: bool = False) -> Learning:
         axes = axes_of(kernel, self.shape, self.projection.name, whole)
-        return Learning(kernel, self.graph, self.projection, self.factors, self.slots, axes)
+        return Learning(kernel, self.graph, self.projection, self.factors, self.slots, axes, self.shared)
 
     # ---- products
 
@@ -219,4 +233,5 @@ class SynapseCode:
         assert self.rule is not None
         keys = [f"{name}.key" for name, _ in self.rule.noise]
         return (*(slot.name for slot in self.factors.vectors.values()),
-                *(self.slot(name) for name in (*self._per_synapse(self.rule), *keys)))
+                *(self.slot(name) for name in (*self._per_synapse(self.rule), *keys)),
+                *(self.shared_slot(name, age).name for name in self.shared for age in (0, 1)))

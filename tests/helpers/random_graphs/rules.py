@@ -26,6 +26,23 @@ def rule_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell, synapt
     return _text(name, lines)
 
 
+def spiking_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell, synaptic: bool) -> str:
+    """Terms with a factor that is 0 or 1, on one side or on both, beside traces of one side. `synaptic`: with states."""
+    before, after = (_event(c, side, cell) for side, cell in (("pre", pre), ("post", post)))
+    free = ["w", "eta", *past(c, [f"pre.{s}" for s in pre.stored] + [f"post.{s}" for s in post.stored])]
+    lines = ["parameter eta 1/ms"]
+    for state, event in (("x", before), ("y", after)) if synaptic else ():
+        lines += [f"state {state} = {c.pick(('0', '0.5 * eta'))}", f"update {state} = 0.8 * prev({state}) + {event}"]
+        free += [state, f"prev({state})"]
+    grown, fallen = (f"{c.pick(free)} * {event}" for event in (after, before))
+    terms = c.pick(([grown, fallen], [grown], [fallen], [grown, f"min({fallen}, 0.6 - w)"], [f"where({after} > 0, {grown}, 0)"]))
+    return _text(name, [*lines, f"increment eta * ({' - '.join(terms)})"])
+
+
+def _event(c: Choices, side: str, cell: Cell) -> str:
+    return f"{side}.spike" if "spike" in cell.offered else f"({side}.{c.pick(cell.offered)} > 0.2)"
+
+
 def product_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell) -> str:
     """One postsynaptic factor times one presynaptic quantity: what is lowered between feature maps, and in rows."""
     factor = bounded(c, kinds.words, [f"post.{x}" for x in post.offered], 2)
