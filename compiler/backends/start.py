@@ -56,20 +56,13 @@ class Start:
         for parameter in cell.parameters:
             array = self.graph.arrays.get(f"{population.name}.{parameter.name}")
             if array is not None:
-                self.parameters[population.name][parameter.name] = self._spread(array, 1)
+                self.parameters[population.name][parameter.name] = model.over_batch(self.graph, array, 1)
         for state in cell.states:
             name = f"{population.name}.{state.name}"
             array = self.graph.arrays.get(name)
             value = evaluate(state.initial, lambda n: self.look(population.name, n), lambda n, d: self.values[n]) \
-                if array is None else self._spread(array, 1)
+                if array is None else model.over_batch(self.graph, array, 1)
             self.values[name] = np.broadcast_to(value, shape).astype(np.float64)
-
-    def _spread(self, array: Array, rank: int) -> Array:
-        """A leading batch axis: one copy, or one per seed repeated over samples."""
-        array = np.asarray(array, dtype=np.float64)
-        if array.ndim == rank:
-            return array[None]
-        return array if len(array) == self.graph.batch else np.repeat(array, self.graph.samples, axis=0)
 
     def _start_projection(self, projection: Projection) -> None:
         graph, name, shape = self.graph, projection.name, model.weight_shape(self.graph, projection)

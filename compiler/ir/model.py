@@ -303,6 +303,14 @@ def _with_formulas(known: dict[str, float], parameters: tuple[Parameter, ...],
     return known
 
 
+def over_batch(graph: Graph, array: Array, rank: int) -> Array:
+    """(1 or batch, ...) of an array of `rank` axes, or of one copy per seed or per element of the batch before them."""
+    array = np.asarray(array, dtype=np.float64)
+    if array.ndim == rank:
+        return array[None]
+    return np.repeat(array, graph.batch // len(array), axis=0)
+
+
 def weight_copies(graph: Graph, projection: str) -> int:
     """Length of the leading axis of a projection's weights."""
     return {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[graph.class_of(projection).role]

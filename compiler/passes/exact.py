@@ -22,7 +22,7 @@ from compiler.ir import CortexError, Equation, Expression, Graph, show
 from compiler.ir.evaluation import evaluate, no_history
 from compiler.ir.expressions import Binary, Name, names, previous
 from compiler.ir.firing import fresh, names_of
-from compiler.ir.model import CellType, Parameter, Population, cell_parameters
+from compiler.ir.model import CellType, Parameter, Population, cell_parameters, over_batch
 from compiler.passes.integrators import Linear, derivatives, linear
 
 Floats = NDArray[np.float64]
@@ -40,7 +40,8 @@ def exact(graph: Graph) -> Graph:
         found = systems[p.cell].values(graph, p) if p.cell in systems else {}
         numbers = tuple((name, float(value)) for name, value in found.items() if not value.ndim)
         populations.append(replace(p, parameters=(*p.parameters, *numbers)))
-        arrays |= {f"{p.name}.{name}": np.ascontiguousarray(value) for name, value in found.items() if value.ndim}
+        arrays |= {f"{p.name}.{name}": np.ascontiguousarray(value[0] if len(value) == 1 else value)
+                   for name, value in found.items() if value.ndim}
     return graph.with_(cells=cells, populations=tuple(populations), arrays=arrays)
 
 
@@ -100,9 +101,9 @@ class System:
         return reduce(lambda a, b: Binary("+", a, b), terms)
 
     def values(self, graph: Graph, population: Population) -> dict[str, Floats]:
-        """Parameter -> its value (), or (n,) and (copies, n) where parameters of the population are arrays."""
+        """Parameter -> its value (), or (1 or batch, n) where parameters of the population are arrays."""
         known = {**cell_parameters(graph, population), **{
-            p.name: graph.arrays[f"{population.name}.{p.name}"] for p in self.given.parameters
+            p.name: over_batch(graph, graph.arrays[f"{population.name}.{p.name}"], 1) for p in self.given.parameters
             if f"{population.name}.{p.name}" in graph.arrays}}
         matrix = self._matrix({name: np.asarray(value, np.float64) for name, value in known.items()})
         moved, summed = propagators(matrix * graph.dt)

@@ -24,22 +24,31 @@ Noise = tuple[tuple[str, str], ...]
 
 
 def quantised_projection(formats: Formats, q: Projection) -> tuple[SynapseClass, PlasticityRule | None, Projection]:
-    """Its class, its rule and the projection itself. Raises E610, E612."""
+    """Its class, its rule and the projection itself. Raises E610, E612, E616."""
     graph, arrays = formats.graph, formats.arrays
     synapse, rule = replace(graph.class_of(q.name), message=formats.message(q)), graph.rule_of(q)
     if q.name not in formats.weights:
         return synapse, None, q
     found = formats.weights[q.name]
-    low, high = bounds(graph.class_of(q.name))
-    limits = (max(-found.largest if low < 0 else 0.0, np.ceil(low * found.scale) / found.scale),
-              min(found.largest, np.floor(high * found.scale) / found.scale))
+    limits = _limits(q, found, *bounds(graph.class_of(q.name)))
     arrays[f"{q.name}.w"] = np.clip(found.round(arrays[f"{q.name}.w"]), *limits)
-    synapse = replace(synapse, unit=found.unit, limits=(float(limits[0]), float(limits[1])))
+    synapse = replace(synapse, unit=found.unit, limits=limits)
     if rule is None:
         return synapse, None, q
     quantised, after = _quantised(formats, q, _over_copies(formats, q, rule), found)
     _check_rule(formats, after, quantised, found)
     return synapse, quantised, after
+
+
+def _limits(q: Projection, found: Format, low: float, high: float) -> tuple[float, float]:
+    """The numbers of a format that lie within limits: the lowest and the highest."""
+    least = max(-found.largest if low < 0 else 0.0, np.ceil(low * found.scale) / found.scale)
+    most = min(found.largest, np.floor(high * found.scale) / found.scale)
+    if least > most:
+        raise CortexError("E616", f"weights of projection '{q.name}' are to stay from {low:g} to {high:g}, where the "
+                                  f"format {found} has no number: it reaches {found.largest:g} in steps of "
+                                  f"{1 / found.scale:g}.", "Widen the limits, or give the weights a format that has one.")
+    return float(least), float(most)
 
 
 def _check_rule(formats: Formats, q: Projection, rule: PlasticityRule, found: Format) -> None:

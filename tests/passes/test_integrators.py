@@ -78,6 +78,16 @@ def test_exact_takes_parameters_of_every_population_and_of_every_cell() -> None:
         assert found[f"{name}.v"][-1].ravel() == pytest.approx(wanted, rel=1e-13)
 
 
+def test_exact_takes_parameters_of_every_seed_and_of_every_sample_at_once() -> None:
+    text = LEAK.format(dt=2.0, integrator="exact").replace("cell c", "  batch seeds 2 samples 2\ncell c", 1)
+    text = text.replace("drive - v", "drive - k * v").replace("  state v", "  parameter k 1 = 1\n  state v", 1)
+    k, tau = np.array([[1.0], [2.0]]) + np.zeros(3), np.array([[5.0], [10.0], [20.0], [40.0]]) + np.zeros(3)
+    arrays = {"a.k": k, "a.tau": tau}
+    found = simulate(parse_graph(text).with_(arrays=arrays), 1, inputs={"a.drive": 0.0}, record="a.v", seed=[1, 2])
+    wanted = np.exp(-2 * np.repeat(k, 2, axis=0) / tau)
+    assert found["a.v"].reshape(4, 3) == pytest.approx(wanted, rel=1e-13)
+
+
 def test_inputs_are_held_over_the_step_and_every_integrator_reads_them() -> None:
     for integrator in ("euler", "exponential_euler", "exact", "rk4"):
         found = simulate(parse_graph(LEAK.format(dt=1.0, integrator=integrator)), 2, inputs={

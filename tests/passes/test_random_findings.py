@@ -87,6 +87,26 @@ def test_a_bound_sum_becomes_a_bound_tag():
     assert np.array_equal(graph.arrays["W.tag"] / tag.scale, np.round(graph.arrays["W.tag"] / tag.scale))
 
 
+@pytest.mark.parametrize("optimiser", ["accumulate", "clipped(0.5)", "adam(0.1, 0.9, 0.99, 0.0001)"])
+def test_sums_that_are_bound_count_from_the_first_update(optimiser):
+    kind = optimiser.partition("(")[0]
+    setup = case(f"increment post.u * pre.rate; optimiser {optimiser}",
+                 **{f"W__{kind}": np.array([[0.3, -0.2], [0.1, 1.0]])})
+    (q,) = setup.graph.projections
+    setup = replace(setup, graph=setup.graph.with_(projections=(replace(q, apply="learn"),)))
+    unchanged(setup, HoistConstantInput(least_inputs=1), "out.u", 1e-12)
+
+
+@pytest.mark.parametrize(("limits", "bound", "says"), [
+    ("0.5 inf", 0.5, "from 0.5 to inf.*reaches 0.249"), ("-inf -0.5", -0.5, "from -inf to -0.5"),
+    ("0.0601 0.0602", 0.0601, "from 0.0601 to 0.0602")])
+def test_limits_without_a_number_of_the_format_are_refused(limits, bound, says):
+    graph = case("increment post.u * pre.rate", f"shared\n  limits {limits}", W__w=np.full((2, 2), bound)).graph
+    peaks = dict.fromkeys(("input.value", "input.rate", "out.u", "W.increment"), 1.0) | {"W.w": 0.1}
+    with pytest.raises(CortexError, match=f"E616 .*weights of projection 'W' are to stay {says}"):
+        run_passes(graph, [Quantise(peaks)])
+
+
 def test_a_table_over_a_gate_has_no_range():
     graph = case("increment post.u * pre.rate").graph
     peaks = dict.fromkeys(("input.value", "input.rate", "out.u", "out.t", "W.w"), 1.0)

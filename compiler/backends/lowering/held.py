@@ -17,8 +17,8 @@ from compiler.backends.lowering.synapse_code import SynapseCode
 from compiler.ir.expressions import Binary, Node
 from compiler.ir.held_input import held_input
 
-VALID, GATHERED, SUMMED_ANY, ROWS = range(4)
-"""Places of the book: whether W x is valid, whether q holds anything, whether the sums do, and the samples' rows."""
+VALID, GATHERED, EMPTY, ROWS = range(4)
+"""Places of the book: whether W x is valid, q holds anything, the sums are known to be 0; the samples' rows."""
 
 
 class Held:
@@ -53,7 +53,7 @@ class Held:
         self.owner.increments_by_rows(learning, lambda at, increment: kernel.add(held[at], increment), self._skips,
                                       self.factor, self.input)
         self._clear(kernel)
-        kernel.store(self._place(kernel, SUMMED_ANY), 1.0)
+        kernel.store(self._place(kernel, EMPTY), 0.0)
 
     @property
     def _skips(self) -> bool:
@@ -127,15 +127,14 @@ class Held:
         if summed.kind == "clipped":  # needs the norm of all sums first
             self._apply_sums(learning, optimiser)
         else:
-            nothing = compared(self._place(kernel, GATHERED), "==", 0.0)
-            with kernel.when(Binary("or", self._is(kernel, SUMMED_ANY), nothing)):
-                self._apply_sums(learning, optimiser)
-            with kernel.otherwise():
+            with kernel.when(Binary("and", self._is(kernel, EMPTY), self._is(kernel, GATHERED))):
                 skips = self._skips and summed.kind == "accumulate"
                 o.increments_by_rows(learning, direct, skips, self.factor, self.input)
+            with kernel.otherwise():
+                self._apply_sums(learning, optimiser)
         self._clear(kernel)
         kernel.store(self._place(kernel, VALID), 0.0)
-        kernel.store(self._place(kernel, SUMMED_ANY), 0.0)
+        kernel.store(self._place(kernel, EMPTY), 1.0)
         return summed.apply_operation(f"held_apply_{o.variant}_{summed.rule.name}", kernel)
 
     def _apply_sums(self, learning: Learning, optimiser: Optimiser) -> None:
