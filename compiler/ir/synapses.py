@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from compiler.ir import drawing
 from compiler.ir.errors import CortexError
 from compiler.ir.language import Problems
 from compiler.ir.limits import DELAY, SIZE
-from compiler.ir.model import Array, Graph, Projection, wired
+from compiler.ir.model import Array, Graph, Projection, weight_shape, wired
 
 LISTS = ("pre", "post", "delay")
 """What a list of synapses has beside weights: cells, and perhaps the steps that a message takes."""
@@ -111,11 +112,23 @@ def drawn_weights(graph: Graph, q: Projection, synapses: Synapses) -> Array | No
     return synapses.given(drawing.weights(q.weights, _seed(q), q.name, len(synapses.post), bounds))
 
 
+def drawn_matrices(graph: Graph) -> dict[str, Array]:
+    """Weights that are drawn and are no list, by the names of their arrays."""
+    found: dict[str, Array] = {}
+    for q in graph.projections:
+        name, synapse = f"{q.name}.w", graph.class_of(q.name)
+        if q.weights and not synapse.kind.listed and name not in graph.arrays:
+            shape = weight_shape(graph, q)
+            found[name] = drawing.weights(q.weights, _seed(q), q.name, math.prod(shape), synapse.bounds).reshape(shape)
+    return found
+
+
 def with_drawn(graph: Graph) -> Graph:
     """The graph with arrays in the place of everything that its projections would draw."""
-    arrays = dict(graph.arrays)
+    arrays = drawn_matrices(graph) | graph.arrays
     for q in graph.projections:
-        found = synapses_of(graph, q) if q.wiring or q.weights or q.delays else None
+        listed = graph.class_of(q.name).kind.listed
+        found = synapses_of(graph, q) if listed and (q.wiring or q.weights or q.delays) else None
         if found is None:
             continue
         arrays |= {f"{q.name}.pre": found.given(found.pre), f"{q.name}.post": found.given(found.post)}

@@ -15,8 +15,10 @@ from compiler.ir.wiring import Numbers, Wiring
 
 def wirings_fit(graph: Graph) -> Problems:
     for q in graph.projections:
-        said = [word for word, value in (("connect", q.wiring), ("w", q.weights), ("delay", q.delays)) if value]
-        if said and not graph.class_of(q.name).kind.listed:
+        kind = graph.class_of(q.name).kind
+        said = [word for word, value in (("connect", q.wiring), ("w", q.weights), ("delay", q.delays)) if value
+                and not (kind.weighted if word == "w" else kind.listed)]
+        if said:
             yield CortexError("E259", f"projection '{q.name}' says '{said[0]}', but synapse class '{q.synapse}' is "
                                       f"{graph.class_of(q.name).connectivity}.", "Write connectivity sparse.")
             continue

@@ -3,6 +3,7 @@
 before    parameter decay = exp(-dt / tau)        after     (gone)
           receive u = decay * prev(u)                       receive u = exp(-dt / tau) * prev(u)
           tau = normal(20, 2)                               array `population.tau`
+          w = normal(0.5, 0.1), of a matrix                 array `projection.w`
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from compiler.ir import Expression, Graph
 from compiler.ir.expressions import substitute
 from compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, State
+from compiler.ir.synapses import drawn_matrices
 
 Formulas = dict[str, Expression]
 
@@ -20,9 +22,11 @@ Formulas = dict[str, Expression]
 def with_constants(graph: Graph) -> Graph:
     """The graph without formulas and distributions."""
     drawn = {f"{p.name}.{name}": distribution.draw(f"{p.name}.{name}", p.size)
-             for p in graph.populations for name, distribution in p.drawn}
+             for p in graph.populations for name, distribution in p.drawn} | drawn_matrices(graph)
     return graph.with_(cells=tuple(map(_cell, graph.cells)), rules=tuple(map(_rule, graph.rules)),
                        populations=tuple(replace(p, drawn=()) for p in graph.populations),
+                       projections=tuple(q if graph.class_of(q.name).kind.listed else replace(q, weights=None)
+                                         for q in graph.projections),
                        arrays={**drawn, **graph.arrays})
 
 
