@@ -15,6 +15,8 @@ from compiler.experiments.opened import RunFolder, open_run
 from compiler.experiments.session import Interrupted, Session
 from compiler.experiments.session import run_experiment as run
 from compiler.experiments.simulation import Simulation, simulate
+from compiler.front.builder import Network
+from compiler.front.nir import from_nir, to_nir
 from compiler.ir import (
     CellType,
     Convolution,
@@ -38,12 +40,11 @@ from compiler.ir import (
 from compiler.ir import verify as check_graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.ir.synapses import with_drawn
-from compiler.nir_exchange import from_nir, to_nir
 from compiler.passes import pipeline, run_passes
 
 __all__ = [
-    "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Noise", "Optimiser",
-    "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record", "RunFolder",
-    "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile", "compile_to_folder", "export",
-    "from_nir", "load", "open_run", "parse", "parse_graph", "pipeline", "run", "run_passes", "show_graph", "simulate",
-    "to_nir", "verify", "with_drawn"]
+    "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Network", "Noise",
+    "Optimiser", "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record",
+    "RunFolder", "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile",
+    "compile_to_folder", "export", "from_nir", "load", "open_run", "parse", "parse_graph", "pipeline", "run",
+    "run_passes", "show_graph", "simulate", "to_nir", "verify", "with_drawn"]

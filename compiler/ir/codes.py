@@ -1,8 +1,8 @@
 """The registry of error codes: what each means, and what to do. The table is `codes.txt`, a line per code.
 
-One code has one meaning; the message of an error adds who, what, how much and the limit. Families: E1xx text, E2xx
-meaning, E3xx options of shipped circuits, E5xx lowering, E6xx passes, E7xx the running network, D data, H and M
-hardware maps and mapping, N NIR, V verification, X experiments and the command line.
+One code has one meaning; the message of an error adds who, what, how much and the limit. Families: B networks built in
+Python, E1xx text, E2xx meaning, E3xx options of shipped circuits, E5xx lowering, E6xx passes, E7xx the running network,
+D data, H and M hardware maps and mapping, N NIR, V verification, X experiments and the command line.
 """
 
 from __future__ import annotations

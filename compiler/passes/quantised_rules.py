@@ -47,7 +47,7 @@ def _limits(q: Projection, found: Format, low: float, high: float) -> tuple[floa
     if least > most:
         raise CortexError("E616", f"weights of projection '{q.name}' are to stay from {low:g} to {high:g}, where the "
                                   f"format {found} has no number: it reaches {found.largest:g} in steps of "
-                                  f"{1 / found.scale:g}.", "Widen the limits, or give the weights a format that has one.")
+                                  f"{1 / found.scale:g}.", "Widen the limits, or give another format.")
     return float(least), float(most)
 
 

@@ -11,7 +11,7 @@ from compiler.ir.kinds import KINDS
 from compiler.ir.optimisers import OPTIMISERS
 
 ROOT = Path(__file__).resolve().parents[2]
-GENERAL = ("bench", "experiments", "microcircuits", "nir_exchange", "verify")
+GENERAL = ("bench", "experiments", "microcircuits", "front", "verify")
 """Rooms that make or check circuits of their own choice; what they name is theirs."""
 
 

@@ -141,7 +141,7 @@ def imported(tree: ast.AST, typed: bool, known: Collection[str]) -> Iterator[str
 PLANTED = {
     "the IR knows nothing but itself": ("compiler/ir/planted.py", "import compiler.passes"),
     "circuits import only the IR": ("compiler/microcircuits/planted.py", "import compiler.passes"),
-    "NIR becomes a graph of the IR, and nothing else": ("compiler/nir_exchange/planted.py", "import compiler.passes"),
+    "what comes in becomes a graph of the IR, and nothing else": ("compiler/front/planted.py", "import compiler.passes"),
     "passes know neither circuits nor backends": ("compiler/passes/planted.py", "import compiler.backends"),
     "mapping knows neither circuits nor backends": ("compiler/mapping/planted.py", "import compiler.backends"),
     "backends know no circuit and no oracle": ("compiler/backends/planted.py", "import compiler.microcircuits"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from functools import cached_property
 
+from compiler.front.nir.reading import Edge
 from compiler.ir.schedule import reached
-from compiler.nir_exchange.reading import Edge
 
 ARRIVALS = ("same", "next")
 

@@ -3,5 +3,5 @@
 `reading` imports the package `nir`, inside a function.
 """
 
-from compiler.nir_exchange.exporting import to_nir as to_nir
-from compiler.nir_exchange.importing import from_nir as from_nir
+from compiler.front.nir.exporting import to_nir as to_nir
+from compiler.front.nir.importing import from_nir as from_nir

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from compiler.front.nir.reading import Network, Node
 from compiler.ir.errors import CortexError
-from compiler.nir_exchange.reading import Network, Node
 
 Shape = tuple[int, ...]
 POOLS = ("SumPool2d", "AvgPool2d")

@@ -14,12 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CellType, CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
-from compiler.ir.cells import INTEGRATORS
-from compiler.ir.firing import fresh
-from compiler.ir.schedule import instantaneous
-from compiler.ir.verify import verify
-from compiler.nir_exchange.cells import (
+from compiler.front.nir.cells import (
     CURRENTS,
     MS,
     NEURONS,
@@ -31,10 +26,15 @@ from compiler.nir_exchange.cells import (
     message,
     parameters,
 )
-from compiler.nir_exchange.order import ARRIVALS, Order
-from compiler.nir_exchange.reading import Edge, Network, Node, read
-from compiler.nir_exchange.shapes import shapes
-from compiler.nir_exchange.wiring import Wiring, weighted, wirings
+from compiler.front.nir.order import ARRIVALS, Order
+from compiler.front.nir.reading import Edge, Network, Node, read
+from compiler.front.nir.shapes import shapes
+from compiler.front.nir.wiring import Wiring, weighted, wirings
+from compiler.ir import CellType, CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
+from compiler.ir.cells import INTEGRATORS
+from compiler.ir.firing import fresh
+from compiler.ir.schedule import instantaneous
+from compiler.ir.verify import verify
 
 
 def from_nir(source: Any, *, dt: float | None = None, reset: str | None = None, current: str | None = None,

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from compiler.front.nir.cells import CURRENTS, MS, NEURONS, RESETS, Choices, cell_text, message, unit
+from compiler.front.nir.order import ARRIVALS, Order
+from compiler.front.nir.reading import TOLD, package
 from compiler.ir import CellType, CortexError, Graph, Parameter, Population, Projection, parse_graph
 from compiler.ir.firing import fresh
 from compiler.ir.model import cell_parameters, weight_shape
 from compiler.ir.schedule import message_depth
 from compiler.ir.verify import verify
-from compiler.nir_exchange.cells import CURRENTS, MS, NEURONS, RESETS, Choices, cell_text, message, unit
-from compiler.nir_exchange.order import ARRIVALS, Order
-from compiler.nir_exchange.reading import TOLD, package
 
 KINDS = (*NEURONS, "Input", "Threshold", "Affine", "Relay")
 SAID = ("dense", "one_to_one", "identity", "convolution", "masked", "sparse")
