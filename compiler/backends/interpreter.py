@@ -95,7 +95,7 @@ class Interpreter(Start):
         if not kind.weighted:
             self.values[f"{projection.name}.current"] = message
             return
-        w = self._per_sample(self.values[f"{projection.name}.w"])
+        w = self._per_sample(self.delivered(projection))
         if kind.listed:
             current = self._send(projection, w, message)
         elif kind.pairs:

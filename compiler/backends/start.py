@@ -94,13 +94,22 @@ class Start:
         if rule and rule.optimiser.kind == "adam":
             self.values |= {f"{name}.adam_{moment}": np.zeros((copies, *shape)) for moment in ("first", "second")}
 
+    def delivered(self, projection: Projection) -> Array:
+        """What messages are multiplied with, per copy of the weights."""
+        w, rule = self.values[f"{projection.name}.w"], self.graph.rule_of(projection)
+        if rule is None or not rule.shapes:
+            return w
+        value = np.broadcast_to(evaluate(rule.deliver, lambda n: self.look(projection.name, n), no_history), w.shape)
+        mask = connection_mask(self.graph, projection)
+        return value if mask is None else value * mask
+
     def _start_underway(self, projection: Projection, synapses: Synapses) -> None:
         """Messages from before the first step that have not arrived, as (batch, steps ahead * n_post)."""
         graph, name, cells = self.graph, projection.name, self.graph.population(projection.post).size
         sent = self.values.get(f"{projection.pre}.{graph.class_of(name).message}")
         found = nothing_underway(synapses, graph.batch, cells)
         if sent is not None:
-            w = self.values[f"{name}.w"]
+            w = self.delivered(projection)
             w = np.repeat(synapses.ordered(w), graph.batch // len(w), axis=0)
             found = underway_at_start(synapses, w, sent, cells)
         self.values[f"{name}.underway"] = found.reshape(graph.batch, -1)

@@ -31,7 +31,7 @@ from compiler.ir.cells import State as State
 from compiler.ir.cells import by_name
 from compiler.ir.distributions import Distribution as Distribution
 from compiler.ir.evaluation import evaluate_scalar
-from compiler.ir.expressions import WEIGHT_SUM, Expression, reads
+from compiler.ir.expressions import WEIGHT_SUM, Expression, Name, reads
 from compiler.ir.kinds import KINDS, Kind
 from compiler.ir.maps import Convolution as Convolution
 from compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
@@ -76,7 +76,8 @@ class PlasticityRule:
     `updates` give the new value of each per-synapse state (read as `name`; its last value as `prev(name)`); they run
     every step, whatever the gate. `noise` are numbers in [0, 1), drawn in every step: `uniform` one per synapse,
     `shared` one for all synapses of the projection, both multiples of 2**-24 (compiler.backends.uniform);
-    `LAVA_DRAWS` one for all synapses, with 53 bits.
+    `LAVA_DRAWS` one for all synapses, with 53 bits. `deliver`, over `w`, the states and the parameters as the last step
+    left them, is what a message is multiplied with on its way through the synapse.
     """
 
     name: str
@@ -86,6 +87,12 @@ class PlasticityRule:
     updates: tuple[Equation, ...] = ()
     optimiser: Optimiser = Optimiser()
     noise: tuple[tuple[str, str], ...] = ()
+    deliver: Expression = Name("w")
+
+    @property
+    def shapes(self) -> bool:
+        """Whether something else than the weight is delivered."""
+        return self.deliver != Name("w")
 
     @property
     def expressions(self) -> tuple[Expression, ...]:

@@ -308,6 +308,7 @@ BLOCKS: dict[str, Block] = {
         "state": STATE,
         "update": Line("NAME = VALUE", "updates", UPDATE, equation),
         "increment": Line("VALUE", "increment", "(.+)", lambda _, value: parse(value), once=True),
+        "deliver": Line("VALUE", "deliver", "(.+)", lambda _, value: parse(value), once=True),
         "optimiser": Line("KIND[(VALUE, ...)]", "optimiser", CALL, _optimiser, once=True)}),
     "synapse": Block("NAME [= library.SYNAPSE]", "synapses", _one_word(model.SynapseClass, message="", port=""),
                      model.SynapseClass, part=True, lines={

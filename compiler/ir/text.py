@@ -125,6 +125,8 @@ def _rule(rule: model.PlasticityRule) -> Iterator[str]:
     for e in rule.updates:
         yield f"update {_left(e)} = {show(e.expression)}"
     yield f"increment {show(rule.increment)}"
+    if rule.shapes:
+        yield f"deliver {show(rule.deliver)}"
     if rule.optimiser.kind != "none":
         yield f"optimiser {rule.optimiser.kind}({', '.join(map(show, rule.optimiser.arguments))})"
 

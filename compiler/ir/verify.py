@@ -186,6 +186,9 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
         for read in sorted(reads(argument) - constants):
             where = f"name in the optimiser of rule '{rule.name}' (projection '{projection.name}')"
             yield unknown("E218", where, read, constants)
+    for read in sorted(reads(rule.deliver) - own - constants - {"w"} | set(previous(rule.deliver))):
+        yield unknown("E218", f"name in 'deliver' of rule '{rule.name}' (projection '{projection.name}')", read,
+                      {*own, *constants, "w"})
     for expression in rule.expressions:
         for read in sorted(names(expression) - visible):
             yield unknown("E218", f"name in rule '{rule.name}' (projection '{projection.name}')", read, visible)
@@ -266,11 +269,10 @@ def _equal(code: str, who: str, what: str, got: int, expected: int) -> Problems:
 
 def tables_exist(graph: Graph) -> Problems:
     known = {name.removeprefix("table.") for name in graph.arrays if name.startswith("table.")}
-    owners = [(f"cell '{c.name}'", c.equations) for c in graph.cells]
-    owners += [(f"rule '{r.name}'", (*r.updates, model.Equation("increment", r.increment, "factor")))
-               for r in graph.rules]
-    for owner, equations in owners:
-        for node in (node for e in equations for node in walk(e.expression)):
+    owners = [(f"cell '{c.name}'", [e.expression for e in c.equations]) for c in graph.cells]
+    owners += [(f"rule '{r.name}'", [*r.expressions, r.deliver]) for r in graph.rules]
+    for owner, expressions in owners:
+        for node in (node for e in expressions for node in walk(e)):
             if isinstance(node, Lookup):
                 yield from _known("E245", f"table of {owner}", node.table, known)
 

@@ -54,7 +54,8 @@ def _rule(rule: PlasticityRule) -> PlasticityRule:
         return rule
     optimiser = replace(rule.optimiser, arguments=tuple(substitute(a, found) for a in rule.optimiser.arguments))
     return replace(rule, parameters=_given(rule.parameters), states=_states(rule.states, found), optimiser=optimiser,
-                   increment=substitute(rule.increment, found), updates=_equations(rule.updates, found))
+                   increment=substitute(rule.increment, found), deliver=substitute(rule.deliver, found),
+                   updates=_equations(rule.updates, found))
 
 
 def _states(states: tuple[State, ...], found: Formulas) -> tuple[State, ...]:

@@ -133,7 +133,7 @@ def freeze_idle_rules(graph: Graph, request: Request) -> Graph:
 
 def _idle(graph: Graph, projection: Projection, request: Request) -> bool:
     rule = graph.rule_of(projection)
-    if rule is None:
+    if rule is None or rule.shapes:
         return False
     learnt = ("increment", rule.optimiser.kind, *(state.name for state in rule.states))
     if request.observes(*(f"{projection.name}.{quantity}" for quantity in learnt)):
@@ -209,13 +209,13 @@ def remove_dead(graph: Graph, request: Request) -> Graph:
 
 def _live_rule(graph: Graph, rule: PlasticityRule, request: Request) -> PlasticityRule:
     owners = [p.name for p in graph.projections if graph.rule_of(p) is rule]
-    needed = reads(rule.increment)
+    needed = reads(rule.increment) | reads(rule.deliver)
     needed |= {s.name for s in rule.states if request.observes(*(f"{owner}.{s.name}" for owner in owners))}
     for _ in rule.updates:
         needed = needed.union(*(reads(u.expression) for u in rule.updates if u.name in needed))
     rule = replace(rule, states=tuple(s for s in rule.states if s.name in needed),
                    updates=tuple(u for u in rule.updates if u.name in needed))
-    expressions = [*rule.expressions, *rule.optimiser.arguments, *(s.initial for s in rule.states)]
+    expressions = [*rule.expressions, rule.deliver, *rule.optimiser.arguments, *(s.initial for s in rule.states)]
     drawn = [i for i, (name, _) in enumerate(rule.noise) if any(name in reads(e) for e in expressions)]
     noise = rule.noise[:max(drawn, default=-1) + 1]  # a draw's place among the others says what is drawn
     return replace(rule, parameters=_read_parameters(rule.parameters, expressions), noise=noise)

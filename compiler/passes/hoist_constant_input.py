@@ -40,7 +40,8 @@ class HoistConstantInput:
     def fits(self, graph: Graph, q: Projection, request: Request) -> bool:
         """Whether this projection, not lowered yet, is one of those."""
         rule, mirrored = graph.rule_of(q), any(q.name in (m.source, m.target) for m in graph.mirrors)
-        if mirrored or q.lowering or graph.population(q.pre).size < self.least_inputs or q.delay != 1:
+        if rule and rule.shapes or mirrored or q.lowering or graph.population(q.pre).size < self.least_inputs or \
+                q.delay != 1:
             return False
         if rule and rule.optimiser.traits.sums:
             return _sums(graph, q, request)

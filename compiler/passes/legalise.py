@@ -136,7 +136,7 @@ def legalised(graph: Graph, hardware: HardwareMap, credit: str = "held") -> Grap
         return graph
     for q in graph.projections:
         rule = graph.rule_of(q)
-        if rule and not rule.sums_weights:
+        if rule and not (rule.sums_weights or rule.shapes):
             legal = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
             graph = _legal_projection(exchanged(graph, rule, legal), q, credit, hardware)
     return graph

@@ -82,9 +82,10 @@ def _over_copies(formats: Formats, q: Projection, rule: PlasticityRule) -> Plast
 
 def _quantised(formats: Formats, q: Projection, rule: PlasticityRule,
                found: Format) -> tuple[PlasticityRule, Projection]:
-    if rule.sums_weights:
-        raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' reads {WEIGHT_SUM}, which has no "
-                                  "integer form.", "Bind normalised weights between runs instead.")
+    if rule.sums_weights or rule.shapes:
+        what = f"'{WEIGHT_SUM}'" if rule.sums_weights else "a 'deliver' of its own"
+        raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' has {what}, which has no integer form.",
+                          "Run it in real numbers.")
     if rule.optimiser.traits.integers:
         return _tagged(formats, q, rule, found)
     if rule.optimiser.kind != "none" or rule.states:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
 from compiler.ir.expressions import WEIGHT_SUM, Binary, Name, Negate, Prev, Where, depth_of, leaves, reads
@@ -63,7 +63,8 @@ class Read:
 class ReadSet:
     """All that one projection's learning reads; `rule` is None where only a mirror sets the weights.
 
-    `offending` is the first term of the increment that is no product of factors of one side each, if any.
+    `offending` is the first term of the increment that is no product of factors of one side each, if any; `delivered`:
+    what messages are multiplied with, where it is not the weight.
     """
 
     projection: str
@@ -71,6 +72,7 @@ class ReadSet:
     reads: tuple[Read, ...]
     offending: str | None = None
     optimiser: str = "none"
+    delivered: str | None = None
 
     @property
     def local(self) -> bool:
@@ -102,14 +104,15 @@ def _read_set(graph: Graph, projection: Projection) -> ReadSet:
     found = (*_rule_reads(graph, projection, rule), *_mirrored(graph, projection))
     term = offending_term(rule) if rule else None
     return ReadSet(projection.name, rule.name if rule else None, found, show(term) if term else None,
-                   rule.optimiser.kind if rule else "none")
+                   rule.optimiser.kind if rule else "none", show(rule.deliver) if rule and rule.shapes else None)
 
 
 def _rule_reads(graph: Graph, projection: Projection, rule: PlasticityRule | None) -> Iterator[Read]:
     if rule is None:
         return
     seen: dict[tuple[str, int], None] = {}
-    for expression in (*(u.expression for u in rule.updates), rule.increment, *rule.optimiser.arguments):
+    delivered = (rule.deliver,) if rule.shapes else ()
+    for expression in (*(u.expression for u in rule.updates), rule.increment, *rule.optimiser.arguments, *delivered):
         seen |= {(node.name, depth_of(node)): None for node in leaves(expression)}
     for name, depth in seen:
         yield _classify(graph, projection, rule, name, depth)
@@ -293,9 +296,10 @@ def sides_of(rule: PlasticityRule, expression: Expression) -> set[str]:
 
 def explain_text(graph: Graph) -> str:
     """The read-sets rule by rule; projections that read the same are listed together."""
-    groups: dict[tuple[str | None, tuple[Read, ...], str | None, str], list[str]] = {}
+    groups: dict[tuple[Any, ...], list[str]] = {}
     for found in read_sets(graph):
-        groups.setdefault((found.rule, found.reads, found.offending, found.optimiser), []).append(found.projection)
+        key = found.rule, found.reads, found.offending, found.optimiser, found.delivered
+        groups.setdefault(key, []).append(found.projection)
     blocks = [_explain(ReadSet(", ".join(projections), *key)) for key, projections in groups.items()]
     return "\n".join(blocks) if blocks else f"graph {graph.name} has no plastic projection.\n"
 
@@ -310,6 +314,7 @@ def _explain(found: ReadSet) -> str:
         lines.append(f"  increment is NOT a sum of products (E260): {found.offending}")
     elif found.rule:
         lines.append("  increment is a sum of products")
+    lines += [f"  delivers {found.delivered}"] if found.delivered else []
     needs = OPTIMISERS[found.optimiser].needs
     lines += [f"  optimiser {found.optimiser}: {needs}"] if needs else []
     return "\n".join(lines) + "\n"

@@ -21,8 +21,9 @@ def cell_with(cell: CellType, change: Change) -> CellType:
 
 def rule_with(rule: PlasticityRule, change: Change) -> PlasticityRule:
     arguments = tuple(map(change, rule.optimiser.arguments))
-    return replace(rule, increment=change(rule.increment), states=_states(rule.states, change),
-                   updates=_equations(rule.updates, change), optimiser=Optimiser(rule.optimiser.kind, arguments))
+    return replace(rule, increment=change(rule.increment), deliver=change(rule.deliver),
+                   states=_states(rule.states, change), updates=_equations(rule.updates, change),
+                   optimiser=Optimiser(rule.optimiser.kind, arguments))
 
 
 def _states(states: tuple[State, ...], change: Change) -> tuple[State, ...]:

@@ -104,6 +104,8 @@ class RuleTerms:
         self.graph, self.projection, self.rule = graph, q, rule
         if rule.sums_weights:
             raise NoProduct(f"'{WEIGHT_SUM}' is computed nowhere on a chip")
+        if rule.shapes:
+            raise NoProduct(f"'{show(rule.deliver)}' is delivered in the place of the weight")
         self.message = graph.class_of(q.name).message
         self.pre = Quantities(value_ranges(graph, q.pre), self.message)
         self.post = Quantities(value_ranges(graph, q.post))

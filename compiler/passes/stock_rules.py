@@ -113,6 +113,8 @@ def rule_form(scope: RuleScope) -> RuleForm:
 
 def _rule_form(scope: RuleScope) -> RuleForm:
     rule = scope.rule
+    if rule.shapes:
+        raise NotStock(f"rule '{rule.name}' delivers something else than the weight")
     drawn = {kind: name for name, kind in rule.noise}
     if "lava_weights" not in drawn or "lava_post_trace" not in drawn:
         raise NotStock(f"rule '{rule.name}' does not round with LearningDense's own random numbers (noise lava_weights "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from compiler.ir import CortexError, Graph
+from compiler.ir.expressions import Number
 from compiler.ir.protocol import Protocol
 from compiler.ir.schedule import Delivery, schedule
 from compiler.passes import Target, run_pipeline
@@ -92,7 +93,8 @@ def gated_on(setup: Setup) -> list[str]:
     phases = {phase.name: phase for phase in setup.protocol.phases}
     on = {gate for name in setup.protocol.sequence for gate, pattern in phases[name].gates
           if phases[name].total and any(value > 0 for value in pattern)}
-    return [q.name for q in setup.graph.projections if setup.graph.rule_of(q) and (q.gate is None or q.gate in on)]
+    return [q.name for q in setup.graph.projections if (rule := setup.graph.rule_of(q))
+            and rule.increment != Number(0.0) and (q.gate is None or q.gate in on)]
 
 
 # ---- one's own circuit

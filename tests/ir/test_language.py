@@ -354,6 +354,7 @@ LINES: dict[str, dict[str, tuple[list[str], list[tuple[str, str]]]]] = {
         "state": (["s = 0"], [("E104", "s"), ("E209", "s- = 0"), ("E212", "exp = 0"), ("E212", "adam = 0")]),
         "update": (["s = 1", "ds/dt = 1"], [("E104", "s"), ("E110", "s = @"), ("E209", "s- = 1")]),
         "increment": (["1"], [("E104", ""), ("E110", "1 1"), ("E114", "-" * 5000 + "1")]),
+        "deliver": (["w", "w * dt"], [("E104", ""), ("E110", "1 1"), ("E218", "pre.v"), ("E218", "prev(w)")]),
         "optimiser": (["accumulate", "none()", "low_pass(0.5)"], [
             ("E204", "sgd(0.1)"), ("E221", "low_pass"), ("E104", "low_pass(0.5) now"), ("E110", "low_pass(0.5, )"),
             ("E104", "low_pass(0.5"), ("E104", "")])},

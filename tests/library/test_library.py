@@ -7,6 +7,7 @@ import pytest
 
 from compiler.experiments.simulation import simulate
 from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from compiler.ir.expressions import Number
 from compiler.ir.library import parts
 from compiler.mapping.accounting import stored
 
@@ -71,6 +72,7 @@ def test_a_part_runs_with_the_same_bits_on_interpreter_and_native(name: str) -> 
     assert parse_graph(show_graph(graph)) == graph
     recorded = [f"a.{e.name}" for e in graph.cell("x").equations if e.name in {s.name for s in graph.cell("x").states}]
     recorded = [*(recorded or ["a.spike"]), *(f"{q.name}.w" for q in graph.projections)]
+    recorded += [f"W.{state.name}" for rule in graph.rules for state in rule.states]
     runs = [simulate(graph, STEPS, inputs=inputs(graph), gates={gate: 1.0 for gate in graph.gates}, record=recorded,
                      backend=backend) for backend in ("interpreter", "native")]
     for quantity in recorded:
@@ -79,7 +81,8 @@ def test_a_part_runs_with_the_same_bits_on_interpreter_and_native(name: str) -> 
     if parts()[name].keyword == "cell":
         assert 4 < runs[0]["a.spike"].sum() < STEPS * CELLS / 2
     else:
-        assert np.ptp(runs[0]["W.w"], axis=0).min() > 0
+        moving = ["W.w"] if graph.rules[0].increment != Number(0.0) else [f"W.{state.name}" for state in graph.rules[0].states]
+        assert min(np.ptp(runs[0][quantity], axis=0).min() for quantity in moving) > 0
 
 
 def test_lines_of_a_circuit_go_before_those_of_the_library() -> None:

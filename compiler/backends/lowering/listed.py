@@ -51,14 +51,14 @@ class Delivery:
     def __init__(self, owner: ProjectionLowering, message: str, doc: str):
         self.owner, self.shape, self.message, self.kernel = owner, owner.shape, message, Kernel(doc)
         self.axes = ListedAxes(self.kernel, owner.shape, owner.projection.name)
-        self.w = self.axes.weights("w", Slot(owner.slot("w")))
+        self.w = owner.delivered(self.kernel, self.axes)
         self.pre = self.axes.cells("pre", Slot(message))
         self.current = self.axes.cells("current", Slot(owner.slot("current")))
 
     def operation(self) -> Operation:
-        own = self.owner.slot
-        return self.owner.operation(f"deliver_{self.owner.variant}", self.kernel, (own("w"), self.message),
-                                    (own("current"),))
+        owner = self.owner
+        return owner.operation(f"deliver_{owner.variant}", self.kernel, (*owner.read_by_delivery, self.message),
+                               (owner.slot("current"),))
 
     @contextmanager
     def each_event(self) -> Iterator[tuple[Int, Int, Int, Name]]:
@@ -86,7 +86,7 @@ def _now(owner: ProjectionLowering, message: str) -> Operation:
     d = Delivery(owner, message, "current[post] = sum over synapses of w * pre[j], cells that are silent left out.")
     owner.clear(d.kernel, d.current)
     with d.each_event() as (j, c, r, p), d.each_synapse(j) as (s, k):
-        d.kernel.add(d.current[k, c, r], d.w[j, s, c] * p)
+        d.kernel.add(d.current[k, c, r], d.w((j, s, c)) * p)
     return d.operation()
 
 
@@ -102,7 +102,7 @@ def _later(owner: ProjectionLowering, message: str) -> Operation:
     with kernel.loop("now", first + 1, first) as now:
         with d.each_event() as (j, c, r, p), d.each_synapse(j) as (s, k):
             at = Joined("%", now + d.axes.indices("late")[s], count)
-            kernel.add(underway[at, k, c, r], d.w[j, s, c] * p)
+            kernel.add(underway[at, k, c, r], d.w((j, s, c)) * p)
         _arrive(kernel, shape, underway, now, d.current)
     following = kernel.let("following", cursor[0] + Number(1.0))
     kernel.store(cursor[0], Where(compared(following, "<", float(steps)), following, Number(0.0)))

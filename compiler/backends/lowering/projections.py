@@ -71,8 +71,8 @@ class ProjectionLowering(SynapseCode):
             return self._fused(message)
         if self.projection.lowering == "hoisted":
             return Hoisted(self).operation(message) if self.rule else cached_delivery(self, message)
-        return self.operation(f"deliver_{self.variant}", self._delivery_kernel(message), (self.slot("w"), message),
-                              (self.slot("current"),))
+        return self.operation(f"deliver_{self.variant}", self._delivery_kernel(message),
+                              (*self.read_by_delivery, message), (self.slot("current"),))
 
     def _delivery_kernel(self, message: str) -> Kernel:
         kernel = Kernel("current[k] = sum over j, left to right, of w[j, k] * pre[j].")

@@ -23,6 +23,7 @@ from compiler.backends.lowering.learning import Axes, Learning
 from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.shared_states import Sides, shared_states
 from compiler.backends.lowering.storage import Storage
+from compiler.backends.lowering.translation import Translation
 from compiler.backends.start import Start
 from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexError
@@ -32,6 +33,7 @@ from compiler.passes.events import sends_events
 
 BLOCK = 8
 """Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""
+Delivered = Callable[[tuple[Int, Int, Int]], Node]
 
 
 class SynapseCode:
@@ -88,6 +90,9 @@ class SynapseCode:
             why = "between feature maps" if self.shape.maps else f"with {self.shape.repeats} samples per weight"
             raise CortexError("E503", f"projection '{self.projection.name}': random numbers per synapse {why} have no "
                                       "lowering yet.", "Present one sample at a time, between vectors of cells.")
+        if rule.shapes and self.shape.maps:
+            raise CortexError("E503", f"projection '{self.projection.name}': 'deliver' between feature maps has no "
+                                      "lowering yet.", "Connect vectors of cells.")
         if rule.states and self.shape.repeats > 1:
             raise CortexError("E503", f"projection '{self.projection.name}': per-synapse state with "
                                       f"{self.shape.repeats} samples per weight has no lowering yet.",
@@ -116,7 +121,7 @@ class SynapseCode:
         """current := W pre. `learning`: every weight learns on the way; `skip`: rows whose message is 0 are left out.
         """
         axes = axes or (learning.axes if learning else Axes(kernel, self.shape))
-        w = axes.weights("w", along(Slot(self.slot("w"))))
+        w = self.delivered(kernel, axes)
         pre, current = axes.cells("pre", pre_slot), axes.cells("current", current_slot)
         if self.shape.batch == 1 and not self.shape.one_to_one and not learning and self.sends_events:
             events.product(kernel, axes, w, pre, current)
@@ -127,7 +132,39 @@ class SynapseCode:
         else:
             self._product_of_rows(kernel, axes, w, pre, current, learning, skip)
 
-    def _product_of_rows(self, kernel: Kernel, axes: Axes, w: Array, pre: Array, current: Array,
+    def delivered(self, kernel: Kernel, axes: Axes) -> Delivered:
+        """What the message is multiplied with at (j, k, c): the weight, or what the rule says."""
+        rule, masked = self.rule, connection_mask(self.graph, self.projection) is not None
+        if not rule or not rule.shapes:
+            return axes.weights("w", along(Slot(self.slot("w")))).__getitem__
+        place: list[tuple[Int, Int, Int]] = []
+
+        def value(name: str) -> Node:
+            (j, k, c), side = place[-1], self.shared.get(name)
+            if side is None:
+                return axes.weights("w" if name == "w" else f"o_{name}", along(Slot(self.slot(name))))[j, k, c]
+            cell = axes.post_place(k) if side == "post" else axes.pre_place(j, k)
+            return axes.cells(f"o_{name}", self.shared_slot(name))[cell, c, 0]
+
+        translation = Translation(kernel, self.graph, self.slots, lambda node: value(node.name),
+                                  self.factors.is_parameter, self.factors.scalar_value)
+
+        def shaped(at: tuple[Int, Int, Int]) -> Node:
+            place.append(at)
+            found = translation.value(rule.deliver)
+            return found * value("mask") if masked else found
+
+        return shaped
+
+    @property
+    def read_by_delivery(self) -> tuple[str, ...]:
+        """Slots that `delivered` needs."""
+        if not self.rule or not self.rule.shapes:
+            return (self.slot("w"),)
+        shared = (self.shared_slot(name).name for name in self.shared)
+        return (*map(self.slot, ("w", *self._per_synapse(self.rule))), *shared)
+
+    def _product_of_rows(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array,
                          learning: Learning | None, skip: bool) -> None:
         j, k, keep = Index("j"), Index("k"), None
         with kernel.apart() as row:
@@ -138,19 +175,19 @@ class SynapseCode:
             elif skip or self.synapse.unit:  # weights in whole units are finite: 0 times them adds nothing
                 keep = compared(p, "!=", 0.0)
         with kernel.apart() as each:
-            x = kernel.let("x", w[j, k, 0])
+            x = kernel.let("x", w((j, k, 0)))
             if learning:
                 learning.step((j, k, 0), learning.increment((j, k, 0)))
         to = Array(current.name, (axes.width,))
         kernel.body.append(Accumulation(to, j, axes.rows, k, axes.width, tuple(row), keep, tuple(each), x * p))
 
-    def _product_of_batch(self, kernel: Kernel, axes: Axes, w: Array, pre: Array, current: Array,
+    def _product_of_batch(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array,
                           learning: Learning | None) -> None:
         one = self.shape.one_to_one
         if not one:
             self.clear(kernel, current)
         with axes.each_weight() as (j, k, c):
-            x = kernel.let("x", w[j, k, c])
+            x = kernel.let("x", w((j, k, c)))
             if learning:
                 learning.step((j, k, c), learning.increment((j, k, c)))
             with kernel.loop("r", self.shape.repeats) as r:
@@ -164,13 +201,13 @@ class SynapseCode:
         with kernel.loop("i", length) as i:
             kernel.store(Load(array.name, i), 0.0)
 
-    def _product_of_samples(self, kernel: Kernel, axes: Axes, w: Array, pre: Array, current: Array) -> None:
+    def _product_of_samples(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array) -> None:
         """Eight presynaptic cells at a time; the inner loop runs over samples, which share the weight."""
         self.clear(kernel, current)
         whole = axes.rows - axes.rows % BLOCK
         for start, stop, count in ((0, whole, BLOCK), (whole, axes.rows, 1)):
             with kernel.loop("j", stop, start, count) as j, axes.each_along() as (k, c):
-                taken = [kernel.let(f"x{u}", w[j + u, k, c]) for u in range(count)]
+                taken = [kernel.let(f"x{u}", w((j + u, k, c))) for u in range(count)]
                 with kernel.loop("r", self.shape.repeats) as r:
                     terms = [x * pre[j + u, c, r] for u, x in enumerate(taken)]
                     kernel.store(current[k, c, r], sum_of([current[k, c, r], *terms]))

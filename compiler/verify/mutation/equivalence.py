@@ -154,7 +154,7 @@ def _equal_rules(graph: Graph, mutant: Graph, q: Projection) -> bool:
     if old is None or new is None or old == new:
         return old == new
     table = {name: Number(value) for name, value in rule_parameters(graph, q).items()}
-    expressions = [[r.increment, *_updates(r), *(s.initial for s in r.states), *r.optimiser.arguments]
+    expressions = [[r.increment, r.deliver, *_updates(r), *(s.initial for s in r.states), *r.optimiser.arguments]
                    for r in (old, new)]
     return old.optimiser.kind == new.optimiser.kind and all(
         reduced(a, table) == reduced(b, table) for a, b in zip(*expressions, strict=True))

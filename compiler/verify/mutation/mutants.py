@@ -219,6 +219,8 @@ def _rule_variants(graph: Graph, rule: PlasticityRule) -> Iterator[tuple[str, Pl
     scope = _rule_scope(graph, rule)
     for other in variants(rule.increment, scope):
         yield f"increment {show(other)}", replace(rule, increment=other)
+    for other in variants(rule.deliver, _rule_scope(graph, rule, initial=True)) if rule.shapes else ():
+        yield f"deliver {show(other)}", replace(rule, deliver=other)
     for update in rule.updates:
         for other in variants(update.expression, scope):
             yield f"{update.name} = {show(other)}", replace(rule, updates=_equations(rule.updates, update.name, other))
