@@ -8,7 +8,7 @@ from functools import reduce
 
 from compiler.backends.kernels.nest import Array, Int, Kernel, any_of, compared
 from compiler.backends.lowering.factors import VECTOR, Factors
-from compiler.backends.lowering.learning import Axes, Learning
+from compiler.backends.lowering.learning import Axes, Delivered, Learning
 from compiler.ir.expressions import Binary, Expression, Name, Negate, Node, Prev
 from compiler.passes.events import GATE, is_event_of, waits_for
 
@@ -72,11 +72,11 @@ def _all_silent(values: list[Node]) -> list[Node]:
     return [reduce(lambda left, right: Binary("and", left, right), silent)] if silent else []
 
 
-def product(kernel: Kernel, axes: Axes, w: Array, pre: Array, current: Array) -> None:
+def product(kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array) -> None:
     """current := W pre, row by row of the cells that send something."""
     with kernel.loop("k", axes.width) as k:
         kernel.store(current[k, 0, 0], 0.0)
     with axes.each_row() as j:
         p = kernel.let("p", pre[j, 0, 0])
         with kernel.when(compared(p, "!=", 0.0)), axes.each_along(j) as (k, c):
-            kernel.add(current[k, c, 0], w[j, k, c] * p)
+            kernel.add(current[k, c, 0], w((j, k, c)) * p)

@@ -16,6 +16,9 @@ from compiler.ir.expressions import Name, Node, Number, Prev, Where
 from compiler.ir.model import LAVA_DRAWS, Graph, Projection, State
 from compiler.ir.verify import bounds
 
+Delivered = Callable[[tuple[Int, Int, Int]], Node]
+"""What a message is multiplied with at (j, k, c)."""
+
 
 class Axes:
     """The axes of one projection in one kernel: rows j, postsynaptic cells k, copies c, samples r. `whole`: the kernel

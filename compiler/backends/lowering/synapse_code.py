@@ -19,7 +19,7 @@ from compiler.backends.kernels.nest import (
 from compiler.backends.kernels.operations import Operation, Slot, SlotTable, along, slot_name
 from compiler.backends.lowering import events
 from compiler.backends.lowering.factors import Factors
-from compiler.backends.lowering.learning import Axes, Learning
+from compiler.backends.lowering.learning import Axes, Delivered, Learning
 from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.shared_states import Sides, shared_states
 from compiler.backends.lowering.storage import Storage
@@ -33,7 +33,6 @@ from compiler.passes.events import sends_events
 
 BLOCK = 8
 """Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""
-Delivered = Callable[[tuple[Int, Int, Int]], Node]
 
 
 class SynapseCode:
