@@ -34,11 +34,18 @@ class Records:
     sizes: Mapping[str, int]
     shaped: Callable[[str, Array], Array]
 
-    def rows(self, stream: str, quantity: str) -> Array:
-        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
+    def rows(self, stream: str, quantity: str, first: int = 0) -> Array:
+        """From row `first` on, which a stream with a window must still hold. States: (rows, batch, n). Weights: (rows,
+        copies, n_post, n_pre). Raises E279."""
         index, place = self.protocol.place(stream, quantity)
         spec, count, start = self.protocol.streams[index], self.feed.rows_written[index], int(self.feed.bases[index])
-        table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)
+        if spec.window:
+            held = self.buffer[start:int(self.feed.bases[index + 1])].reshape(-1, spec.width)
+            begin = first % spec.window
+            whole = begin + count - first <= spec.window
+            table = held[begin:begin + count - first] if whole else held[np.arange(first, count) % spec.window]
+        else:
+            table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)[first:]
         column = sum(self.sizes[q] for q in spec.quantities[:place])
         return self.shaped(quantity, table[:, column:column + self.sizes[quantity]])
 

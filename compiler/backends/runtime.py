@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Feed:
         self.position, self.phase_index, self.phase_step = 0, 0, 0
         self.current: np.ndarray | None = None
         self.rows_written = [0] * len(self.streams)
-        self.bases = np.cumsum([0, *(self.count_rows(s["name"]) * s["width"] for s in self.streams)])
+        self.bases = np.cumsum([0, *(self.held_rows(s) * s["width"] for s in self.streams)])
         self.chunks: dict[tuple[int, int], tuple[int, np.ndarray]] = {}
 
     @property
@@ -92,6 +93,11 @@ class Feed:
         rows = sum(per_phase[name] for name in self.sequence)
         most = next(s for s in self.streams if s["name"] == stream)["most"]
         return min(rows, most) if most else rows
+
+    def held_rows(self, stream: dict) -> int:
+        """Rows of a stream that the record buffer has room for."""
+        rows = self.count_rows(stream["name"])
+        return min(rows, stream["window"]) if stream["window"] else rows
 
     def block(self, steps: int) -> Block:
         """The next `steps` steps (fewer at the end of the protocol)."""
@@ -244,7 +250,8 @@ class Feed:
             due = due_steps(rule, phase, self.phase_step, self.phase_step + take) - self.phase_step + at
             first, width, most = self.rows_written[index], self.streams[index]["width"], self.streams[index]["most"]
             due = due[:max(most - first, 0)] if most else due
-            block.positions[due, index] = self.bases[index] + width * np.arange(first, first + len(due))
+            rows = np.arange(first, first + len(due)) % (self.streams[index]["window"] or sys.maxsize)
+            block.positions[due, index] = self.bases[index] + width * rows
             self.rows_written[index] += len(due)
 
     # ---- checkpoints

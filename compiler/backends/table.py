@@ -25,8 +25,8 @@ BLOCK_MS = 50.0
 class Records(typing.Protocol):
     """What was recorded."""
 
-    def rows(self, stream: str, quantity: str) -> Array:
-        """States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
+    def rows(self, stream: str, quantity: str, first: int = 0) -> Array:
+        """From row `first` on. States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
 
 
 class Runner(typing.Protocol):

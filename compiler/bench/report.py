@@ -1,25 +1,19 @@
-"""One HTML page from a demo's results: tables, plots, where time went. Self-contained; pictures are inline."""
+"""One HTML page from a demo's results: tables, plots, where time went."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import networkx as nx
 
 from compiler.bench import findings
+from compiler.experiments.pages import axes as _axes
+from compiler.experiments.pages import page, plt
+from compiler.experiments.pages import picture as _picture
+from compiler.experiments.pages import said as _said
 
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}pre{background:#f6f6f6;padding:1em;
-overflow:auto;font-size:12px}.good{color:#17632f}.bad{color:#a11}"""
 COLOURS = {"PAL": "#1b6ca8", "FA": "#c2571a", "BP": "#3a7d44"}
 
 
@@ -36,8 +30,7 @@ def report_html(results: Mapping[str, Any]) -> str:
         "<h2>The circuit</h2>", _picture(graph_figure(results["circuit"])),
         f"<pre>{html.escape(results['circuit']['explain'])}</pre>",
         "<h2>Where time went</h2>", _picture(time_figure(results))]
-    body = "\n".join(parts)
-    return f"<!doctype html><meta charset=utf-8><title>cortexc</title><style>{STYLE}</style>\n{body}\n"
+    return page("cortexc", parts)
 
 
 def _lead(results: Mapping[str, Any]) -> str:
@@ -46,10 +39,6 @@ def _lead(results: Mapping[str, Any]) -> str:
     return _said(f"Circuit {results['circuit']['name']}; {run['data']}. Trained on {where} "
                  f"{findings.locality(results['circuit'])}: {run['steps']:,} network steps at "
                  f"{run['steps_per_second']:,.0f} steps per second.")
-
-
-def _said(sentence: str) -> str:
-    return f"<p>{html.escape(sentence)}</p>"
 
 
 def _accuracy_table(table: Sequence[Mapping[str, Any]]) -> str:
@@ -81,20 +70,6 @@ def _population(results: Mapping[str, Any]) -> str:
     verdict = "the same bits as" if p["same_bits"] else "<span class=bad>other bits than</span>"
     return (f"<p>One epoch ({p['steps']:,} steps) with one Lava process per population and projection gave {verdict} "
             f"one process for the network (hoist-constant-input left out of both). Per step: {speeds}.</p>")
-
-
-def _picture(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)
-    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-
-
-def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
-    figure, axes = plt.subplots(figsize=(7, 3.4))
-    axes.set(title=title, xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def accuracy_figure(results: Mapping[str, Any]) -> Any:

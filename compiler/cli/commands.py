@@ -200,6 +200,9 @@ def run_summary(results: Mapping[str, Any]) -> str:
         lines += _saturation(results["precision"])
     for test in results.get("control", ()):
         lines.append(f"  falls            {_numbers(test['failures'])} (after {test['epochs']} epochs)")
+    for name, own in results.get("spikes", {}).items():
+        lines.append(f"  {name:<17}" + ", ".join(f"{what} {_numbers([v for v in values if v is not None]) or '-'}"
+                                                 for what, values in own.items()))
     for name, curve in results["curves"].items():
         if curve["rows"]:
             lines.append(f"  {name}: {_numbers(curve['first'])} -> {_numbers(curve['last'])}")
@@ -298,6 +301,7 @@ BENCHMARKS: dict[str, str] = {
     "fashion-sign-concordant": "compiler.bench.spiking:fashion",
     "cnn-sign-concordant": "compiler.bench.spiking:cnn",
     "speed-sign-concordant": "compiler.bench.spiking:speed",
+    "spiking-statistics": "compiler.bench.spike_statistics:rows",
     "demo": "compiler.bench.demo:rows",
     "mapping": "compiler.bench.mapping:rows",
     "speed": "compiler.bench.speed:rows",

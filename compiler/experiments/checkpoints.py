@@ -19,10 +19,11 @@ import numpy as np
 from compiler.backends.table import Runner
 from compiler.experiments.files import brief, write_safetensors
 from compiler.ir import CortexError, Graph, show_graph
+from compiler.ir.protocol import Stream
 
 FORMAT = "1"
 NAME = "checkpoint.safetensors"
-SET = "set."
+SET, TAKEN = "set.", "taken."
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,15 @@ Changes = list[list[Any]]
 
 
 def save_checkpoint(path: Path, runner: Runner, identity: Identity, parameters: Mapping[str, np.ndarray] | None = None,
-                    changes: Changes | None = None) -> None:
+                    changes: Changes | None = None, taken: Mapping[str, np.ndarray] | None = None) -> None:
     """Writes the runner's state; an older checkpoint stays intact until the new one is complete. `parameters`: those
-    that were set since the start; `changes`: all that was. Raises X131."""
+    that were set since the start; `changes`: all that was; `taken`: what was taken out of the recordings. Raises X131.
+    """
     arrays = runner.state()
     records = arrays.pop("records")
     arrays |= _written(runner, records)
     arrays |= {f"{SET}{name}": value for name, value in (parameters or {}).items()}
+    arrays |= {f"{TAKEN}{name}": value for name, value in (taken or {}).items()}
     metadata = {"format": FORMAT, "position": str(int(arrays["feed.position"][0])), **asdict(identity),
                 **({"set": json.dumps(changes)} if changes else {}), "sha256": arrays_sha256(arrays)}
     write_safetensors(path, arrays, metadata)
@@ -80,6 +83,11 @@ class Checkpoint:
     def parameters(self) -> dict[str, np.ndarray]:
         """Those that were set between steps; the runner has to have them before its state is restored."""
         return {name.removeprefix(SET): array for name, array in self.arrays.items() if name.startswith(SET)}
+
+    @property
+    def taken(self) -> dict[str, np.ndarray]:
+        """What had been taken out of the recordings."""
+        return {name.removeprefix(TAKEN): array for name, array in self.arrays.items() if name.startswith(TAKEN)}
 
     @property
     def changes(self) -> Changes:
@@ -158,13 +166,18 @@ def _check_identity(path: Path, metadata: Mapping[str, str], identity: Identity)
 
 def _written(runner: Runner, buffer: np.ndarray) -> dict[str, np.ndarray]:
     feed, streams = runner.feed, runner.protocol.streams
-    return {f"records.{i}": buffer[int(feed.bases[i]):int(feed.bases[i]) + feed.rows_written[i] * s.width]
-            for i, s in enumerate(streams)}
+    sizes = [_kept_rows(stream, rows) * stream.width for stream, rows in zip(streams, feed.rows_written, strict=True)]
+    return {f"records.{i}": buffer[int(feed.bases[i]):int(feed.bases[i]) + size] for i, size in enumerate(sizes)}
+
+
+def _kept_rows(stream: Stream, written: int) -> int:
+    """Nothing of a window, whose rows have been taken out."""
+    return 0 if stream.window else int(written)
 
 
 def _expanded(runner: Runner, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     feed, buffer = runner.feed, np.zeros(max(runner.feed.record_size, 1))
     for i, (stream, rows) in enumerate(zip(runner.protocol.streams, arrays["feed.rows_written"], strict=True)):
         start = int(feed.bases[i])
-        buffer[start:start + int(rows) * stream.width] = arrays[f"records.{i}"]
+        buffer[start:start + _kept_rows(stream, rows) * stream.width] = arrays[f"records.{i}"]
     return buffer

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from compiler.backends.table import BACKENDS, Given, Runner, Work
 from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
 from compiler.experiments.circuits import build_circuit
 from compiler.experiments.experiment import Experiment
-from compiler.experiments.tables import Model, Run
+from compiler.experiments.tables import Model, RecordTable, Run
 from compiler.experiments.target import Cores, granularity_of, recorded, target_of
 from compiler.experiments.tasks.plans import Plan
 from compiler.experiments.tasks.published import FwBw, teacher_plan
@@ -54,6 +54,11 @@ class Compiled:
     @property
     def parts(self) -> Parts:
         return parts_of(self.graph, self.report.graph)
+
+    @property
+    def recordings(self) -> Mapping[str, RecordTable]:
+        """The experiment's, or those of its task."""
+        return self.experiment.record or self.experiment.protocol.recorded(self.graph)
 
     @property
     def protocol(self) -> Protocol:

@@ -49,6 +49,9 @@ class Experiment(Setting, frozen=True):
             del tables["protocol"]["reset"]
         if not tables["protocol"].get("schedule"):  # likewise
             tables["protocol"].pop("schedule", None)
+        for table in tables["record"].values():  # likewise
+            for key in [key for key in ("events", "cells") if not table[key]]:
+                del table[key]
         if self.precision.groups == 1:  # likewise
             del tables["precision"]["groups"]
         return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()

@@ -69,6 +69,7 @@ def epoch_means(curve: Curve, per_epoch: int) -> Curve:
 
 
 def recorded_arrays(plan: Plan, records: Any) -> dict[str, np.ndarray]:
-    """Every stream's quantities in user shape, by `STREAM/QUANTITY`."""
-    return {f"{stream.name}/{quantity}": records.rows(stream.name, quantity)
-            for stream in plan.protocol.streams for quantity in stream.quantities}
+    """Every stream's quantities in user shape, by `STREAM/QUANTITY`, and what was taken of those with a window."""
+    whole = {f"{stream.name}/{quantity}": records.rows(stream.name, quantity)
+             for stream in plan.protocol.streams for quantity in stream.quantities if not stream.window}
+    return whole | records.taken()

@@ -4,7 +4,8 @@
     graph.ir              the circuit as it was before the passes; arrays.safetensors: the arrays it started with
     checkpoint.safetensors
     final.safetensors     what a new run can start from; states.safetensors: every state that the program keeps
-    records.npz           STREAM/QUANTITY, and the curves that [record] asks for
+    records.npz           STREAM/QUANTITY, and the curves that [record] asks for; of events `.step`, `.cell`, `.value`
+    report.html           of the task `simulate`: raster, rates, irregularity, correlation, membranes
     results.json          what `run --json` prints; written last
 
 X146 a folder that holds a run already; X152 weights that are not finite.
@@ -184,7 +185,8 @@ def machine() -> dict[str, Any]:
 
 START = ("graph.ir", "arrays.safetensors", "experiment.toml")
 MANIFEST = "manifest.json"
-ENDS = (RESULTS, "records.npz", STATES, FINAL)
+REPORT = "report.html"
+ENDS = (RESULTS, "records.npz", STATES, FINAL, REPORT)
 """Files of a run folder, beside the checkpoint: what the run starts from, and what it leaves at its end."""
 
 
@@ -223,3 +225,12 @@ def write_arrays(run: Running, folder: Path) -> None:
     write_safetensors(folder / STATES, states(run))
     recorded = figures.recorded_arrays(run.plan, run.records)
     write_npz(folder / "records.npz", recorded | figures.curves(run.experiment, run.records))
+
+
+def write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
+    """The page of a run whose spikes were recorded. Raises X131."""
+    if run.plan.spiking is None:
+        return
+    from compiler.experiments.spike_report import spike_report
+
+    write_text(folder / REPORT, spike_report(table, run.plan.spiking, run.records.taken()))

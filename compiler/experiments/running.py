@@ -16,6 +16,7 @@ from compiler.experiments.compilation import compile_experiment, make_runner
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.files import made_for
 from compiler.experiments.tasks.plans import Plan
+from compiler.experiments.tasks.windows import Windows
 from compiler.experiments.underflow import Underflow, counted, merged
 from compiler.passes.group_weights import Parts
 
@@ -32,6 +33,7 @@ class Running:
             self.seconds = dict(self.compiled.seconds)
             with self.timed("compile"):
                 self.runner: Runner = make_runner(self.compiled, code, edited)
+        self.windows = Windows(self.compiled.protocol, self.compiled.recordings)
         self.resumed_from = self.steps_run = 0
         self.run_checkpoints = 0.0
         self.changes: list[list[Any]] = []
@@ -59,9 +61,9 @@ class Running:
         return joined(quantity, self.compiled.parts, self.runner.value)
 
     @property
-    def records(self) -> Records:
+    def records(self) -> JoinedRecords:
         """What has been recorded, by the names as written."""
-        return JoinedRecords(self.runner.records, self.compiled.parts)
+        return JoinedRecords(self.runner.records, self.compiled.parts, self.windows)
 
     @contextlib.contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -78,10 +80,15 @@ class JoinedRecords:
 
     records: Records
     parts: Parts
+    windows: Windows
 
     def rows(self, stream: str, quantity: str) -> np.ndarray:
         """As the runner gives them. Raises E279."""
         return joined(quantity, self.parts, lambda name: self.records.rows(stream, name))
+
+    def taken(self) -> dict[str, np.ndarray]:
+        """What was taken out of the streams that keep events or some cells."""
+        return self.windows.arrays()
 
 
 def joined(quantity: str, parts: Parts, read: Callable[[str], np.ndarray]) -> np.ndarray:

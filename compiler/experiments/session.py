@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from compiler.experiments.results import (
     remove_results,
     results,
     write_arrays,
+    write_report,
     write_start,
 )
 from compiler.experiments.running import Running
@@ -68,7 +70,8 @@ class Session(Running):
         super().__init__(experiment, None if folder is None else writable_folder(folder), code, edited)
         self.progress = progress
         announce(self.compiled.underflow)
-        self.blocks = Blocks(self.runner.pace, experiment.run.block_ms)
+        pace = replace(self.runner.pace, most=min(self.runner.pace.most, self.windows.most))
+        self.blocks = Blocks(pace, experiment.run.block_ms)
         self.signal, self.signalled = 0, 0.0
         self.last_checkpoint = time.monotonic()
         self.owns_checkpoint, self.closed = force, False
@@ -160,7 +163,9 @@ class Session(Running):
     def _advance(self, steps: int) -> int:
         """One call of the backend; a signal that it reports becomes Interrupted."""
         try:
-            return self.runner.run(steps, block=steps)
+            position = self.runner.run(steps, block=steps)
+            self.windows.take(self.runner)
+            return position
         except CortexError as error:
             number = getattr(error.__cause__, "signal", None)
             if error.code == "E704" and number is not None:
@@ -222,7 +227,8 @@ class Session(Running):
         assert self.folder is not None
         if not self.owns_checkpoint:
             check_run_folder(self.folder, (NAME,))
-        save_checkpoint(self.folder / NAME, self.runner, self.identity, self.parameters, self.changes)
+        save_checkpoint(self.folder / NAME, self.runner, self.identity, self.parameters, self.changes,
+                        self.windows.arrays())
         self.owns_checkpoint = True
         self.last_checkpoint = time.monotonic()
         return self.folder / NAME
@@ -235,6 +241,7 @@ class Session(Running):
             if found.parameters:
                 self._set_parameters(found.parameters)
             self.resumed_from = found.restore(self.runner)
+            self.windows.restore(found.taken, self.runner)
             self.parameters, self.changes = found.parameters, found.changes
         self.owns_checkpoint = True
         return self.resumed_from
@@ -265,6 +272,7 @@ def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, 
         table = results(session)
         if session.folder:
             write_arrays(session, session.folder)
+            write_report(session, session.folder, table)
             if session.checkpoints:
                 session.checkpoint()
             write_json(session.folder / RESULTS, table)

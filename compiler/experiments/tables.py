@@ -133,6 +133,8 @@ class RecordTable(Table, frozen=True):
 
     `quantities` are names such as `P0.rate` or `WPP_0.w`. `angles`: pairs of weights (B, W), recorded too, whose
     angle between B and the transpose of W is reported. `errors`: pairs of states whose squared difference is.
+    `events`: of quantities of cells only what is not 0 is kept, with its step and cell; `cells`: only so many cells of
+    each are, spread evenly. Neither ever lies in memory for all steps and cells.
     """
 
     quantities: list[str] = []
@@ -142,6 +144,8 @@ class RecordTable(Table, frozen=True):
     offset: Count = 0
     at: list[int] = []
     at_end: bool = False
+    events: bool = False
+    cells: Count = 0
     phases: list[str] = []
 
     @property

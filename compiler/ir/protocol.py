@@ -68,12 +68,13 @@ class Phase:
 @dataclass(frozen=True)
 class Stream:
     """A recording: `quantities` are names of the program, written together; `width` float64 a row; at most `most`
-    rows (0: all)."""
+    rows (0: all). `window`: so many rows are held, and later ones take the place of earlier ones (0: all are held)."""
 
     name: str
     quantities: tuple[str, ...]
     width: int = 0
     most: int = 0
+    window: int = 0
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,18 @@ CIRCUITS: dict[str, Circuit] = {
         {"BP": "errors come back through the forward weights (non-local)", "FA": "fixed random feedback"},
         "compiler.microcircuits.rivals:Ann", "compiler.microcircuits.rivals:build_ann",
         {"legacy": "compiler.microcircuits.rivals_start:ann_start"}, example="depth_ann", target="rate"),
+    "brunel": Circuit(
+        "brunel", "sparse random network of excitatory and inhibitory spiking cells",
+        "Brunel 2000, J Comput Neurosci 8:183",
+        {"SR": "synchronous regular (g 3, eta 2)", "fast-SI": "fast synchronous irregular (g 6, eta 4)",
+         "AI": "asynchronous irregular (g 5, eta 2)", "slow-SI": "slow synchronous irregular (g 4.5, eta 0.9)"},
+        "compiler.microcircuits.brunel:Brunel", "compiler.microcircuits.brunel:build",
+        {"zero": "compiler.microcircuits.parts:drawn_by_rule"}, example="brunel"),
+    "potjans-diesmann": Circuit(
+        "potjans-diesmann", "four layers of early sensory cortex under 1 mm^2, spiking",
+        "Potjans & Diesmann 2014, doi 10.1093/cercor/bhs358", {},
+        "compiler.microcircuits.potjans_diesmann:PotjansDiesmann", "compiler.microcircuits.potjans_diesmann:build",
+        {"zero": "compiler.microcircuits.parts:drawn_by_rule"}, example="potjans_diesmann"),
 }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from compiler.backends.draws import input_columns
+from compiler.experiments.spikes import Observed
 from compiler.ir import CortexError, Expression, Graph
 from compiler.ir.expressions import Binary, Name, Negate
 from compiler.ir.model import Optimiser
@@ -76,7 +77,8 @@ class Plan:
     """`samples`: (rows, columns) in the order of the graph's exogenous inputs. `labels`: phase -> (seeds, count).
 
     `source` says where the samples come from, `words` what the data call the classes, if not by number. `followed`:
-    phase -> activation that makes the recorded target what the output should be.
+    phase -> activation that makes the recorded target what the output should be. `spiking`: of whom spikes are
+    looked at.
     """
 
     protocol: Protocol
@@ -86,6 +88,7 @@ class Plan:
     source: str = ""
     followed: Mapping[str, str] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    spiking: Observed | None = None
 
     def parts(self) -> Iterator[Part]:
         """Every phase of the sequence with its place in time."""

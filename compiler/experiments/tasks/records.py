@@ -14,6 +14,7 @@ from compiler.experiments.tasks.base import Task, Teacher
 from compiler.experiments.tasks.measures import ERRORS, READOUT
 from compiler.experiments.tasks.plans import HALVED, Plan
 from compiler.experiments.tasks.resets import reset_depth, with_reset_column
+from compiler.experiments.tasks.windows import with_windows
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
@@ -23,7 +24,8 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
     table = experiment.protocol
     _check_data(table, experiment.data)
     plan = table.plan(experiment, graph, teacher)
-    protocol = _with_records(plan.protocol, experiment.record or table.recorded(graph))
+    tables = experiment.record or table.recorded(graph)
+    protocol = with_windows(_with_records(plan.protocol, tables), tables, graph)
     if table.resets:
         protocol = with_reset_column(protocol, reset_depth(graph))
     protocol.check(graph.gates)
@@ -66,6 +68,8 @@ def _check_record(name: str, table: RecordTable, protocol: Protocol) -> None:
         raise CortexError("X121", f"[record.{name}] would record nothing: its first step is {table.offset}, but its "
                                   f"longest phase has {max(phase.total for phase in shown)} steps.",
                           "Make 'offset' smaller.")
+    if table.events and table.cells:
+        raise CortexError("X121", f"[record.{name}] has both 'events' and 'cells'.", "Choose one.")
     for phase in protocol.phases:
         for step in table.at:
             if (phase.name in table.phases or not table.phases) and not -phase.steps <= step < phase.steps:

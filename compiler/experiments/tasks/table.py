@@ -10,9 +10,11 @@ from compiler.experiments.tasks.control import Control
 from compiler.experiments.tasks.generate import Generate
 from compiler.experiments.tasks.match_to_sample import MatchToSample
 from compiler.experiments.tasks.published import BwOnly, FwBw
+from compiler.experiments.tasks.simulate import Simulate
 from compiler.experiments.tasks.stream import Stream
 from compiler.experiments.tasks.teacher_student import TeacherStudent
 
-ProtocolTable = Union[Classify, BwOnly, FwBw, TeacherStudent, MatchToSample, Control, Generate, Stream]  # noqa: UP007
+ProtocolTable = Union[  # noqa: UP007
+    Classify, BwOnly, FwBw, TeacherStudent, MatchToSample, Control, Generate, Stream, Simulate]
 TASKS: dict[str, type[Task]] = {str(task.__struct_config__.tag): task for task in get_args(ProtocolTable)}
 """Name -> table of [protocol]."""

@@ -1,0 +1,1 @@
+"""Programs for other simulators' own Pythons: each reads a network as JSON and writes what it measured."""

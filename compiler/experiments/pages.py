@@ -1,0 +1,43 @@
+"""What HTML pages are made of. They are self-contained; pictures are inline."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}pre{background:#f6f6f6;padding:1em;
+overflow:auto;font-size:12px}.good{color:#17632f}.bad{color:#a11}"""
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    body = "\n".join(parts)
+    return f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>\n{body}\n"
+
+
+def said(sentence: str) -> str:
+    return f"<p>{html.escape(sentence)}</p>"
+
+
+def picture(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def axes(title: str, x: str, y: str, height: float = 3.4) -> tuple[Any, Any]:
+    """(figure, axes) to draw on."""
+    figure, drawn = plt.subplots(figsize=(7, height))
+    drawn.set(title=title, xlabel=x, ylabel=y)
+    drawn.spines[["top", "right"]].set_visible(False)
+    return figure, drawn
