@@ -52,6 +52,8 @@ DOMAINS = {
     "protocol.feedback_every": whole(0, 5, more=HUGE), "protocol.control_moves": whole(0, 5, more=(*HUGE, 10**9)),
     "protocol.schedule": ((1, "x", [1], {"a": 1}, {"a": {"at": [0.5]}}, {"a": {"from": -1}}, {"a": {"until": 0}}, {"a": {"to": 1}}),
                           ({}, {"a": {"at": [-1, 0]}}, {"a": {"from": 3, "until": 7}})),
+    "protocol.duration_ms": ((-1, 1e10, *REAL[0]), (0.1, 500)), "protocol.warm_up_ms": ((-1, 1e10, *REAL[0]), (0, 500)),
+    "protocol.gates": TEXTS, "protocol.traces": whole(0, 3, more=HUGE),
     "protocol.control_seed": whole(0, 5), "protocol.first_seed": whole(0, 5),
     "run.seeds": (([], [-1], [0.5], 1, "x", [True]), ([0], [1, 2**63])), "run.backend": one_of("lava", "native"),
     "run.granularity": one_of("area", "neurocore"), "run.hardware": TEXT,
@@ -71,7 +73,7 @@ DOMAINS = {
     "record.mine.quantities": TEXTS, "record.mine.angles": (([["a"]], ["a"], 1, [["a", "b", "c"]]), ([], [["a", "b"]])),
     "record.mine.errors": (([["a"]], ["a"], 1), ([], [["a", "b"]])), "record.mine.every": whole(0, 5, more=HUGE),
     "record.mine.offset": whole(0, 5, more=HUGE), "record.mine.at": ((["a"], 1, [0.5]), ([], [-1, 3])),
-    "record.mine.at_end": FLAG, "record.mine.phases": TEXTS,
+    "record.mine.at_end": FLAG, "record.mine.events": FLAG, "record.mine.cells": whole(0, 3, more=HUGE), "record.mine.phases": TEXTS,
 }
 PLAIN = {"model": {"circuit": "pal", "layers": [2, 3, 2]}}
 CASES = [(key, value) for key, (bad, _) in DOMAINS.items() for value in bad]

@@ -9,7 +9,6 @@ import resource
 import sys
 import time
 
-import nest
 import numpy as np
 
 RULES = {"fixed_indegree": "indegree", "fixed_total": "N"}
@@ -80,6 +79,8 @@ def run(request):
 
 
 if __name__ == "__main__":
+    import nest
+
     with open(sys.argv[1]) as file:
         answer = run(json.load(file))
     np.savez_compressed(sys.argv[2], **answer)
