@@ -61,11 +61,14 @@ def compile_(experiment: Experiment,
              granularity: Granularity = None,
              map_: Annotated[str | None, typer.Option("--map", help="A hardware map that it has to fit; its mapping is "
                                                                     "stored.")] = None,
+             circuit: Annotated[bool, typer.Option("--circuit", help="Write the circuit as one process for Lava "
+                                                                     "networks of your own, without data and "
+                                                                     "protocol.")] = False,
              force: Annotated[bool, typer.Option("--force", help="Replace code that was edited.")] = False,
              data_dir: DataDir = None, set_: Set = None, json: Json = False) -> int:
     """Write the Lava program: graph, arrays, kernels, network_lava.py, manifest."""
     return _run(json, "compile_folder", experiment=experiment, output=output, granularity=granularity, map_=map_,
-                force=force, data_dir=data_dir, overrides=set_)
+                circuit=circuit, force=force, data_dir=data_dir, overrides=set_)
 
 
 @app.command()

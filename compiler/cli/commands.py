@@ -129,14 +129,16 @@ def explain_error(out: Output, code: str | None) -> None:
 # ---- compile, run, export
 
 
-def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, map_: str | None, force: bool,
-                   data_dir: str | None, overrides: Overrides) -> None:
+def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, map_: str | None, circuit: bool,
+                   force: bool, data_dir: str | None, overrides: Overrides) -> None:
     from compiler.experiments.export import compile_to_folder
+    from compiler.experiments.lava_circuits import compile_circuit
 
     with out.captured():
         loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir,
                        hardware=map_)
-        manifest = compile_to_folder(loaded, output, map_, force)
+        manifest = compile_circuit(loaded, output, force) if circuit else \
+            compile_to_folder(loaded, output, map_, force)
     files = "\n".join(f"  {name}" for name in manifest["files"])
     out.result(manifest, f"{manifest['circuit']}: {manifest['processes']} Lava processes in {output}\n{files}")
 

@@ -93,7 +93,7 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     from compiler.experiments.cores import fitting_mapping
 
     if not force:
-        _check_unedited(user_path(folder))
+        check_unedited(user_path(folder))
     with written_aside(folder, MANIFEST) as aside:
         mapping = fitting_mapping(experiment, hardware) if hardware else None
         compiled = compile_experiment(experiment.with_run(backend="lava"))
@@ -109,16 +109,16 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
                     "granularity": experiment.run.granularity, "seeds": list(experiment.run.seeds),
                     "steps": compiled.plan.protocol.total, "graph_sha256": compiled.identity().graph,
                     "experiment_sha256": experiment.sha256(), "passes": [r.name for r in compiled.report.records],
-                    "files": _digests(aside)}
+                    "files": digests(aside)}
         write_json(aside / MANIFEST, manifest)
     return manifest
 
 
-def _check_unedited(folder: Path) -> None:
+def check_unedited(folder: Path) -> None:
     """Raises X148 where a file is not what the folder's manifest says."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        now = _digests(folder)
+        now = digests(folder)
         edited = sorted(name for name, digest in files.items() if now.get(name, digest) != digest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # no manifest of ours
@@ -127,6 +127,6 @@ def _check_unedited(folder: Path) -> None:
                                   f"{', '.join(edited)}.", "Choose another folder with -o; or --force replaces it.")
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST]
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.name[0] != "."}

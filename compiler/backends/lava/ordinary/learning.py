@@ -1,0 +1,123 @@
+"""A rule as lines of Lava: updates of its states, the increment, and the optimiser's step of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from compiler.backends.lava.ordinary.equations import Text
+from compiler.backends.lava.ordinary.text import ClassText
+from compiler.ir.connections import connection_mask
+from compiler.ir.expressions import Number, number, previous
+from compiler.ir.model import SUMMED, Graph, Projection
+
+
+@dataclass
+class Learning:
+    """`updates` run in every step; `increment` and `step` where `guard` is true."""
+
+    guard: str = "True"
+    updates: list[str] = field(default_factory=list)
+    increment: list[str] = field(default_factory=list)
+    step: list[str] = field(default_factory=list)
+
+
+def learning(graph: Graph, projection: Projection, text: Text, names: Mapping[str, str],
+             members: ClassText) -> Learning:
+    rule = graph.rule_of(projection)
+    if rule is None:
+        return Learning()
+    updates: list[str] = []
+    for state in rule.states:
+        name = names[state.name]
+        first = number(state.initial.value) if isinstance(state.initial, Number) else \
+            Text(lambda n: names.get(n, n), lambda n, _: n, text.called).value(state.initial)
+        members.arguments.insert(-1, f"{name}=None")
+        members.setup.append(f"{name} = {first} if {name} is None else {name}")
+        members.variable(name, "w.shape", name)
+        if any(state.name in previous(e) for e in rule.expressions):
+            members.variable(f"{name}_before", "w.shape", name)
+            updates.append(f"self.{name}_before[:] = self.{name}")
+    updates += [f"self.{names[u.name]}[:] = {text.value(u.expression)}" for u in rule.updates]
+    increment = text.value(rule.increment)
+    if connection_mask(graph, projection) is not None:
+        increment = f"({increment}) * self.mask"
+    arguments = [text.value(argument) for argument in rule.optimiser.arguments]
+    optimiser = OPTIMISERS[rule.optimiser.kind]
+    gate, apply = (f"self.{role}[0] > 0" if column else "" for role, column in (
+        ("gate", projection.gate), ("apply", projection.apply)))
+    summed = rule.optimiser.kind in SUMMED
+    guard = f"{gate} or {apply}" if summed and gate and apply else gate or "True"
+    low, high = graph.class_of(projection.name).bounds
+    bounded = (low, high) != (-float("inf"), float("inf"))
+
+    def weights(step: str) -> str:
+        total = f"self.w + {step}"
+        return f"self.w[:] = limited({total}, {_limit(low)}, {_limit(high)})" if bounded else f"self.w[:] = {total}"
+
+    made = Learning(guard, updates, [f"increment = {increment}"])
+    learns = f"(increment if {gate} else 0.0)" if summed and gate and apply else "increment"
+    made.step = optimiser(members, learns, arguments, apply if summed else "", weights)
+    return made
+
+
+def _limit(value: float) -> str:
+    return number(value) if abs(value) < float("inf") else "np.inf" if value > 0 else "-np.inf"
+
+
+Optimise = Callable[[ClassText, str, "list[str]", str, Callable[[str], str]], "list[str]"]
+
+
+def _none(members: ClassText, increment: str, arguments: list[str], apply: str,
+          weights: Callable[[str], str]) -> list[str]:
+    return [weights(increment)]
+
+
+def _low_pass(members: ClassText, increment: str, arguments: list[str], apply: str,
+              weights: Callable[[str], str]) -> list[str]:
+    _sum_variable(members, "low_pass")
+    return [f"self.low_pass[:] = self.low_pass + ({arguments[0]}) * ({increment} - self.low_pass)",
+            weights("self.low_pass")]
+
+
+def _accumulate(members: ClassText, increment: str, arguments: list[str], apply: str,
+                weights: Callable[[str], str]) -> list[str]:
+    return _summed(members, "accumulate", increment, apply, [weights("self.accumulate")])
+
+
+def _clipped(members: ClassText, increment: str, arguments: list[str], apply: str,
+             weights: Callable[[str], str]) -> list[str]:
+    lines = ["norm = norm_in_order(self.clipped)",
+             f"step = self.clipped * ({arguments[0]} / norm) if norm > {arguments[0]} else self.clipped",
+             weights("step")]
+    return _summed(members, "clipped", increment, apply, lines)
+
+
+def _adam(members: ClassText, increment: str, arguments: list[str], apply: str,
+          weights: Callable[[str], str]) -> list[str]:
+    rate, beta1, beta2, epsilon = arguments
+    for name in ("adam_first", "adam_second"):
+        members.variable(name, "w.shape", "0.0")
+    members.variable("adam_powers", "(2,)", "1.0", "beta1**n, beta2**n after n steps")
+    return _summed(members, "adam", increment, apply, [
+        f"self.adam_first[:] = {beta1} * self.adam_first + (1 - {beta1}) * self.adam",
+        f"self.adam_second[:] = {beta2} * self.adam_second + (1 - {beta2}) * self.adam * self.adam",
+        f"self.adam_powers *= np.array([{beta1}, {beta2}]).reshape(2)",
+        f"step = {rate} * (self.adam_first / (1 - self.adam_powers[0])) / "
+        f"(np.sqrt(self.adam_second / (1 - self.adam_powers[1])) + {epsilon})", weights("step")])
+
+
+def _summed(members: ClassText, name: str, increment: str, apply: str, lines: list[str]) -> list[str]:
+    _sum_variable(members, name)
+    inside = [*lines, f"self.{name}[:] = 0.0"]
+    add = f"self.{name}[:] = self.{name} + {increment}"
+    return [add, f"if {apply}:", *("    " + line for line in inside)] if apply else [add, *inside]
+
+
+def _sum_variable(members: ClassText, name: str) -> None:
+    members.arguments.insert(-1, f"{name}=0.0")
+    members.variable(name, "w.shape", name)
+
+
+OPTIMISERS: dict[str, Optimise] = {"none": _none, "low_pass": _low_pass, "accumulate": _accumulate,
+                                   "clipped": _clipped, "adam": _adam}

@@ -1,0 +1,69 @@
+"""Weights that other projections copy: sent whole in every step, as messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compiler.backends.lava.ordinary.naming import attribute
+from compiler.backends.lava.ordinary.text import ClassText
+from compiler.ir.errors import CortexError
+from compiler.ir.model import Graph, Mirror, Projection
+
+
+@dataclass
+class Mirroring:
+    """Lines before and after the weights' own step. `outs` and `ins`: ports, by number of the mirror; `arrays`: Var ->
+    the graph's array."""
+
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    outs: dict[int, str] = field(default_factory=dict)
+    ins: dict[int, str] = field(default_factory=dict)
+    arrays: dict[str, str] = field(default_factory=dict)
+    overwritten: bool = False
+
+
+def mirroring(graph: Graph, projection: Projection, text: ClassText) -> Mirroring:
+    made = Mirroring()
+    for i, mirror in enumerate(graph.mirrors):
+        lines = made.after if mirror.after else made.before
+        if mirror.source == projection.name:
+            made.outs[i] = text.port("w" if not made.outs else f"w_{len(made.outs) + 1}", "Out", "w.shape")
+            lines.append(f"self.{made.outs[i]}.send(self.w)")
+        if mirror.target == projection.name:
+            made.overwritten = True
+            lines += _copy(graph, mirror, i, made, text)
+    return made
+
+
+def _copy(graph: Graph, mirror: Mirror, i: int, made: Mirroring, text: ClassText) -> list[str]:
+    source = graph.projection(mirror.source)
+    sizes = graph.population(source.post).size, graph.population(source.pre).size
+    name = "source" if not made.ins else f"source_{len(made.ins) + 1}"
+    text.arguments.insert(-1, f"{name}_shape={sizes}")
+    made.ins[i] = text.port(name, "In", f"{name}_shape", "weights that these are a copy of")
+    value = f"self.{made.ins[i]}.recv()"
+    for operation in mirror.operations:
+        value = _operated(operation, value, made, text)
+    if not mirror.gate:
+        return [f"self.w[:] = {value}"]
+    return [f"copy = {value}", f"if self.gate_{mirror.gate}[0] > 0:", "    self.w[:] = copy"]
+
+
+def _operated(operation: str, value: str, made: Mirroring, text: ClassText) -> str:
+    word, _, array = operation.partition(":")
+    if word == "transpose":
+        return f"({value}).T" if " " in value else f"{value}.T"
+    if word == "negate":
+        return f"-({value})"
+    if word == "truncate":
+        return f"truncated({value}, self.w.shape)"
+    if word == "sign":
+        return f"sign({value})"
+    if word in ("add", "times"):
+        name = attribute(array.rpartition(".")[2], text.members())
+        made.arrays[name] = array
+        text.arguments.insert(-1, f"{name}=0.0")
+        text.variable(name, "np.shape(w)", name)
+        return f"({value} {'+' if word == 'add' else '*'} self.{name})"
+    raise CortexError("E526", f"a mirror's operation '{operation}' is not there in ordinary Lava.")

@@ -1,0 +1,142 @@
+"""A circuit as a folder of ordinary Lava.
+
+`network_lava.py` has a process class per cell type and synapse class and the process `Circuit` of all of them;
+`arrays.npz` holds what it begins with.
+
+E526 what ordinary Lava does not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compiler.backends.lava.ordinary.cells import cell_class
+from compiler.backends.lava.ordinary.naming import attribute
+from compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
+from compiler.backends.lava.ordinary.template import IMPORTS, support_text
+from compiler.backends.lava.ordinary.wiring import Parts, build_text, circuit_text
+from compiler.backends.quoting import docstring
+from compiler.backends.start import Start
+from compiler.ir.errors import CortexError
+from compiler.ir.expressions import number
+from compiler.ir.model import Array, Equation, Graph, Population, Projection
+from compiler.ir.schedule import Segment, message_depth, schedule
+
+
+@dataclass
+class CircuitModule:
+    """The text of a module, and the arrays that its circuit begins with."""
+
+    text: str
+    arrays: dict[str, Array]
+
+
+def write_circuit(graph: Graph, folder: Path) -> Path:
+    """Writes `network_lava.py` and `arrays.npz`; returns the folder. Raises what `circuit_module` raises."""
+    made = circuit_module(graph)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "network_lava.py").write_text(made.text, encoding="utf-8")
+    np.savez(folder / "arrays.npz", **made.arrays)
+    return folder
+
+
+def circuit_module(graph: Graph) -> CircuitModule:
+    """Of a graph without derivatives. Raises E526 for what is not there, and what `Start` raises."""
+    check(graph)
+    order = schedule(graph)
+    cells = {p.name: cell_class(graph, p.name, _equations(graph, p.name, order), _sends(graph, p))
+             for p in graph.populations}
+    synapses = {q.name: synapse_class(graph, q) for q in graph.projections if is_a_process(graph, q)}
+    parts = Parts(graph, Start(graph), cells, synapses)
+    texts = _name_classes(parts)
+    for name in (*cells, *synapses):
+        parts.names[name] = attribute(name, [*parts.names.values(), *parts.classes.values()])
+    own = [*texts, build_text(parts), circuit_text(parts)]
+    called = set().union(*(each.called for each in parts.all.values()))
+    head = [f"{docstring(_about(graph))}\n{IMPORTS}", f"dt = np.float64({number(graph.dt)})  # ms"]
+    text = "\n\n\n".join([*head, *support_text("\n".join(own), called), *own])
+    return CircuitModule(text + "\n", parts.arrays)
+
+
+def check(graph: Graph) -> None:
+    """Raises E526 for what ordinary Lava does not say yet."""
+    if graph.batch != 1:
+        raise _not_there(f"graph '{graph.name}' has {graph.seeds} seeds and {graph.samples} samples",
+                         "A Lava network is one circuit; use seeds 1 and samples 1.")
+    for population in graph.populations:
+        if not population.size:
+            raise _not_there(f"population '{population.name}' has no cells", "Leave it out.")
+    for projection in graph.projections:
+        kind = graph.class_of(projection.name).kind
+        if kind.maps or kind.listed:
+            raise _not_there(f"projection '{projection.name}' has connectivity '{kind.name}'",
+                             "Use dense, masked, blocks, one_to_one or identity; or granularity population.")
+        rule = graph.rule_of(projection)
+        if rule and rule.noise:
+            raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' draws random numbers per synapse",
+                             "Use granularity population.")
+
+
+def _not_there(what: str, hint: str) -> CortexError:
+    return CortexError("E526", f"{what}; ordinary Lava does not have that yet.", hint)
+
+
+def is_a_process(graph: Graph, projection: Projection) -> bool:
+    """A message that arrives as it is, in the step in which it is sent, goes from cell to cell."""
+    return graph.class_of(projection.name).kind.weighted or message_depth(graph, projection) > 0
+
+
+def _equations(graph: Graph, population: str, order: Iterable[object]) -> list[Equation]:
+    names = [name for segment in order if isinstance(segment, Segment) and segment.population == population
+             for name in segment.equations]
+    equations = {e.name: e for e in graph.cell_of(population).equations}
+    return [equations[name] for name in names]
+
+
+def _sends(graph: Graph, population: Population) -> list[str]:
+    """The messages of a cell, and what rules read of any population of its kind."""
+    cell = graph.cell(population.cell)
+    found = list(cell.messages)
+    for projection in graph.projections:
+        for side, quantity in rule_reads(graph.rule_of(projection)):
+            if graph.population(projection.pre if side == "pre" else projection.post).cell == cell.name:
+                found.append(quantity)
+    known = {e.name for e in cell.equations}
+    for quantity in found:
+        if quantity not in known:
+            raise _not_there(f"a rule reads '{quantity}' of cell '{cell.name}', which has no equation",
+                             "Give it one, such as x = prev(x).")
+    return list(dict.fromkeys(found))
+
+
+def _name_classes(parts: Parts) -> list[str]:
+    """The texts of all classes; parts with the same one share it."""
+    made: dict[tuple[str, str], str] = {}
+    for name, part in parts.all.items():
+        key = part.text.base, part.text.text("_")
+        taken = {word for each in made.values() for word in (each, f"{each}Model")}
+        if key not in made:
+            made[key] = next(each for each in _candidates(part.text.base) if not {each, f"{each}Model"} & taken)
+        parts.classes[name] = made[key]
+    texts = {parts.classes[name]: part.text for name, part in parts.all.items()}
+    return [text.text(name) for name, text in texts.items()]
+
+
+def _candidates(base: str) -> Iterable[str]:
+    return (base, *(f"{base}{i}" for i in range(2, 100_000)))
+
+
+def _about(graph: Graph) -> str:
+    return f"""Circuit {graph.name} as ordinary Lava, generated by cortexc.
+
+A process class per cell type and synapse class, and the process `Circuit` of all of them:
+
+    from network_lava import Circuit
+
+    circuit = Circuit()
+    circuit.run(RunSteps(100), Loihi2SimCfg())
+"""

@@ -1,0 +1,196 @@
+"""What emitted circuits need besides Lava and numpy. Pieces of this file are copied into them; nothing imports it."""
+
+import math
+from functools import reduce
+
+import numpy as np
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPortVectorDense
+from lava.magma.core.model.sub.model import AbstractSubProcessModel
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+
+
+def full(shape, init):
+    """An array of this shape, from a number or an array."""
+    return np.full(shape, init, float)
+
+
+def numbers(values):
+    """A Var that holds a parameter: one number for all cells, or one per cell."""
+    values = np.array(values, float, ndmin=1)
+    return Var(shape=values.shape, init=values)
+
+
+def message(value, port):
+    """The value for every cell."""
+    return np.broadcast_to(value, port._shape)
+
+
+def remember(past, value):
+    """Earlier values, newest first, one step on."""
+    past[1:] = past[:-1]
+    past[0] = value
+
+
+def weighted_sum(w, values):
+    """Sums of each row of w times the values, from left to right: the same bits on every machine."""
+    return np.add.accumulate(w * values, axis=1)[:, -1] + 0.0
+
+
+def limited(w, low, high):
+    w = np.where(w < low, low, w)
+    return np.where(w > high, high, w)
+
+
+def sign(w):
+    return np.where(w > 0, 1.0, np.where(w < 0, -1.0, 0.0))
+
+
+def truncated(w, shape):
+    """Cut, or filled with zeros."""
+    cut, (rows, columns) = np.zeros(shape), np.minimum(w.shape, shape)
+    cut[:rows, :columns] = w[:rows, :columns]
+    return cut
+
+
+def norm_in_order(values):
+    """The Euclidean norm: of each row from left to right, then of all rows."""
+    rows = np.add.accumulate(values.reshape(len(values), -1) ** 2, axis=1)[:, -1]
+    return np.sqrt(np.add.accumulate(rows)[-1])
+
+
+def lookup(table, x):
+    """Entry floor(x) of a table, the first or last one outside."""
+    return table[within(table, x).astype(int)]
+
+
+def interpolate(table, x):
+    """Between the entries on both sides of x."""
+    x = within(table, x)
+    whole = x.astype(int)
+    below, above = table[whole], table[np.minimum(whole + 1, len(table) - 1)]
+    return below + (x - whole) * (above - below)
+
+
+def within(table, x):
+    return np.clip(np.where(np.isnan(x), 0.0, x), 0.0, len(table) - 1.0)
+
+
+def each(function, arguments):
+    """A function of numbers, for every element of arrays."""
+    of_arrays = np.frompyfunc(function, arguments, 1)
+    return lambda *values: np.asarray(of_arrays(*values), float)
+
+
+def libm(name, arguments):
+    """Python's, where it raises numpy's: an infinity or nan."""
+    def call(*values):
+        try:
+            return getattr(math, name)(*values)
+        except (OverflowError, ValueError):
+            return getattr(np, {"pow": "power"}.get(name, name))(*map(np.float64, values))
+    return each(call, arguments)
+
+
+class Arriving(PyInPortVectorDense):
+    """What arrives at a port, added up; -0.0 stays what it is."""
+
+    @property
+    def connected(self):
+        return len(self.csp_ports) > 0
+
+    def recv(self):
+        arrived = [self._transformer.transform(port.recv(), port) for port in self.csp_ports]
+        return reduce(np.add, arrived).astype(float) if arrived else np.zeros(self._shape)
+
+
+class Model(PyLoihiProcessModel):
+    """Divisions by zero and overflows are infinities and nan, without a warning."""
+
+    def __init__(self, proc_params):
+        super().__init__(proc_params)
+        np.seterr(all="ignore")
+
+
+class Draws:
+    """Random numbers of one stream, a vector per step: Philox keyed by seed and stream, its counter by 1024 steps."""
+
+    def __init__(self, seed, stream, size, kind):
+        self.key, self.size, self.kind, self.chunk = np.array([seed % 2**64, stream], np.uint64), size, kind, -1
+
+    def __call__(self, step):
+        """Of step 1, 2 ..."""
+        chunk, row = divmod(step - 1, 1024)
+        if chunk != self.chunk:
+            generator = np.random.Generator(np.random.Philox(key=self.key, counter=[0, 0, chunk, 0]))
+            draw = generator.standard_normal if self.kind == "normal" else generator.random
+            self.chunk, self.rows = chunk, draw((1024, self.size))
+        return self.rows[row]
+
+
+class Gate:
+    """A gate of the circuit: on where it is above 0. It is a Var in every process that reads it."""
+
+    def __init__(self, variables):
+        self.variables = variables
+
+    def get(self):
+        return float(np.ravel(self.variables[0].get())[0]) if self.variables else 0.0
+
+    def set(self, value):
+        """Before the run, or while it is paused."""
+        for variable in self.variables:
+            if variable.process.runtime:
+                variable.set(np.full(1, float(value)))
+            else:
+                variable.init[:] = value
+
+
+class Part:
+    """Vars and ports that the circuit has of one of its processes, by their names there."""
+
+
+class Whole(AbstractProcess):
+    """A process that has all Vars of its parts, and the ports of those that are populations."""
+
+    def __init__(self, name, parts, populations, gates):
+        super().__init__(name=name, parts=parts)
+        self.inside, fed = [], [port for ports in gates.values() for port in ports]
+        views = {each: self.exposed(each, part, each in populations, fed) for each, part in parts.items()}
+        self.populations = {each: view for each, view in views.items() if each in populations}
+        self.projections = {each: view for each, view in views.items() if each not in populations}
+        self.gates = {}
+        for gate, ports in gates.items():
+            self.gates[gate] = Gate([getattr(port.process, port.name.removesuffix("_in")) for port in ports])
+            self.member(f"gate_{gate}_in", InPort(shape=(1,)), *ports)
+
+    def exposed(self, name, part, ports, fed):
+        view, members = Part(), [(var, Var(shape=var.shape, init=var.init)) for var in part.vars]
+        if ports:
+            members += [(port, InPort(shape=port.shape)) for port in part.in_ports if port not in fed]
+            members += [(port, OutPort(shape=port.shape)) for port in part.out_ports]
+        for inner, own in members:
+            setattr(view, inner.name, self.member(f"{name}_{inner.name}", own, inner))
+        return view
+
+    def member(self, name, own, *inner):
+        setattr(self, name, own)
+        self.inside += [(own, each) for each in inner]
+        return own
+
+
+class Wired(AbstractSubProcessModel):
+    """The parts, with what is connected outside."""
+
+    def __init__(self, proc):
+        for name, part in proc.proc_params["parts"].items():
+            setattr(self, f"part_{name}", part)
+        for own, inner in proc.inside:
+            if isinstance(own, Var):
+                own.alias(inner)
+            elif isinstance(own, InPort) and own.get_src_ports():
+                own.connect(inner)
+            elif isinstance(own, OutPort) and own.get_dst_ports():
+                inner.connect(own)

@@ -1,0 +1,214 @@
+"""A projection as a Lava process: it delivers, takes what its rule reads, and learns; in `run_lrn` where that is the
+circuit's order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compiler.backends.lava.ordinary.equations import Text
+from compiler.backends.lava.ordinary.learning import learning
+from compiler.backends.lava.ordinary.mirroring import Mirroring, mirroring
+from compiler.backends.lava.ordinary.naming import attribute, camel
+from compiler.backends.lava.ordinary.text import ClassText, Past
+from compiler.ir.connections import connection_mask
+from compiler.ir.expressions import leaves, number, previous, show
+from compiler.ir.model import Graph, PlasticityRule, Projection
+from compiler.ir.schedule import message_depth
+
+Read = tuple[str, str]
+"""("pre", quantity) or ("post", quantity)."""
+OWN = frozenset({"w", "mask", "gate", "apply", "current", "increment"})
+
+
+@dataclass
+class Synapse:
+    """The class of a projection. `takes`: what arrives of its cells -> in-port; `starts`: of these the Vars that begin
+    with the cells' own first values; `gates`: gate -> in-ports."""
+
+    text: ClassText
+    called: set[str]
+    names: dict[str, str] = field(default_factory=dict)
+    takes: dict[Read, str] = field(default_factory=dict)
+    starts: dict[Read, str] = field(default_factory=dict)
+    gates: dict[str, list[str]] = field(default_factory=dict)
+    mirrors: Mirroring = field(default_factory=Mirroring)
+    pasts: dict[Read, Past] = field(default_factory=dict)
+
+
+def rule_reads(rule: PlasticityRule | None) -> dict[Read, int]:
+    """What a rule reads of its cells, and how many steps back."""
+    found: dict[Read, int] = {}
+    for expression in rule.expressions if rule else ():
+        for node in leaves(expression):
+            side, dot, quantity = node.name.partition(".")
+            if dot and side in ("pre", "post"):
+                depth = previous(expression).get(node.name, 0)
+                found[side, quantity] = max(found.get((side, quantity), 0), depth)
+    return found
+
+
+def synapse_class(graph: Graph, projection: Projection) -> Synapse:
+    return _Writer(graph, projection).write()
+
+
+class _Writer:
+    def __init__(self, graph: Graph, projection: Projection):
+        self.graph, self.projection = graph, projection
+        self.synapse = graph.class_of(projection.name)
+        self.rule = graph.rule_of(projection)
+        self.depth = message_depth(graph, projection)
+        self.message: Read = ("pre", self.synapse.message)
+        self.reads = rule_reads(self.rule)
+        learns = f", which learn by rule '{self.rule.name}'" if self.rule else ""
+        text = ClassText(camel(self.synapse.name), f"Synapses '{self.synapse.name}'{learns}: message "
+                         f"'{self.synapse.message}' into port '{self.synapse.port}'.")
+        self.made = Synapse(text, set())
+
+    def write(self) -> Synapse:
+        made, text = self.made, self.made.text
+        self._name_all()
+        self._declare()
+        mirrors = made.mirrors = mirroring(self.graph, self.projection, text)
+        spike = [*self._gates_in(), *self._deliver(), *self._take()]
+        learn = learning(self.graph, self.projection, self._text(), made.names, text)
+        spike += learn.updates
+        if not self.rule:
+            text.methods["run_spk"] = [*spike, *mirrors.before, *mirrors.after]
+        elif mirrors.after or mirrors.overwritten:
+            text.says = "Learns in the spiking phase, since mirrors copy weights in the same step."
+            inside = ["    " + line for line in learn.step] if learn.guard != "True" else learn.step
+            guarded = [f"if {learn.guard}:", *inside] if learn.guard != "True" else inside
+            text.methods["run_spk"] = [*spike, *learn.increment, *mirrors.before, *guarded, *mirrors.after]
+        else:
+            text.says = "Learns in the learning phase."
+            text.methods |= {"run_spk": [*spike, *mirrors.before], "lrn_guard": [f"return {learn.guard}"],
+                             "run_lrn": [*learn.increment, *learn.step]}
+        return made
+
+    # ---- names and members
+
+    def _name_all(self) -> None:
+        taken, rule = self.made.names, self.rule
+        words = [".".join(read) for read in dict.fromkeys([self.message, *self.reads])]
+        words += [*(p.name for p in rule.parameters), *(s.name for s in rule.states), *(n for n, _ in rule.noise)] \
+            if rule else []
+        for word in words:
+            taken[word] = attribute(word.replace(".", "_"), {*taken.values(), *OWN})
+
+    def _kept(self, read: Read) -> bool:
+        return read in self.reads or self.depth > 0
+
+    def _rows(self, read: Read) -> int:
+        return max(self.reads.get(read, 0), self.depth - 1 if read == self.message else 0)
+
+    def _declare(self) -> None:
+        made, text, kind = self.made, self.made.text, self.synapse.kind
+        if kind.matrix:
+            text.arguments, sizes = ["w"], {"pre": "w.shape[1]", "post": "w.shape[0]"}
+        elif kind.weighted:
+            text.arguments, sizes = ["w"], {"pre": "w.size", "post": "w.size"}
+        else:
+            text.arguments, sizes = ["size"], {"pre": "size", "post": "size"}
+        for read in dict.fromkeys([self.message, *self.reads]):
+            made.takes[read] = text.port(made.names[".".join(read)], "In", f"({sizes[read[0]]},)")
+        text.port("current", "Out", f"({sizes['post']},)")
+        if kind.weighted:
+            text.setup.insert(0, "w = np.array(w, float)")
+            text.variable("w", "w.shape", "w", "(postsynaptic, presynaptic)" if kind.matrix else "")
+        if connection_mask(self.graph, self.projection) is not None and self.rule:
+            text.arguments.append("mask")
+            text.variable("mask", "w.shape", "mask")
+        self._declare_rule()
+        for read in made.takes:
+            if self._kept(read):
+                self._declare_taken(read, f"({sizes[read[0]]},)")
+        for name in self._named_gates():
+            made.gates.setdefault(name, []).append(text.port(f"gate_{name}", "In", "(1,)"))
+            text.variable(f"gate_{name}", "(1,)", "0.0")
+        text.arguments.append('name=""')
+
+    def _declare_rule(self) -> None:
+        made, text = self.made, self.made.text
+        if self.rule is None:
+            return
+        text.about += f"\n\n    increment = {show(self.rule.increment)}\n    "
+        for p in self.rule.parameters:
+            name = made.names[p.name]
+            text.arguments.append(name if p.default is None else f"{name}={number(p.default)}")
+            text.setup.append(f"self.{name} = numbers({name})" + f"  # {p.unit}" * (p.unit != "1"))
+            text.variables.append(name)
+        text.arguments.sort(key=lambda argument: "=" in argument)
+        for role, gate in (("gate", self.projection.gate), ("apply", self.projection.apply)):
+            if gate:
+                made.gates.setdefault(gate, []).append(text.port(role, "In", "(1,)"))
+                text.variable(role, "(1,)", "0.0", "learns where it is on" if role == "gate" else "")
+
+    def _declare_taken(self, read: Read, shape: str) -> None:
+        made, text = self.made, self.made.text
+        name = made.names[".".join(read)]
+        past = made.pasts[read] = Past(name, self._rows(read))
+        text.arguments.append(f"{name}=0.0")
+        text.variable(name, shape, name)
+        if past.rows:
+            text.variable(past.kept, past.shape(shape[1:-2]), name, "before that")
+        if past.rows or read == self.message and self.depth > 0:
+            made.starts[read] = name
+
+    def _named_gates(self) -> list[str]:
+        """Of the rule's equations and of mirrors."""
+        expressions = self.rule.expressions if self.rule else ()
+        read = [node.name[5:] for e in expressions for node in leaves(e) if node.name.startswith("gate.")]
+        copied = [m.gate for m in self.graph.mirrors if m.target == self.projection.name and m.gate]
+        return list(dict.fromkeys([*read, *copied]))
+
+    # ---- the step
+
+    def _gates_in(self) -> list[str]:
+        ports = [port for found in self.made.gates.values() for port in found]
+        return [line for port in ports for line in (
+            f"if self.{port}.connected:", f"    self.{port.removesuffix('_in')}[:] = self.{port}.recv()")]
+
+    def _deliver(self) -> list[str]:
+        """What arrived so many steps ago leaves first; what arrives in this step is waited for."""
+        if self.depth:
+            return [f"self.current_out.send({self._current(self.made.pasts[self.message].read(self.depth - 1))})"]
+        port = f"self.{self.made.takes[self.message]}.recv()"
+        if self.message not in self.made.pasts:
+            return [f"self.current_out.send({self._current(port)})"]
+        name = f"self.{self.made.names['.'.join(self.message)]}"
+        return [*self._receive(self.message), f"self.current_out.send({self._current(name)})"]
+
+    def _current(self, message: str) -> str:
+        kind = self.synapse.kind
+        if kind.matrix:
+            return f"weighted_sum(self.w, {message})"
+        return f"self.w * {message}" if kind.weighted else message
+
+    def _receive(self, read: Read) -> list[str]:
+        past = self.made.pasts[read]
+        return [*past.shift(), f"self.{past.variable}[:] = self.{self.made.takes[read]}.recv()"]
+
+    def _take(self) -> list[str]:
+        late = [read for read in self.made.pasts if read != self.message or self.depth]
+        return [line for read in late for line in self._receive(read)]
+
+    def _text(self) -> Text:
+        return Text(self._now, self._before, self.made.called)
+
+    def _now(self, name: str) -> str:
+        if name == "dt":
+            return "dt"
+        if name.startswith("gate."):
+            return f"self.gate_{name[5:]}"
+        side, dot, _ = name.partition(".")
+        return self._beside(f"self.{self.made.names.get(name, name)}", side if dot else "")
+
+    def _before(self, name: str, depth: int) -> str:
+        side, dot, quantity = name.partition(".")
+        if dot:
+            return self._beside(self.made.pasts[side, quantity].read(depth), side)
+        return f"self.{self.made.names[name]}_before"
+
+    def _beside(self, text: str, side: str) -> str:
+        """Postsynaptic values stand along the rows of a matrix."""
+        return f"{text}[:, None]" if side == "post" and self.synapse.kind.matrix else text

@@ -1,0 +1,59 @@
+"""The part of an emitted module that is the same for every circuit: imports, and pieces of support.py."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+
+from compiler.backends.lava.ordinary.arithmetic import functions_text
+
+SUPPORT = Path(__file__).with_name("support.py")
+IMPORTS = """import math
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyInPortVectorDense, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.model.sub.model import AbstractSubProcessModel
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from numpy import floor, logical_and, logical_or, sqrt, where
+
+try:
+    import lava_procs.continuing  # run after a pause and after a stop, which Lava 0.10 alone cannot
+except ImportError:
+    pass"""
+
+
+@functools.cache
+def pieces() -> dict[str, str]:
+    """Functions and classes of the support, by name."""
+    text = SUPPORT.read_text(encoding="utf-8")
+    return {node.name: ast.get_source_segment(text, node) or "" for node in ast.parse(text).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+def support_text(own: str, called: set[str]) -> list[str]:
+    """Pieces that these texts use, and what those use."""
+    found_pieces, functions, wanted = pieces(), functions_text(called), set[str]()
+    waiting = ["\n".join([own, *functions])]
+    while waiting:
+        found = {node.id for node in ast.walk(ast.parse(waiting.pop())) if isinstance(node, ast.Name)}
+        waiting += [found_pieces[name] for name in (found & found_pieces.keys()) - wanted]
+        wanted |= found & found_pieces.keys()
+    return [text for name, text in found_pieces.items() if name in wanted] + functions
+
+
+@functools.cache
+def own_names() -> frozenset[str]:
+    """What the module has besides the circuit's names."""
+    imported = {alias.asname or alias.name for node in ast.walk(ast.parse(IMPORTS))
+                if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
+    return frozenset({*imported, *pieces(), "Circuit", "CircuitModel", "build", "dt"})

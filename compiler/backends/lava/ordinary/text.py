@@ -1,0 +1,102 @@
+"""One emitted process class with its process model, as text; and what the circuit has of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compiler.backends.quoting import comment, docstring
+
+TAG = "floating_pt"
+
+
+@dataclass
+class ClassText:
+    """`arguments` of the process, `setup` lines for its Vars and ports, `start` lines of the model's constructor,
+    `methods` of the model: name -> lines. `variables`, `ins`, `outs`: its members. `base`: the class name it wants."""
+
+    base: str
+    about: str
+    arguments: list[str] = field(default_factory=list)
+    parameters: list[str] = field(default_factory=list)
+    setup: list[str] = field(default_factory=list)
+    variables: list[str] = field(default_factory=list)
+    ins: list[str] = field(default_factory=list)
+    outs: list[str] = field(default_factory=list)
+    start: list[str] = field(default_factory=list)
+    methods: dict[str, list[str]] = field(default_factory=dict)
+    says: str = ""
+    tag: str = TAG
+
+    def members(self) -> set[str]:
+        return {*self.variables, *self.ins, *self.outs}
+
+    def variable(self, name: str, shape: str, init: str, says: str = "") -> str:
+        self.variables.append(name)
+        self.setup.append(_said(f"self.{name} = Var(shape={shape}, init=full({shape}, {init}))", says))
+        return name
+
+    def port(self, name: str, way: str, shape: str, says: str = "") -> str:
+        """`name` with `_in` or `_out`."""
+        full = f"{name}_{way.lower()}"
+        (self.ins if way == "In" else self.outs).append(full)
+        self.setup.append(_said(f"self.{full} = {way}Port(shape={shape})", says))
+        return full
+
+    def text(self, name: str) -> str:
+        return f"{self._process(name)}\n\n\n{self._model(name)}"
+
+    def _process(self, name: str) -> str:
+        passed = "".join(f", {p}={p}" for p in self.parameters)
+        return "\n".join([f"class {name}(AbstractProcess):", f"    {docstring(self.about)}", "",
+                          f"    def __init__(self, {', '.join(self.arguments)}):",
+                          f"        super().__init__(name=name{passed})", *_indented(self.setup, 2)])
+
+    def _model(self, name: str) -> str:
+        lines = [f"@implements({name}, protocol=LoihiProtocol)", "@requires(CPU)", f'@tag("{self.tag}")',
+                 f"class {name}Model(Model):", *([f"    {docstring(self.says)}", ""] if self.says else [])]
+        lines += [f"    {port}: PyInPort = LavaPyType(Arriving, float)" for port in self.ins]
+        lines += [f"    {port}: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)" for port in self.outs]
+        lines += [f"    {var}: np.ndarray = LavaPyType(np.ndarray, float)" for var in self.variables]
+        if self.start:
+            lines += ["", "    def __init__(self, proc_params):", "        super().__init__(proc_params)",
+                      *_indented(self.start, 2)]
+        for method, body in self.methods.items():
+            lines += ["", f"    def {method}(self):", *_indented(body or ["pass"], 2)]
+        return "\n".join(lines)
+
+
+def _said(line: str, says: str) -> str:
+    return f"{line}  # {comment(says)}" if says else line
+
+
+def _indented(lines: list[str], depth: int) -> list[str]:
+    return ["    " * depth + line if line else "" for line in lines]
+
+
+@dataclass(frozen=True)
+class Past:
+    """How earlier values of a Var are kept: none, in one Var beside it, or in rows, newest first."""
+
+    variable: str
+    rows: int
+
+    @property
+    def kept(self) -> str:
+        return f"{self.variable}_before" if self.rows == 1 else f"{self.variable}_past"
+
+    def read(self, steps: int) -> str:
+        """The Var, or what it was so many assignments ago."""
+        if steps == 0:
+            return f"self.{self.variable}"
+        return f"self.{self.kept}" if self.rows == 1 else f"self.{self.kept}[{steps - 1}]"
+
+    def shift(self) -> list[str]:
+        """What is to be done before the Var is assigned."""
+        if self.rows == 0:
+            return []
+        if self.rows == 1:
+            return [f"self.{self.kept}[:] = self.{self.variable}"]
+        return [f"remember(self.{self.kept}, self.{self.variable})"]
+
+    def shape(self, size: str) -> str:
+        return f"({size},)" if self.rows == 1 else f"({self.rows}, {size})"

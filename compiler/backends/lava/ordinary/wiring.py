@@ -1,0 +1,181 @@
+"""The function that makes and connects the processes of a circuit, and the process that they are together, as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compiler.backends.lava.ordinary.cells import Cell
+from compiler.backends.lava.ordinary.synapses import Synapse
+from compiler.backends.quoting import quoted
+from compiler.backends.start import Start
+from compiler.ir.connections import connection_mask
+from compiler.ir.expressions import number
+from compiler.ir.model import Array, Graph, Population, Projection, cell_parameters, rule_parameters
+
+
+@dataclass
+class Parts:
+    """What becomes a process: populations and projections, by name, each with its class and its variable in `build`."""
+
+    graph: Graph
+    start: Start
+    cells: dict[str, Cell]
+    synapses: dict[str, Synapse]
+    classes: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def all(self) -> dict[str, Cell | Synapse]:
+        return {**self.cells, **self.synapses}
+
+
+def build_text(parts: Parts) -> str:
+    """The function that makes and wires all processes; fills in the arrays that it reads."""
+    lines = ["def build(arrays, seed):", '    """The processes of the circuit, wired."""']
+    for index, population in enumerate(parts.graph.populations):
+        lines.append(_population_line(parts, population, index))
+    for name in parts.synapses:
+        lines.append(_projection_line(parts, parts.graph.projection(name)))
+    lines += [line for projection in parts.graph.projections for line in _wires(parts, projection)]
+    lines += _mirror_wires(parts)
+    pairs = ", ".join(f"{quoted(name)}: {own}" for name, own in parts.names.items())
+    return "\n".join([*lines, f"    return {{{pairs}}}"])
+
+
+def _made(parts: Parts, name: str, arguments: list[str]) -> str:
+    return f"    {parts.names[name]} = {parts.classes[name]}({', '.join([*arguments, f'name={quoted(name)}'])})"
+
+
+def _population_line(parts: Parts, population: Population, index: int) -> str:
+    cell, graph = parts.cells[population.name], parts.graph
+    scalars = cell_parameters(graph, population)
+    arguments = [str(population.size)]
+    for parameter in graph.cell(population.cell).parameters:
+        array = f"{population.name}.{parameter.name}"
+        value = _array(parts, array, graph.arrays[array]) if array in graph.arrays else \
+            number(scalars[parameter.name])
+        if array in graph.arrays or scalars[parameter.name] != parameter.default:
+            arguments.append(f"{cell.names[parameter.name]}={value}")
+    for state in graph.cell(population.cell).states:
+        if (array := f"{population.name}.{state.name}") in graph.arrays:
+            arguments.append(f"{cell.names[state.name]}={_array(parts, array, parts.start.values[array][0])}")
+    arguments += [f"{own}={_array(parts, f'table.{table}', graph.arrays[f'table.{table}'])}"
+                  for table, own in cell.tables.items()]
+    if "Draws" in cell.called:
+        arguments += ["seed=seed", f"stream={index}"]
+    return _made(parts, population.name, arguments)
+
+
+def _array(parts: Parts, name: str, values: Array) -> str:
+    parts.arrays[name] = np.asarray(values, np.float64).squeeze(0) if np.ndim(values) > 1 and len(values) == 1 and \
+        not name.endswith(".w") else np.asarray(values, np.float64)
+    return f"arrays[{quoted(name)}]"
+
+
+def _projection_line(parts: Parts, projection: Projection) -> str:
+    graph, name, synapse = parts.graph, projection.name, parts.synapses[projection.name]
+    rule, values = graph.rule_of(projection), parts.start.values
+    weighted = graph.class_of(name).kind.weighted
+    arguments = [_array(parts, f"{name}.w", values[f"{name}.w"][0]) if weighted else
+                 str(graph.population(projection.post).size)]
+    if "mask" in synapse.text.variables:
+        mask = connection_mask(graph, projection)
+        assert mask is not None
+        arguments.append(_array(parts, f"{name}.mask", mask))
+    if rule:
+        scalars = rule_parameters(graph, projection)
+        arguments += [f"{synapse.names[p.name]}={number(scalars[p.name])}" for p in rule.parameters
+                      if scalars[p.name] != p.default]
+        for learnt in rule.learnt:
+            if f"{name}.{learnt}" in graph.arrays:
+                own = synapse.names.get(learnt, learnt)
+                arguments.append(f"{own}={_array(parts, f'{name}.{learnt}', values[f'{name}.{learnt}'][0])}")
+    for (side, quantity), own in synapse.starts.items():
+        owner = projection.pre if side == "pre" else projection.post
+        arguments.append(f"{own}={parts.names[owner]}.{parts.cells[owner].names[quantity]}.init")
+    arguments += [f"{own}={_array(parts, array, graph.arrays[array])}" for own, array in synapse.mirrors.arrays.items()]
+    for i, port in synapse.mirrors.ins.items():
+        shape = parts.start.values[f"{graph.mirrors[i].source}.w"].shape[1:]
+        arguments.append(f"{port.removesuffix('_in')}_shape={shape}")
+    return _made(parts, name, arguments)
+
+
+def _wires(parts: Parts, projection: Projection) -> list[str]:
+    """From its cells into a projection, and from there into a port."""
+    graph, post = parts.graph, parts.names[projection.post]
+    synapse, target = parts.synapses.get(projection.name), _port(parts, projection)
+    message = graph.class_of(projection.name).message
+    if synapse is None:
+        source = f"{parts.names[projection.pre]}.{parts.cells[projection.pre].sends[message]}"
+        return [f"    {source}.connect({post}.{target})"]
+    own, lines = parts.names[projection.name], []
+    for (side, quantity), port in synapse.takes.items():
+        owner = projection.pre if side == "pre" else projection.post
+        lines.append(f"    {parts.names[owner]}.{parts.cells[owner].sends[quantity]}.connect({own}.{port})")
+    return [*lines, f"    {own}.current_out.connect({post}.{target})"]
+
+
+def _port(parts: Parts, projection: Projection) -> str:
+    port = parts.graph.class_of(projection.name).port
+    number_ = [q.name for q in parts.graph.into(projection.post, port)].index(projection.name)
+    ports = parts.cells[projection.post].ports
+    return ports.get((port, number_), ports[port, 0])
+
+
+def _mirror_wires(parts: Parts) -> list[str]:
+    lines = []
+    for i, mirror in enumerate(parts.graph.mirrors):
+        source, target = parts.synapses[mirror.source].mirrors.outs[i], parts.synapses[mirror.target].mirrors.ins[i]
+        lines.append(f"    {parts.names[mirror.source]}.{source}.connect({parts.names[mirror.target]}.{target})")
+    return lines
+
+
+def circuit_text(parts: Parts) -> str:
+    """The hierarchical process."""
+    graph = parts.graph
+    populations = "(" + "".join(f"{quoted(p.name)}, " for p in graph.populations) + ")"
+    gates = "".join(f"\n            {quoted(gate)}: [{', '.join(_gate_ports(parts, gate))}],"
+                    for gate in graph.gates)
+    return f'''class Circuit(Whole):
+    """The circuit as one process: `circuit.populations["NAME"].STATE` and `circuit.projections["NAME"].w` are Vars,
+    `circuit.NAME_INPUT_in` and `circuit.NAME_MESSAGE_out` ports, `circuit.gates["NAME"]` is set, or fed by a port.
+
+    `arrays`: by name, in place of those of arrays.npz. `gates`: gate -> a number; on where it is above 0.
+    """
+
+    def __init__(self, arrays=(), gates=(), seed=1, name={quoted(graph.name)}):
+        with np.load(Path(__file__).with_name("arrays.npz")) as stored:
+            parts = build({{**stored, **dict(arrays)}}, seed)
+        super().__init__(name, parts, {populations}, {{{gates}
+        }})
+        for gate, value in dict(gates).items():
+            self.gates[gate].set(value)
+
+
+@implements(Circuit, protocol=LoihiProtocol)
+@tag("floating_pt", "fixed_pt")
+class CircuitModel(Wired):
+    """All processes of the circuit."""
+
+
+if __name__ == "__main__":
+    import sys
+
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+
+    circuit = Circuit()
+    circuit.run(RunSteps(int(sys.argv[1]) if len(sys.argv) > 1 else 10), Loihi2SimCfg())
+    circuit.stop()'''
+
+
+def _gate_ports(parts: Parts, gate: str) -> list[str]:
+    found = []
+    for name, cell in parts.cells.items():
+        found += [f"parts[{quoted(name)}].{cell.gates[gate]}"] if gate in cell.gates else []
+    for name, synapse in parts.synapses.items():
+        found += [f"parts[{quoted(name)}].{port}" for port in synapse.gates.get(gate, [])]
+    return found

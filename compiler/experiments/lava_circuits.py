@@ -1,0 +1,132 @@
+"""A circuit as one process for Lava networks of one's own: `cortexc.lava.Circuit`, and what `compile --circuit` writes.
+
+X158 what no circuit can be made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.backends.lava.ordinary import circuit_module, is_a_process, write_circuit
+from compiler.experiments.checkpoints import graph_sha256
+from compiler.experiments.circuits import build_circuit
+from compiler.experiments.compilation import check_installed
+from compiler.experiments.config import load_experiment
+from compiler.experiments.experiment import Experiment
+from compiler.experiments.export import check_unedited, digests
+from compiler.experiments.files import user_path, write_json, write_text, written_aside
+from compiler.experiments.results import FINAL, MANIFEST
+from compiler.experiments.tables import Model
+from compiler.ir import CellType, CortexError, Graph, parse_graph, show_graph
+from compiler.ir.protocol import Phase, Protocol
+from compiler.ir.verify import verify
+from compiler.passes import Request, Target, run_pipeline
+
+Source = Graph | Experiment | str | Path
+LEFT_OUT = frozenset({"fold", "partition"})
+"""Passes that would take away what a user may set while the circuit runs, with the same bits."""
+_FOLDERS: list[Any] = []
+"""Folders of the modules that this process has loaded; gone when it ends."""
+_MODULES: dict[str, Any] = {}
+
+
+def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = (),
+            arrays: Mapping[str, np.ndarray] | None = None, gates: Mapping[str, float] | None = None,
+            seed: int | None = None, name: str | None = None) -> Any:
+    """The circuit as a hierarchical Lava process: runs in any Lava network, learns while it runs.
+
+        circuit = cortexc.lava.Circuit("pal_digits", gates={"learn_forward": 1.0, "target": 1.0})
+        sensor.s_out.connect(circuit.input_value_in)
+        circuit.run(RunSteps(1000), Loihi2SimCfg())
+        circuit.projections["WPP_0"].w.get()
+
+    `source`: a shipped experiment's name, its file, a run folder (with what was learnt there), an `Experiment`, a graph,
+    its text or its file `.ir`. `arrays`: weights and first values by name, in place of the circuit's. `gates`: gate -> a number, on
+    where it is above 0; what is not named is off. `seed`: of the noise, by default that of the experiment, or 1.
+
+    Raises X150 where Lava is not installed, X158 for other sources, E273 for gates, E526 for what ordinary Lava does
+    not say, and what loading, building and checking a circuit raise.
+    """
+    check_installed("lava")
+    graph, first = graph_of(source, overrides)
+    graph = graph if arrays is None else graph.with_(arrays={**graph.arrays, **arrays})
+    verify(graph)
+    values = tuple((gate, (float(value),)) for gate, value in (gates or {}).items())
+    Protocol((Phase("run", 0, 1, gates=values),), ("run",)).check(graph.gates)
+    made = module_of(prepared(graph)).Circuit
+    return made(gates=gates or {}, seed=first if seed is None else seed, name=name or graph.name)
+
+
+def prepared(graph: Graph) -> Graph:
+    """What ordinary Lava shows: difference equations, with every state and parameter of the circuit."""
+    states = [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
+    found = run_pipeline(graph, Request(frozenset(states)), Target("population", without=LEFT_OUT)).graph
+    return found.with_(cells=tuple(_with_states(cell, graph) for cell in found.cells))
+
+
+def _with_states(cell: CellType, written: Graph) -> CellType:
+    """Also those whose earlier values nothing reads any more."""
+    before = next((each for each in written.cells if each.name == cell.name), cell)
+    lost = [s for s in before.states if cell.state(s.name) is None and cell.equation(s.name)]
+    return replace(cell, states=(*cell.states, *lost))
+
+
+def graph_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> tuple[Graph, int]:
+    """The graph, and the seed of its noise."""
+    if isinstance(source, Graph):
+        return source, 1
+    if isinstance(source, str) and source.lstrip().startswith("graph ") and "\n" in source:
+        return parse_graph(source), 1
+    if not isinstance(source, Experiment | str | Path):
+        raise CortexError("X158", f"a circuit cannot be made of a {type(source).__name__}.",
+                          "Give a Graph, its text, an Experiment or the name of one.")
+    if str(source).endswith(".ir"):
+        return build_circuit(Model(circuit=str(source)), [1]), 1
+    experiment = source if isinstance(source, Experiment) else load_experiment(source, overrides)
+    return _experiment_graph(experiment, source), experiment.run.seeds[0]
+
+
+def _experiment_graph(experiment: Experiment, source: Source) -> Graph:
+    graph = build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise)
+    graph = experiment.protocol.with_gates(graph)
+    if isinstance(source, str | Path) and (Path(source) / FINAL).is_file():
+        from compiler.experiments.opened import open_run
+
+        graph = graph.with_(arrays={**graph.arrays, **open_run(source).weights})
+    return graph
+
+
+def module_of(graph: Graph) -> Any:
+    """The module of a graph, loaded once."""
+    from compiler.backends.lava.ordinary.loading import load_circuit
+
+    made = circuit_module(graph)
+    key = hashlib.sha256("\0".join([made.text, *(f"{n} {a.tobytes()!r}" for n, a in made.arrays.items())]).encode())
+    if key.hexdigest() not in _MODULES:
+        _FOLDERS.append(tempfile.TemporaryDirectory(prefix="cortexc_"))
+        _MODULES[key.hexdigest()] = load_circuit(write_circuit(graph, Path(_FOLDERS[-1].name)))
+    return _MODULES[key.hexdigest()]
+
+
+def compile_circuit(experiment: Experiment, folder: str | Path, force: bool = False) -> dict[str, Any]:
+    """Writes a folder that Lava programs import: network_lava.py, arrays.npz, the graph and a manifest, which is
+    returned. Raises X132 for a folder that holds something else, X148 for one whose code was edited, unless `force`,
+    and what `Circuit` raises."""
+    if not force:
+        check_unedited(user_path(folder))
+    graph = prepared(_experiment_graph(experiment, experiment))
+    with written_aside(folder, MANIFEST) as aside:
+        write_circuit(graph, aside)
+        write_text(aside / "source.ir", show_graph(graph))
+        processes = len(graph.populations) + sum(is_a_process(graph, q) for q in graph.projections)
+        manifest = {"circuit": graph.name, "experiment": experiment.name, "processes": processes,
+                    "granularity": "circuit", "graph_sha256": graph_sha256(graph), "files": digests(aside)}
+        write_json(aside / MANIFEST, manifest)
+    return manifest

@@ -1,0 +1,52 @@
+"""Mends what Lava 0.10 cannot do with a network that has run: `run(RunSteps(n))` after a pause waits for ever, and
+`run` after `stop` ends the whole program. Imported for its effect, once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.runtime.runtime import Runtime
+from lava.magma.runtime.runtime_services.runtime_service import LoihiPyRuntimeService
+
+
+def _forgetting(pause: Callable[[Any], None]) -> Callable[[Any], None]:
+    @functools.wraps(pause)
+    def handled(service: Any) -> None:
+        pause(service)
+        service.pausing = service.req_pause = False
+
+    return handled
+
+
+def _noting(stop: Callable[[Any], None]) -> Callable[[Any], None]:
+    @functools.wraps(stop)
+    def noted(runtime: Any) -> None:
+        started = runtime._is_started
+        stop(runtime)
+        runtime.stopped = started or getattr(runtime, "stopped", False)
+
+    return noted
+
+
+def _starting_anew(run: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(run)
+    def started(process: Any, *args: Any, **kwargs: Any) -> None:
+        if getattr(process.runtime, "stopped", False):
+            executable = process.runtime._executable
+            for builder in executable.proc_builders.values():
+                builder.csp_ports.clear()
+                builder._csp_port_map.clear()
+            process.create_runtime(executable=executable)
+        run(process, *args, **kwargs)
+
+    return started
+
+
+if not hasattr(Runtime, "stopped"):
+    Runtime.stopped = False
+    Runtime.stop = _noting(Runtime.stop)
+    LoihiPyRuntimeService._handle_pause = _forgetting(LoihiPyRuntimeService._handle_pause)
+    AbstractProcess.run = _starting_anew(AbstractProcess.run)

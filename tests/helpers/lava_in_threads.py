@@ -1,0 +1,128 @@
+"""Emitted Lava processes without Lava's runtime: a thread per process, a queue per connection, the phases of Loihi's
+protocol. What a circuit does there it does in Lava, in a hundredth of the time."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from queue import Queue
+
+import numpy as np
+
+from compiler.experiments.lava_circuits import module_of, prepared
+from compiler.experiments.simulation import simulate
+from compiler.ir import Graph
+from compiler.ir.model import weight_shape
+
+WAIT = 20.0
+
+
+class Channel:
+    """One connection."""
+
+    def __init__(self):
+        self.queue = Queue()
+
+    def send(self, data):
+        self.queue.put(np.array(data, float))
+
+    def recv(self):
+        return self.queue.get(timeout=WAIT)
+
+
+class Threads:
+    """A circuit of an emitted module. `feed`: port of the circuit -> (steps, n)."""
+
+    def __init__(self, module, circuit, feed: Mapping[str, np.ndarray]):
+        self.circuit, self.feed, self.step_number = circuit, feed, 0
+        self.parts = circuit.proc_params["parts"]
+        channels: dict[object, list[Channel]] = {}
+        for part in self.parts.values():
+            for out in part.out_ports:
+                for target in out.get_dst_ports():
+                    channel = Channel()
+                    channels.setdefault(out, []).append(channel)
+                    channels.setdefault(target, []).append(channel)
+        self.sources = {name: [] for name in feed}
+        for own, inner in circuit.inside:
+            if own.name in feed:
+                channel = Channel()
+                channels.setdefault(inner, []).append(channel)
+                self.sources[own.name].append(channel)
+        self.models = {name: _model(module, part, channels) for name, part in self.parts.items()}
+
+    def run(self, steps):
+        for _ in range(steps):
+            for name, channels in self.sources.items():
+                for channel in channels:
+                    channel.send(self.feed[name][self.step_number])
+            self._phase(_spike)
+            if any(model.lrn_guard() for model in self.models.values()):
+                self._phase(lambda model: model.run_lrn() if model.lrn_guard() else None)
+            self.step_number += 1
+
+    def _phase(self, do):
+        errors = []
+
+        def guarded(name, model):
+            try:
+                do(model)
+            except Exception as error:
+                errors.append((name, error))
+
+        threads = [threading.Thread(target=guarded, args=item, daemon=True) for item in self.models.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise AssertionError(f"{errors[0][0]}: {type(errors[0][1]).__name__}: {errors[0][1]}") from errors[0][1]
+
+    def value(self, name, quantity):
+        return getattr(self.models[name], quantity)
+
+
+def _spike(model):
+    model.time_step += 1
+    model.run_spk()
+
+
+def _model(module, part, channels):
+    cls = getattr(module, f"{type(part).__name__}Model")
+    model = cls(part.proc_params)
+    for port in (*part.in_ports, *part.out_ports):
+        setattr(model, port.name, getattr(cls, port.name).cls(channels.get(port, []), model, port.shape, float))
+    for var in part.vars:
+        value = np.ndarray(var.shape, float)
+        value[:] = var.init
+        setattr(model, var.name, value)
+    return model
+
+
+@dataclass
+class Found:
+    """How many Vars were compared, which differ in a bit from the native loop's, how many weights moved."""
+
+    compared: int
+    wrong: list[str]
+    moved: int
+
+
+def differences(graph: Graph, steps: int, gates: Mapping[str, float] | None = None, seed: int = 1) -> Found:
+    """Every state, weight and sum of a rule after so many steps, inputs drawn; all gates on unless they are given."""
+    gates = dict.fromkeys(graph.gates, 1.0) if gates is None else gates
+    rng = np.random.default_rng(2)
+    feed = {f"{p.name}.{name}": rng.uniform(-1, 1, (steps, p.size)) for p in graph.populations
+            for name in graph.cell(p.cell).inputs}
+    names = [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        names += [f"{q.name}.{name}" for name in ("w", *(rule.learnt if rule else ())) if weight_shape(graph, q)]
+    module = module_of(prepared(graph))
+    threads = Threads(module, module.Circuit(gates=gates, seed=seed),
+                      {name.replace(".", "_") + "_in": rows for name, rows in feed.items()})
+    threads.run(steps)
+    run = simulate(graph, steps, inputs=feed, record=names, gates=gates, granularity="population", seed=seed)
+    wrong = [name for name in names
+             if threads.value(*name.split(".")).tobytes() != np.ascontiguousarray(run[name][-1, 0]).tobytes()]
+    moved = [name for name in names if name.endswith(".w") and (run[name][-1] != run[name][0]).any()]
+    return Found(len(names), wrong, len(moved))

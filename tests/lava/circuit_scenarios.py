@@ -1,0 +1,68 @@
+"""Circuits in Lava networks, each a program of its own: python circuit_scenarios.py NAME. Prints one JSON object."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from lava.magma.core.run_conditions import RunContinuous, RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.io.source import RingBuffer
+
+import cortexc
+import cortexc.lava
+from compiler.experiments.lava_circuits import graph_of
+
+SMALL = ["model.layers=[5,4,3]"]
+
+
+def vars_are_recordings():
+    """PAL on Lava, every Var against what native recorded."""
+    graph, steps = graph_of(cortexc.load("pal_digits", SMALL))[0], 60
+    gates, rng = dict.fromkeys(graph.gates, 1.0), np.random.default_rng(3)
+    feed = {"input.value": rng.uniform(0, 1, (steps, 5)), "teacher.value": rng.uniform(0, 1, (steps, 3))}
+    circuit = cortexc.lava.Circuit(graph, gates=gates)
+    sources = [RingBuffer(data=feed["input.value"].T), RingBuffer(data=feed["teacher.value"].T)]
+    sources[0].s_out.connect(circuit.input_value_in)
+    sources[1].s_out.connect(circuit.teacher_value_in)
+    circuit.run(RunSteps(steps), Loihi2SimCfg())
+    names = [f"{q.name}.w" for q in graph.projections if f"{q.name}.w" in graph.arrays]
+    names += [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
+    recorded = cortexc.simulate(graph, steps, inputs=feed, record=names, gates=gates, granularity="population")
+    parts = {**circuit.populations, **circuit.projections}
+    wrong = []
+    for name in names:
+        owner, quantity = name.split(".")
+        if getattr(parts[owner], quantity).get().tobytes() != recorded[name][-1, 0].tobytes():
+            wrong.append(name)
+    circuit.stop()
+    return {"compared": len(names), "wrong": wrong}
+
+
+def cycles():
+    """Run, pause, look, change, go on, stop, run again: w grows by the step only where learning is on."""
+    text = (Path(__file__).parents[2] / "examples/lava/oja.ir").read_text()
+    circuit = cortexc.lava.Circuit(text, arrays={"W.w": np.full((2, 4), 0.25)}, gates={"learn": 1})
+    source = RingBuffer(data=np.ones((4, 1)))
+    source.s_out.connect(circuit.retina_value_in)
+    w, found = circuit.projections["W"].w, {}
+    for round in range(2):
+        circuit.run(RunSteps(5), Loihi2SimCfg())
+        found[f"first {round}"] = w.get().tolist()
+        for _ in range(3):
+            circuit.run(RunContinuous())
+            time.sleep(0.03)
+            circuit.pause()
+        found[f"moved {round}"] = bool((w.get() != np.array(found[f"first {round}"])).any())
+        circuit.gates["learn"].set(0)
+        w.set(np.full((2, 4), 0.5))
+        circuit.run(RunSteps(7))
+        found[f"set {round}"] = w.get().tolist() == [[0.5] * 4] * 2 and circuit.gates["learn"].get() == 0
+        circuit.run(RunContinuous())
+        circuit.stop()
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]]()))
