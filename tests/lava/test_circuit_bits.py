@@ -3,9 +3,8 @@
 The emitted processes run in threads here, with the phases of Loihi's protocol; test_circuits.py runs them on Lava.
 """
 
-import numpy as np
 import pytest
-from lava_in_threads import Threads, differences
+from lava_in_threads import differences
 
 from compiler.experiments.config import load_experiment
 from compiler.experiments.lava_circuits import graph_of

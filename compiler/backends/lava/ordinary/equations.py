@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.ir.expressions import (
-    ATOM,
-    PRECEDENCE,
-    UNARY,
+    COMPARISON,
+    LOGICAL,
     Binary,
     Call,
     Expression,
     Lookup,
     Name,
-    Negate,
     Number,
     Prev,
     Where,
-    number,
+    children,
+    rebuild,
+    show,
 )
 
-COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
-LOGICAL = {"and": "&", "or": "|"}
+COMPARISONS = frozenset(COMPARISON.values())
+TRUTHS = COMPARISONS | frozenset(LOGICAL.values())
 
 
 @dataclass(frozen=True)
@@ -34,48 +34,31 @@ class Text:
     called: set[str]
 
     def value(self, expression: Expression) -> str:
-        return self._value(expression)[0]
+        return show(self._value(expression))
 
-    def condition(self, expression: Expression) -> str:
+    def _value(self, expression: Expression) -> Expression:
+        """Over names of Python, and what numpy has."""
+        match expression:
+            case Name(name):
+                return Name(self.now(name))
+            case Prev(name, depth):
+                return Name(self.before(name, depth))
+            case Binary(operator) if operator in TRUTHS:
+                return Where(self._truth(expression), Number(1.0), Number(0.0))
+            case Binary(operator, Number() as left, Number() as right):  # Python would raise where numpy does not
+                return Binary(operator, Call("np.float64", (left,)), right)
+            case Where(condition, then, otherwise):
+                return Where(self._truth(condition), self._value(then), self._value(otherwise))
+        values = rebuild(expression, tuple(map(self._value, children(expression))))
+        if isinstance(expression, Call | Lookup):
+            self.called.add(expression.function)
+        return replace(values, table=self.now(f"table.{values.table}")) if isinstance(values, Lookup) else values
+
+    def _truth(self, expression: Expression) -> Expression:
         """A truth value per cell."""
         match expression:
             case Binary(operator, left, right) if operator in COMPARISONS:
-                return f"{self._wrapped(left, 5)} {operator} {self._wrapped(right, 5)}"
-            case Binary(operator, left, right) if operator in LOGICAL:
-                return f"({self.condition(left)}) {LOGICAL[operator]} ({self.condition(right)})"
-        return f"{self._wrapped(expression, 5)} != 0"
-
-    def _value(self, expression: Expression) -> tuple[str, int]:
-        match expression:
-            case Number(value):
-                return ("np.inf" if value == float("inf") else number(value)), ATOM
-            case Name(name):
-                return self.now(name), ATOM
-            case Prev(name, depth):
-                return self.before(name, depth), ATOM
-            case Negate(operand):
-                return "-" + self._wrapped(operand, UNARY), UNARY
-            case Binary(operator, left, right) if operator in COMPARISONS or operator in LOGICAL:
-                return f"where({self.condition(expression)}, 1.0, 0.0)", ATOM
-            case Binary(operator, left, right):
-                return self._arithmetic(operator, left, right)
-            case Call(function, arguments):
-                self.called.add(function)
-                return f"{function}({', '.join(map(self.value, arguments))})", ATOM
-            case Where(condition, then, otherwise):
-                return f"where({self.condition(condition)}, {self.value(then)}, {self.value(otherwise)})", ATOM
-            case Lookup(table, index):
-                self.called.add(expression.function)
-                return f"{expression.function}({self.now(f'table.{table}')}, {self.value(index)})", ATOM
-        raise TypeError(expression)
-
-    def _arithmetic(self, operator: str, left: Expression, right: Expression) -> tuple[str, int]:
-        level = PRECEDENCE[operator]
-        first = self._wrapped(left, level)
-        if isinstance(left, Number) and isinstance(right, Number):
-            first = f"np.float64({first})"
-        return f"{first} {operator} {self._wrapped(right, level + 1)}", level
-
-    def _wrapped(self, expression: Expression, level: int) -> str:
-        text, own = self._value(expression)
-        return text if own >= level else f"({text})"
+                return Binary(operator, self._value(left), self._value(right))
+            case Binary(operator, left, right) if operator in TRUTHS:
+                return Call(f"logical_{operator}", (self._truth(left), self._truth(right)))
+        return Binary("!=", self._value(expression), Number(0.0))

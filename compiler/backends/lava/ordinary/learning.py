@@ -62,7 +62,7 @@ def learning(graph: Graph, projection: Projection, text: Text, names: Mapping[st
 
 
 def _limit(value: float) -> str:
-    return number(value) if abs(value) < float("inf") else "np.inf" if value > 0 else "-np.inf"
+    return number(value) if abs(value) < float("inf") else "inf" if value > 0 else "-inf"
 
 
 Optimise = Callable[[ClassText, str, "list[str]", str, Callable[[str], str]], "list[str]"]
@@ -82,35 +82,9 @@ def _low_pass(members: ClassText, increment: str, arguments: list[str], apply: s
 
 def _accumulate(members: ClassText, increment: str, arguments: list[str], apply: str,
                 weights: Callable[[str], str]) -> list[str]:
-    return _summed(members, "accumulate", increment, apply, [weights("self.accumulate")])
-
-
-def _clipped(members: ClassText, increment: str, arguments: list[str], apply: str,
-             weights: Callable[[str], str]) -> list[str]:
-    lines = ["norm = norm_in_order(self.clipped)",
-             f"step = self.clipped * ({arguments[0]} / norm) if norm > {arguments[0]} else self.clipped",
-             weights("step")]
-    return _summed(members, "clipped", increment, apply, lines)
-
-
-def _adam(members: ClassText, increment: str, arguments: list[str], apply: str,
-          weights: Callable[[str], str]) -> list[str]:
-    rate, beta1, beta2, epsilon = arguments
-    for name in ("adam_first", "adam_second"):
-        members.variable(name, "w.shape", "0.0")
-    members.variable("adam_powers", "(2,)", "1.0", "beta1**n, beta2**n after n steps")
-    return _summed(members, "adam", increment, apply, [
-        f"self.adam_first[:] = {beta1} * self.adam_first + (1 - {beta1}) * self.adam",
-        f"self.adam_second[:] = {beta2} * self.adam_second + (1 - {beta2}) * self.adam * self.adam",
-        f"self.adam_powers *= np.array([{beta1}, {beta2}]).reshape(2)",
-        f"step = {rate} * (self.adam_first / (1 - self.adam_powers[0])) / "
-        f"(np.sqrt(self.adam_second / (1 - self.adam_powers[1])) + {epsilon})", weights("step")])
-
-
-def _summed(members: ClassText, name: str, increment: str, apply: str, lines: list[str]) -> list[str]:
-    _sum_variable(members, name)
-    inside = [*lines, f"self.{name}[:] = 0.0"]
-    add = f"self.{name}[:] = self.{name} + {increment}"
+    _sum_variable(members, "accumulate")
+    add, inside = f"self.accumulate[:] = self.accumulate + {increment}", [weights("self.accumulate"),
+                                                                          "self.accumulate[:] = 0.0"]
     return [add, f"if {apply}:", *("    " + line for line in inside)] if apply else [add, *inside]
 
 
@@ -119,5 +93,4 @@ def _sum_variable(members: ClassText, name: str) -> None:
     members.variable(name, "w.shape", name)
 
 
-OPTIMISERS: dict[str, Optimise] = {"none": _none, "low_pass": _low_pass, "accumulate": _accumulate,
-                                   "clipped": _clipped, "adam": _adam}
+OPTIMISERS: dict[str, Optimise] = {"none": _none, "low_pass": _low_pass, "accumulate": _accumulate}

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from compiler.backends.lava.ordinary.cells import cell_class
+from compiler.backends.lava.ordinary.learning import OPTIMISERS
 from compiler.backends.lava.ordinary.naming import attribute
 from compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
 from compiler.backends.lava.ordinary.template import IMPORTS, support_text
@@ -76,6 +77,9 @@ def check(graph: Graph) -> None:
             raise _not_there(f"projection '{projection.name}' has connectivity '{kind.name}'",
                              "Use dense, masked, blocks, one_to_one or identity; or granularity population.")
         rule = graph.rule_of(projection)
+        if rule and rule.optimiser.kind not in OPTIMISERS:
+            raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' has optimiser "
+                             f"'{rule.optimiser.kind}'", f"Use one of {', '.join(OPTIMISERS)}.")
         if rule and rule.noise:
             raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' draws random numbers per synapse",
                              "Use granularity population.")

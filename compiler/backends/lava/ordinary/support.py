@@ -55,12 +55,6 @@ def truncated(w, shape):
     return cut
 
 
-def norm_in_order(values):
-    """The Euclidean norm: of each row from left to right, then of all rows."""
-    rows = np.add.accumulate(values.reshape(len(values), -1) ** 2, axis=1)[:, -1]
-    return np.sqrt(np.add.accumulate(rows)[-1])
-
-
 def lookup(table, x):
     """Entry floor(x) of a table, the first or last one outside."""
     return table[within(table, x).astype(int)]

@@ -24,7 +24,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-from numpy import floor, logical_and, logical_or, sqrt, where
+from numpy import floor, inf, logical_and, logical_or, sqrt, where
 
 try:
     import lava_procs.continuing  # run after a pause and after a stop, which Lava 0.10 alone cannot
