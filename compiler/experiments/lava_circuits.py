@@ -52,7 +52,7 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     gate -> a number, on where it is above 0; what is not named is off. `seed`: of the noise, by default that of the
     experiment, or 1.
 
-    Raises X150 where Lava is not installed, X158 for other sources, E273 for gates, E526 for what ordinary Lava does
+    Raises X150 where Lava is not installed, X158 for other sources, E273 for gates, E531 for what ordinary Lava does
     not say, and what loading, building and checking a circuit raise.
     """
     check_installed("lava")

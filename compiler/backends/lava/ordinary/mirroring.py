@@ -66,4 +66,4 @@ def _operated(operation: str, value: str, made: Mirroring, text: ClassText) -> s
         text.arguments.insert(-1, f"{name}=0.0")
         text.variable(name, "np.shape(w)", name)
         return f"({value} {'+' if word == 'add' else '*'} self.{name})"
-    raise CortexError("E526", f"a mirror's operation '{operation}' is not there in ordinary Lava.")
+    raise CortexError("E531", f"a mirror's operation '{operation}' is not there in ordinary Lava.")

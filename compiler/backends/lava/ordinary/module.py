@@ -3,7 +3,7 @@
 `network_lava.py` has a process class per cell type and synapse class and the process `Circuit` of all of them;
 `arrays.npz` holds what it begins with.
 
-E526 what ordinary Lava does not say.
+E531 what ordinary Lava does not say.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def write_circuit(graph: Graph, folder: Path) -> Path:
 
 
 def circuit_module(graph: Graph) -> CircuitModule:
-    """Of a graph without derivatives. Raises E526 for what is not there, and what `Start` raises."""
+    """Of a graph without derivatives. Raises E531 for what is not there, and what `Start` raises."""
     check(graph)
     order = schedule(graph)
     cells = {p.name: cell_class(graph, p.name, _equations(graph, p.name, order), _sends(graph, p))
@@ -64,7 +64,7 @@ def circuit_module(graph: Graph) -> CircuitModule:
 
 
 def check(graph: Graph) -> None:
-    """Raises E526 for what ordinary Lava does not say yet."""
+    """Raises E531 for what ordinary Lava does not say yet."""
     if graph.batch != 1:
         raise _not_there(f"graph '{graph.name}' has {graph.seeds} seeds and {graph.samples} samples",
                          "A Lava network is one circuit; use seeds 1 and samples 1.")
@@ -86,7 +86,7 @@ def check(graph: Graph) -> None:
 
 
 def _not_there(what: str, hint: str) -> CortexError:
-    return CortexError("E526", f"{what}; ordinary Lava does not have that yet.", hint)
+    return CortexError("E531", f"{what}; ordinary Lava does not have that yet.", hint)
 
 
 def is_a_process(graph: Graph, projection: Projection) -> bool:

@@ -11,7 +11,7 @@ from compiler.backends.lava.ordinary.mirroring import Mirroring, mirroring
 from compiler.backends.lava.ordinary.naming import attribute, camel
 from compiler.backends.lava.ordinary.text import ClassText, Past
 from compiler.ir.connections import connection_mask
-from compiler.ir.expressions import leaves, number, previous, show
+from compiler.ir.expressions import WEIGHT_SUM, leaves, number, previous, show
 from compiler.ir.model import Graph, PlasticityRule, Projection
 from compiler.ir.schedule import message_depth
 
@@ -41,7 +41,7 @@ def rule_reads(rule: PlasticityRule | None) -> dict[Read, int]:
     for expression in rule.expressions if rule else ():
         for node in leaves(expression):
             side, dot, quantity = node.name.partition(".")
-            if dot and side in ("pre", "post"):
+            if dot and side in ("pre", "post") and node.name != WEIGHT_SUM:
                 depth = previous(expression).get(node.name, 0)
                 found[side, quantity] = max(found.get((side, quantity), 0), depth)
     return found
@@ -200,6 +200,8 @@ class _Writer:
             return "dt"
         if name.startswith("gate."):
             return f"self.gate_{name[5:]}"
+        if name == WEIGHT_SUM:
+            return "weighted_sum(self.w, 1)[:, None]" if self.synapse.kind.matrix else "self.w"
         side, dot, _ = name.partition(".")
         return self._beside(f"self.{self.made.names.get(name, name)}", side if dot else "")
 
