@@ -95,19 +95,22 @@ class Interpreter(Start):
         if not kind.weighted:
             self.values[f"{projection.name}.current"] = message
             return
-        w = self._per_sample(self.delivered(projection))
+        self.values[f"{projection.name}.current"] = self._product(projection, self.delivered(projection), message)
+
+    def _product(self, projection: Projection, weights: Array, message: Array) -> Array:
+        """A current."""
+        w, kind = self._per_sample(weights), self.graph.class_of(projection.name).kind
         if kind.listed:
-            current = self._send(projection, w, message)
-        elif kind.pairs:
-            current = w * message
-        elif projection.convolution:
+            return self._send(projection, w, message)
+        if kind.pairs:
+            return w * message
+        if projection.convolution:
             way = feature_maps.transposed if kind.back else feature_maps.forward
-            current = way(projection.convolution, _as_taps(w), message)
-        else:
-            current = np.zeros((self.graph.batch, w.shape[1]))
-            for j in range(w.shape[2]):
-                current = current + w[:, :, j] * message[:, j:j + 1]
-        self.values[f"{projection.name}.current"] = current
+            return way(projection.convolution, _as_taps(w), message)
+        current = np.zeros((self.graph.batch, w.shape[1]))
+        for j in range(w.shape[2]):
+            current = current + w[:, :, j] * message[:, j:j + 1]
+        return current
 
     def _send(self, projection: Projection, w: Array, message: Array) -> Array:
         """This step's current, after the messages of this step have left."""
@@ -149,8 +152,11 @@ class Interpreter(Start):
             value = self._collect(projection, evaluate(update.expression, now, before))
             self.values[f"{projection.name}.{update.name}"] = value
         increment = self._collect(projection, evaluate(rule.increment, now, before))
+        self.values[f"{projection.name}.increment"] = self._masked(projection, increment)
+
+    def _masked(self, projection: Projection, increment: Array) -> Array:
         mask = connection_mask(self.graph, projection)
-        self.values[f"{projection.name}.increment"] = increment if mask is None else increment * mask
+        return increment if mask is None else increment * mask
 
     def _draw(self, projection: Projection, rule: model.PlasticityRule) -> None:
         """This step's random numbers of a rule, from its keys (seeds, 2), or as they come where they are Lava's."""
@@ -169,19 +175,9 @@ class Interpreter(Start):
 
     def _synapse_scope(self, projection: Projection) -> tuple[Callable[[str], Array], Callable[[str, int], Array]]:
         """Lookups for a rule: `pre.x` along the last axis, `post.x` along the one before it, weights as they are."""
-        kind = self.graph.class_of(projection.name).kind
-
         def side(name: str, values: Callable[[str, str], Array]) -> Array:
             end, quantity = name.split(".", 1)
-            array = values(projection.pre if end == "pre" else projection.post, quantity)
-            if kind.pairs:
-                return array
-            if kind.listed:
-                synapses = self.synapses[projection.name]
-                return array[:, synapses.given(synapses.pre if end == "pre" else synapses.post)]
-            if projection.convolution:
-                return self._map_side(projection.convolution, kind, end, array)
-            return array[:, None, :] if end == "pre" else array[:, :, None]
+            return self._side(projection, end, values(projection.pre if end == "pre" else projection.post, quantity))
 
         def now(name: str) -> Array:
             if name == WEIGHT_SUM:
@@ -214,6 +210,18 @@ class Interpreter(Start):
             total = total + w[:, :, j]
         return total
 
+    def _side(self, projection: Projection, end: str, array: Array) -> Array:
+        """What one side has, at every synapse."""
+        kind = self.graph.class_of(projection.name).kind
+        if kind.pairs:
+            return array
+        if kind.listed:
+            synapses = self.synapses[projection.name]
+            return array[:, synapses.given(synapses.pre if end == "pre" else synapses.post)]
+        if projection.convolution:
+            return self._map_side(projection.convolution, kind, end, array)
+        return array[:, None, :] if end == "pre" else array[:, :, None]
+
     @staticmethod
     def _map_side(c: model.Convolution, kind: Kind, end: str, array: Array) -> Array:
         """One side of a rule between maps: (batch, positions, channels, taps), `local` (batch, channels, positions,
@@ -240,10 +248,10 @@ class Interpreter(Start):
             value = value.reshape(self.graph.batch, *shape)
         elif c:
             value = np.broadcast_to(value, (self.graph.batch, c.positions, c.post[0], c.taps))
-            value = _sum_in_order(value, 1).reshape(self.graph.batch, *shape)
+            value = sum_in_order(value, 1).reshape(self.graph.batch, *shape)
         value = np.broadcast_to(value, (self.graph.batch, *shape))
         copies = len(self.values[f"{projection.name}.w"])
-        return _sum_in_order(value.reshape(copies, self.graph.batch // copies, *shape), 1)
+        return sum_in_order(value.reshape(copies, self.graph.batch // copies, *shape), 1)
 
     def _mirror(self, mirror: model.Mirror) -> None:
         w = self.values[f"{mirror.source}.w"]
@@ -273,11 +281,14 @@ class Interpreter(Start):
         return name is None or bool(self.values[f"gate.{name}"] > 0)
 
     def _apply(self, projection: Projection) -> None:
+        """The step of one projection where its gates are on."""
+        learns = self._gate(projection.gate)
+        self._move(projection, learns, learns if projection.apply is None else self._gate(projection.apply))
+
+    def _move(self, projection: Projection, learns: bool, applies: bool) -> None:
         rule, name = self.graph.rule_of(projection), projection.name
         assert rule is not None
-        learns, sums = self._gate(projection.gate), rule.optimiser.kind in model.SUMMED
-        applies = learns if projection.apply is None else self._gate(projection.apply)
-        if not learns and not (sums and applies):
+        if not learns and not (rule.optimiser.traits.sums and applies):
             return
         increment, w = self.values[f"{name}.increment"], self.values[f"{name}.w"]
         arguments = [evaluate(a, lambda n: self.look(name, n), no_history) for a in rule.optimiser.arguments]
@@ -318,8 +329,8 @@ def _clipped(self: Interpreter, name: str, dw: Array, arguments: list[Array], ap
     summed = self.synapses[name].ordered(total) if name in self.synapses else total
     axes = total.shape[1:-3] if total.ndim > 3 else total.shape[1:2]
     cells, inputs = int(np.prod(axes)), int(np.prod(total.shape[1 + len(axes):]))
-    per_cell = _sum_in_order(np.square(summed).reshape(len(total), cells, inputs), 2)
-    norms = np.sqrt(_sum_in_order(per_cell, 1)).reshape(-1, *[1] * (total.ndim - 1))
+    per_cell = sum_in_order(np.square(summed).reshape(len(total), cells, inputs), 2)
+    norms = np.sqrt(sum_in_order(per_cell, 1)).reshape(-1, *[1] * (total.ndim - 1))
     return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
 
 
@@ -340,7 +351,7 @@ OPTIMISERS: dict[str, Callable[[Interpreter, str, Array, list[Array], bool], Arr
     "none": _none, "low_pass": _low_pass, "accumulate": _accumulate, "clipped": _clipped, "adam": _adam}
 
 
-def _sum_in_order(values: Array, axis: int) -> Array:
+def sum_in_order(values: Array, axis: int) -> Array:
     parts = np.moveaxis(values, axis, 0)
     total = np.array(parts[0]) if len(parts) else np.zeros(parts.shape[1:])
     for part in parts[1:]:

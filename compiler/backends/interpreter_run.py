@@ -8,7 +8,7 @@ import numpy as np
 
 from compiler.backends.draws import input_columns, named_noise
 from compiler.backends.in_process import InProcess, State
-from compiler.backends.interpreter import Interpreter
+from compiler.backends.rewritten import Rewritten
 from compiler.backends.runtime import Block
 from compiler.ir import Graph
 from compiler.ir.evaluation import Values
@@ -23,7 +23,7 @@ class InterpreterRun(InProcess):
 
     def __init__(self, graph: Graph, protocol: Protocol, samples: Array, seeds: Sequence[int],
                  recorded_noise: Array | None = None):
-        self.interpreter, self.columns = Interpreter(graph), input_columns(graph)
+        self.interpreter, self.columns = Rewritten(graph), input_columns(graph)
         self._fill(graph)
         sizes = {name: array.size for name, array in self.interpreter.values.items()}
         super().__init__(graph, sizes, protocol, samples, seeds, recorded_noise)
@@ -39,8 +39,10 @@ class InterpreterRun(InProcess):
     def _block(self, block: Block) -> None:
         for t in range(len(block.gates)):
             gates = dict(zip(self.graph.gates, block.gates[t, 1:], strict=True))
-            self.interpreter.step(self._inputs(block.rows[t]), gates, self._noise(block.noise[t], gates))
+            self.interpreter.step(self._inputs(block.rows[t]), gates, self._noise(block.noise[t], gates),
+                                  block.rows[t])
             self._record(block.positions[t])
+        self.interpreter.flush(whole=False)
 
     def _inputs(self, rows: Array) -> Values:
         seen = self.samples[rows] if self.samples.size else np.zeros((1, 0))
@@ -54,6 +56,10 @@ class InterpreterRun(InProcess):
         return {name: drawn for name, drawn in found.items() if not held or name.split(".")[0] not in cells}
 
     def _record(self, positions: Array) -> None:
+        due = {q for stream, at in zip(self.protocol.streams, positions, strict=True) if at >= 0
+               for q in stream.quantities}
+        if due & self.interpreter.lagging:
+            self.interpreter.flush()
         for stream, position in zip(self.protocol.streams, positions, strict=True):
             if position >= 0 and stream.quantities:
                 row = [self.interpreter.values[q].reshape(-1) for q in stream.quantities]
@@ -64,7 +70,7 @@ class InterpreterRun(InProcess):
 
     def value(self, quantity: str) -> Array:
         """A quantity now: (batch, n) or (copies, n_post, n_pre). Raises KeyError."""
-        return np.array(self.interpreter.values[quantity])
+        return np.array(self.interpreter.value(quantity))
 
     def put(self, quantity: str, values: Array) -> None:
         """Sets a state (batch, n) or a synaptic quantity (copies, n_post, n_pre)."""

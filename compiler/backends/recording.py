@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of, unpack_state, unpack_weights
-from compiler.backends.lowering.hoist import materialised
+from compiler.backends.lowering.held import as_packed
 from compiler.backends.lowering.program import GroupProgram, Program
 from compiler.backends.lowering.shared_states import pack_shared, unpack_shared
 from compiler.backends.lowering.visits import WILD, starts_wild
-from compiler.ir.model import SUMMED, Array, weight_shape
+from compiler.ir.model import Array, weight_shape
 from compiler.ir.protocol import Protocol
+from compiler.passes.held_forms import form_of
 
 
 def record_pieces(group: GroupProgram, protocol: Protocol) -> Array:
@@ -72,9 +73,8 @@ def current(program: Program, quantity: str, read: Callable[[str], Array]) -> Ar
     """A quantity in user shape from slots as they lie in memory; hoisted weights are brought up to date."""
     graph, (owner, name) = program.graph, quantity.split(".", 1)
     projection = next((q for q in graph.projections if q.name == owner and q.lowering == "hoisted"), None)
-    rule = graph.rule_of(projection) if projection else None
-    if projection is None or rule is None or name not in ("w", "low_pass") or rule.optimiser.kind in SUMMED:
+    form = form_of(graph, projection) if projection else None
+    if projection is None or form is None or not form.read or name not in ("w", "low_pass"):
         return unpack(program, quantity, read(quantity))
-    packed = materialised(shape_of(graph, projection), lambda slot: read(f"{owner}.{slot}"), name,
-                          rule.optimiser.kind == "low_pass")
+    packed = as_packed(form, name, shape_of(graph, projection), lambda slot: read(f"{owner}.{slot}"))
     return unpack(program, quantity, packed)

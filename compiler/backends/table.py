@@ -17,6 +17,7 @@ from compiler.backends.runtime import Feed
 from compiler.ir import Graph
 from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
+from compiler.passes.hoist_constant_input import permitted
 from compiler.passes.stock import StockPlan
 
 BLOCK_MS = 50.0
@@ -91,7 +92,7 @@ class Given(typing.NamedTuple):
 
 
 def _interpreter(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:
-    return InterpreterRun(work.graph, *given)
+    return InterpreterRun(permitted(work.graph, work.observed), *given)
 
 
 def _native(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:

@@ -64,7 +64,7 @@ def simulate(graph: Graph, steps: int, *, inputs: Mapping[str, Any] | None = Non
     graph with `noise recorded` replays. `final`: the weights and states after the last step are returned, too.
 
     The passes run as for an experiment, and keep what is recorded. At one granularity all backends in float64 give the
-    same bits, but the interpreter where `hoist-constant-input` found something to do (1e-15 of a value).
+    same bits.
 
     Raises X111 for what is no graph, and what `check_graph` raises; X157, X150 and E601 for a
     backend or granularity that is not there; X151 for names in `record`, X201 in `inputs`, E273 in `gates`; X203 and

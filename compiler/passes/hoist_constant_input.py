@@ -5,7 +5,8 @@ after     projection W up input -> P0 gate=learn lowering=hoisted
 
 While the input x is constant, W x of a plastic projection follows from a few vectors, and the matrix is rewritten once
 per presentation: equal algebraically, not to the bit. Where an optimiser sums increments until an update, x may come
-times one number that all cells share in a step (an input trace), in minibatches and between feature maps too.
+times one number that all cells share in a step (an input trace), in minibatches and between feature maps too. What the
+word stands for is a form (held_forms.py), which the interpreter evaluates and the lowering prints.
 
 A static projection is delivered once per presentation, to the same bits. Left alone where it would not be the same or
 would not pay: weights that clip at every step, that a mirror reads or writes, that belong to a batch; whose increment
@@ -20,10 +21,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from compiler.ir import Graph, Projection
-from compiler.ir.held_input import held_input, is_hebbian
 from compiler.ir.verify import bounds
 from compiler.passes.base import Request
 from compiler.passes.fuse_update import can_defer
+from compiler.passes.held_input import held_input, postsynaptic_factor
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class HoistConstantInput:
             return _sums(graph, q, request)
         unbounded = bounds(graph.class_of(q.name)) == (-float("inf"), float("inf"))
         plastic = (rule is not None and can_defer(graph, q, request) and unbounded
-                   and is_hebbian(graph, q, rule.increment, earlier=True)
+                   and postsynaptic_factor(graph, q, rule.increment) is not None
                    and not request.observes(f"{q.name}.current"))
         held = held_input(graph, q)
         return ((plastic or rule is None) and graph.batch == 1 and graph.class_of(q.name).kind.full
@@ -60,7 +61,21 @@ def _sums(graph: Graph, q: Projection, request: Request) -> bool:
     assert rule is not None
     return (not kind.pairs and not kind.listed and not rule.states and not rule.noise
             and held_input(graph, q) is not None
-            and is_hebbian(graph, q, rule.increment)
+            and postsynaptic_factor(graph, q, rule.increment, earlier=False) is not None
             and not request.observes(f"{q.name}.increment") and not request.observes(f"{q.name}.{rule.optimiser.kind}"))
 
 
+def permitted(graph: Graph, observed: frozenset[str]) -> Graph:
+    """Without the `lowering` of projections to which it may not be applied: the passes' own conditions, and one group.
+    Written into a graph by hand, it would make a step wait for an update that never comes, or read what is not there.
+    """
+    groups = {*(p.group for p in graph.populations), *(q.group for q in graph.projections)}
+    one = len(groups) == 1 and "+" not in "".join(groups)
+    request = Request(frozenset(name for name in observed if name.endswith((".increment", ".current"))))
+    fits = {"fused": can_defer, "hoisted": HoistConstantInput(least_inputs=0).fits}
+
+    def holds(q: Projection) -> bool:
+        return one and q.lowering in fits and fits[q.lowering](graph, replace(q, lowering=""), request)
+
+    return graph.with_(projections=tuple(q if not q.lowering or holds(q) else replace(q, lowering="")
+                                         for q in graph.projections))

@@ -19,11 +19,11 @@ from typing import ClassVar
 
 from compiler.ir import CortexError, Equation, Expression, Graph, Projection, show
 from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
-from compiler.ir.held_input import held_input
 from compiler.ir.model import Optimiser, State
 from compiler.passes.base import Request
 from compiler.passes.engine_limits import has_engine, mantissa_bits, nearest_scale
 from compiler.passes.fold import constant, literal, simplify
+from compiler.passes.held_input import held_input
 from compiler.passes.name_products import without_division
 from compiler.passes.normal_form import TooManyTerms
 from compiler.passes.rewriting import exchanged, product, total

@@ -1,123 +1,123 @@
-"""A projection of a held input whose increments are summed (`accumulate`, `clipped`, `adam`).
+"""Kernels of a projection whose input is held during a presentation: its form (`passes/held_forms.py`), printed.
 
-The message is x, or x times one number u that all cells share in a step, and x stays while a presentation lasts. So
-W x is made once a presentation (and after an update), and of the increments only q = sum of u p over the steps is
-kept: the matrices see one product q x^T per presentation. Equal algebraically to the plain projection, not to the bit.
+Scalars of the form lie in a book, with the rows of the sample table that the product is of; vectors in slots of their
+own. Lines along the same cells share a loop.
 """
 
 from __future__ import annotations
 
-from functools import reduce
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, reduce
+from itertools import groupby
 
-from compiler.backends.kernels.nest import Array, Kernel, Load, Shown, compared
-from compiler.backends.kernels.operations import Operation, Slot, slot_name
+import numpy as np
+
+from compiler.backends.kernels.layout import Shape
+from compiler.backends.kernels.nest import Array, Int, Kernel, Load, Shown, compared
+from compiler.backends.kernels.operations import Gate, Operation, Slot, slot_name
 from compiler.backends.lowering.learning import Learning
+from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser, Summed
 from compiler.backends.lowering.synapse_code import SynapseCode
-from compiler.ir.expressions import Binary, Node
-from compiler.ir.held_input import held_input
+from compiler.ir.expressions import Binary, Expression, Name, Node, Number, reads, transform
+from compiler.passes.held_forms import MATRICES, POST, PRE, SCALARS, Form, Line, Lines, as_read, first_values
 
-VALID, GATHERED, EMPTY, ROWS = range(4)
-"""Places of the book: whether W x is valid, q holds anything, the sums are known to be 0; the samples' rows."""
+ROWS = len(SCALARS)
+"""Where in the book the samples' rows begin."""
 
 
 class Held:
-    """The operations of one such projection."""
+    """The operations of one such projection. `summed`: those of its optimiser, where that sums increments."""
 
-    def __init__(self, owner: SynapseCode, summed: Summed):
-        self.owner, self.projection, self.shape, self.summed = owner, owner.projection, owner.shape, summed
-        found = held_input(owner.graph, owner.projection)
-        assert found is not None
-        self.x, self.u = found
+    def __init__(self, owner: SynapseCode, form: Form, summed: Summed | None):
+        self.owner, self.projection, self.shape = owner, owner.projection, owner.shape
+        self.form, self.summed = form, summed
         self.book = owner.slots.add(owner.slot("held_book"), ROWS + self.shape.batch)
-        self.input = owner.slots.add(owner.slot("held_x"), self.shape.cells[0] * self.shape.batch)
-        self.product = owner.slots.add(owner.slot("held_product"), self.shape.post_cells * self.shape.batch)
-        self.factor = owner.slots.add(owner.slot("held_q"), self.shape.post_cells * self.shape.batch)
+        lengths = {"pre": self.shape.cells[0] * self.shape.batch, "post": self.shape.post_cells * self.shape.batch}
+        self.lengths = {name: lengths[axis] for axis, names in (("pre", PRE), ("post", POST)) for name in names}
 
-    def _place(self, kernel: Kernel, what: int) -> Load:
-        return kernel.array("book", self.book, ROWS + self.shape.batch)[what]
-
-    def _is(self, kernel: Kernel, what: int) -> Node:
-        return compared(self._place(kernel, what), ">", 0.0)
-
-    def _q(self, kernel: Kernel) -> Array:
-        return kernel.array("q", self.factor, kernel.size("n_post", self.shape.post_cells * self.shape.batch))
-
-    def _clear(self, kernel: Kernel) -> None:
-        kernel.store(self._place(kernel, GATHERED), 0.0)
-        self.owner.clear(kernel, self._q(kernel))
-
-    def _gather_sums(self, learning: Learning) -> None:
-        """Adds q x^T to the sums."""
-        kernel, held = learning.kernel, self.summed.sums(learning)
-        self.owner.increments_by_rows(learning, lambda at, increment: kernel.add(held[at], increment), self._skips,
-                                      self.factor, self.input)
-        self._clear(kernel)
-        kernel.store(self._place(kernel, EMPTY), 0.0)
+    def slot(self, name: str) -> Slot:
+        """Of a vector or matrix of the form."""
+        o, rule = self.owner, self.owner.rule
+        if name in ("w", "current"):
+            return Slot(o.slot(name))
+        if name == "held":
+            assert rule is not None
+            return o.slots.add(o.slot(rule.optimiser.kind), self.shape.weights)
+        if name == "p":
+            return Slot(o.own("post_factor0"))
+        if name == "given":
+            return Slot(slot_name(self.projection.pre, self.form.x))
+        return o.slots.add(o.slot(f"held_{name}"), self.lengths[name])
 
     @property
-    def _skips(self) -> bool:
+    def skips(self) -> bool:
         """Without a batch, inputs of 0 cost nothing: they add nothing."""
-        return self.shape.batch == 1 and self.projection.convolution is None
+        return bool(self.summed) and self.shape.batch == 1 and self.projection.convolution is None
 
-    def _shared(self, kernel: Kernel, value: Node) -> Node:
-        """Times the number that all cells share."""
-        if self.u is None:
-            return value
-        return value * kernel.array("u", Slot(slot_name(self.projection.pre, self.u)), 1)[0]
+    def _operation(self, what: str, kernel: Kernel, reads: Iterable[Slot], writes: Iterable[Slot], gate: str = "",
+                   kind: str = "kernel") -> Operation:
+        variant = f"{self.owner.variant}_{self.owner.rule.name}" if self.owner.rule else self.owner.variant
+        return self.owner.operation(f"held_{what}_{variant}", kernel, tuple(s.name for s in reads),
+                                    tuple(s.name for s in writes), gate, kind)
 
     # ---- delivery
 
-    def deliveries(self) -> list[Operation]:
-        o, kernel = self.owner, Kernel("W x of a held input, when the presentation or the weights have changed.",
-                                       "delivery")
-        learning, batch = o.learning(kernel, whole=True), self.shape.batch
-        same = [self._is(kernel, VALID), *(compared(self._place(kernel, ROWS + b), "==", Shown(b))
-                                           for b in range(batch))]
-        n = kernel.size("n_x", self.shape.cells[0] * batch)
-        given = kernel.array("given", self.input, n)
-        value = kernel.array("value", Slot(slot_name(self.projection.pre, self.x)), n)
+    def delivery(self) -> Operation:
+        """Delivers W x; `pending` says that the last step learned."""
+        kernel = Kernel("W x of a held input, when the presentation or the weights have changed.", "delivery")
+        form, code = self.form, FormCode(self, kernel)
+        code.write(form.deliver)
+        if form.learn:
+            with kernel.when(compared(Name("pending"), "!=", 0.0)):
+                code.write(form.learn)
+        rows = [code.book[ROWS + b] for b in range(self.shape.batch)]
+        same = [code.holds("valid"), *(compared(row, "==", Shown(b)) for b, row in enumerate(rows))]
         with kernel.when(compared(reduce(lambda a, b: Binary("and", a, b), same), "==", 0.0)):
-            with kernel.when(self._is(kernel, GATHERED)):
-                self._gather_sums(learning)
-            for b in range(batch):
-                kernel.store(self._place(kernel, ROWS + b), Shown(b))
-            with kernel.loop("i", n) as i:
-                kernel.store(given[i], value[i])
-            o.product(kernel, self.input, self.product, axes=learning.axes, skip=self._skips)
-            kernel.store(self._place(kernel, VALID), 1.0)
-        first = o.operation(f"held_product_{o.variant}_{self.summed.rule.name}", kernel,
-                            (o.slot("w"), slot_name(self.projection.pre, self.x)), (self.product.name,),
-                            kind="hoisted")
-        return [first, self._scaled()]
-
-    def _scaled(self) -> Operation:
-        """The current: the product, times u."""
-        o, kernel = self.owner, Kernel("The current of a held input.")
-        n = kernel.size("n", self.shape.post_cells * self.shape.batch)
-        product, current = kernel.array("product", self.product, n), kernel.array("current", Slot(o.slot("current")), n)
-        with kernel.loop("k", n) as k:
-            kernel.store(current[k], self._shared(kernel, product[k]))
-        return o.operation("held_current", kernel, (self.product.name,), (o.slot("current"),))
+            if form.catch_up:
+                with kernel.when(code.holds("behind")):
+                    code.write(form.catch_up)
+            code.write(form.turn)
+            for b, row in enumerate(rows):
+                kernel.store(row, Shown(b))
+        code.write(form.send)
+        shared = [Slot(slot_name(self.projection.pre, form.u))] if form.u else []
+        moved = [self.slot("w")] if form.catch_up else []
+        return self._operation("product", kernel, [self.slot("w"), self.slot("given"), *shared],
+                               [self.slot("current"), *moved], self.projection.gate or "" if form.learn else "",
+                               "hoisted")
 
     # ---- learning
 
+    def flush(self) -> Operation:
+        """Applies the present step's increment and, for a recording, brings the matrices up to date.
+
+        At the end of a block only the books move, so results do not depend on where blocks are cut.
+        """
+        kernel = Kernel("Closes a step; brings the matrices up to date unless a block merely ends.", "closing")
+        code = FormCode(self, kernel)
+        code.write(self.form.deliver)
+        with kernel.when(compared(Name(kernel.argument("learn", Gate(self.projection.gate or ""))), ">", 0.0)):
+            code.write(self.form.learn)
+        with kernel.when(Binary("and", code.holds("behind"), compared(Name("end_of_block"), "==", 0.0))):
+            code.write(self.form.catch_up)
+            kernel.store(code.place("valid"), 0.0)
+        filtered = [self.slot("held")] if "held" in reads_of(self.form.catch_up) else []
+        return self._operation("materialise", kernel, [self.slot("w")], [self.slot("w"), *filtered], kind="materialise")
+
     def gather(self) -> Operation:
-        """q += u p."""
-        o, kernel = self.owner, Kernel("Sums the postsynaptic factor.")
-        q = self._q(kernel)
-        post = kernel.array("post", o.factors.vectors["P0"], *q.axes)
-        kernel.store(self._place(kernel, GATHERED), 1.0)
-        with kernel.loop("k", q.axes[0]) as k:
-            kernel.add(q[k], self._shared(kernel, post[k]))
-        return o.operation("held_factor", kernel, (o.own("post_factor0"),), (self.factor.name,),
-                           self.projection.gate or "")
+        kernel = Kernel("Sums the postsynaptic factor.")
+        FormCode(self, kernel).write(self.form.gather)
+        return self._operation("factor", kernel, [self.slot("p")], [self.slot("q")], self.projection.gate or "")
 
     def apply(self) -> Operation:
         """The optimiser's step; the product q x^T is made on the way where nothing else has been summed."""
         o, summed = self.owner, self.summed
+        assert summed is not None
         kernel = Kernel(f"Applies the summed increments of rule {summed.rule.name} ({summed.kind}).")
-        learning = o.learning(kernel, whole=True)
+        code = FormCode(self, kernel)
+        learning = code.learning
         optimiser, w = OPTIMISERS[summed.kind](summed, learning), learning.weights("w", "w")
 
         def direct(at: At, increment: Node) -> None:
@@ -125,19 +125,166 @@ class Held:
             summed.step(learning, optimiser, at, kernel.let("total", increment))
 
         if summed.kind == "clipped":  # needs the norm of all sums first
-            self._apply_sums(learning, optimiser)
+            self._apply_sums(code, summed, optimiser)
         else:
-            with kernel.when(Binary("and", self._is(kernel, EMPTY), self._is(kernel, GATHERED))):
-                skips = self._skips and summed.kind == "accumulate"
-                o.increments_by_rows(learning, direct, skips, self.factor, self.input)
+            with kernel.when(Binary("and", code.holds("empty"), code.holds("gathered"))):
+                o.increments_by_rows(learning, direct, self.skips and summed.kind == "accumulate", self.slot("q"),
+                                     self.slot("x"))
             with kernel.otherwise():
-                self._apply_sums(learning, optimiser)
-        self._clear(kernel)
-        kernel.store(self._place(kernel, VALID), 0.0)
-        kernel.store(self._place(kernel, EMPTY), 1.0)
+                self._apply_sums(code, summed, optimiser)
+        code.write([line for line in self.form.update if not line.sums])
         return summed.apply_operation(f"held_apply_{o.variant}_{summed.rule.name}", kernel)
 
-    def _apply_sums(self, learning: Learning, optimiser: Optimiser) -> None:
-        with learning.kernel.when(self._is(learning.kernel, GATHERED)):
-            self._gather_sums(learning)
-        self.summed.apply_sums(learning, optimiser)
+    def _apply_sums(self, code: FormCode, summed: Summed, optimiser: Optimiser) -> None:
+        code.write([line for line in self.form.update if line.sums])
+        summed.apply_sums(code.learning, optimiser)
+
+    # ---- memory
+
+    def initial(self, before: np.ndarray) -> dict[str, np.ndarray]:
+        """First values: the last input is the message's initial value."""
+        book, values = np.zeros(ROWS + self.shape.batch), first_values(self.form)
+        book[[SCALARS.index(name) for name in values]] = list(values.values())
+        return {self.book.name: book} | ({self.slot("x").name: before} if "x_old" in self.form.keeps else {})
+
+
+class FormCode:
+    """Writing lines of a form into one kernel."""
+
+    def __init__(self, held: Held, kernel: Kernel):
+        self.held, self.kernel = held, kernel
+        self.axes = axes_of(kernel, held.shape, held.projection.name, True)
+        self.book = kernel.array("book", held.book, ROWS + held.shape.batch)
+        self.locals: dict[str, Name] = {}
+        self.names = 0
+
+    @cached_property
+    def learning(self) -> Learning:
+        return self.held.owner.learning(self.kernel, whole=True)
+
+    def place(self, scalar: str) -> Load:
+        return self.book[SCALARS.index(scalar)]
+
+    def holds(self, scalar: str) -> Node:
+        return compared(self.place(scalar), ">", 0.0)
+
+    def write(self, lines: Iterable[Line]) -> None:
+        """Lines along the same cells share a loop."""
+        kinds = {"pre": self._vectors, "post": self._vectors, "matrix": self._matrices, "": self._scalars}
+        for (when, axis, sums), group in groupby(lines, lambda line: (line.when, axis_of(line.target), line.sums)):
+            with self.kernel.when_any([self._value(when)] if when else []):
+                if not sums:
+                    kinds[axis](tuple(group))
+                elif axis:
+                    for each in group:
+                        self._product(each)
+                else:
+                    self._sums(tuple(group))
+
+    def _scalars(self, lines: Lines) -> None:
+        for line in lines:
+            value = self._value(line.value)
+            if line.target in SCALARS:
+                self._give(self.place(line.target), line, value)
+            else:
+                self.locals[line.target] = self._let(line.target, value)
+
+    def _vectors(self, lines: Lines) -> None:
+        with self._taken(lines, SCALARS):
+            for axis, group in groupby(lines, lambda line: axis_of(line.target)):
+                with self.kernel.loop("k", self._length(axis)) as k:
+                    for line in group:
+                        self._give(self._vector(line.target)[k], line, self._value(line.value, k, k))
+
+    def _matrices(self, lines: Lines) -> None:
+        with self._taken(lines, SCALARS), self.axes.each_row() as j, self._taken(lines, PRE, j), \
+                self.axes.each_along(j) as (k, c):
+            for line in lines:
+                self._give(self._matrix(line.target)[j, k, c], line, self._value(line.value, j, k))
+
+    def _product(self, line: Line) -> None:
+        """`sum(w * x)` of a matrix, or `sum(q * x)` into one."""
+        assert isinstance(line.value, Binary)
+        left, right = (side.name for side in (line.value.left, line.value.right) if isinstance(side, Name))
+        owner, skips = self.held.owner, self.held.skips
+        if axis_of(line.target) == "post":
+            owner.product(self.kernel, self.held.slot(right), self.held.slot(line.target), None, self.axes, skips,
+                          self.held.slot(left))
+        else:
+            sums = self._matrix(line.target)
+            owner.increments_by_rows(self.learning, lambda at, increment: self.kernel.add(sums[at], increment), skips,
+                                     self.held.slot(left), self.held.slot(right))
+
+    def _sums(self, lines: Lines) -> None:
+        """Over presynaptic cells."""
+        totals = [self._let(line.target, Number(0.0)) for line in lines]
+        with self.kernel.loop("j", self._length("pre")) as j:
+            for line, total in zip(lines, totals, strict=True):
+                self.kernel.set(total, total + self._value(line.value, j))
+        for line, total in zip(lines, totals, strict=True):
+            self.kernel.store(self.place(line.target), total)
+
+    def _give(self, to: Load, line: Line, value: Node) -> None:
+        (self.kernel.add if line.adds else self.kernel.store)(to, value)
+
+    # ---- values
+
+    def _let(self, name: str, value: Node) -> Name:
+        self.names += 1
+        return self.kernel.let(f"{name}_{self.names}", value)
+
+    @contextmanager
+    def _taken(self, lines: Lines, names: Collection[str], j: Int = 0) -> Iterator[None]:
+        """What the lines read of these names is loaded once, before their loop."""
+        before, self.locals = self.locals, dict(self.locals)
+        for name in sorted(reads_of(lines) & {*names}):
+            self.locals[name] = self._let(name, self._leaf(name, j, 0))
+        yield
+        self.locals = before
+
+    def _value(self, expression: Expression, j: Int = 0, k: Int = 0) -> Node:
+        """At presynaptic cell j and postsynaptic cell k."""
+        return transform(expression, lambda e: self._leaf(e.name, j, k) if isinstance(e, Name) else e)
+
+    def _leaf(self, name: str, j: Int, k: Int) -> Node:
+        form, projection = self.held.form, self.held.projection
+        if name in self.locals:
+            return self.locals[name]
+        if name == "rate" and form.rate is not None:
+            return self.learning.translation.value(form.rate)
+        if name == "u" and form.u is not None:
+            return self.kernel.array("u", Slot(slot_name(projection.pre, form.u)), 1)[0]
+        if name in SCALARS:
+            return self.place(name)
+        return self._matrix(name)[j, k, 0] if name in MATRICES else self._vector(name)[j if name in PRE else k]
+
+    def _length(self, axis: str) -> Int:
+        return self.kernel.size(f"n_{axis}", self.held.lengths["x" if axis == "pre" else "q"])
+
+    def _vector(self, name: str) -> Array:
+        return self.kernel.array(f"at_{name}", self.held.slot(name), self._length(axis_of(name)))
+
+    def _matrix(self, name: str) -> Array:
+        return self.axes.weights(name, self.held.slot(name))
+
+
+def axis_of(name: str) -> str:
+    return "pre" if name in PRE else "post" if name in POST else "matrix" if name in MATRICES else ""
+
+
+def reads_of(lines: Iterable[Line]) -> set[str]:
+    return {name for line in lines for name in reads(line.value)}
+
+
+def as_packed(form: Form, name: str, shape: Shape, read: Callable[[str], np.ndarray]) -> np.ndarray:
+    """The packed weights, or low-passed increments, as they would be without the form. `read` gives a slot by
+    its name without the owner, as in memory."""
+    def look(what: str) -> np.ndarray:
+        if what in MATRICES:
+            return read("w" if what == "w" else "low_pass").reshape(shape.rows, shape.width)
+        if what in SCALARS:
+            return np.asarray(read("held_book")[SCALARS.index(what)])
+        vector = read(f"held_{what}")
+        return vector[:shape.rows, None] if what in PRE else vector[None, :]
+
+    return np.asarray(as_read(form, "w" if name == "w" else "held", look)).reshape(-1)

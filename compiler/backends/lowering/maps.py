@@ -53,7 +53,7 @@ class MapLowering(ProjectionLowering):
                               "on forward connectivity. Run others on the interpreter (--backend interpreter).")
 
     def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,
-                axes: Axes | None = None, skip: bool = False) -> None:
+                axes: Axes | None = None, skip: bool = False, weights: Slot | None = None) -> None:
         code = MapCode(self, kernel, axes or Axes(kernel, self.shape), pre_slot)
         current = kernel.array("current", current_slot, self.shape.post_cells * self.shape.batch)
         if self.back:

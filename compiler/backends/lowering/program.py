@@ -32,7 +32,6 @@ from compiler.backends.kernels.operations import (
 )
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
-from compiler.backends.lowering.hoist import Hoisted
 from compiler.backends.lowering.initial import initial_values
 from compiler.backends.lowering.maps import MapLowering
 from compiler.backends.lowering.mirrors import mirror_operation
@@ -47,9 +46,7 @@ from compiler.ir.evaluation import evaluate_scalar
 from compiler.ir.model import Graph
 from compiler.ir.schedule import Segment
 from compiler.ir.synapses import Synapses
-from compiler.passes.base import Request
-from compiler.passes.fuse_update import can_defer
-from compiler.passes.hoist_constant_input import HoistConstantInput
+from compiler.passes.hoist_constant_input import permitted
 
 ACTIVE = 0.01
 """About which part of the cells of a list of synapses sends something in a step; for estimates of time."""
@@ -249,7 +246,7 @@ class _Lowering:
     def __init__(self, graph: Graph, observed: frozenset[str]):
         check_names(graph)
         self.observed = observed | {quantity for _, quantity in graph.outputs}
-        self.graph = _with_honest_lowering(_with_groups(graph), self.observed)
+        self.graph = permitted(_with_groups(graph), self.observed)
         self.storage, self.start = plan_storage(self.graph, self.observed), Start(self.graph)
         self.slots, self.kernels = SlotTable(self.graph), KernelTable()
         self.projections = {q.name: (MapLowering if q.convolution else ProjectionLowering)(
@@ -271,10 +268,10 @@ class _Lowering:
         for slot, side in shared.items():
             initial[slot] = pack_shared(self.start.values[slot], self.start.synapses[slot.split(".")[0]], side, slot)
         for name, lowering in self.projections.items():
-            if lowering.rule and lowering.projection.lowering == "hoisted" and not lowering.held:
+            if lowering.held:
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
                 nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
-                initial |= Hoisted(lowering).initial(initial.get(message, nothing))
+                initial |= lowering.held.initial(initial.get(message, nothing))
         program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source,
                           self.start.synapses, tuple(self.inputs), tuple(self.noise), shared)
         program.transfers = _transfers(step, self.slots)
@@ -289,7 +286,7 @@ class _Lowering:
                 if (owner := slot.split(".")[0]) in shapes and size == shapes[owner].weights}
 
     def _deferred(self) -> list[str]:
-        return [name for name, q in self.projections.items() if q.projection.lowering and q.rule and not q.held]
+        return [name for name, q in self.projections.items() if q.deferred]
 
     def _loads(self) -> list[Operation]:
         column, result, batch = 0, [], self.graph.batch
@@ -361,22 +358,6 @@ def _with_groups(graph: Graph) -> Graph:
     """Populations and projections that no partition has placed go to one group."""
     return graph.with_(populations=tuple(replace(p, group=p.group or "network") for p in graph.populations),
                        projections=tuple(replace(q, group=q.group or "network") for q in graph.projections))
-
-
-def _with_honest_lowering(graph: Graph, observed: frozenset[str]) -> Graph:
-    """Without the `lowering` of projections to which it may not be applied: the passes' own conditions, and one group.
-    Written into a graph by hand, it would make kernels wait for an update that never comes, or read what is not there.
-    """
-    groups = {*(p.group for p in graph.populations), *(q.group for q in graph.projections)}
-    one = len(groups) == 1 and "+" not in "".join(groups)
-    request = Request(frozenset(name for name in observed if name.endswith((".increment", ".current"))))
-    fits = {"fused": can_defer, "hoisted": HoistConstantInput(least_inputs=0).fits}
-
-    def honest(q: model.Projection) -> bool:
-        return one and q.lowering in fits and fits[q.lowering](graph, replace(q, lowering=""), request)
-
-    return graph.with_(projections=tuple(q if not q.lowering or honest(q) else replace(q, lowering="")
-                                         for q in graph.projections))
 
 
 def _transfers(step: list[Operation], slots: SlotTable) -> list[Transfer]:

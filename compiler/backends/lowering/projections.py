@@ -15,7 +15,6 @@ from compiler.backends.lowering import events, listed
 from compiler.backends.lowering.cells import message_slot
 from compiler.backends.lowering.factors import summing_gate
 from compiler.backends.lowering.held import Held
-from compiler.backends.lowering.hoist import Hoisted, cached_delivery
 from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.shared_states import shared_operation
 from compiler.backends.lowering.summed import Summed
@@ -23,6 +22,7 @@ from compiler.backends.lowering.synapse_code import SynapseCode
 from compiler.backends.lowering.visits import WILD, each_moving, visits_of
 from compiler.ir.model import SUMMED
 from compiler.passes.events import moves_at_events
+from compiler.passes.held_forms import form_of
 
 
 class ProjectionLowering(SynapseCode):
@@ -31,7 +31,8 @@ class ProjectionLowering(SynapseCode):
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
         self.summed = Summed(self) if self.rule and self.rule.optimiser.kind in SUMMED else None
-        self.held = Held(self, self.summed) if self.summed and self.projection.lowering == "hoisted" else None
+        form = form_of(self.graph, self.projection)
+        self.held = Held(self, form, self.summed) if form else None
 
     @property
     def materialised(self) -> bool:
@@ -40,6 +41,11 @@ class ProjectionLowering(SynapseCode):
         general = self.summed is not None and not self.summed.by_rows
         between_maps = self.shape.maps and self.summed is None
         return self.slot("increment") in self.observed or mirrored or general or between_maps
+
+    @property
+    def deferred(self) -> bool:
+        """Whether an increment waits for the next delivery."""
+        return bool(self.rule and self.projection.lowering and not self.summed)
 
     @property
     def always_learns(self) -> bool:
@@ -61,7 +67,7 @@ class ProjectionLowering(SynapseCode):
     def deliveries(self) -> list[Operation]:
         if not self.synapse.kind.weighted:
             return []
-        return self.held.deliveries() if self.held else [self._delivery()]
+        return [self.held.delivery() if self.held else self._delivery()]
 
     def _delivery(self) -> Operation:
         message = message_slot(self.storage, self.projection)
@@ -69,8 +75,6 @@ class ProjectionLowering(SynapseCode):
             return listed.delivery(self, message)
         if self.projection.lowering == "fused" and self.rule:
             return self._fused(message)
-        if self.projection.lowering == "hoisted":
-            return Hoisted(self).operation(message) if self.rule else cached_delivery(self, message)
         return self.operation(f"deliver_{self.variant}", self._delivery_kernel(message),
                               (*self.read_by_delivery, message), (self.slot("current"),))
 
@@ -125,7 +129,7 @@ class ProjectionLowering(SynapseCode):
 
     def increment_operations(self) -> list[Operation]:
         """Increments into memory where the update does not compute them itself, and into their sum."""
-        if self.held:
+        if self.held and self.summed:
             return [self.held.gather()]
         if not self.rule or self.projection.lowering:
             return []
@@ -150,9 +154,7 @@ class ProjectionLowering(SynapseCode):
         if not self.rule:
             return None
         if self.held:
-            return self.held.apply()
-        if self.projection.lowering == "hoisted":
-            return Hoisted(self).flush()
+            return self.held.apply() if self.summed else self.held.flush()
         if self.summed:
             return self.summed.apply()
         return self._apply_operation() if self.materialised else self._learn_operation()

@@ -116,11 +116,11 @@ class SynapseCode:
         return layout if self.shape.batch == 1 else f"{layout}_batch"
 
     def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,
-                axes: Axes | None = None, skip: bool = False) -> None:
-        """current := W pre. `learning`: every weight learns on the way; `skip`: rows whose message is 0 are left out.
-        """
+                axes: Axes | None = None, skip: bool = False, weights: Slot | None = None) -> None:
+        """current := W pre. `learning`: every weight learns on the way; `skip`: rows whose message is 0 are left out;
+        `weights`: others than W."""
         axes = axes or (learning.axes if learning else Axes(kernel, self.shape))
-        w = self.delivered(kernel, axes)
+        w = axes.weights("w", weights).__getitem__ if weights else self.delivered(kernel, axes)
         pre, current = axes.cells("pre", pre_slot), axes.cells("current", current_slot)
         if self.shape.batch == 1 and not self.shape.one_to_one and not learning and self.sends_events:
             events.product(kernel, axes, w, pre, current)

@@ -38,17 +38,26 @@ def _is_number(graph: Graph, cell: CellType, population: str, name: str) -> bool
     return name == "dt" or name.startswith("gate.") or parameter
 
 
-def is_hebbian(graph: Graph, projection: Projection, expression: Expression, earlier: bool = False) -> bool:
-    """Whether an increment is (something postsynaptic) * (the message of this step, or with `earlier` the last)."""
+def postsynaptic_factor(graph: Graph, projection: Projection, expression: Expression,
+                        earlier: bool = True) -> Expression | None:
+    """p, if an increment is p times the message of this step, or with `earlier` the last; p reads the postsynaptic
+    cell, and nothing else but constants and gates."""
     message = f"pre.{graph.class_of(projection.name).message}"
     match expression:
-        case Binary("*", left, right) if right == Name(message) or earlier and right == Prev(message, 1):
-            return _is_postsynaptic(left)
-    return False
+        case Binary("*", left, right):
+            for p, x in ((left, right), (right, left)):
+                if x == Name(message) or earlier and x == Prev(message, 1):
+                    return p if _is_postsynaptic(p) else None
+    return None
+
+
+def reads_earlier(expression: Expression) -> bool:
+    """Whether an increment that is such a product has the message of the last step."""
+    return isinstance(expression, Binary) and any(isinstance(side, Prev) and side.name.startswith("pre.")
+                                                  for side in (expression.left, expression.right))
 
 
 def _is_postsynaptic(expression: Expression) -> bool:
-    """Whether it reads the postsynaptic cell, and nothing else but constants and gates."""
     found = reads(expression)
     return any(name.startswith("post.") for name in found) and not any(
         name.startswith("pre.") or name in ("w", WEIGHT_SUM) for name in found)
