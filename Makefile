@@ -1,5 +1,5 @@
 # make setup | demo | test | test-fast | test-long | fuzz | check
-PYTHON ?= python3.10
+# PYTHON=COMMAND: by default the newest of .python-version that can be set up
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS = 1
@@ -9,10 +9,8 @@ export OPENBLAS_NUM_THREADS = 1
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e ".[lava,reference,dev]"
+$(VENV)/.installed: pyproject.toml .python-version .ci/setup
+	.ci/setup $(VENV) $(PYTHON)
 	touch $@
 
 demo: setup

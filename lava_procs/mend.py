@@ -5,52 +5,50 @@ hashed. `ByteEncoder`, the only class concerned, gets a hash.
 """
 
 import dataclasses
-import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
 MODULE, DEFAULT = "lava.magma.compiler.var_model", "ByteEncoder"
 
 
-class Mend(MetaPathFinder):
-    """Finds the one module, and has it executed with the default hashable."""
+class _Loader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        with _hashable():
+            super().exec_module(module)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the one module, and no other."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target) if name == MODULE else None
-        if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = functools.partial(  # type: ignore[method-assign]
-                _execute, spec.loader.exec_module)
+        if spec is not None and spec.origin is not None:
+            spec.loader = _Loader(name, spec.origin)
         return spec
 
 
-def _execute(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-    with _default_hashable():
-        execute(module)
-
-
 @contextmanager
-def _default_hashable() -> Iterator[None]:
+def _hashable() -> Iterator[None]:
     """`dataclass` as it is, but for this one class; a module that keeps it from here sees no difference."""
-    dataclass = dataclasses.dataclass
+    before: Any = dataclasses.dataclass
 
-    def hashing(cls: type | None = None, /, **options: Any) -> Any:
-        if cls is not None and (cls.__module__, cls.__name__) == (MODULE, DEFAULT):
-            options["unsafe_hash"] = True
-        return dataclass(cls, **options)  # type: ignore[call-overload]
+    def dataclass(cls: type | None = None, /, **options: Any) -> Any:
+        mended = cls is not None and (cls.__module__, cls.__name__) == (MODULE, DEFAULT)
+        return before(cls, **options, **({"unsafe_hash": True} if mended else {}))
 
-    dataclasses.dataclass = hashing  # type: ignore[assignment]
+    vars(dataclasses)["dataclass"] = dataclass
     try:
         yield
     finally:
-        dataclasses.dataclass = dataclass
+        vars(dataclasses)["dataclass"] = before
 
 
 def mend_lava() -> None:
-    """From now on Lava can be imported. Without effect on Python 3.10, or where it was done."""
-    if sys.version_info >= (3, 11) and not any(isinstance(finder, Mend) for finder in sys.meta_path):
-        sys.meta_path.insert(0, Mend())
+    """From now on Lava can be imported. No effect on Python 3.10, nor a second time."""
+    if sys.version_info >= (3, 11) and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

@@ -87,7 +87,7 @@ def assign_chips(graph: sparse.csr_matrix, chips: int, size: int, seed: int) -> 
     chip = cut(graph, np.ones(cores, dtype=np.int64), chips, seed, 10)
     counts = np.bincount(chip, minlength=chips)
     for full in np.flatnonzero(counts > size):
-        for core in _loosest(graph, chip, full, counts[full] - size):
+        for core in _loosest(graph, chip, int(full), int(counts[full]) - size):
             ties = np.bincount(chip[graph[core].indices], graph[core].data, chips)
             room = np.flatnonzero(counts < size)
             best = room[np.argmax(ties[room])]

@@ -229,7 +229,7 @@ class Comparison:
         for k in np.flatnonzero(largest > before):
             index = np.unravel_index(int(error[k].argmax()), got.shape[1:])
             place = (k, *index)
-            where = Divergence(int(steps[k]), name, tuple(map(int, index)), float(got[place]),
+            where = Divergence(int(steps[int(k)]), name, tuple(map(int, index)), float(got[place]),
                                float(expected[place]))
             track.growth.append((float(largest[k]), where))
         track.worst = max(track.worst, float(largest.max()))

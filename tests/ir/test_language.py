@@ -292,7 +292,7 @@ def test_a_bad_value_is_refused_in_text(kind: type, field: str) -> None:
     good, bad = samples(lang.FIELDS[kind][field])
     allowed = [words_in(value) for value in good]
     for value in bad if lang.FIELDS[kind][field] is not lang.TRUTH else ():
-        if not words_in(value) or words_in(value) in allowed or any(value == found for found in good):
+        if not words_in(value) or words_in(value) in allowed or any(equal(value, found) for found in good):
             continue  # text has no such value, or reads it as a good one
         hostile = changed(kind, field, value)
         try:
@@ -300,6 +300,13 @@ def test_a_bad_value_is_refused_in_text(kind: type, field: str) -> None:
         except (TypeError, ValueError, AttributeError, OverflowError, IndexError):
             continue
         assert refused(text) or parse_graph(text) != hostile, (value, text)
+
+
+def equal(value: Any, found: Any) -> bool:
+    try:
+        return bool(value == found)
+    except OverflowError:  # numpy 2.5, of an integer beyond the floats
+        return False
 
 
 def refused(text: str) -> bool:

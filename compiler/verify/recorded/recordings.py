@@ -179,11 +179,12 @@ def record_trajectory(path: str | Path, setup: Setup, on: str = "interpreter", g
     for _, stimulus, chunk in both:
         for name, values in {**stimulus, **chunk}.items():
             parts.setdefault(name, []).append(_plain(values))
-    arrays: dict[str, Any] = {name: np.concatenate(found) for name, found in parts.items()}
+    arrays: dict[str, Any] = {"graph.ir": show_graph(graph), "evidence": on}
+    arrays |= {name: np.concatenate(found) for name, found in parts.items()}
     arrays |= {f"init_{name}": array for name, array in graph.arrays.items()}
     arrays["seeds"] = np.asarray(setup.seeds)
     buffer, place = io.BytesIO(), Path(path if str(path).endswith(".npz") else f"{path}.npz")
-    np.savez_compressed(buffer, **{"graph.ir": show_graph(graph), "evidence": on}, **arrays)
+    np.savez_compressed(buffer, **arrays)
     partial = place.with_name(f".{place.name}.partial")
     partial.write_bytes(buffer.getvalue())
     partial.replace(place)
