@@ -74,6 +74,7 @@ class Network:
         from lava.magma.core.process.message_interface_enum import ActorType
         from lava.magma.runtime.runtime import Runtime
 
+        from lava_procs.channels import make_direct
         from lava_procs.infrastructure import Infrastructure
 
         self._runtime = runtime = Runtime(self._executable, ActorType.MultiProcessing)
@@ -83,6 +84,8 @@ class Network:
         runtime._messaging_infrastructure = Infrastructure()
         runtime._build_channels()
         runtime._build_sync_channels()
+        for port in runtime._open_ports:
+            make_direct(port)
         Launcher.call(self._fork)
         runtime._start_ports()
         for port in runtime.service_to_runtime:
