@@ -37,6 +37,7 @@ class SendPort(CspSendPort):
     """The sending end. `free`: messages that fit before the receiver has to say that it took one."""
 
     free: int
+    _idx: int
 
     def start(self) -> None:
         self._array, self.free = slots(self), self._size
@@ -63,6 +64,8 @@ class ReceivePort(CspRecvPort):
     """The receiving end. `there`: messages whose semaphore has been taken already."""
 
     there: int
+    thread: threading.Thread | None
+    _idx: int
     _seen: Callable[[], None] | None = None
 
     def start(self) -> None:

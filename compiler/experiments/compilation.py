@@ -203,7 +203,8 @@ def check_installed(backend: str) -> None:
     """Raises X150 where Lava is not installed."""
     if backend == "lava" and importlib.util.find_spec("lava") is None:
         raise CortexError("X150", "the backend 'lava' is not installed.",
-                          "pip install 'cortexc[lava]' on Python 3.10, or use --backend native.")
+                          "pip install 'cortexc[lava]' && pip install --no-deps --ignore-requires-python "
+                          "lava-nc==0.10.0, or use --backend native.")
 
 
 def _take_code(runner: Any, edited: Path) -> None:

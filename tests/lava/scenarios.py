@@ -20,6 +20,9 @@ import time
 from collections.abc import Iterator
 from multiprocessing import shared_memory
 
+import lava_procs  # noqa: F401 - before Lava
+
+# isort: split
 import numpy as np
 from faulty_procs.ring import Member, MemberModel
 from lava.magma.core.process.process import ProcessServer

@@ -199,6 +199,7 @@ Every process runs its part of one common order, so a receive never waits for a 
     return f'''{docstring(about)}
 import sys
 
+import lava_procs  # before Lava, which needs a mend on Python 3.11 and newer
 {"import numpy as np" + chr(10) if any(g.integers for g in plan.groups) else ""}\
 {_stock_imports(plan)}\
 from lava.magma.core.decorator import implements, requires

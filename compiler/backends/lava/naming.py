@@ -12,7 +12,7 @@ from compiler.ir import Graph
 
 MODULE = frozenset({
     "AbstractProcess", "CPU", "GroupModel", "InPort", "LavaPyType", "MODELS", "OutPort", "Protocol", "PyInPort",
-    "PyOutPort", "build", "implements", "main", "np", "p", "requires", "sys", "work", "works"})
+    "PyOutPort", "build", "implements", "lava_procs", "main", "np", "p", "requires", "sys", "work", "works"})
 """Names that every emitted network has of its own, in any case of letters."""
 PYTHON = frozenset(keyword.kwlist) | frozenset(dir(builtins))
 
