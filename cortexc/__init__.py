@@ -41,7 +41,7 @@ from compiler.ir import verify as check_graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.ir.synapses import with_drawn
 from compiler.passes import pipeline, run_passes
-from lava_procs import mend_lava
+from lava_procs.mend import mend_lava
 
 mend_lava()
 
