@@ -6,12 +6,12 @@
     results = cortexc.run(experiment, "runs/digits")
 """
 
-from compiler.experiments.checks import verify_experiment as verify
 from compiler.experiments.compilation import compile_experiment as compile
 from compiler.experiments.config import load_experiment as load
 from compiler.experiments.export import compile_to_folder
 from compiler.experiments.export import export_run as export
 from compiler.experiments.opened import RunFolder, open_run
+from compiler.experiments.questions import Answer, explain, fit_chip, verify
 from compiler.experiments.session import Interrupted, Session
 from compiler.experiments.session import run_experiment as run
 from compiler.experiments.simulation import Simulation, simulate
@@ -46,8 +46,8 @@ from lava_procs.mend import mend_lava
 mend_lava()
 
 __all__ = [
-    "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Network", "Noise",
-    "Optimiser", "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol", "Record",
-    "RunFolder", "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile",
-    "compile_to_folder", "export", "from_nir", "load", "open_run", "parse", "parse_graph", "pipeline", "run",
-    "run_passes", "show_graph", "simulate", "to_nir", "verify", "with_drawn"]
+    "Answer", "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Network",
+    "Noise", "Optimiser", "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol",
+    "Record", "RunFolder", "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile",
+    "compile_to_folder", "explain", "export", "fit_chip", "from_nir", "load", "open_run", "parse", "parse_graph",
+    "pipeline", "run", "run_passes", "show_graph", "simulate", "to_nir", "verify", "with_drawn"]

@@ -1,6 +1,6 @@
-"""A graph in memory, run on any backend: no experiment, no files.
+"""A graph in memory, run and verified on any backend: no experiment, no files.
 
-X208 no whole number of steps.
+X208 no whole number of steps, or none that can be told.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from compiler.backends.table import BACKENDS, Given, Work
 from compiler.experiments.circuits import with_seeds
 from compiler.experiments.compilation import check_backend, check_installed, check_recorded
 from compiler.experiments.quantities import numbers, shaped, states
+from compiler.front.builder import Network
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 from compiler.ir.verify import verify
@@ -31,13 +32,23 @@ NAME, MOST = "simulation", 2**53
 class Simulation(Mapping[str, np.ndarray]):
     """What `simulate` recorded, by quantity: (rows, batch, n) of cells, (rows, copies, n_post, n_pre) of synapses.
 
-    `steps` (rows,): after how many steps each row was taken. `final`: weights and states after the last step, without
-    the axis of rows; `graph.with_(arrays={**graph.arrays, **simulation.final})` goes on from them.
+    `steps` (rows,): after how many steps each row was taken; `time` (rows,): the same in ms. `final`: weights and
+    states after the last step, without the axis of rows;
+    `graph.with_(arrays={**graph.arrays, **simulation.final})` goes on from them.
     """
 
     recorded: Mapping[str, np.ndarray]
     steps: np.ndarray
     final: Mapping[str, np.ndarray]
+    dt: float = 1.0
+
+    @property
+    def time(self) -> np.ndarray:
+        return self.steps * self.dt
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in self.recorded.items())
+        return f"Simulation of {self.steps[-1] if len(self.steps) else 0} steps: {shapes or 'nothing recorded'}"
 
     def __getitem__(self, quantity: str) -> np.ndarray:
         return self.recorded[quantity]
@@ -49,13 +60,15 @@ class Simulation(Mapping[str, np.ndarray]):
         return len(self.recorded)
 
 
-def simulate(graph: Graph, steps: int, *, inputs: Mapping[str, Any] | None = None, record: str | Iterable[str] = (),
-             every: int = 1, gates: Mapping[str, Any] | None = None, backend: str = "native",
-             granularity: str = "network", seed: int | Sequence[int] = 1, noise: np.ndarray | None = None,
-             final: bool = False) -> Simulation:
-    """Runs a graph for so many network steps of `graph.dt` ms each.
+def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mapping[str, Any] | None = None,
+             record: str | Iterable[str] = (), every: int = 1, gates: Mapping[str, Any] | None = None,
+             backend: str = "native", granularity: str = "network", seed: int | Sequence[int] = 1,
+             noise: np.ndarray | None = None, final: bool = False) -> Simulation:
+    """Runs a graph, or a `Network`, for so many network steps of `graph.dt` ms each.
 
         rates = simulate(graph, 1000, inputs={"input.value": x}, gates={"learn": 1.0}, record=["hidden.u"])["hidden.u"]
+
+    `steps`: without it, as many as inputs and gates that change have rows.
 
     `inputs`: `population.input` -> a number, (n,), (steps, n) or (steps, batch, n), in the units of the cell; 0 where
     none is given. `gates`: gate -> a number or (steps,); 0, which is off, where none is given. `record`: quantities,
@@ -71,37 +84,106 @@ def simulate(graph: Graph, steps: int, *, inputs: Mapping[str, Any] | None = Non
     X204 for values that do not fit or are not finite; X208 for numbers of steps; E277 and E278 for noise and seeds;
     E701 to E705 where Lava fails.
     """
-    _check(graph, backend, granularity, steps, every, final)
-    seeds = _seeds(graph, seed)
-    graph = with_seeds(graph, len(seeds)) if graph.seeds == 1 else graph
-    names = _names(record)
-    check_recorded("record", names, graph)
-    table, phase = _phase(graph, steps, every, _named("inputs", inputs), _named("gates", gates))
-    protocol = Protocol((phase,), (NAME,), (Stream(NAME, names),))
-    protocol.check(graph.gates)
-    noise = None if noise is None else numbers("noise", noise)
-    kept = tuple(states(graph)) if final else ()
-    request = Request(frozenset((*names, *kept)))
-    work = Work(run_pipeline(graph, request, Target(granularity)).graph, request.observed)
-    with closing(BACKENDS[backend](work, Given(protocol, table, seeds, noise))) as runner:
+    _check_flag("final", final)
+    found = Prepared.of(graph, steps, inputs, record, every, gates, backend, granularity, seed, noise)
+    kept = tuple(states(found.graph)) if final else ()
+    work = found.work((*found.names, *kept), granularity)
+    with closing(BACKENDS[backend](work, found.given)) as runner:
         runner.run()
-        recorded = {name: np.array(runner.records.rows(NAME, name)) for name in names}
-        return Simulation(recorded, np.arange(every, steps + 1, every), {name: runner.value(name) for name in kept})
+        recorded = {name: np.array(runner.records.rows(NAME, name)) for name in found.names}
+        return Simulation(recorded, np.arange(every, found.steps + 1, every),
+                          {name: runner.value(name) for name in kept}, found.graph.dt)
 
 
-def _check(graph: Graph, backend: str, granularity: str, steps: int, every: int, final: bool) -> None:
+def verify_graph(graph: Graph | Network, steps: int | None = None, *, inputs: Mapping[str, Any] | None = None,
+                 record: str | Iterable[str] = (), every: int = 1, gates: Mapping[str, Any] | None = None,
+                 backend: str = "native", granularity: str = "network", seed: int | Sequence[int] = 1,
+                 noise: np.ndarray | None = None, reference: Any = "interpreter") -> Any:
+    """What `simulate` with these arguments runs, against the interpreter or a `reference`: a function of the graph, its
+    inputs and a number of steps, or where it stands, `FILE.py:function` (docs/verification.md).
+
+    Two lines of one result: the graph as written, every quantity of it at every step, and the graph as `simulate`
+    lowers it. Raises what `simulate` raises, and V codes for the reference.
+    """
+    from compiler import verify
+    from compiler.verify.as_run import AsRun
+
+    found = Prepared.of(graph, steps, inputs, record, every, gates, backend, granularity, seed, noise)
+    work = found.work(found.names, granularity)
+    as_run = AsRun(work.graph, found.protocol, lambda: BACKENDS[backend](work, found.given))
+    setup = verify.Setup(found.graph, found.protocol, found.table, tuple(found.seeds), found.noise, as_run=as_run)
+    return verify.verify_setup(setup, backend, granularity, reference, found.steps)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph and what it is fed with, checked. `names` are recorded."""
+
+    graph: Graph
+    steps: int
+    names: tuple[str, ...]
+    protocol: Protocol
+    table: np.ndarray
+    seeds: list[int]
+    noise: np.ndarray | None
+
+    @classmethod
+    def of(cls, graph: Graph | Network, steps: int | None, inputs: Mapping[str, Any] | None,
+           record: str | Iterable[str], every: int, gates: Mapping[str, Any] | None, backend: str, granularity: str,
+           seed: int | Sequence[int], noise: np.ndarray | None) -> Prepared:
+        graph = graph.graph if isinstance(graph, Network) else graph
+        _check(graph, backend, granularity)
+        shown, switched = _named("inputs", inputs), _named("gates", gates)
+        steps = _steps(graph, shown, switched) if steps is None else steps
+        _check_steps(steps=(steps, 0), every=(every, 1))
+        seeds = _seeds(graph, seed)
+        graph = with_seeds(graph, len(seeds)) if graph.seeds == 1 else graph
+        names = _names(record)
+        check_recorded("record", names, graph)
+        table, phase = _phase(graph, steps, every, shown, switched)
+        protocol = Protocol((phase,), (NAME,), (Stream(NAME, names),))
+        protocol.check(graph.gates)
+        return cls(graph, steps, names, protocol, table, seeds, None if noise is None else numbers("noise", noise))
+
+    @property
+    def given(self) -> Given:
+        return Given(self.protocol, self.table, self.seeds, self.noise)
+
+    def work(self, kept: Iterable[str], granularity: str) -> Work:
+        request = Request(frozenset(kept))
+        return Work(run_pipeline(self.graph, request, Target(granularity)).graph, request.observed)
+
+
+def _check(graph: Graph, backend: str, granularity: str) -> None:
     if not isinstance(graph, Graph):
         raise CortexError("X111", f"simulate was given a {type(graph).__name__}, not a Graph.",
                           "cortexc.parse_graph reads text.")
-    if not isinstance(final, bool):
-        raise CortexError("X203", f"final is {final!r}; it must be True or False.")
     verify(graph)
     check_backend(backend)
     check_installed(backend)
     check_granularity(granularity, GRANULARITIES)
-    for name, value, least in (("steps", steps, 0), ("every", every, 1)):
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise CortexError("X203", f"{name} is {value!r}; it must be True or False.")
+
+
+def _check_steps(**values: tuple[Any, int]) -> None:
+    for name, (value, least) in values.items():
         if not isinstance(value, int | np.integer) or not least <= value <= MOST:
             raise CortexError("X208", f"{name} is {value!r}; it must be a whole number from {least} to 2**53.")
+
+
+def _steps(graph: Graph, inputs: Mapping[str, Any], gates: Mapping[str, Any]) -> int:
+    """Rows of what changes from step to step. Raises X208 where that is no one number."""
+    rows = {np.shape(value)[0] for values, ndim in ((inputs, 2), (gates, 1)) for value in values.values()
+            if np.ndim(value) >= ndim}
+    if len(rows) != 1:
+        found = f"have {', '.join(map(str, sorted(rows)))} rows" if rows else "do not change from step to step"
+        raise CortexError("X208", f"steps is not said for graph '{graph.name}', and its inputs and gates {found}.",
+                          "Say how many.")
+    return rows.pop()
 
 
 def _seeds(graph: Graph, seed: int | Sequence[int]) -> list[int]:

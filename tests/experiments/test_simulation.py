@@ -156,7 +156,7 @@ def test_without_steps_and_without_inputs() -> None:
     ({"inputs": {"lower.x": np.zeros((STEPS, 39))}}, "X203", "(12, 40)"),
     ({"inputs": {"lower.x": np.full(40, np.nan)}}, "X204", "index (0,)"), ({"inputs": {"lower.x": "a"}}, "X203", "lower.x"),
     ({"gates": {"lern": 1.0}}, "E273", "learn"), ({"gates": {"learn": np.ones(5)}}, "X203", "(12,)"),
-    ({"steps": -1}, "X208", "-1"), ({"steps": None}, "X208", "None"), ({"steps": 2.5}, "X208", "2.5"),
+    ({"steps": -1}, "X208", "-1"), ({"steps": None, "inputs": {}, "gates": {}}, "X208", "do not change"), ({"steps": None, "gates": {"learn": np.ones(5)}}, "X208", "have 5, 12 rows"), ({"steps": 2.5}, "X208", "2.5"),
     ({"every": 0}, "X208", "0"), ({"seed": 1.5}, "X203", "1.5"), ({"seed": []}, "X203", "[]"),
     ({"graph": GRAPH.with_(seeds=2), "seed": [1, 2, 3]}, "E278", "3"), ({"graph": GRAPH.with_(arrays={})}, "E243", "W.w"),
     ({"every": 10**30}, "X208", "2**53"), ({"record": None}, "X203", "None"), ({"backend": ["native"]}, "X157", "native"),
@@ -175,3 +175,23 @@ def test_recorded_noise_is_replayed() -> None:
     first, second = (run(graph, backend=backend, noise=noise) for backend in ("native", "interpreter"))
     same(first, second)
     assert not np.array_equal(first["top.u"], run(graph, noise=0 * noise)["top.u"])
+
+
+def test_steps_are_those_of_what_changes() -> None:
+    same(run(steps=None), run())
+    same(run(steps=None, inputs={}, ), run(inputs={}))
+
+
+def test_a_graph_is_verified_as_written_and_as_it_is_run() -> None:
+    inputs = {"lower.x": DRAW.normal(size=(STEPS, 40))}
+    found = cortexc.verify(GRAPH, inputs=inputs, gates={"learn": 1.0}, record=["top.u"], seed=[3, 4])
+    assert found.passed and [line.line for line in found.lines] == ["as-written", "as-run"] and found.steps == STEPS
+    assert {"top.u", "W.w"} <= set(found.variables) and max(e.abs for e in found.variables.values()) == 0.0
+
+    def wrong(graph, inputs, steps):
+        right = cortexc.simulate(GRAPH, inputs=inputs0, gates={"learn": 1.0}, record=["top.u"], backend="interpreter")
+        return {"top.u": right["top.u"] + 1e-3}
+
+    inputs0 = inputs
+    found = cortexc.verify(GRAPH, inputs=inputs, gates={"learn": 1.0}, reference=wrong)
+    assert not found.passed and found.first_divergence.variable == "top.u"

@@ -158,6 +158,10 @@ def test_what_does_not_fit_is_said_by_the_graph() -> None:
 
 def test_the_page_about_python_runs(capsys) -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    scope: dict[str, object] = {}
     for code in re.findall(r"```python\n(.*?)```", text, re.S):
-        exec(code, {})
-    assert capsys.readouterr().out.startswith("(500, 1, 2) [[[")
+        exec(code, scope)
+    said = capsys.readouterr().out
+    assert said.startswith("(500, 1, 2) [[[") and "verified interpreter" in said
+    for part in ("loihi2", "cores", "rule W_rule"):
+        assert part in said, said
