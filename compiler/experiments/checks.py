@@ -26,9 +26,15 @@ EVERY = ("population", "area", "network")
 
 def verify_recording_file(path: str, on: str | None = None, granularity: str | None = None,
                           passes: bool = False) -> Any:
-    """A recorded trajectory against a side (default: native). `granularity` may be `all`. Raises E601 and V codes."""
-    from compiler.verify import verify_golden
+    """A recorded trajectory against a side (default: native; of NEST: the interpreter, and native at
+    every granularity). `granularity` may be `all`. Raises E601 and V codes."""
+    from compiler.verify import load_recording, verify_golden, verify_recording
+    from compiler.verify.compare import worst
 
+    if on is None and granularity is None and (recording := load_recording(path)).sampled:
+        found = [verify_recording(recording, "interpreter", passes=passes)]
+        found += [verify_recording(recording, "native", each, passes) for each in EVERY]
+        return replace(worst(found), granularities=tuple(found))
     on = on or ("lava" if granularity else "native")
     return _at_every(granularity or "network", lambda each: verify_golden(path, on, each, passes))
 

@@ -2,7 +2,8 @@
 
 A variable passes when its largest error is at most 1e-10 and at most 1e-8 of its range over the run: the largest
 movement of one of its components, its magnitude where it stays constant, and no relative limit where it is zero
-throughout. An error that is not a number is infinite. Integers must be equal.
+throughout. An error that is not a number is infinite. Integers must be equal. A variable may have a limit of its own
+instead, and errors may be relative to each expected value.
 
 What was found has a word of its own (`OUTCOMES`); only `verified` passes. `nothing-learnt`: all variables agree, but
 no weight moved although a learning gate was on, so learning was not tested. `nothing-compared`: the sides have no
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -132,8 +134,10 @@ class Track:
     high: np.ndarray
     got_low: np.ndarray
     got_high: np.ndarray
-    exact: bool = False
+    own: float | None = None
     worst: float = 0.0
+    absolute: float = 0.0
+    relative: bool = False
     compared: int = 0
     growth: list[tuple[float, Divergence]] = field(default_factory=list)
 
@@ -153,11 +157,13 @@ class Track:
 
     @property
     def limit(self) -> float:
-        if self.exact:
-            return 0.0
+        if self.own is not None:
+            return self.own
         return min(ABSOLUTE, RELATIVE * self.scale) if self.scale > 0 else ABSOLUTE
 
     def errors(self) -> Errors:
+        if self.relative:
+            return Errors(self.absolute, self.worst, self.scale)
         return Errors(self.worst, self.worst / self.scale if self.scale > 0 else 0.0, self.scale)
 
     def first_beyond(self) -> Divergence | None:
@@ -171,10 +177,11 @@ def _largest(values: np.ndarray) -> float:
 class Comparison:
     """Collects chunks of two trajectories. `order`: variables in the order in which a step computes them, so that
     of several divergences in one step the first is named. `plastic`: weights whose gate is on at some step. `exact`:
-    no error is small enough."""
+    no error is small enough. `limits`: of variables that have one of their own."""
 
-    def __init__(self, order: Sequence[str] = (), plastic: Sequence[str] = (), exact: bool = False):
-        self.exact = exact
+    def __init__(self, order: Sequence[str] = (), plastic: Sequence[str] = (), exact: bool = False,
+                 limits: Mapping[str, float] = MappingProxyType({})):
+        self.exact, self.limits = exact, limits
         self.rank = {name: i for i, name in enumerate(order)}
         self.plastic = [name for name in plastic]
         self.tracks: dict[str, Track] = {}
@@ -202,8 +209,10 @@ class Comparison:
         self.compare(name, [self.steps], got[None], expected[None])
         self.see({name: expected[None]}, 0)
 
-    def compare(self, name: str, steps: Sequence[int], got: np.ndarray, expected: np.ndarray) -> None:
-        """A variable in rising `steps` (0-based); `see` has to be told what is expected of it in all of them."""
+    def compare(self, name: str, steps: Sequence[int], got: np.ndarray, expected: np.ndarray,
+                unit: np.ndarray | None = None) -> None:
+        """A variable in rising `steps` (0-based); `see` has to be told what is expected of it in all of them. `unit`:
+        what every error is relative to."""
         if got.shape != expected.shape:
             raise CortexError("V125", f"variable '{name}' has shape {got.shape[1:]} per step, expected "
                                       f"{expected.shape[1:]} ({len(got)} and {len(expected)} steps).")
@@ -214,12 +223,16 @@ class Comparison:
         with np.errstate(invalid="ignore"):
             error = np.abs(got - expected)
         error = np.where(np.isnan(error), np.inf, error).reshape(len(error), -1)
+        if unit is not None:
+            track.relative, track.absolute = True, max(track.absolute, _largest(error))
+            error = error / unit.reshape(len(error), -1)
         self._note_growth(name, track, error, got, expected, steps)
 
     def _track(self, name: str, expected: np.ndarray) -> Track:
         if name not in self.tracks:
             low, high = (np.full(expected.shape[1:], value) for value in (np.inf, -np.inf))
-            self.tracks[name] = Track(low, high, low.copy(), high.copy(), self.exact)
+            own = 0.0 if self.exact else self.limits.get(name)
+            self.tracks[name] = Track(low, high, low.copy(), high.copy(), own)
         return self.tracks[name]
 
     def _note_growth(self, name: str, track: Track, error: np.ndarray, got: np.ndarray, expected: np.ndarray,
@@ -238,7 +251,7 @@ class Comparison:
     @property
     def hopeless(self) -> bool:
         """Whether some error is beyond the absolute limit, so that no further step can save the comparison."""
-        return any(track.worst > (0.0 if self.exact else ABSOLUTE) for track in self.tracks.values())
+        return any(track.worst > (ABSOLUTE if track.own is None else track.own) for track in self.tracks.values())
 
     def first_divergence(self) -> Divergence | None:
         """The earliest; within its step, the one computed first."""

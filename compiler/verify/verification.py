@@ -21,6 +21,7 @@ from compiler.verify.oracles.base import refused
 from compiler.verify.oracles.integers import Source
 from compiler.verify.oracles.table import oracle_of, recorded_rows
 from compiler.verify.oracles.user import load_function, user_trajectory
+from compiler.verify.recorded.format import UNTOLD
 from compiler.verify.recorded.recordings import Recording, load_recording
 from compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, quantities, require, trajectory
 
@@ -42,6 +43,8 @@ def verify_recording(recording: Recording, on: str = "native", granularity: str 
     if passes:
         recording = replace(recording, setup=after_passes(recording.setup, granularity))
         wanted = [name for name in wanted if not name.endswith(".increment")]
+    if recording.sampled:
+        return _verify_sampled(recording, wanted, on, granularity)
     setup = recording.setup
     got = recorded_rows(recording) if on == "reference" else recording.named(
         trajectory(setup, wanted, on, granularity))
@@ -55,6 +58,27 @@ def verify_recording(recording: Recording, on: str = "native", granularity: str 
         comparison.add_constant(name, value, recorded)
     return _result(comparison, recording.evidence, recording.expected, setup.steps, on, granularity,
                    recording.not_compared)
+
+
+def _verify_sampled(recording: Recording, wanted: Sequence[str], on: str, granularity: str) -> Result:
+    """What was recorded now and then, each variable within its own limit."""
+    if on == "reference":
+        recorded_rows(recording)
+    setup, sampled = recording.setup, recording.sampled
+    found = {name: np.where(s.at == UNTOLD, s.values, np.where(s.at < 0, s.before, np.nan))
+             for name, s in sampled.items()}
+    start = 0
+    for chunk in trajectory(setup, wanted, on, granularity):
+        for name, s in sampled.items():
+            s.taken(found[name], start, chunk[s.quantity].reshape(len(chunk[s.quantity]), -1))
+        start += len(next(iter(chunk.values())))
+    plastic = [name for name, s in sampled.items() if s.quantity in {f"{q}.w" for q in gated_on(setup)}]
+    comparison = Comparison(tuple(sampled), plastic, limits={name: s.limit for name, s in sampled.items()})
+    for name, s in sampled.items():
+        comparison.compare(name, s.rows.tolist(), found[name], s.values, s.unit)
+        comparison.see({name: s.values}, 0)
+    comparison.steps = comparison.compared_steps = start
+    return _result(comparison, recording.evidence, sampled, setup.steps, on, granularity, recording.not_compared)
 
 
 def _result(comparison: Comparison, evidence: str, expected: Sequence[str] | Mapping, steps: int, on: str,

@@ -35,6 +35,38 @@ class Source:
         return tuple(name for name, _, _ in self.parts) if self.parts else (self.quantity,)
 
 
+UNTOLD = -2
+"""The step of what a recording has, but no step has."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A variable that was recorded now and then: `values` (K, n) at the end of the steps `rows` (K,). Element (k, i) is
+    that of `quantity` after step `at[k, i]` (from 0), `before[i]` where that is -1, nothing where it is UNTOLD.
+    `limit`: of its error, which may be `relative` to the value itself, at least to 1e-6 of the greatest."""
+
+    quantity: str
+    rows: np.ndarray
+    at: np.ndarray
+    values: np.ndarray
+    limit: float
+    before: np.ndarray
+    relative: bool = False
+
+    @property
+    def unit(self) -> np.ndarray | None:
+        if not self.relative:
+            return None
+        sizes = np.abs(self.values)
+        return np.maximum(sizes, max(1e-6 * sizes.max(initial=0.0), np.finfo(np.float64).tiny))
+
+    def taken(self, found: np.ndarray, start: int, rows: np.ndarray) -> None:
+        """Puts what the steps from `start` on gave, (steps, n), into `found`, which is like `values`."""
+        which = (self.at >= start) & (self.at < start + len(rows))
+        cells = np.broadcast_to(np.arange(self.at.shape[1]), self.at.shape)[which]
+        found[which] = rows[self.at[which] - start, cells]
+
+
 @dataclass(frozen=True)
 class Recording:
     """A file, ready to be run and compared. `expected`: file variable -> (T, ...); `before`: values of row -1."""
@@ -49,11 +81,14 @@ class Recording:
     not_compared: tuple[str, ...] = ()
     circuit: Any = None
     arrays: Arrays = field(default_factory=dict)
+    sampled: dict[str, Sampled] = field(default_factory=dict)
+    """Instead of what was recorded at every step."""
 
     @property
     def wanted(self) -> list[str]:
         """The quantities that the comparison needs."""
-        return list(dict.fromkeys(q for s in self.sources.values() for q in s.quantities))
+        every = [q for s in self.sources.values() for q in s.quantities]
+        return list(dict.fromkeys([*every, *(s.quantity for s in self.sampled.values())]))
 
     def chunks(self, chunk: int = LONGEST_CHUNK) -> Iterator[Chunk]:
         """What was recorded, a chunk at a time."""

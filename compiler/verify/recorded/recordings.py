@@ -1,7 +1,7 @@
 """Recorded trajectories: npz files that say what a circuit was fed with and what every quantity was at every step.
 
-Two formats. The published one (`pal_*.npz`: `params_json` and arrays such as `uP_0`) is read by `readers`. The
-general one is for a user's own circuit and carries it:
+Three formats. The published one (`pal_*.npz`: `params_json` and arrays such as `uP_0`) is read by `readers`, that of
+NEST (`nest_*.npz`: `about`) by `nest`. The general one is for a user's own circuit and carries it:
 
     graph.ir            text of the graph
     init_NAME           array bound to the graph (`init_hidden.u`, `init_W.w`, `init_W.mask` ...)
@@ -40,6 +40,7 @@ from compiler.verify.recorded.format import (
     stimulus_chunks,
     text_of,
 )
+from compiler.verify.recorded.nest import nest_recording
 from compiler.verify.recorded.readers import published_recording
 from compiler.verify.runs import Setup, aligned, input_columns, quantities, trajectory
 
@@ -48,15 +49,17 @@ OTHER_KEYS = (*TEXT_KEYS, "seeds")
 
 
 def load_recording(path: str | Path) -> Recording:
-    """Reads a recording of either format. Raises V101..V115."""
+    """Reads a recording of any format. Raises V101..V117."""
     path = Path(path)
     arrays = read_arrays(path)
     if "graph.ir" in arrays:
         return _general(path.name, arrays)
     if "params_json" in arrays:
         return published_recording(path.name, arrays)
-    raise CortexError("V102", f"'{path}' is no recording: it has neither 'params_json' nor 'graph.ir' among its "
-                              f"{len(arrays)} arrays ({', '.join(sorted(arrays)[:8])}).",
+    if "about" in arrays:
+        return nest_recording(path.name, arrays)
+    raise CortexError("V102", f"'{path}' is no recording: it has none of 'params_json', 'graph.ir' and 'about' among "
+                              f"its {len(arrays)} arrays ({', '.join(sorted(arrays)[:8])}).",
                       "Give a file of recorded trajectories; record_trajectory() writes one.")
 
 

@@ -1,0 +1,138 @@
+"""What NEST's models are called in the library, with NEST's names and defaults of their parameters.
+
+Source: the documentation of NEST 3.10.0 (nest-simulator.readthedocs.io), checked against recordings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from compiler.ir import CortexError
+
+Given = Mapping[str, float]
+"""Parameters by NEST's names, all of them."""
+Names = dict[str, tuple[str, float]]
+"""NEST's name -> (ours, NEST's default)."""
+
+VOLTAGE_LIMIT = CURRENT_LIMIT = 1e-9
+"""mV, pA: what recordings of cells that both sides solve exactly are held to."""
+TRACES: dict[str, float] = {"tau_minus": 20.0, "tau_minus_triplet": 110.0}
+"""What NEST's cells keep for plasticity."""
+
+
+@dataclass(frozen=True)
+class CellModel:
+    """`states`: recorded quantity -> ours; `start`: our states -> their first values, unless the recording has them;
+    `only`: parameters of which one value is modelled; `limits`: recorded quantity -> its limit."""
+
+    part: str
+    ports: tuple[str, ...]
+    parameters: Names
+    states: dict[str, str]
+    start: dict[str, float]
+    only: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, float] = field(default_factory=dict)
+    sizes: bool = False
+    """Whether the weights of inhibitory synapses are sizes: negative ones change their sign."""
+
+    def limit(self, quantity: str) -> float:
+        return self.limits.get(quantity, VOLTAGE_LIMIT)
+
+
+@dataclass(frozen=True)
+class RuleModel:
+    """`part(given)`: the library's rule and its parameters; `bounds(given)`: limits of the weights; `first(given)`:
+    per-synapse states that do not begin as the rule says. `given` has the cell's traces too."""
+
+    defaults: dict[str, float]
+    part: Callable[[Given], tuple[str, dict[str, float]]]
+    bounds: Callable[[Given], tuple[float, float]]
+    first: Callable[[Given], dict[str, float]] = lambda given: {}
+    only: dict[str, float] = field(default_factory=dict)
+    rewarded: bool = False
+    """Whether a volume transmitter brings dopamine."""
+
+
+TWO = ("excitatory", "inhibitory")
+MEMBRANE: Names = {"C_m": ("capacitance", 250.0), "t_ref": ("t_refractory", 2.0), "E_L": ("v_rest", -70.0),
+                   "V_reset": ("v_reset", -70.0), "V_th": ("v_threshold", -55.0), "I_e": ("bias", 0.0)}
+LEAKY: Names = {**MEMBRANE, "tau_m": ("tau_m", 10.0)}
+SYNAPSES: Names = {"tau_syn_ex": ("tau_excitatory", 2.0), "tau_syn_in": ("tau_inhibitory", 2.0)}
+CURRENTS = {"V_m": "v", "I_syn_ex": "i_excitatory", "I_syn_in": "i_inhibitory"}
+
+CELLS: dict[str, CellModel] = {
+    "iaf_psc_exp": CellModel("lif_exp", TWO, LEAKY | SYNAPSES, CURRENTS, {"v": -70.0},
+                             {"rho": 0.01, "delta": 0.0}),
+    "iaf_psc_alpha": CellModel("lif_alpha", TWO, LEAKY | SYNAPSES, CURRENTS, {"v": -70.0}),
+    "iaf_psc_delta": CellModel("lif_delta", ("synapses",), LEAKY, {"V_m": "v"}, {"v": -70.0},
+                               {"refractory_input": 0.0}),
+    "izhikevich": CellModel("izhikevich", ("synapses",), {
+        "a": ("a", 0.02), "b": ("b", 0.2), "c": ("c", -65.0), "d": ("d", 8.0), "I_e": ("bias", 0.0),
+        "V_th": ("v_peak", 30.0)}, {"V_m": "v", "U_m": "u"}, {"v": -65.0, "u": -13.0}, {"consistent_integration": 1.0})}
+
+
+def _pair(given: Given) -> tuple[str, dict[str, float]]:
+    return "stdp", {"learning_rate": given["lambda"], "asymmetry": given["alpha"], "w_max": given["Wmax"],
+                    **{key: given[key] for key in ("mu_plus", "mu_minus", "tau_plus", "tau_minus")}}
+
+
+def _nearest(given: Given) -> tuple[str, dict[str, float]]:
+    return "stdp_nearest", _pair(given)[1]
+
+
+def _power_law(given: Given) -> tuple[str, dict[str, float]]:
+    return "stdp_power_law", {"learning_rate": given["lambda"], "asymmetry": given["alpha"], "mu": given["mu"],
+                              "tau_plus": given["tau_plus"], "tau_minus": given["tau_minus"]}
+
+
+def _triplet(given: Given) -> tuple[str, dict[str, float]]:
+    return "stdp_triplet", {
+        "a2_plus": given["Aplus"], "a3_plus": given["Aplus_triplet"], "a2_minus": given["Aminus"],
+        "a3_minus": given["Aminus_triplet"], "tau_plus": given["tau_plus"], "tau_x": given["tau_plus_triplet"],
+        "tau_minus": given["tau_minus"], "tau_y": given["tau_minus_triplet"]}
+
+
+def _dopamine(given: Given) -> tuple[str, dict[str, float]]:
+    return "stdp_dopamine", {"a_plus": given["A_plus"], "a_minus": given["A_minus"], "baseline": given["b"],
+                             **{key: given[key] for key in ("tau_plus", "tau_minus", "tau_c", "tau_n")}}
+
+
+def _vogels_sprekeler(given: Given) -> tuple[str, dict[str, float]]:
+    return "vogels_sprekeler", {"learning_rate": given["eta"], "alpha": given["alpha"], "w_max": given["Wmax"],
+                                "tau": given["tau"]}
+
+
+def _tsodyks_markram(given: Given) -> tuple[str, dict[str, float]]:
+    if given["u"] != given["U"]:
+        raise CortexError("V106", f"option u = {given['u']} is not modelled; only that of U, {given['U']}, is.")
+    return "tsodyks_markram", {"U": given["U"], "tau_rec": given["tau_rec"], "tau_fac": max(given["tau_fac"], 1e-9)}
+
+
+def _to_most(given: Given) -> tuple[float, float]:
+    return 0.0, given["Wmax"]
+
+
+def _not_negative(given: Given) -> tuple[float, float]:
+    return 0.0, float("inf")
+
+
+PAIR = {"tau_plus": 20.0, "lambda": 0.01, "alpha": 1.0, "mu_plus": 1.0, "mu_minus": 1.0, "Wmax": 100.0}
+RULES: dict[str, RuleModel] = {
+    "stdp_synapse": RuleModel(PAIR, _pair, _to_most),
+    "stdp_nn_symm_synapse": RuleModel(PAIR, _nearest, _to_most, lambda given: {"x": 1.0}),
+    "stdp_pl_synapse_hom": RuleModel({"tau_plus": 20.0, "lambda": 0.1, "alpha": 1.0, "mu": 0.4}, _power_law,
+                                     _not_negative),
+    "stdp_triplet_synapse": RuleModel({
+        "tau_plus": 16.8, "tau_plus_triplet": 101.0, "Aplus": 5e-10, "Aplus_triplet": 6.2e-3, "Aminus": 7e-3,
+        "Aminus_triplet": 2.3e-4, "Wmax": 100.0, "Kplus": 0.0, "Kplus_triplet": 0.0}, _triplet, _to_most,
+        lambda given: {"x1": given["Kplus"], "x2": given["Kplus_triplet"]}),
+    "stdp_dopamine_synapse": RuleModel({
+        "A_plus": 1.0, "A_minus": 1.5, "tau_plus": 20.0, "tau_c": 1000.0, "tau_n": 200.0, "b": 0.0, "Wmin": 0.0,
+        "Wmax": 200.0}, _dopamine, lambda given: (given["Wmin"], given["Wmax"]), rewarded=True),
+    "vogels_sprekeler_synapse": RuleModel({
+        "tau": 20.0, "eta": 0.001, "alpha": 0.12, "Wmax": 1.0, "Kplus": 0.0}, _vogels_sprekeler, _to_most,
+        lambda given: {"x": given["Kplus"]}),
+    "tsodyks2_synapse": RuleModel({
+        "U": 0.5, "u": 0.5, "x": 1.0, "tau_rec": 800.0, "tau_fac": 0.0}, _tsodyks_markram, _not_negative,
+        only={"x": 1.0})}
