@@ -156,8 +156,17 @@ def test_what_does_not_fit_is_said_by_the_graph() -> None:
         _ = net.graph
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_twelve_lines_are_the_same_everywhere() -> None:
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/python.md")]
+    first = [re.search(r"```python\n(.*?)```", page, re.S)[1].splitlines() for page in pages]
+    assert first[0] == first[1][:-1] and len([line for line in first[0] if line.strip()]) <= 12
+
+
 def test_the_page_about_python_runs(capsys) -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/python.md").read_text(encoding="utf-8")
     scope: dict[str, object] = {}
     for code in re.findall(r"```python\n(.*?)```", text, re.S):
         exec(code, scope)
