@@ -9,13 +9,18 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compiler.experiments.experiment import Experiment
+from compiler.experiments.tables import Model, Run
+from compiler.experiments.tasks.simulate import Simulate
 from compiler.ir.errors import CortexError
 from compiler.microcircuits import brunel, potjans_diesmann
 from compiler.microcircuits.brunel import Brunel
@@ -23,14 +28,41 @@ from compiler.microcircuits.potjans_diesmann import PotjansDiesmann
 
 Network = dict[str, Any]
 PEERS = Path(__file__).parent / "peers"
-PROGRAMS = {"nest": ("nest", PEERS / "nest_network.py"), "brian2": ("brian2", PEERS / "brian2_network.py")}
+PROGRAMS = {"nest": ("nest", PEERS / "nest_network.py"), "brian2": ("brian2", PEERS / "brian2_network.py"),
+            "cortexc": ("compiler", PEERS / "cortexc_network.py")}
 """Simulator -> the module that its Python must have, and the program."""
+CIRCUITS = {"brunel": Brunel, "potjans-diesmann": PotjansDiesmann}
 SECONDS = 3600
 
 
 def described(circuit: Brunel | PotjansDiesmann) -> Network:
-    """The populations and projections of a circuit, in NEST's units and names."""
-    return _brunel(circuit) if isinstance(circuit, Brunel) else _potjans_diesmann(circuit)
+    """The populations and projections of a circuit, in NEST's units and names, and what it is made from."""
+    told = _brunel(circuit) if isinstance(circuit, Brunel) else _potjans_diesmann(circuit)
+    return {**told, "circuit": name_of(circuit), "options": options_of(circuit)}
+
+
+def name_of(circuit: Brunel | PotjansDiesmann) -> str:
+    return next(name for name, options in CIRCUITS.items() if isinstance(circuit, options))
+
+
+def options_of(circuit: Brunel | PotjansDiesmann) -> dict[str, Any]:
+    return {key: value for key, value in asdict(circuit).items() if key != "arrays"}
+
+
+def circuit_of(network: Network) -> Brunel | PotjansDiesmann:
+    """The circuit that was described."""
+    made: Brunel | PotjansDiesmann = CIRCUITS[network["circuit"]](**network["options"])
+    return made
+
+
+def experiment_of(circuit: Brunel | PotjansDiesmann, warm_ms: float, ms: float, seed: int, backend: str = "native",
+                  granularity: str = "network") -> Experiment:
+    """Network and noise have this seed; spikes are recorded from the first step on."""
+    name = name_of(circuit)
+    return Experiment(
+        name=name, model=Model(circuit=name, options=options_of(replace(circuit, network_seed=seed))),
+        protocol=Simulate(duration_ms=warm_ms + ms, warm_up_ms=warm_ms, traces=0),
+        run=Run(backend=backend, granularity=granularity, seeds=[seed]))  # type: ignore[arg-type]
 
 
 def _brunel(circuit: Brunel) -> Network:
@@ -73,13 +105,13 @@ def _rule(circuit: Brunel | PotjansDiesmann, pre: str, limit: float) -> dict[str
 
 def python_of(peer: str, options: Mapping[str, Any]) -> str:
     """The Python that runs a simulator: `--set nest=/path/bin/python`, or the one on PATH. Raises X186."""
-    wanted = str(options.get(peer, "python3"))
+    wanted = sys.executable if peer == "cortexc" else str(options.get(peer, "python3"))
     found = shutil.which(wanted)
     module = PROGRAMS[peer][0]
     if found is None:
         raise CortexError("X186", f"there is no Python '{wanted}' for {peer}.",
                           f"Name it: --set {peer}=/path/to/python.")
-    if subprocess.run([found, "-c", f"import {module}"], capture_output=True, env=_clean()).returncode:
+    if subprocess.run([found, "-c", f"import {module}"], capture_output=True, env=_environment(peer)).returncode:
         raise CortexError("X186", f"'{found}' cannot import {module}.",
                           f"Install it there, or name another Python: --set {peer}=/path/to/python.")
     return found
@@ -91,14 +123,14 @@ def run_peer(peer: str, python: str, request: Network) -> dict[str, Any]:
         asked, answer = Path(folder) / "request.json", Path(folder) / "answer.npz"
         asked.write_text(json.dumps(request))
         done = subprocess.run([python, str(PROGRAMS[peer][1]), str(asked), str(answer)], capture_output=True, text=True,
-                              env=_clean(), timeout=SECONDS, cwd=folder)
+                              env=_environment(peer), timeout=SECONDS, cwd=folder)
         if done.returncode or not answer.is_file():
             raise CortexError("X186", f"{peer} failed: {' '.join(done.stderr.strip().splitlines()[-3:])}.")
         with np.load(answer) as arrays:
             return {name: array if array.ndim else array.item() for name, array in arrays.items()}
 
 
-def _clean() -> dict[str, str]:
-    """The environment without this Python's own packages, on one core."""
+def _environment(peer: str) -> dict[str, str]:
+    """One core; for other Pythons without this one's packages."""
     own = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    return own | {"OMP_NUM_THREADS": "1"}
+    return own | {"OMP_NUM_THREADS": "1"} | ({"PYTHONPATH": os.pathsep.join(sys.path)} if peer == "cortexc" else {})

@@ -10,19 +10,17 @@ distances is not above the largest of NEST's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from compiler.bench import checked, run_all
-from compiler.bench.networks import described, python_of, run_peer
-from compiler.experiments.experiment import Experiment
+from compiler.bench.networks import described, experiment_of, python_of, run_peer
 from compiler.experiments.session import Session
 from compiler.experiments.spikes import STATISTICS, Spikes, kolmogorov_smirnov, spikes_of
-from compiler.experiments.tables import Model, Run
-from compiler.experiments.tasks.simulate import STREAM, Simulate
+from compiler.experiments.tasks.simulate import STREAM
 from compiler.ir.errors import unknown
 from compiler.microcircuits.brunel import Brunel
 from compiler.microcircuits.potjans_diesmann import PotjansDiesmann
@@ -101,11 +99,7 @@ def record(names: Sequence[str], seeds: Sequence[int], python: str, folder: Path
 
 def our_run(case: Case, seed: int, backend: str = "native") -> Found:
     """The quantiles of one run of ours; network and noise have this seed."""
-    name = "brunel" if isinstance(case.circuit, Brunel) else "potjans-diesmann"
-    options = {key: value for key, value in asdict(replace(case.circuit, network_seed=seed)).items() if key != "arrays"}
-    experiment = Experiment(name=name, model=Model(circuit=name, options=options),
-                            protocol=Simulate(duration_ms=case.warm_ms + case.ms, warm_up_ms=case.warm_ms, traces=0),
-                            run=Run(backend=backend, seeds=[seed]))  # type: ignore[arg-type]
+    experiment = experiment_of(case.circuit, case.warm_ms, case.ms, seed, backend)
     with Session(experiment) as session:
         session.run()
         assert session.plan.spiking is not None

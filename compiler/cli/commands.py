@@ -303,6 +303,7 @@ BENCHMARKS: dict[str, str] = {
     "fashion-sign-concordant": "compiler.bench.spiking:fashion",
     "cnn-sign-concordant": "compiler.bench.spiking:cnn",
     "speed-sign-concordant": "compiler.bench.spiking:speed",
+    "spiking": "compiler.bench.spiking_speed:rows",
     "spiking-statistics": "compiler.bench.spike_statistics:rows",
     "demo": "compiler.bench.demo:rows",
     "mapping": "compiler.bench.mapping:rows",
