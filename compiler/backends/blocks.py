@@ -36,10 +36,11 @@ class Blocks:
 
     def __init__(self, pace: Pace, milliseconds: float):
         self.pace, self.seconds = pace, max(milliseconds / 1000, pace.seconds)
-        self.steps = max(pace.unit, FIRST_STEPS)
+        self.steps = min(max(pace.unit, FIRST_STEPS), pace.most)
 
     def took(self, seconds: float) -> None:
         """So long the last call took."""
         factor = np.clip(self.seconds / max(seconds, 1e-6), 0.25, 4.0)
         unit = self.pace.unit
-        self.steps = max(int(np.clip(self.steps * factor, 1, self.pace.most)) // unit, 1) * unit
+        steps = int(np.clip(self.steps * factor, 1, self.pace.most))
+        self.steps = min(max(steps // unit, 1) * unit, self.pace.most)

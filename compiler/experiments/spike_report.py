@@ -78,7 +78,13 @@ def activity(spikes: Mapping[str, Spikes], stop: int) -> Any:
         last = _last(each, stop)
         count, edges = np.histogram(last.steps * each.dt, np.arange(last.start * each.dt, stop * each.dt + 1.0, 1.0))
         drawn.plot(edges[:-1], count / each.size * 1000.0, linewidth=0.8, label=name)
-    drawn.legend(frameon=False, fontsize=7, ncol=4)
+    return _named(figure, drawn)
+
+
+def _named(figure: Any, drawn: Any) -> Any:
+    """With a legend where there is something to name."""
+    if drawn.get_legend_handles_labels()[0]:
+        drawn.legend(frameon=False, fontsize=7, ncol=4)
     return figure
 
 
@@ -90,8 +96,7 @@ def histogram(spikes: Mapping[str, Spikes], title: str, label: str, measure: Any
         values = values[np.isfinite(values)]
         if len(values):
             drawn.hist(values, BINS, density=True, histtype="step", label=name)
-    drawn.legend(frameon=False, fontsize=7, ncol=2)
-    return figure
+    return _named(figure, drawn)
 
 
 def intervals(spikes: Mapping[str, Spikes]) -> Any:
@@ -100,8 +105,7 @@ def intervals(spikes: Mapping[str, Spikes]) -> Any:
         values, _ = each.intervals()
         if len(values):
             drawn.hist(values, BINS, range=(0, np.percentile(values, 99)), density=True, histtype="step", label=name)
-    drawn.legend(frameon=False, fontsize=7, ncol=2)
-    return figure
+    return _named(figure, drawn)
 
 
 def traces(taken: Arrays, observed: Observed, stop: int) -> Any:
@@ -115,5 +119,4 @@ def traces(taken: Arrays, observed: Observed, stop: int) -> Any:
         lines = drawn.plot(np.arange(first, len(values)) * observed.dt, last, linewidth=0.6, color=f"C{colour}")
         lines[0].set_label(name)
         place += values.shape[1]
-    drawn.legend(frameon=False, fontsize=7, ncol=4)
-    return figure
+    return _named(figure, drawn)
