@@ -118,8 +118,8 @@ IN void draw(const Call *c, const long t, const long n, number *const out, const
 """
 
 LIBRARY = {
-    "poisson": """/* The number that a uniform one stands for among Poisson numbers of this mean. What depends on the mean
-alone, the shares of the smallest numbers added up, a compiler takes out of loops over cells. */
+    "poisson": """/* The number that a uniform one stands for among Poisson numbers of this mean. What depends on
+the mean alone, the shares of the smallest numbers added up, a compiler takes out of loops over cells. */
 #define ONE_MORE(n, before) \\
     const double share_##n = share_##before * rate / (double)n, sum_##n = sum_##before + share_##n; \\
     const double below_##n = below_##before < INFINITY && sum_##n + share_##n > sum_##n ? sum_##n : INFINITY;
