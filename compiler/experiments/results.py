@@ -30,7 +30,7 @@ from compiler.experiments.compilation import Compiled
 from compiler.experiments.files import write_npz, write_safetensors, write_text
 from compiler.experiments.quantities import of_cells, synaptic
 from compiler.experiments.running import Running
-from compiler.experiments.tasks.measures import Measured, scores
+from compiler.experiments.tasks.measures import Measured
 from compiler.ir import CortexError, show_graph
 from compiler.ir.errors import CortexWarning
 from compiler.ir.verify import bounds
@@ -109,8 +109,9 @@ def results(run: Running) -> dict[str, Any]:
     """What `run --json` prints and `results.json` holds."""
     experiment, plan = run.experiment, run.plan
     with run.timed("readout"):
-        found, scored = weights(run), scores(plan, run.records, run.position)
-        measured = experiment.protocol.measures(plan, run.records, run.position)
+        task = experiment.protocol
+        found, scored = weights(run), task.scores(plan, run.records, run.position)
+        measured = task.measures(plan, run.records, run.position)
         curves = figures.summaries(experiment, figures.curves(experiment, run.records))
     tests, validations = ([s for s in scored if s.phase == phase] for phase in ("test", "validation"))
     return {**_what(run), **_speed(run), **_per_seed(run, found, tests),

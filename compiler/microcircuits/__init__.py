@@ -126,6 +126,10 @@ CIRCUITS: dict[str, Circuit] = {
         "Potjans & Diesmann 2014, doi 10.1093/cercor/bhs358", {},
         "compiler.microcircuits.potjans_diesmann:PotjansDiesmann", "compiler.microcircuits.potjans_diesmann:build",
         {"zero": "compiler.microcircuits.parts:drawn_by_rule"}, example="potjans_diesmann"),
+    "eprop": Circuit(
+        "eprop", "recurrent spiking network with eligibility traces and broadcast errors",
+        "Bellec et al. 2020, doi 10.1038/s41467-020-17236-y", {}, "compiler.microcircuits.eprop:Eprop",
+        "compiler.microcircuits.eprop:build", {"normal": "compiler.microcircuits.eprop:normal_start"}, example="eprop"),
 }
 
 

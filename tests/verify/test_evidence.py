@@ -10,7 +10,8 @@ from compiler.microcircuits import CIRCUITS
 from compiler.verify.oracles.table import ORACLES, oracle_of
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = {"pal": ("pal",), "error_neuron": ("error_neuron", "rivals"), "sign_concordant": ("sign_concordant",)}
+FAMILIES = {"pal": ("pal",), "error_neuron": ("error_neuron", "rivals"), "sign_concordant": ("sign_concordant",),
+            "eprop": ("eprop",)}
 """File of the oracle -> beginnings of the modules of its circuits."""
 ROOMS = ("compiler", "cortexc", "lava_procs", "hardware_maps", "reference")
 SHARED = {"compiler.microcircuits.starts", "compiler.microcircuits.targets", "compiler.microcircuits.layers"}

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from compiler.experiments.tables import Count, Epochs, Length, RecordTable, Setting, Table
-from compiler.experiments.tasks.measures import deviations
+from compiler.experiments.tasks.measures import Measured, deviations, scores
 from compiler.experiments.tasks.plans import Plan, laid_out
 from compiler.experiments.tasks.resets import with_reset
 from compiler.ir import CortexError, Graph
@@ -77,6 +77,10 @@ class Task(Table, frozen=True, tag_field="task"):
     def recorded(self, graph: Graph) -> dict[str, RecordTable]:
         """What is recorded where the experiment asks for nothing."""
         return {}
+
+    def scores(self, plan: Plan, records: Any, position: int) -> list[Measured]:
+        """Accuracies of all completed validations and tests."""
+        return scores(plan, records, position)
 
     def measures(self, plan: Plan, records: Any, position: int) -> dict[str, Any]:
         """What results.json says beside accuracies: the error per seed of every validation and test, and the last
