@@ -10,10 +10,9 @@ from typing import Any
 from compiler.experiments.checks import verify_experiment
 from compiler.experiments.compilation import circuit_after_passes
 from compiler.experiments.experiment import Experiment
-from compiler.experiments.simulation import verify_graph
+from compiler.experiments.simulation import check_is_graph, verify_graph
 from compiler.front.builder import Network
 from compiler.ir import Graph
-from compiler.ir.verify import verify as check_graph
 from compiler.passes import Target, run_pipeline
 from compiler.passes.legalise import the_map
 from compiler.passes.legality import RuleReport, legality_text, rule_reports
@@ -47,7 +46,8 @@ def verify(circuit: Circuit, *arguments: Any, **options: Any) -> Any:
 
 def explain(circuit: Circuit, map: str | None = None) -> Answer:
     """What every learning rule reads and whether that is at the synapse (`found`: `ReadSet`s), or, with a hardware map,
-    whether its engine can run the rules (`RuleReport`s). Raises H101 for a map that is not there."""
+    whether its engine can run the rules (`RuleReport`s). Raises H101 for a map that is not there, X111 for what is
+    no circuit."""
     graph = _graph(circuit)
     if map is None:
         sets: list[ReadSet] = read_sets(graph)
@@ -59,7 +59,8 @@ def explain(circuit: Circuit, map: str | None = None) -> Answer:
 
 def fit_chip(circuit: Circuit, maps: str | Sequence[str] | None = None, rate: float | None = None) -> Answer:
     """The circuit on hardware maps, all shipped ones unless some are named (`found`: a `Fit` per map). `rate`: the
-    share of cells that send in a step, 0.1 unless said. Raises H101 for a map that is not there."""
+    share of cells that send in a step, 0.1 unless said. Raises H101 for a map that is not there, X111 for what is
+    no circuit."""
     from compiler.experiments.fitting import fit_experiment
     from compiler.mapping.fit import fit
     from compiler.mapping.items import ASSUMED_SPIKES, Rates
@@ -80,5 +81,5 @@ def _graph(circuit: Circuit) -> Graph:
     if isinstance(circuit, Experiment):
         return circuit_after_passes(circuit, passes=False)[0]
     graph = circuit.graph if isinstance(circuit, Network) else circuit
-    check_graph(graph)
+    check_is_graph(graph)
     return graph

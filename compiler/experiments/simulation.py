@@ -155,13 +155,18 @@ class Prepared:
 
 
 def _check(graph: Graph, backend: str, granularity: str) -> None:
-    if not isinstance(graph, Graph):
-        raise CortexError("X111", f"simulate was given a {type(graph).__name__}, not a Graph.",
-                          "cortexc.parse_graph reads text.")
-    verify(graph)
+    check_is_graph(graph)
     check_backend(backend)
     check_installed(backend)
     check_granularity(granularity, GRANULARITIES)
+
+
+def check_is_graph(graph: object) -> None:
+    """Raises X111, and what `check_graph` raises."""
+    if not isinstance(graph, Graph):
+        raise CortexError("X111", f"a graph or Network is asked for, and a {type(graph).__name__} was given.",
+                          "cortexc.parse_graph reads text, cortexc.load an experiment.")
+    verify(graph)
 
 
 def _check_flag(name: str, value: object) -> None:

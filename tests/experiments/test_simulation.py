@@ -195,3 +195,10 @@ def test_a_graph_is_verified_as_written_and_as_it_is_run() -> None:
     inputs0 = inputs
     found = cortexc.verify(GRAPH, inputs=inputs, gates={"learn": 1.0}, reference=wrong)
     assert not found.passed and found.first_divergence.variable == "top.u"
+
+
+@pytest.mark.parametrize("ask", [cortexc.simulate, cortexc.verify, cortexc.explain, cortexc.fit_chip])
+@pytest.mark.parametrize("given", ["pal_digits", None, TEXT])
+def test_what_is_no_circuit_has_a_code(ask: Any, given: Any) -> None:
+    with pytest.raises(cortexc.CortexError, match="X111 a graph or Network is asked for"):
+        ask(given)
