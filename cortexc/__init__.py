@@ -6,6 +6,9 @@
     results = cortexc.run(experiment, "runs/digits")
 """
 
+from importlib import import_module
+from typing import Any
+
 from compiler.experiments.compilation import compile_experiment as compile
 from compiler.experiments.config import load_experiment as load
 from compiler.experiments.export import compile_to_folder
@@ -51,3 +54,9 @@ __all__ = [
     "Record", "RunFolder", "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile",
     "compile_to_folder", "explain", "export", "fit_chip", "from_nir", "load", "open_run", "parse", "parse_graph",
     "pipeline", "run", "run_passes", "show_graph", "simulate", "to_nir", "verify", "with_drawn"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plots":  # draws with matplotlib, which takes its time
+        return import_module("cortexc.plots")
+    raise AttributeError(f"module 'cortexc' has no attribute '{name}'")

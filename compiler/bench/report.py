@@ -6,13 +6,12 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import networkx as nx
-
 from compiler.bench import findings
 from compiler.experiments.pages import axes as _axes
-from compiler.experiments.pages import page, plt
+from compiler.experiments.pages import page
 from compiler.experiments.pages import picture as _picture
 from compiler.experiments.pages import said as _said
+from compiler.experiments.plots import drawn_circuit
 
 COLOURS = {"PAL": "#1b6ca8", "FA": "#c2571a", "BP": "#3a7d44"}
 
@@ -27,7 +26,7 @@ def report_html(results: Mapping[str, Any]) -> str:
         _said(findings.alignment(results["curves"])), _picture(angle_figure(results)),
         "<h2>Is it the same circuit?</h2>", _said(findings.sameness(results["verification"])),
         _verification_table(results["verification"]), _population(results),
-        "<h2>The circuit</h2>", _picture(graph_figure(results["circuit"])),
+        "<h2>The circuit</h2>", _picture(drawn_circuit(results["circuit"])),
         f"<pre>{html.escape(results['circuit']['explain'])}</pre>",
         "<h2>Where time went</h2>", _picture(time_figure(results))]
     return page("cortexc", parts)
@@ -90,29 +89,6 @@ def angle_figure(results: Mapping[str, Any]) -> Any:
                       label=variant if index == 0 else None)
     axes.axhline(90, color="#999", linewidth=0.8, linestyle=":")
     axes.legend(frameon=False)
-    return figure
-
-
-def graph_figure(circuit: Mapping[str, Any]) -> Any:
-    """Populations by area, from the input up; plastic projections drawn solid."""
-    graph = nx.MultiDiGraph()
-    areas = list(dict.fromkeys(p["area"] for p in circuit["populations"]))
-    place: dict[str, tuple[float, float]] = {}
-    for area in areas:
-        members = [p for p in circuit["populations"] if p["area"] == area]
-        for index, p in enumerate(members):
-            place[p["name"]] = (2.0 * areas.index(area), -1.4 * index)
-            graph.add_node(p["name"], label=f"{p['name']}\n{p['size']}")
-    figure, axes = plt.subplots(figsize=(8, 3.6))
-    nx.draw_networkx_nodes(graph, place, ax=axes, node_size=1500, node_color="#e8eef4", edgecolors="#456")
-    nx.draw_networkx_labels(graph, place, {n: d["label"] for n, d in graph.nodes(data=True)}, ax=axes, font_size=8)
-    for index, q in enumerate(circuit["projections"]):
-        nx.draw_networkx_edges(graph, place, edgelist=[(q["pre"], q["post"])], ax=axes, node_size=1500, arrowsize=11,
-                               style="-" if q["plastic"] else ":", edge_color="#1b6ca8" if q["plastic"] else "#999",
-                               connectionstyle=f"arc3,rad={0.12 + 0.07 * (index % 3)}")
-    axes.set(title="Populations and projections (solid: plastic)")
-    axes.margins(0.15)
-    axes.axis("off")
     return figure
 
 

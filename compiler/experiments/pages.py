@@ -8,10 +8,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}
@@ -28,16 +25,16 @@ def said(sentence: str) -> str:
     return f"<p>{html.escape(sentence)}</p>"
 
 
-def picture(figure: Any) -> str:
+def picture(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)
     return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
-def axes(title: str, x: str, y: str, height: float = 3.4) -> tuple[Any, Any]:
+def axes(title: str, x: str, y: str, height: float = 3.4) -> tuple[Figure, Any]:
     """(figure, axes) to draw on."""
-    figure, drawn = plt.subplots(figsize=(7, height))
+    figure = Figure(figsize=(7, height))
+    drawn = figure.subplots()
     drawn.set(title=title, xlabel=x, ylabel=y)
     drawn.spines[["top", "right"]].set_visible(False)
     return figure, drawn

@@ -17,6 +17,7 @@ from compiler.backends.table import BACKENDS, Given, Work
 from compiler.experiments.circuits import with_seeds
 from compiler.experiments.compilation import check_backend, check_installed, check_recorded
 from compiler.experiments.quantities import numbers, shaped, states
+from compiler.experiments.spikes import Spikes
 from compiler.front.builder import Network
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -45,6 +46,22 @@ class Simulation(Mapping[str, np.ndarray]):
     @property
     def time(self) -> np.ndarray:
         return self.steps * self.dt
+
+    def spikes(self, message: str, element: int = 0) -> Spikes:
+        """Events of a recorded message: `steps`, `cells`, `rates()` in Hz, `irregularity()`, `correlations()`. Raises
+        X151 where it was not recorded, X208 where not every step was."""
+        if message not in self.recorded:
+            raise unknown("X151", "recorded quantity", message, self.recorded)
+        values = self.recorded[message]
+        if len(self.steps) and self.steps[-1] != len(self.steps):
+            raise CortexError("X208", f"'{message}' was recorded every {self.steps[0]} steps; spikes need every step.")
+        steps, cells = np.nonzero(values[:, element])
+        return Spikes(steps, cells, values.shape[-1], self.dt, 0, len(values))
+
+    def _repr_html_(self) -> str:
+        from compiler.experiments.plots import page
+
+        return page(self)
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in self.recorded.items())
