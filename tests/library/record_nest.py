@@ -1,4 +1,4 @@
-"""Records small networks of NEST 3.10.0 in the format of the golden files: python record_nest.py FOLDER.
+"""Records small networks of NEST 3.10.0 in the format of the golden files: python record_nest.py FOLDER [NAME ...].
 
 Everything random is drawn here with numpy and stored. Run it outside the project's environment: it needs
 nest-simulator alone (pip install nest-simulator==3.10.0).
@@ -7,26 +7,52 @@ nest-simulator alone (pip install nest-simulator==3.10.0).
 import json
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import nest
 import numpy as np
 
-STEP, DURATION, CELLS, SOURCES, SEED = 0.1, 80.0, 8, 8, 5
+CELLS, SOURCES, SEED = 8, 8, 5
 LIF = {"C_m": 250.0, "tau_m": 10.0, "t_ref": 2.0, "E_L": -65.0, "V_reset": -70.0, "V_th": -50.0, "I_e": 330.0}
 SIMPLE = {"a": 0.02, "b": 0.2, "c": -65.0, "d": 8.0, "I_e": 6.0, "consistent_integration": True}
-MODELS = {"iaf_psc_delta": ("lif_delta", LIF, 1.0), "izhikevich": ("izhikevich", SIMPLE, 4.0)}
+CONDUCTANCE = {"tau_syn_ex": 1.0, "tau_syn_in": 3.0, "I_e": 270.0}
+ADAPTIVE = {"tau_syn_ex": 1.0, "tau_syn_in": 3.0, "V_peak": -40.0, "t_ref": 1.0, "I_e": 600.0, "gsl_error_tol": 1e-2}
 
 
-def trains(rng, count, rate):
+class Circuit(NamedTuple):
+    """`step` (ms): the finer, the less the integrators of both sides differ; `every` (ms): of the rows. With a coarse
+    gsl_error_tol the adaptive cells take one step of their integrator per step, after which they look for the threshold.
+    """
+
+    model: str
+    parameters: dict
+    scale: float
+    step: float = 0.1
+    every: float = 0.1
+    duration: float = 80.0
+    start: tuple = (-65.0, 10.0)
+    quantities: tuple = ("V_m",)
+
+
+CIRCUITS = {
+    "lif_delta": Circuit("iaf_psc_delta", LIF, 1.0), "izhikevich": Circuit("izhikevich", SIMPLE, 4.0),
+    "lif_cond_exp": Circuit("iaf_cond_exp", CONDUCTANCE, 4.0, 0.01, 0.5, quantities=("V_m", "g_ex", "g_in")),
+    "lif_cond_alpha": Circuit("iaf_cond_alpha", CONDUCTANCE, 2.0, 0.01, 0.5, quantities=("V_m", "g_ex", "g_in")),
+    "adex": Circuit("aeif_cond_exp", ADAPTIVE, 8.0, 0.01, 0.5, quantities=("V_m", "w", "g_ex", "g_in")),
+    "adex_alpha": Circuit("aeif_cond_alpha", ADAPTIVE, 4.0, 0.01, 0.5, quantities=("V_m", "w", "g_ex", "g_in")),
+    "hodgkin_huxley_alpha": Circuit("hh_psc_alpha", {"tau_syn_ex": 1.0, "I_e": 500.0}, 80.0, 0.01, 0.5, start=(-65.0, 4.0))}
+
+
+def trains(rng, count, rate, step, duration):
     """Spike times of sources (ms, multiples of the step)."""
-    steps = np.arange(10, int(DURATION / STEP) - 50)
-    return [np.round(steps[rng.random(len(steps)) < rate * STEP / 1000] * STEP, 1) for _ in range(count)]
+    steps = np.arange(round(1 / step), round((duration - 5) / step))
+    return [np.round(steps[rng.random(len(steps)) < rate * step / 1000] * step, 3) for _ in range(count)]
 
 
-def connections(rng, sources, targets, probability, scale):
+def connections(rng, sources, targets, probability, scale, step):
     target, source = np.nonzero(rng.random((targets, sources)) < probability)
     weight = scale * (0.5 + rng.random(len(source)))
-    return source, target, weight, np.round(STEP * rng.integers(1, 31, len(source)), 1)
+    return source, target, weight, np.round(step * rng.integers(round(0.1 / step), round(3 / step) + 1, len(source)), 3)
 
 
 def connect(pre, post, source, target, weight, delay):
@@ -34,42 +60,47 @@ def connect(pre, post, source, target, weight, delay):
     nest.Connect(np.array(pre.tolist())[source], np.array(post.tolist())[target], "one_to_one", spec)
 
 
-def recording(model, parameters, scale):
+def recording(circuit):
+    model, parameters, scale, step, every, duration, (lowest, width), quantities = circuit
     rng = np.random.default_rng(SEED)
     nest.ResetKernel()
-    nest.SetKernelStatus({"resolution": STEP, "rng_seed": 1, "local_num_threads": 1})
+    nest.SetKernelStatus({"resolution": step, "rng_seed": 1, "local_num_threads": 1})
     cells = nest.Create(model, CELLS, parameters)
-    start = -65.0 + 10 * rng.random(CELLS)
+    start = lowest + width * rng.random(CELLS)
     for cell, voltage in zip(cells, start, strict=True):
         cell.V_m = voltage
-    spikes = trains(rng, SOURCES, 80.0)
+    spikes = trains(rng, SOURCES, 80.0, step, duration)
     generators = nest.Create("spike_generator", SOURCES)
     for generator, times in zip(generators, spikes, strict=True):
         generator.spike_times = times
     parrots = nest.Create("parrot_neuron", SOURCES)
     nest.Connect(generators, parrots, "one_to_one", {"delay": 1.0})
-    inside, outside = connections(rng, CELLS, CELLS, 0.4, scale), connections(rng, SOURCES, CELLS, 0.4, 3 * scale)
+    inside, outside = (connections(rng, count, CELLS, 0.4, factor * scale, step)
+                       for count, factor in ((CELLS, 1), (SOURCES, 3)))
     inside[2][inside[0] >= CELLS * 3 // 4] *= -2.0
     connect(cells, cells, *inside)
     connect(parrots, cells, *outside)
-    meter = nest.Create("multimeter", {"interval": STEP, "record_from": ["V_m"]})
+    meter = nest.Create("multimeter", {"interval": every, "record_from": list(quantities)})
     recorder = nest.Create("spike_recorder")
     nest.Connect(meter, cells)
     nest.Connect(cells, recorder)
-    nest.Simulate(DURATION)
+    nest.Simulate(duration)
     order = np.lexsort((meter.events["senders"], meter.events["times"]))
     names = ("source", "target", "weight", "delay")
     found = np.column_stack([recorder.events["times"], recorder.events["senders"] - cells[0].global_id])
-    left = sorted((round(t + 1.0, 1), i) for i, times in enumerate(spikes) for t in times)
-    about = {"model": model, "parameters": parameters, "simulator": f"NEST {nest.__version__}", "dt_ms": STEP}
+    left = sorted((round(t + 1.0, 3), i) for i, times in enumerate(spikes) for t in times)
+    about = {"model": model, "parameters": parameters, "simulator": f"NEST {nest.__version__}", "dt_ms": step,
+             "duration_ms": duration}
     return {"about": json.dumps(about), "start_V_m": start, "in_spikes": np.array(left),
             **dict(zip(names, inside, strict=True)), **dict(zip((f"in_{name}" for name in names), outside, strict=True)),
-            "V_m": meter.events["V_m"][order].reshape(-1, CELLS), "times": meter.events["times"][order][::CELLS],
-            "spikes": found[np.lexsort((found[:, 1], found[:, 0]))]}
+            **{name: meter.events[name][order].reshape(-1, CELLS) for name in quantities},
+            "times": meter.events["times"][order][::CELLS], "spikes": found[np.lexsort((found[:, 1], found[:, 0]))]}
 
 
 if __name__ == "__main__":
-    for model, (name, parameters, scale) in MODELS.items():
-        arrays = recording(model, parameters, scale)
+    for name, circuit in CIRCUITS.items():
+        if sys.argv[2:] and name not in sys.argv[2:]:
+            continue
+        arrays = recording(circuit)
         np.savez_compressed(Path(sys.argv[1]) / f"nest_{name}.npz", **arrays)
         print(name, arrays["V_m"].shape, len(arrays["spikes"]), "spikes")

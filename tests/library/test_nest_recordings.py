@@ -17,7 +17,7 @@ from compiler.verify import Result, load_recording, verify_golden, verify_record
 OWN = sorted(Path(__file__).with_name("recordings").glob("nest_*.npz"))
 GOLDEN = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))
 FILES = [*OWN, *sorted(GOLDEN.glob("nest_*.npz"))]
-PLASTIC, FIXED = GOLDEN / "nest_stdp_additive.npz", OWN[0]
+PLASTIC, FIXED = GOLDEN / "nest_stdp_additive.npz", Path(__file__).with_name("recordings") / "nest_lif_delta.npz"
 each = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 
 

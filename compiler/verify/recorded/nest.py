@@ -45,7 +45,8 @@ class _File:
             raise unknown("V103", f"cell model of '{self.name}'", model, CELLS)
         self.cell: CellModel = CELLS[model]
         known = {name: default for name, (_, default) in self.cell.parameters.items()} | TRACES
-        self.given = _parameters(self.about, "parameters", {"V_m": self.cell.start["v"]} | known, self.cell.only)
+        self.given = _parameters(self.about, "parameters", {"V_m": self.cell.start["v"], **self.cell.solver} | known,
+                                 self.cell.only)
         self.dt = self._time("dt_ms", 0.1)
         voltages = numbers(self.arrays, "V_m", (None, None), "rows x cells, mV")
         self.cells = voltages.shape[1]
@@ -214,10 +215,10 @@ class _File:
         self._whole("spikes", spikes[:, 1], self.cells)
         trains = self._trains("spikes", self.cells)[:seen]
         found = {"spikes": Sampled("N.spike", np.arange(seen), every, trains, 0.0, nothing)}
-        for theirs, ours in self.cell.states.items():
+        for theirs, ours in self.cell.compared(self.given).items():
             if theirs in self.arrays:
                 values = numbers(self.arrays, theirs, (len(self.rows), self.cells), "rows x cells")
-                found[theirs] = Sampled(f"N.{ours}", self.rows, at, values, self.cell.limit(theirs), nothing)
+                found[theirs] = Sampled(f"N.{ours}", self.rows, at, values, self.cell.limit(theirs, self.dt), nothing)
         return found | (self._weights() if self.plastic and "weight_every_ms" in self.arrays else {})
 
     def _weights(self) -> dict[str, Sampled]:

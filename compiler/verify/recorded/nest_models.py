@@ -15,8 +15,14 @@ Given = Mapping[str, float]
 Names = dict[str, tuple[str, float]]
 """NEST's name -> (ours, NEST's default)."""
 
-VOLTAGE_LIMIT = CURRENT_LIMIT = 1e-9
-"""mV, pA: what recordings of cells that both sides solve exactly are held to."""
+LIMIT, GREATEST = 1e-9, 0.1
+"""What quantities of cells that both sides solve exactly are held to, and the most that any is allowed: mV, pA, nS."""
+RESOLUTION = 0.01
+"""ms: where the limits of cells hold that NEST solves by Runge-Kutta-Fehlberg steps (order 5), we by the classical
+ones. These err with the fourth power of the step, and so do their limits: about ten times what was measured."""
+ONE_STEP = 1e-2
+"""NEST's adaptive cells look for their threshold after every step of their integrator. With this tolerance
+(gsl_error_tol) or more, and fine resolutions, it takes one per step; otherwise voltages are not compared."""
 TRACES: dict[str, float] = {"tau_minus": 20.0, "tau_minus_triplet": 110.0}
 """What NEST's cells keep for plasticity."""
 
@@ -24,7 +30,7 @@ TRACES: dict[str, float] = {"tau_minus": 20.0, "tau_minus_triplet": 110.0}
 @dataclass(frozen=True)
 class CellModel:
     """`states`: recorded quantity -> ours; `start`: our states -> their first values, unless the recording has them;
-    `only`: parameters of which one value is modelled; `limits`: recorded quantity -> its limit."""
+    `only`: parameters of which one value is modelled; `limits`: recorded quantity -> its limit at RESOLUTION."""
 
     part: str
     ports: tuple[str, ...]
@@ -35,9 +41,16 @@ class CellModel:
     limits: dict[str, float] = field(default_factory=dict)
     sizes: bool = False
     """Whether the weights of inhibitory synapses are sizes: negative ones change their sign."""
+    solver: dict[str, float] = field(default_factory=dict)
+    """Parameters of NEST's integrator."""
 
-    def limit(self, quantity: str) -> float:
-        return self.limits.get(quantity, VOLTAGE_LIMIT)
+    def limit(self, quantity: str, dt: float) -> float:
+        return min(max(LIMIT, self.limits.get(quantity, 0.0) * (dt / RESOLUTION) ** 4), GREATEST)
+
+    def compared(self, given: Given) -> dict[str, str]:
+        """Those of `states` that the two sides have alike."""
+        substeps = given.get("gsl_error_tol", ONE_STEP) < ONE_STEP
+        return {theirs: ours for theirs, ours in self.states.items() if not substeps or theirs in ("g_ex", "g_in")}
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,20 @@ MEMBRANE: Names = {"C_m": ("capacitance", 250.0), "t_ref": ("t_refractory", 2.0)
                    "V_reset": ("v_reset", -70.0), "V_th": ("v_threshold", -55.0), "I_e": ("bias", 0.0)}
 LEAKY: Names = {**MEMBRANE, "tau_m": ("tau_m", 10.0)}
 SYNAPSES: Names = {"tau_syn_ex": ("tau_excitatory", 2.0), "tau_syn_in": ("tau_inhibitory", 2.0)}
+QUICK: Names = {"tau_syn_ex": ("tau_excitatory", 0.2), "tau_syn_in": ("tau_inhibitory", 2.0)}
+REVERSALS: Names = {"E_ex": ("e_excitatory", 0.0), "E_in": ("e_inhibitory", -85.0), **QUICK}
+LEAKY_CONDUCTANCE: Names = {**MEMBRANE, **REVERSALS, "g_L": ("leak", 16.6667), "V_reset": ("v_reset", -60.0)}
+ADAPTIVE: Names = {
+    **LEAKY_CONDUCTANCE, "C_m": ("capacitance", 281.0), "g_L": ("leak", 30.0), "E_L": ("v_rest", -70.6),
+    "V_th": ("v_threshold", -50.4), "V_peak": ("v_peak", 0.0), "t_ref": ("t_refractory", 0.0),
+    "Delta_T": ("slope", 2.0), "tau_w": ("tau_w", 144.0), "a": ("a", 4.0), "b": ("b", 80.5)}
+CONDUCTANCES = {"V_m": "v", "g_ex": "g_excitatory", "g_in": "g_inhibitory"}
+ADAPTING = {**CONDUCTANCES, "w": "adaptation"}
+OPEN = {"g_ex": 2e-7, "g_in": 2e-7, "I_syn_ex": 2e-6, "I_syn_in": 2e-6}
+SOLVED = {**OPEN, "V_m": 1e-8}
+SOLVED_ADAPTIVE = {**OPEN, "V_m": 3e-5, "w": 6e-5}
+SOLVED_STEEP = {**OPEN, "V_m": 7e-4, "Act_m": 7e-5, "Inact_h": 7e-5, "Act_n": 7e-5}
+TOLERANCE = {"gsl_error_tol": 1e-6}
 CURRENTS = {"V_m": "v", "I_syn_ex": "i_excitatory", "I_syn_in": "i_inhibitory"}
 
 CELLS: dict[str, CellModel] = {
@@ -69,7 +96,18 @@ CELLS: dict[str, CellModel] = {
                                {"refractory_input": 0.0}),
     "izhikevich": CellModel("izhikevich", ("synapses",), {
         "a": ("a", 0.02), "b": ("b", 0.2), "c": ("c", -65.0), "d": ("d", 8.0), "I_e": ("bias", 0.0),
-        "V_th": ("v_peak", 30.0)}, {"V_m": "v", "U_m": "u"}, {"v": -65.0, "u": -13.0}, {"consistent_integration": 1.0})}
+        "V_th": ("v_peak", 30.0)}, {"V_m": "v", "U_m": "u"}, {"v": -65.0, "u": -13.0}, {"consistent_integration": 1.0}),
+    "iaf_cond_exp": CellModel("lif_cond_exp", TWO, LEAKY_CONDUCTANCE, CONDUCTANCES, {"v": -70.0}, {}, SOLVED, True),
+    "iaf_cond_alpha": CellModel("lif_cond_alpha", TWO, LEAKY_CONDUCTANCE, CONDUCTANCES, {"v": -70.0}, {}, SOLVED, True),
+    "aeif_cond_exp": CellModel("adex", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, {}, SOLVED_ADAPTIVE, True, TOLERANCE),
+    "aeif_cond_alpha": CellModel("adex_alpha", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, {}, SOLVED_ADAPTIVE, True,
+                                 TOLERANCE),
+    "hh_psc_alpha": CellModel("hodgkin_huxley_alpha", TWO, {
+        "C_m": ("capacitance", 100.0), "g_Na": ("g_na", 12000.0), "g_K": ("g_k", 3600.0), "g_L": ("g_leak", 30.0),
+        "E_Na": ("e_na", 50.0), "E_K": ("e_k", -77.0), "E_L": ("e_leak", -54.402), "t_ref": ("t_refractory", 2.0),
+        "I_e": ("bias", 0.0), "tau_syn_ex": ("tau_excitatory", 0.2), "tau_syn_in": ("tau_inhibitory", 2.0)}, {
+        **CURRENTS, "Act_m": "m", "Inact_h": "h", "Act_n": "n"}, {
+        "v": -65.0, "m": 0.05293248525724958, "h": 0.5961207535084603, "n": 0.3176769140606974}, {}, SOLVED_STEEP)}
 
 
 def _pair(given: Given) -> tuple[str, dict[str, float]]:
@@ -113,26 +151,31 @@ def _to_most(given: Given) -> tuple[float, float]:
     return 0.0, given["Wmax"]
 
 
+def _trace(given: Given) -> dict[str, float]:
+    return {"x": given["Kplus"]}
+
+
 def _not_negative(given: Given) -> tuple[float, float]:
     return 0.0, float("inf")
 
 
-PAIR = {"tau_plus": 20.0, "lambda": 0.01, "alpha": 1.0, "mu_plus": 1.0, "mu_minus": 1.0, "Wmax": 100.0}
+PAIR = {"Kplus": 0.0, "tau_plus": 20.0, "lambda": 0.01, "alpha": 1.0, "mu_plus": 1.0, "mu_minus": 1.0, "Wmax": 100.0}
 RULES: dict[str, RuleModel] = {
-    "stdp_synapse": RuleModel(PAIR, _pair, _to_most),
+    "stdp_synapse": RuleModel(PAIR, _pair, _to_most, _trace),
     "stdp_nn_symm_synapse": RuleModel(PAIR, _nearest, _to_most, lambda given: {"x": 1.0}),
-    "stdp_pl_synapse_hom": RuleModel({"tau_plus": 20.0, "lambda": 0.1, "alpha": 1.0, "mu": 0.4}, _power_law,
-                                     _not_negative),
+    "stdp_pl_synapse_hom": RuleModel({
+        "Kplus": 0.0, "tau_plus": 20.0, "lambda": 0.1, "alpha": 1.0, "mu": 0.4}, _power_law, _not_negative, _trace),
     "stdp_triplet_synapse": RuleModel({
         "tau_plus": 16.8, "tau_plus_triplet": 101.0, "Aplus": 5e-10, "Aplus_triplet": 6.2e-3, "Aminus": 7e-3,
         "Aminus_triplet": 2.3e-4, "Wmax": 100.0, "Kplus": 0.0, "Kplus_triplet": 0.0}, _triplet, _to_most,
         lambda given: {"x1": given["Kplus"], "x2": given["Kplus_triplet"]}),
     "stdp_dopamine_synapse": RuleModel({
+        "Kplus": 0.0, "c": 0.0,
         "A_plus": 1.0, "A_minus": 1.5, "tau_plus": 20.0, "tau_c": 1000.0, "tau_n": 200.0, "b": 0.0, "Wmin": 0.0,
-        "Wmax": 200.0}, _dopamine, lambda given: (given["Wmin"], given["Wmax"]), rewarded=True),
+        "Wmax": 200.0}, _dopamine, lambda given: (given["Wmin"], given["Wmax"]),
+        lambda given: {**_trace(given), "c": given["c"]}, {"n": 0.0}, rewarded=True),
     "vogels_sprekeler_synapse": RuleModel({
-        "tau": 20.0, "eta": 0.001, "alpha": 0.12, "Wmax": 1.0, "Kplus": 0.0}, _vogels_sprekeler, _to_most,
-        lambda given: {"x": given["Kplus"]}),
+        "tau": 20.0, "eta": 0.001, "alpha": 0.12, "Wmax": 1.0, "Kplus": 0.0}, _vogels_sprekeler, _to_most, _trace),
     "tsodyks2_synapse": RuleModel({
         "U": 0.5, "u": 0.5, "x": 1.0, "tau_rec": 800.0, "tau_fac": 0.0}, _tsodyks_markram, _not_negative,
         only={"x": 1.0})}
