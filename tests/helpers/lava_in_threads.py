@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from queue import Queue
 
 import numpy as np
+from random_graphs.differences import bits
 
+from compiler.backends.draws import input_columns, noise_columns
+from compiler.backends.feeding import sample_table
 from compiler.experiments.lava_circuits import module_of, prepared
 from compiler.experiments.simulation import simulate
 from compiler.ir import Graph
 from compiler.ir.model import weight_shape
+from compiler.verify.runs import Setup, feed_of, trajectory
 
 WAIT = 20.0
 
@@ -113,10 +117,7 @@ def differences(graph: Graph, steps: int, gates: Mapping[str, float] | None = No
     rng = np.random.default_rng(2)
     feed = {f"{p.name}.{name}": rng.uniform(-1, 1, (steps, p.size)) for p in graph.populations
             for name in graph.cell(p.cell).inputs}
-    names = [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
-    for q in graph.projections:
-        rule = graph.rule_of(q)
-        names += [f"{q.name}.{name}" for name in ("w", *(rule.learnt if rule else ())) if weight_shape(graph, q)]
+    names = kept(graph)
     module = module_of(prepared(graph))
     threads = Threads(module, module.Circuit(gates=gates, seed=seed),
                       {name.replace(".", "_") + "_in": rows for name, rows in feed.items()})
@@ -126,3 +127,33 @@ def differences(graph: Graph, steps: int, gates: Mapping[str, float] | None = No
              if threads.value(*name.split(".")).tobytes() != np.ascontiguousarray(run[name][-1, 0]).tobytes()]
     moved = [name for name in names if name.endswith(".w") and (run[name][-1] != run[name][0]).any()]
     return Found(len(names), wrong, len(moved))
+
+
+def kept(graph: Graph) -> list[str]:
+    """Every state, weight and sum of a rule."""
+    names = [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        names += [f"{q.name}.{name}" for name in ("w", *(rule.learnt if rule else ())) if weight_shape(graph, q)]
+    return names
+
+
+def wrong_in(setup: Setup) -> list[str]:
+    """What differs from the interpreter in any step, NaN apart; gates and draws of others come by ports. Raises E531."""
+    graph, names = setup.graph, kept(setup.graph)
+    module, feed = module_of(graph), feed_of(setup)
+    table, block = sample_table(graph, setup.protocol, setup.samples), feed.block(setup.protocol.total)
+    ports = {name: table[block.rows[:, 0]][:, part] for name, part in input_columns(graph)}
+    if graph.noise.kind in ("legacy", "recorded"):
+        ports |= {name: block.noise[:, part] for name, part in noise_columns(graph)
+                  if not name.endswith((".key", ".redrawn"))}
+    ports = {name.replace(".", "_") + "_in": rows for name, rows in ports.items()}
+    ports |= {f"gate_{gate}_in": block.gates[:, i + 1:i + 2] for i, gate in enumerate(graph.gates)}
+    threads = Threads(module, module.Circuit(seed=setup.seeds[0]), ports)
+    expected = list(trajectory(setup, names, "interpreter"))
+    rows = {name: np.concatenate([chunk[name] for chunk in expected])[:, 0] for name in names}
+    wrong: set[str] = set()
+    for step in range(setup.protocol.total):
+        threads.run(1)
+        wrong |= {name for name in names if (bits(threads.value(*name.split("."))) != bits(rows[name][step])).any()}
+    return sorted(wrong)

@@ -3,14 +3,23 @@
 The emitted processes run in threads here, with the phases of Loihi's protocol; test_circuits.py runs them on Lava.
 """
 
+import os
+from dataclasses import replace
+
 import pytest
-from lava_in_threads import differences
+from lava_in_threads import differences, wrong_in
+from random_graphs.choices import Kinds, RandomChoices
+from random_graphs.circuits import random_setup
+from random_graphs.integers import KINDS, integer_program
 
 from compiler.experiments.config import load_experiment
 from compiler.experiments.lava_circuits import graph_of
+from compiler.ir import CortexError
 
 SHIPPED = ("pal_digits", "error_neuron_digits", "sign_concordant_mnist_online", "depth_dendritic", "depth_dpc",
            "depth_ann")
+MANY = int(os.environ.get("CORTEXC_LAVA_GRAPHS", "16"))
+FIRST = int(os.environ.get("CORTEXC_FIRST_GRAPH", "1000"))
 
 
 def shipped(name, *overrides):
@@ -21,3 +30,34 @@ def shipped(name, *overrides):
 def test_shipped_circuits(name):
     found = differences(shipped(name), 40)
     assert found.wrong == [] and found.compared > 10 and found.moved >= 2
+
+
+def survey(setups):
+    """Numbers of circuits that were compared and that ordinary Lava does not say; what differs."""
+    compared, refused, wrong = 0, 0, {}
+    for seed, setup in setups:
+        try:
+            found = wrong_in(setup)
+        except CortexError as error:
+            assert error.code == "E531"
+            refused += 1
+            continue
+        compared += 1
+        wrong |= {seed: found} if found else {}
+    return compared, refused, wrong
+
+
+def test_random_circuits(monkeypatch):
+    monkeypatch.setenv("CORTEXC_JIT", "0")
+    kinds = Kinds(maps=False, batch=False, empty=False)
+    seeds = range(FIRST, FIRST + MANY)
+    compared, refused, wrong = survey((seed, random_setup(RandomChoices(seed), kinds)) for seed in seeds)
+    assert wrong == {} and compared > MANY / 4 and compared + refused == MANY
+
+
+def test_random_circuits_in_integers(monkeypatch):
+    monkeypatch.setenv("CORTEXC_JIT", "0")
+    kinds = replace(KINDS, batch=False, empty=False)
+    found = ((seed, integer_program(seed, kinds)) for seed in range(FIRST, FIRST + MANY))
+    compared, _, wrong = survey((seed, made[0]) for seed, made in found if made)
+    assert wrong == {} and compared > MANY / 8

@@ -44,7 +44,7 @@ def maybe(c: Choices, one_in: int = 2) -> bool:
 class Kinds:
     """What circuits may hold. `steps`: about how long they run. `fused`: updates that wait for the next delivery.
     `maps`: feature maps. `refused`: what only the interpreter runs. `rule`: writes a rule, instead of the usual
-    writer."""
+    writer. `batch`: several seeds or samples. `empty`: populations without cells."""
 
     steps: int = 12
     fused: bool = True
@@ -52,3 +52,5 @@ class Kinds:
     refused: bool = False
     words: Words = TAME
     rule: Callable[..., str] | None = None
+    batch: bool = True
+    empty: bool = True

@@ -41,8 +41,8 @@ def random_circuit(c: Choices, kinds: Kinds = EVERYTHING) -> tuple[Graph, Setup]
     cells += [] if maybe(c, 8) else [source_cell(c, kinds, "source")]
     graph = parse_graph(f"graph random\n  dt {c.pick(('0.1', '1', '0.25'))}\n" + "".join(f"  gate {g}\n" for g in GATES)
                         + "".join(cell.text for cell in cells))
-    populations = _populations(c, cells)
-    graph = graph.with_(populations=populations, seeds=c.integer(1, 2), samples=c.integer(1, 2))
+    populations = _populations(c, kinds, cells)
+    graph = graph.with_(populations=populations, seeds=c.integer(1, 1 + kinds.batch), samples=c.integer(1, 1 + kinds.batch))
     by_name = {p.name: next(cell for cell in cells if cell.name == p.cell) for p in populations}
     for index in range(c.integer(1, 9)):
         graph = with_projection(c, kinds, graph, by_name, index)
@@ -52,10 +52,10 @@ def random_circuit(c: Choices, kinds: Kinds = EVERYTHING) -> tuple[Graph, Setup]
     return graph, _stimulated(c, graph, kinds.steps, rng)
 
 
-def _populations(c: Choices, cells: Sequence[Cell]) -> tuple[Population, ...]:
+def _populations(c: Choices, kinds: Kinds, cells: Sequence[Cell]) -> tuple[Population, ...]:
     found = [_population(c, cells[-1], 0, c.integer(1, 3))]
     for i in range(1, 1 + c.integer(2, 6)):
-        size = 0 if maybe(c, 15) else c.pick((2, 1, 3, 4, 9, 8))
+        size = 0 if maybe(c, 15) and kinds.empty else c.pick((2, 1, 3, 4, 9, 8))
         found.append(_population(c, c.pick(cells) if i > 1 else cells[0], i, size))
     return tuple(found)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from compiler.backends.lava.ordinary.equations import Text
 from compiler.backends.lava.ordinary.naming import attribute, camel
-from compiler.backends.lava.ordinary.text import ClassText, Past
-from compiler.ir.expressions import Call, Expression, Lookup, Name, Number, Prev, leaves, number, previous, reads, walk
+from compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
+from compiler.ir.expressions import Call, Expression, Name, Number, Prev, leaves, number, previous, reads
 from compiler.ir.model import CellType, Equation, Graph, State
 
 
@@ -45,7 +45,8 @@ class _Writer:
         self.made = Cell(text, set())
         self.lines: list[str] = []
         self.arrived: set[str] = set()
-        self.vectors = {*self.states, *(p.name for p in self.cell.ports), *self.cell.inputs}
+        self.vectors = {*self.states, *(p.name for p in self.cell.ports), *self.cell.inputs,
+                        *(name for name, _ in self.cell.noise)}
 
     def write(self) -> Cell:
         self._name_all()
@@ -110,15 +111,12 @@ class _Writer:
             text.variables.append(name)
         required = [a for a in text.arguments if "=" not in a]
         text.arguments = required + [a for a in text.arguments if "=" in a]
+        self.made.tables = table_variables(text, [*(e.expression for e in self.order),
+                                                  *(s.initial for s in self.states.values())], names.values())
         for state in self.states.values():
             self._declare_state(state)
         for gate in self.made.gates:
             text.variable(f"gate_{gate}", "(1,)", "0.0")
-        for table in self._tables():
-            self.made.tables[table] = name = attribute(table, {*names.values(), *text.members()})
-            text.arguments.append(f"{name}=(0.0,)")
-            text.setup.append(f"self.{name} = numbers({name})")
-            text.variables.append(name)
         self._declare_noise()
         text.arguments.append('name=""')
 
@@ -128,19 +126,17 @@ class _Writer:
             text.arguments.append(f"{name}={number(state.initial.value)}")
         else:
             text.arguments.append(f"{name}=None")
-            names = self.made.names
+            names = {**self.made.names, **{f"table.{t}": f"self.{own}.init" for t, own in self.made.tables.items()}}
             first = Text(lambda n: names.get(n, n), lambda n, _: names.get(n, n), self.made.called).value(state.initial)
             text.setup.append(f"{name} = {first} if {name} is None else {name}")
         text.variable(name, "(size,)", name)
         if past.rows:
             text.variable(past.kept, past.shape("size"), name, "before that")
 
-    def _tables(self) -> list[str]:
-        return list(dict.fromkeys(node.table for e in self.order for node in walk(e.expression)
-                                  if isinstance(node, Lookup)))
-
     def _declare_noise(self) -> None:
         made, text = self.made, self.made.text
+        for name, kind in self.cell.noise:
+            text.variable(made.names[name], "(size,)", "0.0", f"{kind} noise, the last draw")
         if not self.cell.noise or self.graph.noise.kind == "none":
             return
         if self.graph.noise.kind != "counter":  # somebody else draws
@@ -152,7 +148,7 @@ class _Writer:
         text.parameters += ["seed", "stream"]
         text.start.append('seed, stream, size = (proc_params[each] for each in ("seed", "stream", "size"))')
         for i, (name, kind) in enumerate(self.cell.noise):
-            stream = f"stream + {i} * 2**16" if i else "stream"
+            stream = f"stream + {i} * DRAWS" if i else "stream"
             text.start.append(f'self.{made.names[name]}_draws = Draws(seed, {stream}, size, "{kind}")')
 
     # ---- the step
@@ -184,7 +180,7 @@ class _Writer:
         """Whether a value would be the array of a Var, which changes during the step."""
         while isinstance(expression, Call) and expression.function == "linear":
             expression = expression.arguments[0]
-        return isinstance(expression, Name | Prev) and expression.name in self.states
+        return isinstance(expression, Name | Prev) and self._now(expression.name).startswith("self.")
 
     def _arrive(self, name: str) -> None:
         """Takes what a name needs from outside, once."""
@@ -196,28 +192,36 @@ class _Writer:
         if name.startswith("gate."):
             port = made.gates[name[5:]]
             self.lines += [f"if self.{port}.connected:", f"    self.gate_{name[5:]}[:] = self.{port}.recv()"]
-        elif name in made.inputs:
-            self.lines.append(f"{names[name]} = self.{made.inputs[name]}.recv()")
         elif name in kinds:
             self._draw(name)
+        elif name in made.inputs:
+            self.lines.append(f"{names[name]} = self.{made.inputs[name]}.recv()")
+            if name in self.sent:
+                self._send(name)
         elif (name, 0) in made.ports:
             found = [port for (each, _), port in made.ports.items() if each == name]
             self.lines.append(f"{names[name]} = " + " + ".join(f"self.{port}.recv()" for port in found))
 
     def _draw(self, name: str) -> None:
-        drawn, gate = f"self.{self.made.names[name]}_draws(self.time_step)", self.graph.noise.gate
+        """While the noise gate is off, the last draw stays."""
+        own, gate = self.made.names[name], self.graph.noise.gate
         if self.graph.noise.kind == "none":
-            drawn = "0.0"
-        elif gate:
+            return
+        if gate:
             self._arrive(f"gate.{gate}")
-            drawn = f"{drawn} if self.gate_{gate}[0] > 0 else 0.0"
-        self.lines.append(f"{self.made.names[name]} = {drawn}")
+        if name in self.made.inputs:
+            self.lines.append(f"drawn = self.{self.made.inputs[name]}.recv()")
+        source = "drawn" if name in self.made.inputs else f"self.{own}_draws(self.time_step)"
+        self.lines += [f"if self.gate_{gate}[0] > 0:", f"    self.{own}[:] = {source}"] if gate else \
+            [f"self.{own}[:] = {source}"]
 
     def _take_the_rest(self) -> None:
         """What nobody reads must not fill its channel."""
         read = [*(port.name for port in self.cell.ports), *self.made.inputs]
         for name in read:
-            if name not in self.arrived:
+            if name in self.sent or name in dict(self.cell.noise):
+                self._arrive(name)
+            elif name not in self.arrived:
                 found = [self.made.inputs[name]] if name in self.made.inputs else \
                     [port for (each, _), port in self.made.ports.items() if each == name]
                 self.lines += [f"self.{port}.recv()  # nothing reads it" for port in found]
@@ -232,7 +236,8 @@ class _Writer:
         if name.startswith("table."):
             return f"self.{self.made.tables[name[6:]]}"
         own = self.made.names[name]
-        return f"self.{own}" if name in self.states or name in self.parameters else own
+        local = name not in self.states and name not in self.parameters and name not in dict(self.cell.noise)
+        return own if local else f"self.{own}"
 
     def _before(self, name: str, depth: int, position: int) -> str:
         assigned = self.at.get(name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from compiler.backends.draws import redrawn
 from compiler.backends.lava.ordinary.naming import attribute
 from compiler.backends.lava.ordinary.text import ClassText
-from compiler.ir.errors import CortexError
 from compiler.ir.model import Graph, Mirror, Projection
 
 
@@ -43,14 +43,16 @@ def _copy(graph: Graph, mirror: Mirror, i: int, made: Mirroring, text: ClassText
     text.arguments.insert(-1, f"{name}_shape={sizes}")
     made.ins[i] = text.port(name, "In", f"{name}_shape", "weights that these are a copy of")
     value = f"self.{made.ins[i]}.recv()"
+    draws = mirror in redrawn(graph) and graph.noise.kind != "none"
+    stream = redrawn(graph).index(mirror) if draws else None
     for operation in mirror.operations:
-        value = _operated(operation, value, made, text)
+        value = _operated(operation, value, made, text, stream)
     if not mirror.gate:
         return [f"self.w[:] = {value}"]
     return [f"copy = {value}", f"if self.gate_{mirror.gate}[0] > 0:", "    self.w[:] = copy"]
 
 
-def _operated(operation: str, value: str, made: Mirroring, text: ClassText) -> str:
+def _operated(operation: str, value: str, made: Mirroring, text: ClassText, stream: int | None) -> str:
     word, _, array = operation.partition(":")
     if word == "transpose":
         return f"({value}).T" if " " in value else f"{value}.T"
@@ -60,10 +62,12 @@ def _operated(operation: str, value: str, made: Mirroring, text: ClassText) -> s
         return f"truncated({value}, self.w.shape)"
     if word == "sign":
         return f"sign({value})"
-    if word in ("add", "times"):
-        name = attribute(array.rpartition(".")[2], text.members())
-        made.arrays[name] = array
-        text.arguments.insert(-1, f"{name}=0.0")
-        text.variable(name, "np.shape(w)", name)
-        return f"({value} {'+' if word == 'add' else '*'} self.{name})"
-    raise CortexError("E531", f"a mirror's operation '{operation}' is not there in ordinary Lava.")
+    name = attribute(array.rpartition(".")[2], text.members())
+    made.arrays[name] = array
+    text.arguments.insert(-1, f"{name}=0.0")
+    text.variable(name, "np.shape(w)", name)
+    if word == "redraw" and stream is None:
+        return f"{value} * (self.{name} * 0.0)"
+    if word == "redraw":
+        return f"redrawn({value}, self.{name}, self.seed, {stream}, self.time_step)"
+    return f"({value} {'+' if word == 'add' else '*'} self.{name})"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compiler.backends.draws import redrawn
 from compiler.backends.lava.ordinary.cells import cell_class
 from compiler.backends.lava.ordinary.learning import OPTIMISERS
 from compiler.backends.lava.ordinary.naming import attribute
@@ -71,6 +72,10 @@ def check(graph: Graph) -> None:
     for population in graph.populations:
         if not population.size:
             raise _not_there(f"population '{population.name}' has no cells", "Leave it out.")
+    targets = [mirror.target for mirror in redrawn(graph)]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise _not_there(f"several mirrors of '{target}' redraw", "Use one of them.")
     for projection in graph.projections:
         kind = graph.class_of(projection.name).kind
         if kind.maps or kind.listed:
@@ -80,9 +85,6 @@ def check(graph: Graph) -> None:
         if rule and rule.optimiser.kind not in OPTIMISERS:
             raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' has optimiser "
                              f"'{rule.optimiser.kind}'", f"Use one of {', '.join(OPTIMISERS)}.")
-        if rule and rule.noise:
-            raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' draws random numbers per synapse",
-                             "Use granularity population.")
 
 
 def _not_there(what: str, hint: str) -> CortexError:
@@ -109,11 +111,6 @@ def _sends(graph: Graph, population: Population) -> list[str]:
         for side, quantity in rule_reads(graph.rule_of(projection)):
             if graph.population(projection.pre if side == "pre" else projection.post).cell == cell.name:
                 found.append(quantity)
-    known = {e.name for e in cell.equations}
-    for quantity in found:
-        if quantity not in known:
-            raise _not_there(f"a rule reads '{quantity}' of cell '{cell.name}', which has no equation",
-                             "Give it one, such as x = prev(x).")
     return list(dict.fromkeys(found))
 
 

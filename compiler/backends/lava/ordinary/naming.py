@@ -17,7 +17,8 @@ propagate_folded_views py_ports ref_ports register_sub_procs required_resources 
 run_spk runtime save service_to_process start stop tags time_step validate_var_aliases var_id_to_var_map var_ports vars
 wait Phase Response aliased_var
 """
-OF_CIRCUITS = "arrays fed gates inside increment member populations projections parts seed self size stream w"
+OF_CIRCUITS = """arrays copy drawn fed gates inside increment member populations projections parts seed self size stream
+w"""
 LAVA = frozenset(OF_LAVA.split())
 """Attributes of Lava's processes and process models."""
 TAKEN = LAVA | frozenset(OF_CIRCUITS.split()) | PYTHON | frozenset(ARITY) | own_names()

@@ -11,6 +11,8 @@ from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 
+from compiler.backends.runtime import CHUNK, WEIGHTS, counter_generator, step_keys
+
 
 def full(shape, init):
     """An array of this shape, from a number or an array."""
@@ -109,19 +111,31 @@ class Model(PyLoihiProcessModel):
 
 
 class Draws:
-    """Random numbers of one stream, a vector per step: Philox keyed by seed and stream, its counter by 1024 steps."""
+    """Random numbers of one stream, a vector per step, drawn in chunks."""
 
     def __init__(self, seed, stream, size, kind):
-        self.key, self.size, self.kind, self.chunk = np.array([seed % 2**64, stream], np.uint64), size, kind, -1
+        self.seed, self.stream, self.size, self.kind, self.chunk = seed, stream, size, kind, -1
 
     def __call__(self, step):
         """Of step 1, 2 ..."""
-        chunk, row = divmod(step - 1, 1024)
+        chunk, row = divmod(step - 1, CHUNK)
         if chunk != self.chunk:
-            generator = np.random.Generator(np.random.Philox(key=self.key, counter=[0, 0, chunk, 0]))
+            generator = counter_generator(self.seed, self.stream, chunk)
             draw = generator.standard_normal if self.kind == "normal" else generator.random
-            self.chunk, self.rows = chunk, draw((1024, self.size))
+            self.chunk, self.rows = chunk, draw((CHUNK, self.size))
         return self.rows[row]
+
+
+def step_key(seed, stream, step):
+    """Both halves of the key of step 1, 2 ... of a synapse's rule."""
+    key = step_keys(seed, stream, np.array([step - 1]))
+    return key & np.uint64(2**32 - 1), key >> np.uint64(32)
+
+
+def redrawn(w, factor, seed, stream, step):
+    """The weights times the factor and the magnitude of a normal number each."""
+    normal = counter_generator(seed, WEIGHTS + stream, step - 1).standard_normal(w.size).reshape(w.shape)
+    return w * (factor * np.abs(normal))
 
 
 class Gate:

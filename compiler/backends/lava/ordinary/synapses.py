@@ -9,10 +9,10 @@ from compiler.backends.lava.ordinary.equations import Text
 from compiler.backends.lava.ordinary.learning import learning
 from compiler.backends.lava.ordinary.mirroring import Mirroring, mirroring
 from compiler.backends.lava.ordinary.naming import attribute, camel
-from compiler.backends.lava.ordinary.text import ClassText, Past
+from compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
 from compiler.ir.connections import connection_mask
 from compiler.ir.expressions import WEIGHT_SUM, leaves, number, previous, show
-from compiler.ir.model import Graph, PlasticityRule, Projection
+from compiler.ir.model import LAVA_DRAWS, Graph, PlasticityRule, Projection
 from compiler.ir.schedule import message_depth
 
 Read = tuple[str, str]
@@ -33,6 +33,8 @@ class Synapse:
     gates: dict[str, list[str]] = field(default_factory=dict)
     mirrors: Mirroring = field(default_factory=Mirroring)
     pasts: dict[Read, Past] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
+    draws: dict[str, str] = field(default_factory=dict)
 
 
 def rule_reads(rule: PlasticityRule | None) -> dict[Read, int]:
@@ -119,6 +121,8 @@ class _Writer:
             text.arguments.append("mask")
             text.variable("mask", "w.shape", "mask")
         self._declare_rule()
+        made.tables = table_variables(text, self.rule.expressions if self.rule else (), made.names.values())
+        self._declare_noise()
         for read in made.takes:
             if self._kept(read):
                 self._declare_taken(read, f"({sizes[read[0]]},)")
@@ -142,6 +146,28 @@ class _Writer:
             if gate:
                 made.gates.setdefault(gate, []).append(text.port(role, "In", "(1,)"))
                 text.variable(role, "(1,)", "0.0", "learns where it is on" if role == "gate" else "")
+
+    def _declare_noise(self) -> None:
+        """Numbers per synapse and step, from the named streams."""
+        made, text = self.made, self.made.text
+        redraws = any(word.startswith("redraw:") for m in self.graph.mirrors if m.target == self.projection.name
+                      for word in m.operations)
+        if not (self.rule and self.rule.noise) and not redraws:
+            return
+        text.arguments += ["seed=1", "stream=0"]
+        text.parameters += ["seed", "stream"]
+        text.start.append('self.seed, self.stream = proc_params["seed"], proc_params["stream"]')
+        for k, (name, kind) in enumerate(self.rule.noise if self.rule else ()):
+            made.draws[name] = self._drawn(k, kind)
+
+    def _drawn(self, k: int, kind: str) -> str:
+        silent = self.graph.noise.kind == "none"
+        if kind in LAVA_DRAWS:
+            number_ = f"lava_numbers({list(LAVA_DRAWS[kind])}, self.seed, np.array([self.time_step - 1]))"
+            return "0.0" if silent else number_
+        index = "np.arange(self.w.size).reshape(self.w.shape)" if kind == "uniform" else "0"
+        key = "np.uint64(0), np.uint64(0)" if silent else f"*step_key(self.seed, self.stream + {k}, self.time_step)"
+        return f"uniform({key}, {index})"
 
     def _declare_taken(self, read: Read, shape: str) -> None:
         made, text = self.made, self.made.text
@@ -200,6 +226,10 @@ class _Writer:
             return "dt"
         if name.startswith("gate."):
             return f"self.gate_{name[5:]}"
+        if name.startswith("table."):
+            return f"self.{self.made.tables[name[6:]]}"
+        if name in self.made.draws:
+            return self.made.draws[name]
         if name == WEIGHT_SUM:
             return "weighted_sum(self.w, 1)[:, None]" if self.synapse.kind.matrix else "self.w"
         side, dot, _ = name.partition(".")

@@ -6,9 +6,15 @@ import ast
 import functools
 from pathlib import Path
 
+from compiler.backends import runtime, uniform
 from compiler.backends.lava.ordinary.arithmetic import functions_text
 
 SUPPORT = Path(__file__).with_name("support.py")
+COPIED = {runtime: ("CHUNK", "DRAWS", "WEIGHTS", "counter_generator", "lava_numbers", "mix64", "step_keys"),
+          uniform: ("BITS", "MASK", "uniform")}
+"""How noise is drawn, of the files in which that is defined."""
+NOT_INSIDE = frozenset({"implements", "requires", "tag"})
+"""Names that no constructor and no model reads."""
 IMPORTS = """import math
 from functools import reduce
 from pathlib import Path
@@ -34,10 +40,34 @@ except ImportError:
 
 @functools.cache
 def pieces() -> dict[str, str]:
-    """Functions and classes of the support, by name."""
-    text = SUPPORT.read_text(encoding="utf-8")
-    return {node.name: ast.get_source_segment(text, node) or "" for node in ast.parse(text).body
-            if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    """Functions, classes and constants that may be copied, by name."""
+    found = _pieces_of(SUPPORT)
+    for module, names in COPIED.items():
+        others = _pieces_of(Path(str(module.__file__)))
+        found |= {name: others[name] for name in names}
+    return found
+
+
+def _pieces_of(path: Path) -> dict[str, str]:
+    text, found = path.read_text(encoding="utf-8"), {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = _plain(node, ast.get_source_segment(text, node) or "")
+        elif isinstance(node, ast.ClassDef):
+            found[node.name] = ast.get_source_segment(text, node) or ""
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = ast.get_source_segment(text, node) or ""
+    return found
+
+
+def _plain(node: ast.FunctionDef, text: str) -> str:
+    """The function without types."""
+    if node.returns is None:
+        return text
+    node.returns = None
+    for argument in node.args.args:
+        argument.annotation = None
+    return ast.unparse(node)
 
 
 def support_text(own: str, called: set[str]) -> list[str]:
@@ -56,4 +86,4 @@ def own_names() -> frozenset[str]:
     """What the module has besides the circuit's names."""
     imported = {alias.asname or alias.name for node in ast.walk(ast.parse(IMPORTS))
                 if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
-    return frozenset({*imported, *pieces(), "Circuit", "CircuitModel", "build", "dt"})
+    return frozenset({*imported, *pieces(), "Circuit", "CircuitModel", "build", "dt"}) - NOT_INSIDE

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from compiler.backends.lava.ordinary.naming import attribute
 from compiler.backends.quoting import comment, docstring
+from compiler.ir.expressions import Expression, Lookup, walk
 
 TAG = "floating_pt"
+WIDEST = 110
 
 
 @dataclass
@@ -70,7 +76,23 @@ def _said(line: str, says: str) -> str:
 
 
 def _indented(lines: list[str], depth: int) -> list[str]:
-    return ["    " * depth + line if line else "" for line in lines]
+    return [each for line in lines for each in in_lines("    " * depth + line if line else "")]
+
+
+def in_lines(line: str) -> list[str]:
+    """An assignment or a call, in lines that can be read."""
+    if len(line) <= WIDEST or "#" in line or '"""' in line:
+        return [line]
+    indent = line[:len(line) - len(line.lstrip())]
+    head, equals, value = line.partition(" = ")
+    if not equals or re.fullmatch(r"\w+\(.*\)", value):
+        return _filled(line, indent + "    ")
+    return [f"{head} = (", *_filled(f"{indent}    {value})", indent + "    ")]
+
+
+def _filled(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDEST, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+                         drop_whitespace=True)
 
 
 @dataclass(frozen=True)
@@ -100,3 +122,14 @@ class Past:
 
     def shape(self, size: str) -> str:
         return f"({size},)" if self.rows == 1 else f"({self.rows}, {size})"
+
+
+def table_variables(text: ClassText, expressions: Iterable[Expression], names: Collection[str]) -> dict[str, str]:
+    """Declares the tables that these expressions read; table -> Var."""
+    found: dict[str, str] = {}
+    for table in dict.fromkeys(node.table for e in expressions for node in walk(e) if isinstance(node, Lookup)):
+        found[table] = name = attribute(table, {*names, *text.members()})
+        text.arguments.append(f"{name}=(0.0,)")
+        text.setup.append(f"self.{name} = numbers({name})")
+        text.variables.append(name)
+    return found

@@ -8,6 +8,7 @@ import numpy as np
 
 from compiler.backends.lava.ordinary.cells import Cell
 from compiler.backends.lava.ordinary.synapses import Synapse
+from compiler.backends.lava.ordinary.text import in_lines
 from compiler.backends.quoting import quoted
 from compiler.backends.start import Start
 from compiler.ir.connections import connection_mask
@@ -42,7 +43,7 @@ def build_text(parts: Parts) -> str:
     lines += [line for projection in parts.graph.projections for line in _wires(parts, projection)]
     lines += _mirror_wires(parts)
     pairs = ", ".join(f"{quoted(name)}: {own}" for name, own in parts.names.items())
-    return "\n".join([*lines, f"    return {{{pairs}}}"])
+    return "\n".join(each for line in [*lines, f"    return {{{pairs}}}"] for each in in_lines(line))
 
 
 def _made(parts: Parts, name: str, arguments: list[str]) -> str:
@@ -97,6 +98,10 @@ def _projection_line(parts: Parts, projection: Projection) -> str:
         owner = projection.pre if side == "pre" else projection.post
         arguments.append(f"{own}={parts.names[owner]}.{parts.cells[owner].names[quantity]}.init")
     arguments += [f"{own}={_array(parts, array, graph.arrays[array])}" for own, array in synapse.mirrors.arrays.items()]
+    arguments += [f"{own}={_array(parts, f'table.{table}', graph.arrays[f'table.{table}'])}"
+                  for table, own in synapse.tables.items()]
+    if "seed" in synapse.text.parameters:
+        arguments += ["seed=seed", f"stream={16 * graph.projections.index(projection)}"]
     for i, port in synapse.mirrors.ins.items():
         shape = parts.start.values[f"{graph.mirrors[i].source}.w"].shape[1:]
         arguments.append(f"{port.removesuffix('_in')}_shape={shape}")
