@@ -25,12 +25,15 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
          "-fno-builtin", "-w", "-shared", "-fPIC",
          *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []))
 
 
+Array = NDArray[Any]
+"""Of any dtype."""
 PRECISIONS = {4: np.float32, 8: np.float64}
 """Bytes of a number of memory -> its type."""
 
@@ -52,8 +55,8 @@ class CKernels:
         library.weights_due.restype = ctypes.c_int
         library.weights_due.argtypes = library.record.argtypes = [ctypes.c_void_p, ctypes.c_long]
 
-    def bind(self, number: int, memory: np.ndarray, indices: np.ndarray, table: np.ndarray, pieces: np.ndarray,
-             samples: np.ndarray, records: np.ndarray) -> CGroup:
+    def bind(self, number: int, memory: Array, indices: Array, table: Array, pieces: Array,
+             samples: Array, records: Array) -> CGroup:
         """Raises ValueError for a memory that is shorter than the module's."""
         return CGroup(self.library, number, memory, indices, pieces, samples, records)
 
@@ -61,8 +64,8 @@ class CKernels:
 class CGroup:
     """One group's kernels on its memory."""
 
-    def __init__(self, library: ctypes.CDLL, number: int, memory: np.ndarray, indices: np.ndarray, pieces: np.ndarray,
-                 samples: np.ndarray, records: np.ndarray):
+    def __init__(self, library: ctypes.CDLL, number: int, memory: Array, indices: Array, pieces: Array,
+                 samples: Array, records: Array):
         for name, array in (("memory", memory), ("indices", indices)):
             needed = ctypes.c_long.in_dll(library, f"{name}_{number}").value
             if len(array) < needed:
@@ -103,7 +106,7 @@ class CGroup:
         return bool(self.library.weights_due(self.address, t))
 
 
-def _checked(array: np.ndarray, kind: type) -> np.ndarray:
+def _checked(array: Array, kind: type) -> Array:
     if array.dtype != kind or not array.flags.c_contiguous:
         raise ValueError(f"an array of {kind.__name__} is needed, in C's order")
     return array
@@ -115,16 +118,16 @@ class PythonKernels:
     def __init__(self, module: ModuleType):
         self.module = module
 
-    def bind(self, number: int, memory: np.ndarray, indices: np.ndarray, table: np.ndarray, pieces: np.ndarray,
-             samples: np.ndarray, records: np.ndarray) -> PythonGroup:
+    def bind(self, number: int, memory: Array, indices: Array, table: Array, pieces: Array,
+             samples: Array, records: Array) -> PythonGroup:
         return PythonGroup(self.module, memory, indices, table, pieces, samples, records)
 
 
 class PythonGroup:
     """One group's kernels on its memory."""
 
-    def __init__(self, module: ModuleType, memory: np.ndarray, indices: np.ndarray, table: np.ndarray,
-                 pieces: np.ndarray, samples: np.ndarray, records: np.ndarray):
+    def __init__(self, module: ModuleType, memory: Array, indices: Array, table: Array,
+                 pieces: Array, samples: Array, records: Array):
         self.module, self.memory, self.samples, self.records = module, memory, samples, records
         self.indices = _checked(indices, np.int32)
         self.integer = np.uint64 if module.JIT else int

@@ -9,9 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+Array = NDArray[Any]
+"""Of any dtype."""
+Table = dict[str, Any]
+"""Of a protocol, as data."""
 CHUNK = 1024
 """Steps per chunk of counter noise; part of the definition of the stream."""
 DRAWS = 2**16
@@ -27,10 +33,10 @@ class Block:
     """Arrays of K steps: rows (K, batch), gates (K, 1 + gates) with column 0 always 1, noise (K, width) and
     positions (K, streams): index into the record buffer, or -1."""
 
-    rows: np.ndarray
-    gates: np.ndarray
-    noise: np.ndarray
-    positions: np.ndarray
+    rows: Array
+    gates: Array
+    noise: Array
+    positions: Array
 
 
 @dataclasses.dataclass
@@ -47,7 +53,7 @@ class NoiseSpec:
     """(stream, synapses, gate column): normal numbers per synapse and seed, behind those of the cells."""
     keys: list[int] = dataclasses.field(default_factory=list)
     """Streams of uniform numbers per synapse: two halves of a key per seed and step, behind the others."""
-    generators: list[list] = dataclasses.field(default_factory=list)
+    generators: list[list[Any]] = dataclasses.field(default_factory=list)
     """For every key [number, whether the seed is added, draws per step] of a generator of Lava's, whose number stands
     in the place of the first half; or nothing."""
 
@@ -63,7 +69,7 @@ class NoiseSpec:
 class Feed:
     """Blocks of a protocol. `position` counts steps; `state()` and `restore()` are complete."""
 
-    def __init__(self, protocol: dict, gates: list[str], noise: NoiseSpec, recorded: np.ndarray | None = None):
+    def __init__(self, protocol: Table, gates: list[str], noise: NoiseSpec, recorded: Array | None = None):
         self.phases = {p["name"]: p for p in protocol["phases"]}
         self.sequence, self.streams = list(protocol["sequence"]), list(protocol["streams"])
         self.gates, self.noise, self.recorded = list(gates), noise, recorded
@@ -71,13 +77,13 @@ class Feed:
         self.generators = [np.random.RandomState(s % 2**32) for s in noise.seeds]
         for generator in self.generators:
             generator.random_sample(protocol["spent"])
-        self.orders: dict[str, np.ndarray] = {}
+        self.orders: dict[str, Array] = {}
         self.shuffles = 0
         self.position, self.phase_index, self.phase_step = 0, 0, 0
-        self.current: np.ndarray | None = None
+        self.current: Array | None = None
         self.rows_written = [0] * len(self.streams)
         self.bases = np.cumsum([0, *(self.held_rows(s) * s["width"] for s in self.streams)])
-        self.chunks: dict[tuple[int, int], tuple[int, np.ndarray]] = {}
+        self.chunks: dict[tuple[int, int], tuple[int, Array]] = {}
 
     @property
     def total(self) -> int:
@@ -94,7 +100,7 @@ class Feed:
         most = next(s for s in self.streams if s["name"] == stream)["most"]
         return min(rows, most) if most else rows
 
-    def held_rows(self, stream: dict) -> int:
+    def held_rows(self, stream: Table) -> int:
         """Rows of a stream that the record buffer has room for."""
         rows = self.count_rows(stream["name"])
         return min(rows, stream["window"]) if stream["window"] else rows
@@ -111,7 +117,7 @@ class Feed:
 
     def _fill(self, block: Block, at: int, room: int) -> int:
         phase = self.phases[self.sequence[self.phase_index]]
-        length = phase["count"] * phase["steps"]
+        length: int = phase["count"] * phase["steps"]
         if self.phase_step == 0:
             self._enter(phase)
         take = min(room, length - self.phase_step)
@@ -134,7 +140,7 @@ class Feed:
 
     # ---- order of presentations
 
-    def _enter(self, phase: dict) -> None:
+    def _enter(self, phase: Table) -> None:
         seeds, samples = len(self.noise.seeds), self.noise.samples
         rows = phase.get("rows") or phase["count"]
         order = np.arange(rows)[:, None].repeat(seeds, axis=1)
@@ -150,7 +156,7 @@ class Feed:
         first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
         self.current = first[None, :] + shown.reshape(phase["count"], self.batch)
 
-    def _shuffle(self, order: np.ndarray) -> None:
+    def _shuffle(self, order: Array) -> None:
         """Shuffles every seed's column; shuffles compound."""
         for s, seed in enumerate(self.noise.seeds):
             column = np.ascontiguousarray(order[:, s])
@@ -200,12 +206,12 @@ class Feed:
                     block.noise[part, column + 1] = key >> np.uint64(32)
                 column += 2
 
-    def _legacy(self, steps: int) -> np.ndarray:
+    def _legacy(self, steps: int) -> Array:
         """One shared generator per seed; per step the populations in order, of each cell all samples."""
         draws = np.stack([self._shared(g, steps) for g in self.generators], axis=2)
         return draws.reshape(steps, -1)
 
-    def _shared(self, generator: np.random.RandomState, steps: int) -> np.ndarray:
+    def _shared(self, generator: np.random.RandomState, steps: int) -> Array:
         """(steps, cells, samples)."""
         columns, samples = self.noise.columns, self.noise.samples
         if all(distribution == "normal" for _, _, distribution in columns):
@@ -224,7 +230,7 @@ class Feed:
                 block.noise[part, column + b:column + cells * self.batch:self.batch] = values
             column += cells * self.batch
 
-    def _between(self, stream: int, cells: int, distribution: str, b: int, start: int, stop: int) -> np.ndarray:
+    def _between(self, stream: int, cells: int, distribution: str, b: int, start: int, stop: int) -> Array:
         pieces = []
         while start < stop:
             chunk, offset = divmod(start, CHUNK)
@@ -233,7 +239,7 @@ class Feed:
             start += take
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def _chunk(self, stream: int, cells: int, distribution: str, b: int, chunk: int) -> np.ndarray:
+    def _chunk(self, stream: int, cells: int, distribution: str, b: int, chunk: int) -> Array:
         held = self.chunks.get((stream, b))
         if held is None or held[0] != chunk:
             seed = self.noise.seeds[b // self.noise.samples]
@@ -244,7 +250,7 @@ class Feed:
 
     # ---- recordings
 
-    def _place(self, block: Block, phase: dict, at: int, take: int) -> None:
+    def _place(self, block: Block, phase: Table, at: int, take: int) -> None:
         for stream, rule in phase["records"]:
             index = next(i for i, s in enumerate(self.streams) if s["name"] == stream)
             due = due_steps(rule, phase, self.phase_step, self.phase_step + take) - self.phase_step + at
@@ -256,7 +262,7 @@ class Feed:
 
     # ---- checkpoints
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Array]:
         """Everything that the next block depends on, as arrays."""
         result = {"position": np.array([self.position, self.phase_index, self.phase_step, self.shuffles]),
                   "rows_written": np.array(self.rows_written, np.int64)}
@@ -269,7 +275,7 @@ class Feed:
             result[f"generator{s}.rest"] = np.array([index, has_gauss, gauss], np.float64)
         return result
 
-    def check(self, state: dict[str, np.ndarray]) -> None:
+    def check(self, state: dict[str, Array]) -> None:
         """Raises ValueError or KeyError unless these arrays are a place in this protocol."""
         position, index, step, _ = (int(value) for value in state["position"])
         lengths = [p["count"] * p["steps"] for p in map(self.phases.__getitem__, self.sequence)]
@@ -286,13 +292,13 @@ class Feed:
             _expect(0 <= place <= 624 and has_gauss in (0, 1) and math.isfinite(gauss), f"generator{s}.rest")
             _expect(state[f"generator{s}.key"].shape == (624,), f"generator{s}.key")
 
-    def _check_orders(self, orders: dict[str, np.ndarray]) -> None:
+    def _check_orders(self, orders: dict[str, Array]) -> None:
         for name, order in orders.items():
             lengths = {p.get("rows") or p["count"] for p in self.phases.values() if p["order"] == name}
             _expect(order.ndim == 2 and len(order) in lengths and order.shape[1] == len(self.noise.seeds), name)
             _expect(bool((np.sort(order, axis=0) == np.arange(len(order))[:, None]).all()), name)
 
-    def _check_shown(self, phase: dict, shown: np.ndarray) -> None:
+    def _check_shown(self, phase: Table, shown: Array) -> None:
         first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
         _expect(shown.shape == (phase["count"], self.batch) and shown.dtype.kind == "i", "current")
         places = shown - first
@@ -306,7 +312,7 @@ class Feed:
                       if name == stream["name"]) for stream in self.streams]
         return [min(n, s["most"]) if s["most"] else n for n, s in zip(counts, self.streams, strict=True)]
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: dict[str, Array]) -> None:
         """Goes on from `state()`. Raises ValueError or KeyError for what is no place in this protocol."""
         self.check(state)
         self.position, self.phase_index, self.phase_step, self.shuffles = map(int, state["position"])
@@ -330,21 +336,22 @@ def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, chunk, 0]))
 
 
-def lava_numbers(generator: list, seed: int, steps: np.ndarray) -> np.ndarray:
+def lava_numbers(generator: list[Any], seed: int, steps: Array) -> Array:
     """One number in [0, 1) per step, as a stock LearningDense draws them: after one at the start so many per step, of
     which the last counts. `generator`: see `NoiseSpec`."""
     number, added, draws = generator
     source = np.random.PCG64(number + seed if added else number)
     source.advance(1 + draws * int(steps[0]) if len(steps) else 0)
-    return np.random.Generator(source).random(draws * len(steps))[draws - 1::draws]
+    drawn = np.random.Generator(source).random(int(draws) * len(steps))
+    return drawn[draws - 1::draws]
 
 
-def step_keys(seed: int, stream: int, steps: np.ndarray) -> np.ndarray:
+def step_keys(seed: int, stream: int, steps: Array) -> Array:
     """64 bits per step, mixed from seed, stream and step."""
     return mix64(mix64(mix64(np.array(seed % 2**64, np.uint64)) + np.uint64(stream)) + steps.astype(np.uint64))
 
 
-def mix64(x: np.ndarray) -> np.ndarray:
+def mix64(x: Array) -> Array:
     """One number of splitmix64 from its counter."""
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)
@@ -353,7 +360,7 @@ def mix64(x: np.ndarray) -> np.ndarray:
         return x ^ (x >> np.uint64(31))
 
 
-def due_steps(rule: dict, phase: dict, start: int, stop: int) -> np.ndarray:
+def due_steps(rule: Table, phase: Table, start: int, stop: int) -> Array:
     """Steps of the phase in [start, stop) at which a stream records."""
     if rule["every"]:
         first = rule["offset"] + -(-max(start - rule["offset"], 0) // rule["every"]) * rule["every"]
@@ -362,5 +369,5 @@ def due_steps(rule: dict, phase: dict, start: int, stop: int) -> np.ndarray:
         listed = np.asarray(rule["steps"], np.int64)
         return listed[np.searchsorted(listed, start):np.searchsorted(listed, stop)]
     shown = np.arange(start // phase["steps"], -(-stop // phase["steps"]))
-    steps = (shown[:, None] * phase["steps"] + np.unique(np.asarray(rule["at"], np.int64))).ravel()
+    steps: Array = (shown[:, None] * phase["steps"] + np.unique(np.asarray(rule["at"], np.int64))).ravel()
     return steps[(steps >= start) & (steps < stop)]

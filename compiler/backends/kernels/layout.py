@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.backends.kernels.operations import padded
-from compiler.ir.model import Graph, Projection, weight_shape
+from compiler.ir.model import Array, Graph, Projection, weight_shape
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ def shape_of(graph: Graph, projection: Projection) -> Shape:
                  weight_shape(graph, projection)[0] if synapse.kind.listed else None)
 
 
-def pack_state(values: np.ndarray) -> np.ndarray:
+def pack_state(values: Array) -> Array:
     """(batch, n) -> n * batch, the batch innermost."""
     return np.ascontiguousarray(values.T).reshape(-1)
 
 
-def unpack_state(flat: np.ndarray, size: int, batch: int) -> np.ndarray:
+def unpack_state(flat: Array, size: int, batch: int) -> Array:
     """(..., n * batch) -> (..., batch, n)."""
     return flat[..., :size * batch].reshape(*flat.shape[:-1], size, batch).swapaxes(-1, -2)
 
 
-def pack_weights(values: np.ndarray, shape: Shape) -> np.ndarray:
+def pack_weights(values: Array, shape: Shape) -> Array:
     """(copies, n_post, n_pre) -> pre-major, padded, copies innermost."""
     values = values.reshape(len(values), shape.post, shape.rows)
     out = np.zeros((shape.rows, shape.width, shape.copies))
@@ -85,7 +85,7 @@ def pack_weights(values: np.ndarray, shape: Shape) -> np.ndarray:
     return out.reshape(-1)
 
 
-def unpack_weights(flat: np.ndarray, shape: Shape) -> np.ndarray:
+def unpack_weights(flat: Array, shape: Shape) -> Array:
     """(..., rows * width * copies) -> (..., copies, n_post, n_pre), or (..., copies, n) for one-to-one."""
     cube = flat[..., :shape.weights].reshape(*flat.shape[:-1], shape.rows, shape.width, shape.copies)
     cube = cube[..., :shape.post, :]

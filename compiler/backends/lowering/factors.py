@@ -52,9 +52,9 @@ class Factors:
         self.post: list[Expression] = []
         self.pre: list[Expression] = []
         stored = frozenset(storage.depth)
-        cut = lambda e: self._cut(inline_factors(self.graph, projection, e, stored))  # noqa: E731
-        self.updates = [(u.name, cut(u.expression)) for u in rule.updates]
-        self.increment = cut(rule.increment)
+        *updates, self.increment = (self._cut(inline_factors(self.graph, projection, e, stored))
+                                    for e in (*(u.expression for u in rule.updates), rule.increment))
+        self.updates = [(u.name, e) for u, e in zip(rule.updates, updates, strict=True)]
         post = [along(self._vector("post", i, shape.post_cells)) for i in range(len(self.post))]
         pre = [replace(self._vector("pre", i, shape.cells[0]), along=shape.one_to_one) for i in range(len(self.pre))]
         if self.is_delivered:

@@ -21,6 +21,7 @@ from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser, Summed
 from compiler.backends.lowering.synapse_code import SynapseCode
 from compiler.ir.expressions import Binary, Expression, Name, Node, Number, reads, transform
+from compiler.ir.functions import Floats
 from compiler.passes.held_forms import MATRICES, POST, PRE, SCALARS, Form, Line, Lines, as_read, first_values
 
 ROWS = len(SCALARS)
@@ -141,7 +142,7 @@ class Held:
 
     # ---- memory
 
-    def initial(self, before: np.ndarray) -> dict[str, np.ndarray]:
+    def initial(self, before: Floats) -> dict[str, Floats]:
         """First values: the last input is the message's initial value."""
         book, values = np.zeros(ROWS + self.shape.batch), first_values(self.form)
         book[[SCALARS.index(name) for name in values]] = list(values.values())
@@ -276,10 +277,10 @@ def reads_of(lines: Iterable[Line]) -> set[str]:
     return {name for line in lines for name in reads(line.value)}
 
 
-def as_packed(form: Form, name: str, shape: Shape, read: Callable[[str], np.ndarray]) -> np.ndarray:
+def as_packed(form: Form, name: str, shape: Shape, read: Callable[[str], Floats]) -> Floats:
     """The packed weights, or low-passed increments, as they would be without the form. `read` gives a slot by
     its name without the owner, as in memory."""
-    def look(what: str) -> np.ndarray:
+    def look(what: str) -> Floats:
         if what in MATRICES:
             return read("w" if what == "w" else "low_pass").reshape(shape.rows, shape.width)
         if what in SCALARS:

@@ -12,10 +12,10 @@ from compiler.backends.lowering.storage import Storage
 from compiler.backends.start import Start
 from compiler.ir import model
 from compiler.ir.connections import connection_mask
-from compiler.ir.model import Graph
+from compiler.ir.model import Array, Graph
 
 
-def initial_values(graph: Graph, storage: Storage, start: Start) -> dict[str, np.ndarray]:
+def initial_values(graph: Graph, storage: Storage, start: Start) -> dict[str, Array]:
     """By slot, as they lie in memory."""
     result = {name: np.asarray(array, np.float64) for name, array in graph.arrays.items() if name.startswith("table.")}
     for population in graph.populations:
@@ -35,7 +35,7 @@ def initial_values(graph: Graph, storage: Storage, start: Start) -> dict[str, np
     return result
 
 
-def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -> dict[str, np.ndarray]:
+def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -> dict[str, Array]:
     if not graph.class_of(projection.name).kind.weighted:
         return {}
     shape = shape_of(graph, projection)
@@ -54,7 +54,7 @@ def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -
     return result | powers
 
 
-def _initial_lists(name: str, start: Start, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _initial_lists(name: str, start: Start, values: dict[str, Array]) -> dict[str, Array]:
     """Weights and what is beside them, in canonical order, and currents that are under way."""
     result = {slot_name(name, key): pack_state(start.synapses[name].ordered(found)) for key, found in values.items()}
     underway = start.values.get(f"{name}.underway")

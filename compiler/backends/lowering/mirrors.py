@@ -16,6 +16,7 @@ from compiler.backends.kernels.nest import Array, Below, Int, Kernel, KernelTabl
 from compiler.backends.kernels.operations import Operation, Slot, SlotTable
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Binary, Call, Name, Negate, Node, Number, Where
+from compiler.ir.functions import Floats
 from compiler.ir.model import Graph, Mirror, weight_shape
 
 
@@ -120,7 +121,7 @@ def _arrays(mirror: Mirror) -> list[str]:
     return [word for word in mirror.operations if ":" in word]
 
 
-def mirror_arrays(graph: Graph, mirror: Mirror) -> dict[str, np.ndarray]:
+def mirror_arrays(graph: Graph, mirror: Mirror) -> dict[str, Floats]:
     """Slot -> the array, as the transpositions after it turn it, with the target's copies in front."""
     target = graph.projection(mirror.target)
     full = (shape_of(graph, target).copies, *weight_shape(graph, target))

@@ -17,6 +17,7 @@ from compiler.backends.kernels.layout import shape_of
 from compiler.backends.kernels.nest import KernelTable
 from compiler.backends.kernels.numba_module import module_source
 from compiler.backends.kernels.operations import (
+    Argument,
     Constant,
     First,
     Gate,
@@ -43,7 +44,7 @@ from compiler.backends.names import check_names
 from compiler.backends.start import Start
 from compiler.ir import model
 from compiler.ir.evaluation import evaluate_scalar
-from compiler.ir.model import Graph
+from compiler.ir.model import Array, Graph
 from compiler.ir.schedule import Segment
 from compiler.ir.synapses import Synapses
 from compiler.passes.hoist_constant_input import permitted
@@ -78,7 +79,7 @@ class Program:
     step: list[Operation]
     flush: list[Operation]
     slots: SlotTable
-    initial: dict[str, np.ndarray]
+    initial: dict[str, Array]
     kinds: list[tuple[str, str, str]]
     kernels: KernelTable
     source: str
@@ -128,10 +129,11 @@ class Program:
     def source_hash(self) -> str:
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
 
-    def indices(self, name: str) -> np.ndarray:
+    def indices(self, name: str) -> Array:
         """Of `projection.starts`, `.post` or `.delay`, whole numbers that never change."""
         owner, _, key = name.partition(".")
-        return getattr(self.synapses[owner], key)
+        found: Array = getattr(self.synapses[owner], key)
+        return found
 
     def select(self, group: str | None = None) -> GroupProgram:
         """The part of one group (None: everything)."""
@@ -165,7 +167,7 @@ class GroupProgram:
         self.offsets[key] = self.size
         self.size += 1 if key.startswith("constant ") else padded(max(self.program.slots.sizes[key], 1))
 
-    def _table(self) -> np.ndarray:
+    def _table(self) -> Array:
         width = max((len(o.arguments) for o in (*self.step, *self.flush)), default=0) + 2
         rows = np.zeros((len(self.step) + len(self.flush), width), dtype=np.uint64)
         for row, operation in zip(rows, (*self.step, *self.flush), strict=True):
@@ -174,7 +176,7 @@ class GroupProgram:
             row[:2 + len(values)] = [self.program.kinds.index(kind), self.program.gates.index(operation.gate), *values]
         return rows
 
-    def place(self, argument: object) -> int:
+    def place(self, argument: Argument) -> int:
         match argument:
             case Slot(name, _, first):
                 return self.offsets[name] + first
@@ -186,7 +188,7 @@ class GroupProgram:
                 return value
             case Gate(name):
                 return self.program.gates.index(name)
-        return int(argument)  # type: ignore[call-overload]
+        return argument
 
     def owned(self, slot: str) -> list[tuple[int, int]]:
         """(start, length) of the stretches of a slot that this group owns: those that its operations write, or all of
@@ -201,7 +203,7 @@ class GroupProgram:
             return [(0, size)] if next(holders) == self.group else []
         return [stretch for piece in owners if piece.group == self.group for stretch in piece.stretches(size)]
 
-    def indices(self) -> np.ndarray:
+    def indices(self) -> Array:
         """The whole numbers of every list of synapses, int32."""
         found = np.zeros(self.index_size, np.int32)
         for name, offset in self.index_offsets.items():
@@ -209,13 +211,13 @@ class GroupProgram:
             found[offset:offset + len(values)] = values
         return found
 
-    def memory(self) -> np.ndarray:
+    def memory(self) -> Array:
         """A fresh memory with every slot's initial value."""
         m = np.zeros(max(self.size, 1))
         self.fill(m)
         return m
 
-    def fill(self, m: np.ndarray) -> None:
+    def fill(self, m: Array) -> None:
         for key, offset in self.offsets.items():
             if key.startswith("constant "):
                 m[offset] = float.fromhex(key.split(" ", 1)[1])
@@ -227,7 +229,7 @@ class GroupProgram:
     def slot_names(self) -> list[str]:
         return [key for key in self.offsets if not key.startswith("constant ")]
 
-    def view(self, m: np.ndarray, name: str) -> np.ndarray:
+    def view(self, m: Array, name: str) -> Array:
         """A slot of this group's memory."""
         offset = self.offsets[name]
         return m[offset:offset + self.program.slots.sizes[name]]
