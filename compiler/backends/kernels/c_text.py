@@ -7,7 +7,7 @@ bits of the plain row sum: every cell's terms are added in the same order.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from compiler.backends.kernels.nest import (
     Accumulation,
@@ -17,10 +17,12 @@ from compiler.backends.kernels.nest import (
     Kernel,
     Let,
     Load,
+    Size,
     Statement,
     Store,
     Uniform,
     nodes,
+    widths,
 )
 from compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
 from compiler.backends.kernels.text import TRUTHS, Text
@@ -216,11 +218,32 @@ def c_name(name: str) -> str:
     return f"{plain}_" if plain in RESERVED else plain
 
 
-def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], single: bool = False) -> str:
-    """The function of one operation: slots come as pointers, in the order of the kernel's arguments."""
+def sizes_of(kernel: Kernel, arguments: tuple[Argument, ...]) -> dict[str, int]:
+    """The lengths among the arguments, by name."""
+    named = zip(kernel.arguments, arguments, strict=False)
+    return {n: a.value if isinstance(a, Span | First) else a for n, a in named if isinstance(a, int | Span | First)}
+
+
+def open_sizes(kernel: Kernel, arguments: tuple[Argument, ...]) -> dict[str, int]:
+    """Lengths that a function can also be given: its text need not know them."""
+    known = {name for width in widths(kernel.body) for name in _sizes_in(width)}
+    return {n: size for n, size in sizes_of(kernel, arguments).items()
+            if n not in known and not n.startswith("entries_")}
+
+
+def _sizes_in(whole: Int) -> Iterator[str]:
+    if isinstance(whole, Joined):
+        yield from (*_sizes_in(whole.left), *_sizes_in(whole.right))
+    elif isinstance(whole, Size):
+        yield whole.name
+
+
+def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], single: bool = False,
+                    given: Collection[str] = ()) -> str:
+    """The function of one operation: slots come as pointers, in the order of the kernel's arguments. `given`: lengths
+    that are arguments, behind the others, instead of literals."""
     named = dict(zip(kernel.arguments, arguments, strict=False))
-    sizes = {n: a.value if isinstance(a, Span | First) else a for n, a in named.items()
-             if isinstance(a, int | Span | First)}
+    sizes = {n: size for n, size in sizes_of(kernel, arguments).items() if n not in given}
     apart = _distinct(named)
     parameters = [f"number *{'restrict ' if apart else ''}const {c_name(n)}" for n, a in named.items()
                   if isinstance(a, Slot | Key)]
@@ -228,6 +251,7 @@ def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], 
     parameters += [f"const number {c_name(n)}" for n, a in named.items() if isinstance(a, Constant | Gate)]
     parameters += {"delivery": ["const int64_t *const shown", "const int pending"],
                    "closing": ["const int end_of_block"]}.get(kernel.kind, [])
+    parameters += [f"const long {c_name(n)}" for n in given]
     body = CText(sizes, single).lines(kernel.body)
     doc = comment(kernel.doc).replace("*/", "* /").replace("\n", " ")
     return "\n".join([f"/* {doc} */", f"IN void {name}({', '.join(parameters)}) {{",

@@ -348,6 +348,18 @@ def nodes(body: Iterable[Statement]) -> Iterator[Node]:
                 yield from nodes(statement.plain())
 
 
+def widths(body: Iterable[Statement]) -> Iterator[Int]:
+    """Of every accumulation."""
+    for statement in body:
+        match statement:
+            case For(_, _, _, _, within):
+                yield from widths(within)
+            case If(_, then, otherwise):
+                yield from widths((*then, *otherwise))
+            case Accumulation():
+                yield statement.width
+
+
 def called(node: Node) -> str | None:
     match node:
         case Call(function):
