@@ -113,4 +113,9 @@ def slot_name(owner: str, quantity: str, slot: int = 0) -> str:
     return f"{owner}.{quantity}" + (f"#{slot}" if slot else "")
 
 
+def ring_slot(owner: str, quantity: str) -> str:
+    """Of a quantity's last values."""
+    return f"{owner}.{quantity}#ring"
+
+
 FIRST_ARGUMENT = 2

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compiler.backends.kernels.nest import Array, Int, Kernel, KernelTable, Load
+from compiler.backends.kernels.nest import Array, Counter, Int, Kernel, KernelTable, Load, compared
 from compiler.backends.kernels.operations import (
     Operation,
     Slot,
     SlotTable,
     Span,
     along,
+    ring_slot,
     slot_name,
 )
 from compiler.backends.lowering.storage import Storage
 from compiler.backends.lowering.translation import Translation
 from compiler.backends.quoting import identifier
-from compiler.ir.expressions import Expression, Name, Node, Number, Prev, walk
+from compiler.ir.expressions import Expression, Name, Node, Number, Prev, Where, walk
 from compiler.ir.model import CellType, Equation, Graph, Population, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth
 
@@ -124,13 +125,31 @@ class SegmentLowering:
 
     def _store_all(self) -> None:
         for name in self.segment.equations:
-            depth = self.storage.depth.get((self.cell.name, name))
-            if depth is None:
-                continue
-            for slot in range(depth, 0, -1):
+            near, far = self.storage.near(self.cell.name, name), self.storage.far(self.cell.name, name)
+            for slot in reversed(near[1:]):
                 self.kernel.store(self._place(name, slot), self._place(name, slot - 1))
-            self.kernel.store(self._place(name), Name(self._local(name)))
-            self.writes += [slot_name(self.population.name, name, s) for s in range(depth + 1)]
+            if far:
+                self._turn_ring(name, far)
+            if near:
+                self.kernel.store(self._place(name), Name(self._local(name)))
+            self.writes += [slot_name(self.population.name, name, s) for s in (*near, *far)]
+
+    def _turn_ring(self, name: str, far: list[int]) -> None:
+        """Takes values so many steps old from a quantity's ring, and puts the newest in the place of the oldest."""
+        owner, cells, length = self.population.name, self.population.size * self.graph.batch, far[-1]
+        ring_name, place_name = ring_slot(owner, name), slot_name(owner, f"{name}#place")
+        stride = self.kernel.size("stride", cells)
+        ring = self.kernel.array(f"ring_{identifier(name)}", along(self.slots.add(ring_name, length * cells)), length,
+                                 stride)
+        place = self._array(f"place_{identifier(name)}", along(self.slots.add(place_name, cells)))[self.k]
+        now = Counter(place)
+        for slot in far:
+            self.kernel.store(self._place(name, slot), ring[(now + (length - slot)) % length, self.k])
+        self.kernel.store(ring[now, self.k], Name(self._local(name)))
+        self.kernel.store(place, Where(compared(place + 1.0, "<", float(length)), place + 1.0, Number(0.0)))
+        for own in (ring_name, place_name):
+            self._note_read(own)
+        self.writes += [ring_name, place_name]
 
 
 def current_slot(storage: Storage, projection: Projection, reader: int) -> str:

@@ -51,7 +51,7 @@ class Factors:
         self.shape, self.slots, self.kernels, self.scalar = shape, slots, kernels, scalar
         self.post: list[Expression] = []
         self.pre: list[Expression] = []
-        stored = frozenset(storage.depth)
+        stored = frozenset(storage.needed)
         *updates, self.increment = (self._cut(inline_factors(self.graph, projection, e, stored))
                                     for e in (*(u.expression for u in rule.updates), rule.increment))
         self.updates = [(u.name, e) for u, e in zip(rule.updates, updates, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
-from compiler.backends.kernels.operations import slot_name
+from compiler.backends.kernels.operations import ring_slot, slot_name
 from compiler.backends.lowering.cells import vector_parameters
 from compiler.backends.lowering.mirrors import mirror_arrays
 from compiler.backends.lowering.storage import Storage
@@ -22,8 +22,11 @@ def initial_values(graph: Graph, storage: Storage, start: Start) -> dict[str, Ar
         cell = graph.cell(population.cell)
         for state in cell.states:
             values = pack_state(start.values[f"{population.name}.{state.name}"])
-            for slot in range(storage.depth.get((cell.name, state.name), -1) + 1):
+            far = storage.far(cell.name, state.name)
+            for slot in (*storage.near(cell.name, state.name), *far):
                 result[slot_name(population.name, state.name, slot)] = values
+            if far:
+                result[ring_slot(population.name, state.name)] = np.tile(values, far[-1])
         for name in vector_parameters(graph, cell):
             values = np.broadcast_to(start.parameters[population.name][name], (graph.batch, population.size))
             result[slot_name(population.name, name)] = pack_state(values)

@@ -29,6 +29,7 @@ from compiler.backends.kernels.operations import (
     Span,
     along,
     padded,
+    ring_slot,
     slot_name,
 )
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
@@ -281,11 +282,13 @@ class _Lowering:
         return program
 
     def _strides(self) -> dict[str, int]:
-        """Length of a row of every slot that holds a number per synapse."""
+        """Length of a row of every slot that holds a number per synapse, and of rings."""
         shapes = {q.name: shape_of(self.graph, q) for q in self.graph.projections
                   if self.graph.class_of(q.name).kind.weighted and not self.graph.class_of(q.name).kind.listed}
-        return {slot: shapes[owner].width * shapes[owner].copies for slot, size in self.slots.sizes.items()
-                if (owner := slot.split(".")[0]) in shapes and size == shapes[owner].weights}
+        rings = {ring_slot(p.name, e.name): p.size * self.graph.batch
+                 for p in self.graph.populations for e in self.graph.cell(p.cell).equations}
+        return rings | {slot: shapes[owner].width * shapes[owner].copies for slot, size in self.slots.sizes.items()
+                        if (owner := slot.split(".")[0]) in shapes and size == shapes[owner].weights}
 
     def _deferred(self) -> list[str]:
         return [name for name, q in self.projections.items() if q.deferred]

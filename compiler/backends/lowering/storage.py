@@ -2,7 +2,8 @@
 
 A quantity that one segment computes and nobody else reads stays in a register. `slot 0` of a quantity is its newest
 value, `slot d` the value d steps older; the operation that computes it shifts the others first. So a reader that runs
-before (or in) that operation finds `prev` of depth d in slot d - 1, and a later reader in slot d.
+before (or in) that operation finds `prev` of depth d in slot d - 1, and a later reader in slot d. Of slots beyond
+`NEAR` there are only those that somebody reads; their values wait in a ring of the last steps.
 """
 
 from __future__ import annotations
@@ -23,22 +24,33 @@ from compiler.ir.expressions import (
 from compiler.ir.model import CellType, Graph, Projection
 from compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
 
+NEAR = 32
+"""So many earlier values move from slot to slot."""
+
 
 @dataclass
 class Storage:
-    """Slots per cell type (`depth[cell, quantity]` = greatest slot) and where every operation stands."""
+    """Slots per cell type (`needed[cell, quantity]`) and where every operation stands."""
 
     graph: Graph
     order: tuple[Operation, ...]
-    depth: dict[tuple[str, str], int] = field(default_factory=dict)
+    needed: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     segment_of: dict[tuple[str, str], int] = field(default_factory=dict)
     position: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def keep(self, cell: str, quantity: str, slot: int = 0) -> None:
-        self.depth[cell, quantity] = max(slot, self.depth.get((cell, quantity), 0))
+        self.needed.setdefault((cell, quantity), {0}).add(slot)
 
     def stored(self, cell: str, quantity: str) -> bool:
-        return (cell, quantity) in self.depth
+        return (cell, quantity) in self.needed
+
+    def near(self, cell: str, quantity: str) -> range:
+        """Slots that move up step by step."""
+        return range(1 + max((s for s in self.needed.get((cell, quantity), ()) if s <= NEAR), default=-1))
+
+    def far(self, cell: str, quantity: str) -> list[int]:
+        """Slots that get their value from a ring, which is as long as the last of them."""
+        return sorted(s for s in self.needed.get((cell, quantity), ()) if s > NEAR)
 
     def slot(self, population: str, quantity: str, depth: int, reader: int) -> int:
         """Slot in which an operation at position `reader` finds the value `depth` steps old."""
