@@ -17,6 +17,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from compiler.ir import CortexError, Equation, Expression, Graph, Projection, show
 from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
 from compiler.ir.model import Optimiser, State
@@ -147,7 +149,8 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
     assert rule is not None
     kind, arguments = rule.optimiser.kind, rule.optimiser.arguments
     if rule.optimiser.traits.sums:
-        kind, arguments = "accumulate", ()
+        bound = graph.arrays.get(f"{q.name}.{kind}")
+        kind, arguments = "accumulate" if q.apply or q.gate or bound is not None and np.any(bound) else "none", ()
     if kind == "low_pass":
         least, wanted = hardware.value("learning.scale_exponent_low"), round(math.log2(constant(arguments[0]) or 1.0))
         arguments = (literal(2.0 ** (max(wanted, least) if isinstance(least, int | float) else wanted)),)
@@ -155,9 +158,10 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
         terms = expanded(without_division(rule.increment))
     except ValueError:
         return graph
+    graph = _with_sum(graph, q, kind)
     message, bits = f"pre.{graph.class_of(q.name).message}", mantissa_bits(hardware)
     terms = [replace(t, scale=nearest_scale(t.scale, bits)) for t in terms]
-    if kind == "accumulate" and len(terms) == 1 and credit != "never":
+    if kind == "accumulate" and len(terms) == 1 and credit != "never" and f"{q.name}.{kind}" not in graph.arrays:
         held = held_input(graph, q)
         if held and terms[0].pre in ((Name(message),), (Prev(message, 1),)):
             return _credited(graph, q, terms[0], held[1])
@@ -168,6 +172,15 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
         graph, one = _one_factor(graph, q, term, index)
         products.append(one)
     return _with_rule(graph, q, total(products), Optimiser(kind, arguments))
+
+
+def _with_sum(graph: Graph, q: Projection, kind: str) -> Graph:
+    """What is bound of the rule's optimiser, under the name of another; zeros need no array."""
+    rule = graph.rule_of(q)
+    assert rule is not None
+    arrays = dict(graph.arrays)
+    bound = arrays.pop(f"{q.name}.{rule.optimiser.kind}", None)
+    return graph.with_(arrays=arrays | ({} if bound is None or not np.any(bound) else {f"{q.name}.{kind}": bound}))
 
 
 def _legal_update(update: Equation, hardware: HardwareMap) -> Equation:
