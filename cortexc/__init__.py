@@ -20,6 +20,7 @@ from compiler.experiments.session import run_experiment as run
 from compiler.experiments.simulation import Simulation, simulate
 from compiler.front.builder import Network
 from compiler.front.nir import from_nir, to_nir
+from compiler.front.nir import losses as nir_losses
 from compiler.ir import (
     CellType,
     Convolution,
@@ -52,8 +53,8 @@ __all__ = [
     "Answer", "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Network",
     "Noise", "Optimiser", "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol",
     "Record", "RunFolder", "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile",
-    "compile_to_folder", "explain", "export", "fit_chip", "from_nir", "load", "open_run", "parse", "parse_graph",
-    "pipeline", "run", "run_passes", "show_graph", "simulate", "to_nir", "verify", "with_drawn"]
+    "compile_to_folder", "explain", "export", "fit_chip", "from_nir", "load", "nir_losses", "open_run", "parse",
+    "parse_graph", "pipeline", "run", "run_passes", "show_graph", "simulate", "to_nir", "verify", "with_drawn"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The graph of an experiment: a shipped circuit, an IR text file, or the user's own function.
+"""The graph of an experiment: a shipped circuit, a file of IR text or NIR, or the user's own function.
 
 X108 options that a shipped circuit cannot be built with; X110 a file that cannot be read; X111 the user's function
 failed or returned no graph; X112 an option that it does not take; X113 no such function; X114 arrays that cannot be
@@ -20,6 +20,7 @@ import numpy as np
 
 from compiler.experiments.files import brief
 from compiler.experiments.tables import Model, converted
+from compiler.front.nir import from_nir
 from compiler.ir import CortexError, Graph, parse_circuit, unknown
 from compiler.microcircuits import CIRCUITS, Circuit
 
@@ -36,6 +37,8 @@ def build_circuit(model: Model, seeds: Sequence[int], noise: str = "", samples: 
         graph = _shipped(CIRCUITS[model.circuit], model, seeds)
     elif ".py:" in model.circuit:
         graph = _from_python(model, seeds)
+    elif model.circuit.endswith(".nir"):
+        graph = _from_nir(model)
     else:
         graph = _from_text(model)
     if model.arrays:
@@ -79,6 +82,17 @@ def _from_text(model: Model) -> Graph:
     for key in model.options:
         raise unknown("X112", f"key in [model] of '{Path(model.circuit).name}'", key, ["circuit", "arrays"])
     return parse_circuit(_read_text(Path(model.circuit)))
+
+
+def _from_nir(model: Model) -> Graph:
+    """What a NIR file does not say are keys in [model]: dt, reset, current, arrival, integrator, plasticity."""
+    known = [p.name for p in inspect.signature(from_nir).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for key in model.options:
+        if key not in known:
+            raise unknown("X112", f"key in [model] of '{Path(model.circuit).name}'", key, ["circuit", "arrays", *known])
+    if not Path(model.circuit).is_file():
+        raise CortexError("X110", f"cannot read circuit '{model.circuit}': there is no such file.")
+    return from_nir(model.circuit, **model.options)
 
 
 def _from_python(model: Model, seeds: Sequence[int]) -> Graph:

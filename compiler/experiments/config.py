@@ -43,9 +43,14 @@ def shipped_experiments() -> dict[str, Path]:
     return {path.stem: path for path in sorted(examples_folder().glob("*.toml"))}
 
 
+CIRCUIT_FILES = (".ir", ".nir")
+"""Files that are a circuit: an experiment of its own with every default."""
+
+
 def load_experiment(source: str | Path | Mapping[str, Any],
                     overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment:
-    """A TOML file, the name of a shipped experiment or circuit, a run folder, or tables. Raises X101 to X107.
+    """A TOML file, the name of a shipped experiment or circuit, a run folder, a circuit's own file (`.ir`, `.nir`), or
+    tables. Raises X101 to X107.
 
     `overrides`: `a.b=value` texts (value in TOML, bare words are strings), or a mapping of dotted names. File names
     start at the experiment's folder, those in overrides at the working folder.
@@ -62,6 +67,8 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, 
     if isinstance(source, Mapping):
         return _plain(source), "experiment", Path.cwd()
     path = _find(str(source))
+    if path.suffix in CIRCUIT_FILES:
+        return {"model": {"circuit": str(path.resolve())}}, path.stem, Path.cwd()
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -272,5 +279,5 @@ def _check_circuit(model: Model) -> None:
             needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if needed and field.name not in model.options:
                 raise CortexError("X107", f"[model] gives no '{field.name}', which circuit '{model.circuit}' needs.")
-    elif not model.circuit.endswith(".ir") and ".py:" not in model.circuit:
-        raise unknown("X106", "circuit", model.circuit, [*CIRCUITS, "FILE.ir", "FILE.py:build"])
+    elif not model.circuit.endswith(CIRCUIT_FILES) and ".py:" not in model.circuit:
+        raise unknown("X106", "circuit", model.circuit, [*CIRCUITS, "FILE.ir", "FILE.nir", "FILE.py:build"])

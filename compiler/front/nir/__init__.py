@@ -5,3 +5,4 @@
 
 from compiler.front.nir.exporting import to_nir as to_nir
 from compiler.front.nir.importing import from_nir as from_nir
+from compiler.front.nir.sidecar import losses as losses

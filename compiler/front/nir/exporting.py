@@ -11,8 +11,9 @@ import numpy as np
 
 from compiler.front.nir.cells import CURRENTS, MS, NEURONS, RESETS, Choices, cell_text, message, unit
 from compiler.front.nir.order import ARRIVALS, Order
-from compiler.front.nir.reading import TOLD, package
-from compiler.ir import CellType, CortexError, Graph, Parameter, Population, Projection, parse_graph
+from compiler.front.nir.reading import TOLD, package, read
+from compiler.front.nir.sidecar import sidecar, static
+from compiler.ir import CellType, CortexError, Graph, Parameter, Population, Projection, parse_graph, unknown
 from compiler.ir.firing import fresh
 from compiler.ir.model import cell_parameters, weight_shape
 from compiler.ir.schedule import message_depth
@@ -24,7 +25,7 @@ CONCERNED = {"reset": ("IF", "LIF", "CubaLIF"), "current": ("CubaLI", "CubaLIF")
 """What NIR does not say -> the kinds of nodes that need it."""
 
 
-def to_nir(graph: Graph) -> Any:
+def to_nir(graph: Graph, plasticity: str = "refuse") -> Any:
     """The `nir.NIRGraph` of a graph, for `nir.write`; the way back from `from_nir`.
 
     Cells have to be those of `from_nir`, whatever they are called; a projection with weights becomes a Linear, Scale or
@@ -32,12 +33,22 @@ def to_nir(graph: Graph) -> Any:
     way in the node of that. What NIR has no words for (dt, reset, current, arrival, integrator) goes into the
     metadata, where `from_nir` finds it; other tools do not read it.
 
-    Raises N101 without the extra, N109 for what cannot be said, and what `check_graph` raises.
+    `plasticity`: `refuse` rules and mirrors, or write the circuit as it stands and the whole graph beside it in the
+    metadata (`sidecar`), which `from_nir` gives back; `nir_losses(graph)` says what other tools do not see of it.
+
+    Raises N101 without the extra, N109 for what cannot be said, N105 for another `plasticity`, and what `check_graph`
+    raises.
     """
     nir = package()
+    if plasticity not in ("refuse", "sidecar"):
+        raise unknown("N105", "plasticity", plasticity, ("refuse", "sidecar"))
     verify(graph)
-    _check(graph)
-    return _Export(graph, nir).network()
+    said = static(graph) if plasticity == "sidecar" else graph
+    _check(said)
+    network = _Export(said, nir).network()
+    if plasticity == "sidecar":
+        network.metadata |= sidecar(graph, read(network))
+    return network
 
 
 def _check(graph: Graph) -> None:

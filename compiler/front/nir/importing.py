@@ -29,6 +29,7 @@ from compiler.front.nir.cells import (
 from compiler.front.nir.order import ARRIVALS, Order
 from compiler.front.nir.reading import Edge, Network, Node, read
 from compiler.front.nir.shapes import shapes
+from compiler.front.nir.sidecar import SIDECARS, graph_beside
 from compiler.front.nir.wiring import Wiring, weighted, wirings
 from compiler.ir import CellType, CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
 from compiler.ir.cells import INTEGRATORS
@@ -38,7 +39,8 @@ from compiler.ir.verify import verify
 
 
 def from_nir(source: Any, *, dt: float | None = None, reset: str | None = None, current: str | None = None,
-             arrival: str | None = None, integrator: str | None = None, name: str = "nir") -> Graph:
+             arrival: str | None = None, integrator: str | None = None, name: str = "nir",
+             plasticity: str = "use") -> Graph:
     """The graph of a NIR file or of a `nir.NIRGraph`; `to_nir` is the way back.
 
         graph = from_nir("network.nir", dt=1e-4, reset="subtract", current="first", arrival="same")
@@ -71,10 +73,18 @@ def from_nir(source: Any, *, dt: float | None = None, reset: str | None = None, 
     I, LI and CubaLI send v; IF, LIF and CubaLIF send z. A node is a population of its name, with `_` for what may not
     stand in one; `Input` has the input `value`, `Output` the message `out`. Times become ms.
 
+    Where `to_nir(graph, plasticity="sidecar")` has put a graph beside the nodes, that is the result, rules and all, and
+    nothing is asked for. `plasticity="ignore"` takes the nodes.
+
     Raises N101 without the extra; N102 and N108 for files and edges that are broken; N103, N104, N105 for what has to
-    be told; N106 for a node, N107 for shapes that the IR cannot say; and what `check_graph` raises.
+    be told; N106 for a node, N107 for shapes that the IR cannot say; N110 for nodes that are no longer those of the
+    graph beside them; and what `check_graph` raises.
     """
-    network = _summed(read(source))
+    found = read(source)
+    if _known("plasticity", plasticity, SIDECARS) == "use" and (beside := graph_beside(found)):
+        verify(beside)
+        return beside
+    network = _summed(found)
     given = {"dt": dt, "reset": reset, "current": current, "arrival": arrival, "integrator": integrator}
     told = {**network.told, **{what: value for what, value in given.items() if value is not None}}
     step, integrator = _step(told.get("dt")), told.get("integrator", "euler")
