@@ -18,6 +18,9 @@ SIMPLE = {"a": 0.02, "b": 0.2, "c": -65.0, "d": 8.0, "I_e": 6.0, "consistent_int
 CONDUCTANCE = {"tau_syn_ex": 1.0, "tau_syn_in": 3.0, "I_e": 270.0}
 ADAPTIVE = {"tau_syn_ex": 1.0, "tau_syn_in": 3.0, "V_peak": -40.0, "t_ref": 1.0, "I_e": 600.0, "gsl_error_tol": 1e-2}
 
+VOLTAGE_BASED = {"tau_syn_ex": 1.0, "I_e": 700.0, "A_LTP": 1e-3, "A_LTD": 1e-2, "tau_u_bar_plus": 14.0,
+                 "delay_u_bars": 0.03, "u_bar_plus": -65.0, "u_bar_minus": -65.0}
+
 
 class Circuit(NamedTuple):
     """`step` (ms): the finer, the less the integrators of both sides differ; `every` (ms): of the rows. With a coarse
@@ -32,6 +35,8 @@ class Circuit(NamedTuple):
     duration: float = 80.0
     start: tuple = (-65.0, 10.0)
     quantities: tuple = ("V_m",)
+    synapse: str = ""
+    synapse_parameters: dict = {}
 
 
 CIRCUITS = {
@@ -40,7 +45,10 @@ CIRCUITS = {
     "lif_cond_alpha": Circuit("iaf_cond_alpha", CONDUCTANCE, 2.0, 0.01, 0.5, quantities=("V_m", "g_ex", "g_in")),
     "adex": Circuit("aeif_cond_exp", ADAPTIVE, 8.0, 0.01, 0.5, quantities=("V_m", "w", "g_ex", "g_in")),
     "adex_alpha": Circuit("aeif_cond_alpha", ADAPTIVE, 4.0, 0.01, 0.5, quantities=("V_m", "w", "g_ex", "g_in")),
-    "hodgkin_huxley_alpha": Circuit("hh_psc_alpha", {"tau_syn_ex": 1.0, "I_e": 500.0}, 80.0, 0.01, 0.5, start=(-65.0, 4.0))}
+    "hodgkin_huxley_alpha": Circuit("hh_psc_alpha", {"tau_syn_ex": 1.0, "I_e": 500.0}, 80.0, 0.01, 0.5, start=(-65.0, 4.0)),
+    "clopath": Circuit("hh_psc_alpha_clopath", VOLTAGE_BASED, 40.0, 0.005, 0.5,
+                       quantities=("V_m", "u_bar_plus", "u_bar_minus"), synapse="clopath_synapse",
+                       synapse_parameters={"tau_x": 15.0, "Wmax": 100.0})}
 
 
 def trains(rng, count, rate, step, duration):
@@ -60,40 +68,73 @@ def connect(pre, post, source, target, weight, delay):
     nest.Connect(np.array(pre.tolist())[source], np.array(post.tolist())[target], "one_to_one", spec)
 
 
-def recording(circuit):
-    model, parameters, scale, step, every, duration, (lowest, width), quantities = circuit
-    rng = np.random.default_rng(SEED)
-    nest.ResetKernel()
-    nest.SetKernelStatus({"resolution": step, "rng_seed": 1, "local_num_threads": 1})
-    cells = nest.Create(model, CELLS, parameters)
-    start = lowest + width * rng.random(CELLS)
-    for cell, voltage in zip(cells, start, strict=True):
-        cell.V_m = voltage
-    spikes = trains(rng, SOURCES, 80.0, step, duration)
-    generators = nest.Create("spike_generator", SOURCES)
+def sources(spikes):
+    generators = nest.Create("spike_generator", len(spikes))
     for generator, times in zip(generators, spikes, strict=True):
         generator.spike_times = times
-    parrots = nest.Create("parrot_neuron", SOURCES)
+    parrots = nest.Create("parrot_neuron", len(spikes))
     nest.Connect(generators, parrots, "one_to_one", {"delay": 1.0})
-    inside, outside = (connections(rng, count, CELLS, 0.4, factor * scale, step)
+    return parrots
+
+
+def fixed(circuit, rng, cells, parrots):
+    inside, outside = (connections(rng, count, CELLS, 0.4, factor * circuit.scale, circuit.step)
                        for count, factor in ((CELLS, 1), (SOURCES, 3)))
     inside[2][inside[0] >= CELLS * 3 // 4] *= -2.0
     connect(cells, cells, *inside)
     connect(parrots, cells, *outside)
-    meter = nest.Create("multimeter", {"interval": every, "record_from": list(quantities)})
+    names = ("source", "target", "weight", "delay")
+    return {**dict(zip(names, inside, strict=True)), **dict(zip((f"in_{name}" for name in names), outside, strict=True))}
+
+
+def plastic(circuit, rng, cells, parrots):
+    """The connections in the order into which NEST sorts them when it begins. The longest delay is that of another one:
+    NEST keeps voltages for this long, and looks them up a little later."""
+    source, target, weight, delay = connections(rng, SOURCES, CELLS, 0.5, circuit.scale, circuit.step)
+    parameters = {name: np.full(len(source), value) for name, value in circuit.synapse_parameters.items()}
+    nest.Connect(np.array(parrots.tolist())[source], np.array(cells.tolist())[target], "one_to_one",
+                 {"synapse_model": circuit.synapse, "weight": weight, "delay": delay, **parameters})
+    nest.Connect(parrots[0], nest.Create("parrot_neuron"), "one_to_one", {"delay": 5.0})
+    nest.Prepare()
+    nest.Cleanup()
+    made = nest.GetConnections(synapse_model=circuit.synapse)
+    found = {name: np.array(nest.GetStatus(made, name)) for name in ("source", "target", "weight", "delay")}
+    return {"source": found["source"] - parrots[0].global_id, "target": found["target"] - cells[0].global_id,
+            "start_weight": found["weight"], "delay": found["delay"]}, made
+
+
+def recording(circuit):
+    rng = np.random.default_rng(SEED)
+    nest.ResetKernel()
+    nest.SetKernelStatus({"resolution": circuit.step, "rng_seed": 1, "local_num_threads": 1})
+    cells = nest.Create(circuit.model, CELLS, circuit.parameters)
+    start = circuit.start[0] + circuit.start[1] * rng.random(CELLS)
+    for cell, voltage in zip(cells, start, strict=True):
+        cell.V_m = voltage
+    spikes = trains(rng, SOURCES, 80.0, circuit.step, circuit.duration)
+    parrots, kept = sources(spikes), []
+    meter = nest.Create("multimeter", {"interval": circuit.every, "record_from": list(circuit.quantities)})
     recorder = nest.Create("spike_recorder")
     nest.Connect(meter, cells)
     nest.Connect(cells, recorder)
-    nest.Simulate(duration)
+    if circuit.synapse:
+        wiring, made = plastic(circuit, rng, cells, parrots)
+        for _ in range(int(circuit.duration)):
+            nest.Simulate(1.0)
+            kept.append(nest.GetStatus(made, "weight"))
+    else:
+        wiring = fixed(circuit, rng, cells, parrots)
+        nest.Simulate(circuit.duration)
     order = np.lexsort((meter.events["senders"], meter.events["times"]))
-    names = ("source", "target", "weight", "delay")
     found = np.column_stack([recorder.events["times"], recorder.events["senders"] - cells[0].global_id])
     left = sorted((round(t + 1.0, 3), i) for i, times in enumerate(spikes) for t in times)
-    about = {"model": model, "parameters": parameters, "simulator": f"NEST {nest.__version__}", "dt_ms": step,
-             "duration_ms": duration}
-    return {"about": json.dumps(about), "start_V_m": start, "in_spikes": np.array(left),
-            **dict(zip(names, inside, strict=True)), **dict(zip((f"in_{name}" for name in names), outside, strict=True)),
-            **{name: meter.events[name][order].reshape(-1, CELLS) for name in quantities},
+    about = {"model": circuit.model, "parameters": circuit.parameters, "simulator": f"NEST {nest.__version__}",
+             "dt_ms": circuit.step, "duration_ms": circuit.duration}
+    if circuit.synapse:
+        about |= {"synapse": circuit.synapse, "synapse_parameters": circuit.synapse_parameters}
+        wiring["weight_every_ms"] = np.array(kept)
+    return {"about": json.dumps(about), "start_V_m": start, "in_spikes": np.array(left), **wiring,
+            **{name: meter.events[name][order].reshape(-1, CELLS) for name in circuit.quantities},
             "times": meter.events["times"][order][::CELLS], "spikes": found[np.lexsort((found[:, 1], found[:, 0]))]}
 
 

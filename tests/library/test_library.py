@@ -25,6 +25,15 @@ RATES = """cell x
   receive spike = where(rate > 0.4, 1, 0)
   state dopamine = 0
   receive dopamine = 0.9 * prev(dopamine) + 0.1 * target
+  state v = -70
+  receive v = 60 * rate - 70
+  state u_plus = -70
+  receive u_plus = 0.9 * prev(u_plus) + 0.1 * v
+  state u_minus = -70
+  receive u_minus = 0.8 * prev(u_minus) + 0.2 * v
+  receive mismatch = spike - rate
+  receive psi = max(0, 1 - abs(rate))
+  receive signal = target - rate
 """
 SENDER = """cell sender
   input value
@@ -158,3 +167,64 @@ def test_the_error_between_spikes_falls_with_the_fourth_power_of_the_step(name: 
 def test_a_chip_keeps_the_states_of_a_cell_and_nothing_of_ours_but_the_refractory_time() -> None:
     graph = of_cell("lif_exp")
     assert stored(graph, graph.population("a")) == {"v": 1, "i_excitatory": 1, "i_inhibitory": 1, "refractory": 1}
+
+
+TAUGHT = """graph taught
+  dt 0.5
+  gate learn
+cell x
+  input spike_
+  send spike = spike_
+  message spike
+cell y
+  port arriving
+  input mismatch
+  input psi
+  input signal
+  receive seen = arriving
+rule r = library.{rule}
+synapse s
+  message spike
+  port arriving
+  rule r
+population P x 4
+population N y 3
+projection W s P -> N delay=0 gate=learn
+"""
+
+
+def taught(rule: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(presynaptic spikes (T, 4), what the postsynaptic cells have (T, 3), weights after every step (T, 3, 4))."""
+    g, steps = np.random.default_rng(8), 400
+    spikes, mine = (g.random((steps, 4)) < 0.1) * 1.0, g.normal(size=(2, steps, 3))
+    inputs = {"P.spike_": spikes, "N.mismatch": mine[0], "N.psi": mine[0], "N.signal": mine[1]}
+    graph = parse_graph(TAUGHT.format(rule=rule)).with_(arrays={"W.w": np.zeros((3, 4))})
+    run = simulate(graph, steps, inputs=inputs, gates={"learn": 1.0}, record=["W.w"])
+    return spikes, mine, run["W.w"][:, 0]
+
+
+def test_the_rule_of_urbanczik_and_senn_is_its_equations() -> None:
+    spikes, mine, w = taught("urbanczik_senn")
+    ages = 0.5 * np.arange(len(spikes))
+    kernel = (np.exp(-ages / 10) - np.exp(-ages / 3)) / 7
+    psp = np.array([np.convolve(train, kernel)[:len(train)] for train in spikes.T]).T
+    change, delta, found = np.zeros((3, 4)), np.zeros((3, 4)), []
+    for mismatch, arrived in zip(mine[0], psp, strict=True):
+        delta = delta * (1 - 0.5 / 100) + 0.5 / 100 * np.outer(mismatch, arrived)
+        change = change + 0.5 * 0.07 * delta
+        found.append(change)
+    assert np.abs(np.array(found)).max() > 1e-3 and np.abs(w - np.array(found)).max() < 1e-12
+
+
+def test_e_prop_is_its_equations() -> None:
+    spikes, mine, w = taught("eprop\n  parameter beta mV = 0.4")
+    ages = 0.5 * np.arange(len(spikes))
+    trace = np.array([np.convolve(train, np.exp(-ages / 20))[:len(train)] for train in spikes.T]).T
+    rho, kappa = np.exp(-0.5 / 200), np.exp(-0.5 / 20)
+    slow, eligible, change, found = *np.zeros((3, 3, 4)), []
+    for psi, signal, arrived in zip(*mine, trace, strict=True):
+        change = change - 0.005 * signal[:, None] * eligible
+        e = psi[:, None] * (arrived - 0.4 * slow)
+        slow, eligible = rho * slow + e, kappa * eligible + e
+        found.append(change)
+    assert np.abs(np.array(found)).max() > 1e-2 and np.abs(w - np.array(found)).max() < 1e-12

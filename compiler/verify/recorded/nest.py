@@ -22,8 +22,8 @@ import numpy as np
 
 from compiler.ir import CortexError, parse_graph, unknown
 from compiler.verify.recorded.format import UNTOLD, Arrays, Recording, Sampled, numbers, one_step_protocol, text_of
-from compiler.verify.recorded.nest_models import CELLS, RULES, TRACES, CellModel, RuleModel
-from compiler.verify.recorded.nest_text import INPUTS, LATE_REWARDS, NETWORK, REWARD, SPINES, TO_PORT
+from compiler.verify.recorded.nest_models import CELLS, RULES, CellModel, RuleModel
+from compiler.verify.recorded.nest_text import INPUTS, LATE_REWARDS, NETWORK, REWARD, SEEN, SEES, SPINES, TO_PORT
 from compiler.verify.runs import Setup
 
 DEVICES = 1.0
@@ -44,9 +44,10 @@ class _File:
         if model not in CELLS:
             raise unknown("V103", f"cell model of '{self.name}'", model, CELLS)
         self.cell: CellModel = CELLS[model]
-        known = {name: default for name, (_, default) in self.cell.parameters.items()} | TRACES
-        self.given = _parameters(self.about, "parameters", {"V_m": self.cell.start["v"], **self.cell.solver} | known,
-                                 self.cell.only)
+        known = {name: default for name, (_, default) in self.cell.parameters.items()}
+        known |= {name: self.cell.start[state] for name, state in self.cell.first.items()}
+        known |= {**self.cell.solver, **self.cell.shared}
+        self.given = _parameters(self.about, "parameters", known, self.cell.only)
         self.dt = self._time("dt_ms", 0.1)
         voltages = numbers(self.arrays, "V_m", (None, None), "rows x cells, mV")
         self.cells = voltages.shape[1]
@@ -78,7 +79,8 @@ class _File:
 
     def recording(self) -> Recording:
         given = {ours: self.given[theirs] for theirs, (ours, _) in self.cell.parameters.items()}
-        text = NETWORK.format(dt=self.dt, part=self.cell.part, cells=self.cells, given=_lines(given))
+        text = NETWORK.format(dt=self.dt, part=self.cell.part, lines=self.cell.lines, cells=self.cells,
+                              given=_lines(given))
         text += "".join(f"output {theirs} = N.{ours}\n" for theirs, ours in self.cell.states.items())
         self._first_states()
         text += self._plastic() if self.plastic else self._fixed()
@@ -102,7 +104,7 @@ class _File:
         return int(min([round(DEVICES / self.dt), *self.delays]))
 
     def _first_states(self) -> None:
-        first = dict(self.cell.start) | {"v": self.given["V_m"]}
+        first = self.cell.start | {state: self.given[name] for name, state in self.cell.first.items()}
         self.bound |= {f"N.{state}": np.full(self.cells, value) for state, value in first.items()}
         if "start_V_m" in self.arrays:
             self.bound["N.v"] = numbers(self.arrays, "start_V_m", (self.cells,), "mV")
@@ -171,7 +173,7 @@ class _File:
             raise unknown("V103", f"synapse model of '{self.name}'", synapse, RULES)
         model: RuleModel = RULES[synapse]
         own = _parameters(self.about, "synapse_parameters", model.defaults, model.only)
-        given = {**{trace: self.given[trace] for trace in TRACES}, **own}
+        given = {**{name: self.given[name] for name in self.cell.shared}, **own}
         source, target, weight, delay = self._connections("", "start_weight")
         if (weight < 0).any():
             raise CortexError("V106", f"'start_weight' of '{self.name}' has {weight.min()}; plastic weights below 0 "
@@ -184,12 +186,25 @@ class _File:
         wait = self.slice if model.rewarded else 1
         tau_n = {"tau_n": given["tau_n"]} if model.rewarded else {}
         lines = LATE_REWARDS.format(low=low, high=high) if model.rewarded else ""
-        text = SPINES.format(rule=part, lines=lines, wait=wait, port=self.cell.ports[0], low=low, high=high,
+        if missing := [name for name in model.reads if f"message {name}_told late" not in self.cell.lines]:
+            raise CortexError("V106", f"'{synapse}' onto '{self.about['model']}' is not modelled: the cell has no "
+                                      f"'{missing[0]}'.")
+        seen = "".join(SEEN.format(name=name) for name in model.reads)
+        text = SPINES.format(rule=part, seen=seen, lines=lines, wait=wait, port=self.cell.ports[0], low=low, high=high,
                              synapses=count, given=_lines(values), tau_n=_lines(tau_n))
         self._list("OUT", "", spines, target, ones, delay - wait + 1)
         self._list("BACK", "", target, spines, ones, delay)
         self.bound |= {"W.w": weight, **{f"W.{state}": value * ones for state, value in model.first(given).items()}}
+        for name in model.reads:
+            text += SEES.format(name=name)
+            earlier = 0 if name == "v" else self._earlier(given["delay_u_bars"])
+            self._list(f"BACK_{name}", "", target, spines, ones, delay + earlier)
         return text + (self._rewards(count) if model.rewarded else "")
+
+    def _earlier(self, delay: float) -> int:
+        """Steps by which NEST's low-passed voltages are older than the rule's, which are those of the step before."""
+        (steps,) = self.steps_of("delay_u_bars", np.array([delay]))
+        return max(int(steps) - 1, 0)
 
     def _rewards(self, count: int) -> str:
         self.inputs["R"] = self._trains("reward_spikes", 1)
@@ -229,7 +244,8 @@ class _File:
                                       f"recording lasts {self.steps * self.dt} ms.")
         values = values[:, self._columns(values[:1])]
         at = self._brought_in(rows) if self.rewarded else self._handed_on(rows)
-        return {"weight_every_ms": Sampled("W.w", rows - 1, at, values, 1e-9, self.first_weights, relative=True)}
+        return {"weight_every_ms": Sampled("W.w", rows - 1, at, values, self.cell.limit("weight", self.dt),
+                                           self.first_weights, True)}
 
     def _handed_on(self, rows: np.ndarray) -> np.ndarray:
         """The step of every connection's last presynaptic spike that was handed on before each row; or -1."""

@@ -16,10 +16,12 @@ Names = dict[str, tuple[str, float]]
 """NEST's name -> (ours, NEST's default)."""
 
 LIMIT, GREATEST = 1e-9, 0.1
-"""What quantities of cells that both sides solve exactly are held to, and the most that any is allowed: mV, pA, nS."""
+"""What quantities of cells that both sides solve exactly are held to, and the most that any is allowed: mV, pA, nS,
+weights relative to themselves."""
 RESOLUTION = 0.01
 """ms: where the limits of cells hold that NEST solves by Runge-Kutta-Fehlberg steps (order 5), we by the classical
-ones. These err with the fourth power of the step, and so do their limits: about ten times what was measured."""
+ones. These err with the fourth power of the step, and so do their limits: about ten times what was measured
+(spikes of Hodgkin and Huxley rise by 300 mV/ms, so that 1e-2 mV are 3e-5 ms)."""
 ONE_STEP = 1e-2
 """NEST's adaptive cells look for their threshold after every step of their integrator. With this tolerance
 (gsl_error_tol) or more, and fine resolutions, it takes one per step; otherwise voltages are not compared."""
@@ -43,6 +45,12 @@ class CellModel:
     """Whether the weights of inhibitory synapses are sizes: negative ones change their sign."""
     solver: dict[str, float] = field(default_factory=dict)
     """Parameters of NEST's integrator."""
+    first: dict[str, str] = field(default_factory=lambda: {"V_m": "v"})
+    """Parameters that are first values -> our states."""
+    lines: str = ""
+    """What the cell has beside the library's lines."""
+    shared: dict[str, float] = field(default_factory=lambda: dict(TRACES))
+    """Parameters that its plastic synapses use."""
 
     def limit(self, quantity: str, dt: float) -> float:
         return min(max(LIMIT, self.limits.get(quantity, 0.0) * (dt / RESOLUTION) ** 4), GREATEST)
@@ -65,6 +73,8 @@ class RuleModel:
     only: dict[str, float] = field(default_factory=dict)
     rewarded: bool = False
     """Whether a volume transmitter brings dopamine."""
+    reads: tuple[str, ...] = ()
+    """What the rule reads of the postsynaptic cell beside its spikes."""
 
 
 TWO = ("excitatory", "inhibitory")
@@ -84,7 +94,22 @@ ADAPTING = {**CONDUCTANCES, "w": "adaptation"}
 OPEN = {"g_ex": 2e-7, "g_in": 2e-7, "I_syn_ex": 2e-6, "I_syn_in": 2e-6}
 SOLVED = {**OPEN, "V_m": 1e-8}
 SOLVED_ADAPTIVE = {**OPEN, "V_m": 3e-5, "w": 6e-5}
-SOLVED_STEEP = {**OPEN, "V_m": 7e-4, "Act_m": 7e-5, "Inact_h": 7e-5, "Act_n": 7e-5}
+SOLVED_STEEP = {**OPEN, "V_m": 1e-2, "Act_m": 1e-3, "Inact_h": 1e-3, "Act_n": 1e-3, "u_bar_plus": 1e-3,
+                "u_bar_minus": 1e-3, "weight": 1e-6}
+HODGKIN_HUXLEY: Names = {
+    "C_m": ("capacitance", 100.0), "g_Na": ("g_na", 12000.0), "g_K": ("g_k", 3600.0), "g_L": ("g_leak", 30.0),
+    "E_Na": ("e_na", 50.0), "E_K": ("e_k", -77.0), "E_L": ("e_leak", -54.402), "t_ref": ("t_refractory", 2.0),
+    "I_e": ("bias", 0.0), **QUICK}
+RESTING = {"v": -65.0, "m": 0.05293248525724958, "h": 0.5961207535084603, "n": 0.3176769140606974}
+LOW_PASSED = """  parameter tau_u_plus ms = 114
+  parameter tau_u_minus ms = 10
+  state u_plus = v
+  state u_minus = v
+  receive du_plus/dt = (v - u_plus) / tau_u_plus @ soma
+  receive du_minus/dt = (v - u_minus) / tau_u_minus @ soma
+""" + "".join(f"  state {name}_told = -1000\n  receive {name}_told = {name}\n  message {name}_told late\n"
+              for name in ("v", "u_plus", "u_minus"))
+"""Before the first step NEST has told its synapses of no voltage."""
 TOLERANCE = {"gsl_error_tol": 1e-6}
 CURRENTS = {"V_m": "v", "I_syn_ex": "i_excitatory", "I_syn_in": "i_inhibitory"}
 
@@ -97,17 +122,19 @@ CELLS: dict[str, CellModel] = {
     "izhikevich": CellModel("izhikevich", ("synapses",), {
         "a": ("a", 0.02), "b": ("b", 0.2), "c": ("c", -65.0), "d": ("d", 8.0), "I_e": ("bias", 0.0),
         "V_th": ("v_peak", 30.0)}, {"V_m": "v", "U_m": "u"}, {"v": -65.0, "u": -13.0}, {"consistent_integration": 1.0}),
+    "hh_psc_alpha_clopath": CellModel("hodgkin_huxley_alpha", TWO, {
+        **HODGKIN_HUXLEY, "tau_u_bar_plus": ("tau_u_plus", 114.0), "tau_u_bar_minus": ("tau_u_minus", 10.0)}, {
+        **CURRENTS, "u_bar_plus": "u_plus", "u_bar_minus": "u_minus"}, {**RESTING, "u_plus": 0.0, "u_minus": 0.0}, {
+        "A_LTD_const": 1.0}, SOLVED_STEEP, first={"V_m": "v", "u_bar_plus": "u_plus", "u_bar_minus": "u_minus"},
+        lines=LOW_PASSED, shared={"A_LTP": 8e-5, "A_LTD": 14e-5, "theta_plus": -45.3, "theta_minus": -70.6,
+                                  "delay_u_bars": 5.0}),
     "iaf_cond_exp": CellModel("lif_cond_exp", TWO, LEAKY_CONDUCTANCE, CONDUCTANCES, {"v": -70.0}, {}, SOLVED, True),
     "iaf_cond_alpha": CellModel("lif_cond_alpha", TWO, LEAKY_CONDUCTANCE, CONDUCTANCES, {"v": -70.0}, {}, SOLVED, True),
     "aeif_cond_exp": CellModel("adex", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, {}, SOLVED_ADAPTIVE, True, TOLERANCE),
     "aeif_cond_alpha": CellModel("adex_alpha", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, {}, SOLVED_ADAPTIVE, True,
                                  TOLERANCE),
-    "hh_psc_alpha": CellModel("hodgkin_huxley_alpha", TWO, {
-        "C_m": ("capacitance", 100.0), "g_Na": ("g_na", 12000.0), "g_K": ("g_k", 3600.0), "g_L": ("g_leak", 30.0),
-        "E_Na": ("e_na", 50.0), "E_K": ("e_k", -77.0), "E_L": ("e_leak", -54.402), "t_ref": ("t_refractory", 2.0),
-        "I_e": ("bias", 0.0), "tau_syn_ex": ("tau_excitatory", 0.2), "tau_syn_in": ("tau_inhibitory", 2.0)}, {
-        **CURRENTS, "Act_m": "m", "Inact_h": "h", "Act_n": "n"}, {
-        "v": -65.0, "m": 0.05293248525724958, "h": 0.5961207535084603, "n": 0.3176769140606974}, {}, SOLVED_STEEP)}
+    "hh_psc_alpha": CellModel("hodgkin_huxley_alpha", TWO, HODGKIN_HUXLEY, {
+        **CURRENTS, "Act_m": "m", "Inact_h": "h", "Act_n": "n"}, RESTING, {}, SOLVED_STEEP)}
 
 
 def _pair(given: Given) -> tuple[str, dict[str, float]]:
@@ -141,6 +168,11 @@ def _vogels_sprekeler(given: Given) -> tuple[str, dict[str, float]]:
                                 "tau": given["tau"]}
 
 
+def _clopath(given: Given) -> tuple[str, dict[str, float]]:
+    return "clopath", {"a_ltp": given["A_LTP"], "a_ltd": given["A_LTD"], "tau_x": given["tau_x"],
+                       **{key: given[key] for key in ("theta_plus", "theta_minus")}}
+
+
 def _tsodyks_markram(given: Given) -> tuple[str, dict[str, float]]:
     if given["u"] != given["U"]:
         raise CortexError("V106", f"option u = {given['u']} is not modelled; only that of U, {given['U']}, is.")
@@ -149,6 +181,10 @@ def _tsodyks_markram(given: Given) -> tuple[str, dict[str, float]]:
 
 def _to_most(given: Given) -> tuple[float, float]:
     return 0.0, given["Wmax"]
+
+
+def _between(given: Given) -> tuple[float, float]:
+    return given["Wmin"], given["Wmax"]
 
 
 def _trace(given: Given) -> dict[str, float]:
@@ -172,10 +208,12 @@ RULES: dict[str, RuleModel] = {
     "stdp_dopamine_synapse": RuleModel({
         "Kplus": 0.0, "c": 0.0,
         "A_plus": 1.0, "A_minus": 1.5, "tau_plus": 20.0, "tau_c": 1000.0, "tau_n": 200.0, "b": 0.0, "Wmin": 0.0,
-        "Wmax": 200.0}, _dopamine, lambda given: (given["Wmin"], given["Wmax"]),
+        "Wmax": 200.0}, _dopamine, _between,
         lambda given: {**_trace(given), "c": given["c"]}, {"n": 0.0}, rewarded=True),
     "vogels_sprekeler_synapse": RuleModel({
         "tau": 20.0, "eta": 0.001, "alpha": 0.12, "Wmax": 1.0, "Kplus": 0.0}, _vogels_sprekeler, _to_most, _trace),
+    "clopath_synapse": RuleModel({"tau_x": 15.0, "x_bar": 0.0, "Wmin": 0.0, "Wmax": 100.0}, _clopath, _between,
+                                 lambda given: {"x": given["x_bar"]}, reads=("v", "u_plus", "u_minus")),
     "tsodyks2_synapse": RuleModel({
         "U": 0.5, "u": 0.5, "x": 1.0, "tau_rec": 800.0, "tau_fac": 0.0}, _tsodyks_markram, _not_negative,
         only={"x": 1.0})}

@@ -11,7 +11,7 @@ cell terminal
   send spike = value
   message spike late
 cell neuron = library.{part}
-population N neuron {cells}
+{lines}population N neuron {cells}
 {given}output spikes = N.spike
 """
 INPUTS = "population S terminal {inputs}\n"
@@ -28,7 +28,7 @@ SPINES = """cell spine
   receive reward = released / tau_n
   receive dopamine = decay * prev(dopamine) + reward
   message passed
-rule learnt = library.{rule}
+{seen}rule learnt = library.{rule}
 {lines}synapse plastic
   message spike
   port arriving
@@ -51,6 +51,13 @@ population D spine {synapses}
 {tau_n}projection W plastic T -> D gate=learn delay={wait}
 {given}projection OUT onward D -> N delay=0
 projection BACK back N -> D
+"""
+SEEN = "  port {name}_there\n  state {name} = -1000\n  receive {name} = {name}_there\n"
+SEES = """synapse back_{name}
+  message {name}_told
+  port {name}_there
+  connectivity sparse
+projection BACK_{name} back_{name} N -> D
 """
 LATE_REWARDS = """  parameter decay_n = exp(-dt / tau_n)
   state less = 0
