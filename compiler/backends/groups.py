@@ -14,7 +14,8 @@ import numpy as np
 
 from compiler.backends.loading import Kernels, load_kernels
 from compiler.backends.lowering.c_module import c_source
-from compiler.backends.lowering.program import GroupProgram, Transfer
+from compiler.backends.lowering.program import GroupProgram
+from compiler.backends.lowering.transfers import Transfer
 from compiler.backends.native import Native
 from compiler.backends.recording import current, record_pieces
 from compiler.backends.runtime import Block

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-         "-fno-builtin", "-w", "-shared", "-fPIC",
+         "-fno-builtin", "-w", "-shared", "-fPIC", "-pthread",
          *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []))
 
 
@@ -80,7 +80,7 @@ class CGroup:
         self.block: Any = None
         self.library, self.call = library, getattr(library, f"run_{number}")
         self.call.argtypes = [ctypes.c_void_p, *[ctypes.c_long] * 4, ctypes.c_int, ctypes.c_int]
-        self.call.restype = None
+        self.call.restype = ctypes.c_int
 
     def _show(self, block: Any) -> None:
         if block is self.block:
@@ -92,9 +92,11 @@ class CGroup:
         t.gates_width, t.noise_width, t.batch, t.streams = (array.shape[1] for array in self.shown)
 
     def run(self, block: Any, first: int, last: int, start: int, stop: int, pending: bool, whole: bool) -> None:
-        """Rows first..last of the group's program for steps start..stop of the block."""
+        """Rows first..last of the group's program for steps start..stop of the block. Raises OSError where the system
+        gives no more threads."""
         self._show(block)
-        self.call(self.address, first, last, start, stop, pending, whole)
+        if self.call(self.address, first, last, start, stop, pending, whole):
+            raise OSError("the system gives no more threads")
 
     def record(self, block: Any, t: int) -> None:
         self._show(block)

@@ -18,12 +18,13 @@ from compiler.ir.protocol import Protocol
 
 
 class Native(InProcess):
-    """Runs a program in this process. `samples` is (rows, sample_width)."""
+    """Runs a program in this process. `samples` is (rows, sample_width). Raises E527 where threads cannot be had."""
 
     def __init__(self, program: Program, protocol: Protocol, samples: Array, seeds: Sequence[int],
                  recorded_noise: Array | None = None):
         super().__init__(program.graph, program.slots.sizes, protocol, samples, seeds, recorded_noise)
         self.program, self.group = program, program.select()
+        self.feed.threads = program.threads
         self._load()
 
     def _load(self) -> None:
@@ -37,7 +38,11 @@ class Native(InProcess):
                                     record_pieces(self.group, self.protocol), self.samples, self.buffer)
 
     def _block(self, b: Block) -> None:
-        self.kernels.run(b, 0, len(self.group.step), 0, len(b.gates), False, True)
+        try:
+            self.kernels.run(b, 0, len(self.group.step), 0, len(b.gates), False, True)
+        except OSError as error:
+            raise CortexError("E527", f"{len(self.group.shares)} threads were asked for, but {error}.",
+                              "Ask for fewer, or end other programs.") from error
 
     def _shaped(self, quantity: str, flat: Array) -> Array:
         return unpack(self.program, quantity, flat)

@@ -1,7 +1,8 @@
 """The runtime of a compiled circuit: turns a protocol into blocks of arrays, step by step reproducible.
 
 Plain numpy, no import of the compiler: the Lava backend copies this file beside the code it emits. A `Feed` gives,
-for the next K steps, which sample each batch element sees, the gates, the noise, and where recordings go.
+for the next K steps, which sample each batch element sees, the gates, the noise, and where recordings go. `threads`
+may draw counter noise together, each chunk by one of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -83,7 +85,8 @@ class Feed:
         self.current: Array | None = None
         self.rows_written = [0] * len(self.streams)
         self.bases = np.cumsum([0, *(self.held_rows(s) * s["width"] for s in self.streams)])
-        self.chunks: dict[tuple[int, int], tuple[int, Array]] = {}
+        self.threads = 1
+        self.chunks: dict[tuple[int, int], dict[int, Array]] = {}
 
     @property
     def total(self) -> int:
@@ -220,33 +223,54 @@ class Feed:
         return np.stack([np.concatenate(row) for row in rows])
 
     def _counter(self, block: Block, part: slice) -> None:
-        start, column = self.position, 0
-        earlier: list[int] = []
-        for population, cells, distribution in self.noise.columns:
-            stream = population + DRAWS * earlier.count(population)
-            earlier.append(population)
+        column, streams = 0, self._streams()
+        self._draw_chunks(streams, self.position // CHUNK, (self.position + part.stop - part.start - 1) // CHUNK)
+        for stream, cells, _ in streams:
             for b in range(self.batch):
-                values = self._between(stream, cells, distribution, b, start, start + part.stop - part.start)
-                block.noise[part, column + b:column + cells * self.batch:self.batch] = values
+                columns = slice(column + b, column + cells * self.batch, self.batch)
+                self._copy(block.noise[part, columns], self.chunks[stream, b])
             column += cells * self.batch
 
-    def _between(self, stream: int, cells: int, distribution: str, b: int, start: int, stop: int) -> Array:
-        pieces = []
-        while start < stop:
-            chunk, offset = divmod(start, CHUNK)
-            take = min(stop - start, CHUNK - offset)
-            pieces.append(self._chunk(stream, cells, distribution, b, chunk)[offset:offset + take])
-            start += take
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    def _streams(self) -> list[tuple[int, int, str]]:
+        """(stream, cells, distribution) of all draws of cells."""
+        found: list[tuple[int, int, str]] = []
+        for place, (population, cells, distribution) in enumerate(self.noise.columns):
+            earlier = [other for other, _, _ in self.noise.columns[:place]].count(population)
+            found.append((population + DRAWS * earlier, cells, distribution))
+        return found
 
-    def _chunk(self, stream: int, cells: int, distribution: str, b: int, chunk: int) -> Array:
-        held = self.chunks.get((stream, b))
-        if held is None or held[0] != chunk:
-            seed = self.noise.seeds[b // self.noise.samples]
-            generator = counter_generator(seed, stream * self.noise.samples + b % self.noise.samples, chunk)
-            draw = generator.standard_normal if distribution == "normal" else generator.random
-            held = self.chunks[stream, b] = (chunk, draw((CHUNK, cells)))
-        return held[1]
+    def _copy(self, to: Array, chunks: dict[int, Array]) -> None:
+        at, start = 0, self.position
+        while at < len(to):
+            chunk, offset = divmod(start + at, CHUNK)
+            take = min(len(to) - at, CHUNK - offset)
+            to[at:at + take] = chunks[chunk][offset:offset + take]
+            at += take
+
+    def _draw_chunks(self, streams: list[tuple[int, int, str]], first: int, last: int) -> None:
+        """Chunks first..last of all draws; several threads draw as many chunks at a time, in memory of earlier ones."""
+        tasks = []
+        for stream, cells, distribution in streams:
+            for b in range(self.batch):
+                held = self.chunks.setdefault((stream, b), {})
+                missing = [chunk for chunk in range(first, last + 1) if chunk not in held]
+                if missing:
+                    missing += range(last + 1, missing[0] + self.threads)
+                free = [held.pop(chunk) for chunk in list(held) if missing and chunk < first]
+                for chunk in missing:
+                    held[chunk] = free.pop() if free else np.empty((CHUNK, cells))
+                    tasks.append((stream, distribution, b, chunk, held[chunk]))
+        if self.threads > 1 and len(tasks) > 1:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(lambda task: self._draw_chunk(*task), tasks))
+        else:
+            for task in tasks:
+                self._draw_chunk(*task)
+
+    def _draw_chunk(self, stream: int, distribution: str, b: int, chunk: int, into: Array) -> None:
+        seed = self.noise.seeds[b // self.noise.samples]
+        generator = counter_generator(seed, stream * self.noise.samples + b % self.noise.samples, chunk)
+        (generator.standard_normal if distribution == "normal" else generator.random)(out=into)
 
     # ---- recordings
 

@@ -12,6 +12,7 @@ from compiler.backends.blocks import Pace, first_block
 from compiler.backends.groups import Grouped
 from compiler.backends.interpreter_run import InterpreterRun
 from compiler.backends.lowering.program import Program, lower
+from compiler.backends.lowering.threads import usable
 from compiler.backends.native import Native, Single
 from compiler.backends.runtime import Feed
 from compiler.ir import Graph
@@ -62,11 +63,13 @@ class Runner(typing.Protocol):
 @dataclass(frozen=True)
 class Work:
     """A graph that the passes have left. `observed` names what must be stored besides what the graph needs; `stock`: on
-    Lava, what Lava's own processes compute to the bit is run by them (E521 where that is nothing)."""
+    Lava, what Lava's own processes compute to the bit is run by them (E521 where that is nothing). `threads` share each
+    step of one group, to the same bits (E527); a warning says where one has to do."""
 
     graph: Graph
     observed: frozenset[str] = frozenset()
     stock: bool = False
+    threads: int = 1
 
     @property
     def program(self) -> Program:
@@ -75,7 +78,7 @@ class Work:
     @cached_property
     def lowered(self) -> tuple[Program, StockPlan]:
         if not self.stock:
-            return lower(self.graph, self.observed), StockPlan()
+            return lower(self.graph, self.observed, self.threads), StockPlan()
         from compiler.backends.lava.stock import stock_program
 
         return stock_program(self.graph, self.observed)
@@ -92,6 +95,7 @@ class Given(typing.NamedTuple):
 
 
 def _interpreter(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:
+    usable(work.graph, work.threads, "the interpreter has no more")
     return InterpreterRun(permitted(work.graph, work.observed), *given)
 
 

@@ -196,7 +196,7 @@ def work_of(compiled: Compiled) -> Work:
     if stock and run.granularity != "population":
         raise CortexError("X155", f"run.stock replaces single populations and projections, but granularity is "
                                   f"'{run.granularity}'.", "Use --granularity population.")
-    return Work(compiled.report.graph, compiled.observed, stock)
+    return Work(compiled.report.graph, compiled.observed, stock, run.threads)
 
 
 def check_installed(backend: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from compiler.backends.draws import input_columns
+from compiler.backends.lowering.threads import check_threads
 from compiler.backends.table import BACKENDS, Given, Work
 from compiler.experiments.circuits import with_seeds
 from compiler.experiments.compilation import check_backend, check_installed, check_recorded
@@ -80,7 +81,7 @@ class Simulation(Mapping[str, np.ndarray]):
 def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mapping[str, Any] | None = None,
              record: str | Iterable[str] = (), every: int = 1, gates: Mapping[str, Any] | None = None,
              backend: str = "native", granularity: str = "network", seed: int | Sequence[int] = 1,
-             noise: np.ndarray | None = None, final: bool = False) -> Simulation:
+             noise: np.ndarray | None = None, final: bool = False, threads: int = 1) -> Simulation:
     """Runs a graph, or a `Network`, for so many network steps of `graph.dt` ms each.
 
         rates = simulate(graph, 1000, inputs={"input.value": x}, gates={"learn": 1.0}, record=["hidden.u"])["hidden.u"]
@@ -93,18 +94,21 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
     steps. `seed`: one, or one per element of a seeds axis, which the graph then gets. `noise` (steps, draws): what a
     graph with `noise recorded` replays. `final`: the weights and states after the last step are returned, too.
 
+    `threads` share each step of a network in one group, in C, to the same bits.
+
     The passes run as for an experiment, and keep what is recorded. At one granularity all backends in float64 give the
     same bits.
 
     Raises X111 for what is no graph, and what `check_graph` raises; X157, X150 and E601 for a
     backend or granularity that is not there; X151 for names in `record`, X201 in `inputs`, E273 in `gates`; X203 and
     X204 for values that do not fit or are not finite; X208 for numbers of steps; E277 and E278 for noise and seeds;
-    E701 to E705 where Lava fails.
+    E701 to E705 where Lava fails; E527 for numbers of threads.
     """
     _check_flag("final", final)
+    check_threads(threads)
     found = Prepared.of(graph, steps, inputs, record, every, gates, backend, granularity, seed, noise)
     kept = tuple(states(found.graph)) if final else ()
-    work = found.work((*found.names, *kept), granularity)
+    work = found.work((*found.names, *kept), granularity, threads)
     with closing(BACKENDS[backend](work, found.given)) as runner:
         runner.run()
         recorded = {name: np.array(runner.records.rows(NAME, name)) for name in found.names}
@@ -166,9 +170,9 @@ class Prepared:
     def given(self) -> Given:
         return Given(self.protocol, self.table, self.seeds, self.noise)
 
-    def work(self, kept: Iterable[str], granularity: str) -> Work:
+    def work(self, kept: Iterable[str], granularity: str, threads: int = 1) -> Work:
         request = Request(frozenset(kept))
-        return Work(run_pipeline(self.graph, request, Target(granularity)).graph, request.observed)
+        return Work(run_pipeline(self.graph, request, Target(granularity)).graph, request.observed, threads=threads)
 
 
 def _check(graph: Graph, backend: str, granularity: str) -> None:

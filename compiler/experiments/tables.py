@@ -80,7 +80,8 @@ class Run(Table, frozen=True):
     `until_epoch`: stop after that epoch (0: at the end).
     `noise`: the kind of the noise streams, "" as the circuit says (counter). `hardware`: the map whose cores are the
     processes of the granularity `neurocore`. `stock`: what Lava's own LIF, Dense and LearningDense compute to the bit
-    is run by them (backend lava, granularity population; no checkpoints)."""
+    is run by them (backend lava, granularity population; no checkpoints). `threads`: how many share each step of a
+    network in one group, to the same bits (in C; a warning says where one has to do)."""
 
     seeds: Annotated[list[Seed], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: [0])
     backend: Literal["lava", "native", "interpreter", "native32"] = "lava"
@@ -89,6 +90,7 @@ class Run(Table, frozen=True):
     block_ms: Annotated[float, msgspec.Meta(gt=0, le=250)] = 50.0
     noise: Literal["", "counter", "legacy"] = ""
     stock: bool = False
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     until_epoch: Count = 0
     checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
 

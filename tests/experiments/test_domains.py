@@ -58,6 +58,7 @@ DOMAINS = {
     "run.seeds": (([], [-1], [0.5], 1, "x", [True]), ([0], [1, 2**63])), "run.backend": one_of("lava", "native"),
     "run.granularity": one_of("area", "neurocore"), "run.hardware": TEXT,
     "run.block_ms": ((0, -1, 251, 10**9, "x", True), (0.5, 250)), "run.noise": one_of("", "legacy"), "run.stock": FLAG,
+    "run.threads": ((0, -1, 65, 0.5, "x", True), (1, 64)),
     "run.until_epoch": whole(0, 5, more=HUGE), "run.checkpoint_seconds": ((-1, "x", True, [1]), (0, 0.5)),
     "passes.disable": TEXTS, "precision.weights": whole(0, 24, more=(25, *HUGE)),
     "precision.states": whole(4, 32, low=3, more=(33, *HUGE)), "precision.messages": whole(2, 32, low=1, more=(33,)),

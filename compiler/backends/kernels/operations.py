@@ -19,9 +19,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class IndexSlot:
-    """A named stretch of a group's index memory, which holds int32."""
+    """A named stretch of a group's index memory, which holds int32. `end`: from its second number on."""
 
     name: str
+    end: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Operation:
     """The stretch of cells (None: to their end) of an operation that several processes share."""
     copy: bool = False
     """Whether another process does the same and owns the result."""
+    apart: bool = False
+    """Whether parts of it, over stretches of postsynaptic cells, write to numbers of their own."""
 
 
 @dataclass

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from compiler.backends.kernels.operations import slot_name
 from compiler.backends.lowering import Program, lower
-from compiler.backends.lowering.program import GroupProgram, Transfer
+from compiler.backends.lowering.program import GroupProgram
+from compiler.backends.lowering.transfers import Transfer
 from compiler.backends.quoting import quoted
 from compiler.ir import CortexError, Graph, Projection
 from compiler.ir.schedule import message_depth

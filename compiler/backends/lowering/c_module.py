@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from compiler.backends.kernels.c_text import c_name, function_source, open_sizes
 from compiler.backends.kernels.nest import KernelTable
 from compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Operation, Slot, Span
+from compiler.backends.lowering.c_threads import MEETING, SHARE, THREADS
 from compiler.backends.lowering.program import GroupProgram, Program
 from compiler.ir.functions import DEFINITIONS, PRIMITIVES, closure
 
@@ -180,11 +181,12 @@ CASES
 """
 
 PARTS = """
-/* Operations first..last for steps start..stop, skipping those whose gate is off. `pending`: as `late`. */
-void run_GROUP(const Call *const c, const long first, const long last, const long start, const long stop, int pending,
-               const int whole) {
+/* Operations first..last for steps start..stop, skipping those whose gate is off. `pending`: as `late`. Returns 0. */
+int run_GROUP(const Call *const c, const long first, const long last, const long start, const long stop, int pending,
+              const int whole) {
     for (long t = start; t < stop; t++, pending = 1)
         for (long i = first; i < last; i++) operation_GROUP(c, i, t, pending);
+    return 0;
 }
 """
 
@@ -200,9 +202,9 @@ LINES
 
 WHOLE = """
 /* Steps start..stop. `pending`: as `late`; what is behind the step applies pending increments before anything looks at
-the weights (at recordings and at the end of the block), and what is due is recorded. */
-void run_GROUP(const Call *const c, const long first, const long last, const long start, const long stop, int pending,
-               const int whole) {
+the weights (at recordings and at the end of the block), and what is due is recorded. Returns 0. */
+int run_GROUP(const Call *const c, const long first, const long last, const long start, const long stop, int pending,
+              const int whole) {
     for (long t = start; t < stop; t++) {
         const int due = weights_due(c, t), flush = due || t + 1 == stop;
         step_GROUP(c, t, pending);
@@ -210,13 +212,14 @@ void run_GROUP(const Call *const c, const long first, const long last, const lon
         pending = !flush;
         record(c, t);
     }
+    return 0;
 }
 """
 
 
 def c_source(program: Program, groups: Sequence[GroupProgram], *, whole: bool = False, single: bool = False) -> str:
-    """One module for these groups; `run_0` belongs to the first. `whole`: for runs of whole steps (of one group), else
-    of any rows."""
+    """One module for these groups; `run_0` belongs to the first. `whole`: for runs of whole steps (of one group, whose
+    threads share them), else of any rows."""
     table = program.kernels
     kernels = {k for group in groups for o in (*group.step, *group.flush) for k in (o.kernel, o.update)}
     names = {name for k in kernels & set(table.kernels) for name in table.kernels[k].functions()}
@@ -323,17 +326,40 @@ UNNAMED = "function"
 
 def _group(number: int, group: GroupProgram, functions: Functions, whole: bool) -> str:
     rows = (*group.step, *group.flush)
+    if whole and group.shares:
+        return _shared_group(number, group, functions)
     calls = [_call(o, group, functions) for o in rows]
     n = len(group.step)
     apart = range(n, len(rows)) if whole else range(len(rows))
     cases = "\n".join(f"        case {i}: {' '.join(calls[i])} break;" for i in apart)
     straight = "\n".join("    " + line for lines in calls[:n] for line in lines)
     templates = [ROWS, *([STEP, WHOLE] if whole else [PARTS])]
-    texts = {"CASES": cases, "LINES": straight, "ROWS": str(len(rows))}
-    filled = [re.sub(r"\b(CASES|LINES|ROWS)\b", lambda found: texts[found[0]], text.replace("GROUP", str(number)))
-              for text in templates]
-    return "\n".join([f"const long memory_{number} = {group.size}, indices_{number} = {group.index_size};",
-                      *filled])
+    texts = {"CASES": cases, "LINES": straight, "ROWS": str(len(rows)), "GROUP": str(number)}
+    return "\n".join([_sizes(number, group), *(_filled(text, texts) for text in templates)])
+
+
+def _sizes(number: int, group: GroupProgram) -> str:
+    return f"const long memory_{number} = {group.size}, indices_{number} = {group.index_size};"
+
+
+def _filled(template: str, texts: Mapping[str, str]) -> str:
+    """With texts for the words in capitals, also where they end a name."""
+    return re.sub("|".join(rf"(?<![A-Z]){word}(?![A-Z])" for word in texts), lambda found: texts[found[0]], template)
+
+
+def _shared_group(number: int, group: GroupProgram, functions: Functions) -> str:
+    """Of several threads: a step for each."""
+    steps, n = [], len(group.step)
+    for thread, own in enumerate(group.shares):
+        lines = [line for part in own for line in (
+            *(["meet(gate);"] if part.meet else []),
+            *(_call(part.operation, group, functions) if part.operation else []))]
+        steps.append(_filled(SHARE, {"GROUP": f"{number}_{thread}", "LINES": "\n".join("    " + x for x in lines)}))
+    cases = "\n".join(f"        case {i}: {' '.join(_call(o, group, functions))} break;"
+                      for i, o in enumerate(group.flush, n))
+    texts = {"CASES": cases, "ROWS": str(n + len(group.flush)), "GROUP": str(number), "THREADS": str(len(group.shares)),
+             "STEPS": ", ".join(f"share_{number}_{thread}" for thread in range(len(group.shares)))}
+    return "\n".join([MEETING, *steps, _sizes(number, group), *(_filled(text, texts) for text in (ROWS, THREADS))])
 
 
 def _call(operation: Operation, group: GroupProgram, functions: Functions) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from compiler.backends.kernels.layout import Shape
 from compiler.backends.kernels.nest import Int, Kernel, KernelTable
-from compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, along, slot_name
+from compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, slot_name
 from compiler.backends.lowering.cells import message_slot, vector_parameters
 from compiler.backends.lowering.storage import Storage, inline_factors
 from compiler.backends.lowering.translation import Translation
@@ -55,7 +55,8 @@ class Factors:
         *updates, self.increment = (self._cut(inline_factors(self.graph, projection, e, stored))
                                     for e in (*(u.expression for u in rule.updates), rule.increment))
         self.updates = [(u.name, e) for u, e in zip(rule.updates, updates, strict=True)]
-        post = [along(self._vector("post", i, shape.post_cells)) for i in range(len(self.post))]
+        post = [replace(self._vector("post", i, shape.post_cells), along=shape.listed is None)
+                for i in range(len(self.post))]
         pre = [replace(self._vector("pre", i, shape.cells[0]), along=shape.one_to_one) for i in range(len(self.pre))]
         if self.is_delivered:
             pre = [Slot(message_slot(storage, projection), shape.one_to_one)]

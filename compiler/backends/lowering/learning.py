@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from compiler.backends.kernels.layout import Shape
 from compiler.backends.kernels.nest import Array, Int, Kernel, Load, Uniform, any_of, compared
-from compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, along, slot_name
+from compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, slot_name
 from compiler.backends.lowering.factors import VECTOR, Factors
 from compiler.backends.lowering.translation import Translation
 from compiler.ir.connections import connection_mask
@@ -93,8 +94,9 @@ class Learning:
         return slot_name(self.projection.name, quantity)
 
     def weights(self, name: str, quantity: str) -> Array:
-        """An array with a number per weight, which operations go along."""
-        return self.axes.weights(name, along(self.slots.add(self.slot(quantity), self.shape.weights)))
+        """An array with a number per weight, which operations go along, but for those of lists."""
+        slot = self.slots.add(self.slot(quantity), self.shape.weights)
+        return self.axes.weights(name, replace(slot, along=self.shape.listed is None))
 
     def vector(self, name: str) -> Array:
         """`P0`, `Q0` ... : cells of one side."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from compiler.backends.kernels.layout import Shape
-from compiler.backends.kernels.nest import Array, Counter, Indices, Int, Joined, Kernel, compared
-from compiler.backends.kernels.operations import IndexSlot, Operation, Slot
+from compiler.backends.kernels.nest import Counter, Indices, Int, Joined, Kernel, Load, compared
+from compiler.backends.kernels.operations import First, IndexSlot, Operation, Slot, Span
 from compiler.backends.lowering.learning import Axes
 from compiler.ir.expressions import Name, Number, Where
 
@@ -28,13 +29,25 @@ class ListedAxes(Axes):
         self.kernel, self.shape, self.projection = kernel, shape, projection
         self.rows, self.width, self.stride = kernel.size("rows", shape.pre), shape.post, 0
 
+    @contextmanager
+    def each_target(self, name: str = "k") -> Iterator[Int]:
+        """The postsynaptic cells, or those of a part of the operation."""
+        first = self.kernel.size("first", First())
+        with self.kernel.loop(name, first + self.kernel.size("targets", Span(self.shape.post)), first) as k:
+            yield k
+
+    def stretch(self, j: Int) -> tuple[Int, Int]:
+        """Where the synapses of a row end and begin, those to a part of the targets for a part of the operation."""
+        starts = f"{self.projection}.starts"
+        return (self.kernel.indices("of_ends", IndexSlot(starts, end=True))[j],
+                self.kernel.indices("of_starts", IndexSlot(starts))[j])
+
     def indices(self, key: str) -> Indices:
         return self.kernel.indices(f"of_{key}", IndexSlot(f"{self.projection}.{key}"))
 
     @contextmanager
     def each_along(self, j: Int = 0) -> Iterator[tuple[Int, Int]]:
-        starts = self.indices("starts")
-        with self.kernel.loop("s", starts[j + 1], starts[j]) as s, self.kernel.loop("c", self.shape.copies) as c:
+        with self.kernel.loop("s", *self.stretch(j)) as s, self.kernel.loop("c", self.shape.copies) as c:
             yield s, c
 
     def post_place(self, k: Int) -> Int:
@@ -57,8 +70,9 @@ class Delivery:
 
     def operation(self) -> Operation:
         owner = self.owner
-        return owner.operation(f"deliver_{owner.variant}", self.kernel, (*owner.read_by_delivery, self.message),
-                               (owner.slot("current"),))
+        found = owner.operation(f"deliver_{owner.variant}", self.kernel, (*owner.read_by_delivery, self.message),
+                                (owner.slot("current"),))
+        return replace(found, apart=True)
 
     @contextmanager
     def each_event(self) -> Iterator[tuple[Int, Int, Int, Name]]:
@@ -72,19 +86,27 @@ class Delivery:
     @contextmanager
     def each_synapse(self, j: Int) -> Iterator[tuple[Int, Int]]:
         """(synapse, its target)."""
-        starts = self.axes.indices("starts")
-        with self.kernel.loop("s", starts[j + 1], starts[j]) as s:
+        with self.kernel.loop("s", *self.axes.stretch(j)) as s:
             yield s, self.axes.post_place(s)
 
+    @contextmanager
+    def each_current(self) -> Iterator[tuple[Int, Int, Int]]:
+        with self.axes.each_target() as k, self.kernel.loop("c", self.shape.copies) as c, \
+                self.kernel.loop("r", self.shape.repeats) as r:
+            yield k, c, r
 
-def delivery(owner: ProjectionLowering, message: str) -> Operation:
-    """The operation that delivers this step's messages."""
-    return _now(owner, message) if owner.steps_ahead == 1 else _later(owner, message)
+
+def deliveries(owner: ProjectionLowering, message: str) -> list[Operation]:
+    """The operations that deliver this step's messages."""
+    if owner.steps_ahead == 1:
+        return [_now(owner, message)]
+    return [_later(owner, message), _step_on(owner)]
 
 
 def _now(owner: ProjectionLowering, message: str) -> Operation:
     d = Delivery(owner, message, "current[post] = sum over synapses of w * pre[j], cells that are silent left out.")
-    owner.clear(d.kernel, d.current)
+    with d.each_current() as (k, c, r):
+        d.kernel.store(d.current[k, c, r], 0.0)
     with d.each_event() as (j, c, r, p), d.each_synapse(j) as (s, k):
         d.kernel.add(d.current[k, c, r], d.w((j, s, c)) * p)
     return d.operation()
@@ -97,21 +119,25 @@ def _later(owner: ProjectionLowering, message: str) -> Operation:
     count = kernel.size("steps", steps)
     slot = owner.slots.add(owner.slot("underway"), steps * shape.post * shape.batch)
     underway = kernel.array("underway", slot, count, shape.post, shape.copies, shape.repeats)
-    cursor = kernel.array("cursor", owner.slots.add(owner.slot("cursor"), 1), 1)
-    first = Counter(cursor[0])
+    first = Counter(_cursor(owner, kernel))
     with kernel.loop("now", first + 1, first) as now:
         with d.each_event() as (j, c, r, p), d.each_synapse(j) as (s, k):
             at = Joined("%", now + d.axes.indices("late")[s], count)
             kernel.add(underway[at, k, c, r], d.w((j, s, c)) * p)
-        _arrive(kernel, shape, underway, now, d.current)
-    following = kernel.let("following", cursor[0] + Number(1.0))
-    kernel.store(cursor[0], Where(compared(following, "<", float(steps)), following, Number(0.0)))
+        with d.each_current() as (k, c, r):
+            kernel.store(d.current[k, c, r], underway[now, k, c, r])
+            kernel.store(underway[now, k, c, r], 0.0)
     return d.operation()
 
 
-def _arrive(kernel: Kernel, shape: Shape, underway: Array, now: Int, current: Array) -> None:
-    """What is under way for this step becomes the current."""
-    with kernel.loop("k", kernel.size("cells", shape.post)) as k, kernel.loop("c", shape.copies) as c, \
-            kernel.loop("r", shape.repeats) as r:
-        kernel.store(current[k, c, r], underway[now, k, c, r])
-        kernel.store(underway[now, k, c, r], 0.0)
+def _step_on(owner: ProjectionLowering) -> Operation:
+    kernel = Kernel("now: the next step of the ring of currents.")
+    cursor, steps = _cursor(owner, kernel), kernel.scalar("steps", float(owner.steps_ahead))
+    following = kernel.let("following", cursor + Number(1.0))
+    kernel.store(cursor, Where(compared(following, "<", steps), following, Number(0.0)))
+    slot = owner.slot("cursor")
+    return owner.operation("step_on", kernel, (slot,), (slot,))
+
+
+def _cursor(owner: ProjectionLowering, kernel: Kernel) -> Load:
+    return kernel.array("cursor", owner.slots.add(owner.slot("cursor"), 1), 1)[0]

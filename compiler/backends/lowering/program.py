@@ -33,13 +33,15 @@ from compiler.backends.kernels.operations import (
     slot_name,
 )
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
-from compiler.backends.lowering.cuts import Piece, cut, needs, overlap, pieces
+from compiler.backends.lowering.cuts import Piece, cut, pieces
 from compiler.backends.lowering.initial import initial_values
 from compiler.backends.lowering.maps import MapLowering
 from compiler.backends.lowering.mirrors import mirror_operation
 from compiler.backends.lowering.projections import ProjectionLowering
 from compiler.backends.lowering.shared_states import pack_shared
 from compiler.backends.lowering.storage import plan_storage
+from compiler.backends.lowering.threads import cut_starts, shares, usable
+from compiler.backends.lowering.transfers import Transfer, transfers_of
 from compiler.backends.lowering.visits import WILD, starts_wild
 from compiler.backends.names import check_names
 from compiler.backends.start import Start
@@ -52,24 +54,6 @@ from compiler.passes.hoist_constant_input import permitted
 
 ACTIVE = 0.01
 """About which part of the cells of a list of synapses sends something in a step; for estimates of time."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """After operation `position`, numbers first..last of `slot` go from group `source` to the groups `targets`."""
-
-    position: int
-    slot: str
-    source: str
-    targets: tuple[str, ...]
-    first: int
-    last: int
-    whole: bool = True
-
-    @property
-    def name(self) -> str:
-        """The slot, or `slot@first:last` where only a part of it goes."""
-        return self.slot if self.whole else f"{self.slot}@{self.first}:{self.last}"
 
 
 @dataclass
@@ -96,6 +80,8 @@ class Program:
     transfers: list[Transfer] = field(default_factory=list)
     owners: dict[str, list[Piece]] = field(default_factory=dict)
     """Who owns what of every slot that an operation writes."""
+    threads: int = 1
+    """How many share a step, in C."""
 
     @property
     def sample_width(self) -> int:
@@ -133,7 +119,9 @@ class Program:
     def indices(self, name: str) -> Array:
         """Of `projection.starts`, `.post` or `.delay`, whole numbers that never change."""
         owner, _, key = name.partition(".")
-        found: Array = getattr(self.synapses[owner], key)
+        key, _, part = key.partition("@")
+        synapses = self.synapses[owner]
+        found: Array = cut_starts(synapses, *map(int, part.split("/"))) if part else getattr(synapses, key)
         return found
 
     def select(self, group: str | None = None) -> GroupProgram:
@@ -142,7 +130,7 @@ class Program:
 
 
 class GroupProgram:
-    """Memory and table of the operations that one process owns."""
+    """Memory and table of the operations that one process owns. `shares`: those of each of its threads, if several."""
 
     def __init__(self, program: Program, group: str | None):
         self.program, self.group = program, group
@@ -153,7 +141,9 @@ class GroupProgram:
         self.offsets: dict[str, int] = {}
         self.index_offsets: dict[str, int] = {}
         self.size = self.index_size = 0
-        for operation in (*self.step, *self.flush):
+        self.shares = shares(program.graph, self.step, program.kernels, program.threads) if program.threads > 1 else []
+        parts = (part.operation for own in self.shares for part in own)
+        for operation in (*self.step, *self.flush, *filter(None, parts)):
             for argument in operation.arguments:
                 if isinstance(argument, Slot | Key | Constant):
                     self._place(_key(argument))
@@ -181,8 +171,8 @@ class GroupProgram:
         match argument:
             case Slot(name, _, first):
                 return self.offsets[name] + first
-            case IndexSlot(name):
-                return self.index_offsets[name]
+            case IndexSlot(name, end):
+                return self.index_offsets[name] + end
             case Key() | Constant():
                 return self.offsets[_key(argument)]
             case Span(value) | First(value):
@@ -240,9 +230,12 @@ def _key(argument: Slot | Key | Constant) -> str:
     return f"constant {float(argument.value).hex()}" if isinstance(argument, Constant) else argument.name
 
 
-def lower(graph: Graph, observed: frozenset[str] = frozenset()) -> Program:
-    """Raises E5xx for what has no lowering yet. `observed` names quantities that must live in memory."""
-    return _Lowering(graph, observed).program()
+def lower(graph: Graph, observed: frozenset[str] = frozenset(), threads: int = 1) -> Program:
+    """Raises E5xx for what has no lowering yet. `observed` names quantities that must live in memory; `threads` share a
+    step."""
+    program = _Lowering(graph, observed).program()
+    program.threads = usable(program.graph, threads)
+    return program
 
 
 class _Lowering:
@@ -277,7 +270,7 @@ class _Lowering:
                 initial |= lowering.held.initial(initial.get(message, nothing))
         program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source,
                           self.start.synapses, tuple(self.inputs), tuple(self.noise), shared)
-        program.transfers = _transfers(step, self.slots)
+        program.transfers = transfers_of(step, self.slots)
         program.owners = pieces(step, self.slots.sizes, self._strides())
         return program
 
@@ -365,21 +358,3 @@ def _with_groups(graph: Graph) -> Graph:
                        projections=tuple(replace(q, group=q.group or "network") for q in graph.projections))
 
 
-def _transfers(step: list[Operation], slots: SlotTable) -> list[Transfer]:
-    """Who sends what to whom; empty slots are not sent, nor what every reader computes for itself."""
-    readers: dict[str, list[tuple[str, range]]] = {}
-    for operation in step:
-        for slot in operation.reads:
-            readers.setdefault(slot, []).append((operation.group, needs(operation, slot, slots.sizes[slot])))
-    copied = {slot for operation in step if operation.copy for slot in operation.writes}
-    result = []
-    for position, operation in enumerate(step):
-        for slot in dict.fromkeys(operation.writes):
-            size = slots.sizes[slot]
-            written = needs(operation, slot, size)
-            targets = tuple(dict.fromkeys(group for group, read in readers.get(slot, ())
-                                          if group != operation.group and overlap(written, read)))
-            if targets and size and slot not in copied:
-                result.append(Transfer(position, slot, operation.group, targets, written.start, written.stop,
-                                       written == range(size)))
-    return result

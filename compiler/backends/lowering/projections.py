@@ -5,6 +5,7 @@ With `fused` lowering the increment of one step is applied on the way to the pro
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from compiler.backends.kernels.nest import (
@@ -67,12 +68,12 @@ class ProjectionLowering(SynapseCode):
     def deliveries(self) -> list[Operation]:
         if not self.synapse.kind.weighted:
             return []
+        if self.shape.listed is not None:
+            return listed.deliveries(self, message_slot(self.storage, self.projection))
         return [self.held.delivery() if self.held else self._delivery()]
 
     def _delivery(self) -> Operation:
         message = message_slot(self.storage, self.projection)
-        if self.shape.listed is not None:
-            return listed.delivery(self, message)
         if self.projection.lowering == "fused" and self.rule:
             return self._fused(message)
         return self.operation(f"deliver_{self.variant}", self._delivery_kernel(message),
@@ -172,10 +173,11 @@ class ProjectionLowering(SynapseCode):
             events.each_weight(learning, waiting, lambda at: step(at, learning.increment(at)))
         else:
             learning.each_weight(lambda at: step(at, learning.increment(at)))
-        return self.operation(f"learn_{self.variant}_{self._rule_name}", kernel,
-                              (self.slot("w"), *self.read_by_increments()),
-                              (self.slot("w"), *self._filtered(), *self._states()),
-                              "" if self._moves_always else self.projection.gate or "")
+        found = self.operation(f"learn_{self.variant}_{self._rule_name}", kernel,
+                               (self.slot("w"), *self.read_by_increments()),
+                               (self.slot("w"), *self._filtered(), *self._states()),
+                               "" if self._moves_always else self.projection.gate or "")
+        return replace(found, apart=self.shape.listed is not None)
 
     def _apply_operation(self) -> Operation:
         kernel = Kernel(f"Applies increments of rule {self._rule_name}.")

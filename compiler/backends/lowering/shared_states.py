@@ -9,13 +9,14 @@ Of lists of synapses. What is read of such a state is that of every synapse, as 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compiler.backends.kernels.layout import pack_state, unpack_state
 from compiler.backends.kernels.nest import Kernel
-from compiler.backends.kernels.operations import Operation, slot_name
+from compiler.backends.kernels.operations import First, Operation, Span, slot_name
 from compiler.ir.errors import CortexError
 from compiler.ir.expressions import Expression, Name, walk
 from compiler.ir.model import Array
@@ -83,8 +84,8 @@ def shared_operation(owner: ProjectionLowering, side: str) -> Operation:
     kernel = Kernel(f"States of rule {owner.factors.rule.name} that all synapses of a {side}synaptic cell share.")
     learning = owner.learning(kernel)
     own = [(name, expression) for name, expression in owner.factors.updates if owner.shared.get(name) == side]
-    n = kernel.size("cells", owner.cells_of(side) * owner.shape.batch)
-    with kernel.loop("i", n) as i:
+    first, n = kernel.size("first", First()), kernel.size("cells", Span(owner.cells_of(side) * owner.shape.batch))
+    with kernel.loop("i", first + n, first) as i:
         learning.cell = i
         for name, _ in own:
             now, before = (kernel.array(f"{name}_{when}", owner.shared_slot(name, age), n)[i]
@@ -96,4 +97,4 @@ def shared_operation(owner: ProjectionLowering, side: str) -> Operation:
             kernel.store(kernel.array(f"{name}_now", owner.shared_slot(name), n)[i], Name(f"v_{name}"))
     read = tuple(slot.name for slot in owner.factors.vectors.values())
     writes = tuple(slot_name(owner.projection.name, name, age) for name, _ in own for age in (0, 1))
-    return owner.operation(f"share_{side}_{owner.factors.rule.name}", kernel, read, writes)
+    return replace(owner.operation(f"share_{side}_{owner.factors.rule.name}", kernel, read, writes), apart=True)

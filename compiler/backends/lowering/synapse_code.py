@@ -16,7 +16,7 @@ from compiler.backends.kernels.nest import (
     compared,
     sum_of,
 )
-from compiler.backends.kernels.operations import Operation, Slot, SlotTable, along, slot_name
+from compiler.backends.kernels.operations import Operation, Slot, SlotTable, slot_name
 from compiler.backends.lowering import events
 from compiler.backends.lowering.factors import Factors
 from compiler.backends.lowering.learning import Axes, Delivered, Learning
@@ -135,13 +135,13 @@ class SynapseCode:
         """What the message is multiplied with at (j, k, c): the weight, or what the rule says."""
         rule, masked = self.rule, connection_mask(self.graph, self.projection) is not None
         if not rule or not rule.shapes:
-            return axes.weights("w", along(Slot(self.slot("w")))).__getitem__
+            return axes.weights("w", self._per_weight("w")).__getitem__
         place: list[tuple[Int, Int, Int]] = []
 
         def value(name: str) -> Node:
             (j, k, c), side = place[-1], self.shared.get(name)
             if side is None:
-                return axes.weights("w" if name == "w" else f"o_{name}", along(Slot(self.slot(name))))[j, k, c]
+                return axes.weights("w" if name == "w" else f"o_{name}", self._per_weight(name))[j, k, c]
             cell = axes.post_place(k) if side == "post" else axes.pre_place(j, k)
             return axes.cells(f"o_{name}", self.shared_slot(name))[cell, c, 0]
 
@@ -154,6 +154,10 @@ class SynapseCode:
             return found * value("mask") if masked else found
 
         return shaped
+
+    def _per_weight(self, quantity: str) -> Slot:
+        """A number per weight, which operations go along, but for those of lists."""
+        return Slot(self.slot(quantity), along=self.shape.listed is None)
 
     @property
     def read_by_delivery(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from compiler.backends.kernels.nest import Array, Int, any_of, compared
 from compiler.backends.kernels.operations import IndexSlot
 from compiler.backends.lowering.factors import VECTOR, Factors
 from compiler.backends.lowering.learning import Learning
+from compiler.backends.lowering.listed import ListedAxes
 from compiler.ir.cells import CellType
 from compiler.ir.expressions import Call, Expression, Name, Node, Number, Where, reads, walk
 from compiler.ir.functions import Floats
@@ -145,11 +146,12 @@ def each_moving(learning: Learning, visits: Visits, wild: Array, visit: Visit) -
 
 def _each_column(learning: Learning, visits: Visits, everywhere: Name, at: Callable[[Int, Int], None]) -> None:
     """Columns of postsynaptic cells that spiked, but for the rows that have been visited."""
-    kernel, shape = learning.kernel, learning.shape
+    kernel, axes = learning.kernel, learning.axes
+    assert isinstance(axes, ListedAxes)
     learning.row_locals.clear()
     starts, places, rows = (kernel.indices(f"of_{key}", IndexSlot(f"{learning.projection.name}.{key}"))
                             for key in ("column_starts", "column_places", "column_pre"))
-    with kernel.when(compared(everywhere, "==", 0.0)), kernel.loop("k", kernel.size("columns", shape.post)) as k:
+    with kernel.when(compared(everywhere, "==", 0.0)), axes.each_target() as k:
         spiked = [compared(learning.vector(name)[k, 0, 0], "!=", 0.0) for name in visits.post]
         with kernel.when(any_of(spiked)), \
                 kernel.loop("i", starts[k + 1], starts[k]) as i:

@@ -1,0 +1,91 @@
+"""C around the steps that several threads share: where they meet, and the loop that each of them runs."""
+
+from __future__ import annotations
+
+MEETING = """
+#include <pthread.h>
+#include <sched.h>
+
+/* Where threads wait for each other. */
+typedef struct {
+    int threads;
+    int arrived __attribute__((aligned(64)));
+    int round __attribute__((aligned(64)));
+} Gate;
+
+static void meet(Gate *const gate) {
+    const int round = __atomic_load_n(&gate->round, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&gate->arrived, 1, __ATOMIC_ACQ_REL) == gate->threads) {
+        __atomic_store_n(&gate->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&gate->round, round + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (long turn = 0; __atomic_load_n(&gate->round, __ATOMIC_ACQUIRE) == round; turn++)
+        if (turn > 4000) sched_yield();
+}
+"""
+
+SHARE = """
+/* What one thread does of a step. */
+static void share_GROUP(const Call *const c, const long t, const int late, Gate *const gate) {
+    number *const m = c->m;
+    const double *const g = c->gates + t * c->gates_width, *const before = g - c->gates_width;
+    (void)m, (void)g, (void)before, (void)late;
+LINES
+}
+"""
+
+THREADS = """
+static void (*const shares_GROUP[])(const Call *, long, int, Gate *) = {STEPS};
+
+typedef struct {
+    const Call *c;
+    Gate *gate;
+    long number, last, start, stop;
+    int pending;
+} Work_GROUP;
+
+static int recorded_GROUP(const Call *const c, const long t) {
+    for (long s = 0; s < c->streams; s++)
+        if (c->positions[t * c->streams + s] >= 0) return 1;
+    return 0;
+}
+
+/* One thread's steps; the first one also does what is behind a step. */
+static void *work_GROUP(void *const given) {
+    const Work_GROUP *const w = given;
+    const Call *const c = w->c;
+    int pending = w->pending;
+    meet(w->gate);
+    if (w->gate->threads != THREADS) return 0;
+    for (long t = w->start; t < w->stop; t++) {
+        const int due = weights_due(c, t), flush = due || t + 1 == w->stop;
+        shares_GROUP[w->number](c, t, pending, w->gate);
+        meet(w->gate);
+        if (flush || recorded_GROUP(c, t)) {
+            if (w->number == 0) {
+                for (long i = w->last; flush && i < ROWS; i++) operation_GROUP(c, i, t, !due);
+                record(c, t);
+            }
+            meet(w->gate);
+        }
+        pending = !flush;
+    }
+    return 0;
+}
+
+/* Steps start..stop, shared by threads that live as long as the call. Returns whether there were not enough. */
+int run_GROUP(const Call *const c, const long first, const long last, const long start, const long stop, int pending,
+              const int whole) {
+    Gate gate = {.threads = THREADS};
+    Work_GROUP works[THREADS];
+    pthread_t threads[THREADS];
+    long count = 1;
+    for (long i = 0; i < THREADS; i++) works[i] = (Work_GROUP){c, &gate, i, last, start, stop, pending};
+    while (count < THREADS && !pthread_create(&threads[count], 0, work_GROUP, &works[count])) count++;
+    if (count < THREADS) __atomic_store_n(&gate.threads, (int)count, __ATOMIC_RELEASE);
+    work_GROUP(&works[0]);
+    for (long i = 1; i < count; i++) pthread_join(threads[i], 0);
+    return count < THREADS;
+}
+"""
