@@ -10,6 +10,7 @@ from compiler.backends.in_process import InProcess, State
 from compiler.backends.loading import CKernels, Kernels, c_compiler, load_c, load_kernels
 from compiler.backends.lowering.c_module import c_source
 from compiler.backends.lowering.program import Program
+from compiler.backends.lowering.threads import too_few
 from compiler.backends.recording import current, packed, record_pieces, unpack
 from compiler.backends.runtime import Block
 from compiler.ir.errors import CortexError
@@ -41,8 +42,7 @@ class Native(InProcess):
         try:
             self.kernels.run(b, 0, len(self.group.step), 0, len(b.gates), False, True)
         except OSError as error:
-            raise CortexError("E527", f"{len(self.group.shares)} threads were asked for, but {error}.",
-                              "Ask for fewer, or end other programs.") from error
+            raise too_few(len(self.group.shares), error) from error
 
     def _shaped(self, quantity: str, flat: Array) -> Array:
         return unpack(self.program, quantity, flat)

@@ -37,6 +37,10 @@ def check_threads(threads: object) -> None:
                           "Ask for as many as there are cores.")
 
 
+def too_few(threads: int, why: Exception) -> CortexError:
+    return CortexError("E527", f"{threads} threads were asked for, but {why}.", "Ask for fewer, or end other programs.")
+
+
 def usable(graph: Graph, threads: int, why: str = "") -> int:
     """1, with a warning, for what runs in one thread only, or for the reason `why`. Raises E527."""
     check_threads(threads)
