@@ -36,13 +36,18 @@ def _starting_anew(run: Callable[..., None]) -> Callable[..., None]:
     def started(process: Any, *args: Any, **kwargs: Any) -> None:
         if getattr(process.runtime, "stopped", False):
             executable = process.runtime._executable
-            for builder in executable.proc_builders.values():
-                builder.csp_ports.clear()
-                builder._csp_port_map.clear()
+            forget_channels(executable)
             process.create_runtime(executable=executable)
         run(process, *args, **kwargs)
 
     return started
+
+
+def forget_channels(executable: Any) -> None:
+    """Those of the last run, after which a network can be started again."""
+    for builder in executable.proc_builders.values():
+        builder.csp_ports.clear()
+        builder._csp_port_map.clear()
 
 
 if not hasattr(Runtime, "stopped"):

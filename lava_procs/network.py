@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import queue
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lava_procs.children import Launcher, build_in_child, import_lava, one_blas_thread
@@ -35,17 +36,24 @@ class Network:
         self._answers: list[set[int]] = []
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def compile(self) -> None:
-        """Compile to a Lava executable. Raises ValueError if the processes are not one connected network."""
+    def compile(self, executable: Any = None) -> Any:
+        """Compile to a Lava executable, or take one that has ended: processes compile once. Returns it.
+
+        Raises ValueError if the processes are not one connected network.
+        """
         if not self._processes:
             raise ValueError("a network needs at least one process")
         import_lava()
+        if executable is not None:
+            self._executable = executable
+            return executable
         first = self._processes[0]
         self._executable = first.compile(self._run_cfg, self._compile_config)
         leaves = set(map(id, self._executable.process_list))
         alone = [p.name for p in self._processes if id(p) not in leaves and p.procs.is_empty()]
         if alone:
             raise ValueError(f"not connected to {first.name}: {', '.join(alone)}")
+        return self._executable
 
     def make_page(self) -> HeartbeatPage:
         """Returns a page with a row per process and a port per channel, both in the order of Lava."""
@@ -69,16 +77,16 @@ class Network:
             names[process] = f"{process.name}#{process.id}" if taken else process.name
         return names
 
-    def launch(self, page: HeartbeatPage) -> None:
+    def launch(self, page: HeartbeatPage, supervisor: Any) -> None:
         """Make the channels and fork the processes, like Runtime.initialize, but do not wait for them."""
-        from lava.magma.core.process.message_interface_enum import ActorType
-        from lava.magma.runtime.runtime import Runtime
-
         from lava_procs.channels import make_direct
         from lava_procs.infrastructure import Infrastructure
+        from lava_procs.supervised import SupervisedRuntime
 
-        self._runtime = runtime = Runtime(self._executable, ActorType.MultiProcessing)
+        self._runtime = runtime = SupervisedRuntime(self._executable, supervisor)
         self._executable.assign_runtime_to_all_processes(runtime)
+        for process in self._processes:  # which may be made of others
+            process.runtime = runtime
         self._prepare_builders(page)
         runtime._build_watchdog_manager()
         runtime._messaging_infrastructure = Infrastructure()
@@ -90,6 +98,14 @@ class Network:
         runtime._start_ports()
         for port in runtime.service_to_runtime:
             port.observer = functools.partial(self._news.put, None)
+            port.recv = functools.partial(self._receive, port.probe, port.recv, supervisor.look_around)
+
+    def _receive(self, probe: Callable[[], bool], receive: Callable[[], Any], look_around: Callable[[], None]) -> Any:
+        """Returns the next answer of a runtime service, and has somebody look around while there is none."""
+        while not probe():
+            if not self.await_news():
+                look_around()
+        return receive()
 
     def _fork(self) -> None:
         with one_blas_thread():
@@ -105,7 +121,8 @@ class Network:
             raise ValueError(f"no such process: {', '.join(sorted(set(page.names) - set(builders)))}")
         for name, builder in zip(self._actor_names, [*builders.values(), *services], strict=True):
             index = page.names.index(name) if name in page.names else None
-            builder.build = functools.partial(build_in_child, builder.build, os.getpid(), page, index)
+            build = functools.partial(type(builder).build, builder)
+            builder.build = functools.partial(build_in_child, build, os.getpid(), page, index)
 
     def all_constructed(self) -> bool:
         """Returns whether each process has built its model; afterwards the network takes commands.
@@ -221,6 +238,7 @@ class Network:
     def _forget(self) -> None:
         """Cut the processes off their runtime and undo what Lava adds to the interpreter for each network."""
         from lava.magma.core.process.process import LogConfig, ProcessServer
+        from lava.magma.core.process.variable import VarServer
 
         leaves = self._executable.process_list if self._executable else []
         for process in (*self._processes, *leaves):
@@ -229,6 +247,7 @@ class Network:
         _remove_handlers(logging.getLogger(), formats)
         _remove_handlers(logging.getLogger("lava.magma.compiler.compiler"), {None})
         ProcessServer().processes.clear()
+        VarServer().vars.clear()
         self._executable = self._runtime = None
 
 

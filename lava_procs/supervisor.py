@@ -47,6 +47,7 @@ class Supervisor:
     first_step_seconds: the same while some process is in its constructor or first step and may compile code.
     on_progress: called as on_progress(steps_done, steps) about every half second, at a step boundary.
     compile_config: options for Lava's compiler.
+    executable: in place of what compiling would give, that of a network of these processes which has ended.
     """
 
     def __init__(
@@ -60,15 +61,18 @@ class Supervisor:
         first_step_seconds: float = 60.0,
         on_progress: Callable[[int, int], None] | None = None,
         compile_config: dict[str, Any] | None = None,
+        executable: Any = None,
     ) -> None:
         self.page = page
         self.steps_done = 0  # over all runs
+        self.executable = executable
         self._network = Network(processes, run_cfg, compile_config)
         self._limits = (stall_seconds, compute_seconds, first_step_seconds)
         self._on_progress = on_progress
         self._running = self._ended = False
         self._at_boundary = True  # no slice is under way
         self._slice_steps = 1
+        self._given = self._taken = 0  # steps of the present slice, and done of the last one
         self._owner = os.getpid()
 
     def __enter__(self) -> "Supervisor":
@@ -95,11 +99,11 @@ class Supervisor:
             return
         with _Signals() as signals, self._ending_on_error():
             with STARTING_LOCK:
-                self._network.compile()
+                self.executable = self._network.compile(self.executable)
                 self.page = self.page or self._network.make_page()
                 self._progress = Progress(self.page, self._limits, lambda: self.process_ids.values())
                 atexit.register(self.stop)
-                self._network.launch(self.page)
+                self._network.launch(self.page, self)
             self._await_constructors(signals)
         self._running = True
 
@@ -109,12 +113,68 @@ class Supervisor:
         Raises ChildRaised, ChildDied, Stalled or Interrupted, after which the network has ended, NotUsable
         outside of start and stop, ValueError for a negative number.
         """
-        if not self._running:
-            raise NotUsable(_ENDED if self._ended else "start the network first")
         if steps < 0:
             raise ValueError(f"cannot run {steps} steps")
-        with _Signals() as signals, self._ending_on_error():
+        with self._usable() as signals:
+            self._finish_present_run(signals)
             return self._run_slices(steps, signals)
+
+    def begin(self, steps: int) -> None:
+        """Have the network run `steps` Lava steps and return at once. What happens to it is noticed by what comes
+        next: `wait`, `pause`, `run` or `begin`. Raises what `run` raises."""
+        with self._usable() as signals:
+            self._finish_present_run(signals)
+            self._give(steps)
+
+    def wait(self) -> None:
+        """Returns when what `begin` began is done. Raises what `run` raises."""
+        with self._usable() as signals:
+            self._finish_present_run(signals)
+
+    def pause(self) -> None:
+        """Ends what `begin` began after its present step. Raises what `run` raises."""
+        with self._usable() as signals:
+            if not self._at_boundary:
+                self._network.command(PAUSE)
+                self._finish_present_run(signals, PAUSED)
+
+    @contextlib.contextmanager
+    def talking(self) -> Iterator[None]:
+        """For a block in which the main program waits for answers of the processes. Raises what `run` raises, and
+        NotUsable while the network runs."""
+        if self._running and not self._at_boundary:
+            raise NotUsable("the network runs; wait for it or pause it first")
+        with self._usable():
+            self._progress.restart()
+            yield
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator["_Signals"]:
+        if not self._running:
+            raise NotUsable(_ENDED if self._ended else "start the network first")
+        with _Signals() as signals, self._ending_on_error():
+            yield signals
+
+    def _finish_present_run(self, signals: "_Signals", wanted: int = DONE) -> None:
+        if not self._at_boundary:
+            self._take(self._await_boundary(0, signals, wanted))
+            if signals.received:
+                raise Interrupted(signals.take(), self._taken, consistent=self._consistent())
+
+    def _give(self, steps: int) -> None:
+        """Lava begins to run so many steps."""
+        self._progress.restart()
+        self._at_boundary, self._given = False, steps
+        self._network.command(steps)
+
+    def _take(self, whole: bool) -> None:
+        """Lava has run them, or was told to pause before."""
+        self._taken = self._given
+        if not whole:
+            self._taken = min(self._given, min(self._progress.page.steps()) - self.steps_done)
+        self._at_boundary = True
+        self._progress.note_steps()
+        self.steps_done += self._taken
 
     def request_stop(self) -> None:
         """Make the present run return at a step boundary of its present slice; the network stays usable.
@@ -152,14 +212,14 @@ class Supervisor:
         """Wait until each process has built its model; raises as described in start."""
         self._progress.restart()
         while not self._network.all_constructed():
-            self._look_around()
+            self.look_around()
             self._network.await_news()
             if signals.received:
                 raise Interrupted(signals.take(), 0, consistent=False)
         if signals.received:
             raise Interrupted(signals.take(), 0, consistent=True)
 
-    def _look_around(self) -> None:
+    def look_around(self) -> None:
         """Raise ChildRaised, ChildDied or Stalled if it is time to."""
         failure = self._network.failure()
         if isinstance(failure, (ChildDied, ChildLost)):
@@ -182,29 +242,22 @@ class Supervisor:
 
     def _run_slice(self, steps: int, done: int, signals: "_Signals") -> int:
         """Run `steps` Lava steps; returns the number done, fewer if Lava was told to pause."""
-        self._progress.restart()
-        self._at_boundary = False
         began = time.monotonic()
-        self._network.command(steps)
-        if not self._await_boundary(done, signals):
-            steps = min(steps, min(self._progress.page.steps()) - self.steps_done)
-        self._at_boundary = True
-        self._progress.note_steps()
-        self.steps_done += steps
-        self._slice_steps = _next_slice(steps, time.monotonic() - began)
-        return steps
+        self._give(steps)
+        self._take(self._await_boundary(done, signals))
+        self._slice_steps = _next_slice(self._taken, time.monotonic() - began)
+        return self._taken
 
-    def _await_boundary(self, done: int, signals: "_Signals") -> bool:
+    def _await_boundary(self, done: int, signals: "_Signals", wanted: int = DONE) -> bool:
         """Wait until the slice is over; returns whether it was run to its end.
 
         A first signal lets the slice end, or has Lava pause after the present step if that takes long. A
         second one, or a step that does not end, raises Interrupted.
         """
-        wanted = DONE
         while not self._network.answered(wanted):
             if self._network.await_news():
                 continue
-            self._look_around()
+            self.look_around()
             if not signals.received:
                 continue
             self._progress.page.stop = True

@@ -204,7 +204,7 @@ def check_installed(backend: str) -> None:
     if backend == "lava" and importlib.util.find_spec("lava") is None:
         raise CortexError("X150", "the backend 'lava' is not installed.",
                           "pip install 'cortexc[lava]' && pip install --no-deps --ignore-requires-python "
-                          "lava-nc==0.10.0, or use --backend native.")
+                          "lava-nc==0.10.0 && python -m lava_procs, or use --backend native.")
 
 
 def _take_code(runner: Any, edited: Path) -> None:

@@ -6,28 +6,49 @@ from pathlib import Path
 
 import pytest
 
+from lava_procs.mend import mend_environment
+
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = sys.version_info >= (3, 11)
 IMPORT = "from lava.magma.compiler.var_model import ByteEncoder, CoreEncoder"
+UNMENDED = """import sys
+sys.meta_path[:] = [f for f in sys.meta_path if type(f).__module__ != 'lava_procs.mend']
+for name in [name for name in sys.modules if name.startswith('lava_procs')]:
+    del sys.modules[name]"""
+FINDERS = "print(sum(type(f).__module__ == 'lava_procs.mend' for f in sys.meta_path))"
+new = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 takes the default as it is")
+pytestmark = pytest.mark.lava
 
 
-def said(program: str) -> str:
-    run = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", program], cwd=ROOT, timeout=120,
-                         capture_output=True, text=True)
-    return run.stdout + run.stderr
+def said(*lines: str) -> str:
+    run = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, timeout=120, capture_output=True, text=True)
+    return (run.stdout + run.stderr).strip()
 
 
-@pytest.mark.lava
 def test_lava_is_imported_and_dataclasses_are_as_before():
-    text = said(f"import dataclasses; before = dataclasses.dataclass; import lava_procs; {IMPORT}; "
-                "from lava.proc.lif.process import LIF; print(dataclasses.dataclass is before, CoreEncoder())")
-    assert text.strip() == "True " + "CoreEncoder(" + ", ".join(
-        f"{name}=ByteEncoder(base=0, len=0, ptr=0)" for name in "xyp") + ")"
+    fields = ", ".join(f"{name}=ByteEncoder(base=0, len=0, ptr=0)" for name in "xyp")
+    assert said("import dataclasses; before = dataclasses.dataclass; import lava_procs", IMPORT,
+                "from lava.proc.lif.process import LIF",
+                "print(dataclasses.dataclass is before, CoreEncoder())") == f"True CoreEncoder({fields})"
 
 
-@pytest.mark.lava
-@pytest.mark.skipif(not NEEDED, reason="Python 3.10 takes the default as it is")
-def test_the_mend_is_needed_and_is_made_once():
-    assert "mutable default" in said(IMPORT)
-    finders = "sum(type(f).__module__ == 'lava_procs.mend' for f in sys.meta_path)"
-    assert said(f"import sys, cortexc, lava_procs; {IMPORT}; print({finders})").strip() == "1"
+@new
+def test_without_the_mend_it_is_refused():
+    assert "mutable default" in said(UNMENDED, IMPORT)
+
+
+@new
+@pytest.mark.parametrize("ours", ["cortexc", "lava_procs.group"])
+def test_ours_mends_once(ours):
+    assert said(UNMENDED, f"import {ours}; import lava_procs", IMPORT, FINDERS) == "1"
+
+
+@new
+def test_an_environment_is_mended_before_anything_is_imported(tmp_path):
+    mend_environment(str(tmp_path))
+    assert said(UNMENDED, f"import site; site.addsitedir({str(tmp_path)!r})", IMPORT, FINDERS) == "1"
+
+
+def test_an_environment_without_us_starts_as_before(tmp_path):
+    mend_environment(str(tmp_path))
+    assert said("import sys; sys.modules['lava_procs'] = None", f"import site; site.addsitedir({str(tmp_path)!r})",
+                "print('started')") == "started"
