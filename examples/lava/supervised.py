@@ -1,4 +1,4 @@
-"""A Monitor with room for 50 steps in a run of 60: Lava would wait for ever. Here it is an error; the next run works."""
+"""A Monitor with room for 50 steps in a run of 60: Lava waits for ever. Here it is an error, and the next run works."""
 
 import numpy as np
 from lava.magma.core.run_conditions import RunSteps
