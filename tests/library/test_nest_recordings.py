@@ -119,7 +119,7 @@ def test_what_is_wrong_with_a_recording_has_a_code(tmp_path: Path, code: str, ab
     assert caught.value.code == code, str(caught.value)
 
 
-def test_two_spikes_in_a_slice_are_more_than_a_dopamine_synapse_is_modelled_for(tmp_path: Path) -> None:
-    spikes = np.array([[30.1, 0.0], [30.2, 0.0]])
-    with pytest.raises(CortexError, match="V106 input 0 .* twice within a slice of 0.2 ms, from 30 ms"):
+def test_three_spikes_in_a_slice_are_more_than_a_dopamine_synapse_is_modelled_for(tmp_path: Path) -> None:
+    spikes = np.array([[30.1, 0.0], [30.2, 0.0], [30.2, 0.0]])
+    with pytest.raises(CortexError, match="V106 input 0 .* three times within a slice of 0.2 ms, from 30 ms"):
         native(changed(tmp_path, GOLDEN / "nest_stdp_dopamine.npz", in_spikes=spikes))

@@ -185,7 +185,8 @@ class _File:
         spines, ones = np.arange(count), np.ones(count)
         wait = self.slice if model.rewarded else 1
         tau_n = {"tau_n": given["tau_n"]} if model.rewarded else {}
-        lines = LATE_REWARDS.format(low=low, high=high) if model.rewarded else ""
+        arrived = "prev(" * wait + "pre.spike" + ")" * wait
+        lines = LATE_REWARDS.format(low=low, high=high, arrived=arrived) if model.rewarded else ""
         if missing := [name for name in model.reads if f"message {name}_told late" not in self.cell.lines]:
             raise CortexError("V106", f"'{synapse}' onto '{self.about['model']}' is not modelled: the cell has no "
                                       f"'{missing[0]}'.")
@@ -209,12 +210,12 @@ class _File:
     def _rewards(self, count: int) -> str:
         self.inputs["R"] = self._trains("reward_spikes", 1)
         slices = np.add.reduceat(self.inputs["T"], np.arange(0, self.steps, self.slice), axis=0)
-        if (slices > 1).any():
-            place, synapse = np.argwhere(slices > 1)[0]
-            raise CortexError("V106", f"input {self.connected[synapse]} of '{self.name}' spikes twice within a slice "
-                                      f"of {self.slice * self.dt:g} ms, from {place * self.slice * self.dt:g} ms on; "
-                                      "what a dopamine synapse of NEST sends then is not modelled.",
-                              "Record with another seed.")
+        if (slices > 2).any():
+            place, synapse = np.argwhere(slices > 2)[0]
+            length, start = (count * self.slice * self.dt for count in (1, place))
+            raise CortexError("V106", f"input {self.connected[synapse]} of '{self.name}' spikes three times within "
+                                      f"a slice of {length:g} ms, from {start:g} ms on; what a dopamine synapse of NEST sends "
+                                      "then is not modelled.", "Record with another seed.")
         neurons = self.inputs["R"].shape[1]
         self.bound["V.w"] = np.ones((count, neurons))
         return REWARD.format(neurons=neurons, delay=round(DEVICES / self.dt))

@@ -154,8 +154,8 @@ def _power_law(given: Given) -> tuple[str, dict[str, float]]:
 def _triplet(given: Given) -> tuple[str, dict[str, float]]:
     return "stdp_triplet", {
         "a2_plus": given["Aplus"], "a3_plus": given["Aplus_triplet"], "a2_minus": given["Aminus"],
-        "a3_minus": given["Aminus_triplet"], "tau_plus": given["tau_plus"], "tau_x": given["tau_plus_triplet"],
-        "tau_minus": given["tau_minus"], "tau_y": given["tau_minus_triplet"]}
+        "a3_minus": given["Aminus_triplet"], "w_max": given["Wmax"], "tau_plus": given["tau_plus"],
+        "tau_x": given["tau_plus_triplet"], "tau_minus": given["tau_minus"], "tau_y": given["tau_minus_triplet"]}
 
 
 def _dopamine(given: Given) -> tuple[str, dict[str, float]]:
@@ -197,13 +197,13 @@ def _not_negative(given: Given) -> tuple[float, float]:
 
 PAIR = {"Kplus": 0.0, "tau_plus": 20.0, "lambda": 0.01, "alpha": 1.0, "mu_plus": 1.0, "mu_minus": 1.0, "Wmax": 100.0}
 RULES: dict[str, RuleModel] = {
-    "stdp_synapse": RuleModel(PAIR, _pair, _to_most, _trace),
-    "stdp_nn_symm_synapse": RuleModel(PAIR, _nearest, _to_most, lambda given: {"x": 1.0}),
+    "stdp_synapse": RuleModel(PAIR, _pair, _not_negative, _trace),
+    "stdp_nn_symm_synapse": RuleModel(PAIR, _nearest, _not_negative, lambda given: {"x": 1.0}),
     "stdp_pl_synapse_hom": RuleModel({
         "Kplus": 0.0, "tau_plus": 20.0, "lambda": 0.1, "alpha": 1.0, "mu": 0.4}, _power_law, _not_negative, _trace),
     "stdp_triplet_synapse": RuleModel({
         "tau_plus": 16.8, "tau_plus_triplet": 101.0, "Aplus": 5e-10, "Aplus_triplet": 6.2e-3, "Aminus": 7e-3,
-        "Aminus_triplet": 2.3e-4, "Wmax": 100.0, "Kplus": 0.0, "Kplus_triplet": 0.0}, _triplet, _to_most,
+        "Aminus_triplet": 2.3e-4, "Wmax": 100.0, "Kplus": 0.0, "Kplus_triplet": 0.0}, _triplet, _not_negative,
         lambda given: {"x1": given["Kplus"], "x2": given["Kplus_triplet"]}),
     "stdp_dopamine_synapse": RuleModel({
         "Kplus": 0.0, "c": 0.0,

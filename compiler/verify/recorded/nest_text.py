@@ -61,6 +61,8 @@ projection BACK_{name} back_{name} N -> D
 """
 LATE_REWARDS = """  parameter decay_n = exp(-dt / tau_n)
   state less = 0
+  state count = 0
+  state first = 0
   state seen = 0
   state again = 0
   state fresh = 0
@@ -70,10 +72,20 @@ LATE_REWARDS = """  parameter decay_n = exp(-dt / tau_n)
   state own = 0
   state age = 0
   state back = 0
+  state alone = 0
+  state fresh_1 = 0
+  state late_1 = 0
+  state own_1 = 0
+  state age_1 = 0
+  state back_1 = 0
+  state there = 0
+  state second = 0
   state sent = 0
   update less = a_minus * decay_minus * prev(y) * pre.spike
+  update first = where(gate.slice > 0, 1, prev(count) <= 0)
+  update count = where(gate.slice > 0, 0, prev(count)) + pre.spike
   update seen = where(gate.slice > 0, 0, decay_plus * prev(seen)) + pre.spike
-  update again = where(gate.slice > 0, 0, prev(seen) > 0) * a_plus * decay_plus * post.spike
+  update again = where(first > 0, 0, a_plus * decay_plus * post.spike)
   update c = decay_c * prev(c) + a_plus * decay_plus * prev(x) * post.spike - less + again * (prev(x) - prev(seen))
   update fresh = where(gate.slice > 0, 0, decay_c * prev(fresh)) - less + again * prev(x)
   update late = where(gate.slice > 0, 0, (prev(late) + with_dopamine * prev(fresh)) / decay_n)
@@ -81,8 +93,16 @@ LATE_REWARDS = """  parameter decay_n = exp(-dt / tau_n)
   update change = prev(c) * drift + late * post.reward
   update own = where(gate.slice > 0, 0, prev(own) + prev(fresh) * drift + late * post.reward)
   update age = where(pre.spike > 0, 0, min(prev(age) + dt, 1))
+  update alone = where(prev(count) <= 1, again * prev(x), 0)
+  update fresh_1 = where(gate.slice > 0, 0, decay_c * prev(fresh_1)) - first * less + alone
+  update late_1 = where(gate.slice > 0, 0, (prev(late_1) + with_dopamine * prev(fresh_1)) / decay_n)
+  update own_1 = where(gate.slice > 0, 0, prev(own_1) + prev(fresh_1) * drift + late_1 * post.reward)
+  update age_1 = where(first * pre.spike > 0, 0, min(prev(age_1) + dt, 1))
   update back = post.dopamine * both * (exp(age / both) - 1) - baseline * tau_c * (exp(age / tau_c) - 1)
-  update sent = where(gate.handed > 0, min(max(w + change, {low!r}), {high!r}) - own - (c - fresh) * back, prev(sent))
+  update back_1 = post.dopamine * both * (exp(age_1 / both) - 1) - baseline * tau_c * (exp(age_1 / tau_c) - 1)
+  update there = min(max(w + change, {low!r}), {high!r}) - own
+  update second = where(gate.handed > 0, there + own_1 - (c - fresh + fresh_1) * back, prev(second))
+  update sent = where(gate.handed > 0, there - (c - fresh) * back_1, where({arrived} > 0, prev(second), prev(sent)))
   increment change
   deliver sent
 """
@@ -90,6 +110,6 @@ LATE_REWARDS = """  parameter decay_n = exp(-dt / tau_n)
 handed on after the slice's rewards and postsynaptic spikes were brought in, and the synapse computes backwards from the
 slice's end, as if all that had been there before. So the weight that is `sent` is one that never was, what a spike
 takes from the eligibility (`fresh`) meets dopamine that came later (`late`), and a later postsynaptic spike counts
-`again`."""
+`again`. A `second` spike of a slice goes out from where the first one (`_1`) has left the synapse."""
 REWARD = "population R terminal {neurons}\nprojection V diffuse R -> D delay={delay}\n"
 TO_PORT = "synapse to_{port}\n  message spike\n  port {port}\n  connectivity sparse\n"
