@@ -214,8 +214,8 @@ class _File:
             place, synapse = np.argwhere(slices > 2)[0]
             length, start = (slices * self.slice * self.dt for slices in (1, place))
             raise CortexError("V106", f"input {self.connected[synapse]} of '{self.name}' spikes three times within "
-                                      f"a slice of {length:g} ms, from {start:g} ms on; what a dopamine synapse of NEST "
-                                      "sends then is not modelled.", "Record with another seed.")
+                                      f"a slice of {length:g} ms, from {start:g} ms on; what a dopamine synapse of "
+                                      "NEST sends then is not modelled.", "Record with another seed.")
         neurons = self.inputs["R"].shape[1]
         self.bound["V.w"] = np.ones((count, neurons))
         return REWARD.format(neurons=neurons, delay=round(DEVICES / self.dt))
