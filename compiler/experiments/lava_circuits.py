@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from compiler.backends.lava.ordinary import circuit_module, is_a_process, write_circuit
+from compiler.backends.lava.ordinary import Fixed, circuit_module, is_a_process, write_circuit
 from compiler.experiments.checkpoints import graph_sha256
 from compiler.experiments.circuits import build_circuit
-from compiler.experiments.compilation import check_installed
+from compiler.experiments.compilation import check_installed, compile_experiment
 from compiler.experiments.config import load_experiment
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.export import check_unedited, digests
@@ -56,12 +57,16 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     not say, and what loading, building and checking a circuit raise.
     """
     check_installed("lava")
-    graph, first = graph_of(source, overrides)
+    experiment = experiment_of(source, overrides)
+    if experiment and arrays is not None and experiment.precision.weights:
+        raise CortexError("X158", "arrays= was given for an experiment in fixed point.", "Name them in model.arrays.")
+    graph = graph_of(experiment or source)
     graph = graph if arrays is None else graph.with_(arrays={**graph.arrays, **arrays})
     verify(graph)
     values = tuple((gate, (float(value),)) for gate, value in (gates or {}).items())
     Protocol((Phase("run", 0, 1, gates=values),), ("run",)).check(graph.gates)
-    made = module_of(prepared(graph)).Circuit
+    first = experiment.run.seeds[0] if experiment else 1
+    made = module_of(prepared(graph), in_fixed_point(experiment)).Circuit
     return made(gates=gates or {}, seed=first if seed is None else seed, name=name or graph.name)
 
 
@@ -79,40 +84,57 @@ def _with_states(cell: CellType, written: Graph) -> CellType:
     return replace(cell, states=(*cell.states, *lost))
 
 
-def graph_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> tuple[Graph, int]:
-    """The graph, and the seed of its noise."""
-    if isinstance(source, Graph):
-        return source, 1
-    if isinstance(source, str) and source.lstrip().startswith("graph ") and "\n" in source:
-        return parse_graph(source), 1
-    if not isinstance(source, Experiment | str | Path):
+def experiment_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment | None:
+    """None for graphs. Of a run folder, with what was learnt there."""
+    if isinstance(source, Graph | Experiment) or _is_text(source):
+        return source if isinstance(source, Experiment) else None
+    if not isinstance(source, str | Path):
         raise CortexError("X158", f"a circuit cannot be made of a {type(source).__name__}.",
                           "Give a Graph, its text, an Experiment or the name of one.")
-    if str(source).endswith(".ir"):
-        return build_circuit(Model(circuit=str(source)), [1]), 1
-    experiment = source if isinstance(source, Experiment) else load_experiment(source, overrides)
-    return _experiment_graph(experiment, source), experiment.run.seeds[0]
+    experiment = load_experiment(source, overrides)
+    if not (learnt := Path(source) / FINAL).is_file():
+        return experiment
+    model = msgspec.structs.replace(experiment.model, arrays=str(learnt.resolve()))
+    return msgspec.structs.replace(experiment, model=model)
 
 
-def _experiment_graph(experiment: Experiment, source: Source) -> Graph:
-    graph = build_circuit(experiment.model, experiment.run.seeds[:1], experiment.run.noise)
-    graph = experiment.protocol.with_gates(graph)
-    if isinstance(source, str | Path) and (Path(source) / FINAL).is_file():
-        from compiler.experiments.opened import open_run
-
-        graph = graph.with_(arrays={**graph.arrays, **open_run(source).weights})
-    return graph
+def _is_text(source: Source) -> bool:
+    """A graph's text, or a file of it."""
+    text = str(source)
+    return text.endswith(".ir") or text.lstrip().startswith("graph ") and "\n" in text
 
 
-def module_of(graph: Graph) -> Any:
+def graph_of(source: Source) -> Graph:
+    if isinstance(source, Graph):
+        return source
+    if not isinstance(source, Experiment):
+        return build_circuit(Model(circuit=str(source)), [1]) if str(source).endswith(".ir") else \
+            parse_graph(str(source))
+    return source.protocol.with_gates(build_circuit(source.model, source.run.seeds[:1], source.run.noise))
+
+
+def in_fixed_point(experiment: Experiment | None) -> Fixed | None:
+    """What an experiment with a table [precision] runs, with its first seed; takes its data, for the ranges."""
+    if experiment is None or not experiment.precision.weights:
+        return None
+    run = experiment.with_run(backend="lava", granularity="population", seeds=list(experiment.run.seeds[:1]))
+    graph = compile_experiment(run).report.graph
+    circuit = module_of(graph).Circuit()
+    gates = [var for gate in circuit.gates.values() for var in gate.variables]
+    return Fixed(graph, {f"fixed/{name}/{var.name}": np.array(var.init, float)
+                         for name, part in circuit.proc_params["parts"].items() for var in part.vars
+                         if not any(var is gate for gate in gates)})
+
+
+def module_of(graph: Graph, fixed: Fixed | None = None) -> Any:
     """The module of a graph, loaded once."""
     from compiler.backends.lava.ordinary.loading import load_circuit
 
-    made = circuit_module(graph)
+    made = circuit_module(graph, fixed)
     key = hashlib.sha256("\0".join([made.text, *(f"{n} {a.tobytes()!r}" for n, a in made.arrays.items())]).encode())
     if key.hexdigest() not in _MODULES:
         _FOLDERS.append(tempfile.TemporaryDirectory(prefix="cortexc_"))
-        _MODULES[key.hexdigest()] = load_circuit(write_circuit(graph, Path(_FOLDERS[-1].name)))
+        _MODULES[key.hexdigest()] = load_circuit(write_circuit(graph, Path(_FOLDERS[-1].name), fixed))
     return _MODULES[key.hexdigest()]
 
 
@@ -122,9 +144,9 @@ def compile_circuit(experiment: Experiment, folder: str | Path, force: bool = Fa
     and what `Circuit` raises."""
     if not force:
         check_unedited(user_path(folder))
-    graph = prepared(_experiment_graph(experiment, experiment))
+    graph, fixed = prepared(graph_of(experiment)), in_fixed_point(experiment)
     with written_aside(folder, MANIFEST) as aside:
-        write_circuit(graph, aside)
+        write_circuit(graph, aside, fixed)
         write_text(aside / "source.ir", show_graph(graph))
         processes = len(graph.populations) + sum(is_a_process(graph, q) for q in graph.projections)
         manifest = {"circuit": graph.name, "experiment": experiment.name, "processes": processes,

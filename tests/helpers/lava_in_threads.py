@@ -34,9 +34,9 @@ class Channel:
 
 
 class Threads:
-    """A circuit of an emitted module. `feed`: port of the circuit -> (steps, n)."""
+    """A circuit of an emitted module. `feed`: port of the circuit -> (steps, n). `kind` of the models: "" or Fixed."""
 
-    def __init__(self, module, circuit, feed: Mapping[str, np.ndarray]):
+    def __init__(self, module, circuit, feed: Mapping[str, np.ndarray], kind=""):
         self.circuit, self.feed, self.step_number = circuit, feed, 0
         self.parts = circuit.proc_params["parts"]
         channels: dict[object, list[Channel]] = {}
@@ -52,7 +52,7 @@ class Threads:
                 channel = Channel()
                 channels.setdefault(inner, []).append(channel)
                 self.sources[own.name].append(channel)
-        self.models = {name: _model(module, part, channels) for name, part in self.parts.items()}
+        self.models = {name: _model(module, part, channels, kind) for name, part in self.parts.items()}
 
     def run(self, steps):
         for _ in range(steps):
@@ -90,8 +90,8 @@ def _spike(model):
     model.run_spk()
 
 
-def _model(module, part, channels):
-    cls = getattr(module, f"{type(part).__name__}Model")
+def _model(module, part, channels, kind):
+    cls = getattr(module, f"{type(part).__name__}{kind}Model")
     model = cls(part.proc_params)
     for port in (*part.in_ports, *part.out_ports):
         setattr(model, port.name, getattr(cls, port.name).cls(channels.get(port, []), model, port.shape, float))

@@ -19,7 +19,7 @@ SMALL = ["model.layers=[5,4,3]"]
 
 def vars_are_recordings():
     """PAL on Lava, every Var against what native recorded."""
-    graph, steps = graph_of(cortexc.load("pal_digits", SMALL))[0], 60
+    graph, steps = graph_of(cortexc.load("pal_digits", SMALL)), 60
     gates, rng = dict.fromkeys(graph.gates, 1.0), np.random.default_rng(3)
     feed = {"input.value": rng.uniform(0, 1, (steps, 5)), "teacher.value": rng.uniform(0, 1, (steps, 3))}
     circuit = cortexc.lava.Circuit(graph, gates=gates)

@@ -23,7 +23,7 @@ FIRST = int(os.environ.get("CORTEXC_FIRST_GRAPH", "1000"))
 
 
 def shipped(name, *overrides):
-    return graph_of(load_experiment(name, ["model.layers=[5,4,3]", *overrides]))[0]
+    return graph_of(load_experiment(name, ["model.layers=[5,4,3]", *overrides]))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

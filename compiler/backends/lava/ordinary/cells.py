@@ -22,7 +22,7 @@ class Cell:
     names: dict[str, str] = field(default_factory=dict)
     ports: dict[tuple[str, int], str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
-    gates: dict[str, str] = field(default_factory=dict)
+    gates: dict[str, list[str]] = field(default_factory=dict)
     sends: dict[str, str] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
     pasts: dict[str, Past] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class _Writer:
         for each in self.cell.inputs:
             made.inputs[each] = text.port(names[each], "In", "(size,)")
         for gate in self._gates():
-            made.gates[gate] = text.port(f"gate_{gate}", "In", "(1,)")
+            made.gates[gate] = [text.port(f"gate_{gate}", "In", "(1,)")]
         for quantity in self.sent:
             made.sends[quantity] = text.port(names[quantity], "Out", "(size,)")
         self._declare_variables()
@@ -190,7 +190,7 @@ class _Writer:
         made, names = self.made, self.made.names
         kinds = dict(self.cell.noise)
         if name.startswith("gate."):
-            port = made.gates[name[5:]]
+            port, = made.gates[name[5:]]
             self.lines += [f"if self.{port}.connected:", f"    self.gate_{name[5:]}[:] = self.{port}.recv()"]
         elif name in kinds:
             self._draw(name)

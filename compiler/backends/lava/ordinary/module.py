@@ -20,7 +20,8 @@ from compiler.backends.lava.ordinary.learning import OPTIMISERS
 from compiler.backends.lava.ordinary.naming import attribute
 from compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
 from compiler.backends.lava.ordinary.template import IMPORTS, support_text
-from compiler.backends.lava.ordinary.wiring import Parts, build_text, circuit_text
+from compiler.backends.lava.ordinary.twin import joined
+from compiler.backends.lava.ordinary.wiring import Parts, build_text, circuit_text, wires
 from compiler.backends.quoting import docstring
 from compiler.backends.start import Start
 from compiler.ir.errors import CortexError
@@ -37,31 +38,49 @@ class CircuitModule:
     arrays: dict[str, Array]
 
 
-def write_circuit(graph: Graph, folder: Path) -> Path:
+@dataclass
+class Fixed:
+    """A circuit in fixed point. `begins`: first values of every Var, `fixed/PROCESS/VAR`."""
+
+    graph: Graph
+    begins: dict[str, Array]
+
+    @property
+    def called(self) -> set[str]:
+        return {name for part in _parts(self.graph).all.values() for name in part.called}
+
+
+def write_circuit(graph: Graph, folder: Path, fixed: Fixed | None = None) -> Path:
     """Writes `network_lava.py` and `arrays.npz`; returns the folder. Raises what `circuit_module` raises."""
-    made = circuit_module(graph)
+    made = circuit_module(graph, fixed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "network_lava.py").write_text(made.text, encoding="utf-8")
     np.savez(folder / "arrays.npz", **made.arrays)
     return folder
 
 
-def circuit_module(graph: Graph) -> CircuitModule:
-    """Of a graph without derivatives. Raises E531 for what is not there, and what `Start` raises."""
+def circuit_module(graph: Graph, fixed: Fixed | None = None) -> CircuitModule:
+    """Of a graph without derivatives, with `fixed` also in fixed point. Raises E531 for what is not there, and what
+    `Start` raises."""
+    parts = _parts(graph)
+    wired = joined(parts, _parts(fixed.graph)) if fixed else wires(parts)
+    texts = _name_classes(parts)
+    for name in parts.all:
+        parts.names[name] = attribute(name, [*parts.names.values(), *parts.classes.values()])
+    own = [*texts, build_text(parts, wired), circuit_text(parts)]
+    called = {name for part in parts.all.values() for name in part.called} | (fixed.called if fixed else set())
+    head = [f"{docstring(_about(graph))}\n{IMPORTS}", f"dt = np.float64({number(graph.dt)})  # ms"]
+    text = "\n\n\n".join([*head, *support_text("\n".join(own), called), *own])
+    return CircuitModule(text + "\n", {**parts.arrays, **(fixed.begins if fixed else {})})
+
+
+def _parts(graph: Graph) -> Parts:
     check(graph)
     order = schedule(graph)
     cells = {p.name: cell_class(graph, p.name, _equations(graph, p.name, order), _sends(graph, p))
              for p in graph.populations}
-    synapses = {q.name: synapse_class(graph, q) for q in graph.projections if is_a_process(graph, q)}
-    parts = Parts(graph, Start(graph), cells, synapses)
-    texts = _name_classes(parts)
-    for name in (*cells, *synapses):
-        parts.names[name] = attribute(name, [*parts.names.values(), *parts.classes.values()])
-    own = [*texts, build_text(parts), circuit_text(parts)]
-    called = set().union(*(each.called for each in parts.all.values()))
-    head = [f"{docstring(_about(graph))}\n{IMPORTS}", f"dt = np.float64({number(graph.dt)})  # ms"]
-    text = "\n\n\n".join([*head, *support_text("\n".join(own), called), *own])
-    return CircuitModule(text + "\n", parts.arrays)
+    return Parts(graph, Start(graph), cells, {q.name: synapse_class(graph, q) for q in graph.projections
+                                              if is_a_process(graph, q)})
 
 
 def check(graph: Graph) -> None:
@@ -119,12 +138,16 @@ def _name_classes(parts: Parts) -> list[str]:
     made: dict[tuple[str, str], str] = {}
     for name, part in parts.all.items():
         key = part.text.base, part.text.text("_")
-        taken = {word for each in made.values() for word in (each, f"{each}Model")}
+        taken = {word for each in made.values() for word in _with_models(each)}
         if key not in made:
-            made[key] = next(each for each in _candidates(part.text.base) if not {each, f"{each}Model"} & taken)
+            made[key] = next(each for each in _candidates(part.text.base) if not _with_models(each) & taken)
         parts.classes[name] = made[key]
     texts = {parts.classes[name]: part.text for name, part in parts.all.items()}
     return [text.text(name) for name, text in texts.items()]
+
+
+def _with_models(name: str) -> set[str]:
+    return {name, f"{name}Model", f"{name}FixedModel"}
 
 
 def _candidates(base: str) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from compiler.backends.lava.naming import PYTHON
@@ -17,17 +18,22 @@ propagate_folded_views py_ports ref_ports register_sub_procs required_resources 
 run_spk runtime save service_to_process start stop tags time_step validate_var_aliases var_id_to_var_map var_ports vars
 wait Phase Response aliased_var
 """
-OF_CIRCUITS = """arrays copy drawn fed gates inside increment member populations projections parts seed self size stream
-w"""
+OF_CIRCUITS = """arrays copy drawn fed fixed gates inside increment member populations projections parts seed self size
+stream w"""
 LAVA = frozenset(OF_LAVA.split())
 """Attributes of Lava's processes and process models."""
 TAKEN = LAVA | frozenset(OF_CIRCUITS.split()) | PYTHON | frozenset(ARITY) | own_names()
 """Names that processes, their constructors and the emitted module have of their own."""
 
 
+OURS = re.compile(r"gate_.*|.*_(in|out|before|past|draws|shape)")
+"""Names that are made of others."""
+
+
 def attribute(name: str, taken: Collection[str] = ()) -> str:
     """The name as an attribute of processes: without an underscore in front, which Python mangles in classes."""
     name = identifier(f"own{name}" if name.startswith("_") else name)
+    name = f"{name}_" if OURS.fullmatch(name) else name
     return fresh(name, TAKEN | set(taken), lambda base, i: base + "_" * (i - 1))
 
 

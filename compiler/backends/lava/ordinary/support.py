@@ -30,6 +30,15 @@ def message(value, port):
     return np.broadcast_to(value, port._shape)
 
 
+def send_nothing(port):
+    port.send(np.zeros(port._shape))
+
+
+def fixed_of(arrays, name):
+    """First values of a process in fixed point, by its Vars."""
+    return {key.split("/")[2]: array for key, array in arrays.items() if key.startswith(f"fixed/{name}/")}
+
+
 def remember(past, value):
     """Earlier values, newest first, one step on."""
     past[1:] = past[:-1]
@@ -108,6 +117,18 @@ class Model(PyLoihiProcessModel):
     def __init__(self, proc_params):
         super().__init__(proc_params)
         np.seterr(all="ignore")
+
+
+class FixedModel(Model):
+    """Begins with the integers of the circuit in fixed point, each times its unit."""
+
+    def __setattr__(self, key, value):
+        begins = dict(value["fixed"]) if key == "proc_params" else self.__dict__.get("begins", {})
+        if key == "proc_params":
+            self.__dict__["begins"] = begins
+        elif key in begins and key not in self.__dict__:
+            value[:] = begins[key]
+        super().__setattr__(key, value)
 
 
 class Draws:

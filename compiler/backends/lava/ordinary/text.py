@@ -11,7 +11,9 @@ from compiler.backends.lava.ordinary.naming import attribute
 from compiler.backends.quoting import comment, docstring
 from compiler.ir.expressions import Expression, Lookup, walk
 
-TAG = "floating_pt"
+TAGS = {"": "floating_pt", "Fixed": "fixed_pt"}
+"""Lava's, by the kind of a model."""
+DEFAULTS = {"seed": 1, "stream": 0}
 WIDEST = 110
 
 
@@ -31,7 +33,10 @@ class ClassText:
     start: list[str] = field(default_factory=list)
     methods: dict[str, list[str]] = field(default_factory=dict)
     says: str = ""
-    tag: str = TAG
+    fixed: ClassText | None = None
+    """The same part in fixed point, for a second model."""
+    ports: dict[str, str] = field(default_factory=dict)
+    """Port -> the line that makes it."""
 
     def members(self) -> set[str]:
         return {*self.variables, *self.ins, *self.outs}
@@ -45,30 +50,56 @@ class ClassText:
         """`name` with `_in` or `_out`."""
         full = f"{name}_{way.lower()}"
         (self.ins if way == "In" else self.outs).append(full)
-        self.setup.append(_said(f"self.{full} = {way}Port(shape={shape})", says))
+        self.ports[full] = _said(f"self.{full} = {way}Port(shape={shape})", says)
+        self.setup.append(self.ports[full])
         return full
 
+    def rename(self, port: str, other: str) -> None:
+        """An in-port, wherever it is."""
+        self.ins[self.ins.index(port)] = other
+        self.ports[other] = self.ports.pop(port).replace(f"self.{port} ", f"self.{other} ")
+        self.methods = {method: [re.sub(rf"\bself\.{port}\b", f"self.{other}", line) for line in lines]
+                        for method, lines in self.methods.items()}
+
     def text(self, name: str) -> str:
-        return f"{self._process(name)}\n\n\n{self._model(name)}"
+        models = [_model(name, self, self.fixed)]
+        models += [_model(name, self.fixed, self, "Fixed")] if self.fixed else []
+        return "\n\n\n".join([self._process(name), *models])
 
     def _process(self, name: str) -> str:
-        passed = "".join(f", {p}={p}" for p in self.parameters)
+        arguments, parameters, setup = [*self.arguments], [*self.parameters], [*self.setup]
+        if self.fixed:
+            more = [p for p in self.fixed.parameters if p not in parameters]
+            arguments[-1:-1] = [*(f"{p}={DEFAULTS[p]}" for p in more), "fixed=()"]
+            parameters += [*more, "fixed"]
+            setup += [line for port, line in self.fixed.ports.items() if port not in self.ports]
+            setup += [f'self.{each} = numbers(dict(fixed).get("{each}", 0.0))  # of the model in fixed point'
+                      for each in self.fixed.variables if each not in self.variables]
+        passed = "".join(f", {p}={p}" for p in parameters)
         return "\n".join([f"class {name}(AbstractProcess):", f"    {docstring(self.about)}", "",
-                          f"    def __init__(self, {', '.join(self.arguments)}):",
-                          f"        super().__init__(name=name{passed})", *_indented(self.setup, 2)])
+                          *_indented([f"def __init__(self, {', '.join(arguments)}):"], 1),
+                          f"        super().__init__(name=name{passed})", *_indented(setup, 2)])
 
-    def _model(self, name: str) -> str:
-        lines = [f"@implements({name}, protocol=LoihiProtocol)", "@requires(CPU)", f'@tag("{self.tag}")',
-                 f"class {name}Model(Model):", *([f"    {docstring(self.says)}", ""] if self.says else [])]
-        lines += [f"    {port}: PyInPort = LavaPyType(Arriving, float)" for port in self.ins]
-        lines += [f"    {port}: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)" for port in self.outs]
-        lines += [f"    {var}: np.ndarray = LavaPyType(np.ndarray, float)" for var in self.variables]
-        if self.start:
-            lines += ["", "    def __init__(self, proc_params):", "        super().__init__(proc_params)",
-                      *_indented(self.start, 2)]
-        for method, body in self.methods.items():
-            lines += ["", f"    def {method}(self):", *_indented(body or ["pass"], 2)]
-        return "\n".join(lines)
+
+def _model(name: str, own: ClassText, other: ClassText | None, kind: str = "") -> str:
+    """With the members of both; what only the other one sends is 0, what only it reads is dropped."""
+    beside = other or own
+    lines = [f"@implements({name}, protocol=LoihiProtocol)", "@requires(CPU)", f'@tag("{TAGS[kind]}")',
+             f"class {name}{kind}Model({kind}Model):", *([f"    {docstring(own.says)}", ""] if own.says else [])]
+    lines += [f"    {port}: PyInPort = LavaPyType(Arriving, float)" for port in dict.fromkeys((*own.ins, *beside.ins))]
+    lines += [f"    {port}: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)"
+              for port in dict.fromkeys((*own.outs, *beside.outs))]
+    lines += [f"    {var}: np.ndarray = LavaPyType(np.ndarray, float)"
+              for var in dict.fromkeys((*own.variables, *beside.variables))]
+    if own.start:
+        lines += ["", "    def __init__(self, proc_params):", "        super().__init__(proc_params)",
+                  *_indented(own.start, 2)]
+    silent = [f"send_nothing(self.{port})" for port in beside.outs if port not in own.outs]
+    dropped = [f"self.{port}.recv()  # for the other model" for port in beside.ins if port not in own.ins]
+    for method, body in own.methods.items():
+        body = [*silent, *body, *dropped] if method == "run_spk" else body
+        lines += ["", f"    def {method}(self):", *_indented(body or ["pass"], 2)]
+    return "\n".join(lines)
 
 
 def _said(line: str, says: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from compiler.backends.lava.ordinary.cells import Cell
 from compiler.backends.lava.ordinary.synapses import Synapse
-from compiler.backends.lava.ordinary.text import in_lines
+from compiler.backends.lava.ordinary.text import ClassText, in_lines
 from compiler.backends.quoting import quoted
 from compiler.backends.start import Start
 from compiler.ir.connections import connection_mask
@@ -33,20 +33,26 @@ class Parts:
         return {**self.cells, **self.synapses}
 
 
-def build_text(parts: Parts) -> str:
+def build_text(parts: Parts, wired: list[Wire]) -> str:
     """The function that makes and wires all processes; fills in the arrays that it reads."""
     lines = ["def build(arrays, seed):", '    """The processes of the circuit, wired."""']
     for index, population in enumerate(parts.graph.populations):
         lines.append(_population_line(parts, population, index))
     for name in parts.synapses:
         lines.append(_projection_line(parts, parts.graph.projection(name)))
-    lines += [line for projection in parts.graph.projections for line in _wires(parts, projection)]
-    lines += _mirror_wires(parts)
+    lines += [f"    {parts.names[source]}.{out}.connect({parts.names[target]}.{into})"
+              for source, out, target, into in wired]
     pairs = ", ".join(f"{quoted(name)}: {own}" for name, own in parts.names.items())
     return "\n".join(each for line in [*lines, f"    return {{{pairs}}}"] for each in in_lines(line))
 
 
+def _drawn(text: ClassText, stream: int) -> list[str]:
+    draws = "seed" in text.parameters or text.fixed and "seed" in text.fixed.parameters
+    return ["seed=seed", f"stream={stream}"] if draws else []
+
+
 def _made(parts: Parts, name: str, arguments: list[str]) -> str:
+    arguments += [f"fixed=fixed_of(arrays, {quoted(name)})"] if parts.all[name].text.fixed else []
     return f"    {parts.names[name]} = {parts.classes[name]}({', '.join([*arguments, f'name={quoted(name)}'])})"
 
 
@@ -65,9 +71,7 @@ def _population_line(parts: Parts, population: Population, index: int) -> str:
             arguments.append(f"{cell.names[state.name]}={_array(parts, array, parts.start.values[array][0])}")
     arguments += [f"{own}={_array(parts, f'table.{table}', graph.arrays[f'table.{table}'])}"
                   for table, own in cell.tables.items()]
-    if "Draws" in cell.called:
-        arguments += ["seed=seed", f"stream={index}"]
-    return _made(parts, population.name, arguments)
+    return _made(parts, population.name, [*arguments, *_drawn(cell.text, index)])
 
 
 def _array(parts: Parts, name: str, values: Array) -> str:
@@ -100,27 +104,36 @@ def _projection_line(parts: Parts, projection: Projection) -> str:
     arguments += [f"{own}={_array(parts, array, graph.arrays[array])}" for own, array in synapse.mirrors.arrays.items()]
     arguments += [f"{own}={_array(parts, f'table.{table}', graph.arrays[f'table.{table}'])}"
                   for table, own in synapse.tables.items()]
-    if "seed" in synapse.text.parameters:
-        arguments += ["seed=seed", f"stream={16 * graph.projections.index(projection)}"]
+    arguments += _drawn(synapse.text, 16 * graph.projections.index(projection))
     for i, port in synapse.mirrors.ins.items():
         shape = parts.start.values[f"{graph.mirrors[i].source}.w"].shape[1:]
         arguments.append(f"{port.removesuffix('_in')}_shape={shape}")
     return _made(parts, name, arguments)
 
 
-def _wires(parts: Parts, projection: Projection) -> list[str]:
-    """From its cells into a projection, and from there into a port."""
-    graph, post = parts.graph, parts.names[projection.post]
-    synapse, target = parts.synapses.get(projection.name), _port(parts, projection)
-    message = graph.class_of(projection.name).message
-    if synapse is None:
-        source = f"{parts.names[projection.pre]}.{parts.cells[projection.pre].sends[message]}"
-        return [f"    {source}.connect({post}.{target})"]
-    own, lines = parts.names[projection.name], []
-    for (side, quantity), port in synapse.takes.items():
+Wire = tuple[str, str, str, str]
+"""(process, its out-port, process, its in-port)."""
+
+
+def wires(parts: Parts) -> list[Wire]:
+    """From cells into projections, from there into ports; messages that arrive as they are; weights that are copied."""
+    found = [wire for projection in parts.graph.projections for wire in _wires(parts, projection)]
+    for i, mirror in enumerate(parts.graph.mirrors):
+        source, target = parts.synapses[mirror.source].mirrors.outs[i], parts.synapses[mirror.target].mirrors.ins[i]
+        found.append((mirror.source, source, mirror.target, target))
+    return found
+
+
+def _wires(parts: Parts, projection: Projection) -> list[Wire]:
+    graph, name, port = parts.graph, projection.name, _port(parts, projection)
+    if name not in parts.synapses:
+        message = parts.cells[projection.pre].sends[graph.class_of(name).message]
+        return [(projection.pre, message, projection.post, port)]
+    found = []
+    for (side, quantity), own in parts.synapses[name].takes.items():
         owner = projection.pre if side == "pre" else projection.post
-        lines.append(f"    {parts.names[owner]}.{parts.cells[owner].sends[quantity]}.connect({own}.{port})")
-    return [*lines, f"    {own}.current_out.connect({post}.{target})"]
+        found.append((owner, parts.cells[owner].sends[quantity], name, own))
+    return [*found, (name, "current_out", projection.post, port)]
 
 
 def _port(parts: Parts, projection: Projection) -> str:
@@ -128,14 +141,6 @@ def _port(parts: Parts, projection: Projection) -> str:
     number_ = [q.name for q in parts.graph.into(projection.post, port)].index(projection.name)
     ports = parts.cells[projection.post].ports
     return ports.get((port, number_), ports[port, 0])
-
-
-def _mirror_wires(parts: Parts) -> list[str]:
-    lines = []
-    for i, mirror in enumerate(parts.graph.mirrors):
-        source, target = parts.synapses[mirror.source].mirrors.outs[i], parts.synapses[mirror.target].mirrors.ins[i]
-        lines.append(f"    {parts.names[mirror.source]}.{source}.connect({parts.names[mirror.target]}.{target})")
-    return lines
 
 
 def circuit_text(parts: Parts) -> str:
@@ -178,9 +183,4 @@ if __name__ == "__main__":
 
 
 def _gate_ports(parts: Parts, gate: str) -> list[str]:
-    found = []
-    for name, cell in parts.cells.items():
-        found += [f"parts[{quoted(name)}].{cell.gates[gate]}"] if gate in cell.gates else []
-    for name, synapse in parts.synapses.items():
-        found += [f"parts[{quoted(name)}].{port}" for port in synapse.gates.get(gate, [])]
-    return found
+    return [f"parts[{quoted(name)}].{port}" for name, part in parts.all.items() for port in part.gates.get(gate, ())]
