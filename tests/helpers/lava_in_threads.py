@@ -11,7 +11,8 @@ from random_graphs.differences import bits
 
 from compiler.backends.draws import input_columns, noise_columns
 from compiler.backends.feeding import sample_table
-from compiler.experiments.lava_circuits import module_of, prepared
+from compiler.experiments.experiment import Experiment
+from compiler.experiments.lava_circuits import graph_of, in_fixed_point, module_of, prepared
 from compiler.experiments.simulation import simulate
 from compiler.ir import Graph
 from compiler.ir.model import weight_shape
@@ -111,21 +112,26 @@ class Found:
     moved: int
 
 
-def differences(graph: Graph, steps: int, gates: Mapping[str, float] | None = None, seed: int = 1) -> Found:
-    """Every state, weight and sum of a rule after so many steps, inputs drawn; all gates on unless they are given."""
-    gates = dict.fromkeys(graph.gates, 1.0) if gates is None else gates
+def stimulus(graph: Graph, steps: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(2)
-    feed = {f"{p.name}.{name}": rng.uniform(-1, 1, (steps, p.size)) for p in graph.populations
+    return {f"{p.name}.{name}": rng.uniform(0, 1, (steps, p.size)) for p in graph.populations
             for name in graph.cell(p.cell).inputs}
-    names = kept(graph)
-    module = module_of(prepared(graph))
-    threads = Threads(module, module.Circuit(gates=gates, seed=seed),
-                      {name.replace(".", "_") + "_in": rows for name, rows in feed.items()})
+
+
+def differences(source: Graph | Experiment, steps: int, kind: str = "", seed: int = 1) -> Found:
+    """Every state, weight and sum of a rule after so many steps, against the native backend; all gates on."""
+    graph = graph_of(source)
+    fixed = in_fixed_point(source) if isinstance(source, Experiment) else None
+    run = fixed.graph if fixed and kind else graph
+    gates, feed, names = dict.fromkeys(graph.gates, 1.0), stimulus(graph, steps), kept(run)
+    module = module_of(prepared(graph), fixed)
+    ports = {name.replace(".", "_") + "_in": rows for name, rows in feed.items()}
+    threads = Threads(module, module.Circuit(gates=gates, seed=seed), ports, kind)
     threads.run(steps)
-    run = simulate(graph, steps, inputs=feed, record=names, gates=gates, granularity="population", seed=seed)
+    recorded = simulate(run, steps, inputs=feed, record=names, gates=gates, granularity="population", seed=seed)
     wrong = [name for name in names
-             if threads.value(*name.split(".")).tobytes() != np.ascontiguousarray(run[name][-1, 0]).tobytes()]
-    moved = [name for name in names if name.endswith(".w") and (run[name][-1] != run[name][0]).any()]
+             if threads.value(*name.split(".")).tobytes() != np.ascontiguousarray(recorded[name][-1, 0]).tobytes()]
+    moved = [name for name in names if name.endswith(".w") and (recorded[name][-1] != recorded[name][0]).any()]
     return Found(len(names), wrong, len(moved))
 
 

@@ -1,7 +1,9 @@
 """Circuits in Lava networks, each a program of its own: python circuit_scenarios.py NAME. Prints one JSON object."""
 
 import json
+import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 from lava.magma.core.run_conditions import RunContinuous, RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.source import RingBuffer
+from lava.proc.lif.process import LIF
 
 import cortexc
 import cortexc.lava
@@ -64,5 +67,40 @@ def cycles():
     return found
 
 
+def fixed_point():
+    """One circuit twice, with Lava's fixed-point LIF before it; Lava's tag chooses the models of both."""
+    eight = ["model.layers=[64,4,10]", "precision.weights=8", "precision.calibration_steps=200", "protocol.epochs=1"]
+    found = {}
+    for tag in ("fixed_pt", "floating_pt"):
+        circuit = cortexc.lava.Circuit("error_neuron_digits", overrides=eight, gates={"learn_forward": 1, "target": 1})
+        bias = np.arange(64) * 5 if tag == "fixed_pt" else np.arange(64) / 50
+        spikes = LIF(shape=(64,), bias_mant=bias, vth=2, du=4095 if tag == "fixed_pt" else 1.0, dv=0)
+        spikes.s_out.connect(circuit.input_value_in)
+        circuit.run(RunSteps(60), Loihi2SimCfg(select_tag=tag))
+        w = circuit.projections["WPP_0"].w
+        units = w.get() * 2**12
+        found[tag] = {"moved": int((w.get() != w.init).sum()), "whole": bool((units == np.round(units)).all()),
+                      "spikes": bool(circuit.populations["input"].rate.get().any())}
+        circuit.stop()
+    return found
+
+
+def soak(cycles=25):
+    """Threads, file descriptors and memory while a circuit runs, pauses, stops and runs again."""
+    text = (Path(__file__).parents[2] / "examples/lava/oja.ir").read_text()
+    circuit = cortexc.lava.Circuit(text, arrays={"W.w": np.full((2, 4), 0.25)}, gates={"learn": 1})
+    source, found = RingBuffer(data=np.ones((4, 1))), []
+    source.s_out.connect(circuit.retina_value_in)
+    for _ in range(cycles):
+        circuit.run(RunSteps(3), Loihi2SimCfg())
+        circuit.run(RunContinuous())
+        circuit.pause()
+        circuit.run(RunSteps(2))
+        circuit.stop()
+        memory = int(Path("/proc/self/statm").read_text().split()[1]) * 4
+        found.append([threading.active_count(), len(os.listdir("/proc/self/fd")), memory])
+    return {"first": found[4], "last": found[-1]}
+
+
 if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]]()))
+    print(json.dumps(globals()[sys.argv[1]](*map(int, sys.argv[2:]))))

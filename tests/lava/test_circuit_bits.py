@@ -13,7 +13,6 @@ from random_graphs.circuits import random_setup
 from random_graphs.integers import KINDS, integer_program
 
 from compiler.experiments.config import load_experiment
-from compiler.experiments.lava_circuits import graph_of
 from compiler.ir import CortexError
 
 SHIPPED = ("pal_digits", "error_neuron_digits", "sign_concordant_mnist_online", "depth_dendritic", "depth_dpc",
@@ -22,14 +21,20 @@ MANY = int(os.environ.get("CORTEXC_LAVA_GRAPHS", "16"))
 FIRST = int(os.environ.get("CORTEXC_FIRST_GRAPH", "1000"))
 
 
-def shipped(name, *overrides):
-    return graph_of(load_experiment(name, ["model.layers=[5,4,3]", *overrides]))
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_circuits(name):
-    found = differences(shipped(name), 40)
+    found = differences(load_experiment(name, ["model.layers=[5,4,3]"]), 40)
     assert found.wrong == [] and found.compared > 10 and found.moved >= 2
+
+
+EIGHT_BITS = ["model.layers=[64,4,10]", "precision.weights=8", "precision.calibration_steps=200", "protocol.epochs=1"]
+
+
+@pytest.mark.parametrize("kind", ["", "Fixed"])
+@pytest.mark.parametrize("name", ["pal_digits", "error_neuron_digits"])
+def test_both_models_of_a_circuit_in_fixed_point(name, kind):
+    found = differences(load_experiment(name, EIGHT_BITS), 40, kind)
+    assert found.wrong == [] and found.compared > 15 and found.moved >= 2
 
 
 def survey(setups):

@@ -1,6 +1,7 @@
 """Circuits as processes of ordinary Lava networks, on Lava."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from lava_programs import ROOT, output_of
 
 pytestmark = pytest.mark.lava
 HERE = Path(__file__).parent
+CYCLES = os.environ.get("CORTEXC_CYCLES", "12")
 EXAMPLES = ROOT / "examples" / "lava"
 
 
@@ -25,6 +27,19 @@ def test_run_pause_go_on_stop_and_run_again(tmp_path):
     found = scenario("cycles", tmp_path)
     assert all(found[f"{what} {round}"] is True for what in ("moved", "set") for round in (0, 1))
     assert found["first 0"] == found["first 1"] != [[0.25] * 4] * 2
+
+
+def test_tags_choose_between_real_numbers_and_fixed_point(tmp_path):
+    found = scenario("fixed_point", tmp_path)
+    assert all(each["moved"] and each["spikes"] for each in found.values())
+    assert found["fixed_pt"]["whole"] and not found["floating_pt"]["whole"]
+
+
+def test_cycles_leave_nothing(tmp_path):
+    """CORTEXC_CYCLES=500 for as many."""
+    found = json.loads(output_of(tmp_path, HERE / "circuit_scenarios.py", "soak", CYCLES, seconds=60 + 2 * int(CYCLES)))
+    first, last = found["first"], found["last"]
+    assert last[:2] == first[:2] and last[2] - first[2] < 2000 + 200 * int(CYCLES)
 
 
 EXPECTED = {
