@@ -25,12 +25,13 @@ from compiler.experiments.export import check_unedited, digests
 from compiler.experiments.files import user_path, write_json, write_text, written_aside
 from compiler.experiments.results import FINAL, MANIFEST
 from compiler.experiments.tables import Model
+from compiler.front.builder import Network
 from compiler.ir import CellType, CortexError, Graph, parse_graph, show_graph
 from compiler.ir.protocol import Phase, Protocol
 from compiler.ir.verify import verify
 from compiler.passes import Request, Target, run_pipeline
 
-Source = Graph | Experiment | str | Path
+Source = Graph | Network | Experiment | str | Path
 LEFT_OUT = frozenset({"fold", "partition"})
 """Passes that would take away what a user may set while the circuit runs, with the same bits."""
 _FOLDERS: list[Any] = []
@@ -49,7 +50,7 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
         circuit.projections["WPP_0"].w.get()
 
     `source`: a shipped experiment's name, its file, a run folder (with what was learnt there), an `Experiment`, a
-    graph, its text or its file `.ir`. `arrays`: weights and first values by name, in place of the circuit's. `gates`:
+    graph, its text or its file `.ir`, a `Network`. `arrays`: weights and first values by name, in place of the circuit's. `gates`:
     gate -> a number, on where it is above 0; what is not named is off. `seed`: of the noise, by default that of the
     experiment, or 1.
 
@@ -86,7 +87,7 @@ def _with_states(cell: CellType, written: Graph) -> CellType:
 
 def experiment_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment | None:
     """None for graphs. Of a run folder, with what was learnt there."""
-    if isinstance(source, Graph | Experiment) or _is_text(source):
+    if isinstance(source, Graph | Network | Experiment) or _is_text(source):
         return source if isinstance(source, Experiment) else None
     if not isinstance(source, str | Path):
         raise CortexError("X158", f"a circuit cannot be made of a {type(source).__name__}.",
@@ -105,8 +106,8 @@ def _is_text(source: Source) -> bool:
 
 
 def graph_of(source: Source) -> Graph:
-    if isinstance(source, Graph):
-        return source
+    if isinstance(source, Graph | Network):
+        return source.graph if isinstance(source, Network) else source
     if not isinstance(source, Experiment):
         return build_circuit(Model(circuit=str(source)), [1]) if str(source).endswith(".ir") else \
             parse_graph(str(source))
