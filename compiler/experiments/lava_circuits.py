@@ -50,9 +50,9 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
         circuit.projections["WPP_0"].w.get()
 
     `source`: a shipped experiment's name, its file, a run folder (with what was learnt there), an `Experiment`, a
-    graph, its text or its file `.ir`, a `Network`. `arrays`: weights and first values by name, in place of the circuit's. `gates`:
-    gate -> a number, on where it is above 0; what is not named is off. `seed`: of the noise, by default that of the
-    experiment, or 1.
+    graph, a `Network`, a graph's text or its file `.ir`. `arrays`: weights and first values by name, in place of the
+    circuit's. `gates`: gate -> a number, on where it is above 0; what is not named is off. `seed`: of the noise, by
+    default that of the experiment, or 1.
 
     Raises X150 where Lava is not installed, X158 for other sources, E273 for gates, E531 for what ordinary Lava does
     not say, and what loading, building and checking a circuit raise.
