@@ -229,9 +229,12 @@ def write_arrays(run: Running, folder: Path) -> None:
 
 
 def write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
-    """The page of a run whose spikes were recorded. Raises X131."""
-    if run.plan.spiking is None:
-        return
-    from compiler.experiments.spike_report import spike_report
+    """The page of a run whose spikes were recorded, or that shows how a spiking circuit learns. Raises X131."""
+    if run.plan.spiking is not None:
+        from compiler.experiments.spike_report import spike_report
 
-    write_text(folder / REPORT, spike_report(table, run.plan.spiking, run.records.taken()))
+        write_text(folder / REPORT, spike_report(table, run.plan.spiking, run.records.taken()))
+    elif run.experiment.protocol.shows_learning:
+        from compiler.experiments.learning_report import learning_report
+
+        write_text(folder / REPORT, learning_report(table, run.compiled.graph, weights(run), run.records.taken()))

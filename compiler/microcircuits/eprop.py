@@ -35,7 +35,7 @@ GATES = ("begin", "recall", "learn", "update")
 class Eprop:
     """Everything that fixes the circuit. `cues`: input cells; `cells`: recurrent ones, of which the last `adaptive`
     adapt; two readouts. Times in ms, rates in Hz (`highest_rate`: of an input that is 1). `dampening`: gamma of the
-    pseudo-derivative. `rate`: of Adam, which the sums of increments go through; 0: everything stays as it is."""
+    pseudo-derivative. `rate`: of Adam, which the sums of increments go through. `frozen`: only the readouts learn."""
 
     cues: int = 40
     cells: int = 50
@@ -53,6 +53,7 @@ class Eprop:
     regularisation: float = 0.1
     tau_rate: float = 1000.0
     rate: float = 5e-3
+    frozen: bool = False
     noise: str = "counter"
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
 
@@ -204,8 +205,9 @@ def build(circuit: Eprop) -> Graph:
     options = {name: getattr(circuit, name) for name in circuit.__dataclass_fields__}
     adaptive, symmetric = circuit.feedback == "adaptive", circuit.feedback == "symmetric"
     rate, *own = (f"  {name} = {options[name]!r}\n" for name in ("rate", "tau_a", "tau_out", "regularisation"))
-    text = TEXT.format(**options, rates="".join(own) + rate, learned="  rule feedback\n" if adaptive else "",
-                       gates=" gate=learn apply=update" if adaptive else "", feedback_rate=rate if adaptive else "",
+    text = TEXT.format(**options, rates="".join([*own, "  rate = 0\n" if circuit.frozen else rate]),
+                       learned="  rule feedback\n" if adaptive else "", feedback_rate=rate if adaptive else "",
+                       gates=" gate=learn apply=update" if adaptive else "",
                        mirror="mirror B = W_out : transpose after\n" if symmetric else "")
     if not adaptive:
         first = text.index("rule feedback")

@@ -20,8 +20,13 @@ REWARD = {"protocol.dataset_size": 100, "protocol.tests": 60, "protocol.epochs":
           "run.seeds": [1, 2]}
 
 
-def run(name, table, **more):
-    return cortexc.run(cortexc.load(name, {**table, **{key.replace("__", "."): value for key, value in more.items()}}))
+def run(name, table, folder=None, **more):
+    changed = {key.replace("__", "."): value for key, value in more.items()}
+    return cortexc.run(cortexc.load(name, {**table, **changed}), folder)
+
+
+def pictures(folder):
+    return (folder / "report.html").read_text().count("<img")
 
 
 # ---- digits without a teacher
@@ -39,8 +44,9 @@ def test_the_answer_is_the_class_whose_cells_respond_most_on_average():
     assert answers(responses, assigned, 3).tolist() == [1, 0, 0]
 
 
-def test_digits_are_seen_without_their_labels_and_labelled_afterwards():
-    found = run("diehl_cook", DIGITS)
+def test_digits_are_seen_without_their_labels_and_labelled_afterwards(tmp_path):
+    found = run("diehl_cook", DIGITS, tmp_path)
+    assert pictures(tmp_path) == len(["curve", "confusions", "weights"])
     assert found["test_accuracy"] == np.mean(np.diag(confusion := np.array(found["confusion"][0]))) * len(confusion) / 20
     assert confusion.sum() == 20 and len(found["assigned"][0]) == 12 and len(found["curve"][0]) == 19
     plan = compile_experiment(cortexc.load("diehl_cook", DIGITS)).plan
@@ -79,8 +85,9 @@ def test_the_answer_is_the_side_with_most_cues():
     assert (shown[:, -3:, 2] == 1).all() and (shown[:, :-3, 2] == 0).all() and (shown[:, 15:, :2] == 0).all()
 
 
-def test_evidence_is_counted_per_seed_and_epoch():
-    found = run("eprop", EPROP)
+def test_evidence_is_counted_per_seed_and_epoch(tmp_path):
+    found = run("eprop", EPROP, tmp_path)
+    assert pictures(tmp_path) == len(["tests", "training", "raster"])
     assert len(found["tests"]) == 2 and all(len(test["accuracy"]) == 2 for test in found["tests"])
     assert np.shape(found["training"]) == (2, 2) and found["steps"] == (8 + 6) * 2 * (9 + 1 + 3) * 50
 
@@ -111,8 +118,9 @@ def test_reward_follows_the_first_stimulus_alone():
     assert late.min() >= DELAY[0] and late.max() < DELAY[1] and len(set(late)) > 5
 
 
-def test_the_rewarded_stimulus_is_told_from_the_others():
-    found = run("rstdp", REWARD)
+def test_the_rewarded_stimulus_is_told_from_the_others(tmp_path):
+    found = run("rstdp", REWARD, tmp_path)
+    assert pictures(tmp_path) == len(["tests", "responses", "raster"])
     before, after = (test["accuracy"] for test in found["tests"])
     assert max(before) < 0.7 and min(after) > 0.9
     assert all(row[0] == max(row) for row in found["responses"][-1])

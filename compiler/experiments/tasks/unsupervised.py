@@ -35,6 +35,8 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
 
     reads = ("name", "split", "folder", "limits", "normalise", "split_seed", "valid_fraction", "crop")
 
+    shows_learning = True
+
     shown_steps: Count = 0
     label_samples: Samples = 10_000
     records_training: bool = True

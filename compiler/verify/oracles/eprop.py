@@ -14,7 +14,7 @@ import numpy as np
 from compiler.backends.interpreter import Interpreter
 from compiler.ir.protocol import Phase, Protocol
 from compiler.microcircuits.eprop import GATES, Eprop, build, normal_start
-from compiler.verify.oracles.base import Oracle
+from compiler.verify.oracles.base import Oracle, refused
 from compiler.verify.runs import Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 WEIGHTS = ("W_in", "W", "W_out", "B")
@@ -37,6 +37,8 @@ def _module() -> Any:
 def _parameters(circuit: Eprop, beta: np.ndarray) -> Any:
     import torch
 
+    if circuit.frozen:
+        raise refused("cells that do not learn")
     module = _module()
     names = set(module.EpropParameters.__dataclass_fields__) & set(Eprop.__dataclass_fields__) - {"beta"}
     return module.EpropParameters(torch.tensor(beta), **{name: getattr(circuit, name) for name in names})
