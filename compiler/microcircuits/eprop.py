@@ -12,7 +12,7 @@ slow the adaptive part of the eligibility vector, eligibility the trace e filter
     dW(t) = -(B error(t)) eligibility(t-1) - regularisation (rate - target_rate) e(t)
 
 `feedback`: B is the transpose of W_out (`symmetric`, non-local), fixed (`random`), or learns as W_out does
-(`adaptive`). Gate `begin` starts a trial anew, `update` applies what was summed. E360: a circuit that cannot be built.
+(`adaptive`). Gate `begin` starts a trial anew, `apply` applies what was summed. E360: a circuit that cannot be built.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from compiler.microcircuits.parts import check_words
 from compiler.microcircuits.starts import Arrays, stacked
 
 FEEDBACK = ("symmetric", "random", "adaptive")
-GATES = ("begin", "recall", "learn", "update")
+GATES = ("begin", "recall", "learn", "apply")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ graph eprop-{cells}
   gate begin
   gate recall
   gate learn
-  gate update
+  gate apply
 cell cue_cell
   parameter tau_m ms
   parameter highest_rate Hz
@@ -186,9 +186,9 @@ population recurrent recurrent_cell {cells} area=cortex
   target_rate = {target_rate}
 population readout readout_cell 2 area=readout
   tau_out = {tau_out}
-projection W_in seen cue -> recurrent gate=learn apply=update
-{rates}projection W recurrent recurrent -> recurrent gate=learn apply=update
-{rates}projection W_out out recurrent -> readout gate=learn apply=update
+projection W_in seen cue -> recurrent gate=learn apply=apply
+{rates}projection W recurrent recurrent -> recurrent gate=learn apply=apply
+{rates}projection W_out out recurrent -> readout gate=learn apply=apply
   rate = {rate}
 projection rivals compared readout -> readout delay=0
 projection B broadcast readout -> recurrent delay=0{gates}
@@ -207,7 +207,7 @@ def build(circuit: Eprop) -> Graph:
     rate, *own = (f"  {name} = {options[name]!r}\n" for name in ("rate", "tau_a", "tau_out", "regularisation"))
     text = TEXT.format(**options, rates="".join([*own, "  rate = 0\n" if circuit.frozen else rate]),
                        learned="  rule feedback\n" if adaptive else "", feedback_rate=rate if adaptive else "",
-                       gates=" gate=learn apply=update" if adaptive else "",
+                       gates=" gate=learn apply=apply" if adaptive else "",
                        mirror="mirror B = W_out : transpose after\n" if symmetric else "")
     if not adaptive:
         first = text.index("rule feedback")

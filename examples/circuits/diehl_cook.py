@@ -16,6 +16,7 @@ graph diehl-cook
   gate show
   gate begin
   gate learn
+  gate pace
   gate normalise
 cell pixel
   port arousal
@@ -108,7 +109,7 @@ rule timing
   parameter rate_pre 1 = {rate_pre}
   parameter rate_post 1 = {rate_post}
   parameter total nS = {total}
-  increment rate_post * pre.trace * post.paired - rate_pre * pre.spike * post.recent \
+  increment rate_post * pre.trace * post.paired * gate.pace - rate_pre * pre.spike * post.recent * gate.pace \
 + where(gate.normalise > 0, w * (total / post.sum(w) - 1), 0)
 synapse seen
   message spike

@@ -12,7 +12,7 @@ from compiler.ir import CortexError
 
 DIGITS = {"model.cells": 12, "model.pixels": 64, "model.total": 20.0, "model.highest_rate": 200.0, "data.name": "digits", "data.split": "stratified",
           "data.limits": {"train": 40, "test": 20}, "data.normalise": [0.0, 1.0], "protocol.presentation_steps": 60,
-          "protocol.label_samples": 30, "run.seeds": [1]}
+          "protocol.label_samples": 30, "protocol.slow_samples": 10, "run.seeds": [1]}
 EPROP = {"model.cells": 8, "model.adaptive": 4, "model.cues": 8, "protocol.cues": 3, "protocol.delay_steps": 50,
          "protocol.dataset_size": 8, "protocol.tests": 6, "protocol.epochs": 2, "protocol.update_every": 4,
          "run.seeds": [1, 2]}
@@ -65,7 +65,17 @@ def test_weights_are_scaled_after_every_image_and_rest_in_the_test():
     assert np.allclose(learnt.sum(axis=1), 20.0, rtol=1e-3)
 
 
-@pytest.mark.parametrize("more, code", [({"protocol__label_samples": 0}, "X122"), ({"protocol__shown_steps": 61}, "X122"),
+def test_the_pace_is_that_of_rules():
+    """At a pace of 0 weights are scaled, to the sum that they have, and thresholds adapt."""
+    still = {**DIGITS, "protocol.slow_samples": 40, "protocol.slow_pace": 0.0}
+    with cortexc.Session(cortexc.load("diehl_cook", still)) as session:
+        first = session.get("to_excitatory.w").copy()
+        session.run(40 * 60)
+        assert np.allclose(session.get("to_excitatory.w"), first, rtol=1e-12) and session.get("excitatory.theta").max() > 20
+
+
+@pytest.mark.parametrize("more, code", [({"protocol__label_samples": 0}, "X122"), ({"protocol__slow_samples": 41}, "X122"),
+                                         ({"protocol__shown_steps": 61}, "X122"),
                                         ({"model__pixels": 63}, "X120"), ({"protocol__label_samples": 41}, "X122")])
 def test_digits_that_do_not_fit(more, code):
     with pytest.raises(CortexError, match=code):

@@ -4,7 +4,7 @@ A trial shows `cues` cues of 100 steps, each on the left or on the right and fol
 for `delay_steps`, then a signal for 150 steps, in which the answer is asked for. The input cells are four groups of
 equal size: left, right, signal, and a background that fires at a quarter of their rate all the time. One side is more
 likely in every trial (0.7); the target is the side of most cues. Gates: `begin` in a trial's first step, `recall` while
-the answer is asked for, `learn` in training, `update` in the last step of every `update_every`-th trial. The circuit's
+the answer is asked for, `learn` in training, `apply` in the last step of every `update_every`-th trial. The circuit's
 output, summed over the answer's steps, is read in a trial's last step; the largest wins.
 
 X122 a protocol that cannot be made; X120 and X124 a circuit that does not fit.
@@ -32,7 +32,7 @@ CUE, GAP, RECALL = 2, 1, 3
 LIKELY, BACKGROUND = 0.7, 0.25
 GENERATORS = {"train": 42, "test": 44}
 """Seeds of the trials."""
-GATES = ("begin", "recall", "learn", "update")
+GATES = ("begin", "recall", "learn", "apply")
 
 
 class Evidence(Task, frozen=True, tag="evidence"):
@@ -110,7 +110,7 @@ class Evidence(Task, frozen=True, tag="evidence"):
         length, asked = self.units * HELD, RECALL * HELD
         gates = {"begin": (1.0,) + (0.0,) * (length - 1), "recall": (0.0,) * (length - asked) + (1.0,) * asked}
         if name == "train":
-            gates |= {"learn": (1.0,), "update": (0.0,) * (length * self.update_every - 1) + (1.0,)}
+            gates |= {"learn": (1.0,), "apply": (0.0,) * (length * self.update_every - 1) + (1.0,)}
         return Phase(name, count * self.units, HELD, (first,), "", tuple(gates.items()),
                      ((f"{READOUT}{name}", Record(every=length, offset=length - 1)),))
 

@@ -2,10 +2,11 @@
 
 Every presentation has `shown_steps` steps with input and a rest without. A circuit takes part by gates of these names,
 as far as it has them: `show` while there is input, `begin` in the first step, `normalise` in the last one, `learn` in
-training. Its output is what is counted, by the end of a presentation: spikes since its beginning, cell by cell. In
-training samples come as they stand. Then the last `label_samples` of them are shown without learning, and every cell
-gets the class to which it responds most, on average over the samples of a class; of a test sample, the class whose
-cells respond most on average is the answer.
+training. `pace` is 1 in training, and `slow_pace` for the last `slow_samples` of an epoch, so that weights become means
+over more samples. Its output is what is counted, by the end of a presentation: spikes since its beginning, cell by
+cell. In training samples come as they stand. Then the last `label_samples` of them are shown without learning, and
+every cell gets the class to which it responds most, on average over the samples of a class; of a test sample, the
+class whose cells respond most on average is the answer.
 
 X122 a protocol that cannot be made; X120 data that do not fit the circuit.
 """
@@ -25,6 +26,8 @@ from compiler.experiments.tasks.plans import Column, Plan, columns, laid_out, ou
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
 
+SLOW = "train_slow"
+"""The phase of the last samples of an epoch."""
 WINDOWS = 20
 """Parts of an epoch's training samples, for the curve."""
 
@@ -38,6 +41,8 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
     shows_learning = True
 
     shown_steps: Count = 0
+    slow_samples: Samples = 0
+    slow_pace: float = 0.2
     label_samples: Samples = 10_000
     records_training: bool = True
     reset: Reset = "none"
@@ -52,13 +57,16 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
         samples = np.zeros((len(train) + len(test), columns(graph)[-1].stop))
         samples[:, into.start:into.stop] = np.concatenate([train, test])
         known = min(self.label_samples, len(train))
-        parts = {"train": (0, train_labels), "label": (len(train) - known, train_labels[len(train) - known:]),
-                 "test": (len(train), test_labels)}
+        slow = len(train) - self.slow_samples
+        parts = {"train": (0, train_labels[:slow]), SLOW: (slow, train_labels[slow:]),
+                 "label": (len(train) - known, train_labels[len(train) - known:]), "test": (len(train), test_labels)}
         phases = tuple(self._phase(graph, name, first, len(labels)) for name, (first, labels) in parts.items())
-        kept = [phase.name for phase in phases if phase.records]
-        sequence, epochs = laid_out([], self.epochs, lambda _: ["train"], ["label", "test"])
+        trained = ["train", *([SLOW] if self.slow_samples else [])]
+        sequence, epochs = laid_out([], self.epochs, lambda _: trained, ["label", "test"])
+        kept = [name for name in ("train", "label", "test") if name != "train" or self.records_training]
         protocol = Protocol(phases, sequence, tuple(Stream(f"{READOUT}{name}", (output(graph),)) for name in kept))
-        labels = {name: np.tile(parts[name][1], (graph.seeds, 1)) for name in kept}
+        labels = {name: np.tile(train_labels if name == "train" else parts[name][1], (graph.seeds, 1))
+                  for name in kept}
         return Plan(protocol, samples, epochs, labels, data.source, words=data.words)
 
     def _input(self, graph: Graph, features: int) -> Column:
@@ -70,21 +78,23 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
         return known[0]
 
     def _check(self, graph: Graph, train: int) -> None:
-        if graph.samples > 1 or self.shown_steps > self.steps or not 0 < self.label_samples <= train:
+        few = not 0 < self.label_samples <= train or self.slow_samples > train
+        if graph.samples > 1 or self.shown_steps > self.steps or few:
             raise CortexError("X122", f"task unsupervised shows one sample at a time (samples = {graph.samples}), for "
                                       f"{self.shown_steps} of {self.steps} steps, and takes {self.label_samples} of "
-                                      f"{train} training samples for labels.",
-                              "Shorten protocol.shown_steps or protocol.label_samples.")
+                                      f"{train} training samples for labels, {self.slow_samples} at a slow pace.",
+                              "Shorten protocol.shown_steps, label_samples or slow_samples.")
 
     def _phase(self, graph: Graph, name: str, first: int, count: int) -> Phase:
         steps, shown = self.steps, self.shown_steps or self.steps
         patterns = {"show": (1.0,) * shown + (0.0,) * (steps - shown), "begin": (1.0,) + (0.0,) * (steps - 1)}
-        if name == "train":
+        if name in ("train", SLOW):
             patterns |= {"normalise": (0.0,) * (steps - 1) + (1.0,)} | {gate: (1.0,) for gate in self.gates(["learn"])}
+            patterns["pace"] = (self.slow_pace if name == SLOW else 1.0,)
         gates = tuple((gate, pattern) for gate, pattern in patterns.items() if gate in graph.gates)
-        recorded = name != "train" or self.records_training
-        return Phase(name, count, steps, (first,), "", gates,
-                     ((f"{READOUT}{name}", Record(at=(steps - 1,))),) if recorded else ())
+        stream = f"{READOUT}{'train' if name == SLOW else name}"
+        recorded = self.records_training or name not in ("train", SLOW)
+        return Phase(name, count, steps, (first,), "", gates, ((stream, Record(at=(steps - 1,))),) if recorded else ())
 
     # ---- what is measured
 
@@ -98,7 +108,8 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
         (rows) that got each answer, both after the test; `curve`: per seed and part of the training samples the share
         that is answered right with labels from the part before."""
         done = Counter(part.phase for part in plan.parts() if part.stop <= position)
-        found: dict[str, Any] = {"curve": self._curve(plan, records, done["train"]) if "train" in plan.labels else []}
+        trained = done[SLOW if self.slow_samples else "train"]
+        found: dict[str, Any] = {"curve": self._curve(plan, records, trained) if "train" in plan.labels else []}
         if not done["test"]:
             return found
         classes = _classes(plan)

@@ -92,7 +92,7 @@ def reference_setup(circuit: Eprop, steps: int, seeds: Sequence[int], trial: int
     held = trial // 10
     count, generator = -(-steps // held), np.random.default_rng(seeds[0])
     patterns = {"begin": (1.0,) + (0.0,) * (trial - 1), "recall": (0.0,) * (trial - 3 * held) + (1.0,) * (3 * held),
-                "learn": (1.0,), "update": (0.0,) * (2 * trial - 1) + (1.0,)}
+                "learn": (1.0,), "apply": (0.0,) * (2 * trial - 1) + (1.0,)}
     columns = dict(input_columns(graph))
     samples = np.zeros((count, max(part.stop for part in columns.values())))
     samples[:, columns["cue.level"]] = generator.uniform(0, 1, (count, circuit.cues))
