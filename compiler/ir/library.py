@@ -7,15 +7,16 @@ what it is verified. E270: there is no such part.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from compiler.ir.errors import unknown
 
 FOLDER = Path(__file__).parents[1] / "library"
 PREFIX = "library."
+Own = TypeVar("Own")
 
 
 class Part(NamedTuple):
@@ -49,11 +50,19 @@ def library_lines(keyword: str, name: str) -> tuple[str, ...]:
     return known[name].lines
 
 
-def replaced(lines: Sequence[str], own: Sequence[str], once: frozenset[str]) -> list[str]:
-    """The library's lines without those in whose place a circuit has its own: of the same name, or of a keyword that
-    stands once."""
-    said = {_subject(line, once) for line in own}
-    return [line for line in lines if _subject(line, once) not in said]
+def merged(lines: Sequence[str], own: Sequence[Own], text: Callable[[Own], str], new: Callable[[str], Own],
+           once: frozenset[str]) -> list[Own]:
+    """The library's lines, and in the place of those of the same name, or of a keyword that stands once, one's own;
+    at the end what is its own alone."""
+    said: dict[tuple[str, ...], list[Own]] = {}
+    for line in own:
+        said.setdefault(_subject(text(line), once), []).append(line)
+    found: list[Own] = []
+    for library_line in lines:
+        subject = _subject(library_line, once)
+        found += said[subject] if subject in said else [new(library_line)]
+        said |= {subject: []} if subject in said else {}
+    return [*found, *(line for rest in said.values() for line in rest)]
 
 
 def _subject(line: str, once: frozenset[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from compiler.ir.cell_lines import LINES, PARAMETER, STATE, build_cell, equation
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import Number, parse
 from compiler.ir.language import FIELDS, AnyDomain, part_problems
-from compiler.ir.library import library_lines, replaced
+from compiler.ir.library import library_lines, merged
 from compiler.ir.limits import LINE_LENGTH, TEXT_LENGTH, shown
 from compiler.ir.lines import CALL, TWO_WORDS, WORD, Line, as_word, named_options, real, split, twice, whole, wholes
 from compiler.ir.model import Graph
@@ -132,13 +132,13 @@ def _body(block: Block, owner: str, body: list[Statement]) -> dict[str, Any]:
 
 
 def _from_library(word: str, words: list[str], body: list[Statement]) -> tuple[list[str], list[Statement]]:
-    """`NAME = library.PART` as `NAME`, and the part's lines before those of the block, which go before them."""
+    """`NAME = library.PART` as `NAME`, and the part's lines with those of the block, which go before them."""
     match = re.fullmatch(r"([^ =]+) ?= ?library\.([^ ]+)", " ".join(words))
     if match is None:
         return words, body
     once = frozenset(key for key, line in BLOCKS[word].lines.items() if line.once)
-    lines = replaced(library_lines(word, match[2]), [statement.text for statement in body], once)
-    return [match[1]], [*(Statement(0, text, True) for text in lines), *body]
+    return [match[1]], merged(library_lines(word, match[2]), body, lambda own: own.text,
+                              lambda text: Statement(0, text, True), once)
 
 
 def _line(block: Block, word: str, rest: str) -> Line | None:

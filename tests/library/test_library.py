@@ -117,6 +117,16 @@ def test_a_line_of_a_circuit_goes_before_the_library_s_however_it_is_spaced(line
     assert lines(f"graph g\ncell c = library.lif_exp\n  {line}\n") <= lines("graph g\ncell c = library.lif_exp\n")
 
 
+def test_a_parameter_of_a_circuit_stands_where_the_library_had_it() -> None:
+    """What the library computes from it comes after it."""
+    text = "graph g\n  dt 0.1\ncell c = library.lif_alpha\n  parameter tau_excitatory ms = 0.5\n  factor twice = 2 * v\npopulation a c 1\n"
+    graph = parse_graph(text)
+    verify(graph)
+    names = [p.name for p in graph.cells[0].parameters]
+    assert names == [p.name for p in parse_graph("graph g\ncell c = library.lif_alpha\n").cells[0].parameters]
+    assert graph.cells[0].equation("twice") is not None
+
+
 @pytest.mark.parametrize("line, near", [("cell c = library.lif_ex", "lif_exp"), ("rule r = library.stdp_aditive", "stdp_additive"),
                                         ("synapse s = library.oja", ""), ("cell c = library.oja", "")])
 def test_a_part_that_is_not_there_names_those_that_are(line: str, near: str) -> None:
