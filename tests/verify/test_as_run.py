@@ -315,8 +315,10 @@ def test_all_is_no_granularity_of_a_single_run(command, capfd):
 
 BLOCKED = """
 import sys
-for name in {blocked!r}:
-    sys.modules[name] = None
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in {blocked!r} else find(name, *rest)
 from compiler.cli.app import execute
 sys.exit(execute({arguments!r}))
 """
