@@ -70,7 +70,7 @@ class Start:
             return
         copies = model.weight_copies(graph, name)
         rule = graph.rule_of(projection)
-        keys = ["w", *([rule.optimiser.kind, *(s.name for s in rule.states)] if rule else [])]
+        keys = ["w", *(rule.learnt if rule else ())]
         for key in keys:
             array = graph.arrays.get(f"{name}.{key}")
             if array is None and key == "w" and name in self.synapses:

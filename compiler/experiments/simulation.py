@@ -153,12 +153,12 @@ class Prepared:
            record: str | Iterable[str], every: int, gates: Mapping[str, Any] | None, backend: str, granularity: str,
            seed: int | Sequence[int], noise: np.ndarray | None) -> Prepared:
         graph = graph.graph if isinstance(graph, Network) else graph
+        seeds = _seeds(graph, seed) if isinstance(graph, Graph) else []
+        graph = with_seeds(graph, len(seeds)) if seeds and graph.seeds == 1 else graph
         _check(graph, backend, granularity)
         shown, switched = _named("inputs", inputs), _named("gates", gates)
         steps = _steps(graph, shown, switched) if steps is None else steps
         _check_steps(steps=(steps, 0), every=(every, 1))
-        seeds = _seeds(graph, seed)
-        graph = with_seeds(graph, len(seeds)) if graph.seeds == 1 else graph
         names = _names(record)
         check_recorded("record", names, graph)
         table, phase = _phase(graph, steps, every, shown, switched)

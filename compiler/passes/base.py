@@ -128,7 +128,7 @@ def observable(graph: Graph) -> set[str]:
         found |= {f"{population.name}.{quantity}" for quantity in quantities}
     for projection in graph.projections:
         rule = graph.rule_of(projection)
-        learnt = ("increment", rule.optimiser.kind, *(s.name for s in rule.states)) if rule else ()
+        learnt = ("increment", *rule.learnt) if rule else ()
         weights = ("w",) if graph.class_of(projection.name).kind.weighted else ()
         found |= {f"{projection.name}.{quantity}" for quantity in ("current", *weights, *learnt)}
     return found

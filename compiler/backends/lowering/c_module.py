@@ -125,9 +125,9 @@ LIBRARY = {
 the mean alone, the shares of the smallest numbers added up, a compiler takes out of loops over cells. */
 #define ONE_MORE(n, before) \\
     const double share_##n = share_##before * rate / (double)n, sum_##n = sum_##before + share_##n; \\
-    const double below_##n = below_##before < INFINITY && sum_##n + share_##n > sum_##n ? sum_##n : INFINITY;
+    const double below_##n = below_##before == below_##before && sum_##n + share_##n > sum_##n ? sum_##n : NAN;
 IN double poisson(const double uniform, const double rate) {
-    const double share_0 = exp(-rate), sum_0 = share_0, below_0 = sum_0 + share_0 > sum_0 ? sum_0 : INFINITY;
+    const double share_0 = exp(-rate), sum_0 = share_0, below_0 = sum_0 + share_0 > sum_0 ? sum_0 : NAN;
     ONE_MORE(1, 0) ONE_MORE(2, 1) ONE_MORE(3, 2) ONE_MORE(4, 3) ONE_MORE(5, 4)
     double count = (uniform >= below_0) + (uniform >= below_1) + (uniform >= below_2) + (uniform >= below_3) +
                    (uniform >= below_4) + (uniform >= below_5);

@@ -11,7 +11,7 @@ from typing import Any
 from compiler.backends.kernels.nest import (
     Kernel,
 )
-from compiler.backends.kernels.operations import Operation, Slot, along
+from compiler.backends.kernels.operations import Operation, Slot, Span, along
 from compiler.backends.lowering import events, listed
 from compiler.backends.lowering.cells import message_slot
 from compiler.backends.lowering.factors import summing_gate
@@ -67,10 +67,22 @@ class ProjectionLowering(SynapseCode):
 
     def deliveries(self) -> list[Operation]:
         if not self.synapse.kind.weighted:
-            return []
+            return [self._copy()] if self.slot("current") in self.observed else []
         if self.shape.listed is not None:
             return listed.deliveries(self, message_slot(self.storage, self.projection))
         return [self.held.delivery() if self.held else self._delivery()]
+
+    def _copy(self) -> Operation:
+        """Of a message that is itself the current, for who looks at it."""
+        kernel, message = Kernel("The current is the message."), message_slot(self.storage, self.projection)
+        n = kernel.size("n", Span(self.shape.cells[1] * self.shape.batch))
+        sent = kernel.array("sent", along(Slot(message)), n)
+        self.slots.add(self.slot("current"), self.shape.post_cells * self.shape.batch)
+        current = kernel.array("current", along(Slot(self.slot("current"))), n)
+        with kernel.loop("k", n) as k:
+            kernel.store(current[k], sent[k])
+        found = self.operation("current_of_messages", kernel, (message,), (self.slot("current"),))
+        return replace(found, group=self.graph.population(self.projection.post).group)
 
     def _delivery(self) -> Operation:
         message = message_slot(self.storage, self.projection)

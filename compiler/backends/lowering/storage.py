@@ -75,6 +75,8 @@ def plan_storage(graph: Graph, observed: frozenset[str]) -> Storage:
         owner, _, quantity = name.partition(".")
         if any(p.name == owner for p in graph.populations) and graph.cell_of(owner).equation(quantity):
             storage.keep(graph.population(owner).cell, quantity)
+        if quantity == "current" and owner in {q.name for q in graph.projections}:
+            _keep_for_delivery(storage, graph.projection(owner), copied=True)
     return storage
 
 
@@ -91,13 +93,13 @@ def _keep_for_segment(storage: Storage, segment: Segment) -> None:
                 storage.keep(cell.name, node.name)
 
 
-def _keep_for_delivery(storage: Storage, projection: Projection) -> None:
+def _keep_for_delivery(storage: Storage, projection: Projection, copied: bool = False) -> None:
     graph = storage.graph
     message = graph.class_of(projection.name).message
     reader = storage.order.index(Delivery(projection.name))
     depth = message_depth(graph, projection)
     slot = storage.slot(projection.pre, message, depth, reader)
-    if not graph.class_of(projection.name).kind.weighted:
+    if not copied and not graph.class_of(projection.name).kind.weighted:
         slot = depth  # no delivery copies the message: the postsynaptic cell reads it, perhaps after it has shifted
     storage.keep(graph.population(projection.pre).cell, message, slot)
 

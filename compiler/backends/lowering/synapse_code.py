@@ -48,9 +48,9 @@ class SynapseCode:
         synapses = start.synapses.get(projection.name)
         self.steps_ahead = synapses.slots if synapses else 1
         self.shared: Sides = {}
+        self.shape = shape_of(self.graph, projection)
         if not self.synapse.kind.weighted:
             return
-        self.shape = shape_of(self.graph, projection)
         self.slots.add(self.slot("w"), self.shape.weights)
         self.slots.add(self.slot("current"), self.shape.post_cells * self.shape.batch)
         if self.rule:
