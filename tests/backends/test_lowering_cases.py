@@ -246,6 +246,16 @@ def test_maps_with_as_many_taps_as_cells(optimiser):
     agrees(maps("convolution", "2x2x2/8x1x1/2,1,0,1", f"increment post.u * pre.rate; optimiser {optimiser}", 8, 8, (8, 2, 2, 2)))
 
 
+@pytest.mark.parametrize("increment", ["pre.rate * post.u * 0.1", "0.1 * pre.rate * post.u", "post.u * (pre.rate * 0.3)",
+                                       "post.u * 0.1 * (pre.rate - post.u * pre.rate)", "where(post.u > pre.rate, 0.1, -0.2)"])
+@pytest.mark.parametrize("optimiser", ["none", "accumulate"])
+def test_rules_between_maps_in_any_order(increment, optimiser):
+    rule = f"increment {increment}; optimiser {optimiser}"
+    agrees(maps("convolution", "1x4x4/2x2x2/3,1,1,2", rule, 16, 8, (2, 1, 3, 3)))
+    agrees(maps("local", "1x4x4/2x2x2/3,1,1,2", rule, 16, 8, (2, 2, 2, 1, 3, 3)))
+    agrees(maps("local", "8x1x1/8x1x1/1,1,0,1", rule, 8, 8, (8, 1, 1, 8, 1, 1)))
+
+
 def test_increments_between_maps_keep_the_sign_of_zero():
     case = maps("convolution", "1x2x2/1x2x2/3,1,1,1", "increment -post.u * pre.rate", 4, 4, (1, 1, 3, 3))
     case.samples[::2] = 0.0

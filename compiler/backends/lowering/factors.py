@@ -71,9 +71,11 @@ class Factors:
         return self.slots.add(self.own(f"{side}_factor{index}"), cells * self.shape.batch)
 
     def _cut(self, expression: Expression) -> Expression:
-        """Replaces the largest one-sided subtrees by `P0`, `Q0` ..."""
+        """Replaces the largest one-sided subtrees by `P0`, `Q0` ...; between feature maps, presynaptic ones that are
+        one quantity, as pixels are pooled and padded before anything is computed with them."""
         sides = self._sides(expression)
-        if sides in ({"post"}, {"pre"}):
+        pixels = self.projection.convolution is not None and not isinstance(expression, Name | Prev)
+        if sides == {"post"} or sides == {"pre"} and not pixels:
             vectors, letter = (self.post, "P") if sides == {"post"} else (self.pre, "Q")
             if expression not in vectors:
                 vectors.append(expression)
@@ -199,6 +201,13 @@ class Factors:
         state at the synapse."""
         return (product_of_sides(self.increment) and not self.rule.states and not self.shape.one_to_one
                 and self.shape.listed is None)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether an increment is computed from the factors of both sides alone, of which one is presynaptic."""
+        left = (node for node in walk(self.increment) if isinstance(node, Name | Prev))
+        return len(self.pre) == 1 and not self.rule.states and all(
+            node.name.startswith((VECTOR, "gate.")) or self.is_parameter(node.name) for node in left)
 
     @property
     def idle_when_silent(self) -> bool:

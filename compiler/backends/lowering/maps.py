@@ -12,15 +12,21 @@ from contextlib import contextmanager
 
 from compiler.backends.kernels.nest import Array, Int, Kernel, Load, sum_of
 from compiler.backends.kernels.operations import Slot
+from compiler.backends.lowering.factors import VECTOR
 from compiler.backends.lowering.learning import Axes, Learning
 from compiler.backends.lowering.projections import ProjectionLowering
 from compiler.backends.lowering.synapse_code import BLOCK
+from compiler.backends.lowering.translation import Translation
 from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Name, Node, Prev
+from compiler.ir.expressions import Expression, Name, Node, Prev
 from compiler.ir.model import Convolution, PlasticityRule
 
 PIXELS = 4
 """Pixels whose products one pass of a learning rule adds."""
+
+
+Term = Callable[[Callable[[str], Node], Node], Node]
+"""An increment, from what gives the postsynaptic vector of a name here, and the pixel."""
 
 
 class MapLowering(ProjectionLowering):
@@ -45,12 +51,11 @@ class MapLowering(ProjectionLowering):
 
     def _check_supported(self, rule: PlasticityRule) -> None:
         super()._check_supported(rule)
-        product = len(self.factors.pre) == 1 and isinstance(self.factors.pre[0], Name | Prev)
-        if self.back or rule.states or not product or not self.factors.is_product:
+        if self.back or not self.factors.is_pointwise or not self.factors.post:
             raise CortexError("E501", f"projection '{self.projection.name}': rule '{rule.name}' on connectivity "
                                       f"'{self.synapse.connectivity}' has no lowering yet.",
-                              "Lowered are rules that multiply one postsynaptic factor with one presynaptic quantity, "
-                              "on forward connectivity. Run others on the interpreter (--backend interpreter).")
+                              "Lowered are rules over the postsynaptic cell and one presynaptic quantity, on forward "
+                              "connectivity. Run others on the interpreter (--backend interpreter).")
 
     def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,
                 axes: Axes | None = None, skip: bool = False, weights: Slot | None = None) -> None:
@@ -63,11 +68,31 @@ class MapLowering(ProjectionLowering):
             self.clear(kernel, current)
             (code.forward_local if self.local else code.forward)(current.name)
 
-    def row_filler(self, kernel: Kernel, axes: Axes, row: Array, post: Array, pre: Array) -> Callable[[Int], None]:
+    def row_filler(self, kernel: Kernel, axes: Axes, row: Array, post: Array, pre: Array,
+                   own: bool) -> Callable[[Int], None]:
         code = MapCode(self, kernel, axes, pre)
+        if own:
+            code.rule = self._increment(kernel)
         if not (self.factors.is_delivered and code.pads):
             code.pool()  # else this step's delivery has
         return lambda j: (code.row_local if self.local else code.row)(j, row, post.name)
+
+
+    def _increment(self, kernel: Kernel) -> Term:
+        """The rule at one synapse."""
+        factors = self.factors
+
+        def increment(at: Callable[[str], Node], seen: Node) -> Node:
+            def leaf(node: Name | Prev) -> Node:
+                name = node.name.removeprefix(VECTOR)
+                return seen if name.startswith("Q") else at(kernel.array(f"at_{name}", factors.vectors[name], 1).name)
+
+            translation = Translation(kernel, self.graph, self.slots, leaf, factors.is_parameter, factors.scalar_value,
+                                      names)
+            return translation.value(factors.increment)
+
+        names: dict[Expression, str] = {}
+        return increment
 
 
 class MapCode:
@@ -89,6 +114,7 @@ class MapCode:
                                     self.repeats)
         self.seen = Array(self.patches.name if self.pads or owner.back else self.pre.name, self.patches.axes)
         self.w = axes.weights("w", Slot(owner.slot("w"), along=True))
+        self.rule: Term | None = None
 
     @contextmanager
     def loops(self, **stops: Int) -> Iterator[list[Int]]:
@@ -214,17 +240,24 @@ class MapCode:
         """(channel, kernel row, kernel column)."""
         return j // (self.size * self.size), j // self.size % self.size, j % self.size
 
+    def _term(self, post: str, place: tuple[Int, ...], seen: Node) -> Node:
+        """An increment at one position: the rule's, or the product with another factor than its own."""
+        if self.rule is None:
+            return self._above(post)[place] * seen
+        return self.rule(lambda name: self._above(name)[place], seen)
+
     def row(self, j: Int, row: Array, post: str) -> None:
         """Per kernel: products summed over positions, for every sample; then over samples. To begin with -0 keeps the
         sign of a zero."""
-        (h, ky, kx), kernel, upper = self._of_tap(j), self.kernel, self._above(post)
+        (h, ky, kx), kernel = self._of_tap(j), self.kernel
         slot = self.owner.slots.add(self.owner.slot("sample"), self.repeats)
         sample = kernel.array("sample", slot, self.repeats)
 
         def block(o: Int, y: Int, x: Int, c: Int, count: int) -> None:
             with kernel.loop("r", self.repeats) as r:
-                terms = [upper[o, y, x + u, c, r]
-                         * self.seen[h, y * self.stride + ky, (x + u) * self.stride + kx, c, r] for u in range(count)]
+                terms = [self._term(post, (o, y, x + u, c, r),
+                                    self.seen[h, y * self.stride + ky, (x + u) * self.stride + kx, c, r])
+                         for u in range(count)]
                 kernel.store(sample[r], sum_of([sample[r], *terms]))
 
         whole, left = self.above[1] // PIXELS * PIXELS, self.above[1] % PIXELS
@@ -242,10 +275,10 @@ class MapCode:
             kernel.store(row[o, c], total)
 
     def row_local(self, j: Int, row: Array, post: str) -> None:
-        (h, ky, kx), upper = self._of_tap(j), self._above(post)
+        h, ky, kx = self._of_tap(j)
         with self.loops(o=self.kernels, y=self.above[0], x=self.above[1], c=self.copies) as (o, y, x, c):
             def product(r: Int) -> Node:
-                return upper[o, y, x, c, r] * self.seen[h, y * self.stride + ky, x * self.stride + kx, c, r]
+                return self._term(post, (o, y, x, c, r), self.seen[h, y * self.stride + ky, x * self.stride + kx, c, r])
 
             total = self.kernel.let("total", product(0))
             self._sum_samples(total, product)

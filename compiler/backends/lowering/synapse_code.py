@@ -225,14 +225,15 @@ class SynapseCode:
         row = axes.row("row", self.slots.add(self.slot("row"), self.shape.width * self.shape.copies))
         factors = (axes.cells("post", post or self.factors.vectors["P0"]),
                    axes.cells("pre", pre or self.factors.vectors["Q0"]))
-        fill = self.row_filler(kernel, axes, row, *factors)
+        fill = self.row_filler(kernel, axes, row, *factors, post is None)
         with axes.each_row() as j, kernel.when_any([compared(factors[1][j, 0, 0], "!=", 0.0)] if skip else []):
             fill(j)
             with axes.each_along() as (k, c):
                 each((j, k, c), learning.masked(row[k, c], (j, k, c)))
 
-    def row_filler(self, kernel: Kernel, axes: Axes, row: Array, post: Array, pre: Array) -> Callable[[Int], None]:
-        """Prepares, and gives what leaves the increments of row j in `row`."""
+    def row_filler(self, kernel: Kernel, axes: Axes, row: Array, post: Array, pre: Array,
+                   own: bool) -> Callable[[Int], None]:
+        """Prepares, and gives what leaves the increments of row j in `row`. `own`: the factors are the rule's."""
         if self.shape.repeats > 1:
             return self._sums_over_samples(kernel, axes, row, post, pre)
 
