@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from compiler.microcircuits import pal
+from compiler.microcircuits.error_neuron_options import ErrorNeuron
 from compiler.microcircuits.parts import identities, synapse
-
-if TYPE_CHECKING:
-    from compiler.microcircuits.error_neuron import ErrorNeuron
 
 SLOPES = {"logistic": "rate * (1.0 - rate)", "tanh": "1.0 - rate * rate"}
 """Derivative by the rate, where that saves a transcendental."""
