@@ -108,7 +108,9 @@ WRONG: list[tuple[str, Any, dict[str, Any]]] = [
     ("V110", {}, {"start_weight": np.full(59, np.nan)}), ("V113", {"duration_ms": 1.0}, {"weight_every_ms": np.ones((201, 59))}),
     ("V116", {}, {"delay": np.full(59, 0.25)}), ("V116", {}, {"delay": np.zeros(59)}), ("V116", {"dt_ms": 0.3}, {}),
     ("V117", {}, {"target": np.full(59, 5)}), ("V117", {}, {"source": np.full(59, -1)}), ("V117", {}, {"source": np.full(59, 0.5)}),
-    ("V117", {}, {"spikes": np.array([[1.0, 7.0]])})]
+    ("V117", {}, {"spikes": np.array([[1.0, 7.0]])}), ("V117", {}, {"in_spikes": np.array([[1.0, 1e300]])}),
+    ("V118", {}, {"in_spikes": np.array([[1.0, 2e9]])}), ("V118", {"duration_ms": 9e8}, {}),
+    ("V116", {}, {"delay": np.full(59, 1e300)})]
 
 
 @pytest.mark.parametrize("code, about, arrays", WRONG)

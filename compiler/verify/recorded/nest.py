@@ -26,6 +26,8 @@ from compiler.verify.recorded.nest_models import CELLS, RULES, CellModel, RuleMo
 from compiler.verify.recorded.nest_text import INPUTS, LATE_REWARDS, NETWORK, REWARD, SEEN, SEES, SPINES, TO_PORT
 from compiler.verify.runs import Setup
 
+MOST = 2**27
+"""Steps times sources, or cells, of one recording: numbers of 1 GiB."""
 DEVICES = 1.0
 """The delay (ms) of NEST's generators and recorders."""
 def nest_recording(name: str, arrays: Arrays) -> Recording:
@@ -55,6 +57,7 @@ class _File:
         if not len(self.rows):
             raise CortexError("V113", f"'{self.name}' has no rows.", "Record at least one.")
         self.steps = max(int(self.rows[-1]) + 1, round(self._time("duration_ms", self.dt) / self.dt))
+        self._afford("duration_ms", self.steps, self.cells)
         self.plastic = "synapse" in self.about
         self.bound: Arrays = {}
         self.inputs: Arrays = {}
@@ -68,7 +71,7 @@ class _File:
 
     def steps_of(self, what: str, times: np.ndarray) -> np.ndarray:
         """Whole steps from times in ms. Raises V116."""
-        steps = np.round(times / self.dt)
+        steps = np.round(np.clip(times, -1e12, 1e12) / self.dt)
         off = np.abs(steps * self.dt - times) > 1e-6 * self.dt * np.maximum(1.0, np.abs(steps))
         if off.any():
             raise CortexError("V116", f"'{what}' of '{self.name}' has the time {times[off][0]} ms, which is no "
@@ -124,18 +127,26 @@ class _File:
 
     def _whole(self, what: str, cells: np.ndarray, count: int | None = None) -> None:
         """Raises V117."""
-        bad = (cells < 0) | (cells != np.floor(cells)) | (cells >= (np.inf if count is None else count))
+        bad = (cells < 0) | (cells != np.floor(cells)) | (cells >= (2**31 if count is None else count))
         if bad.any():
             there = "" if count is None else f"; there are {count} cells"
             raise CortexError("V117", f"'{what}' of '{self.name}' names cell {cells[bad][0]}{there}.",
                               "Cells are whole numbers, counted from 0.")
+
+    def _afford(self, what: str, steps: int, cells: int) -> None:
+        """Raises V118."""
+        if steps * cells > MOST:
+            raise CortexError("V118", f"'{what}' of '{self.name}' makes {steps} steps of {cells} cells; the limit is "
+                                      f"{MOST} numbers in all.", "Record a smaller network, or for a shorter time.")
 
     def _trains(self, key: str, count: int) -> np.ndarray:
         """(steps, sources): how many spikes leave at the end of each step."""
         spikes = numbers(self.arrays, key, (None, 2), "time in ms, source") if key in self.arrays else np.zeros((0, 2))
         self._whole(key, spikes[:, 1])
         at, source = self.steps_of(key, spikes[:, 0]) - 1, spikes[:, 1].astype(np.int64)
-        found = np.zeros((self.steps, max([count, *(source + 1)])))
+        sources = max(count, int(source.max(initial=-1)) + 1)
+        self._afford(key, self.steps, sources)
+        found = np.zeros((self.steps, sources))
         inside = (at >= 0) & (at < self.steps)
         np.add.at(found, (at[inside], source[inside]), 1.0)
         return found
