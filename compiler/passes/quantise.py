@@ -25,7 +25,7 @@ from compiler.ir.synapses import with_drawn
 from compiler.passes.base import Request
 from compiler.passes.quantised_cells import quantised_cell
 from compiler.passes.quantised_formats import Formats
-from compiler.passes.quantised_rules import quantised_projection
+from compiler.passes.quantised_rules import check_synapses, quantised_projection
 from compiler.passes.specialise import merge_equal
 from compiler.passes.widths import ROUNDING, Options
 
@@ -40,6 +40,7 @@ class Quantise(Options):
     def apply(self, graph: Graph, request: Request) -> Graph:
         if self.rounding not in ROUNDING:
             raise CortexError("E614", f"rounding '{self.rounding}' is unknown.", f"Known: {', '.join(ROUNDING)}.")
+        check_synapses(graph)
         graph = with_drawn(graph)
         formats = Formats(graph, self)
         cells = [quantised_cell(formats, p) for p in graph.populations]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.ir import CortexError, Equation, Expression, PlasticityRule, Projection
+from compiler.ir import CortexError, Equation, Expression, Graph, PlasticityRule, Projection
 from compiler.ir.expressions import WEIGHT_SUM, Binary, Call, Name, Negate, Number, Prev, Where, rename, walk
 from compiler.ir.model import Optimiser, State, SynapseClass
 from compiler.ir.verify import bounds
@@ -51,6 +51,16 @@ def _limits(q: Projection, found: Format, low: float, high: float) -> tuple[floa
     return float(least), float(most)
 
 
+def check_synapses(graph: Graph) -> None:
+    """Raises E612 for what reads other synapses or delivers something else than the weight."""
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        if rule and (rule.sums_weights or rule.shapes):
+            what = f"'{WEIGHT_SUM}'" if rule.sums_weights else "a 'deliver' of its own"
+            raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' has {what}, which has no integer "
+                                      "form.", "Run it in real numbers.")
+
+
 def _check_rule(formats: Formats, q: Projection, rule: PlasticityRule, found: Format) -> None:
     """Raises E610 where what a synapse computes before it rounds takes more than 53 bits."""
     known = {s.name: Extent(-round(np.log2(s.scale)), 2.0 ** (int(s.dtype[3:]) - 1) * s.scale)
@@ -82,10 +92,6 @@ def _over_copies(formats: Formats, q: Projection, rule: PlasticityRule) -> Plast
 
 def _quantised(formats: Formats, q: Projection, rule: PlasticityRule,
                found: Format) -> tuple[PlasticityRule, Projection]:
-    if rule.sums_weights or rule.shapes:
-        what = f"'{WEIGHT_SUM}'" if rule.sums_weights else "a 'deliver' of its own"
-        raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' has {what}, which has no integer form.",
-                          "Run it in real numbers.")
     if rule.optimiser.traits.integers:
         return _tagged(formats, q, rule, found)
     if rule.optimiser.kind != "none" or rule.states:

@@ -8,6 +8,8 @@ import pytest
 from compiler.backends.lowering.factors import summing_gate
 from compiler.experiments.simulation import Simulation, simulate
 from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from compiler.passes.base import Request
+from compiler.passes.quantise import Quantise
 from compiler.passes.read_sets import explain_text, read_sets
 from compiler.passes.rule_terms import NoProduct, RuleTerms
 
@@ -134,3 +136,9 @@ def test_a_sum_over_weights_is_named_non_local_and_no_form_of_an_engine() -> Non
 def test_no_other_sum_is_of_the_language(increment: str) -> None:
     with pytest.raises(CortexError, match="E11[02]|E219"):
         verify(parse_graph(TEXT.format(kind="dense", batch="", role="", n=4, rule=f"increment {increment}")))
+
+
+@pytest.mark.parametrize("rule", ["increment pre.rate * post.sum(w)", SHAPED])
+def test_neither_has_an_integer_form(rule: str) -> None:
+    with pytest.raises(CortexError, match="E612 rule 'scaled' of projection 'W' has .* no integer form"):
+        Quantise({}).apply(circuit("dense", rule=rule), Request())
