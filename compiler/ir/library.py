@@ -17,6 +17,7 @@ from compiler.ir.errors import unknown
 FOLDER = Path(__file__).parents[1] / "library"
 PREFIX = "library."
 Own = TypeVar("Own")
+DECLARATIONS = ("parameter", "state")
 
 
 class Part(NamedTuple):
@@ -52,17 +53,22 @@ def library_lines(keyword: str, name: str) -> tuple[str, ...]:
 
 def merged(lines: Sequence[str], own: Sequence[Own], text: Callable[[Own], str], new: Callable[[str], Own],
            once: frozenset[str]) -> list[Own]:
-    """The library's lines, and in the place of those of the same name, or of a keyword that stands once, one's own;
-    at the end what is its own alone."""
+    """The library's lines without those in whose place a circuit has its own: of the same name, or of a keyword that
+    stands once. Declarations, of which later ones may read earlier ones, stand where the library had them, all else of
+    one's own at the end, in its order."""
     said: dict[tuple[str, ...], list[Own]] = {}
     for line in own:
         said.setdefault(_subject(text(line), once), []).append(line)
     found: list[Own] = []
     for library_line in lines:
         subject = _subject(library_line, once)
-        found += said[subject] if subject in said else [new(library_line)]
-        said |= {subject: []} if subject in said else {}
-    return [*found, *(line for rest in said.values() for line in rest)]
+        if subject not in said:
+            found.append(new(library_line))
+        elif subject[0] in DECLARATIONS:
+            found += said[subject]
+            said[subject] = []
+    kept = {id(line) for rest in said.values() for line in rest}
+    return [*found, *(line for line in own if id(line) in kept)]
 
 
 def _subject(line: str, once: frozenset[str]) -> tuple[str, ...]:
