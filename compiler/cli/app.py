@@ -123,6 +123,21 @@ def export(run: Annotated[str, typer.Argument(help="A run folder.")],
 
 
 @app.command()
+def sweep(experiment: Experiment,
+          over: Annotated[list[str], typer.Option(help="Values of a key: run.seeds=0..9, model.eta=0.1,0.2 or "
+                                                       "KEY=[...] (repeatable).")],
+          output: Annotated[str, typer.Option("-o", "--output", help="Folder for the table, the page and the runs; "
+                                                                     "what it holds already is not run again.")],
+          on: Annotated[str, typer.Option(help="local, dask:ADDRESS or slurm.")] = "local",
+          jobs: Annotated[int, typer.Option(min=0, help="Processes at once (0: one per processor).")] = 0,
+          batch: Annotated[int, typer.Option(min=1, help="Seeds that share a run, and the order of samples.")] = 1,
+          set_: Set = None, json: Json = False) -> int:
+    """Run an experiment over values of its keys; one table, one page."""
+    return _run(json, "sweep", experiment=experiment, over=over, output=output, on=on, jobs=jobs, batch=batch,
+                overrides=set_)
+
+
+@app.command()
 def bench(name: Annotated[str, typer.Argument(help="Which benchmark.")], output: Folder = None,
           golden: Annotated[str | None, typer.Option(help="Folder of the recordings (or CORTEXC_GOLDEN).")] = None,
           set_: Set = None, json: Json = False) -> int:

@@ -339,6 +339,18 @@ def bench(out: Output, name: str, output: str | None, golden: str | None, overri
     out.result(table, _table(rows))
 
 
+def sweep(out: Output, experiment: str, over: Sequence[str], output: str, on: str, jobs: int, batch: int,
+          overrides: Overrides) -> None:
+    from compiler.bench.sweep import SEEDS, read_axis, summary
+    from compiler.bench.sweep import sweep as run_sweep
+
+    keys = [key for key, _ in map(read_axis, over) if key != SEEDS]
+    with out.captured():
+        given = dict(parse_override(text) for text in overrides or ())
+        rows = run_sweep(experiment, over, output, given, on, jobs, batch)
+    out.result({"rows": rows, "summary": summary(rows, keys)}, _table(summary(rows, keys)))
+
+
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     keys = list(dict.fromkeys(key for row in rows for key in row))
     cells = [keys, *([_cell(row.get(key)) for key in keys] for row in rows)]
