@@ -11,6 +11,7 @@ from random_graphs.differences import bits
 
 from compiler.backends.draws import input_columns, noise_columns
 from compiler.backends.feeding import sample_table
+from compiler.backends.lava.ordinary.naming import attribute
 from compiler.experiments.experiment import Experiment
 from compiler.experiments.lava_circuits import graph_of, in_fixed_point, module_of, prepared
 from compiler.experiments.simulation import simulate
@@ -83,7 +84,9 @@ class Threads:
             raise AssertionError(f"{errors[0][0]}: {type(errors[0][1]).__name__}: {errors[0][1]}") from errors[0][1]
 
     def value(self, name, quantity):
-        return getattr(self.models[name], quantity)
+        """Of a Var, which has an underscore behind its name where that was taken."""
+        own = attribute(quantity)
+        return getattr(self.models[name], own if own in self.parts[name].vars.member_names else quantity)
 
 
 def _spike(model):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from compiler.backends.lava.ordinary.equations import Text
-from compiler.backends.lava.ordinary.naming import attribute, camel
+from compiler.backends.lava.ordinary.naming import attribute, camel, visible
 from compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
 from compiler.ir.expressions import Call, Expression, Name, Number, Prev, leaves, number, previous, reads
 from compiler.ir.model import CellType, Equation, Graph, State
@@ -83,17 +83,17 @@ class _Writer:
     # ---- members
 
     def _declare(self) -> None:
-        made, text, names = self.made, self.made.text, self.made.names
+        made, text = self.made, self.made.text
         for port in self.cell.ports:
             for i in range(self._senders(port.name)):
-                name = names[port.name] if i == 0 else f"{names[port.name]}_{i + 1}"
+                name = visible(port.name) + f"_{i + 1}" * (i > 0)
                 made.ports[port.name, i] = text.port(name, "In", "(size,)", f"@ {port.compartment}" if i == 0 else "")
         for each in self.cell.inputs:
-            made.inputs[each] = text.port(names[each], "In", "(size,)")
+            made.inputs[each] = text.port(visible(each), "In", "(size,)")
         for gate in self._gates():
             made.gates[gate] = [text.port(f"gate_{gate}", "In", "(1,)")]
         for quantity in self.sent:
-            made.sends[quantity] = text.port(names[quantity], "Out", "(size,)")
+            made.sends[quantity] = text.port(visible(quantity), "Out", "(size,)")
         self._declare_variables()
 
     def _senders(self, port: str) -> int:
@@ -141,7 +141,7 @@ class _Writer:
             return
         if self.graph.noise.kind != "counter":  # somebody else draws
             for name, _ in self.cell.noise:
-                made.inputs[name] = text.port(made.names[name], "In", "(size,)")
+                made.inputs[name] = text.port(visible(name), "In", "(size,)")
             return
         made.called.add("Draws")
         text.arguments += ["seed=1", "stream=0"]

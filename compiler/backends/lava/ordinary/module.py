@@ -17,7 +17,7 @@ import numpy as np
 from compiler.backends.draws import redrawn
 from compiler.backends.lava.ordinary.cells import cell_class
 from compiler.backends.lava.ordinary.learning import OPTIMISERS
-from compiler.backends.lava.ordinary.naming import attribute
+from compiler.backends.lava.ordinary.naming import LAVA, attribute
 from compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
 from compiler.backends.lava.ordinary.template import IMPORTS, support_text
 from compiler.backends.lava.ordinary.twin import joined
@@ -65,6 +65,7 @@ def circuit_module(graph: Graph, fixed: Fixed | None = None) -> CircuitModule:
     parts = _parts(graph)
     wired = joined(parts, _parts(fixed.graph)) if fixed else wires(parts)
     texts = _name_classes(parts)
+    _check_members(parts)
     for name in parts.all:
         parts.names[name] = attribute(name, [*parts.names.values(), *parts.classes.values()])
     own = [*texts, build_text(parts, wired), circuit_text(parts)]
@@ -97,13 +98,26 @@ def check(graph: Graph) -> None:
             raise _not_there(f"several mirrors of '{target}' redraw", "Use one of them.")
     for projection in graph.projections:
         kind = graph.class_of(projection.name).kind
-        if kind.maps or kind.listed:
+        if kind.maps:
             raise _not_there(f"projection '{projection.name}' has connectivity '{kind.name}'",
-                             "Use dense, masked, blocks, one_to_one or identity; or granularity population.")
+                             "Use another one; or granularity population.")
         rule = graph.rule_of(projection)
         if rule and rule.optimiser.kind not in OPTIMISERS:
             raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' has optimiser "
                              f"'{rule.optimiser.kind}'", f"Use one of {', '.join(OPTIMISERS)}.")
+
+
+def _check_members(parts: Parts) -> None:
+    """Of the circuit, whose Vars and ports are called PART_MEMBER."""
+    taken = {*LAVA, *(f"gate_{gate}_in" for gate in parts.graph.gates)}
+    for name, part in parts.all.items():
+        own = part.text.members() | (part.text.fixed.members() if part.text.fixed else set())
+        own -= {port for ports in part.gates.values() for port in ports}
+        own -= set() if name in parts.cells else {*part.text.ports, *(part.text.fixed.ports if part.text.fixed else ())}
+        if both := sorted(taken & {f"{name}_{each}" for each in own}):
+            raise _not_there(f"'{both[0]}', of '{name}', would be the name of two members of the circuit",
+                             "Rename one of the two.")
+        taken |= {f"{name}_{each}" for each in own}
 
 
 def _not_there(what: str, hint: str) -> CortexError:

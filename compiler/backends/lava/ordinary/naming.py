@@ -19,7 +19,7 @@ run_spk runtime save service_to_process start stop tags time_step validate_var_a
 wait Phase Response aliased_var
 """
 OF_CIRCUITS = """arrays copy drawn fed fixed gates inside increment member populations projections parts seed self size
-stream w"""
+stream synapses w"""
 LAVA = frozenset(OF_LAVA.split())
 """Attributes of Lava's processes and process models."""
 TAKEN = LAVA | frozenset(OF_CIRCUITS.split()) | PYTHON | frozenset(ARITY) | own_names()
@@ -31,10 +31,15 @@ OURS = re.compile(r"gate_.*|.*_(in|out|before|past|draws|shape)")
 
 
 def attribute(name: str, taken: Collection[str] = ()) -> str:
-    """The name as an attribute of processes: without an underscore in front, which Python mangles in classes."""
-    name = identifier(f"own{name}" if name.startswith("_") else name)
+    """The name as an attribute of processes and as a variable: nobody else's."""
+    name = visible(name)
     name = f"{name}_" if OURS.fullmatch(name) else name
     return fresh(name, TAKEN | set(taken), lambda base, i: base + "_" * (i - 1))
+
+
+def visible(name: str) -> str:
+    """The name without an underscore in front, for which Python has another meaning in classes."""
+    return identifier(f"own{name}" if name.startswith("_") else name)
 
 
 def camel(word: str) -> str:

@@ -119,6 +119,31 @@ class Model(PyLoihiProcessModel):
         np.seterr(all="ignore")
 
 
+class Synapses:
+    """A list of synapses: the cells of each, and the order in which their currents are added up."""
+
+    def __init__(self, pre, post, cells, late, order):
+        self.pre, self.post, self.cells = np.asarray(pre, int), np.asarray(post, int), cells
+        self.late = np.broadcast_to(np.asarray(late, int), self.pre.shape)
+        self.order = np.arange(self.pre.size) if order is None else np.asarray(order, int)
+        self.numbers = np.argsort(self.order)
+
+    def current(self, w, message, underway=None):
+        """Of this step; what is late goes into rows of `underway`, which moves on. A message of 0 sends nothing."""
+        underway = np.zeros((1, self.cells[1])) if underway is None else underway
+        sent = self.order[message[self.pre[self.order]] != 0]
+        np.add.at(underway, (self.late[sent], self.post[sent]), w[sent] * message[self.pre[sent]])
+        current = underway[0].copy()
+        underway[:-1], underway[-1] = underway[1:].copy(), 0.0
+        return current
+
+    def sums(self, w):
+        """Of the weights that end in the cell of each synapse."""
+        total = np.zeros(self.cells[1])
+        np.add.at(total, self.post[self.order], w[self.order])
+        return total[self.post]
+
+
 class FixedModel(Model):
     """Begins with the integers of the circuit in fixed point, each times its unit."""
 

@@ -17,6 +17,8 @@ from compiler.ir.schedule import message_depth
 
 Read = tuple[str, str]
 """("pre", quantity) or ("post", quantity)."""
+LIST = ("pre", "post", "cells", "late", "order")
+"""Arguments of lists of synapses."""
 OWN = frozenset({"w", "mask", "gate", "apply", "current", "increment"})
 
 
@@ -60,6 +62,7 @@ class _Writer:
         self.rule = graph.rule_of(projection)
         self.depth = message_depth(graph, projection)
         self.message: Read = ("pre", self.synapse.message)
+        self.delayed = f"{projection.name}.delay" in graph.arrays or projection.delays is not None
         self.reads = rule_reads(self.rule)
         learns = f", which learn by rule '{self.rule.name}'" if self.rule else ""
         text = ClassText(camel(self.synapse.name), f"Synapses '{self.synapse.name}'{learns}: message "
@@ -94,8 +97,9 @@ class _Writer:
         words = [".".join(read) for read in dict.fromkeys([self.message, *self.reads])]
         words += [*(p.name for p in rule.parameters), *(s.name for s in rule.states), *(n for n, _ in rule.noise)] \
             if rule else []
+        listed = self.synapse.kind.listed
         for word in words:
-            taken[word] = attribute(word.replace(".", "_"), {*taken.values(), *OWN})
+            taken[word] = attribute(word.replace(".", "_"), {*taken.values(), *OWN, *(LIST if listed else ())})
 
     def _kept(self, read: Read) -> bool:
         return read in self.reads or self.depth > 0
@@ -111,6 +115,8 @@ class _Writer:
             text.arguments, sizes = ["w"], {"pre": "w.size", "post": "w.size"}
         else:
             text.arguments, sizes = ["size"], {"pre": "size", "post": "size"}
+        if kind.listed:
+            sizes = self._declare_list()
         for read in dict.fromkeys([self.message, *self.reads]):
             made.takes[read] = text.port(made.names[".".join(read)], "In", f"({sizes[read[0]]},)")
         text.port("current", "Out", f"({sizes['post']},)")
@@ -130,6 +136,18 @@ class _Writer:
             made.gates.setdefault(name, []).append(text.port(f"gate_{name}", "In", "(1,)"))
             text.variable(f"gate_{name}", "(1,)", "0.0")
         text.arguments.append('name=""')
+
+    def _declare_list(self) -> dict[str, str]:
+        """The cells of all synapses, and the order in which they are added; sizes of both sides."""
+        text = self.made.text
+        text.arguments = ["w", "pre", "post", "cells", "late=0", "order=None"]
+        text.parameters += LIST
+        text.start.append(f"self.synapses = Synapses(*(proc_params[each] for each in {LIST}))")
+        if self.delayed:
+            text.arguments.append("underway=0.0")
+            rows = "(int(np.max(late, initial=0)) + 1, cells[1])"
+            text.variable("underway", rows, "underway", "currents of this step and of later ones")
+        return {"pre": "cells[0]", "post": "cells[1]"}
 
     def _declare_rule(self) -> None:
         made, text = self.made, self.made.text
@@ -166,6 +184,8 @@ class _Writer:
             number_ = f"lava_numbers({list(LAVA_DRAWS[kind])}, self.seed, np.array([self.time_step - 1]))"
             return "0.0" if silent else number_
         index = "np.arange(self.w.size).reshape(self.w.shape)" if kind == "uniform" else "0"
+        if kind == "uniform" and self.synapse.kind.listed:
+            index = "self.synapses.numbers"
         key = "np.uint64(0), np.uint64(0)" if silent else f"*step_key(self.seed, self.stream + {k}, self.time_step)"
         return f"uniform({key}, {index})"
 
@@ -206,6 +226,8 @@ class _Writer:
 
     def _current(self, message: str) -> str:
         kind = self.synapse.kind
+        if kind.listed:
+            return f"self.synapses.current(self.w, {message}{', self.underway' * self.delayed})"
         if kind.matrix:
             return f"weighted_sum(self.w, {message})"
         return f"self.w * {message}" if kind.weighted else message
@@ -230,6 +252,8 @@ class _Writer:
             return f"self.{self.made.tables[name[6:]]}"
         if name in self.made.draws:
             return self.made.draws[name]
+        if name == WEIGHT_SUM and self.synapse.kind.listed:
+            return "self.synapses.sums(self.w)"
         if name == WEIGHT_SUM:
             return "weighted_sum(self.w, 1)[:, None]" if self.synapse.kind.matrix else "self.w"
         side, dot, _ = name.partition(".")
@@ -242,5 +266,7 @@ class _Writer:
         return f"self.{self.made.names[name]}_before"
 
     def _beside(self, text: str, side: str) -> str:
-        """Postsynaptic values stand along the rows of a matrix."""
+        """Postsynaptic values stand along the rows of a matrix; of a list, every synapse has those of its cells."""
+        if side and self.synapse.kind.listed:
+            return f"{text}[self.synapses.{side}]"
         return f"{text}[:, None]" if side == "post" and self.synapse.kind.matrix else text

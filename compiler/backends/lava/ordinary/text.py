@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
 from collections.abc import Collection, Iterable
@@ -116,7 +117,7 @@ def in_lines(line: str) -> list[str]:
         return [line]
     indent = line[:len(line) - len(line.lstrip())]
     head, equals, value = line.partition(" = ")
-    if not equals or re.fullmatch(r"\w+\(.*\)", value):
+    if not equals or isinstance(ast.parse(value, mode="eval").body, ast.Call):
         return _filled(line, indent + "    ")
     return [f"{head} = (", *_filled(f"{indent}    {value})", indent + "    ")]
 

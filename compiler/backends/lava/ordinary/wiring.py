@@ -46,6 +46,19 @@ def build_text(parts: Parts, wired: list[Wire]) -> str:
     return "\n".join(each for line in [*lines, f"    return {{{pairs}}}"] for each in in_lines(line))
 
 
+def _list(parts: Parts, projection: Projection) -> list[str]:
+    """The cells of the synapses of a list, by how many steps they are late, and their order."""
+    name, found = projection.name, parts.start.synapses[projection.name]
+    sizes = tuple(parts.graph.population(each).size for each in (projection.pre, projection.post))
+    arguments = [_array(parts, f"{name}.{side}", found.given(found.cells(side))) for side in ("pre", "post")]
+    arguments.append(str(sizes))
+    if found.delay is not None:
+        underway = parts.start.values[f"{name}.underway"].reshape(-1, sizes[1])
+        arguments += [f"late={_array(parts, f'{name}.late', found.given(found.late))}",
+                      f"underway={_array(parts, f'{name}.underway', underway)}"]
+    return arguments if found.order is None else [*arguments, f"order={_array(parts, f'{name}.order', found.order)}"]
+
+
 def _drawn(text: ClassText, stream: int) -> list[str]:
     draws = "seed" in text.parameters or text.fixed and "seed" in text.fixed.parameters
     return ["seed=seed", f"stream={stream}"] if draws else []
@@ -86,6 +99,7 @@ def _projection_line(parts: Parts, projection: Projection) -> str:
     weighted = graph.class_of(name).kind.weighted
     arguments = [_array(parts, f"{name}.w", values[f"{name}.w"][0]) if weighted else
                  str(graph.population(projection.post).size)]
+    arguments += _list(parts, projection) if graph.class_of(name).kind.listed else []
     if "mask" in synapse.text.variables:
         mask = connection_mask(graph, projection)
         assert mask is not None

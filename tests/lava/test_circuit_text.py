@@ -1,0 +1,160 @@
+"""What a circuit becomes as ordinary Lava: its text, its names, and what is refused."""
+
+import ast
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.process.process import AbstractProcess
+from lava_in_threads import differences
+
+import cortexc
+import cortexc.lava
+from compiler.backends.lava.ordinary import circuit_module
+from compiler.backends.lava.ordinary.naming import LAVA
+from compiler.experiments.lava_circuits import compile_circuit, graph_of, module_of, prepared
+from compiler.ir import CortexError, parse_graph
+
+LEAKY = """graph leaky
+  dt 0.1
+  gate learn
+cell leaky
+  port basal @ basal
+  parameter tau ms = 5
+  state v = 0
+  receive drive = tanh(basal)
+  receive v = prev(v) + dt * (drive - prev(v)) / tau @ soma
+  message v late
+rule hebb
+  increment 0.01 * post.v * pre.v
+  optimiser OPTIMISER
+synapse lateral
+  message v
+  port basal
+  rule hebb
+population a leaky 3
+projection W lateral a -> a gate=learn
+"""
+
+
+def leaky(optimiser="none", **arrays):
+    return parse_graph(LEAKY.replace("OPTIMISER", optimiser)).with_(arrays={"W.w": np.eye(3), **arrays})
+
+
+def test_the_model_reads_as_the_circuit():
+    text = circuit_module(leaky()).text
+    assert "        self.v[:] = self.v + dt * (drive - self.v) / self.tau\n" in text
+    assert "        increment = 0.01 * self.post_v[:, None] * self.pre_v\n" in text
+    assert 'a.v_out.connect(W.pre_v_in)\n' in text and "W.current_out.connect(a.basal_in)\n" in text
+
+
+def test_the_module_needs_lava_and_numpy_alone():
+    tree = ast.parse(circuit_module(graph_of(cortexc.load("pal_digits"))).text)
+    roots = {name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+             for name in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])}
+    assert roots == {"lava", "numpy", "math", "functools", "pathlib", "sys", "lava_procs"}
+    wanted = next(node for node in tree.body if isinstance(node, ast.Try))
+    assert ast.unparse(wanted.body[0]) == "import lava_procs.continuing" and len(wanted.handlers) == 1
+
+
+def test_names_of_lava_are_known():
+    class Model(PyLoihiProcessModel):
+        pass
+
+    found = {name for each in (Model(None), AbstractProcess()) for name in dir(each) if name[0] != "_"}
+    assert found <= LAVA
+
+
+HOSTILE = """graph hostile
+  dt 0.1
+  gate time_step
+cell np
+  port name @ run_spk
+  parameter self_ 1 = 0.5
+  parameter full 1 = 2
+  input vars
+  state u_in = 0
+  state u = 0
+  state u_before = 0.5
+  state where_ = 1
+  receive run_spk = name + vars * full
+  receive u = prev(prev(u)) + dt * (run_spk - prev(u)) * self_
+  receive u_before = prev(u) + gate.time_step
+  receive u_in = prev(u_in) + dt * (name - prev(u_in))
+  receive where_ = 0.5 * prev(where_) + Model
+  receive Model = 2 * u
+  factor weighted_sum = u - prev(u)
+  message u late
+rule w_
+  parameter copy 1 = 0.1
+  state mask_ = 0
+  update mask_ = 0.9 * prev(mask_) + post.weighted_sum
+  increment copy * mask_ * pre.u
+synapse Circuit
+  message u
+  port name
+  rule w_
+population proc np 2
+population input np 2
+projection parts Circuit proc -> input gate=time_step
+projection arrays Circuit input -> proc gate=time_step
+"""
+
+
+def test_names_of_the_module_and_of_lava_can_be_the_circuits():
+    arrays = {name: np.array([[0.5, -0.25], [1.0, 0.75]]) for name in ("parts.w", "arrays.w")}
+    found = differences(parse_graph(HOSTILE).with_(arrays=arrays), 12)
+    assert found.wrong == [] and found.moved == 2
+
+
+@pytest.mark.parametrize("graph, words", [
+    (lambda: leaky("adam(0.1, 0.9, 0.99, 1e-8)"), "optimiser 'adam'"),
+    (lambda: leaky().with_(samples=2), "2 samples"),
+    (lambda: leaky().with_(populations=(replace(leaky().populations[0], size=0),), arrays={"W.w": np.zeros((0, 0))}),
+     "no cells"),
+    (lambda: parse_graph(LEAKY.replace("OPTIMISER", "none").replace("state v = 0", "state v = 0\n  state params = 0")
+                         .replace("receive drive", "receive params = 2 * prev(params)\n  receive drive")
+                         .replace(" a", " proc")).with_(arrays={"W.w": np.eye(3)}), "'proc_params', of 'proc'"),
+])
+def test_what_is_refused(graph, words):
+    with pytest.raises(CortexError, match=words) as error:
+        circuit_module(graph())
+    assert error.value.code == "E531"
+
+
+def test_sources_gates_and_weights_are_checked():
+    for code, call in (("X158", lambda: cortexc.lava.Circuit(3)), ("X101", lambda: cortexc.lava.Circuit("no_such")),
+                       ("E273", lambda: cortexc.lava.Circuit(leaky(), gates={"lern": 1})),
+                       ("E243", lambda: cortexc.lava.Circuit(LEAKY.replace("OPTIMISER", "none")))):
+        with pytest.raises(CortexError) as error:
+            call()
+        assert error.value.code == code
+
+
+def test_a_circuit_has_vars_and_ports_by_name():
+    circuit = cortexc.lava.Circuit(leaky(), gates={"learn": 1}, name="mine")
+    assert circuit.populations["a"].v is circuit.a_v and circuit.projections["W"].w is circuit.W_w
+    assert circuit.W_w.shape == (3, 3) and np.array_equal(circuit.W_w.get(), np.eye(3)) and circuit.name == "mine"
+    assert {port.name for port in circuit.in_ports} == {"a_basal_in", "gate_learn_in"}
+    assert {port.name for port in circuit.out_ports} == {"a_v_out"}
+    assert circuit.gates["learn"].get() == 1.0
+    circuit.gates["learn"].set(0)
+    assert circuit.gates["learn"].get() == 0.0
+
+
+def test_a_graph_is_loaded_once():
+    assert module_of(prepared(leaky())) is module_of(prepared(leaky()))
+    assert module_of(prepared(leaky())) is not module_of(prepared(leaky(**{"a.v": np.ones(3)})))
+
+
+def test_compiled_folders(tmp_path):
+    experiment = cortexc.load("pal_digits", ["model.layers=[5,4,3]"])
+    manifest = compile_circuit(experiment, tmp_path / "pal")
+    assert sorted(manifest["files"]) == ["arrays.npz", "network_lava.py", "source.ir"] and manifest["processes"] == 10
+    assert json.loads((tmp_path / "pal/manifest.json").read_text()) == manifest
+    (tmp_path / "pal/network_lava.py").write_text("edited")
+    with pytest.raises(CortexError, match="edited"):
+        compile_circuit(experiment, tmp_path / "pal")
+    assert compile_circuit(experiment, tmp_path / "pal", force=True) == manifest
