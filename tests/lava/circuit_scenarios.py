@@ -69,10 +69,10 @@ def cycles():
 
 def fixed_point():
     """One circuit twice, with Lava's fixed-point LIF before it; Lava's tag chooses the models of both."""
-    eight = ["model.layers=[64,4,10]", "precision.weights=8", "precision.calibration_steps=200", "protocol.epochs=1"]
-    found = {}
+    eight = ["model.layers=[64,4,10]", "precision.weights=8", "precision.calibration_steps=50", "protocol.epochs=1"]
+    made, found = type(cortexc.lava.Circuit("error_neuron_digits", overrides=eight)), {}
     for tag in ("fixed_pt", "floating_pt"):
-        circuit = cortexc.lava.Circuit("error_neuron_digits", overrides=eight, gates={"learn_forward": 1, "target": 1})
+        circuit = made(gates={"learn_forward": 1, "target": 1})
         bias = np.arange(64) * 5 if tag == "fixed_pt" else np.arange(64) / 50
         spikes = LIF(shape=(64,), bias_mant=bias, vth=2, du=4095 if tag == "fixed_pt" else 1.0, dv=0)
         spikes.s_out.connect(circuit.input_value_in)

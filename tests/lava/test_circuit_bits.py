@@ -27,7 +27,7 @@ def test_shipped_circuits(name):
     assert found.wrong == [] and found.compared > 10 and found.moved >= 2
 
 
-EIGHT_BITS = ["model.layers=[64,4,10]", "precision.weights=8", "precision.calibration_steps=200", "protocol.epochs=1"]
+EIGHT_BITS = ["model.layers=[64,4,10]", "precision.weights=8", "precision.calibration_steps=50", "protocol.epochs=1"]
 
 
 @pytest.mark.parametrize("kind", ["", "Fixed"])
