@@ -50,10 +50,12 @@ from compiler.ir.evaluation import evaluate_scalar
 from compiler.ir.model import Array, Graph
 from compiler.ir.schedule import Segment
 from compiler.ir.synapses import Synapses
+from compiler.passes.events import sends_events
 from compiler.passes.hoist_constant_input import permitted
 
 ACTIVE = 0.01
-"""About which part of the cells of a list of synapses sends something in a step; for estimates of time."""
+"""About which part of the cells that send events, or of a list of synapses, sends something in a step; for estimates of
+time."""
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Program:
         for q in self.graph.projections:
             own = self.graph.class_of(q.name).kind.local
             positions = q.convolution.positions if q.convolution and not own else 1
-            active = ACTIVE if q.name in self.synapses else 1
+            active = ACTIVE if q.name in self.synapses or sends_events(self.graph, q) else 1
             synapses += int(np.prod(model.weight_shape(self.graph, q)) * active) * positions
         per_product = 0.0015 if batch == 1 else 0.0001 * batch
         return 0.04 * len(self.step) + per_product * synapses + 0.02 * self.noise_width + 1e-3
