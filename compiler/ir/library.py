@@ -15,7 +15,6 @@ from typing import NamedTuple, TypeVar
 from compiler.ir.errors import unknown
 
 FOLDER = Path(__file__).parents[1] / "library"
-PREFIX = "library."
 Own = TypeVar("Own")
 DECLARATIONS = ("parameter", "state")
 

@@ -208,7 +208,7 @@ RESERVED = frozenset((  # noqa: SIM905
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof "
     "number whole vector8 vector16 masks8 masks16 GET8 GET16 SET8 SET16 ALL8 ALL16 MASK8 MASK16 choose8 choose16 "
-    "UNROLL VECTOR SINGLE NAN INFINITY IN main block lane sums shown gates call m t i record due late before load "
+    "UNROLL VECTOR NAN INFINITY IN APART main block lane sums shown gates call m t i record due late before load "
     "draw indices").split())
 
 

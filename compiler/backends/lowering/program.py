@@ -7,7 +7,6 @@ place of the common order, so no partition can deadlock.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -113,10 +112,6 @@ class Program:
     def gates(self) -> tuple[str, ...]:
         """Column 0 is the gate that is always on."""
         return ("", *self.graph.gates)
-
-    @property
-    def source_hash(self) -> str:
-        return hashlib.sha256(self.source.encode()).hexdigest()[:16]
 
     def indices(self, name: str) -> Array:
         """Of `projection.starts`, `.post` or `.delay`, whole numbers that never change."""
