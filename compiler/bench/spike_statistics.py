@@ -55,9 +55,9 @@ def _brunel(g: float, eta: float, ms: float, order: int = 625) -> Case:
 
 
 CASES = {
-    "brunel-SR": _brunel(3.0, 2.0, 500.0), "brunel-fast-SI": _brunel(6.0, 4.0, 1000.0),
+    "brunel-SR": _brunel(3.0, 2.0, 300.0), "brunel-fast-SI": _brunel(6.0, 4.0, 1000.0),
     "brunel-AI": _brunel(5.0, 2.0, 2000.0), "brunel-slow-SI": _brunel(4.5, 0.9, 2000.0),
-    "potjans-diesmann": Case(PotjansDiesmann(scale=0.1), 2000.0, 300.0),
+    "potjans-diesmann": Case(PotjansDiesmann(scale=0.1), 1000.0, 300.0),
     "small-brunel": Case(Brunel(order=250), 400.0, 100.0),
     "small-potjans-diesmann": Case(PotjansDiesmann(scale=0.01), 500.0),
 }

@@ -17,6 +17,8 @@ METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
 SHARES = {0.25: 1500, 0.0625: 300}
 """Sizes of blocks, as shares of a core -> blocks up to which they are tried. Small blocks pack better, large ones have
 fewer headers; so many are partitioned within seconds."""
+PAIRS = 4_000_000
+"""Pairs of a block and one that it sends to, up to which more than the sequential fill is tried."""
 NO_ANSWER = ("M120", "M121")
 """Codes of the partitioner where a block, or all of them, cannot keep the limits."""
 
@@ -40,8 +42,10 @@ def mapped(graph: Graph, accounts: Accounting, method: str, rates: Rates,
            problems: Problems | None = None) -> Iterator[tuple[MappingProblem, Mapping]]:
     """The problem and the mapping that a method finds; nothing where it finds none. `problems`: shared by methods."""
     problems = problems or Problems(graph, accounts, rates)
+    whole = fills(accounts)[-1]
+    if method != SEQUENTIAL and len(problems.of(whole.cuts).edge_targets) > PAIRS:
+        return
     if method == PARTITIONED:
-        whole = fills(accounts)[-1]
         shared = [cuts_of(accounts, share, limits=whole.limits) for share in SHARES]
         small = [cuts for cuts, most in zip(shared, SHARES.values(), strict=True) if len(cuts) <= most]
         yield from _partitioned(problems, [whole.cuts, *small])

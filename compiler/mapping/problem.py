@@ -198,6 +198,10 @@ def arrivals(problem: MappingProblem, mapping: Mapping) -> Arrivals:
     keys = problem.edge_of_target * np.int64(mapping.cores) + core
     if (keys[1:] > keys[:-1]).all():
         return Arrivals(problem.edge_of_target, core, -np.expm1(problem.missed))
+    if (keys[1:] >= keys[:-1]).all():
+        new = np.concatenate([[True], keys[1:] > keys[:-1]])
+        missed = np.bincount(np.cumsum(new) - 1, problem.missed)
+        return Arrivals(problem.edge_of_target[new], core[new], -np.expm1(missed))
     if problem.reach is None:
         found = np.unique(keys)
         fraction = np.ones(len(found))
