@@ -6,7 +6,6 @@ import pytest
 from compiler.ir import parse_graph
 from compiler.mapping import methods
 from compiler.mapping.accounting import account
-from compiler.mapping.fit import fit
 from compiler.mapping.problem import arrivals
 from compiler.mapping.sequential import fills
 from compiler.passes.legalise import the_map
@@ -50,6 +49,11 @@ def test_cells_of_a_core_are_reached_as_pair_by_pair():
 
 def test_a_circuit_with_too_many_pairs_of_blocks_is_filled_in_order_alone(monkeypatch):
     graph = parse_graph(TWO)
-    assert set(fit(graph, the_map("loihi2")).compared) > {"sequential"}
+    accounts = account(graph, the_map("loihi2"))
+
+    def tried(method):
+        return len(list(methods.mapped(graph, accounts, method, methods.Rates())))
+
+    assert tried(methods.SEQUENTIAL) and tried(methods.SINGLE)
     monkeypatch.setattr(methods, "PAIRS", 10)
-    assert set(fit(graph, the_map("loihi2")).compared) == {"sequential"}
+    assert tried(methods.SEQUENTIAL) and not tried(methods.SINGLE) and not tried(methods.PARTITIONED)
