@@ -22,6 +22,7 @@ from compiler.ir.expressions import WEIGHT_SUM, previous
 from compiler.ir.kinds import Kind
 from compiler.ir.model import Array, Graph, Projection
 from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
+from compiler.ir.synapses import Synapses
 from compiler.ir.verify import bounds
 
 
@@ -32,7 +33,7 @@ class Interpreter(Start):
 
     def __init__(self, graph: Graph):
         super().__init__(graph)
-        self.order, depths = schedule(graph), _depths(graph)
+        self.order, depths = schedule(graph), _depths(graph, self.synapses)
         self.message_depths = {q.name: message_depth(graph, q) for q in graph.projections}
         states = [f"{p.name}.{s.name}" for p in graph.populations for s in graph.cell(p.cell).states]
         self.history = {name: [self.values[name]] * depths.get(name, 0) for name in states}
@@ -184,6 +185,8 @@ class Interpreter(Start):
                 return side(name, lambda *_: self._weight_sum(projection))
             if name.startswith(("pre.", "post.")):
                 return side(name, self.look)
+            if name.startswith("arrived."):
+                return self._arrived(projection, name, 0)
             if name not in self.parameters[projection.name] and f"{projection.name}.{name}" in self.values:
                 return self._synaptic(projection, self.values[f"{projection.name}.{name}"])
             return self.look(projection.name, name)
@@ -191,9 +194,21 @@ class Interpreter(Start):
         def before(name: str, depth: int) -> Array:
             if name.startswith(("pre.", "post.")):
                 return side(name, lambda owner, quantity: self._before(owner, quantity, depth))
+            if name.startswith("arrived."):
+                return self._arrived(projection, name, depth)
             return self._synaptic(projection, self._before(projection.name, name, depth))
 
         return now, before
+
+    def _arrived(self, projection: Projection, name: str, earlier: int) -> Array:
+        """What the presynaptic cell had when the message that arrives at a synapse in this step, or some steps earlier,
+        was computed."""
+        key, age = f"{projection.pre}.{name.split('.', 1)[1]}", self.message_depths[projection.name] + earlier
+        past = [self.values[key] if key in self.values else self.look(*key.split(".")), *self.history.get(key, ())]
+        synapses = self.synapses.get(projection.name)
+        if synapses is None or synapses.delay is None:
+            return self._side(projection, "pre", past[age])
+        return synapses.given(np.stack(past)[age + synapses.late, :, synapses.pre].T)
 
     def _weight_sum(self, projection: Projection) -> Array:
         """(batch, n_post): the weights of every postsynaptic cell, from the first presynaptic cell to the last."""
@@ -365,7 +380,7 @@ def _as_taps(w: Array) -> Array:
         len(w), w.shape[1], w.shape[2] * w.shape[3], -1)
 
 
-def _depths(graph: Graph) -> dict[str, int]:
+def _depths(graph: Graph, synapses: Mapping[str, Synapses]) -> dict[str, int]:
     """`population.quantity` -> how many past values are read, by the cell, a projection or a rule."""
     depths: dict[str, int] = {}
 
@@ -378,11 +393,15 @@ def _depths(graph: Graph) -> dict[str, int]:
                 note(f"{population.name}.{name}", depth)
     for projection in graph.projections:
         note(f"{projection.pre}.{graph.class_of(projection.name).message}", message_depth(graph, projection))
-        rule = graph.rule_of(projection)
+        rule, age = graph.rule_of(projection), message_depth(graph, projection)
+        age += synapses[projection.name].slots - 1 if projection.name in synapses else 0
         for expression in (rule.increment, *(u.expression for u in rule.updates)) if rule else ():
             for name, depth in previous(expression).items():
                 side, _, quantity = name.partition(".")
                 if quantity:
-                    note(f"{projection.pre if side == 'pre' else projection.post}.{quantity}", depth)
+                    note(f"{projection.post if side == 'post' else projection.pre}.{quantity}",
+                         depth + (age if side == "arrived" else 0))
+        for name in rule.arrivals if rule else ():
+            note(f"{projection.pre}.{name.split('.', 1)[1]}", age)
     return depths
 

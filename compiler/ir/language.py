@@ -269,7 +269,7 @@ def _is_read(name: object) -> bool:
     if name == expressions.WEIGHT_SUM:
         return True
     side, dot, rest = name.rpartition(".")
-    return is_name(rest) and rest not in UNREADABLE and (side in ("pre", "post", "gate") or not dot)
+    return is_name(rest) and rest not in UNREADABLE and (side in ("pre", "arrived", "post", "gate") or not dot)
 
 
 def _are_arrays(value: object) -> bool:

@@ -105,6 +105,11 @@ class PlasticityRule:
         return any(WEIGHT_SUM in reads(e) for e in self.expressions)
 
     @property
+    def arrivals(self) -> set[str]:
+        """What it reads of messages when they arrive, `arrived.x`."""
+        return {name for e in self.expressions for name in reads(e) if name.startswith("arrived.")}
+
+    @property
     def learnt(self) -> tuple[str, ...]:
         """What a projection keeps of it beside the weight: the optimiser's sum, and states."""
         return *{self.optimiser.kind} - {"none"}, *(s.name for s in self.states)

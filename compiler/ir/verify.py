@@ -171,12 +171,13 @@ def names_in_rules(graph: Graph) -> Problems:
 
 def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> Problems:
     pre, post = graph.cell_of(projection.pre), graph.cell_of(projection.post)
-    offered = {f"pre.{n}" for n in _offered(pre)} | {f"post.{n}" for n in _offered(post)}
+    offered = {f"{side}.{n}" for side, cell in (("pre", pre), ("arrived", pre), ("post", post)) for n in _offered(cell)}
     own, drawn = {s.name for s in rule.states}, {name for name, _ in rule.noise}
     visible = offered | own | drawn | {"w", "dt", *(p.name for p in rule.parameters),
                                        *(f"gate.{g}" for g in graph.gates)}
     visible |= {WEIGHT_SUM} if not projection.convolution else set()
-    stored = {f"pre.{s.name}" for s in pre.states} | {f"post.{s.name}" for s in post.states} | own
+    stored = own | {f"{side}.{s.name}" for side, cell in (("pre", pre), ("arrived", pre), ("post", post))
+                    for s in cell.states}
     constants = {"dt", *(p.name for p in rule.parameters)}
     yield from said_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
                                                       *(p.name for p in rule.parameters), *(n for n, _ in rule.noise)])
@@ -199,6 +200,11 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
             yield CortexError("E219", f"rule '{rule.name}' (projection '{projection.name}') reads "
                                       f"prev(prev({read})); a synapse keeps one earlier value of its states.",
                               f"Add a state whose update is prev({read}).")
+    age = message_depth(graph, projection) + most_delay(graph, projection) - 1
+    for name in sorted(rule.arrivals - stored if age else ()):
+        yield CortexError("E219", f"rule '{rule.name}' (projection '{projection.name}') reads {name}, which has left "
+                                  f"up to {age} steps before, but has no declared initial value.",
+                          "Declare it as a state.")
     for name in sorted(own ^ {u.name for u in rule.updates}):
         yield CortexError("E220", f"state '{name}' of rule '{rule.name}' needs exactly one 'state' and one 'update'.")
     kind, wanted, given = rule.optimiser.kind, rule.optimiser.traits.arguments, len(rule.optimiser.arguments)

@@ -264,9 +264,11 @@ def _read_from_outside(graph: Graph, cell: CellType) -> tuple[set[str], set[str]
                 earlier.add(graph.class_of(projection.name).message)
         rule = graph.rule_of(projection)
         for expression in rule.expressions if rule else ():
-            sides = [side for side in ("pre", "post") if getattr(projection, side) in ours]
+            ends = {"pre": projection.pre, "arrived": projection.pre, "post": projection.post}
+            sides = [side for side, end in ends.items() if end in ours]
             now |= _of_side(reads(expression), sides)
             earlier |= _of_side(previous(expression), sides)
+            earlier |= _of_side(rule.arrivals if rule else (), sides)
     return now, earlier
 
 

@@ -33,7 +33,7 @@ def can_defer(graph: Graph, projection: Projection, request: Request) -> bool:
     """Whether this projection's increments may wait until the next delivery."""
     rule, kind = graph.rule_of(projection), graph.class_of(projection.name).kind
     mirrored = {name for m in graph.mirrors for name in (m.source, m.target)}
-    return (rule is not None and not rule.sums_weights and not rule.shapes and not rule.states and not rule.noise
-            and kind.matrix and not projection.lowering and not moves_at_events(graph, projection)
+    return (rule is not None and not rule.arrivals and not rule.sums_weights and not rule.shapes and not rule.states
+            and not rule.noise and kind.matrix and not projection.lowering and not moves_at_events(graph, projection)
             and projection.name not in mirrored and not request.observes(f"{projection.name}.increment")
             and not rule.optimiser.traits.sums)

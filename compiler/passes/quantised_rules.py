@@ -55,8 +55,9 @@ def check_synapses(graph: Graph) -> None:
     """Raises E612 for what reads other synapses or delivers something else than the weight."""
     for q in graph.projections:
         rule = graph.rule_of(q)
-        if rule and (rule.sums_weights or rule.shapes):
-            what = f"'{WEIGHT_SUM}'" if rule.sums_weights else "a 'deliver' of its own"
+        if rule and (rule.sums_weights or rule.shapes or rule.arrivals):
+            what = (f"'{WEIGHT_SUM}'" if rule.sums_weights else "a 'deliver' of its own" if rule.shapes
+                    else f"'{min(rule.arrivals)}'")
             raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' has {what}, which has no integer "
                                       "form.", "Run it in real numbers.")
 

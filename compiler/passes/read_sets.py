@@ -18,7 +18,7 @@ matrix need what is elsewhere, and are named non-local.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
@@ -31,7 +31,7 @@ from compiler.passes.specialise import specialised
 
 Kind = Literal["transmitted", "trace", "postsynaptic", "synaptic", "protocol", "constant", "elsewhere"]
 PROTOCOL, SYNAPSE = "protocol", "synapse"
-SIDES = {"pre": "presynaptic", "post": "postsynaptic"}
+SIDES = {"pre": "presynaptic", "arrived": "presynaptic", "post": "postsynaptic"}
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,10 @@ def _classify(graph: Graph, projection: Projection, rule: PlasticityRule, name: 
         return Read(name, depth, place, "postsynaptic", "computed in the postsynaptic cell")
     if name.startswith("pre."):
         return _presynaptic(graph, projection, name, depth)
+    if name.startswith("arrived."):
+        age = depth + message_depth(graph, projection)
+        found = _presynaptic(graph, projection, f"pre.{name.split('.', 1)[1]}", age)
+        return replace(found, name=name, depth=depth)
     if name.startswith("gate."):
         return Read(name, depth, PROTOCOL, "protocol", "broadcast by the protocol")
     if name == "w" or name in {state.name for state in rule.states}:

@@ -136,6 +136,8 @@ class RuleTerms:
             return _presynaptic(self.pre.of(without_side(node)))
         if side == "post":
             return self.algebra.from_post(node)
+        if side == "arrived":
+            raise NoProduct(f"'{show(node)}' is what the presynaptic cell had when the message left")
         if node.name in dict(self.rule.noise):
             raise NoProduct(f"'{node.name}' is drawn at random at the synapse")
         if node.name == "w" and not depth or node.name in self.states and depth == 1:

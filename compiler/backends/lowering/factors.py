@@ -35,6 +35,7 @@ from compiler.ir.expressions import (
 )
 from compiler.ir.model import PlasticityRule, Projection, cell_parameters, rule_parameters
 from compiler.ir.schedule import message_depth
+from compiler.ir.synapses import Synapses
 
 VECTOR = "@"
 """Before the name of a one-sided vector in what is left of an increment; no name of the user's has it."""
@@ -46,9 +47,12 @@ class Factors:
     `@P0`, `@Q0` ... stand for them."""
 
     def __init__(self, storage: Storage, projection: Projection, rule: PlasticityRule, shape: Shape, slots: SlotTable,
-                 kernels: KernelTable, scalar: Callable[[Expression, dict[str, float]], float]):
+                 kernels: KernelTable, scalar: Callable[[Expression, dict[str, float]], float],
+                 synapses: Synapses | None):
         self.storage, self.graph, self.projection, self.rule = storage, storage.graph, projection, rule
         self.shape, self.slots, self.kernels, self.scalar = shape, slots, kernels, scalar
+        self.delayed = synapses is not None and synapses.delay is not None
+        self.steps_ahead = synapses.slots if synapses else 1
         self.post: list[Expression] = []
         self.pre: list[Expression] = []
         stored = frozenset(storage.needed)
@@ -60,7 +64,23 @@ class Factors:
         pre = [replace(self._vector("pre", i, shape.cells[0]), along=shape.one_to_one) for i in range(len(self.pre))]
         if self.is_delivered:
             pre = [Slot(message_slot(storage, projection), shape.one_to_one)]
+        for name in self.travelling:
+            pre[int(name[1:])] = self.ring(name)
         self.vectors = {f"P{i}": slot for i, slot in enumerate(post)} | {f"Q{i}": slot for i, slot in enumerate(pre)}
+
+    @property
+    def age(self) -> int:
+        """How many steps before they arrive messages are computed, at least."""
+        return message_depth(self.graph, self.projection)
+
+    @property
+    def ring_steps(self) -> int:
+        """Steps that a ring of what has left holds."""
+        return self.age + self.steps_ahead
+
+    def ring(self, vector: str) -> Slot:
+        cells = self.shape.cells[0] * self.shape.batch
+        return self.slots.add(self.own(f"left_{vector}"), self.ring_steps * cells)
 
     def own(self, quantity: str) -> str:
         """Slot of what the lowering itself keeps at the synapse, named apart from the states of the rule."""
@@ -75,7 +95,8 @@ class Factors:
         one quantity, as pixels are pooled and padded before anything is computed with them."""
         sides = self._sides(expression)
         pixels = self.projection.convolution is not None and not isinstance(expression, Name | Prev)
-        if sides == {"post"} or sides == {"pre"} and not pixels:
+        gated = any(name.startswith("gate.") for name in reads(expression))  # the gate is this step's, not that of leaving
+        if sides == {"post"} or sides == {"pre"} and not pixels or sides == {"arrived"} and not gated:
             vectors, letter = (self.post, "P") if sides == {"post"} else (self.pre, "Q")
             if expression not in vectors:
                 vectors.append(expression)
@@ -90,7 +111,7 @@ class Factors:
         for node in walk(expression):
             if isinstance(node, (Name, Prev)):
                 name = node.name
-                known = {"P": "post", "Q": "pre"}[name[1]] if name.startswith(VECTOR) else shared.get(name)
+                known = self.side_of(name[1:]) if name.startswith(VECTOR) else shared.get(name)
                 found |= {known} if known is not None else self._sides(node)
         return found - {""}
 
@@ -101,9 +122,23 @@ class Factors:
                 side, dot, _ = node.name.partition(".")
                 if node.name == "w" or any(s.name == node.name for s in self.rule.states) or self.is_drawn(node.name):
                     sides.add("synapse")
-                elif dot and side in ("pre", "post") and not self.is_parameter(node.name):
+                elif dot and side in ("pre", "arrived", "post") and not self.is_parameter(node.name):
                     sides.add(side)
         return sides
+
+    def side_of(self, vector: str) -> str:
+        """`post`, `pre`, or `synapse` for what arrives at each synapse in its own time."""
+        return "post" if vector.startswith("P") else "synapse" if vector in self.travelling else "pre"
+
+    @property
+    def arriving(self) -> list[str]:
+        """Vectors of what arrives in this step."""
+        return [f"Q{i}" for i, e in enumerate(self.pre) if any(name.startswith("arrived.") for name in reads(e))]
+
+    @property
+    def travelling(self) -> list[str]:
+        """Those of which every synapse has its own, by its delay; their slots are rings of what has left."""
+        return self.arriving if self.delayed else []
 
     def is_drawn(self, name: str) -> bool:
         return any(name == drawn for drawn, _ in self.rule.noise)
@@ -129,7 +164,7 @@ class Factors:
         post = [self._operation(gate, "post")] if self.post else []
         hoisted = self.projection.lowering == "hoisted"  # keeps the held input itself
         there = hoisted or self.kept_at_synapse or self.is_delivered
-        return post + ([self._operation(gate, "pre")] if self.pre and not there else [])
+        return post + ([self._operation(gate, "pre")] if len(self.pre) > len(self.arriving) and not there else [])
 
     @property
     def is_delivered(self) -> bool:
@@ -158,9 +193,10 @@ class Factors:
         """Computes one side's factors from what is in memory; `age`: how many steps older that is than this step."""
         letter, vectors = ("P", self.post) if side == "post" else ("Q", self.pre)
         population = self.projection.post if side == "post" else self.projection.pre
-        kernel = Kernel(f"{side}synaptic factors of rule {self.rule.name}: {'; '.join(map(show, vectors))}.")
+        computed = {i: v for i, v in enumerate(vectors) if f"{letter}{i}" not in self.arriving}
+        kernel = Kernel(f"{side}synaptic factors of rule {self.rule.name}: {'; '.join(map(show, computed.values()))}.")
         n = kernel.size("n", Span(self.graph.population(population).size * self.graph.batch))
-        writes = tuple(self.own(f"{side}_factor{i}") for i in range(len(vectors)))
+        writes = tuple(self.own(f"{side}_factor{i}") for i in computed)
         loaded: dict[str, Name] = {}
         with kernel.loop("k", n) as k:
             def leaf(node: Name | Prev) -> Name:
@@ -175,8 +211,8 @@ class Factors:
                 return loaded[slot]
 
             translation = Translation(kernel, self.graph, self.slots, leaf, self.is_parameter, self.scalar_value)
-            values = [translation.value(v) for v in vectors]
-            for index, (slot, value) in enumerate(zip(writes, values, strict=True)):
+            values = [translation.value(v) for v in computed.values()]
+            for index, slot, value in zip(computed, writes, values, strict=True):
                 kernel.store(kernel.array(f"at_{letter}{index}", Slot(slot, along=True), n)[k], value)
         name = self.kernels.add(f"{side}_factors_{self.rule.name}", kernel)
         group = self.graph.population(population).group

@@ -81,6 +81,7 @@ class Learning:
                  axes: Axes, shared: Mapping[str, str]):
         self.shared = shared
         self.cell: Int | None = None
+        self.arrived_at: Callable[[str, tuple[Int, Int, Int], Int], Node] | None = None
         self.kernel, self.graph, self.projection, self.factors, self.slots = kernel, graph, projection, factors, slots
         self.rule, self.shape = factors.rule, factors.shape
         self.axes = axes
@@ -124,6 +125,9 @@ class Learning:
             return Load(self.vector(name).name, self.cell)
         if name in self.row_locals:
             return self.row_locals[name]
+        if name in self.factors.travelling:
+            assert self.arrived_at is not None
+            return self.arrived_at(name, self._place("pre"), self.at[1])
         return self.vector(name)[self._place("post" if name.startswith("P") else "pre")]
 
     def _shared_at(self, state: str, age: int) -> Node:
@@ -144,6 +148,8 @@ class Learning:
         """Presynaptic factors once per row, where a row has one sample."""
         if self.shape.batch == 1 and not self.shape.one_to_one:
             for i in range(len(self.factors.pre)):
+                if f"Q{i}" in self.factors.travelling:
+                    continue
                 self.row_locals[f"Q{i}"] = self.kernel.let(f"Q{i}", self.vector(f"Q{i}")[j, 0, 0])
 
     def moving(self, *others: Node) -> Node | None:

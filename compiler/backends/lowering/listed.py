@@ -16,7 +16,7 @@ from compiler.backends.kernels.layout import Shape
 from compiler.backends.kernels.nest import Counter, Indices, Int, Joined, Kernel, Load, compared
 from compiler.backends.kernels.operations import First, IndexSlot, Operation, Slot, Span
 from compiler.backends.lowering.learning import Axes
-from compiler.ir.expressions import Name, Number, Where
+from compiler.ir.expressions import Name
 
 if TYPE_CHECKING:
     from compiler.backends.lowering.projections import ProjectionLowering
@@ -100,7 +100,7 @@ def deliveries(owner: ProjectionLowering, message: str) -> list[Operation]:
     """The operations that deliver this step's messages."""
     if owner.steps_ahead == 1:
         return [_now(owner, message)]
-    return [_later(owner, message), _step_on(owner)]
+    return [_later(owner, message), owner.step_on(owner.slot("cursor"), owner.steps_ahead)]
 
 
 def _now(owner: ProjectionLowering, message: str) -> Operation:
@@ -128,15 +128,6 @@ def _later(owner: ProjectionLowering, message: str) -> Operation:
             kernel.store(d.current[k, c, r], underway[now, k, c, r])
             kernel.store(underway[now, k, c, r], 0.0)
     return d.operation()
-
-
-def _step_on(owner: ProjectionLowering) -> Operation:
-    kernel = Kernel("now: the next step of the ring of currents.")
-    cursor, steps = _cursor(owner, kernel), kernel.scalar("steps", float(owner.steps_ahead))
-    following = kernel.let("following", cursor + Number(1.0))
-    kernel.store(cursor, Where(compared(following, "<", steps), following, Number(0.0)))
-    slot = owner.slot("cursor")
-    return owner.operation("step_on", kernel, (slot,), (slot,))
 
 
 def _cursor(owner: ProjectionLowering, kernel: Kernel) -> Load:

@@ -31,6 +31,7 @@ from compiler.backends.kernels.operations import (
     ring_slot,
     slot_name,
 )
+from compiler.backends.lowering.arrivals import nothing_arrived
 from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from compiler.backends.lowering.cuts import Piece, cut, pieces
 from compiler.backends.lowering.initial import initial_values
@@ -258,6 +259,8 @@ class _Lowering:
         shared = {q.slot(state): side for q in self.projections.values() for state, side in q.shared.items()}
         initial |= {q.slot(WILD): np.ones(1) for q in self.projections.values() if q.slot(WILD) in self.slots.sizes
                     and starts_wild(self.start.values[q.slot("w")])}
+        for q in self.projections.values():
+            initial |= nothing_arrived(q, self.start) if q.rule else {}
         for slot, side in shared.items():
             initial[slot] = pack_shared(self.start.values[slot], self.start.synapses[slot.split(".")[0]], side, slot)
         for name, lowering in self.projections.items():

@@ -13,6 +13,7 @@ from compiler.backends.kernels.nest import (
 )
 from compiler.backends.kernels.operations import Operation, Slot, Span, along
 from compiler.backends.lowering import events, listed
+from compiler.backends.lowering.arrivals import arrivals
 from compiler.backends.lowering.cells import message_slot
 from compiler.backends.lowering.factors import summing_gate
 from compiler.backends.lowering.held import Held
@@ -119,7 +120,8 @@ class ProjectionLowering(SynapseCode):
     def factor_operations(self) -> list[Operation]:
         if not self.rule:
             return []
-        return [*([self._weight_sum()] if self.factors.sums_weights else []), *self.factors.operations(self._gate)]
+        summed = [self._weight_sum()] if self.factors.sums_weights else []
+        return [*summed, *arrivals(self), *self.factors.operations(self._gate)]
 
     def _weight_sum(self) -> Operation:
         assert self.rule is not None

@@ -110,11 +110,11 @@ def _keep_for_rule(storage: Storage, projection: Projection) -> None:
         return
     for expression in (rule.increment, *(u.expression for u in rule.updates)):
         for node in walk(inline_factors(graph, projection, expression, frozenset())):
-            if isinstance(node, (Name, Prev)) and node.name.startswith(("pre.", "post.")):
+            if isinstance(node, (Name, Prev)) and node.name.startswith(("pre.", "arrived.", "post.")):
                 side, quantity = node.name.split(".")
                 if side == "pre" and projection.lowering == "hoisted":
                     continue  # it keeps the held input itself
-                cell = graph.cell_of(projection.pre if side == "pre" else projection.post)
+                cell = graph.cell_of(projection.post if side == "post" else projection.pre)
                 if cell.equation(quantity):
                     storage.keep(cell.name, quantity, node.depth if isinstance(node, Prev) else 0)
 

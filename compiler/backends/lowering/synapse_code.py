@@ -16,8 +16,9 @@ from compiler.backends.kernels.nest import (
     compared,
     sum_of,
 )
-from compiler.backends.kernels.operations import Operation, Slot, SlotTable, slot_name
+from compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable, slot_name
 from compiler.backends.lowering import events
+from compiler.backends.lowering.arrivals import arrived_at
 from compiler.backends.lowering.factors import Factors
 from compiler.backends.lowering.learning import Axes, Delivered, Learning
 from compiler.backends.lowering.listed import axes_of
@@ -27,7 +28,7 @@ from compiler.backends.lowering.translation import Translation
 from compiler.backends.start import Start
 from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Expression, Node
+from compiler.ir.expressions import Expression, Node, Number, Where
 from compiler.ir.model import PlasticityRule, Projection
 from compiler.passes.events import sends_events
 
@@ -54,7 +55,7 @@ class SynapseCode:
         self.slots.add(self.slot("w"), self.shape.weights)
         self.slots.add(self.slot("current"), self.shape.post_cells * self.shape.batch)
         if self.rule:
-            self.factors = Factors(storage, projection, self.rule, self.shape, slots, kernels, scalar)
+            self.factors = Factors(storage, projection, self.rule, self.shape, slots, kernels, scalar, synapses)
             self.shared = shared_states(self.factors, start)
             for name in self._per_synapse(self.rule):
                 self.slots.add(self.slot(name), self.shape.weights)
@@ -89,6 +90,9 @@ class SynapseCode:
             why = "between feature maps" if self.shape.maps else f"with {self.shape.repeats} samples per weight"
             raise CortexError("E503", f"projection '{self.projection.name}': random numbers per synapse {why} have no "
                                       "lowering yet.", "Present one sample at a time, between vectors of cells.")
+        if rule.arrivals and self.shape.maps:
+            raise CortexError("E503", f"projection '{self.projection.name}': 'arrived' between feature maps has no "
+                                      "lowering yet.", "Connect vectors of cells, or read prev(pre.x).")
         if rule.shapes and self.shape.maps:
             raise CortexError("E503", f"projection '{self.projection.name}': 'deliver' between feature maps has no "
                                       "lowering yet.", "Connect vectors of cells.")
@@ -104,9 +108,21 @@ class SynapseCode:
         return Operation(kind, name, tuple(kernel.arguments.values()), self.projection.group, reads, writes, gate,
                          label=self.projection.name)
 
+    def step_on(self, cursor: str, steps: int) -> Operation:
+        """The next step of a ring of so many."""
+        kernel = Kernel("now: the next step of a ring.")
+        place = kernel.array("cursor", self.slots.add(cursor, 1), 1)[0]
+        following = kernel.let("following", place + Number(1.0))
+        last = compared(following, "<", kernel.scalar("steps", float(steps)))
+        kernel.store(place, Where(last, following, Number(0.0)))
+        return self.operation("step_on", kernel, (cursor,), (cursor,))
+
     def learning(self, kernel: Kernel, whole: bool = False) -> Learning:
         axes = axes_of(kernel, self.shape, self.projection.name, whole)
-        return Learning(kernel, self.graph, self.projection, self.factors, self.slots, axes, self.shared)
+        found = Learning(kernel, self.graph, self.projection, self.factors, self.slots, axes, self.shared)
+        found.arrived_at = lambda vector, place, s: arrived_at(
+            self, kernel, vector, place, kernel.indices("of_late", IndexSlot(f"{self.projection.name}.late"))[s])
+        return found
 
     # ---- products
 

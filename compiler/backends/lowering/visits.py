@@ -55,6 +55,8 @@ def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str]) -> Visi
             bound == 0 and math.copysign(1.0, bound) < 0 for bound in (low, high)):
         return None
     read = reads(factors.increment)
+    if any(VECTOR + name in read for name in factors.travelling):
+        return None
     there = [name for name in factors.vectors if VECTOR + name in read]
     spiking = [name for name in there if _spikes(factors, graph, name)]
     pre, post = ([name for name in spiking if name.startswith(letter)] for letter in "QP")
@@ -72,10 +74,12 @@ def _spikes(factors: Factors, graph: Graph, vector: str) -> bool:
     side, known = ("pre", factors.pre) if vector.startswith("Q") else ("post", factors.post)
     expression = known[int(vector[1:])]
     cells = value_ranges(graph, getattr(factors.projection, side))
-    leaves = {name: cells.of(Name(name.split(".", 1)[1])) for name in reads(expression) if name.startswith(f"{side}.")}
+    leaves = {name: cells.of(Name(name.split(".", 1)[1])) for name in reads(expression)
+              if name.startswith(("post.",) if side == "post" else ("pre.", "arrived."))}
     quiet = {name: SILENT if _few(values) else WITHIN for name, values in leaves.items()}
     constants = _constants(factors, expression)
-    return (expression == Name(f"pre.{graph.class_of(factors.projection.name).message}")
+    message = graph.class_of(factors.projection.name).message
+    return (expression in (Name(f"pre.{message}"), Name(f"arrived.{message}"))
             or _few(_range(expression, leaves | constants)) or _is_nothing(_range(expression, quiet | constants)))
 
 

@@ -61,8 +61,9 @@ def optimiser_line(c: Choices) -> list[str]:
 
 
 def _leaves(c: Choices, pre: Cell, post: Cell) -> list[str]:
-    now = [*(f"pre.{x}" for x in pre.offered), *(f"post.{x}" for x in post.offered), "w"]
-    stored = [f"{side}.{s}" for side, cell in (("pre", pre), ("post", post)) for s in cell.stored]
+    now = [*(f"pre.{x}" for x in pre.offered), *(f"arrived.{s}" for s in pre.stored),
+           *(f"post.{x}" for x in post.offered), "w"]
+    stored = [f"{side}.{s}" for side, cell in (("pre", pre), ("arrived", pre), ("post", post)) for s in cell.stored]
     return [*now, *past(c, stored), "gate.ga", "eta", "dt"]
 
 

@@ -102,6 +102,9 @@ def check(graph: Graph) -> None:
             raise _not_there(f"projection '{projection.name}' has connectivity '{kind.name}'",
                              "Use another one; or granularity population.")
         rule = graph.rule_of(projection)
+        if rule and rule.arrivals:
+            raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' reads '{min(rule.arrivals)}'",
+                             "Use granularity population.")
         if rule and rule.optimiser.kind not in OPTIMISERS:
             raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' has optimiser "
                              f"'{rule.optimiser.kind}'", f"Use one of {', '.join(OPTIMISERS)}.")
