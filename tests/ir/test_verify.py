@@ -207,7 +207,7 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
     ),
     (
         "E218",
-        "rule 'hebb' \\(projection 'W'\\) 'pre.u'; known: dt, e, eta, gate.learn",
+        "rule 'hebb' \\(projection 'W'\\) 'pre.u'; known: arrived.rate, arrived.value, dt, e, eta, gate.learn",
         lambda: edited(("prev(pre.rate)", "pre.u")),
     ),
     (
