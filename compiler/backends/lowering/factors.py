@@ -95,7 +95,7 @@ class Factors:
         one quantity, as pixels are pooled and padded before anything is computed with them."""
         sides = self._sides(expression)
         pixels = self.projection.convolution is not None and not isinstance(expression, Name | Prev)
-        gated = any(name.startswith("gate.") for name in reads(expression))  # the gate is this step's, not that of leaving
+        gated = any(name.startswith("gate.") for name in reads(expression))  # by this step, not by leaving
         if sides == {"post"} or sides == {"pre"} and not pixels or sides == {"arrived"} and not gated:
             vectors, letter = (self.post, "P") if sides == {"post"} else (self.pre, "Q")
             if expression not in vectors:
