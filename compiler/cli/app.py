@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -27,6 +28,18 @@ Steps = Annotated[int | None, typer.Option(min=0, help="Network steps.")]
 Folder = Annotated[str | None, typer.Option("-o", "--output", help="Folder for the results.")]
 DataDir = Annotated[str | None, typer.Option(help="Folder with the data sets (or CORTEXC_DATA).")]
 ShowProgress = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Progress bar on stderr.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"cortexc {importlib.metadata.version('cortexc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def cortexc(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True,
+                                                  help="Print the version.")] = False) -> None:
+    pass
 
 
 @app.command()

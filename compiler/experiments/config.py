@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import math
 import re
+import site
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,9 +34,12 @@ Converted = TypeVar("Converted")
 
 
 def examples_folder() -> Path:
-    """Where the shipped experiments are: beside the sources, or where the package was installed."""
-    beside = Path(__file__).resolve().parents[2] / "examples"
-    return beside if beside.is_dir() else Path(sys.prefix) / "share" / "cortexc" / "examples"
+    """Where the shipped experiments are: beside the sources, or where pip put them, also with --target or --user."""
+    root = Path(__file__).resolve().parents[2]
+    if (root / "pyproject.toml").is_file():
+        return root / "examples"
+    installed = [Path(base) / "share/cortexc/examples" for base in (root, site.getuserbase(), sys.prefix)]
+    return next((folder for folder in installed if folder.is_dir()), installed[-1])
 
 
 def shipped_experiments() -> dict[str, Path]:
