@@ -76,7 +76,8 @@ class Spikes:
         kept = places[self.cells] >= 0
         counts = np.zeros((len(chosen), (self.stop - self.start) // width + 1))
         np.add.at(counts, (places[self.cells[kept]], (self.steps[kept] - self.start) // width), 1)
-        return np.asarray(np.corrcoef(counts)[np.triu_indices(len(chosen), 1)])
+        pairs = np.asarray(np.corrcoef(counts))
+        return pairs[np.triu_indices(len(chosen), 1)]
 
 
 STATISTICS = {"rate": Spikes.rates, "irregularity": Spikes.irregularity, "correlation": Spikes.correlations}

@@ -35,5 +35,5 @@ if __name__ == "__main__":
     eye.image_out.connect(circuit.input_value_in)
     eye.label_out.connect(circuit.teacher_value_in)
     circuit.run(RunSteps(200), Loihi2SimCfg())
-    print({name: abs(part.w.get() - part.w.init).max() for name, part in circuit.projections.items()})
+    print({name: float(abs(part.w.get() - part.w.init).max()) for name, part in circuit.projections.items()})
     circuit.stop()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,8 @@ def write_circuit(graph: Graph, folder: Path, fixed: Fixed | None = None) -> Pat
     made = circuit_module(graph, fixed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "network_lava.py").write_text(made.text, encoding="utf-8")
-    np.savez(folder / "arrays.npz", **made.arrays)
+    arrays: dict[str, Any] = dict(made.arrays)
+    np.savez(folder / "arrays.npz", **arrays)
     return folder
 
 
