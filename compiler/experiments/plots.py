@@ -8,8 +8,8 @@ Each returns a `matplotlib.figure.Figure`. Raises X151 for what was not recorded
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,18 +17,36 @@ from matplotlib.figure import Figure
 from compiler.experiments import spike_report
 from compiler.experiments.figures import angle
 from compiler.experiments.pages import axes, picture
-from compiler.experiments.simulation import Simulation
+from compiler.experiments.spikes import Spikes
 from compiler.front.builder import Network
 from compiler.ir import CortexError, Graph, unknown
 
 
-def raster(found: Simulation, *quantities: str) -> Figure:
+class Recorded(Protocol):
+    """A `cortexc.Simulation`."""
+
+    @property
+    def steps(self) -> np.ndarray: ...
+
+    @property
+    def time(self) -> np.ndarray: ...
+
+    def spikes(self, message: str, element: int = 0) -> Spikes: ...
+
+    def __getitem__(self, quantity: str) -> np.ndarray: ...
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def __contains__(self, quantity: object) -> bool: ...
+
+
+def raster(found: Recorded, *quantities: str) -> Figure:
     """A point per cell and step in which a message such as `hidden.spike` was not 0: 300 ms at the end, 100 cells."""
     spikes = {name.removesuffix(".spike"): found.spikes(name) for name in quantities}
     return spike_report.raster(spikes, int(found.steps[-1]) if len(found.steps) else 0)
 
 
-def traces(found: Simulation, *quantities: str, cells: int = 5) -> Figure:
+def traces(found: Recorded, *quantities: str, cells: int = 5) -> Figure:
     """Values over time (ms) of up to so many cells, or weights, of each quantity."""
     figure, drawn = axes("", "ms", "")
     for colour, name in enumerate(quantities):
@@ -40,7 +58,7 @@ def traces(found: Simulation, *quantities: str, cells: int = 5) -> Figure:
     return figure
 
 
-def weights(found: Simulation, quantity: str, row: int = -1) -> Figure:
+def weights(found: Recorded, quantity: str, row: int = -1) -> Figure:
     """A matrix of weights in one of the rows that were taken: postsynaptic cells downwards, blue negative."""
     values = _recorded(found, quantity)
     if values.ndim != 4 or not len(values):
@@ -52,7 +70,7 @@ def weights(found: Simulation, quantity: str, row: int = -1) -> Figure:
     return figure
 
 
-def angles(found: Simulation, feedback: str, forward: str) -> Figure:
+def angles(found: Recorded, feedback: str, forward: str) -> Figure:
     """Degrees between feedback weights B and the transpose of forward weights W, over time."""
     first, second = _recorded(found, feedback)[:, 0], _recorded(found, forward)[:, 0].swapaxes(-1, -2)
     if first.shape != second.shape or first.ndim != 3:
@@ -98,7 +116,7 @@ def drawn_circuit(circuit: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def page(found: Simulation) -> str:
+def page(found: Recorded) -> str:
     """What a notebook shows of a simulation: its spikes, or its traces."""
     spiking = [name for name in found if name.endswith(".spike")]
     rest = [name for name in found if name not in spiking]
@@ -106,7 +124,7 @@ def page(found: Simulation) -> str:
     return f"<p>{found!r}</p>" + "".join(map(picture, drawn if len(found.steps) else []))
 
 
-def _recorded(found: Simulation, name: str) -> np.ndarray:
+def _recorded(found: Recorded, name: str) -> np.ndarray:
     if name not in found:
         raise unknown("X151", "recorded quantity", name, found)
     return found[name]
