@@ -81,7 +81,7 @@ class Network:
         """Make the channels and fork the processes, like Runtime.initialize, but do not wait for them."""
         from lava_procs.channels import make_direct
         from lava_procs.infrastructure import Infrastructure
-        from lava_procs.supervised import SupervisedRuntime
+        from lava_procs.supervised_runtime import SupervisedRuntime
 
         self._runtime = runtime = SupervisedRuntime(self._executable, supervisor)
         self._executable.assign_runtime_to_all_processes(runtime)
