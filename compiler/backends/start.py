@@ -26,7 +26,7 @@ class Start:
     language forbids, and E511 to E513."""
 
     def __init__(self, graph: Graph):
-        verify(graph)
+        verify(graph, units=False)
         verify_discrete(graph)
         check_names(graph)
         self.graph = graph

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple, cast
 from compiler.ir import cells
 from compiler.ir.cells import CellType, Equation
 from compiler.ir.errors import CortexError, unknown
-from compiler.ir.expressions import Call, Expression, Name, parse
+from compiler.ir.expressions import Call, Expression, Name, Negate, Number, parse
 from compiler.ir.firing import Firing, Hold, fresh, names_of, with_firing
 from compiler.ir.language import NAME
-from compiler.ir.lines import CALL, WORD, Line, as_word, is_real, real, split, twice
+from compiler.ir.limits import shown
+from compiler.ir.lines import CALL, TWO_WORDS, WORD, Line, as_word, is_real, measured, real, split, twice, without_units
 
-EQUATION = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)) ?= ?([^@]+?)(?: from ([^@]+?))?(?: ?@ ?([^ @]+))?"
-FORM = "NAME = VALUE [from VALUE] [@ COMPARTMENT]"
+EQUATION = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)(?: ([^ =]+))?) ?= ?([^@]+?)(?: from ([^@]+?))?(?: ?@ ?([^ @]+))?"
+FORM = "NAME [UNIT] = VALUE [from VALUE] [@ COMPARTMENT]"
 SETTING = "([^ =]+) ?= ?(.+)"
 
 
@@ -38,21 +39,26 @@ SHAPES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def _parameter(_: str, name: str, unit: str | None, value: str | None) -> cells.Parameter:
     if value is None or is_real(value):
-        return cells.Parameter(name, unit or "1", None if value is None else real(value))
-    return cells.Parameter(name, unit or "1", formula=parse(value))
+        return cells.Parameter(name, unit or "", None if value is None else real(value))
+    formula = parse(value)
+    match formula:
+        case Number(size, own) | Negate(Number(size, own)) if own and unit in (None, own):
+            return cells.Parameter(name, own, size if formula == Number(size, own) else -size)
+    return cells.Parameter(name, unit or "", formula=formula)
 
 
-def _state(_: str, name: str, value: str, dtype: str | None, scale: str | None) -> cells.State:
-    return cells.State(name, parse(value), dtype or "float64", real(scale) if scale else 1.0)
+def _state(_: str, name: str, unit: str | None, value: str, dtype: str | None, scale: str | None) -> Any:
+    return measured(cells.State(name, parse(value), dtype or "float64", real(scale) if scale else 1.0), name, unit)
 
 
-def equation(stage: str, derived: str | None, name: str | None, value: str, start: str | None,
-             place: str | None) -> Equation:
+def equation(stage: str, derived: str | None, name: str | None, unit: str | None, value: str, start: str | None,
+             place: str | None) -> Any:
     stage = "factor" if stage == "update" else stage
     if start and derived is None:
         raise CortexError("E104", f"'{name}' is no derivative and cannot go on from '{start}'.", f"{stage} {FORM}.")
-    return Equation(derived or name or "", parse(value), cast(cells.Stage, stage), place or None, derived is not None,
-                    parse(start) if start else None)
+    found = Equation(derived or name or "", parse(value), cast(cells.Stage, stage), place or None, derived is not None,
+                     parse(start) if start else None)
+    return measured(found, found.name, unit or None)
 
 
 def _drawn(_: str, name: str, kind: str | None, arguments: str | None) -> Drawn:
@@ -83,13 +89,13 @@ def _hold(_: str, length: str, unit: str, states: str) -> Hold:
 
 
 PARAMETER = Line("NAME [UNIT] [= VALUE]", "parameters", "([^ =]+)(?: ([^ =]+))?(?: ?= ?(.+))?", _parameter)
-STATE = Line("NAME = VALUE [: DTYPE [SCALE]]", "states",
-             "([^ =]+) ?= ?([^:]+?)(?: ?: ?([^ :]+)(?: ([^ :]+))?)?", _state)
+STATE = Line("NAME [UNIT] = VALUE [: DTYPE [SCALE]]", "states",
+             "([^ =]+)(?: ([^ =]+))? ?= ?([^:]+?)(?: ?: ?([^ :]+)(?: ([^ :]+))?)?", _state)
 LINES: dict[str, Line] = {
-    "port": Line("NAME [@ COMPARTMENT]", "ports", "([^ @]+)(?: ?@ ?([^ @]+))?",
-                 lambda _, name, place: cells.Port(name, place or name)),
+    "port": Line("NAME [UNIT] [@ COMPARTMENT]", "ports", "([^ @]+)(?: ([^ @]+))?(?: ?@ ?([^ @]+))?",
+                 lambda _, name, unit, place: measured(cells.Port(name, place or name), name, unit)),
     "parameter": PARAMETER,
-    "input": Line("NAME", "inputs", WORD, as_word),
+    "input": Line("NAME [UNIT]", "inputs", TWO_WORDS, lambda _, name, unit: measured(name, name, unit)),
     "noise": Line("NAME [KIND[(VALUE, ...)]]", "draws", f"([^ ]+)(?: {CALL})?", _drawn),
     "state": STATE,
     **{stage: Line(FORM, "equations", EQUATION, equation) for stage in cells.STAGES},
@@ -107,6 +113,7 @@ def build_cell(words: list[str], body: dict[str, Any]) -> CellType:
         raise ValueError("the form is cell NAME, or cell NAME = library.CELL")
     draws: tuple[Drawn, ...] = body.pop("draws", ())
     sent: tuple[tuple[str, bool], ...] = body.pop("sent", ())
+    body = without_units(f"cell {shown(words[0])}", body, ("ports", "inputs", "states", "equations"))
     body |= {"messages": tuple(name for name, _ in sent), "late": tuple(name for name, late in sent if late)}
     said = {key: body.pop(key) for key in ("condition", "resets", "jumps", "hold") if key in body}
     said |= {key: _once(key, said[key], words[0]) for key in ("resets", "jumps") if key in said}

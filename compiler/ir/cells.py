@@ -32,13 +32,14 @@ class Port:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A constant of a cell, rule or synapse class. `default` None means that each instance must give a value.
+    """A constant of a cell or rule; "" is a unit that nobody said. `default` None means that each instance must give a
+    value.
 
     With a `formula`, over `dt` and the parameters above it, no instance gives one; a pass puts it in their places.
     """
 
     name: str
-    unit: str = "1"
+    unit: str = ""
     default: float | None = None
     formula: Expression | None = None
 
@@ -81,8 +82,9 @@ class CellType:
 
     `inputs` are exogenous values of the step; `noise` are draws of the step (`normal` or `uniform`); `messages` are the
     quantities that projections may transmit; what plasticity may read of a cell are its messages and `factor`s.
-    `integrator` says what its derivatives mean. Messages that are `late` leave at the end of the step. A cell is a
-    *relay* if it has no state: it passes its input on within the step, and its outgoing delay is 0.
+    `integrator` says what its derivatives mean. Messages that are `late` leave at the end of the step. `units`:
+    quantities and their units, where they are said. A cell is a *relay* if it has no state: it passes its input on
+    within the step, and its outgoing delay is 0.
     """
 
     name: str
@@ -95,6 +97,7 @@ class CellType:
     messages: tuple[str, ...] = ()
     integrator: str = "euler"
     late: tuple[str, ...] = ()
+    units: tuple[tuple[str, str], ...] = ()
 
     @property
     def relay(self) -> bool:

@@ -20,6 +20,7 @@ from itertools import accumulate
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.functions import ARITY
 from compiler.ir.limits import EXPRESSION_DEPTH, EXPRESSION_LENGTH, EXPRESSION_NODES, shown
+from compiler.ir.units import marked
 
 
 class Node:
@@ -60,7 +61,10 @@ def as_node(value: object) -> Expression:
 
 @dataclass(frozen=True)
 class Number(Node):
+    """`unit`: what the number is of, for `compiler.ir.dimensions` alone; it changes nothing of its value."""
+
     value: float
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -236,13 +240,15 @@ def _too_large(who: str) -> CortexError:
 
 
 def parse(text: str) -> Expression:
-    """Raises E110 for text that is not one of our expressions, E111 to E113 for its calls, E114 beyond the limits."""
-    _scan(text)
+    """Raises E110 for text that is not one of our expressions, E111 to E113 for its calls, E114 beyond the limits, E234
+    for a unit that is none."""
+    plain, brackets, units = marked(text) if len(text) <= EXPRESSION_LENGTH else (text, text, [])
+    _scan(plain)
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(brackets.strip(), mode="eval").body
         if _ast_depth(tree) > EXPRESSION_DEPTH + 2:
             raise _too_large(f"expression {shown(text)}")
-        expression = converted(tree, text)
+        expression = converted(tree, text, units)
     except SyntaxError as error:
         raise CortexError("E110", f"cannot read expression {shown(text)}: {error.msg}.") from None
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -281,14 +287,16 @@ def _ast_depth(tree: ast.AST) -> int:
     return deepest
 
 
-def converted(node: ast.expr, text: str) -> Expression:
+def converted(node: ast.expr, text: str, units: Sequence[str] = ()) -> Expression:
     """Of Python's tree, whatever its size; `text` is what messages show of it. Raises E110 to E113."""
     def convert(child: ast.expr) -> Expression:
-        return converted(child, text)
+        return converted(child, text, units)
 
     match node:
         case ast.Constant(value=bool() | int() | float() as value):
             return Number(float(value))
+        case ast.Subscript(value=ast.Constant(value=value), slice=ast.Constant(value=int() as place)):
+            return Number(float(value), units[place])  # type: ignore[arg-type]
         case ast.Name(id=name):
             return Number(float("inf")) if name == "inf" else Name(name)
         case ast.Attribute(value=ast.Name(id=side), attr=name):
@@ -356,8 +364,9 @@ def number(value: float) -> str:
 
 def _show(expression: Expression) -> tuple[str, int]:
     match expression:
-        case Number(value):
-            return (number(value), ATOM) if str(value)[0] != "-" else ("-" + number(-value), UNARY)
+        case Number(value, unit):
+            text = number(abs(value)) + f" {unit}" * bool(unit)
+            return (text, ATOM) if str(value)[0] != "-" else ("-" + text, UNARY)
         case Name(name):
             return name, ATOM
         case Prev(name, depth):

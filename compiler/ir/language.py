@@ -24,7 +24,8 @@ from compiler.ir.errors import CortexError, unknown
 from compiler.ir.functions import ARITY
 from compiler.ir.kinds import KINDS
 from compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, PARTS, SIZE, shown
-from compiler.ir.wiring import DELAY_UNITS, KINDS_OF_NUMBERS, RULES, Numbers, Wiring
+from compiler.ir.units import PLAIN, UNITS, is_unit, stands_behind
+from compiler.ir.wiring import KINDS_OF_NUMBERS, RULES, Numbers, Wiring
 
 Problems = Iterator[CortexError]
 
@@ -202,25 +203,6 @@ def _is_operation(value: object) -> bool:
     return word in model.ARRAY_OPERATIONS and _is_array(array) if colon else word in model.OPERATIONS
 
 
-UNITS = frozenset(("s", "m", "g", "A", "K", "mol", "cd", "Hz", "N", "Pa", "J", "W", "C", "V", "F", "Ohm", "S", "Wb",
-                   "T", "H", "rad", "L", "M", "bit"))
-"""Symbols that take a prefix."""
-PLAIN_UNITS = frozenset({"1", "min", "h", "deg", "spike", "percent"})
-PREFIXES = frozenset(["f", "p", "n", "u", "m", "c", "d", "k", "M", "G", "T"])
-
-
-def is_unit(value: object) -> bool:
-    """A product, quotient or power of known symbols with SI prefixes: `1`, `ms`, `1/ms`, `nS/um^2`, `mV*ms`."""
-    if not isinstance(value, str) or len(value) > NAME_LENGTH:
-        return False
-    factors = [re.fullmatch(r"(1|[A-Za-z]+)(\^-?[1-9])?", factor) for factor in re.split(r"[*/]", value)]
-    return all(factor is not None and _is_symbol(factor[1]) for factor in factors)
-
-
-def _is_symbol(symbol: str) -> bool:
-    return symbol in UNITS | PLAIN_UNITS or symbol[:1] in PREFIXES and symbol[1:] in UNITS
-
-
 def _number(value: object) -> float:
     """NaN for what is no number."""
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -247,8 +229,8 @@ def _are_limits(value: object) -> bool:
 def _is_of_language(node: object) -> bool:
     """Whether text can say a node that was made in Python."""
     match node:
-        case expressions.Number(value):
-            return not math.isnan(_number(value))
+        case expressions.Number(value, unit):
+            return not math.isnan(_number(value)) and (unit == "" or isinstance(unit, str) and stands_behind(unit))
         case expressions.Name(name):
             return _is_read(name)
         case expressions.Prev(name, depth):
@@ -296,7 +278,7 @@ WORD = Domain("E237", SENTENCE + "it must be a word.", lambda value: isinstance(
 TUPLE = Domain("E237", SENTENCE + "it must be a tuple.", lambda value: isinstance(value, tuple))
 TRUTH = Domain("E237", SENTENCE + "it must be True or False.", lambda value: isinstance(value, bool))
 UNIT = Domain("E234", SENTENCE + "a unit is a product or quotient of known symbols, such as 1, ms, 1/ms, mV or nS/um^2 "
-              f"({', '.join(sorted(UNITS))} with SI prefixes, {', '.join(sorted(PLAIN_UNITS))}).", is_unit)
+              f"({', '.join(sorted(UNITS))} with SI prefixes, {', '.join(sorted(PLAIN))}).", is_unit)
 FINITE = Domain("E224", SENTENCE + "it must be finite.", lambda value: math.isfinite(_number(value)))
 POSITIVE = Domain("E235", SENTENCE + "it must be positive and finite.", lambda value: 0 < _number(value) < math.inf)
 NOT_NEGATIVE = Domain("E235", SENTENCE + "it must be finite and at least 0.",
@@ -321,12 +303,12 @@ ARRAYS = Domain("E237", "{field} of {owner} are {value}; they must be a dict of 
 # ---- the table
 
 RULE_NOISE, CELL_NOISE = OneOf(model.DRAWS), OneOf(model.STREAMS)
-GIVEN = Each(Row((QUANTITY, FINITE)))
+GIVEN, UNITS_SAID = Each(Row((QUANTITY, FINITE))), Each(Row((QUANTITY, UNIT)))
 SHAPE = Row((COUNT, COUNT, COUNT))
 
 FIELDS: dict[type, dict[str, AnyDomain]] = {
     model.Port: {"name": QUANTITY, "compartment": NAME},
-    model.Parameter: {"name": QUANTITY, "unit": UNIT, "default": Maybe(FINITE), "formula": Maybe(Tree())},
+    model.Parameter: {"name": QUANTITY, "unit": Maybe(UNIT, ""), "default": Maybe(FINITE), "formula": Maybe(Tree())},
     model.State: {"name": QUANTITY, "initial": Tree(), "dtype": DTYPE, "scale": POSITIVE},
     model.Equation: {"name": QUANTITY, "expression": Tree(), "stage": OneOf(model.STAGES), "compartment": Maybe(NAME),
                      "derivative": TRUTH, "start": Maybe(Tree())},
@@ -334,17 +316,18 @@ FIELDS: dict[type, dict[str, AnyDomain]] = {
                      "inputs": Each(QUANTITY), "noise": Each(Row((QUANTITY, CELL_NOISE))),
                      "states": Each(Part(model.State)), "equations": Each(Part(model.Equation)),
                      "messages": Each(QUANTITY), "integrator": OneOf(model.INTEGRATORS),
-                     "late": Each(QUANTITY)},
+                     "late": Each(QUANTITY), "units": UNITS_SAID},
     model.Optimiser: {"kind": OneOf(tuple(model.OPTIMISERS)), "arguments": Each(Tree())},
     model.PlasticityRule: {"name": NAME, "increment": Tree(), "parameters": Each(Part(model.Parameter)),
                            "states": Each(Part(model.State)), "updates": Each(Part(model.Equation)),
                            "optimiser": Part(model.Optimiser), "noise": Each(Row((QUANTITY, RULE_NOISE))),
-                           "deliver": Tree()},
+                           "deliver": Tree(), "units": UNITS_SAID},
     model.SynapseClass: {"name": NAME, "message": QUANTITY, "port": QUANTITY, "connectivity": OneOf(tuple(KINDS)),
                          "sign": OneOf(model.SIGNS), "limits": LIMITS, "rule": Maybe(NAME), "role": OneOf(model.ROLES),
-                         "unit": NOT_NEGATIVE},
+                         "unit": NOT_NEGATIVE, "weight": Maybe(UNIT, "")},
     model.Population: {"name": OWNER, "cell": NAME, "size": CELLS, "area": Maybe(NAME, ""), "parameters": GIVEN,
-                       "group": Maybe(GROUP, ""), "drawn": Each(Row((QUANTITY, Part(model.Distribution))))},
+                       "group": Maybe(GROUP, ""), "drawn": Each(Row((QUANTITY, Part(model.Distribution)))),
+                       "units": UNITS_SAID},
     model.Distribution: {"kind": OneOf(tuple(DISTRIBUTIONS)), "arguments": Each(FINITE), "seed": WHOLE},
     model.Convolution: {"pre": SHAPE, "post": SHAPE, "kernel": COUNT, "stride": COUNT, "padding": INDEX, "pool": COUNT},
     model.Projection: {"name": OWNER, "synapse": NAME, "pre": OWNER, "post": OWNER, "delay": STEPS,
@@ -352,9 +335,9 @@ FIELDS: dict[type, dict[str, AnyDomain]] = {
                        "blocks": Maybe(Row((Each(INDEX), Each(INDEX), Each(Row((INDEX, INDEX)))))),
                        "convolution": Maybe(Part(model.Convolution)), "wiring": Maybe(Part(Wiring)),
                        "weights": Maybe(Part(Numbers)), "delays": Maybe(Part(Numbers)),
-                       "group": Maybe(GROUP, ""), "lowering": Maybe(OneOf(model.LOWERINGS), "")},
+                       "group": Maybe(GROUP, ""), "lowering": Maybe(OneOf(model.LOWERINGS), ""), "units": UNITS_SAID},
     Wiring: {"rule": OneOf(RULES), "number": NOT_NEGATIVE, "seed": SEED, "autapses": TRUTH, "multapses": TRUTH},
-    Numbers: {"kind": OneOf(KINDS_OF_NUMBERS), "arguments": Each(FINITE), "unit": OneOf(DELAY_UNITS)},
+    Numbers: {"kind": OneOf(KINDS_OF_NUMBERS), "arguments": Each(FINITE), "unit": Maybe(UNIT, "")},
     model.Mirror: {"target": OWNER, "source": OWNER, "operations": Each(OPERATION), "after": TRUTH,
                    "gate": Maybe(READABLE)},
     model.Noise: {"kind": OneOf(model.GENERATORS), "order": Each(OWNER), "gate": Maybe(READABLE)},

@@ -6,9 +6,9 @@ E101: an option that is not there; E105: said twice; E113: the wrong number of a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.limits import shown
@@ -27,6 +27,32 @@ class Line:
     pattern: str
     read: Callable[..., Any]
     once: bool = False
+
+
+class Measured(NamedTuple):
+    """What a line says, with the unit that it gives to a quantity."""
+
+    said: Any
+    name: str
+    unit: str
+
+
+def measured(said: Any, name: str, unit: str | None) -> Any:
+    return said if unit is None else Measured(said, name, unit)
+
+
+def without_units(where: str, body: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """A body whose `known` lines are plain again, and their units by name. Raises E105 for a unit that is said twice.
+    """
+    units: dict[str, str] = {}
+    for key in known:
+        for line in (line for line in body.get(key, ()) if isinstance(line, Measured)):
+            if line.name in units:
+                raise twice(f"the unit of {line.name}", where)
+            units[line.name] = line.unit
+        if key in body:
+            body[key] = tuple(line.said if isinstance(line, Measured) else line for line in body[key])
+    return {**body, "units": tuple(sorted(units.items()))}
 
 
 def as_word(_: str, found: str) -> str:

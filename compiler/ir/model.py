@@ -77,7 +77,8 @@ class PlasticityRule:
     every step, whatever the gate. `noise` are numbers in [0, 1), drawn in every step: `uniform` one per synapse,
     `shared` one for all synapses of the projection, both multiples of 2**-24 (compiler.backends.uniform);
     `LAVA_DRAWS` one for all synapses, with 53 bits. `deliver`, over `w`, the states and the parameters as the last step
-    left them, is what a message is multiplied with on its way through the synapse.
+    left them, is what a message is multiplied with on its way through the synapse. `units`: states and
+    their units, where they are said.
     """
 
     name: str
@@ -88,6 +89,7 @@ class PlasticityRule:
     optimiser: Optimiser = Optimiser()
     noise: tuple[tuple[str, str], ...] = ()
     deliver: Expression = Name("w")
+    units: tuple[tuple[str, str], ...] = ()
 
     @property
     def shapes(self) -> bool:
@@ -118,7 +120,7 @@ class PlasticityRule:
 @dataclass(frozen=True)
 class SynapseClass:
     """Which message goes into which port, how it is connected, and how it learns. `unit`: weights are multiples of it
-    (0: any real number)."""
+    (0: any real number). `weight`: what they measure, such as pA, where it is said."""
 
     name: str
     message: str
@@ -129,6 +131,7 @@ class SynapseClass:
     rule: str | None = None
     role: str = "shared"
     unit: float = 0.0
+    weight: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -152,6 +155,8 @@ class Population:
     group: str = ""
     drawn: tuple[tuple[str, Distribution], ...] = ()
     """Parameters and first values of states that differ from cell to cell; a bound array goes before them."""
+    units: tuple[tuple[str, str], ...] = ()
+    """Of these values, where they are said."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ class Projection:
     `delay` counts steps: 1 (default) delivers a `send` message in the step in which it is sent; 0 is for messages that
     depend on this step's input (relays). `gate` and `apply` name protocol columns; the rule learns where `gate` > 0,
     and what its optimiser has summed becomes a step where `apply` > 0 (by default wherever it learns).
-    `wiring` draws the synapses of a list, `weights` and `delays` their numbers.
+    `wiring` draws the synapses of a list, `weights` and `delays` their numbers. `units`: of parameters, where said.
     `blocks`: (sizes of the post areas, sizes of the pre areas, pairs (post, pre) that are connected).
     `group` (the process it lowers to) and `lowering` (`fused`, `hoisted` or neither) are set by passes.
     """
@@ -181,6 +186,7 @@ class Projection:
     wiring: Wiring | None = None
     weights: Numbers | None = None
     delays: Numbers | None = None
+    units: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,22 @@ from compiler.ir.expressions import Number, parse
 from compiler.ir.language import FIELDS, AnyDomain, part_problems
 from compiler.ir.library import library_lines, merged
 from compiler.ir.limits import LINE_LENGTH, TEXT_LENGTH, shown
-from compiler.ir.lines import CALL, TWO_WORDS, WORD, Line, as_word, named_options, real, split, twice, whole, wholes
+from compiler.ir.lines import (
+    CALL,
+    TWO_WORDS,
+    WORD,
+    Line,
+    Measured,
+    as_word,
+    measured,
+    named_options,
+    real,
+    split,
+    twice,
+    whole,
+    wholes,
+    without_units,
+)
 from compiler.ir.model import Graph
 
 
@@ -126,7 +141,8 @@ def _body(block: Block, owner: str, body: list[Statement]) -> dict[str, Any]:
             if line.once and line.fills in found:
                 raise twice(word, owner)
             value = _value(word, line, rest)
-            _check_names(FIELDS[block.kind].get(line.fills), line.fills, owner, value if line.once else (value,))
+            plain = value.said if isinstance(value, Measured) else value
+            _check_names(FIELDS[block.kind].get(line.fills), line.fills, owner, plain if line.once else (plain,))
         found[line.fills] = value if line.once else (*found.get(line.fills, ()), value)
     return found
 
@@ -207,16 +223,24 @@ def _optimiser(_: str, kind: str, arguments: str | None) -> model.Optimiser:
     return model.Optimiser(kind, tuple(map(parse, split(arguments))) if arguments else ())
 
 
-def _given(word: str, value: str) -> tuple[str, float]:
-    return word, real(value)
+def _given(word: str, value: str, unit: str | None) -> Any:
+    return measured((word, real(value)), word, unit)
 
 
-def _given_or_drawn(word: str, value: str, seed: str | None) -> tuple[str, float | model.Distribution]:
-    kind, bracket, arguments = value.rstrip(")").partition("(")
-    if not bracket:
-        return _given(word, value)
-    numbers = tuple(real(argument.strip()) for argument in arguments.split(","))
-    return word, model.Distribution(kind.strip(), numbers, whole(seed or "0"))
+def _given_or_drawn(word: str, value: str | None, unit: str | None, kind: str | None, arguments: str | None,
+                    seed: str | None) -> Any:
+    if value is not None:
+        return _given(word, value, unit)
+    numbers, units = zip(*(_quantity(argument) for argument in (arguments or "").split(",")), strict=True)
+    if len(set(units)) > 1:
+        raise ValueError("the arguments have different units")
+    drawn = model.Distribution(kind or "", numbers, whole(seed or "0"))
+    return measured((word, drawn), word, units[0] or None)
+
+
+def _quantity(text: str) -> tuple[float, str]:
+    value, _, unit = text.strip().partition(" ")
+    return real(value), unit
 
 
 # ---- blocks
@@ -237,10 +261,16 @@ def _one_word(kind: Callable[..., Any], **defaults: Any) -> Callable[[list[str],
     return build
 
 
+def _rule(words: list[str], body: dict[str, Any]) -> Any:
+    body = without_units(f"rule {shown(words[0])}" if words else "a rule", body, ("states",))
+    return _one_word(model.PlasticityRule, increment=Number(0.0))(words, body)
+
+
 def _population(words: list[str], body: dict[str, Any]) -> model.Population:
     if len(words) < 3:
         raise ValueError(f"the form is population {BLOCKS['population'].form}")
     options: dict[str, Any] = {**named_options(words[3:], {"area", "group"})}
+    body = without_units(f"population {shown(words[0])}", body, ("parameters",))
     given = body.pop("parameters", ())
     drawn = tuple(setting for setting in given if isinstance(setting[1], model.Distribution))
     numbers = tuple(setting for setting in given if setting not in drawn)
@@ -253,6 +283,7 @@ def _projection(words: list[str], body: dict[str, Any]) -> model.Projection:
     known = {"delay", "gate", "apply", "group", "lowering", *_READ_OPTION}
     options: dict[str, Any] = {**named_options(words[5:], known)}
     options |= {key: read(options[key]) for key, read in _READ_OPTION.items() if key in options}
+    body = without_units(f"projection {shown(words[0])}", body, ("parameters",))
     return model.Projection(words[0], words[1], words[2], words[4], **options, **body)
 
 
@@ -290,8 +321,8 @@ def _output(words: list[str], body: dict[str, Any]) -> tuple[str, str]:
 
 # ---- the grammar
 
-UPDATE = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)) ?= ?(.+)()()"
-GIVEN = {"NAME": Line("= NUMBER", "parameters", "= ?([^ ]+)", _given)}
+UPDATE = "(?:d([^ /=]+) ?/ ?dt|([^ =]+))() ?= ?(.+)()()"
+GIVEN = {"NAME": Line("= NUMBER [UNIT]", "parameters", "= ?([^ ]+)(?: ([^ ]+))?", _given)}
 
 BLOCKS: dict[str, Block] = {
     "graph": Block("NAME", "", _graph, Graph, lines={
@@ -301,8 +332,7 @@ BLOCKS: dict[str, Block] = {
         "gate": Line("NAME", "gates", WORD, as_word),
         "noise": Line("KIND [gate=NAME] [POPULATION ...]", "noise", "(.+)", _noise, once=True)}),
     "cell": Block("NAME [= library.CELL]", "cells", build_cell, model.CellType, part=True, lines=LINES),
-    "rule": Block("NAME [= library.RULE]", "rules", _one_word(model.PlasticityRule, increment=Number(0.0)),
-                  model.PlasticityRule, part=True, lines={
+    "rule": Block("NAME [= library.RULE]", "rules", _rule, model.PlasticityRule, part=True, lines={
         "parameter": PARAMETER,
         "noise": Line("NAME [KIND]", "noise", TWO_WORDS, lambda _, name, kind: (name, kind or "uniform")),
         "state": STATE,
@@ -314,12 +344,13 @@ BLOCKS: dict[str, Block] = {
                      model.SynapseClass, part=True, lines={
         **{key: Line(key.upper(), key, WORD, as_word, once=True)
            for key in ("message", "port", "connectivity", "sign", "rule", "role")},
+        "weight": Line("UNIT", "weight", WORD, as_word, once=True),
         "unit": Line("NUMBER", "unit", WORD, lambda _, text: real(text), once=True),
         "limits": Line("LOWEST HIGHEST", "limits", "([^ ]+) ([^ ]+)",
                        lambda _, low, high: (real(low), real(high)), once=True)}),
     "population": Block("NAME CELL SIZE [area=NAME] [group=NAME]", "populations", _population, model.Population, lines={
-        "NAME": Line("= NUMBER, or = KIND(NUMBER, ...) [seed=NUMBER]", "parameters",
-                     r"= ?([^ (]+|[^ (]+ ?\([^()]*\))(?: seed=([0-9]+))?", _given_or_drawn)}),
+        "NAME": Line("= NUMBER [UNIT], or = KIND(NUMBER [UNIT], ...) [seed=NUMBER]", "parameters",
+                     r"= ?(?:([^ (]+)(?: ([^ (]+))?|([^ (]+) ?\(([^()]*)\)(?: seed=([0-9]+))?)", _given_or_drawn)}),
     "projection": Block("NAME CLASS PRE -> POST [delay=STEPS] [gate=NAME] [apply=NAME] [blocks=POST/PRE/PAIRS] "
                         "[convolution=LOWER/UPPER/KERNEL,STRIDE,PADDING,POOL] [group=NAME] [lowering=WORD]",
                         "projections", _projection, model.Projection, lines={

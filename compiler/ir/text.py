@@ -48,12 +48,12 @@ def show_graph(graph: Graph) -> str:
     for population in graph.populations:
         area = "".join(f" {k}={getattr(population, k)}" for k in ("area", "group") if getattr(population, k))
         lines += [f"population {population.name} {population.cell} {population.size}{area}"]
-        lines += _indent(f"{k} = {_float(v)}" for k, v in population.parameters)
-        lines += _indent(f"{k} = {_distribution(v)}" for k, v in population.drawn)
+        lines += _indent(_given(population))
+        lines += _indent(f"{k} = {_distribution(v, dict(population.units).get(k, ''))}" for k, v in population.drawn)
     for projection in graph.projections:
         lines += [_projection(projection)]
         lines += _indent(wiring_lines(projection.wiring, projection.weights, projection.delays))
-        lines += _indent(f"{k} = {_float(v)}" for k, v in projection.parameters)
+        lines += _indent(_given(projection))
     lines += [f"mirror {m.target} = {m.source} : {' '.join((*m.operations, *_when(m)))}" for m in graph.mirrors]
     lines += [f"output {name} = {quantity}" for name, quantity in graph.outputs]
     return "\n".join(lines) + "\n"
@@ -81,36 +81,46 @@ def _header(graph: Graph) -> Iterator[str]:
 def _parameter(parameter: model.Parameter) -> str:
     default = "" if parameter.default is None else f" = {_float(parameter.default)}"
     default = default if parameter.formula is None else f" = {show(parameter.formula)}"
-    return f"parameter {parameter.name} {parameter.unit}{default}"
+    return f"parameter {_of(parameter.name, parameter.unit)}{default}"
 
 
-def _state(state: model.State) -> str:
+def _of(name: str, unit: str) -> str:
+    return f"{name} {unit}".rstrip()
+
+
+def _state(state: model.State, units: dict[str, str]) -> str:
     kind = "" if state.dtype == "float64" else f" : {state.dtype} {number(state.scale)}"
-    return f"state {state.name} = {show(state.initial)}{kind}"
+    return f"state {_of(state.name, units.pop(state.name, ''))} = {show(state.initial)}{kind}"
 
 
 def _cell(cell: model.CellType) -> Iterator[str]:
+    units = dict(cell.units)
     for port in cell.ports:
-        yield f"port {port.name} @ {port.compartment}"
+        yield f"port {_of(port.name, units.pop(port.name, ''))} @ {port.compartment}"
     yield from map(_parameter, cell.parameters)
     for name in cell.inputs:
-        yield f"input {name}"
+        yield f"input {_of(name, units.pop(name, ''))}"
     for name, kind in cell.noise:
         yield f"noise {name} {kind}"
-    yield from map(_state, cell.states)
+    yield from (_state(state, units) for state in cell.states)
     for e in cell.equations:
         place = f" @ {e.compartment}" if e.compartment else ""
         start = f" from {show(e.start)}" if e.start else ""
-        yield f"{e.stage} {_left(e)} = {show(e.expression)}{start}{place}"
+        yield f"{e.stage} {_of(_left(e), units.pop(e.name, ''))} = {show(e.expression)}{start}{place}"
     if cell.integrator != "euler":
         yield f"integrator {cell.integrator}"
     for name in cell.messages:
         yield f"message {name}{' late' * (name in cell.late)}"
 
 
-def _distribution(drawn: model.Distribution) -> str:
+def _given(owner: model.Population | model.Projection) -> Iterator[str]:
+    units = dict(owner.units)
+    yield from (f"{name} = {_of(_float(value), units.get(name, ''))}" for name, value in owner.parameters)
+
+
+def _distribution(drawn: model.Distribution, unit: str) -> str:
     seed = f" seed={drawn.seed}" if drawn.seed else ""
-    return f"{drawn.kind}({', '.join(map(_float, drawn.arguments))}){seed}"
+    return f"{drawn.kind}({', '.join(_of(_float(value), unit) for value in drawn.arguments)}){seed}"
 
 
 def _left(equation: model.Equation) -> str:
@@ -121,7 +131,8 @@ def _rule(rule: model.PlasticityRule) -> Iterator[str]:
     yield from map(_parameter, rule.parameters)
     for name, kind in rule.noise:
         yield f"noise {name} {kind}"
-    yield from map(_state, rule.states)
+    units = dict(rule.units)
+    yield from (_state(state, units) for state in rule.states)
     for e in rule.updates:
         yield f"update {_left(e)} = {show(e.expression)}"
     yield f"increment {show(rule.increment)}"
@@ -138,6 +149,8 @@ def _synapse(synapse: model.SynapseClass) -> Iterator[str]:
     for key in ("connectivity", "sign", "rule", "role"):
         if getattr(synapse, key) != getattr(default, key):
             yield f"{key} {getattr(synapse, key)}"
+    if synapse.weight:
+        yield f"weight {synapse.weight}"
     if synapse.unit:
         yield f"unit {_float(synapse.unit)}"
     if synapse.limits != default.limits:

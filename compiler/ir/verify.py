@@ -13,6 +13,7 @@ import numpy as np
 
 from compiler.ir import model
 from compiler.ir.arrays import amounts, arrays_fit
+from compiler.ir.dimensions import units_fit
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.expressions import WEIGHT_SUM, Expression, Lookup, names, previous, reads, walk
 from compiler.ir.language import Problems, part_problems
@@ -28,18 +29,20 @@ OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first",
 """What a projection has beside its rule's states and draws."""
 
 
-def problems(graph: Graph) -> list[CortexError]:
-    """Every violation; later checks run only when every value is of the language, then when names resolve."""
-    for checks in ((domains,), NAME_CHECKS, (wirings_fit,), MEANING_CHECKS):
+def problems(graph: Graph, units: bool = True) -> list[CortexError]:
+    """Every violation; later checks run only when every value is of the language, then when names resolve. `units`:
+    whether those have to fit, as in all that people write."""
+    for checks in ((domains,), NAME_CHECKS, (wirings_fit,), MEANING_CHECKS, (units_fit,) if units else ()):
         found = [p for check in checks for p in check(graph)]
         if found:
             return found
     return []
 
 
-def verify(graph: Graph) -> None:
-    """Raises the first violation; the others are named in its hint."""
-    found = problems(graph)
+def verify(graph: Graph, units: bool = True) -> None:
+    """Raises the first violation; the others are named in its hint. After passes, which compute with numbers, `units`
+    are not looked at."""
+    found = problems(graph, units)
     if found:
         more = f" ({len(found) - 1} more: {', '.join(p.code for p in found[1:6])})" if len(found) > 1 else ""
         raise CortexError(found[0].code, found[0].message, (found[0].hint + more).strip())

@@ -9,14 +9,12 @@ from compiler.ir.distributions import DISTRIBUTIONS, Distribution
 
 RULES = ("fixed_indegree", "fixed_outdegree", "fixed_total", "probability")
 KINDS_OF_NUMBERS = (*DISTRIBUTIONS, "constant")
-DELAY_UNITS = ("", "ms")
-"""Of delays: steps, or ms."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of synapses: a distribution with its arguments, as of `compiler.ir.distributions`, or `constant`. `unit`: "ms"
-    for delays that are no steps."""
+    """Of synapses: a distribution with its arguments, as of `compiler.ir.distributions`, or `constant`. `unit`: of
+    weights any; of delays "ms", or "", which is steps."""
 
     kind: str
     arguments: tuple[float, ...]

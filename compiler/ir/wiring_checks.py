@@ -23,7 +23,7 @@ def wirings_fit(graph: Graph) -> Problems:
                                       f"{graph.class_of(q.name).connectivity}.", "Write connectivity sparse.")
             continue
         yield from _rule(graph, q, q.wiring) if q.wiring else ()
-        yield from _distribution(q, "w", q.weights, "") if q.weights else ()
+        yield from _distribution(q, "w", q.weights) if q.weights else ()
         yield from _delays(graph, q, q.delays) if q.delays else ()
         yield from _bound_twice(graph, q)
 
@@ -51,7 +51,7 @@ def _rule(graph: Graph, q: Projection, wiring: Wiring) -> Iterator[CortexError]:
                           "Cut it into several projections.")
 
 
-def _distribution(q: Projection, what: str, drawn: Numbers, unit: str) -> Iterator[CortexError]:
+def _distribution(q: Projection, what: str, drawn: Numbers) -> Iterator[CortexError]:
     values = drawn.arguments
     who = f"'{what}' of projection '{q.name}': {drawn.kind}{values}"
     if not drawn.fits:
@@ -61,12 +61,13 @@ def _distribution(q: Projection, what: str, drawn: Numbers, unit: str) -> Iterat
         yield CortexError("E259", f"{who} has a negative deviation.")
     elif drawn.kind == "uniform" and values[1] < values[0]:
         yield CortexError("E259", f"{who} ends before it begins.", "Write the lower number first.")
-    if drawn.unit not in ("", unit):
-        yield CortexError("E259", f"{who} is in {drawn.unit}, which only delays are.", "Leave out the unit.")
 
 
 def _delays(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
-    problems = list(_distribution(q, "delay", drawn, "ms"))
+    problems = list(_distribution(q, "delay", drawn))
+    if drawn.unit not in ("", "ms"):
+        problems.append(CortexError("E259", f"the delay of projection '{q.name}' is in {drawn.unit}.",
+                                    "Delays are in ms, or without a unit in steps."))
     yield from problems
     if not problems and drawn.kind in ("uniform", "constant"):
         yield from _in_range(graph, q, drawn)

@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterator
 
 from compiler.ir.expressions import number
-from compiler.ir.wiring import DELAY_UNITS, Numbers, Wiring
+from compiler.ir.wiring import Numbers, Wiring
 
 NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?)"
 CONNECT = rf"([a-z_]+) ({NUMBER})((?: [a-z]+(?:=[0-9]+)?)*)"
 CONNECT_FORM = "RULE NUMBER [seed=NUMBER] [autapses] [multapses]"
 DRAWN = r"= ?([a-z]+) ?\( ?([^()]*?) ?\)"
-WEIGHTS, WEIGHTS_FORM = rf"(?:{DRAWN}|= ?({NUMBER}))", "= NUMBER | normal(MEAN, SD) | uniform(LOW, HIGH)"
-DELAYS, DELAYS_FORM = rf"(?:{DRAWN}|= ?({NUMBER} ms))", "= NUMBER ms | normal(MEAN, SD) | uniform(LOW, HIGH)"
+WEIGHTS = rf"(?:{DRAWN}|= ?({NUMBER}(?: [^ ]+)?))"
+WEIGHTS_FORM = "= NUMBER [UNIT] | normal(MEAN, SD) | uniform(LOW, HIGH)"
+DELAYS, DELAYS_FORM = rf"(?:{DRAWN}|= ?({NUMBER} [^ ]+))", "= NUMBER ms | normal(MEAN, SD) | uniform(LOW, HIGH)"
 
 
 def read_wiring(_: str, rule: str, amount: str, rest: str) -> Wiring:
@@ -37,10 +38,10 @@ def read_numbers(_: str, kind: str | None, arguments: str | None, value: str | N
 
 
 def _quantity(text: str) -> tuple[float, str]:
-    match = re.fullmatch(rf" ?({NUMBER})(?: (ms))? ?", text)
+    match = re.fullmatch(rf" ?({NUMBER})(?: ([^ ]+))? ?", text)
     if match is None:
-        raise ValueError(f"'{text.strip()}' is no number, and no number of ms")
-    return float(match[1]), match[2] or DELAY_UNITS[0]
+        raise ValueError(f"'{text.strip()}' is no number, and no number with a unit")
+    return float(match[1]), match[2] or ""
 
 
 def wiring_lines(wiring: Wiring | None, weights: Numbers | None, delays: Numbers | None) -> Iterator[str]:
@@ -49,15 +50,18 @@ def wiring_lines(wiring: Wiring | None, weights: Numbers | None, delays: Numbers
         words += ["autapses"] * wiring.autapses + ["multapses"] * wiring.multapses
         yield " ".join(["connect", wiring.rule, _number(wiring.number), *words])
     if weights:
-        plain = weights.kind == "constant" and not weights.unit and len(weights.arguments) == 1
-        yield f"w = {_number(weights.arguments[0]) if plain else _shown(weights)}"
+        alone = weights.kind == "constant" and len(weights.arguments) == 1
+        yield f"w = {_quantities(weights) if alone else _shown(weights)}"
     if delays:
         yield f"delay = {_shown(delays)}"
 
 
 def _shown(drawn: Numbers) -> str:
-    unit = f" {drawn.unit}" if drawn.unit else ""
-    return f"{drawn.kind}({', '.join(_number(value) + unit for value in drawn.arguments)})"
+    return f"{drawn.kind}({_quantities(drawn)})"
+
+
+def _quantities(drawn: Numbers) -> str:
+    return ", ".join(f"{_number(value)} {drawn.unit}".rstrip() for value in drawn.arguments)
 
 
 def _number(value: float) -> str:

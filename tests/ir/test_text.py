@@ -107,7 +107,7 @@ def test_comments_and_empty_lines_are_skipped() -> None:
     ("E102", "graph g\n  dt fast\n", "line 2.*'dt fast'"),
     ("E102", "population a\n", "line 1"),
     ("E103", "  dt 1\n", "line 1.*opens no block"),
-    ("E104", "cell c\n  send u\n", "line 2.*'u'.*NAME = VALUE"),
+    ("E104", "cell c\n  send u\n", "line 2.*'u'.*NAME .UNIT. = VALUE"),
     ("E104", "projection W s a to b\n", "line 1.*NAME CLASS PRE -> POST"),
     ("E110", "cell c\n  send u = 1 +\n", "line 2.*'1 \\+'"),
     ("E112", "cell c\n\n  send u = exq(1)\n", "line 3.*'exq'.*'exp'"),

@@ -40,7 +40,7 @@ cell relay
   receive out = basal
   message out
 rule hebb
-  parameter eta 1/ms = 0.1
+  parameter eta 1 = 0.1
   state e = eta
   update e = prev(e) + post.error * prev(pre.rate)
   increment eta * e
@@ -242,9 +242,9 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         "population 'b' gives no value for parameter 'tau' \\(ms\\)",
         lambda: edited(("parameter tau ms = 4", "parameter tau ms")),
     ),
-    ("E223", "projection 'W' gives no value for parameter 'eta'", lambda: edited(("1/ms = 0.1", "1/ms"))),
+    ("E223", "projection 'W' gives no value for parameter 'eta'", lambda: edited(("eta 1 = 0.1", "eta 1"))),
     ("E238", "formula of parameter 'tau' of cell 'unit' 'rate'; known: dt", lambda: edited(("tau ms = 4", "tau ms = rate"))),
-    ("E238", "formula of parameter 'eta' of rule 'hebb' 'w'", lambda: edited(("1/ms = 0.1", "1/ms = 2 * w"))),
+    ("E238", "formula of parameter 'eta' of rule 'hebb' 'w'", lambda: edited(("eta 1 = 0.1", "eta 1 = 2 * w"))),
     ("E249", "population 'b' gives a value for 'tau', which has a formula",
      lambda: edited(("tau ms = 4", "tau ms = 8 * dt"), ("population b unit 4", "population b unit 4\n  tau = 3"))),
     ("E239", "'tau' of population 'b' is drawn from normal\\(1.0,\\); it takes mean, deviation",

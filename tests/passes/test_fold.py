@@ -174,7 +174,7 @@ cell source
 cell unit
   port basal @ basal
   port apical @ apical
-  parameter tau ms = 4
+  parameter tau 1 = 4
   parameter gain 1
   state u = 0
   state start = 0.5

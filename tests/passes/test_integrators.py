@@ -15,7 +15,7 @@ from compiler.passes.base import Request
 from compiler.passes.discretise import Discretise
 from compiler.passes.exact import propagators
 
-HEAD = "graph g\n  dt {dt}\ncell c\n  input drive\n  parameter tau ms = 10\n"
+HEAD = "graph g\n  dt {dt}\ncell c\n  input drive\n  parameter tau = 10\n"
 LEAK = HEAD + "  state v = 1\n  receive dv/dt = (drive - v) / tau\n  integrator {integrator}\npopulation a c 3\n"
 PAIR = HEAD + ("  state v = 0\n  state i = 2\n  receive dv/dt = (i - v) / tau\n  receive di/dt = -i / 4\n"
                "  integrator {integrator}\npopulation a c 1\n")

@@ -19,7 +19,7 @@ graph two_cells
   gate learn
 cell sender
   port soma @ soma
-  parameter tau ms = 4
+  parameter tau 1 = 4
   noise white normal
   input value
   state u = 0

@@ -38,7 +38,7 @@ cell unit
   receive u = prev(u) + dt * (excitation - inhibition - prev(u)) / tau
   message rate
 rule hebb
-  parameter eta 1
+  parameter eta 1/ms
   state trace = 0
   update trace = 0.9 * prev(trace) + pre.rate
   increment dt * eta * post.u * trace - 0.01 * w

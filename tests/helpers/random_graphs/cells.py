@@ -56,7 +56,7 @@ def relay_cell(c: Choices, kinds: Kinds, name: str) -> Cell:
 
 def spiking_cell(c: Choices, kinds: Kinds, name: str) -> Cell:
     cell = Cell(name, ports=["a"], parameters=["p"], offered=["spike", "trace", "v"], stored=["spike", "trace", "v"])
-    cell.lines = ["port a @ dendrite", "parameter p mV", "state v = 0.2", "state spike = 0", "state trace = 0",
+    cell.lines = ["port a @ dendrite", "parameter p", "state v = 0.2", "state spike = 0", "state trace = 0",
                   "receive v = where(prev(spike) > 0, 0, prev(v) + 0.4 * (a - prev(v)) + 0.1) @ soma",
                   "receive spike = v >= 0.1 * p", "receive trace = 0.8 * prev(trace) + spike", "message spike"]
     if maybe(c):
@@ -69,7 +69,7 @@ def written_cell(c: Choices, kinds: Kinds, name: str) -> Cell:
     cell = Cell(name, ports=["a"], parameters=["p"], offered=["spike", "v", "k", "u"], stored=["spike", "v", "u"])
     drive = bounded(c, kinds.words, ["a", "p", "k"], 2)
     shape = c.pick(("poisson(0.7)", "poisson(abs(p))", "gaussian(0.1, 0.2)", "uniform(-1, p)"))
-    cell.lines = ["port a @ soma", "parameter p mV", "parameter tau ms = 3", "parameter rate 1/ms = 1 / (tau + dt)",
+    cell.lines = ["port a @ soma", "parameter p", "parameter tau = 3", "parameter rate = 1 / (tau + dt)",
                   f"noise k {shape}", "state v = 0.2", "state u = 0", f"integrator {c.pick(INTEGRATORS)}",
                   f"receive dv/dt = {drive} - rate * v + 0.1 * u @ soma", "receive du/dt = 0.2 * v - u / tau",
                   "jump v = v + 0.1 * a", "spike when 0.3 <= v ** 2 < 100", "reset v = 0.1 * u", "reset u = u + 0.2"]
@@ -97,7 +97,7 @@ def general_cell(c: Choices, kinds: Kinds, name: str) -> Cell:
     sends, receives = [f"m{i}" for i in range(c.integer(1, 2))], [f"r{i}" for i in range(c.integer(1, 3))]
     factors = [f"f{i}" for i in range(c.integer(0, 2))]
     cell.lines = [*(f"port {p}" + " @ soma" * maybe(c, 3) for p in cell.ports),
-                  *(f"parameter {p} {c.pick(('1', 'ms'))}{c.pick(('', ' = 0.3'))}" for p in cell.parameters),
+                  *(f"parameter {p}{c.pick((' 1', ''))}{c.pick(('', ' = 0.3'))}" for p in cell.parameters),
                   *(f"input {x}" for x in inputs), *(f"noise {z}" for z in draws)]
     cell.stored = [*sends, *receives, *(f for f in factors if maybe(c))]
     _states(c, kinds.words, cell)

@@ -14,7 +14,7 @@ ARGUMENTS = {"rate": "0.3 * eta", "norm": "0.2 + eta", "beta1": "0.9", "beta2": 
 def rule_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell, synaptic: bool, drawn: bool) -> str:
     """A rule over what both cells offer. `synaptic`: with states of its own; `drawn`: with random numbers."""
     leaves = _leaves(c, pre, post)
-    lines = ["parameter eta 1/ms"]
+    lines = ["parameter eta"]
     for index in range(c.integer(1, 2) if drawn else 0):
         lines.append(f"noise n{index} {c.pick(DRAWS)}")
         leaves.append(f"n{index}")
@@ -49,7 +49,7 @@ def product_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell) -> 
     while "post." not in factor:
         factor = f"({factor} + post.{c.pick(post.offered)})"
     read = c.pick([*(f"pre.{x}" for x in pre.offered), *(f"prev(pre.{s})" for s in pre.stored)])
-    return _text(name, ["parameter eta 1/ms = 0.1", f"increment eta * {factor} * {read}", *optimiser_line(c)])
+    return _text(name, ["parameter eta = 0.1", f"increment eta * {factor} * {read}", *optimiser_line(c)])
 
 
 def optimiser_line(c: Choices) -> list[str]:
