@@ -1,6 +1,7 @@
 """What a run is fed with, checked against the circuit before the first step, so that no step reads beyond it.
 
-E276 samples that do not fit; E277 recorded draws that do not fit; E278 seeds that do not fit.
+E276 samples that do not fit; E277 recorded draws that do not fit; E278 seeds that do not fit; E528 recordings that
+need more memory than there is.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import numpy as np
 from compiler.backends.draws import noise_spec
 from compiler.backends.runtime import Feed
 from compiler.ir import CortexError, Graph
+from compiler.ir.machine import available
 from compiler.ir.model import Array
 from compiler.ir.protocol import Protocol
 
 
 def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: Array | None = None) -> Feed:
-    """The feed of a protocol whose streams have their widths. Raises E271 to E275, E277 and E278."""
+    """The feed of a protocol whose streams have their widths. Raises E271 to E275, E277, E278 and
+    E528."""
     protocol.check(graph.gates)
     if len(seeds) != graph.seeds:
         raise CortexError("E278", f"graph '{graph.name}' runs {graph.seeds} seeds, got {len(seeds)}.",
@@ -29,7 +32,23 @@ def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: 
     spec = noise_spec(graph, list(seeds))
     if spec.kind == "recorded" and spec.cells:
         _check_recorded(graph, recorded, protocol.total, spec.cells)
-    return Feed(protocol.as_data(), list(graph.gates), spec, recorded)
+    elif recorded is not None and np.size(recorded):
+        raise CortexError("E277", f"graph '{graph.name}' draws its own noise ({spec.kind}): the {np.shape(recorded)} "
+                                  "draws that are given would not be used.",
+                          "Write 'noise recorded', or leave them out.")
+    feed = Feed(protocol.as_data(), list(graph.gates), spec, recorded)
+    _afford_recordings(graph, protocol, feed)
+    return feed
+
+
+def _afford_recordings(graph: Graph, protocol: Protocol, feed: Feed) -> None:
+    """Raises E528 where what is recorded needs more memory than there is; none has been taken yet."""
+    needed, free = 8 * feed.record_size, available()
+    if needed > free:
+        rows = ", ".join(f"'{stream.name}' {feed.count_rows(stream.name):,} rows of {stream.width:,} numbers"
+                         for stream in protocol.streams)
+        raise CortexError("E528", f"the recordings of graph '{graph.name}' need {needed / 2**30:.4g} GiB ({rows}); "
+                                  f"{free / 2**30:.4g} GiB are free.", "Record less, or less often.")
 
 
 def _check_recorded(graph: Graph, recorded: Array | None, steps: int, width: int) -> None:

@@ -97,7 +97,7 @@ class Feed:
         return int(self.bases[-1])
 
     def count_rows(self, stream: str) -> int:
-        per_phase = {name: sum(len(due_steps(r, p, 0, p["count"] * p["steps"])) for s, r in p["records"] if s == stream)
+        per_phase = {name: sum(count_due(r, p, p["count"] * p["steps"]) for s, r in p["records"] if s == stream)
                      for name, p in self.phases.items()}
         rows = sum(per_phase[name] for name in self.sequence)
         most = next(s for s in self.streams if s["name"] == stream)["most"]
@@ -332,7 +332,7 @@ class Feed:
         """Rows that every stream has when so many steps of this phase are done."""
         phases = [self.phases[name] for name in self.sequence[:index + 1]]
         parts = [(p, step if i == index else p["count"] * p["steps"]) for i, p in enumerate(phases)]
-        counts = [sum(len(due_steps(rule, p, 0, end)) for p, end in parts for name, rule in p["records"]
+        counts = [sum(count_due(rule, p, end) for p, end in parts for name, rule in p["records"]
                       if name == stream["name"]) for stream in self.streams]
         return [min(n, s["most"]) if s["most"] else n for n, s in zip(counts, self.streams, strict=True)]
 
@@ -383,6 +383,16 @@ def mix64(x: Array) -> Array:
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed: Array = x ^ (x >> np.uint64(31))
     return mixed
+
+
+def count_due(rule: Table, phase: Table, stop: int) -> int:
+    """How many steps of the phase before `stop` record, without listing them."""
+    if rule["every"]:
+        return max(-(-(stop - rule["offset"]) // rule["every"]), 0)
+    if rule["steps"]:
+        return int(np.searchsorted(rule["steps"], stop))
+    at = set(rule["at"])
+    return stop // phase["steps"] * len(at) + sum(step < stop % phase["steps"] for step in at)
 
 
 def due_steps(rule: Table, phase: Table, start: int, stop: int) -> Array:

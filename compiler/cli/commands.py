@@ -250,6 +250,10 @@ def verify(out: Output, experiment: str | None, golden: str | None, on: str | No
 
     if (experiment is None) == (golden is None):
         raise CortexError("X193", "verify takes either an experiment or --golden FILE.npz.")
+    named = {"--steps": steps, "--reference": reference, "--data-dir": data_dir, "--set": overrides or None}
+    unused = [option for option, value in named.items() if value is not None]
+    if golden is not None and unused:
+        raise CortexError("X209", f"verify --golden does not use {', '.join(unused)}.", "Leave it out.")
     with out.captured():
         if golden is not None:
             found = verify_recording_file(golden, on, granularity, passes)
@@ -274,6 +278,8 @@ def _verify_summary(table: Mapping[str, Any]) -> str:
         lines.append(f"  {line['line']:<11} {VERDICTS[line['outcome']]}: {len(line['variables'])} variables, {steps}, "
                      f"largest error {_size(line['max_abs_error'])}, {_size(line['max_rel_error'])} of the range"
                      + (f"; after {', '.join(line['passes'])}" if line["passes"] else ""))
+    if table["on"] == "native32":
+        lines.append(f"  single precision: errors may be {table['limits']['relative']:.0e} of the range")
     where = table["first_divergence"]
     if where:
         lines.append(f"  first divergence: step {where['step']}, {where['variable']}{where['index']}: "

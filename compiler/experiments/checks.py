@@ -13,6 +13,7 @@ from compiler.experiments.tables import Run
 from compiler.experiments.target import target_of
 from compiler.experiments.tasks.plans import RATE, UPDATE, check_steps
 from compiler.ir import CortexError, Graph
+from compiler.ir.errors import check_type
 from compiler.ir.protocol import Protocol
 from compiler.microcircuits import CIRCUITS
 from compiler.passes import Request, run_pipeline
@@ -50,7 +51,8 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
     """
     from compiler.verify.runs import require
 
-    check_steps(steps)
+    check_type("verify", experiment, Experiment, "an Experiment", "cortexc.load reads one.")
+    check_steps(steps, least=1)
     on = on or ("lava" if granularity else experiment.run.backend)
     require(on)
     return _at_every(granularity or experiment.run.granularity,

@@ -7,6 +7,7 @@ at another granularity; X157 no such backend.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ from compiler.experiments.tasks.plans import Plan
 from compiler.experiments.tasks.published import FwBw, teacher_plan
 from compiler.experiments.tasks.records import make_plan
 from compiler.ir import CortexError, Graph, unknown
+from compiler.ir.errors import check_type
 from compiler.ir.protocol import Protocol
 from compiler.passes import PassReport, Request, Target, observable, run_passes, run_pipeline
 from compiler.passes.group_weights import Parts, in_parts, parts_of
@@ -82,6 +84,7 @@ def observed_quantities(protocol: Protocol) -> frozenset[str]:
 
 def compile_experiment(experiment: Experiment) -> Compiled:
     """Builds the circuit, its data and protocol, and runs the passes. Raises coded errors only."""
+    check_type("compile", experiment, Experiment, "an Experiment", "cortexc.load reads one.")
     start = time.perf_counter()
     run = experiment.run
     check_run(run)
@@ -106,6 +109,10 @@ def _calibration(experiment: Experiment, plan: Plan) -> Calibration | None:
     return Calibration(experiment.precision, plan, list(experiment.run.seeds))
 
 
+ENVIRONMENT = {"CORTEXC_JIT": ("1", "0"), "CORTEXC_KERNELS": ("c", "numba")}
+"""What variables of the environment may be, the default first."""
+
+
 def check_run(run: Run) -> None:
     """Raises X157 for an unknown backend and E601 for an unknown granularity, which were set in Python."""
     check_backend(run.backend)
@@ -113,9 +120,12 @@ def check_run(run: Run) -> None:
 
 
 def check_backend(name: str) -> None:
-    """Raises X157 for an unknown one."""
+    """Raises X157 for an unknown one, and X210 where the environment asks for what is not there."""
     if not isinstance(name, str) or name not in BACKENDS:
         raise unknown("X157", "backend", name, BACKENDS)
+    for variable, known in ENVIRONMENT.items():
+        if os.environ.get(variable, known[0]) not in known:
+            raise unknown("X210", f"value of the environment variable {variable}", os.environ[variable], known)
 
 
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:

@@ -17,6 +17,7 @@ from compiler.experiments.circuits import read_arrays
 from compiler.experiments.files import brief
 from compiler.experiments.results import FINAL, STATES
 from compiler.ir import CortexError
+from compiler.ir.errors import check_type
 
 EXPERIMENT, GRAPH, START, RESULTS, RECORDS = (
     "experiment.toml", "graph.ir", "arrays.safetensors", "results.json", "records.npz")
@@ -24,6 +25,7 @@ EXPERIMENT, GRAPH, START, RESULTS, RECORDS = (
 
 def open_run(folder: str | Path) -> RunFolder:
     """A run folder, to be read. Nothing in it is imported or run, and its circuit is not built. Raises X170."""
+    check_type("open_run", folder, (str, Path), "the path of a folder")
     path = Path(folder)
     if not path.is_dir() or not (path / EXPERIMENT).is_file():
         raise CortexError("X170", f"'{path}' is no run folder: there is no {EXPERIMENT} in it.",

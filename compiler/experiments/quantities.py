@@ -107,6 +107,9 @@ def parameter_value(graph: Graph, name: str) -> np.ndarray:
 
 def numbers(name: str, value: Any) -> np.ndarray:
     """float64. Raises X203 for what is no array of numbers, X204 for values that are not finite."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise CortexError("X203", f"the value of '{name}' is a masked array, and what lies under a mask is no value.",
+                          "Fill it first.")
     try:
         array = np.array(value)
         if array.dtype.kind not in "biuf":

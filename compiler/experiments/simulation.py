@@ -19,6 +19,7 @@ from compiler.experiments.circuits import with_seeds
 from compiler.experiments.compilation import check_backend, check_installed, check_recorded
 from compiler.experiments.quantities import numbers, shaped, states
 from compiler.experiments.spikes import Spikes
+from compiler.experiments.tasks.plans import is_whole
 from compiler.front.builder import Network
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -102,7 +103,7 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
     Raises X111 for what is no graph, and what `check_graph` raises; X157, X150 and E601 for a
     backend or granularity that is not there; X151 for names in `record`, X201 in `inputs`, E273 in `gates`; X203 and
     X204 for values that do not fit or are not finite; X208 for numbers of steps; E277 and E278 for noise and seeds;
-    E701 to E705 where Lava fails; E527 for numbers of threads.
+    E528 for recordings beyond the memory there is; E701 to E705 where Lava fails; E527 for numbers of threads.
     """
     _check_flag("final", final)
     check_threads(threads)
@@ -197,7 +198,7 @@ def _check_flag(name: str, value: object) -> None:
 
 def _check_steps(**values: tuple[Any, int]) -> None:
     for name, (value, least) in values.items():
-        if not isinstance(value, int | np.integer) or not least <= value <= MOST:
+        if not is_whole(value) or not least <= value <= MOST:
             raise CortexError("X208", f"{name} is {value!r}; it must be a whole number from {least} to 2**53.")
 
 
@@ -214,7 +215,10 @@ def _steps(graph: Graph, inputs: Mapping[str, Any], gates: Mapping[str, Any]) ->
 
 def _seeds(graph: Graph, seed: int | Sequence[int]) -> list[int]:
     """One per element of the seeds axis: from a single one on, or as given. Raises X203."""
-    given = np.array(seed)
+    try:
+        given = np.array(seed)
+    except (ValueError, TypeError):  # rows of different lengths
+        given = np.array(None)
     if given.dtype.kind not in "iu" or given.ndim > 1 or not given.size:
         raise CortexError("X203", f"seed is {seed!r}; it must be a whole number, or a sequence of them.")
     return given.tolist() if given.ndim else [int(given) + i for i in range(graph.seeds)]

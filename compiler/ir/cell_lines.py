@@ -6,13 +6,15 @@ has nothing else.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from compiler.ir import cells
 from compiler.ir.cells import CellType, Equation
 from compiler.ir.errors import CortexError, unknown
-from compiler.ir.expressions import Call, Expression, Name, Negate, Number, parse
+from compiler.ir.evaluation import evaluate_scalar
+from compiler.ir.expressions import Call, Expression, Name, Negate, Number, parse, reads
 from compiler.ir.firing import Firing, Hold, fresh, names_of, with_firing
 from compiler.ir.language import NAME
 from compiler.ir.limits import shown
@@ -85,7 +87,11 @@ def _setting(_: str, name: str, value: str) -> tuple[str, Expression]:
 
 
 def _hold(_: str, length: str, unit: str, states: str) -> Hold:
-    return Hold(parse(length), unit, tuple(states.split()))
+    """Raises E235 for a number that is no length of time; what parameters make is looked at with their values."""
+    found = parse(length)
+    if not reads(found) and not 0 <= (number := evaluate_scalar(found, {})) < math.inf:
+        raise CortexError("E235", f"hold {shown(length)} {unit} is {number:g}; it must be finite and at least 0.")
+    return Hold(found, unit, tuple(states.split()))
 
 
 PARAMETER = Line("NAME [UNIT] [= VALUE]", "parameters", "([^ =]+)(?: ([^ =]+))?(?: ?= ?(.+))?", _parameter)

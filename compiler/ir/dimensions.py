@@ -23,7 +23,6 @@ from compiler.ir.expressions import (
     Binary,
     Call,
     Expression,
-    Lookup,
     Name,
     Negate,
     Number,
@@ -65,7 +64,6 @@ def units_fit(graph: Graph) -> Problems:
         rules[rule.name] = learnt = _Rule(rule)
         yield from learnt.problems
     circuit = _Circuit(graph, solver, cells, rules)
-    yield from circuit.tables()
     yield from circuit.given()
     for q in graph.projections:
         yield from circuit.joined(q)
@@ -175,10 +173,9 @@ class _Reader:
                 return self.same((then, otherwise), expression)
             case Call(function, arguments):
                 return self._of_call(expression, function, arguments)
-            case Lookup(table, index):
-                self.of(index, True)
-                return self.of_name(f"table.{table}")
-        raise TypeError(show(expression))
+        for child in children(expression):
+            self.of(child, True)
+        return self.any_unit()
 
     def _of_number(self, expression: Expression, beside: bool) -> Unit:
         return ONE if self.strict and not beside and not _is_zero(expression) else self.any_unit()
@@ -301,13 +298,6 @@ class _Circuit:
     def weight(self, q: Projection) -> Unit:
         return {Variable(q.name, "w"): Fraction(1)}
 
-    def tables(self) -> Problems:
-        """Those that several cells or rules read."""
-        for part in (*self.cells.values(), *self.rules.values()):
-            for name in (name for name in part.named if name.startswith("table.")):
-                yield from self._equal(part.owner, f"'{name}' is {{1}}, and elsewhere {{0}}",
-                                       {Variable("", name): Fraction(1)}, _owned(part.value(name), part.owner))
-
     def given(self) -> Problems:
         """Values of instances."""
         parts: list[tuple[str, Population | Projection, _Reader]] = [
@@ -371,7 +361,7 @@ def is_number(expression: Expression) -> bool:
     if isinstance(expression, Number):
         return not expression.unit
     below = children(expression)
-    return bool(below) and not isinstance(expression, Lookup) and all(map(is_number, below))
+    return bool(below) and all(map(is_number, below))
 
 
 def _is_zero(expression: Expression) -> bool:

@@ -31,15 +31,30 @@ class Distribution:
     seed: int = 0
 
     @property
-    def fits(self) -> bool:
-        """Whether the number of arguments is right, and limits are in order."""
+    def fault(self) -> str:
+        """What is wrong with its arguments; "" where nothing is."""
         wanted, given = len(DISTRIBUTIONS[self.kind][0]), len(self.arguments)
-        return given == wanted or given == wanted + 2 and self.arguments[-2] <= self.arguments[-1]
+        if given not in (wanted, wanted + 2) or given > wanted and self.arguments[-2] > self.arguments[-1]:
+            return "another number of arguments, or limits that are not in order"
+        if self.kind == "uniform" and self.arguments[1] < self.arguments[0]:
+            return "an end before its beginning"
+        return "a negative deviation" if self.kind != "uniform" and self.arguments[1] < 0 else ""
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Between which numbers its values lie."""
+        ends = {"uniform": self.arguments[:2], "lognormal": (np.nextafter(0.0, 1.0), np.inf)}
+        low, high = ends.get(self.kind, (-np.inf, np.inf))
+        if self.kind == "normal" and self.arguments[1] == 0:
+            low, high = self.arguments[0], self.arguments[0]
+        limits = self.arguments[-2:] if len(self.arguments) > 2 else (-np.inf, np.inf)
+        return max(low, limits[0]), min(high, limits[1])
 
     def draw(self, owner: str, size: int) -> Floats:
         """(size,) for `owner`, such as `population.tau`."""
         wanted, drawn = DISTRIBUTIONS[self.kind]
         key = np.array([self.seed % 2**64, zlib.crc32(owner.encode())], np.uint64)
-        values = drawn(np.random.Generator(np.random.Philox(key=key)), size, self.arguments)
+        with np.errstate(over="ignore"):
+            values = drawn(np.random.Generator(np.random.Philox(key=key)), size, self.arguments)
         low, high = self.arguments[-2:] if len(self.arguments) > len(wanted) else (-np.inf, np.inf)
         return np.clip(values, low, high)

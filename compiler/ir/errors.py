@@ -37,6 +37,12 @@ class RunFailed(CortexError):
     exit_code = 3
 
 
+def check_type(what: str, value: object, kind: type | tuple[type, ...], wanted: str, hint: str = "") -> None:
+    """Raises E237 for what a function cannot take: `what` "parse_graph", `wanted` "text"."""
+    if not isinstance(value, kind):
+        raise CortexError("E237", f"{what} was given a {type(value).__name__}; it takes {wanted}.", hint)
+
+
 def unknown(code: str, kind: str, name: object, known: Iterable[str]) -> CortexError:
     """The error for a name that is not there: lists the known ones and the nearest."""
     names = sorted(known)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import accumulate
 
-from compiler.ir.errors import CortexError, unknown
+from compiler.ir.errors import CortexError, check_type, unknown
 from compiler.ir.functions import ARITY
 from compiler.ir.limits import EXPRESSION_DEPTH, EXPRESSION_LENGTH, EXPRESSION_NODES, shown
 from compiler.ir.units import marked
@@ -242,6 +242,7 @@ def _too_large(who: str) -> CortexError:
 def parse(text: str) -> Expression:
     """Raises E110 for text that is not one of our expressions, E111 to E113 for its calls, E114 beyond the limits, E234
     for a unit that is none."""
+    check_type("parse", text, str, "the text of an expression")
     plain, brackets, units = marked(text) if len(text) <= EXPRESSION_LENGTH else (text, text, [])
     _scan(plain)
     try:

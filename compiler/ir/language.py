@@ -257,6 +257,7 @@ def _is_read(name: object) -> bool:
 def _are_arrays(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and isinstance(array, np.ndarray) and array.dtype.kind in "fiub"
+        and not isinstance(array, np.ma.MaskedArray)
         for name, array in value.items())
 
 
@@ -296,8 +297,8 @@ DTYPE = Domain("E253", "{owner} has dtype {value}; known: float64, int2 .. int48
 OPERATION = Domain("E250", "unknown {field} of {owner} {value}; known: "
                    f"{', '.join(sorted([*model.OPERATIONS, *(f'{w}:ARRAY' for w in model.ARRAY_OPERATIONS)]))}.",
                    _is_operation)
-ARRAYS = Domain("E237", "{field} of {owner} are {value}; they must be a dict of numpy arrays of real numbers.",
-                _are_arrays)
+ARRAYS = Domain("E237", "{field} of {owner} are {value}; they must be a dict of numpy arrays of real numbers, without "
+                "masks.", _are_arrays)
 
 
 # ---- the table

@@ -63,10 +63,11 @@ def _drawn(graph: Graph, population: Population) -> Problems:
 
 
 def _arguments(who: str, distribution: Distribution) -> Problems:
-    if not distribution.fits:
+    if distribution.fault:
         wanted = ", ".join(DISTRIBUTIONS[distribution.kind][0])
         yield CortexError("E239", f"{who} is drawn from {distribution.kind}{distribution.arguments}; it takes "
-                                  f"{wanted}, and perhaps two limits, the lower one first.")
+                                  f"{wanted}, and perhaps two limits, the lower one first.",
+                          f"This has {distribution.fault}.")
 
 
 def said_twice(where: str, found: list[str]) -> Problems:
@@ -85,6 +86,9 @@ def _formulas(who: str, parameters: Iterable[Parameter]) -> Problems:
     known = {"dt"}
     for parameter in parameters:
         if parameter.formula is not None:
-            for name in sorted(names(parameter.formula) - known | {*previous(parameter.formula)}):
+            for name in sorted(previous(parameter.formula)):
+                yield CortexError("E238", f"the formula of parameter '{parameter.name}' of {who} reads prev({name}).",
+                                  "Parameters do not change: nothing has an earlier value in a formula.")
+            for name in sorted(names(parameter.formula) - known):
                 yield unknown("E238", f"name in the formula of parameter '{parameter.name}' of {who}", name, known)
         known.add(parameter.name)

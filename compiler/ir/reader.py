@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from compiler.ir import model, wiring_text
 from compiler.ir.cell_lines import LINES, PARAMETER, STATE, build_cell, equation
-from compiler.ir.errors import CortexError, unknown
+from compiler.ir.errors import CortexError, check_type, unknown
 from compiler.ir.expressions import Number, parse
 from compiler.ir.language import FIELDS, AnyDomain, part_problems
 from compiler.ir.library import library_lines, merged
@@ -67,6 +67,7 @@ def parse_graph(text: str) -> Graph:
 
     Raises E101 to E115 and E209 with the line's number; the result is not verified yet.
     """
+    check_type("parse_graph", text, str, "text")
     graph, parts = None, dict[str, list[Any]]()
     for head, body in _blocks(text):
         word, *words = head.text.split(" ")

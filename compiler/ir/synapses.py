@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.ir import drawing
-from compiler.ir.errors import CortexError
+from compiler.ir.errors import CortexError, check_type
 from compiler.ir.language import Problems
 from compiler.ir.limits import DELAY, SIZE
 from compiler.ir.model import Array, Graph, Projection, weight_shape, wired
@@ -125,6 +125,7 @@ def drawn_matrices(graph: Graph) -> dict[str, Array]:
 
 def with_drawn(graph: Graph) -> Graph:
     """The graph with arrays in the place of everything that its projections would draw."""
+    check_type("with_drawn", graph, Graph, "a Graph")
     arrays = drawn_matrices(graph) | graph.arrays
     for q in graph.projections:
         listed = graph.class_of(q.name).kind.listed

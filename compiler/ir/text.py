@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.ir import model
+from compiler.ir.errors import check_type
 from compiler.ir.expressions import number, show
 from compiler.ir.model import Graph
 from compiler.ir.wiring_text import wiring_lines
@@ -38,6 +39,7 @@ from compiler.ir.wiring_text import wiring_lines
 
 def show_graph(graph: Graph) -> str:
     """The canonical text, ending with a newline."""
+    check_type("show_graph", graph, Graph, "a Graph")
     lines = [f"graph {graph.name}", *_indent(_header(graph))]
     for cell in graph.cells:
         lines += [f"cell {cell.name}", *_indent(_cell(cell))]

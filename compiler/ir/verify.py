@@ -14,7 +14,7 @@ import numpy as np
 from compiler.ir import model
 from compiler.ir.arrays import amounts, arrays_fit
 from compiler.ir.dimensions import units_fit
-from compiler.ir.errors import CortexError, unknown
+from compiler.ir.errors import CortexError, check_type, unknown
 from compiler.ir.expressions import WEIGHT_SUM, Expression, Lookup, names, previous, reads, walk
 from compiler.ir.language import Problems, part_problems
 from compiler.ir.mirrors import mirrors_fit
@@ -22,6 +22,7 @@ from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from compiler.ir.parameters import formulas, parameters_given, said_twice
 from compiler.ir.schedule import instantaneous, message_depth, schedule
 from compiler.ir.synapses import lists_fit, most_delay
+from compiler.ir.values import values_fit
 from compiler.ir.wiring_checks import wirings_fit
 
 OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first", "adam_second", "adam_powers",
@@ -32,7 +33,9 @@ OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first",
 def problems(graph: Graph, units: bool = True) -> list[CortexError]:
     """Every violation; later checks run only when every value is of the language, then when names resolve. `units`:
     whether those have to fit, as in all that people write."""
-    for checks in ((domains,), NAME_CHECKS, (wirings_fit,), MEANING_CHECKS, (units_fit,) if units else ()):
+    check_type("check_graph", graph, Graph, "a Graph", "cortexc.parse_graph reads text.")
+    for checks in ((domains,), NAME_CHECKS, (wirings_fit,), MEANING_CHECKS,
+                   (values_fit, *((units_fit,) if units else ()))):
         found = [p for check in checks for p in check(graph)]
         if found:
             return found

@@ -21,9 +21,11 @@ class Numbers:
     unit: str = ""
 
     @property
-    def fits(self) -> bool:
-        """Whether the number of arguments is right, and limits are in order."""
-        return len(self.arguments) == 1 if self.kind == "constant" else Distribution(self.kind, self.arguments).fits
+    def fault(self) -> str:
+        """What is wrong with its arguments; "" where nothing is."""
+        if self.kind != "constant":
+            return Distribution(self.kind, self.arguments).fault
+        return "another number of arguments" if len(self.arguments) != 1 else ""
 
 
 @dataclass(frozen=True)

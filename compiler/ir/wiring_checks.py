@@ -52,15 +52,10 @@ def _rule(graph: Graph, q: Projection, wiring: Wiring) -> Iterator[CortexError]:
 
 
 def _distribution(q: Projection, what: str, drawn: Numbers) -> Iterator[CortexError]:
-    values = drawn.arguments
-    who = f"'{what}' of projection '{q.name}': {drawn.kind}{values}"
-    if not drawn.fits:
-        yield CortexError("E259", f"{who} has another number of arguments, or limits that are not in order.",
+    if drawn.fault:
+        yield CortexError("E259", f"'{what}' of projection '{q.name}', {drawn.kind}{drawn.arguments}, has "
+                                  f"{drawn.fault}.",
                           "normal(MEAN, SD), uniform(LOW, HIGH), with two limits behind if it has any, or a number.")
-    elif drawn.kind in ("normal", "lognormal") and values[1] < 0:
-        yield CortexError("E259", f"{who} has a negative deviation.")
-    elif drawn.kind == "uniform" and values[1] < values[0]:
-        yield CortexError("E259", f"{who} ends before it begins.", "Write the lower number first.")
 
 
 def _delays(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
@@ -69,13 +64,15 @@ def _delays(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError
         problems.append(CortexError("E259", f"the delay of projection '{q.name}' is in {drawn.unit}.",
                                     "Delays are in ms, or without a unit in steps."))
     yield from problems
-    if not problems and drawn.kind in ("uniform", "constant"):
+    if not problems:
         yield from _in_range(graph, q, drawn)
 
 
 def _in_range(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
-    """Ends that are on the grid and within the limits; what is drawn between them is set to the nearest step."""
-    for value in drawn.arguments:
+    """Ends, or means, that are on the grid and within the limits; what is drawn is set to the nearest step."""
+    first, *others = drawn.arguments
+    about = {"normal": (first, *others[1:]), "lognormal": (math.exp(min(first, 700.0)), *others[1:])}
+    for value in about.get(drawn.kind, drawn.arguments):
         steps = value / graph.dt if drawn.unit == "ms" else value
         if not 0.5 <= steps < DELAY + 0.5:
             yield CortexError("E258", f"projection '{q.name}': a delay of {value:g} {drawn.unit or 'steps'} is "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from compiler.ir import CortexError, Graph, show_graph, unknown, verify
+from compiler.ir.errors import check_type
 from compiler.ir.limits import BEYOND
 
 SAME = "same"
@@ -79,6 +80,7 @@ def run_passes(graph: Graph, passes: Iterable[Pass], request: Request | None = N
                done: Sequence[Record] = ()) -> PassReport:
     """Verifies before and after each pass. `done`: those that made the graph. E262: unknown observed name; E263: a
     pass failed."""
+    check_type("run_passes", graph, Graph, "a Graph", "cortexc.parse_graph reads text.")
     request, records = request or Request(), list(done)
     if not done:
         verify(graph)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from compiler.ir import Graph, unknown
+from compiler.ir.errors import check_type
 from compiler.passes.base import Pass, PassReport, Request, run_passes
 from compiler.passes.count_underflow import CountUnderflow
 from compiler.passes.discretise import Discretise
@@ -69,6 +70,7 @@ PIPELINE: tuple[str, ...] = tuple(PASSES)
 
 def pipeline(names: Iterable[str] = PIPELINE) -> list[Pass]:
     """The named passes with their default options, in the order given. Raises E261 for an unknown name."""
+    check_type("pipeline", names, Iterable, "names of passes")
     passes = []
     for name in names:
         if name not in PASSES:

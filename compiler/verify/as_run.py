@@ -19,7 +19,7 @@ from compiler.backends.table import Runner
 from compiler.ir import Graph
 from compiler.ir.model import SUMMED
 from compiler.ir.protocol import Protocol
-from compiler.verify.compare import Comparison
+from compiler.verify.compare import Comparison, Limits
 
 LOOKS = 24
 """So many times a run is looked at at least, if it is that long."""
@@ -39,13 +39,13 @@ class AsRun:
 
 
 class Follower:
-    """Runs the program as far as its expected trajectory is known, and compares. `order`, `plastic`, `exact`: see
-    `Comparison`."""
+    """Runs the program as far as its expected trajectory is known, and compares. `order`, `plastic`, `precision`:
+    see `Comparison`."""
 
     def __init__(self, as_run: AsRun, runner: Runner, total: int, order: Sequence[str], plastic: Sequence[str],
-                 exact: bool):
+                 precision: Limits):
         self.runner, self.streams = runner, as_run.protocol.streams
-        self.comparison = Comparison(order, plastic, exact)
+        self.comparison = Comparison(order, plastic, precision)
         self.stops, self.recordings = looks(total), recorded_steps(as_run.graph, as_run.protocol)
         self.rows, self.looked = [0] * len(self.streams), set[int]()
         self.waiting: list[list[tuple[int, Values]]] = [[] for _ in self.streams]
@@ -128,14 +128,14 @@ def unsettled(as_run: AsRun) -> frozenset[str]:
 
 @contextmanager
 def follower(as_run: AsRun | None, total: int, order: Sequence[str], plastic: Sequence[str],
-             exact: bool) -> Iterator[Follower | None]:
+             precision: Limits) -> Iterator[Follower | None]:
     """None where there is nothing to follow."""
     if as_run is None:
         yield None
         return
     runner = as_run.start()
     try:
-        yield Follower(as_run, runner, total, order, plastic, exact)
+        yield Follower(as_run, runner, total, order, plastic, precision)
     finally:
         runner.close()
 

@@ -2,8 +2,9 @@
 
 A variable passes when its largest error is at most 1e-10 and at most 1e-8 of its range over the run: the largest
 movement of one of its components, its magnitude where it stays constant, and no relative limit where it is zero
-throughout. An error that is not a number is infinite. Integers must be equal. A variable may have a limit of its own
-instead, and errors may be relative to each expected value.
+throughout. In single precision the limit is 1e-4 of the range, and 1e-6 where it is zero. An error that is not a number
+is infinite. Integers must be equal. A variable may have a limit of its own instead, and errors may be relative to each
+expected value.
 
 What was found has a word of its own (`OUTCOMES`); only `verified` passes. `nothing-learnt`: all variables agree, but
 no weight moved although a learning gate was on, so learning was not tested. `nothing-compared`: the sides have no
@@ -17,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,22 @@ from compiler.ir import CortexError
 
 OUTCOMES = ("diverged", "not-a-number", "incomplete", "nothing-compared", "nothing-learnt", "verified")
 """What a verification may find, the worst first."""
-ABSOLUTE, RELATIVE = 1e-10, 1e-8
+
+
+class Limits(NamedTuple):
+    """How large an error may be, in itself and in terms of the variable's range; `at_zero`: of what is zero throughout.
+    """
+
+    absolute: float
+    relative: float
+    at_zero: float
+
+    def of(self, scale: float) -> float:
+        return min(self.absolute, self.relative * scale) if scale > 0 else self.at_zero
+
+
+DOUBLE, SINGLE, EXACT = Limits(1e-10, 1e-8, 1e-10), Limits(math.inf, 1e-4, 1e-6), Limits(0.0, 0.0, 0.0)
+"""Of float64; of float32, whose steps are 6e-8 of a value; of integers."""
 CONSTANT = 8 * np.finfo(np.float64).eps
 """A movement below this share of the magnitude is rounding: the variable counts as constant."""
 
@@ -73,6 +89,7 @@ class Result:
     compared_steps: int = 0
     lines: tuple[Result, ...] = ()
     granularities: tuple[Result, ...] = ()
+    precision: Limits = DOUBLE
 
     @property
     def passed(self) -> bool:
@@ -96,7 +113,9 @@ class Result:
         return {
             "passed": self.passed, "outcome": self.outcome, "line": self.line, "passes": list(self.passes),
             "evidence": self.evidence, "max_abs_error": finite(self.max_abs_error),
-            "max_rel_error": finite(self.max_rel_error), "steps": self.steps, "compared_steps": self.compared_steps,
+            "max_rel_error": finite(self.max_rel_error),
+            "limits": {name: finite(limit) for name, limit in self.precision._asdict().items()}, "steps": self.steps,
+            "compared_steps": self.compared_steps,
             "variables": {name: {"abs": finite(e.abs), "rel": finite(e.rel)} for name, e in self.variables.items()},
             "first_divergence": None if where is None else {
                 "step": where.step, "variable": where.variable, "index": list(where.index),
@@ -134,6 +153,7 @@ class Track:
     high: np.ndarray
     got_low: np.ndarray
     got_high: np.ndarray
+    precision: Limits = DOUBLE
     own: float | None = None
     worst: float = 0.0
     absolute: float = 0.0
@@ -157,9 +177,7 @@ class Track:
 
     @property
     def limit(self) -> float:
-        if self.own is not None:
-            return self.own
-        return min(ABSOLUTE, RELATIVE * self.scale) if self.scale > 0 else ABSOLUTE
+        return self.precision.of(self.scale) if self.own is None else self.own
 
     def errors(self) -> Errors:
         if self.relative:
@@ -176,12 +194,12 @@ def _largest(values: np.ndarray) -> float:
 
 class Comparison:
     """Collects chunks of two trajectories. `order`: variables in the order in which a step computes them, so that
-    of several divergences in one step the first is named. `plastic`: weights whose gate is on at some step. `exact`:
-    no error is small enough. `limits`: of variables that have one of their own."""
+    of several divergences in one step the first is named. `plastic`: weights whose gate is on at some step. `limits`:
+    of variables that have one of their own."""
 
-    def __init__(self, order: Sequence[str] = (), plastic: Sequence[str] = (), exact: bool = False,
+    def __init__(self, order: Sequence[str] = (), plastic: Sequence[str] = (), precision: Limits = DOUBLE,
                  limits: Mapping[str, float] = MappingProxyType({})):
-        self.exact, self.limits = exact, limits
+        self.precision, self.limits = precision, limits
         self.rank = {name: i for i, name in enumerate(order)}
         self.plastic = [name for name in plastic]
         self.tracks: dict[str, Track] = {}
@@ -231,8 +249,7 @@ class Comparison:
     def _track(self, name: str, expected: np.ndarray) -> Track:
         if name not in self.tracks:
             low, high = (np.full(expected.shape[1:], value) for value in (np.inf, -np.inf))
-            own = 0.0 if self.exact else self.limits.get(name)
-            self.tracks[name] = Track(low, high, low.copy(), high.copy(), own)
+            self.tracks[name] = Track(low, high, low.copy(), high.copy(), self.precision, self.limits.get(name))
         return self.tracks[name]
 
     def _note_growth(self, name: str, track: Track, error: np.ndarray, got: np.ndarray, expected: np.ndarray,
@@ -251,7 +268,8 @@ class Comparison:
     @property
     def hopeless(self) -> bool:
         """Whether some error is beyond the absolute limit, so that no further step can save the comparison."""
-        return any(track.worst > (ABSOLUTE if track.own is None else track.own) for track in self.tracks.values())
+        most = max(self.precision.absolute, self.precision.at_zero)
+        return any(track.worst > (most if track.own is None else track.own) for track in self.tracks.values())
 
     def first_divergence(self) -> Divergence | None:
         """The earliest; within its step, the one computed first."""
@@ -293,7 +311,8 @@ class Comparison:
         outcome = min((outcome for outcome, _ in findings), key=OUTCOMES.index, default=OUTCOMES[-1])
         errors = {name: track.errors() for name, track in self.tracks.items() if track.compared}
         return Result(outcome, evidence, self.steps, errors, self.first_divergence(),
-                      tuple(why for _, why in findings), compared_steps=self.compared_steps, **details)
+                      tuple(why for _, why in findings), compared_steps=self.compared_steps,
+                      precision=self.precision, **details)
 
 
 def _widen(low: np.ndarray, high: np.ndarray, values: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from compiler.ir.protocol import Protocol
 from compiler.ir.schedule import Delivery, schedule
 from compiler.passes import Target, run_pipeline
 from compiler.verify.as_run import Follower, follower
-from compiler.verify.compare import Comparison, Result, together
+from compiler.verify.compare import DOUBLE, EXACT, SINGLE, Comparison, Limits, Result, together
 from compiler.verify.oracles import integers
 from compiler.verify.oracles.base import refused
 from compiler.verify.oracles.integers import Source
@@ -51,7 +51,7 @@ def verify_recording(recording: Recording, on: str = "native", granularity: str 
     names = {q: name for name, s in recording.sources.items() if s.kind != "before" for q in s.quantities}
     order = [names[q] for q in computing_order(setup.graph) if q in names]
     plastic = [names[f"{q}.w"] for q in gated_on(setup) if f"{q}.w" in names]
-    comparison = Comparison(list(dict.fromkeys(order)), list(dict.fromkeys(plastic)))
+    comparison = Comparison(list(dict.fromkeys(order)), list(dict.fromkeys(plastic)), precision_of(on))
     for _, ours, theirs in aligned(got, recording.chunks()):
         comparison.add(ours, theirs)
     for name, (value, recorded) in recording.constants.items():
@@ -73,7 +73,8 @@ def _verify_sampled(recording: Recording, wanted: Sequence[str], on: str, granul
             s.taken(found[name], start, chunk[s.quantity].reshape(len(chunk[s.quantity]), -1))
         start += len(next(iter(chunk.values())))
     plastic = [name for name, s in sampled.items() if s.quantity in {f"{q}.w" for q in gated_on(setup)}]
-    comparison = Comparison(tuple(sampled), plastic, limits={name: s.limit for name, s in sampled.items()})
+    comparison = Comparison(tuple(sampled), plastic, precision_of(on),
+                            {name: s.limit for name, s in sampled.items()})
     for name, s in sampled.items():
         comparison.compare(name, s.rows.tolist(), found[name], s.values, s.unit)
         comparison.see({name: s.values}, 0)
@@ -166,11 +167,12 @@ def _only_as_run(setup: Setup, wanted: Sequence[str], count: int, granularity: s
 
 
 def _compare(setup: Setup, got: Iterator[Chunk], expected: Iterator[Chunk], evidence: str, wanted: Sequence[str],
-             count: int, on: str, granularity: str, exact: bool = False) -> Result:
+             count: int, on: str, granularity: str, precision: Limits | None = None) -> Result:
     """The graph as written, all of it observed; and beside it what `run` would lower. What a reference does not have
     is expected there as it is written."""
-    comparison = Comparison(computing_order(setup.graph), [f"{name}.w" for name in gated_on(setup)], exact)
-    with _following(setup, count, exact) as run:
+    precision = precision or precision_of(on)
+    comparison = Comparison(computing_order(setup.graph), [f"{name}.w" for name in gated_on(setup)], precision)
+    with _following(setup, count, precision) as run:
         for start, ours, theirs in aligned(got, expected):
             comparison.add(ours, theirs)
             if run:
@@ -181,9 +183,14 @@ def _compare(setup: Setup, got: Iterator[Chunk], expected: Iterator[Chunk], evid
     return together([written, _as_run_result(setup, run, evidence, wanted, count, on, granularity)])
 
 
-def _following(setup: Setup, count: int, exact: bool = False) -> Any:
+def precision_of(side: str) -> Limits:
+    """Of a backend."""
+    return SINGLE if side == "native32" else DOUBLE
+
+
+def _following(setup: Setup, count: int, precision: Limits = DOUBLE) -> Any:
     plastic = [f"{name}.w" for name in gated_on(setup)]
-    return follower(setup.as_run, count, computing_order(setup.graph), plastic, exact)
+    return follower(setup.as_run, count, computing_order(setup.graph), plastic, precision)
 
 
 def _as_run_result(setup: Setup, run: Follower, evidence: str, wanted: Sequence[str], count: int, on: str,
@@ -224,4 +231,4 @@ def verify_quantised(setup: Setup, source: Source, steps: int = 20_000, on: str 
     wanted, count = quantities(setup.graph), min(steps, setup.steps)
     expected = integers.trajectory(setup, source, wanted, count)
     got = trajectory(setup, wanted, on, granularity, count, chunk=200)
-    return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity, exact=True)
+    return _compare(setup, got, expected, "independent-reference", wanted, count, on, granularity, EXACT)

@@ -26,8 +26,8 @@ cell source
   message rate
 cell unit
   port basal @ basal
-  parameter tau ms = 4
-  parameter taur ms = 4
+  parameter tau 1 = 4
+  parameter taur 1 = 4
   state u = 0.25
   state rate = logistic(u)
   send breve = prev(prev(u)) + tau * (prev(u) - prev(prev(u))) / dt

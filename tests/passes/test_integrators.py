@@ -173,18 +173,18 @@ def drawn(*lines: str, arrays: dict | None = None) -> Graph:
 
 
 def test_distributions_are_drawn_from_their_seed_for_parameters_and_first_values() -> None:
-    arrays = drawn("tau = normal(20, 2)", "v = uniform(-3, 5) seed=4").arrays
+    arrays = drawn("tau = normal(20, 2, 1, 90)", "v = uniform(-3, 5) seed=4").arrays
     assert abs(arrays["a.tau"].mean() - 20) < 0.2 and abs(arrays["a.tau"].std() - 2) < 0.1
     assert -3 <= arrays["a.v"].min() < -2.9 and 4.9 < arrays["a.v"].max() < 5
-    assert np.array_equal(arrays["a.tau"], drawn("v = normal(0, 1)", "tau = normal(20, 2)").arrays["a.tau"])
-    assert not np.array_equal(arrays["a.tau"], drawn("tau = normal(20, 2) seed=1").arrays["a.tau"])
+    assert np.array_equal(arrays["a.tau"], drawn("v = normal(0, 1)", "tau = normal(20, 2, 1, 90)").arrays["a.tau"])
+    assert not np.array_equal(arrays["a.tau"], drawn("tau = normal(20, 2, 1, 90) seed=1").arrays["a.tau"])
     assert not np.array_equal(arrays["a.tau"], drawn("v = normal(20, 2)").arrays["a.v"])
 
 
 def test_limits_clip_and_arrays_go_before_distributions() -> None:
     tau = drawn("tau = lognormal(2, 1, 3, 30)").arrays["a.tau"]
     assert tau.min() == 3.0 and tau.max() == 30.0 and 6 < np.median(tau) < 9
-    assert drawn("tau = normal(20, 2)", arrays={"a.tau": np.full(2000, 7.0)}).arrays["a.tau"][0] == 7.0
+    assert drawn("tau = normal(20, 2, 1, 90)", arrays={"a.tau": np.full(2000, 7.0)}).arrays["a.tau"][0] == 7.0
 
 
 def test_backends_run_no_formula_and_no_distribution_before_the_pass() -> None:

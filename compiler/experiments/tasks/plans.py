@@ -22,10 +22,16 @@ RATE, HALVED, UPDATE = "rate", "_halved_", "update"
 at which summed increments are applied."""
 
 
-def check_steps(steps: object) -> None:
-    """Raises X205 for what is neither a whole number from 0 up nor None."""
-    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 0):
-        raise CortexError("X205", f"steps is {steps!r}; it must be a whole number from 0 up, or None for all of them.")
+def check_steps(steps: object, least: int = 0) -> None:
+    """Raises X205 for what is neither a whole number, `least` or more, nor None."""
+    if steps is not None and (not is_whole(steps) or steps < least):  # type: ignore[operator]
+        raise CortexError("X205", f"steps is {steps!r}; it must be a whole number from {least} up, or None for all of "
+                                  "them.")
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number; True is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def with_rate(graph: Graph) -> Graph:
