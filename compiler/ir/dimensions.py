@@ -20,6 +20,7 @@ from compiler.ir.cells import CellType, Equation, Parameter, State
 from compiler.ir.errors import CortexError, unknown
 from compiler.ir.evaluation import evaluate_scalar
 from compiler.ir.expressions import (
+    WEIGHT_SUM,
     Binary,
     Call,
     Expression,
@@ -88,7 +89,7 @@ def _expressions(part: CellType | PlasticityRule) -> Iterable[Expression]:
     yield from (p.formula for p in part.parameters if p.formula)
     yield from (s.initial for s in part.states)
     if isinstance(part, PlasticityRule):
-        yield from (*part.expressions, *part.optimiser.arguments)
+        yield from (*part.expressions, *part.optimiser.arguments, part.deliver)
     else:
         yield from (e.expression for e in part.equations)
 
@@ -109,6 +110,8 @@ class _Reader:
     def of_name(self, name: str) -> Unit:
         if name.startswith("gate."):
             return ONE
+        if name == WEIGHT_SUM:
+            return self.of_name("w")
         return self.named.setdefault(name, {Variable(self.owner, name): Fraction(1)})
 
     def value(self, name: str) -> Unit:
@@ -259,6 +262,7 @@ class _Rule(_Reader):
 
     def __init__(self, rule: PlasticityRule):
         super().__init__(f"rule '{rule.name}'")
+        self.shapes, self.delivered = rule.shapes, self.any_unit()
         if not _says_units(rule):
             return
         self.declare(rule.parameters, rule.units, {s.name for s in rule.states}, [name for name, _ in rule.noise])
@@ -270,6 +274,8 @@ class _Rule(_Reader):
         if rule.optimiser.kind != "adam":
             self.equate(self.of_name("w"), increment, "the weight is {0}, the increment is {1}")
         self._optimiser(rule, increment)
+        self.where = f"what {self.owner} delivers"
+        self.delivered = self.whole(rule.deliver)
 
     def _optimiser(self, rule: PlasticityRule, increment: Unit) -> None:
         self.where = f"the optimiser of {self.owner}"
@@ -316,14 +322,17 @@ class _Circuit:
             self.solver.equate(self.weight(q), ONE)
         for text in filter(None, (synapse.weight, q.weights.unit if q.weights else "")):
             yield from self._equal(who, "its weights are {1}, and elsewhere {0}", self.weight(q), unit(text))
-        arrives = times(self.weight(q), self.of(q.pre, synapse.message))
-        yield from self._equal(who, f"port '{synapse.port}' is {{0}}, and weight * '{synapse.message}' is {{1}}",
-                               self.of(q.post, synapse.port), arrives)
         rule = self.rules[synapse.rule] if synapse.rule else None
+        shaped = rule if rule and rule.shapes else None
+        passed = _owned(shaped.solver.value(shaped.delivered), q.name) if shaped else self.weight(q)
+        arrives = times(passed, self.of(q.pre, synapse.message))
         for name in rule.outside if rule else ():
             known = self._outside(q, name)
             yield from self._equal(f"rule '{synapse.rule}' of {who}", f"it takes '{name}' to be {{1}}, which is {{0}}",
                                    known, _owned(rule.value(name), q.name) if rule else ONE)
+        what = "what the rule delivers" if shaped else "weight"
+        yield from self._equal(who, f"port '{synapse.port}' is {{0}}, and {what} * '{synapse.message}' is {{1}}",
+                               self.of(q.post, synapse.port), arrives)
 
     def _outside(self, q: Projection, name: str) -> Unit:
         side, _, quantity = name.partition(".")

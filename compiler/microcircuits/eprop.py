@@ -134,7 +134,7 @@ rule eprop
   parameter tau_a ms
   parameter tau_out ms
   parameter regularisation 1
-  parameter rate 1
+  parameter rate mV
   parameter rho = exp(-dt / tau_a)
   parameter kappa = exp(-dt / tau_out)
   state slow = 0

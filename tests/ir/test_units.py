@@ -188,6 +188,7 @@ def test_the_example_fits_and_is_read_back() -> None:
     ("normal(5 pA, 1 pA)", "normal(5 nA, 1 nA)", "projection 'W'.*they differ by a factor of"),
     ("tau = 12 ms", "tau = 12 s", "population 'b': 'tau' is given in s, and cell 'lif' has it in ms"),
     ("normal(-65 mV, 5 mV)", "normal(-65 V, 5 V)", "population 'b': 'v' is given in V"),
+    ("  increment dt", "  deliver w * x / tau\n  increment dt", "what the rule delivers . 'spike' is pA/ms"),
     ("amplitude = 2 pA", "amplitude = 2 mV", "projection 'W': 'amplitude' is given in mV"),
 ])
 def test_what_does_not_fit_is_named_with_both_sides(old: str, new: str, says: str) -> None:
