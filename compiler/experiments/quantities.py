@@ -10,7 +10,7 @@ type; X204 a value that the quantity cannot take.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from compiler.ir.expressions import reads
 from compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
 from compiler.ir.verify import bounds
 from compiler.passes import observable
+from compiler.passes.constants import with_constants
 from compiler.passes.group_weights import in_parts
 
 Owner = Population | Projection
@@ -245,8 +246,10 @@ def _check_parameter(run: Running, compiled: Compiled, name: str) -> None:
     if run.experiment.run.stock or run.edited:
         raise CortexError("X202", f"'{name}' cannot be set: the code that runs is not generated from the graph.",
                           "Run without run.stock and without a compiled folder.")
-    changed_by = _folded_by(compiled, name)
-    if changed_by:
+    if _solved_with(compiled.graph, name):
+        raise CortexError("X202", f"'{name}' cannot be set: its cell's integrator 'exact' solved the equations with it "
+                                  "before the run.", "Use another integrator, or start a session with the new value.")
+    if changed_by := _folded_by(compiled, name):
         raise CortexError("X202", f"'{name}' cannot be set: pass '{changed_by}' has computed with it.",
                           f'Leave the pass out: passes.disable = ["{changed_by}"].')
     graph, owner = compiled.report.graph, name.partition(".")[0]
@@ -255,13 +258,21 @@ def _check_parameter(run: Running, compiled: Compiled, name: str) -> None:
             raise _hoisted(name, q)
 
 
+def _solved_with(graph: Graph, name: str) -> bool:
+    """Whether an exact integrator has computed with a parameter."""
+    owner, graph = name.partition(".")[0], with_constants(graph)
+    cells = [graph.cell(p.cell) for p in graph.populations if p.name == owner]
+    derived = {e.name for cell in cells if cell.integrator == "exact" for e in cell.equations if e.derivative}
+    return not derived.isdisjoint(_readers(graph, name))
+
+
 def _folded_by(compiled: Compiled, name: str) -> str:
     """The first pass after which an equation that it kept no longer reads the parameter, or the parameter is gone."""
-    readers = _readers(compiled.graph, name)
+    readers = _readers(with_constants(compiled.graph), name)
     for record in compiled.report.records:
         graph = parse_graph(record.text)
         still = {key for key in readers if key in _equations(graph, name)}
-        if still - _readers(graph, name) or name not in parameters(graph):
+        if still - _readers(graph, name, _equations(compiled.graph, name)) or name not in parameters(graph):
             return record.name
     return ""
 
@@ -280,8 +291,13 @@ def _equations(graph: Graph, name: str) -> dict[str, set[str]]:
             "optimiser": arguments}
 
 
-def _readers(graph: Graph, name: str) -> set[str]:
-    return {key for key, read in _equations(graph, name).items() if name.partition(".")[2] in read}
+def _readers(graph: Graph, name: str, written: Collection[str] | None = None) -> set[str]:
+    """Equations that read the parameter; also through others that a pass made, where the `written` ones are known."""
+    equations, found = _equations(graph, name), {name.partition(".")[2]}
+    made = set() if written is None else equations.keys() - written
+    while more := {key for key in made if equations[key] & found} - found:
+        found |= more
+    return {key for key, read in equations.items() if read & found}
 
 
 def fitting_parameter(graph: Graph, name: str, value: Any) -> np.ndarray:

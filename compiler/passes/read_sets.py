@@ -10,9 +10,10 @@
 It decides by what a quantity is, not by its name. A quantity of the postsynaptic cell is at the synapse. A
 quantity of the presynaptic cell is there if it is the transmitted message, or a trace: a function of that
 message's history and of constants alone, so that the synapse can compute it too, whatever the cell computes it
-from; and only from the step in which the message has arrived. The weight and per-synapse states are at the
-synapse. Weights copied by a mirror, a kernel shared by many positions and an optimiser over a whole weight
-matrix need what is elsewhere, and are named non-local.
+from; and only from the step in which the message has arrived. A late message with delay 1, such as `spike`, has:
+it arrives before the next step uses the weight, so a synapse that learns when it arrives has the same weights. The
+weight and per-synapse states are at the synapse. Weights copied by a mirror, a kernel shared by many positions and
+an optimiser over a whole weight matrix need what is elsewhere, and are named non-local.
 """
 
 from __future__ import annotations
@@ -141,11 +142,13 @@ def _classify(graph: Graph, projection: Projection, rule: PlasticityRule, name: 
 def _presynaptic(graph: Graph, projection: Projection, name: str, depth: int) -> Read:
     cell, message = graph.cell_of(projection.pre), graph.class_of(projection.name).message
     quantity, travel = name.removeprefix("pre."), message_depth(graph, projection)
+    travel -= message in cell.late  # it arrives before the weight is used again
     kind: Kind = "elsewhere"
     if quantity != message and quantity not in traces(cell, message) and not _made_of(graph, projection, quantity):
         reason = f"not transmitted: the synapse receives '{message}' of cell '{cell.name}'"
     elif depth < travel:
-        reason = f"not there yet: message '{message}' arrives {_steps(travel)} after it is computed"
+        after = _steps(message_depth(graph, projection))
+        reason = f"not there yet: message '{message}' arrives {after} after it is computed"
     elif quantity == message:
         kept = f", kept at the synapse for {_steps(depth - travel)}" if depth > travel else ""
         kind, reason = "transmitted", f"transmitted as the message{kept}"

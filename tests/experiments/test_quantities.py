@@ -225,6 +225,36 @@ def refused(session, name, value=None):
     return str(caught.value)
 
 
+FLOWING = """graph flowing
+cell c
+  parameter tau ms = 4
+  parameter rate 1/ms = 1 / tau
+  input drive
+  state v = 1
+  receive dv/dt = {flow}
+  integrator {integrator}
+population a c 1
+output v = a.v
+"""
+
+
+@pytest.mark.parametrize("flow", ["(drive - v) / tau", "(drive - v) * rate"])
+def test_what_an_exact_integrator_has_solved_with_is_not_set_without_effect(tmp_path, flow):
+    for integrator, value in (("exact", None), ("euler", 0.75 ** 3 * 0.5), ("rk4", None)):
+        (tmp_path / "c.ir").write_text(FLOWING.format(flow=flow, integrator=integrator))
+        experiment = load_experiment({
+            "model": {"circuit": str(tmp_path / "c.ir")}, "data": {"inputs": {"a.drive": [0.0]}},
+            "protocol": {"task": "stream", "presentation_steps": 5}, "run": {"backend": "interpreter"}})
+        with Session(experiment) as session:
+            session.run(3)
+            if integrator == "exact":
+                assert "integrator 'exact'" in refused(session, "a.tau", 2.0)
+                continue
+            session.set("a.tau", 2.0)
+            session.run(1)
+            assert value is None or session.get("a.v") == pytest.approx([value])
+
+
 def test_what_a_pass_has_removed_names_the_pass(tiny_classification):
     experiment = load_experiment(tiny_classification, {"run.seeds": [1]})
     with Session(experiment) as session:

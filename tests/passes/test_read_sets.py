@@ -1,5 +1,6 @@
 """Read-sets: what a rule reads is judged by where it is computed, not by its name."""
 
+import numpy as np
 import pytest
 
 from compiler.ir import CortexError, Graph, PlasticityRule, State, parse, parse_graph, show
@@ -121,6 +122,14 @@ def test_a_message_cannot_be_read_before_it_arrives() -> None:
     assert kinds == {"pre.rate": ("elsewhere", 0), "prev(pre.rate)": ("elsewhere", 1),
                      "prev(prev(pre.rate))": ("transmitted", 2), "prev(pre.filtered)": ("elsewhere", 1)}
     assert found.read("pre.rate").reason == "not there yet: message 'rate' arrives 2 steps after it is computed"
+
+
+@pytest.mark.parametrize("delay, local", [("", True), ("delay=2", False)])
+def test_a_spike_that_leaves_at_the_end_of_its_step_is_there_before_the_weight_is_used(delay: str, local: bool) -> None:
+    text = ("graph g\ncell lif = library.lif_delta\nrule r = library.stdp_additive\nsynapse s\n  message spike\n"
+            "  port synapses\n  rule r\npopulation a lif 2\npopulation b lif 2\nprojection W s a -> b " + delay + "\n")
+    found = read_sets(parse_graph(text).with_(arrays={"W.w": np.ones((2, 2))}))[0]
+    assert found.local is local and found.read("pre.spike").kind == ("transmitted" if local else "elsewhere")
 
 
 def test_traces_are_closed_under_what_they_read() -> None:

@@ -30,7 +30,7 @@ def spiking_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell, syn
     """Terms with a factor that is 0 or 1, on one side or on both, beside traces of one side. `synaptic`: with states."""
     before, after = (_event(c, side, cell) for side, cell in (("pre", pre), ("post", post)))
     free = ["w", "eta", *past(c, [f"pre.{s}" for s in pre.stored] + [f"post.{s}" for s in post.stored])]
-    lines = ["parameter eta 1/ms"]
+    lines = ["parameter eta"]
     for state, event in (("x", before), ("y", after)) if synaptic else ():
         lines += [f"state {state} = {c.pick(('0', '0.5 * eta'))}", f"update {state} = 0.8 * prev({state}) + {event}"]
         free += [state, f"prev({state})"]
