@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from compiler.backends.draws import input_columns
@@ -19,7 +20,9 @@ from compiler.experiments.circuits import with_seeds
 from compiler.experiments.compilation import check_backend, check_installed, check_recorded
 from compiler.experiments.quantities import numbers, shaped, states
 from compiler.experiments.spikes import Spikes
+from compiler.experiments.tables import converted
 from compiler.experiments.tasks.plans import is_whole
+from compiler.experiments.tasks.schedule import When
 from compiler.front.builder import Network
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -90,7 +93,8 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
     `steps`: without it, as many as inputs and gates that change have rows.
 
     `inputs`: `population.input` -> a number, (n,), (steps, n) or (steps, batch, n), in the units of the cell; 0 where
-    none is given. `gates`: gate -> a number or (steps,); 0, which is off, where none is given. `record`: quantities,
+    none is given. `gates`: gate -> a number, (steps,), or when it is on, `{"at": [-1]}` or
+    `{"from": 100, "until": 200, "every": 2}`; 0, which is off, where none is given. `record`: quantities,
     such as `population.state`, `population.message`, `projection.w` and `projection.current`, taken after every `every`
     steps. `seed`: one, or one per element of a seeds axis, which the graph then gets. `noise` (steps, draws): what a
     graph with `noise recorded` replays. `final`: the weights and states after the last step are returned, too.
@@ -249,11 +253,22 @@ def _phase(graph: Graph, steps: int, every: int, inputs: Mapping[str, Any],
     parts = [np.broadcast_to(array, (rows, elements, array.shape[2])) for array in arrays]
     table = np.concatenate([*parts, np.zeros((rows, elements, 0))], axis=2).swapaxes(0, 1)
     first = tuple(rows * element for element in range(elements))
-    patterns = tuple((name, tuple(shaped(name, value, (), (steps,)).reshape(-1).tolist()))
-                     for name, value in gates.items())
+    patterns = tuple((name, _pattern(name, value, steps)) for name, value in gates.items())
     count, length = (rows, 1) if rows > 1 else (min(steps, 1), max(steps, 1))
     phase = Phase(NAME, count, length, first, gates=patterns, records=((NAME, Record(every, every - 1)),))
     return table.reshape(rows * elements, table.shape[2]), phase
+
+
+def _pattern(name: str, value: Any, steps: int) -> tuple[float, ...]:
+    """Of a gate. Raises X122, X203, X204."""
+    if not isinstance(value, Mapping):
+        return tuple(shaped(name, value, (), (steps,)).reshape(-1).tolist())
+    try:
+        when: When = converted(dict(value), When)
+    except msgspec.ValidationError as error:
+        raise CortexError("X203", f"gate '{name}' is {dict(value)}: {error}.",
+                          "Say at = [steps], or from, until and every.") from None
+    return when.pattern(f"gate '{name}'", max(steps, 1))
 
 
 def _by_step(name: str, value: Any, steps: int, batch: int, n: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from compiler.experiments.tables import Count, Epochs, Length, RecordTable, Sett
 from compiler.experiments.tasks.measures import Measured, deviations, scores
 from compiler.experiments.tasks.plans import Plan, laid_out
 from compiler.experiments.tasks.resets import with_reset
+from compiler.experiments.tasks.schedule import When
 from compiler.ir import CortexError, Graph
 from compiler.ir.protocol import Phase, Protocol, Stream
 
@@ -100,12 +101,14 @@ class Task(Table, frozen=True, tag_field="task"):
 class Presented(Task, frozen=True):
     """Samples are presented one after the other, `presentation_steps` each (100). For `settling_steps` the first ones
     are shown without learning, noise or target. `train_gates`: the gates that are on in training. `shuffle`: whether
-    every epoch has an order of its own."""
+    every epoch has an order of its own. `schedule`: gate -> when it is on in a presentation of training,
+    `learn = {at = [-1]}`, `nudge = {from = 100}`."""
 
     presentation_steps: Length | None = None
     settling_steps: Count = 0
     train_gates: list[str] | None = None
     shuffle: bool | None = None
+    schedule: dict[str, When] = {}
 
     @property
     def steps(self) -> int:

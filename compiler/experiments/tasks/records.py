@@ -14,6 +14,7 @@ from compiler.experiments.tasks.base import Task, Teacher
 from compiler.experiments.tasks.measures import ERRORS, READOUT
 from compiler.experiments.tasks.plans import HALVED, Plan
 from compiler.experiments.tasks.resets import reset_depth, with_reset_column
+from compiler.experiments.tasks.schedule import scheduled
 from compiler.experiments.tasks.windows import with_windows
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -23,7 +24,7 @@ def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = No
     """The plan of an experiment's task; `teacher` gives the targets of the task fw_bw. Raises D401.., X120 to X127."""
     table = experiment.protocol
     _check_data(table, experiment.data)
-    plan = table.plan(experiment, graph, teacher)
+    plan = scheduled(table.plan(experiment, graph, teacher), getattr(table, "schedule", {}))
     tables = experiment.record or table.recorded(graph)
     protocol = with_windows(_with_records(plan.protocol, tables), tables, graph)
     if table.resets:

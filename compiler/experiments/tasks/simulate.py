@@ -11,6 +11,7 @@ from compiler.experiments.spikes import Observed, spikes_of, summary
 from compiler.experiments.tables import Count, RecordTable, Setting
 from compiler.experiments.tasks.base import Task, Teacher
 from compiler.experiments.tasks.plans import Plan, columns, gate_columns
+from compiler.experiments.tasks.schedule import When
 from compiler.ir import CortexError, Graph
 from compiler.ir.firing import SPIKE
 from compiler.ir.protocol import Phase, Protocol
@@ -21,13 +22,14 @@ STREAM, TRACES = "spikes", "traces"
 
 class Simulate(Task, frozen=True, tag="simulate"):
     """`duration_ms`, of which the first `warm_up_ms` do not count for what results.json says of the spikes.
-    `gates`: those that are on (by default all). Exogenous inputs are 0. Without [record], the spikes of all populations
-    are kept as events, and their membranes in `traces` cells each."""
+    `gates`: those that are on (by default all); `schedule`: gate -> when, in steps, `learn = {from = 1000}`. Exogenous
+    inputs are 0. Without [record], the spikes of all populations are kept as events, and their membranes in `traces` cells each."""
 
     duration_ms: Milliseconds = 1000.0
     warm_up_ms: Milliseconds = 0.0
     gates: list[str] | None = None
     traces: Count = 2
+    schedule: dict[str, When] = {}
 
     def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
         """One phase of one presentation. Raises X122."""

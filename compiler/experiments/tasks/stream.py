@@ -10,44 +10,21 @@ from typing import Any
 import numpy as np
 
 from compiler.experiments.data.datasets import load_arrays
-from compiler.experiments.tables import Count, Data, Length, RecordTable, Samples, Setting, Table
+from compiler.experiments.tables import Data, RecordTable, Samples, Setting
 from compiler.experiments.tasks.base import Presented, Reset, Teacher
-from compiler.experiments.tasks.plans import Column, Plan, columns, gate_columns, with_column
+from compiler.experiments.tasks.plans import Column, Plan, columns, gate_columns
 from compiler.ir import CortexError, Graph, unknown
 from compiler.ir.protocol import Phase
 
 
-class When(Table, frozen=True, rename={"from_": "from"}):
-    """Steps of every presentation: those listed in `at` (-1 is the last one), or `from` one on, `until` before another.
-    """
-
-    at: list[int] | None = None
-    from_: Count = 0
-    until: Length | None = None
-
-    def pattern(self, gate: str, steps: int) -> tuple[float, ...]:
-        """Raises X122."""
-        on = np.zeros(steps)
-        if self.at is None:
-            on[self.from_:self.until] = 1.0
-        elif self.from_ or self.until or any(not -steps <= step < steps for step in self.at):
-            raise CortexError("X122", f"protocol.schedule.{gate} is at {self.at} from {self.from_} until {self.until}; "
-                                      f"a presentation has {steps} steps.", "Give steps of it, or from and until.")
-        else:
-            on[self.at] = 1.0
-        return tuple(on.tolist())
-
-
 class Stream(Presented, frozen=True, tag="stream"):
     """A presentation has 1 step where `presentation_steps` does not say; `train_gates`: by default all are on.
-    `schedule`: gate -> when it is on in a presentation, `learn = {at = [-1]}`, `nudge = {from = 100}`.
     `dataset_size` is not read: the arrays say how many rows there are."""
 
     reads = ("path", "inputs")
 
     dataset_size: Samples = 100
     reset: Reset = "none"
-    schedule: dict[str, When] = {}
 
     @property
     def steps(self) -> int:
@@ -67,8 +44,6 @@ class Stream(Presented, frozen=True, tag="stream"):
             samples[:, column.start:column.stop] = arrays[column.key]
         gates = gate_columns(self.gates(graph.gates))
         run = Phase("run", count, self.steps, order="run" if self.shuffle else "", gates=gates)
-        for gate, when in self.schedule.items():
-            run = with_column(run, gate, when.pattern(gate, self.steps))
         return self.repeated(run, samples, self.epochs, "the user's arrays")
 
     def recorded(self, graph: Graph) -> dict[str, RecordTable]:
