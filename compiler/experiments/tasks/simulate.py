@@ -23,7 +23,8 @@ STREAM, TRACES = "spikes", "traces"
 class Simulate(Task, frozen=True, tag="simulate"):
     """`duration_ms`, of which the first `warm_up_ms` do not count for what results.json says of the spikes.
     `gates`: those that are on (by default all); `schedule`: gate -> when, in steps, `learn = {from = 1000}`. Exogenous
-    inputs are 0. Without [record], the spikes of all populations are kept as events, and their membranes in `traces` cells each."""
+    inputs are 0. Without [record], the spikes of all populations are kept as events, and their membranes in `traces`
+    cells each."""
 
     duration_ms: Milliseconds = 1000.0
     warm_up_ms: Milliseconds = 0.0
