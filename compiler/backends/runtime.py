@@ -388,11 +388,11 @@ def mix64(x: Array) -> Array:
 def count_due(rule: Table, phase: Table, stop: int) -> int:
     """How many steps of the phase before `stop` record, without listing them."""
     if rule["every"]:
-        return max(-(-(stop - rule["offset"]) // rule["every"]), 0)
+        return int(max(-(-(stop - rule["offset"]) // rule["every"]), 0))
     if rule["steps"]:
         return int(np.searchsorted(rule["steps"], stop))
     at = set(rule["at"])
-    return stop // phase["steps"] * len(at) + sum(step < stop % phase["steps"] for step in at)
+    return int(stop // phase["steps"]) * len(at) + sum(step < stop % phase["steps"] for step in at)
 
 
 def due_steps(rule: Table, phase: Table, start: int, stop: int) -> Array:
