@@ -392,8 +392,8 @@ def count_due(rule: Table, phase: Table, stop: int) -> int:
     if rule["steps"]:
         return int(np.searchsorted(rule["steps"], stop))
     at = set(rule["at"])
-    shown, rest = divmod(stop, int(phase["steps"]))
-    return shown * len(at) + sum(step < rest for step in at)
+    shown, rest = divmod(stop, phase["steps"])
+    return int(shown * len(at) + sum(step < rest for step in at))
 
 
 def due_steps(rule: Table, phase: Table, start: int, stop: int) -> Array:
