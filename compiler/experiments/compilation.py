@@ -120,12 +120,12 @@ def check_run(run: Run) -> None:
 
 
 def check_backend(name: str) -> None:
-    """Raises X157 for an unknown one, and X158 where the environment asks for what is not there."""
+    """Raises X157 for an unknown one, and X159 where the environment asks for what is not there."""
     if not isinstance(name, str) or name not in BACKENDS:
         raise unknown("X157", "backend", name, BACKENDS)
     for variable, known in ENVIRONMENT.items():
         if os.environ.get(variable, known[0]) not in known:
-            raise unknown("X158", f"value of the environment variable {variable}", os.environ[variable], known)
+            raise unknown("X159", f"value of the environment variable {variable}", os.environ[variable], known)
 
 
 def circuit_after_passes(experiment: Experiment, passes: bool = True) -> tuple[Graph, PassReport]:
