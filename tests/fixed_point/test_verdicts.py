@@ -182,7 +182,7 @@ def random_rule(rng) -> list[str]:
     def products(own: str, most: int) -> str:
         words = [["pre.spike", "pre.x", "pre.slow"], ["post.spike", "post.y", "where(post.spike > 0, post.y, 0)"], [own]]
         chosen = [[side[rng.integers(len(side))] for side in words if rng.random() < 0.6] for _ in range(most)]
-        return " + ".join(" * ".join([f"{rng.integers(1, 8) / 2.0 ** rng.integers(6)!r}", *c]) for c in chosen)
+        return " + ".join(" * ".join([f"{float(rng.integers(1, 8) / 2.0 ** rng.integers(6))!r}", *c]) for c in chosen)
     return ["state e = 0", "state f = 0", f"update e = 0.875 * prev(e) - ({products('prev(f)', 2)})",
             "update f = 0.5 * prev(f) + pre.x * post.spike", f"increment prev(e) * post.y * 0.5 + {products('w', 3)}"]
 
