@@ -12,7 +12,7 @@ from compiler.backends.kernels.nest import (
     Kernel,
 )
 from compiler.backends.kernels.operations import Operation, Slot, Span, along
-from compiler.backends.lowering import events, listed
+from compiler.backends.lowering import listed
 from compiler.backends.lowering.arrivals import arrivals
 from compiler.backends.lowering.cells import message_slot
 from compiler.backends.lowering.factors import summing_gate
@@ -178,13 +178,11 @@ class ProjectionLowering(SynapseCode):
         kernel = Kernel(f"One step of rule {self._rule_name} for every synapse.")
         learning = self.learning(kernel)
         step = learning.gated_step if self._moves_always else learning.step
-        waiting = events.vector_events(self.factors) if moves_at_events(self.graph, self.projection) else None
-        visits = visits_of(self.factors, self.graph, self.shared) if self.shape.listed is not None else None
+        seldom = self.shape.listed is not None or moves_at_events(self.graph, self.projection)
+        visits = visits_of(self.factors, self.graph, self.shared) if seldom else None
         if visits:
             wild = kernel.array("wild", self.slots.add(self.slot(WILD), 1), 1)
             each_moving(learning, visits, wild, lambda at: step(at, learning.increment(at)))
-        elif waiting:
-            events.each_weight(learning, waiting, lambda at: step(at, learning.increment(at)))
         else:
             learning.each_weight(lambda at: step(at, learning.increment(at)))
         found = self.operation(f"learn_{self.variant}_{self._rule_name}", kernel,

@@ -1,13 +1,13 @@
-"""Which synapses of a list a step of its rule moves: rows of presynaptic cells and columns of postsynaptic ones that
-spiked, where the rule's increment is exactly 0 at all others.
+"""Which synapses a step of a rule moves: rows of presynaptic cells and columns of postsynaptic ones that spiked, where
+the rule's increment is exactly 0 at all others; all of them where a gate is on that the increment waits for.
 
     increment a * x * post.spike - b * y * pre.spike        visits where pre.spike or post.spike is not 0
     increment a * x * post.rate                             visits all
 
-What is proved is a range: the increment, with the vectors that spikes make at 0 and everything else anywhere within
-REACH, is 0, and nothing on the way leaves the finite numbers. A weight then keeps its bits: it is within its bounds
-from the start on, and never -0.0. Whether everything is within REACH is looked at in every step; where it is not, or a
-weight was set to -0.0, all synapses are visited from then on.
+What is proved is a range: the increment, with the vectors that spikes make, and perhaps gates, at 0 and everything
+else anywhere within REACH, is 0, and nothing on the way leaves the finite numbers. A weight then keeps its bits: it is
+within its bounds from the start on, and never -0.0. Whether everything is within REACH is looked at in every step;
+where it is not, or a weight was set to -0.0, all synapses are visited from then on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from compiler.ir.cells import CellType
 from compiler.ir.expressions import Call, Expression, Name, Node, Number, Where, reads, walk
 from compiler.ir.functions import Floats
 from compiler.ir.model import Graph
+from compiler.passes.events import GATE
 from compiler.passes.ranges import Ranges, Values, only, value_ranges
 
 REACH = 2.0**200
@@ -39,13 +41,15 @@ Visit = Callable[[tuple[Int, Int, Int]], object]
 @dataclass(frozen=True)
 class Visits:
     """`pre`, `post`: vectors (`Q0`, `P1`) of which one is not 0 where a synapse moves; `others`: vectors, and `states`
-    that synapses share, which have to be within REACH; `weights`: so have they, and nothing bounds them."""
+    that synapses share, which have to be within REACH; `weights`: so have they, and nothing bounds them; `gates`: one
+    of them on moves all."""
 
     pre: tuple[str, ...]
     post: tuple[str, ...]
     others: tuple[str, ...]
     states: tuple[str, ...]
     weights: bool
+    gates: tuple[str, ...] = ()
 
 
 def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str]) -> Visits | None:
@@ -60,11 +64,12 @@ def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str]) -> Visi
     there = [name for name in factors.vectors if VECTOR + name in read]
     spiking = [name for name in there if _spikes(factors, graph, name)]
     pre, post = ([name for name in spiking if name.startswith(letter)] for letter in "QP")
-    for silent in (pre, post, spiking):
-        if silent and _stays(factors, graph, silent):
+    gates = sorted(name for name in read if name.startswith(GATE))
+    for off, silent in product(dict.fromkeys(((), tuple(gates))), (pre, post, spiking)):
+        if silent and _stays(factors, graph, [*(VECTOR + name for name in silent), *off]):
             return Visits(tuple(n for n in silent if n in pre), tuple(n for n in silent if n in post),
                           tuple(n for n in there if n not in silent), tuple(n for n in shared if n in read),
-                          "w" in read and not math.isfinite(low - high))
+                          "w" in read and not math.isfinite(low - high), off)
     return None
 
 
@@ -94,11 +99,11 @@ def _constants(factors: Factors, expression: Expression) -> dict[str, Values]:
 
 
 def _stays(factors: Factors, graph: Graph, silent: list[str]) -> bool:
-    """Whether the increment is 0 where these vectors are."""
+    """Whether the increment is 0 where these vectors and gates are."""
     low, high = graph.class_of(factors.projection.name).bounds
     known = _constants(factors, factors.increment)
     known |= {name: DRAWN for name, _ in factors.rule.noise} | {s.name: WITHIN for s in factors.rule.states}
-    known |= {VECTOR + name: SILENT if name in silent else WITHIN for name in factors.vectors}
+    known |= {VECTOR + name: WITHIN for name in factors.vectors} | dict.fromkeys(silent, SILENT)
     known["w"] = WITHIN.within(low, high)
     found = [_range(node, known) for node in walk(factors.increment)]
     return all(math.isfinite(v.low) and math.isfinite(v.high) for v in found) and _is_nothing(
@@ -138,6 +143,9 @@ def each_moving(learning: Learning, visits: Visits, wild: Array, visit: Visit) -
             with kernel.when(compared(compared(_size(Name("x")), "<=", REACH), "==", 0.0)):
                 kernel.store(wild[0], 1.0)
 
+    for gate in visits.gates:
+        switched = compared(learning.translation.value(Name(gate)), "==", 0.0)
+        kernel.set(everywhere, Where(switched, everywhere, Number(1.0)))
     moving = compared(everywhere, "!=", 0.0)
     with axes.each_row() as j:
         learning.load_row(j)
@@ -151,18 +159,25 @@ def each_moving(learning: Learning, visits: Visits, wild: Array, visit: Visit) -
 def _each_column(learning: Learning, visits: Visits, everywhere: Name, at: Callable[[Int, Int], None]) -> None:
     """Columns of postsynaptic cells that spiked, but for the rows that have been visited."""
     kernel, axes = learning.kernel, learning.axes
-    assert isinstance(axes, ListedAxes)
     learning.row_locals.clear()
-    starts, places, rows = (kernel.indices(f"of_{key}", IndexSlot(f"{learning.projection.name}.{key}"))
-                            for key in ("column_starts", "column_places", "column_pre"))
-    with kernel.when(compared(everywhere, "==", 0.0)), axes.each_target() as k:
+
+    def unless_visited(j: Int, s: Int) -> None:
+        active = [compared(learning.vector(name)[j, 0, 0], "!=", 0.0) for name in visits.pre]
+        with kernel.when(compared(any_of(active), "==", 0.0) if active else Number(1.0)):
+            at(j, s)
+
+    targets = axes.each_target() if isinstance(axes, ListedAxes) else kernel.loop("k", axes.width)
+    with kernel.when(compared(everywhere, "==", 0.0)), targets as k:
         spiked = [compared(learning.vector(name)[k, 0, 0], "!=", 0.0) for name in visits.post]
-        with kernel.when(any_of(spiked)), \
-                kernel.loop("i", starts[k + 1], starts[k]) as i:
-            j = rows[i]
-            active = [compared(learning.vector(name)[j, 0, 0], "!=", 0.0) for name in visits.pre]
-            with kernel.when(compared(any_of(active), "==", 0.0) if active else Number(1.0)):
-                at(j, places[i])
+        with kernel.when(any_of(spiked)):
+            if isinstance(axes, ListedAxes):
+                starts, places, rows = (kernel.indices(f"of_{key}", IndexSlot(f"{learning.projection.name}.{key}"))
+                                        for key in ("column_starts", "column_places", "column_pre"))
+                with kernel.loop("i", starts[k + 1], starts[k]) as i:
+                    unless_visited(rows[i], places[i])
+            else:
+                with axes.each_row() as j:
+                    unless_visited(j, k)
 
 
 def _look(learning: Learning, array: Array, side: str, everywhere: Name) -> None:
