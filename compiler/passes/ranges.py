@@ -181,10 +181,9 @@ class Ranges:
 
     def _outside(self, name: str) -> Values:
         """Of what no equation gives."""
-        if name.startswith("gate."):
-            return Values(0.0, math.inf)
-        kind = dict(self.cell.noise).get(name)
-        return Values(0.0, 1.0) if kind == "uniform" else self.constants.get(name, ALL)
+        if dict(self.cell.noise).get(name) == "uniform":
+            return Values(0.0, 1.0)
+        return self.constants.get(name, Values(0.0, math.inf) if name.startswith("gate.") else ALL)
 
     def _affine(self, expression: Expression, name: str, step: _Step,
                 open_: frozenset[str]) -> tuple[Values, Values] | None:

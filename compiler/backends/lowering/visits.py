@@ -42,7 +42,7 @@ Visit = Callable[[tuple[Int, Int, Int]], object]
 class Visits:
     """`pre`, `post`: vectors (`Q0`, `P1`) of which one is not 0 where a synapse moves; `others`: vectors, and `states`
     that synapses share, which have to be within REACH; `weights`: so have they, and nothing bounds them; `gates`: one
-    of them on moves all."""
+    of them on moves all; `factors`: other gates, within REACH."""
 
     pre: tuple[str, ...]
     post: tuple[str, ...]
@@ -50,6 +50,7 @@ class Visits:
     states: tuple[str, ...]
     weights: bool
     gates: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
 
 
 def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str]) -> Visits | None:
@@ -65,11 +66,12 @@ def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str]) -> Visi
     spiking = [name for name in there if _spikes(factors, graph, name)]
     pre, post = ([name for name in spiking if name.startswith(letter)] for letter in "QP")
     gates = sorted(name for name in read if name.startswith(GATE))
-    for off, silent in product(dict.fromkeys(((), tuple(gates))), (pre, post, spiking)):
+    for off, silent in product(dict.fromkeys(((), *((gate,) for gate in gates), tuple(gates))), (pre, post, spiking)):
         if silent and _stays(factors, graph, [*(VECTOR + name for name in silent), *off]):
             return Visits(tuple(n for n in silent if n in pre), tuple(n for n in silent if n in post),
                           tuple(n for n in there if n not in silent), tuple(n for n in shared if n in read),
-                          "w" in read and not math.isfinite(low - high), off)
+                          "w" in read and not math.isfinite(low - high), off,
+                          tuple(gate for gate in gates if gate not in off))
     return None
 
 
@@ -103,7 +105,9 @@ def _stays(factors: Factors, graph: Graph, silent: list[str]) -> bool:
     low, high = graph.class_of(factors.projection.name).bounds
     known = _constants(factors, factors.increment)
     known |= {name: DRAWN for name, _ in factors.rule.noise} | {s.name: WITHIN for s in factors.rule.states}
-    known |= {VECTOR + name: WITHIN for name in factors.vectors} | dict.fromkeys(silent, SILENT)
+    known |= {VECTOR + name: WITHIN for name in factors.vectors}
+    known |= {name: WITHIN for name in reads(factors.increment) if name.startswith(GATE)}
+    known |= dict.fromkeys(silent, SILENT)
     known["w"] = WITHIN.within(low, high)
     found = [_range(node, known) for node in walk(factors.increment)]
     return all(math.isfinite(v.low) and math.isfinite(v.high) for v in found) and _is_nothing(
@@ -143,9 +147,10 @@ def each_moving(learning: Learning, visits: Visits, wild: Array, visit: Visit) -
             with kernel.when(compared(compared(_size(Name("x")), "<=", REACH), "==", 0.0)):
                 kernel.store(wild[0], 1.0)
 
-    for gate in visits.gates:
-        switched = compared(learning.translation.value(Name(gate)), "==", 0.0)
-        kernel.set(everywhere, Where(switched, everywhere, Number(1.0)))
+    for gate in (*visits.gates, *visits.factors):
+        value = learning.translation.value(Name(gate))
+        harmless = compared(value, "==", 0.0) if gate in visits.gates else compared(_size(value), "<=", REACH)
+        kernel.set(everywhere, Where(harmless, everywhere, Number(1.0)))
     moving = compared(everywhere, "!=", 0.0)
     with axes.each_row() as j:
         learning.load_row(j)
