@@ -10,7 +10,7 @@ from itertools import product
 from random_graphs.cells import Cell
 from random_graphs.choices import Choices, Kinds, maybe
 from random_graphs.expressions import GATES, WILD
-from random_graphs.rules import product_text, rule_text, spiking_text
+from random_graphs.rules import delivered_line, product_text, rule_text, spiking_text
 
 from compiler.ir import Graph, parse_graph
 from compiler.ir.drawing import partners
@@ -110,9 +110,9 @@ def _rule(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], q: Pro
         return product_text(c, kinds, name, pre, post)
     copies = {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[role]
     lowered = copies == graph.batch and not maps or kinds.refused
-    if maybe(c, 3):
-        return spiking_text(c, kinds, name, pre, post, lowered and maybe(c))
-    return rule_text(c, kinds, name, pre, post, lowered and maybe(c, 3), lowered and maybe(c, 3))
+    text = spiking_text(c, kinds, name, pre, post, lowered and maybe(c)) if maybe(c, 3) else \
+        rule_text(c, kinds, name, pre, post, lowered and maybe(c, 3), lowered and maybe(c, 3))
+    return text if maps or not maybe(c, 6) else text + delivered_line(c, text)
 
 
 def _blocks(c: Choices, post: int, pre: int) -> tuple:

@@ -37,13 +37,15 @@ VALUES: dict[str, tuple[str, ...]] = {
 """Kind of feature -> what it may be, beside the words of the language's table."""
 BY_PASSES = {"Projection.lowering"}
 """Set by passes: a circuit as it is written has none."""
+UNITS = {f"{kind}.units" for kind in ("CellType", "PlasticityRule", "Population", "Projection")} | {"SynapseClass.weight"}
+"""Checked when a circuit is read, and without effect on a run."""
 
 
 def language() -> set[str]:
     """Every feature of the language."""
     table = {f"{kind.__name__}.{field}": domain for kind, row in FIELDS.items() for field, domain in row.items()}
     words = {f"{name}: {word}" for name, domain in table.items() if name not in BY_PASSES for word in _words(domain)}
-    return set(table) - BY_PASSES | words | {f"{kind}: {value}" for kind, values in VALUES.items() for value in values}
+    return set(table) - BY_PASSES - UNITS | words | {f"{kind}: {value}" for kind, values in VALUES.items() for value in values}
 
 
 def _words(domain: object) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from random_graphs.cells import Cell, past
 from random_graphs.choices import Choices, Kinds, maybe
 from random_graphs.expressions import bounded
@@ -50,6 +52,12 @@ def product_text(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell) -> 
         factor = f"({factor} + post.{c.pick(post.offered)})"
     read = c.pick([*(f"pre.{x}" for x in pre.offered), *(f"prev(pre.{s})" for s in pre.stored)])
     return _text(name, ["parameter eta = 0.1", f"increment eta * {factor} * {read}", *optimiser_line(c)])
+
+
+def delivered_line(c: Choices, rule: str) -> str:
+    """What a message is multiplied with on its way through a synapse of this rule."""
+    states = re.findall(r"^  state (\w+)", rule, re.MULTILINE)
+    return f"  deliver {c.pick(('w * eta', 'min(w, 0.3)', *(f'w * tanh({s})' for s in states)))}\n"
 
 
 def optimiser_line(c: Choices) -> list[str]:
