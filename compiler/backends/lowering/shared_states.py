@@ -42,11 +42,11 @@ def shared_states(factors: Factors, start: Start) -> Sides:
         sides = {state: factors.sides(updates[state], found) for state in found}
         known = {state: "".join(read) or "pre" for state, read in sides.items()
                  if len(read) < 2 and "synapse" not in read}
+        known = {state: side for state, side in known.items()
+                 if _alike(start.values[f"{name}.{state}"], start.synapses[name], side) is not None}
         if known == found:
-            break
+            return found
         found = known
-    return {state: side for state, side in found.items()
-            if _alike(start.values[f"{name}.{state}"], start.synapses[name], side) is not None}
 
 
 def _read_too_early(state: str, updates: list[tuple[str, Expression]]) -> bool:
