@@ -314,7 +314,7 @@ BENCHMARKS: dict[str, str] = {
     "demo": "compiler.bench.demo:rows",
     "mapping": "compiler.bench.mapping:rows",
     "speed": "compiler.bench.speed:rows",
-    "lava-messages": "compiler.bench.lava_messages:rows",
+    "lava-messages": "lava_procs.message_cost:rows",
     "published-learning": "compiler.bench.published_learning:rows",
     "mutations": "compiler.verify.mutation.campaign:rows",
 }

@@ -76,7 +76,7 @@ def expanded(expression: Expression) -> list[Term]:
             on, off = (Term(1.0, post=(Where(condition, Number(a), Number(b)),)) for a, b in ((1.0, 0.0), (0.0, 1.0)))
             return [*(on.times(t) for t in expanded(then)), *(off.times(t) for t in expanded(otherwise) if t.scale)]
     side = _side(expression)
-    if side is None:
+    if side not in ("pre", "post", "synapse"):
         raise ValueError(show(expression))
     return [Term(1.0, **{side: (expression,)})]
 
