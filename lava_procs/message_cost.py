@@ -44,7 +44,7 @@ class Empty(AbstractProcess):
 
 @implements(proc=Empty, protocol=LoihiProtocol)
 @requires(CPU)
-class LoihiModel(PyLoihiProcessModel):  # type: ignore[misc]
+class LoihiModel(PyLoihiProcessModel):
     vector_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     vector_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
 
@@ -55,7 +55,7 @@ class LoihiModel(PyLoihiProcessModel):  # type: ignore[misc]
 
 @implements(proc=Empty, protocol=AsyncProtocol)
 @requires(CPU)
-class AsyncModel(PyAsyncProcessModel):  # type: ignore[misc]
+class AsyncModel(PyAsyncProcessModel):
     vector_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     vector_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
 
