@@ -9,7 +9,7 @@ import pytest
 from random_graphs.differences import bits, differences, expected, outcome
 from sparse_circuits import setup_of
 
-from compiler.backends.lowering import lower, projections, visits
+from compiler.backends.lowering import lower, synapse_code, visits
 from compiler.backends.lowering.visits import visits_of
 from compiler.backends.native import Native
 from compiler.ir import CortexError, Graph, parse_graph
@@ -96,7 +96,7 @@ def plan(graph: Graph):
         return found[-1][0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(projections, "visits_of", seen)
+        patch.setattr(synapse_code, "visits_of", seen)
         lower(graph)
     return found[0]
 

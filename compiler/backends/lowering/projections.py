@@ -21,9 +21,8 @@ from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.shared_states import shared_operation
 from compiler.backends.lowering.summed import Summed
 from compiler.backends.lowering.synapse_code import SynapseCode
-from compiler.backends.lowering.visits import WILD, each_moving, visits_of
+from compiler.backends.lowering.visits import each_moving
 from compiler.ir.model import SUMMED
-from compiler.passes.events import moves_at_events
 from compiler.passes.held_forms import form_of
 
 
@@ -178,11 +177,9 @@ class ProjectionLowering(SynapseCode):
         kernel = Kernel(f"One step of rule {self._rule_name} for every synapse.")
         learning = self.learning(kernel)
         step = learning.gated_step if self._moves_always else learning.step
-        seldom = self.shape.listed is not None or moves_at_events(self.graph, self.projection)
-        visits = visits_of(self.factors, self.graph, self.shared) if seldom else None
-        if visits:
-            wild = kernel.array("wild", self.slots.add(self.slot(WILD), 1), 1)
-            each_moving(learning, visits, wild, lambda at: step(at, learning.increment(at)))
+        if self.visits:
+            wild = kernel.array("wild", self.wild, 1)
+            each_moving(learning, self.visits, wild, lambda at: step(at, learning.increment(at)))
         else:
             learning.each_weight(lambda at: step(at, learning.increment(at)))
         found = self.operation(f"learn_{self.variant}_{self._rule_name}", kernel,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from compiler.backends.kernels.layout import shape_of
 from compiler.backends.kernels.nest import (
@@ -25,12 +26,13 @@ from compiler.backends.lowering.listed import axes_of
 from compiler.backends.lowering.shared_states import Sides, shared_states
 from compiler.backends.lowering.storage import Storage
 from compiler.backends.lowering.translation import Translation
+from compiler.backends.lowering.visits import WILD, Visits, visits_of
 from compiler.backends.start import Start
 from compiler.ir.connections import connection_mask
 from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Expression, Node, Number, Where
+from compiler.ir.expressions import Expression, Name, Node, Number, Where
 from compiler.ir.model import PlasticityRule, Projection
-from compiler.passes.events import sends_events
+from compiler.passes.events import moves_at_events, sends_events
 
 BLOCK = 8
 """Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""
@@ -63,9 +65,24 @@ class SynapseCode:
                 self.shared_slot(name), self.shared_slot(name, 1)
             self._check_supported(self.rule)
 
+    @cached_property
+    def visits(self) -> Visits | None:
+        """Which synapses a step of the rule moves, where that is not all of them."""
+        if self.rule and (self.shape.listed is not None or moves_at_events(self.graph, self.projection)):
+            return visits_of(self.factors, self.graph, self.shared)
+        return None
+
+    @property
+    def wild(self) -> Slot:
+        return self.slots.add(self.slot(WILD), 1)
+
     @property
     def sends_events(self) -> bool:
-        return sends_events(self.graph, self.projection) and not self.projection.lowering
+        """Whether silent cells are left out of the product: weights are finite, or the slot `wild` says otherwise."""
+        if self.projection.lowering or any(m.target == self.projection.name for m in self.graph.mirrors):
+            return False
+        finite = self.rule is None or self.visits is not None and self.rule.deliver == Name("w")
+        return finite and sends_events(self.graph, self.projection)
 
     def slot(self, quantity: str) -> str:
         return slot_name(self.projection.name, quantity)
@@ -139,13 +156,21 @@ class SynapseCode:
         w = axes.weights("w", weights).__getitem__ if weights else self.delivered(kernel, axes)
         pre, current = axes.cells("pre", pre_slot), axes.cells("current", current_slot)
         if self.shape.batch == 1 and not self.shape.one_to_one and not learning and self.sends_events:
-            events.product(kernel, axes, w, pre, current)
+            self._product_of_events(kernel, axes, w, pre, current)
         elif self.shape.repeats >= BLOCK and not learning and not self.shape.one_to_one:
             self._product_of_samples(kernel, axes, w, pre, current)
         elif self.shape.batch > 1 or self.shape.one_to_one:
             self._product_of_batch(kernel, axes, w, pre, current, learning)
         else:
             self._product_of_rows(kernel, axes, w, pre, current, learning, skip)
+
+    def _product_of_events(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array) -> None:
+        if not self.rule:
+            return events.product(kernel, axes, w, pre, current)
+        with kernel.when(compared(kernel.array("wild", self.wild, 1)[0], "==", 0.0)):
+            events.product(kernel, axes, w, pre, current)
+        with kernel.otherwise():
+            self._product_of_rows(kernel, axes, w, pre, current, None, False)
 
     def delivered(self, kernel: Kernel, axes: Axes) -> Delivered:
         """What the message is multiplied with at (j, k, c): the weight, or what the rule says."""

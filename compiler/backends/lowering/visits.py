@@ -19,7 +19,7 @@ from itertools import product
 
 import numpy as np
 
-from compiler.backends.kernels.nest import Array, Int, any_of, compared
+from compiler.backends.kernels.nest import Array, Int, Kernel, any_of, compared
 from compiler.backends.kernels.operations import IndexSlot
 from compiler.backends.lowering.factors import VECTOR, Factors
 from compiler.backends.lowering.learning import Learning
@@ -34,7 +34,7 @@ from compiler.passes.ranges import Ranges, Values, only, value_ranges
 REACH = 2.0**200
 WITHIN, SILENT, DRAWN = Values(-REACH, REACH), only(0.0), Values(0.0, 1 - 2.0**-24)
 WILD = "wild"
-"""The quantity of a projection that says that all synapses are to be visited."""
+"""The quantity of a projection that says that all synapses are to be visited, and that weights may not be finite."""
 Visit = Callable[[tuple[Int, Int, Int]], object]
 
 
@@ -147,10 +147,11 @@ def each_moving(learning: Learning, visits: Visits, wild: Array, visit: Visit) -
             with kernel.when(compared(compared(_size(Name("x")), "<=", REACH), "==", 0.0)):
                 kernel.store(wild[0], 1.0)
 
-    for gate in (*visits.gates, *visits.factors):
-        value = learning.translation.value(Name(gate))
-        harmless = compared(value, "==", 0.0) if gate in visits.gates else compared(_size(value), "<=", REACH)
-        kernel.set(everywhere, Where(harmless, everywhere, Number(1.0)))
+    for gate in visits.factors:
+        _note(kernel, everywhere, compared(_size(learning.translation.value(Name(gate))), "<=", REACH))
+    kernel.store(wild[0], everywhere)
+    for gate in visits.gates:
+        _note(kernel, everywhere, compared(learning.translation.value(Name(gate)), "==", 0.0))
     moving = compared(everywhere, "!=", 0.0)
     with axes.each_row() as j:
         learning.load_row(j)
@@ -190,7 +191,11 @@ def _look(learning: Learning, array: Array, side: str, everywhere: Name) -> None
     kernel, shape = learning.kernel, learning.shape
     cells = kernel.size(f"{side}_cells", shape.pre if side == "pre" else shape.post)
     with kernel.loop("i", cells) as i:
-        kernel.set(everywhere, Where(compared(_size(array[i, 0, 0]), "<=", REACH), everywhere, Number(1.0)))
+        _note(kernel, everywhere, compared(_size(array[i, 0, 0]), "<=", REACH))
+
+
+def _note(kernel: Kernel, everywhere: Name, harmless: Node) -> None:
+    kernel.set(everywhere, Where(harmless, everywhere, Number(1.0)))
 
 
 def _size(value: Node) -> Node:
