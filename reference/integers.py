@@ -87,6 +87,7 @@ def dyadic(value: float) -> Exact:
 
 HALF = Exact(torch.tensor(1), 1)
 NOTHING = whole(0)
+ONE = whole(1)
 
 
 def choose(condition: Tensor | bool, then: Exact, otherwise: Exact) -> Exact:

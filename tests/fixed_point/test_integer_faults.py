@@ -12,7 +12,7 @@ from compiler.passes.fixed_point import Format
 from compiler.passes.name_products import _Cell
 from compiler.passes.quantised_formats import Formats
 from compiler.verify import verify_quantised
-from compiler.verify.compare import Comparison
+from compiler.verify.compare import EXACT, Comparison
 from compiler.verify.oracles.integers import trajectory as expected_integers
 from compiler.verify.runs import aligned, quantities, trajectory
 from reference import integers
@@ -46,7 +46,7 @@ def rewritten(setup, change, kind="cells"):
 
 def same(changed, setup, source, steps=400):
     """Whether a program and the integers of another one agree."""
-    comparison, wanted = Comparison(exact=True), quantities(changed.graph)
+    comparison, wanted = Comparison(precision=EXACT), quantities(changed.graph)
     both = aligned(trajectory(changed, wanted, "native", steps=steps), expected_integers(setup, source, wanted, steps))
     for _, got, expected in both:
         comparison.add(got, expected)

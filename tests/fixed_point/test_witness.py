@@ -4,7 +4,7 @@ import pytest
 from fixed_point_setups import PLASTIC, program, setup_of
 from witness.bridge import bridged
 
-from compiler.verify.compare import Comparison
+from compiler.verify.compare import EXACT, Comparison
 from compiler.verify.oracles.integers import trajectory
 from compiler.verify.runs import aligned, quantities
 
@@ -15,7 +15,7 @@ def compared(name, steps, hardware="", **options):
     """The witness against the evaluator, neither of which has seen the other's equations."""
     setup, source = program(setup_of(name, steps), steps=steps, hardware=hardware, **options)
     witness = bridged(PLASTIC[name], setup, mapped=bool(hardware)).trajectory(setup, steps)
-    comparison = Comparison(exact=True)
+    comparison = Comparison(precision=EXACT)
     for _, got, expected in aligned(witness, trajectory(setup, source, quantities(setup.graph), steps)):
         assert set(got) == set(expected)
         comparison.add(got, expected)

@@ -254,9 +254,9 @@ def test_nothing_learnt_is_no_divergence(capfd):
     assert "NOTHING LEARNT" in out and "DIVERGED" not in out and "no weight moved" in out
 
 
-def test_no_step_is_nothing_compared():
-    result = cortexc.verify(experiment(), steps=0)
-    assert result.outcome == "nothing-compared" and "no variable was compared over 0 steps" in result.reasons[0]
+def test_no_step_is_refused():
+    with pytest.raises(CortexError, match="X205"):
+        cortexc.verify(experiment(), steps=0)
 
 
 def test_not_a_number_on_both_sides_is_an_outcome():

@@ -42,7 +42,7 @@ def _parts(operation: Operation) -> list[Operation]:
     parts = group_parts(operation.group)
     if len(parts) == 1:
         return [replace(operation, group=parts[0][0])]
-    if not any(isinstance(argument, Span) for argument in operation.arguments):
+    if operation.apart or not any(isinstance(argument, Span) for argument in operation.arguments):
         return [replace(operation, group=group, copy=index > 0)
                 for index, group in enumerate(dict.fromkeys(name for name, _ in parts))]
     result, first = [], 0
