@@ -3,7 +3,7 @@
     increment 0.01 * pre.x * post.spike - 0.0001 * pre.spike * post.y     moves where pre.spike or post.spike is not 0
 
 An event is what a cell sends or is reset by, and is a number where a condition holds, else 0, or a count of Poisson
-events. What is multiplied with it is taken to be finite, as in a product of weights with a silent cell.
+events. This names what is worth leaving out; that it may be is proved in `backends/lowering/visits.py`.
 """
 
 from __future__ import annotations
