@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from hardware_maps.schema import FIELDS, GROUPS, LIMITS, NUMBERS_AS_TEXT, PROFILE, domain_of
+from cortexc.hardware_maps.schema import FIELDS, GROUPS, LIMITS, NUMBERS_AS_TEXT, PROFILE, domain_of
 
 if sys.version_info >= (3, 11):
     import tomllib

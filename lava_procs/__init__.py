@@ -3,6 +3,6 @@
 To be imported before Lava: on Python 3.11 and newer Lava needs the mend.
 """
 
-from lava_procs.mend import mend_lava
+from cortexc.lava_procs.mend import mend_lava
 
 mend_lava()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
-from lava_procs.heartbeat import HeartbeatPage, die_with_parent, watch_model
+from cortexc.lava_procs.heartbeat import HeartbeatPage, die_with_parent, watch_model
 
 _LONGEST_TRACEBACK = 20_000  # characters
 _LAVA_FORKS = "lava.magma.runtime.message_infrastructure.multiprocessing"

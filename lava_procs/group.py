@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from lava.magma.core.model.py.model import PyAsyncProcessModel, PyLoihiProcessModel
 
-from lava_procs.heartbeat import die_with_parent
+from cortexc.lava_procs.heartbeat import die_with_parent
 
 
 class GroupSteps:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lava_procs.children import STARTING_LOCK, import_lava
-from lava_procs.folder import FolderError, kernels_of, read_folder, running_code_of
-from lava_procs.work import GroupWork, shared_array
+from cortexc.lava_procs.children import STARTING_LOCK, import_lava
+from cortexc.lava_procs.folder import FolderError, kernels_of, read_folder, running_code_of
+from cortexc.lava_procs.work import GroupWork, shared_array
 
 _FOLDERS = itertools.count()
 
@@ -102,7 +102,7 @@ class Host:
         import_lava()
         from lava.magma.core.run_configs import Loihi2SimCfg
 
-        from lava_procs.supervisor import Supervisor
+        from cortexc.lava_procs.supervisor import Supervisor
 
         with running_code_of(self.folder / "network_lava.py"):
             if self.network is None:
@@ -180,7 +180,7 @@ class Host:
 def main(folder: str, network: ModuleType) -> None:
     """`python network_lava.py [STEPS]`: runs the folder and prints where it got to. Ends with 2 where the folder or
     STEPS are wrong, with 3 where the network failed, with 128 and the number of the signal that ended it."""
-    from lava_procs.supervisor import Interrupted, SupervisorError
+    from cortexc.lava_procs.supervisor import Interrupted, SupervisorError
 
     try:
         print(json.dumps(_run_once(Path(folder).parent, network, sys.argv[1:])))

@@ -3,7 +3,7 @@
 Its dataclasses have instances of another dataclass as defaults, which Python refuses since 3.11 unless they can be
 hashed. `ByteEncoder`, the only class concerned, gets a hash.
 
-`python -m lava_procs` has every program of this environment do so, whatever it imports first.
+`python -m cortexc.lava_procs` has every program of this environment do so, whatever it imports first.
 """
 
 import sys
@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 MODULE, DEFAULT = "lava.magma.compiler.var_model", "ByteEncoder"
-LINE = 'import sys; exec("try:\\n import lava_procs\\nexcept ImportError: pass")\n'
+LINE = 'import sys; exec("try:\\n import cortexc.lava_procs\\nexcept ImportError: pass")\n'
 """What Python runs when it starts: a file beside the packages, `*.pth`, may have one line of this kind."""
 
 

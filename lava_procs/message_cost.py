@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import lava_procs  # noqa: F401 - before Lava
+from cortexc import lava_procs  # noqa: F401 - before Lava
 
 # isort: split
 import numpy as np
@@ -28,8 +28,8 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.magma.core.sync.protocols.async_protocol import AsyncProtocol
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from lava_procs.progress import cpu_seconds
-from lava_procs.supervised import Supervised
+from cortexc.lava_procs.progress import cpu_seconds
+from cortexc.lava_procs.supervised import Supervised
 
 WIDTH, WARM_UP, REPEATS = 10, 50, 5
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lava_procs.children import Launcher, build_in_child, import_lava, one_blas_thread
-from lava_procs.failures import ChildDied, ChildLost, ChildRaised, SupervisorError
-from lava_procs.heartbeat import HeartbeatPage
+from cortexc.lava_procs.children import Launcher, build_in_child, import_lava, one_blas_thread
+from cortexc.lava_procs.failures import ChildDied, ChildLost, ChildRaised, SupervisorError
+from cortexc.lava_procs.heartbeat import HeartbeatPage
 
 _POLL_SECONDS = 0.025  # how often the processes are looked at while nothing else happens
 _END_SECONDS = 3.0  # how long processes may take to end by themselves
@@ -79,9 +79,9 @@ class Network:
 
     def launch(self, page: HeartbeatPage, supervisor: Any) -> None:
         """Make the channels and fork the processes, like Runtime.initialize, but do not wait for them."""
-        from lava_procs.channels import make_direct
-        from lava_procs.infrastructure import Infrastructure
-        from lava_procs.supervised_runtime import SupervisedRuntime
+        from cortexc.lava_procs.channels import make_direct
+        from cortexc.lava_procs.infrastructure import Infrastructure
+        from cortexc.lava_procs.supervised_runtime import SupervisedRuntime
 
         self._runtime = runtime = SupervisedRuntime(self._executable, supervisor)
         self._executable.assign_runtime_to_all_processes(runtime)
@@ -258,7 +258,7 @@ def _raised(name: str, error: Exception) -> ChildRaised:
 
 
 def _ended(name: str, exit_code: int) -> ChildDied | ChildLost:
-    from lava_procs.infrastructure import LOST
+    from cortexc.lava_procs.infrastructure import LOST
 
     return ChildLost(name) if exit_code == LOST else ChildDied(name, exit_code)
 

@@ -7,8 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from lava_procs.failures import Stalled
-from lava_procs.heartbeat import COMPUTING, STARTING, HeartbeatPage
+from cortexc.lava_procs.failures import Stalled
+from cortexc.lava_procs.heartbeat import COMPUTING, STARTING, HeartbeatPage
 
 _LONGEST_GAP = 0.25  # counted at most per look: time in which this process itself was stopped is not a stall
 _JUDGED_SECONDS = 0.25  # quiet time after which the processes are looked at

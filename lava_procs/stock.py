@@ -11,7 +11,7 @@ from typing import Any
 from lava.proc.dense.models import PyDenseModelBitAcc, PyLearningDenseModelBitApproximate
 from lava.proc.lif.models import PyLifModelBitAcc
 
-from lava_procs.heartbeat import die_with_parent
+from cortexc.lava_procs.heartbeat import die_with_parent
 
 
 class Probe:

@@ -8,8 +8,8 @@ from typing import Any
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_conditions import AbstractRunCondition
 
-from lava_procs.continuing import forget_channels
-from lava_procs.supervisor import Supervisor
+from cortexc.lava_procs.continuing import forget_channels
+from cortexc.lava_procs.supervisor import Supervisor
 
 
 class Supervised:

@@ -16,11 +16,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lava_procs.children import STARTING_LOCK
-from lava_procs.failures import ChildDied, ChildLost, ChildRaised, Interrupted, NotUsable, Stalled, SupervisorError
-from lava_procs.heartbeat import HeartbeatPage
-from lava_procs.network import DONE, PAUSE, PAUSED, Network
-from lava_procs.progress import Progress
+from cortexc.lava_procs.children import STARTING_LOCK
+from cortexc.lava_procs.failures import (
+    ChildDied,
+    ChildLost,
+    ChildRaised,
+    Interrupted,
+    NotUsable,
+    Stalled,
+    SupervisorError,
+)
+from cortexc.lava_procs.heartbeat import HeartbeatPage
+from cortexc.lava_procs.network import DONE, PAUSE, PAUSED, Network
+from cortexc.lava_procs.progress import Progress
 
 __all__ = ["ChildDied", "ChildLost", "ChildRaised", "Interrupted", "NotUsable", "Stalled", "Supervisor",
            "SupervisorError"]

@@ -7,7 +7,7 @@ to the error-neuron specification; the items of a step are those of its section 
 
 Every array has a leading batch axis of S seeds: states (S, n), weights (S, post, pre). Times are in ms,
 conductances in 1/ms; voltages, rates and weights have no unit. Only operations whose bits do not depend on an
-element's place in its tensor are used (see `reference.pal`): a batch has the bits of its single runs.
+element's place in its tensor are used (see `cortexc.reference.pal`): a batch has the bits of its single runs.
 """
 
 import copy
@@ -18,8 +18,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from reference.error_neuron_parameters import ACTIVATIONS, ErrorNeuronParameters
-from reference.error_neuron_state import (
+from cortexc.reference.error_neuron_parameters import ACTIVATIONS, ErrorNeuronParameters
+from cortexc.reference.error_neuron_state import (
     GOLDEN_NAMES,
     ErrorNeuronState,
     activate,
@@ -29,7 +29,7 @@ from reference.error_neuron_state import (
     slopes,
     stack_states,
 )
-from reference.pal import Layers, hebbian, outer, product
+from cortexc.reference.pal import Layers, hebbian, outer, product
 
 __all__ = ["ErrorNeuronParameters", "ErrorNeuronReference", "ErrorNeuronState", "initial_state", "reference_model"]
 __all__ += ["stack_states"]

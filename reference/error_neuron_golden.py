@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy
 import torch
 
-from reference import error_neuron_state
-from reference.error_neuron import ErrorNeuronParameters, ErrorNeuronState
-from reference.pal_parameters import Layers
+from cortexc.reference import error_neuron_state
+from cortexc.reference.error_neuron import ErrorNeuronParameters, ErrorNeuronState
+from cortexc.reference.pal_parameters import Layers
 
 Arrays = Mapping[str, numpy.ndarray]
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.pal_parameters import logistic
+from cortexc.reference.pal_parameters import logistic
 
 Range = tuple[float, float]
 

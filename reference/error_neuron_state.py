@@ -14,8 +14,8 @@ import numpy
 import torch
 from torch import Tensor
 
-from reference.error_neuron_parameters import ACTIVATIONS, DERIVATIVES, ErrorNeuronParameters
-from reference.pal import Layers
+from cortexc.reference.error_neuron_parameters import ACTIVATIONS, DERIVATIVES, ErrorNeuronParameters
+from cortexc.reference.pal import Layers
 
 
 class Weights(NamedTuple):

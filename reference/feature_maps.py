@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.integers import Exact
+from cortexc.reference.integers import Exact
 
 
 class Maps:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from reference.fixed_point_cells import Population
-from reference.fixed_point_synapses import Projection
-from reference.fixed_point_values import Formats, Memory, Options
-from reference.integers import Exact, dyadic
+from cortexc.reference.fixed_point_cells import Population
+from cortexc.reference.fixed_point_synapses import Projection
+from cortexc.reference.fixed_point_values import Formats, Memory, Options
+from cortexc.reference.integers import Exact, dyadic
 
 
 class FixedPoint:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.equations import Cell, Tree, folded, leaves, put, real
-from reference.fixed_point_values import Memory, value_of
-from reference.integers import BITS_OF_UNIFORM, HALF, Exact, Register, choose
+from cortexc.reference.equations import Cell, Tree, folded, leaves, put, real
+from cortexc.reference.fixed_point_values import Memory, value_of
+from cortexc.reference.integers import BITS_OF_UNIFORM, HALF, Exact, Register, choose
 
 GUARD = 8
 """Bits below the unit of a result to which the terms of a sum are rounded that does not fit (item 2)."""

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.equations import Tree, folded, leaves, put, terms, times, undivided
-from reference.feature_maps import Maps
-from reference.fixed_point_values import Memory, value_of
-from reference.integers import HALF, LAVA, NOTHING, Exact, Register, uniform
+from cortexc.reference.equations import Tree, folded, leaves, put, terms, times, undivided
+from cortexc.reference.feature_maps import Maps
+from cortexc.reference.fixed_point_values import Memory, value_of
+from cortexc.reference.integers import HALF, LAVA, NOTHING, Exact, Register, uniform
 
 MATRICES, WIRES = ("dense", "masked", "blocks"), ("one_to_one", "identity")
 BOUNDS = {"free": (-math.inf, math.inf), "non_negative": (0.0, math.inf), "non_positive": (-math.inf, 0.0)}

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reference.equations import COMPARED, Tree, constants, parts
-from reference.integers import NOTHING, DishonestRegister, Exact, Register, Table, choose, dyadic
+from cortexc.reference.equations import COMPARED, Tree, constants, parts
+from cortexc.reference.integers import NOTHING, DishonestRegister, Exact, Register, Table, choose, dyadic
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from reference.pal_parameters import ACTIVATIONS, WEIGHTS, Layers, PalParameters
+from cortexc.reference.pal_parameters import ACTIVATIONS, WEIGHTS, Layers, PalParameters
 
 
 class Weights(NamedTuple):

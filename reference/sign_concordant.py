@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from reference.sign_concordant_parameters import (
+from cortexc.reference.sign_concordant_parameters import (
     TRACKING,
     Layers,
     Moments,

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reference.sign_concordant_geometry import Projection
-from reference.sign_concordant_parameters import (
+from cortexc.reference.sign_concordant_geometry import Projection
+from cortexc.reference.sign_concordant_parameters import (
     Moments,
     Presentation,
     SignConcordantParameters,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reference.sign_concordant_geometry import Projection, parse_layers
+from cortexc.reference.sign_concordant_geometry import Projection, parse_layers
 
 Layers = list[Tensor]
 Snapshot = dict[str, Tensor]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.backends.lowering.program import Program
+from cortexc.compiler.backends.lowering.program import Program
 
 BLOCK_BYTES, LONGEST, FIRST_STEPS = 32 * 2**20, 50_000, 100
 

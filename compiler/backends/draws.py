@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.backends.runtime import NoiseSpec
-from compiler.ir.model import LAVA_DRAWS, Array, Graph, Mirror, weight_shape
+from cortexc.compiler.backends.runtime import NoiseSpec
+from cortexc.compiler.ir.model import LAVA_DRAWS, Array, Graph, Mirror, weight_shape
 
 
 def cell_draws(graph: Graph) -> list[tuple[str, str, str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.ir.functions import Floats
-from compiler.ir.synapses import Synapses
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.synapses import Synapses
 
 
 def nothing_underway(synapses: Synapses, batch: int, cells: int) -> Floats:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from compiler.ir.model import Array, Convolution
+from cortexc.compiler.ir.model import Array, Convolution
 
 
 def patches(c: Convolution, message: Array) -> Array:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.backends.draws import noise_spec
-from compiler.backends.runtime import Feed
-from compiler.ir import CortexError, Graph
-from compiler.ir.machine import available
-from compiler.ir.model import Array
-from compiler.ir.protocol import Protocol
+from cortexc.compiler.backends.draws import noise_spec
+from cortexc.compiler.backends.runtime import Feed
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.machine import available
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.protocol import Protocol
 
 
 def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: Array | None = None) -> Feed:

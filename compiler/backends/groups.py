@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.loading import Kernels, load_kernels
-from compiler.backends.lowering.c_module import c_source
-from compiler.backends.lowering.program import GroupProgram
-from compiler.backends.lowering.transfers import Transfer
-from compiler.backends.native import Native
-from compiler.backends.recording import current, record_pieces
-from compiler.backends.runtime import Block
-from compiler.ir.model import Array
+from cortexc.compiler.backends.loading import Kernels, load_kernels
+from cortexc.compiler.backends.lowering.c_module import c_source
+from cortexc.compiler.backends.lowering.program import GroupProgram
+from cortexc.compiler.backends.lowering.transfers import Transfer
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.recording import current, record_pieces
+from cortexc.compiler.backends.runtime import Block
+from cortexc.compiler.ir.model import Array
 
 
 @dataclass

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compiler.backends.blocks import Pace, most_steps
-from compiler.backends.feeding import make_feed, sample_table
-from compiler.backends.runtime import Block, Feed
-from compiler.ir import Graph
-from compiler.ir.model import Array
-from compiler.ir.protocol import Protocol
+from cortexc.compiler.backends.blocks import Pace, most_steps
+from cortexc.compiler.backends.feeding import make_feed, sample_table
+from cortexc.compiler.backends.runtime import Block, Feed
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.protocol import Protocol
 
 State = dict[str, Array]
 

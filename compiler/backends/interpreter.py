@@ -2,7 +2,7 @@
 
 Arrays carry a leading batch axis: states (batch, n), weights (seeds or 1 or batch, n_post, n_pre). Sums run left to
 right over the presynaptic index, ports add projections in declaration order, functions are those of
-`compiler.ir.functions`, so the other backends can and do agree to the bit.
+`cortexc.compiler.ir.functions`, so the other backends can and do agree to the bit.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from compiler.backends import feature_maps
-from compiler.backends.events import nothing_underway, send, step_on
-from compiler.backends.start import Start
-from compiler.backends.uniform import uniform
-from compiler.ir import model
-from compiler.ir.connections import connection_mask
-from compiler.ir.evaluation import Values, evaluate, no_history
-from compiler.ir.expressions import WEIGHT_SUM, previous
-from compiler.ir.kinds import Kind
-from compiler.ir.model import Array, Graph, Projection
-from compiler.ir.schedule import Delivery, Segment, message_depth, schedule
-from compiler.ir.synapses import Synapses
-from compiler.ir.verify import bounds
+from cortexc.compiler.backends import feature_maps
+from cortexc.compiler.backends.events import nothing_underway, send, step_on
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.backends.uniform import uniform
+from cortexc.compiler.ir import model
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.evaluation import Values, evaluate, no_history
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, previous
+from cortexc.compiler.ir.kinds import Kind
+from cortexc.compiler.ir.model import Array, Graph, Projection
+from cortexc.compiler.ir.schedule import Delivery, Segment, message_depth, schedule
+from cortexc.compiler.ir.synapses import Synapses
+from cortexc.compiler.ir.verify import bounds
 
 
 class Interpreter(Start):

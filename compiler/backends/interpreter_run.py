@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.backends.draws import input_columns, named_noise
-from compiler.backends.in_process import InProcess, State
-from compiler.backends.rewritten import Rewritten
-from compiler.backends.runtime import Block
-from compiler.ir import Graph
-from compiler.ir.evaluation import Values
-from compiler.ir.model import Array
-from compiler.ir.protocol import Protocol
+from cortexc.compiler.backends.draws import input_columns, named_noise
+from cortexc.compiler.backends.in_process import InProcess, State
+from cortexc.compiler.backends.rewritten import Rewritten
+from cortexc.compiler.backends.runtime import Block
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.evaluation import Values
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.protocol import Protocol
 
 
 class InterpreterRun(InProcess):

@@ -1,14 +1,14 @@
-"""Names of a graph that backends can keep apart: those of the language (`compiler.ir.verify.names_in_code`).
+"""Names of a graph that backends can keep apart: those of the language (`cortexc.compiler.ir.verify.names_in_code`).
 
 E511 a name that is no identifier; E512 a name that means something else there; E513 a group that cannot be divided so.
 """
 
 from __future__ import annotations
 
-from compiler.ir import CortexError, Graph
-from compiler.ir.model import group_parts
-from compiler.ir.verify import names_in_code
-from compiler.passes.partition import splittable
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.model import group_parts
+from cortexc.compiler.ir.verify import names_in_code
+from cortexc.compiler.passes.partition import splittable
 
 
 def check_names(graph: Graph) -> None:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.backends.in_process import InProcess, State
-from compiler.backends.loading import CKernels, Kernels, c_compiler, load_c, load_kernels
-from compiler.backends.lowering.c_module import c_source
-from compiler.backends.lowering.program import Program
-from compiler.backends.lowering.threads import too_few
-from compiler.backends.recording import current, packed, record_pieces, unpack
-from compiler.backends.runtime import Block
-from compiler.ir.errors import CortexError
-from compiler.ir.model import Array
-from compiler.ir.protocol import Protocol
+from cortexc.compiler.backends.in_process import InProcess, State
+from cortexc.compiler.backends.loading import CKernels, Kernels, c_compiler, load_c, load_kernels
+from cortexc.compiler.backends.lowering.c_module import c_source
+from cortexc.compiler.backends.lowering.program import Program
+from cortexc.compiler.backends.lowering.threads import too_few
+from cortexc.compiler.backends.recording import current, packed, record_pieces, unpack
+from cortexc.compiler.backends.runtime import Block
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.protocol import Protocol
 
 
 class Native(InProcess):

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Container
 from itertools import count
 
-from compiler.ir import CortexError
+from cortexc.compiler.ir import CortexError
 
 LONGEST = 1000
 """Characters of a name in emitted code."""

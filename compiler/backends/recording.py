@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of, unpack_state, unpack_weights
-from compiler.backends.lowering.held import as_packed
-from compiler.backends.lowering.program import GroupProgram, Program
-from compiler.backends.lowering.shared_states import pack_shared, unpack_shared
-from compiler.backends.lowering.visits import WILD, starts_wild
-from compiler.ir.model import Array, weight_shape
-from compiler.ir.protocol import Protocol
-from compiler.passes.held_forms import form_of
+from cortexc.compiler.backends.kernels.layout import pack_state, pack_weights, shape_of, unpack_state, unpack_weights
+from cortexc.compiler.backends.lowering.held import as_packed
+from cortexc.compiler.backends.lowering.program import GroupProgram, Program
+from cortexc.compiler.backends.lowering.shared_states import pack_shared, unpack_shared
+from cortexc.compiler.backends.lowering.visits import WILD, starts_wild
+from cortexc.compiler.ir.model import Array, weight_shape
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.passes.held_forms import form_of
 
 
 def record_pieces(group: GroupProgram, protocol: Protocol) -> Array:

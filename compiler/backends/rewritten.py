@@ -11,11 +11,22 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from compiler.backends.interpreter import Interpreter, sum_in_order
-from compiler.ir.evaluation import Values, evaluate, no_history
-from compiler.ir.expressions import Expression, leaves
-from compiler.ir.model import Array, Graph, Projection
-from compiler.passes.held_forms import MATRICES, POST, PRE, SCALARS, Form, Line, Lines, as_read, first_values, form_of
+from cortexc.compiler.backends.interpreter import Interpreter, sum_in_order
+from cortexc.compiler.ir.evaluation import Values, evaluate, no_history
+from cortexc.compiler.ir.expressions import Expression, leaves
+from cortexc.compiler.ir.model import Array, Graph, Projection
+from cortexc.compiler.passes.held_forms import (
+    MATRICES,
+    POST,
+    PRE,
+    SCALARS,
+    Form,
+    Line,
+    Lines,
+    as_read,
+    first_values,
+    form_of,
+)
 
 
 class Rewritten(Interpreter):

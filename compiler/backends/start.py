@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.backends.events import nothing_underway, underway_at_start
-from compiler.backends.names import check_names
-from compiler.ir import model
-from compiler.ir.connections import connection_mask
-from compiler.ir.evaluation import Values, evaluate, no_history
-from compiler.ir.expressions import Number
-from compiler.ir.machine import afford_synapses
-from compiler.ir.model import Array, Graph, Population, Projection
-from compiler.ir.synapses import Synapses, drawn_weights, synapses_of
-from compiler.ir.verify import verify, verify_discrete
+from cortexc.compiler.backends.events import nothing_underway, underway_at_start
+from cortexc.compiler.backends.names import check_names
+from cortexc.compiler.ir import model
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.evaluation import Values, evaluate, no_history
+from cortexc.compiler.ir.expressions import Number
+from cortexc.compiler.ir.machine import afford_synapses
+from cortexc.compiler.ir.model import Array, Graph, Population, Projection
+from cortexc.compiler.ir.synapses import Synapses, drawn_weights, synapses_of
+from cortexc.compiler.ir.verify import verify, verify_discrete
 
 
 class Start:

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from compiler.backends.blocks import Pace, first_block
-from compiler.backends.groups import Grouped
-from compiler.backends.interpreter_run import InterpreterRun
-from compiler.backends.lowering.program import Program, lower
-from compiler.backends.lowering.threads import usable
-from compiler.backends.native import Native, Single
-from compiler.backends.runtime import Feed
-from compiler.ir import Graph
-from compiler.ir.model import Array
-from compiler.ir.protocol import Protocol
-from compiler.passes.hoist_constant_input import permitted
-from compiler.passes.stock import StockPlan
+from cortexc.compiler.backends.blocks import Pace, first_block
+from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.backends.interpreter_run import InterpreterRun
+from cortexc.compiler.backends.lowering.program import Program, lower
+from cortexc.compiler.backends.lowering.threads import usable
+from cortexc.compiler.backends.native import Native, Single
+from cortexc.compiler.backends.runtime import Feed
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.passes.hoist_constant_input import permitted
+from cortexc.compiler.passes.stock import StockPlan
 
 BLOCK_MS = 50.0
 
@@ -79,7 +79,7 @@ class Work:
     def lowered(self) -> tuple[Program, StockPlan]:
         if not self.stock:
             return lower(self.graph, self.observed, self.threads), StockPlan()
-        from compiler.backends.lava.stock import stock_program
+        from cortexc.compiler.backends.lava.stock import stock_program
 
         return stock_program(self.graph, self.observed)
 
@@ -106,7 +106,7 @@ def _native(work: Work, given: Given, folder: Path | None = None, block_ms: floa
 
 def _lava(work: Work, given: Given, folder: Path | None = None, block_ms: float = BLOCK_MS) -> Runner:
     """`folder`: where the code is put (default: a temporary one); `block_ms`: aimed duration of a block."""
-    from compiler.backends.lava import LavaRun
+    from cortexc.compiler.backends.lava import LavaRun
 
     program, stock = work.lowered
     return LavaRun(program, *given, folder=folder, block=first_block(program, block_ms), stock=stock)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.ir.model import Array
+from cortexc.compiler.ir.model import Array
 
 BITS = 24
 MASK = (1 << 32) - 1

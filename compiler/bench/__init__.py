@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.errors import CortexError, unknown
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -47,6 +47,6 @@ def run_all(run: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> 
     """Results in the order of the jobs; `workers` processes."""
     if workers == 1:
         return [run(job) for job in jobs]
-    from compiler.bench.workers import in_processes
+    from cortexc.compiler.bench.workers import in_processes
 
     return in_processes(run, [(job,) for job in jobs], workers)

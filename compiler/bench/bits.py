@@ -17,16 +17,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from compiler.bench import checked, overrides_of, run_all
-from compiler.bench.runs import Job, accuracy, by_label, kept, mean_seconds
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.results import results
-from compiler.experiments.session import Session
-from compiler.ir import CortexError, parse_graph, unknown
-from compiler.passes.engine import engine_reasons
-from compiler.passes.legalise import the_map
-from compiler.passes.legality import rule_reports
-from compiler.passes.widths import Widths
+from cortexc.compiler.bench import checked, overrides_of, run_all
+from cortexc.compiler.bench.runs import Job, accuracy, by_label, kept, mean_seconds
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.results import results
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.ir import CortexError, parse_graph, unknown
+from cortexc.compiler.passes.engine import engine_reasons
+from cortexc.compiler.passes.legalise import the_map
+from cortexc.compiler.passes.legality import rule_reports
+from cortexc.compiler.passes.widths import Widths
 
 BITS = (0, 16, 12, 10, 8, 6, 4)
 WIDE, LEAST_BITS, MOST_BITS = 16, 2, 24
@@ -96,7 +96,7 @@ def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = run_all(run_job, jobs, int(chosen.get("jobs", 2)))
     rows = [_row(label, runs) for label, runs in by_label(jobs, found)]
     if chosen.get("output"):
-        from compiler.bench.bits_plot import plot
+        from cortexc.compiler.bench.bits_plot import plot
 
         plot(rows, Path(chosen["output"]) / "bits.svg")
     return rows

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compiler.bench.runs import figure
+from cortexc.compiler.bench.runs import figure
 
 STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b04a3a", "s", "--"),
           "hidden layer frozen": ("#777777", "^", ":"), "feedback frozen": ("#2a8a57", "D", "-.")}

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked, overrides_of
-from compiler.bench.runs import trained
-from compiler.experiments.config import load_experiment
-from compiler.experiments.experiment import Experiment
+from cortexc.compiler.bench import checked, overrides_of
+from cortexc.compiler.bench.runs import trained
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.experiment import Experiment
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "ideal": {"model.activation": ["linear"], "model.eta_fw": [1.0, 0.5], "model.ranges": {}},

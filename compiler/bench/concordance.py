@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.sign_concordant import build, presentation
-from compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits.sign_concordant import build, presentation
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
 
 Read = Callable[[str], np.ndarray]
 """Gives a weight by name, without an axis of copies."""

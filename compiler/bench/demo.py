@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from compiler.bench import run_all
-from compiler.bench.findings import size
-from compiler.bench.sweeps import Job, run_job
-from compiler.bench.workers import in_processes
-from compiler.experiments.config import load_experiment
-from compiler.experiments.files import write_json, write_text
+from cortexc.compiler.bench import run_all
+from cortexc.compiler.bench.findings import size
+from cortexc.compiler.bench.sweeps import Job, run_job
+from cortexc.compiler.bench.workers import in_processes
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.files import write_json, write_text
 
 EXPERIMENT = "pal_digits"
 SPLITS = (0, 1, 2, 3, 4)
@@ -40,7 +40,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     demo = Demo(options, Console(stderr=True))
     demo.run()
     write_json(folder / "results.json", demo.results)
-    from compiler.bench.report import report_html
+    from cortexc.compiler.bench.report import report_html
 
     write_text(folder / "report.html", report_html(demo.results))
     demo.console.print(f"report: {folder / 'report.html'}")
@@ -80,8 +80,8 @@ class Demo:
 
     def compile(self) -> None:
         """Graph, passes, kernels; what `cortexc show` and `explain` print."""
-        from compiler.experiments.compilation import compile_experiment
-        from compiler.passes.read_sets import explain_text, read_sets
+        from cortexc.compiler.experiments.compilation import compile_experiment
+        from cortexc.compiler.passes.read_sets import explain_text, read_sets
 
         compiled = compile_experiment(load_experiment(EXPERIMENT, self._overrides()))
         graph = compiled.report.graph
@@ -96,7 +96,7 @@ class Demo:
 
     def verify(self) -> None:
         """Every result names its evidence."""
-        from compiler.bench.feedback import golden_folder
+        from cortexc.compiler.bench.feedback import golden_folder
 
         folder = golden_folder(self.options.get("golden"))
         names = [*(str(folder / name) for name in GOLDEN if folder), EXPERIMENT]
@@ -132,8 +132,8 @@ class Demo:
     def baselines(self) -> None:
         from functools import partial
 
-        from compiler.experiments.data.baselines import frozen_hidden, linear_classifier, mlp_backprop
-        from compiler.experiments.data.datasets import load_dataset
+        from cortexc.compiler.experiments.data.baselines import frozen_hidden, linear_classifier, mlp_backprop
+        from cortexc.compiler.experiments.data.datasets import load_dataset
 
         sets = [load_dataset("digits", split="stratified", split_seed=s) for s in SPLITS]
         contiguous = load_dataset("digits", split="contiguous")
@@ -165,8 +165,8 @@ class Demo:
 
 def _verified(name: str, granularity: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """One comparison on Lava: a recording's file, or a shipped experiment against the reference."""
-    from compiler.experiments.checks import verify_experiment
-    from compiler.verify import verify_golden
+    from cortexc.compiler.experiments.checks import verify_experiment
+    from cortexc.compiler.verify import verify_golden
 
     found = verify_experiment(load_experiment(name, overrides), "lava", granularity, 500) if name == EXPERIMENT \
         else verify_golden(Path(name), "lava", granularity, False)

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked, overrides_of, run_all
-from compiler.bench.depth_nets import MODELS, chosen_models, chosen_nets, label_of, published
-from compiler.bench.depth_tuning import FAIR_MODELS, tuned
-from compiler.bench.runs import figure, kept, trained
-from compiler.experiments.config import load_experiment
-from compiler.ir import unknown
+from cortexc.compiler.bench import checked, overrides_of, run_all
+from cortexc.compiler.bench.depth_nets import MODELS, chosen_models, chosen_nets, label_of, published
+from cortexc.compiler.bench.depth_tuning import FAIR_MODELS, tuned
+from cortexc.compiler.bench.runs import figure, kept, trained
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.ir import unknown
 
 
 @dataclass(frozen=True)

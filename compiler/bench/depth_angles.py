@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked
-from compiler.bench.depth_nets import chosen_models, chosen_nets, label_of, published
-from compiler.experiments.circuits import circuit_options
-from compiler.experiments.config import load_experiment
-from compiler.experiments.figures import angle
-from compiler.experiments.session import Session
-from compiler.ir.functions import VECTOR
-from compiler.microcircuits import CIRCUITS
-from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.microcircuits.rivals import Ann
-from compiler.microcircuits.rivals_start import attenuation
+from cortexc.compiler.bench import checked
+from cortexc.compiler.bench.depth_nets import chosen_models, chosen_nets, label_of, published
+from cortexc.compiler.experiments.circuits import circuit_options
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.figures import angle
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.ir.functions import VECTOR
+from cortexc.compiler.microcircuits import CIRCUITS
+from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.microcircuits.rivals import Ann
+from cortexc.compiler.microcircuits.rivals_start import attenuation
 
 NETS, SEEDS = ("4-2-1", "8-4-2-1", "16-8-4-2-1"), (56789, 12345)
 STREAM = "updates"

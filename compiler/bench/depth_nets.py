@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from compiler.ir import unknown
+from cortexc.compiler.ir import unknown
 
 NETS = ((2, 1), (4, 2, 1), (8, 4, 2, 1), (16, 8, 4, 2, 1), (32, 16, 8, 4, 2, 1))
 MODELS = ("ann", "error-neuron", "dpc", "dendritic")

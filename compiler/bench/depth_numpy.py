@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
 
 
 class NumpyErrorNeuron:

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked
-from compiler.bench.depth_nets import published
-from compiler.bench.depth_numpy import NumpyErrorNeuron
-from compiler.bench.speed import best, one_core, row
-from compiler.experiments.circuits import circuit_options
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session
-from compiler.experiments.tasks.teacher_student import PARTS
-from compiler.ir import CortexError
+from cortexc.compiler.bench import checked
+from cortexc.compiler.bench.depth_nets import published
+from cortexc.compiler.bench.depth_numpy import NumpyErrorNeuron
+from cortexc.compiler.bench.speed import best, one_core, row
+from cortexc.compiler.experiments.circuits import circuit_options
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.tasks.teacher_student import PARTS
+from cortexc.compiler.ir import CortexError
 
 NET, CHECKED, LIMIT = (16, 8, 4, 2, 1), 200, 1e-10
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked
-from compiler.bench.depth_nets import chosen_models, chosen_nets, label_of
-from compiler.bench.runs import trained
-from compiler.bench.workers import in_processes
-from compiler.experiments.config import load_experiment
-from compiler.ir import CortexError
+from cortexc.compiler.bench import checked
+from cortexc.compiler.bench.depth_nets import chosen_models, chosen_nets, label_of
+from cortexc.compiler.bench.runs import trained
+from cortexc.compiler.bench.workers import in_processes
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.ir import CortexError
 
 EPOCHS, TRIALS, SEEDS = 50, 32, (1, 2, 3)
 TEACHER = 10

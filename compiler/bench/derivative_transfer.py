@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session
-from compiler.ir.functions import VECTOR
+from cortexc.compiler.bench import checked
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.ir.functions import VECTOR
 
 ACTIVATIONS, SIGMAS, VOLTAGES = ("tanh", "relu", "logistic"), (0.1, 0.05), 50
 

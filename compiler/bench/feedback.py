@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import overrides_of
-from compiler.bench.workers import in_processes
-from compiler.experiments.config import load_experiment
-from compiler.experiments.data.loading import read_archive
-from compiler.experiments.figures import angle, transpose_angle
-from compiler.experiments.session import Session
-from compiler.ir.errors import CortexError
+from cortexc.compiler.bench import overrides_of
+from cortexc.compiler.bench.workers import in_processes
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.data.loading import read_archive
+from cortexc.compiler.experiments.figures import angle, transpose_angle
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.ir.errors import CortexError
 
 FIGURES = {"3abc": "pal_fig3abc", "3def": "pal_fig3def"}
 DEFAULT_RUNS = {"3abc": (123, 456, 9), "3def": (123,)}

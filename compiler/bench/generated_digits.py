@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked, overrides_of
-from compiler.bench.runs import kept, mean_seconds, trained
-from compiler.bench.workers import in_processes
-from compiler.experiments.config import load_experiment
+from cortexc.compiler.bench import checked, overrides_of
+from cortexc.compiler.bench.runs import kept, mean_seconds, trained
+from cortexc.compiler.bench.workers import in_processes
+from cortexc.compiler.experiments.config import load_experiment
 
 SIZES, SEEDS = (50, 100), (56789, 12345, 23456)
 

@@ -17,21 +17,30 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked
-from compiler.bench.workers import in_processes
-from compiler.experiments.config import load_experiment
-from compiler.experiments.cores import mapped_graphs
-from compiler.mapping.accounting import account
-from compiler.mapping.geometry import geometry_of
-from compiler.mapping.items import Rates
-from compiler.mapping.items import resource as limit_of
-from compiler.mapping.methods import PARTITIONED, SEQUENTIAL, SINGLE, mapped
-from compiler.mapping.partition import Partitioner, baselines, groups_kept, partition
-from compiler.mapping.place import place
-from compiler.mapping.planted import Planted, packed, planted
-from compiler.mapping.problem import Mapping, MappingProblem, Resource, busiest_link, hops, packets, usage, violations
-from compiler.mapping.procedural import Sheet, sheet_problem
-from hardware_maps import HardwareMap, load_map
+from cortexc.compiler.bench import checked
+from cortexc.compiler.bench.workers import in_processes
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.cores import mapped_graphs
+from cortexc.compiler.mapping.accounting import account
+from cortexc.compiler.mapping.geometry import geometry_of
+from cortexc.compiler.mapping.items import Rates
+from cortexc.compiler.mapping.items import resource as limit_of
+from cortexc.compiler.mapping.methods import PARTITIONED, SEQUENTIAL, SINGLE, mapped
+from cortexc.compiler.mapping.partition import Partitioner, baselines, groups_kept, partition
+from cortexc.compiler.mapping.place import place
+from cortexc.compiler.mapping.planted import Planted, packed, planted
+from cortexc.compiler.mapping.problem import (
+    Mapping,
+    MappingProblem,
+    Resource,
+    busiest_link,
+    hops,
+    packets,
+    usage,
+    violations,
+)
+from cortexc.compiler.mapping.procedural import Sheet, sheet_problem
+from cortexc.hardware_maps import HardwareMap, load_map
 
 MAPS = ("loihi1", "loihi2")
 CIRCUITS = {"pal": ("pal_mnist", "model.layers=[784, 400, 10]"),

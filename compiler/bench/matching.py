@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked, overrides_of
-from compiler.bench.runs import trained
-from compiler.experiments.config import load_experiment
+from cortexc.compiler.bench import checked, overrides_of
+from cortexc.compiler.bench.runs import trained
+from cortexc.compiler.experiments.config import load_experiment
 
 SETTINGS = {"eta 4000": (4000, 10), "eta 1000": (1000, 15)}
 """Published version -> (eta_fw, epochs)."""

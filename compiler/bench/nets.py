@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compiler.backends.lowering import Program, lower
-from compiler.ir import Graph
-from compiler.ir.model import weight_shape
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.microcircuits.pal import Pal, build
-from compiler.passes import PIPELINE, Request, Target, run_pipeline
-from compiler.passes.partition import Partition
+from cortexc.compiler.backends.lowering import Program, lower
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.passes import PIPELINE, Request, Target, run_pipeline
+from cortexc.compiler.passes.partition import Partition
 
 HOLD = 100
 """Steps per presentation."""

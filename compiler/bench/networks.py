@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.tables import Model, Run
-from compiler.experiments.tasks.simulate import Simulate
-from compiler.ir.errors import CortexError
-from compiler.microcircuits import brunel, potjans_diesmann
-from compiler.microcircuits.brunel import Brunel
-from compiler.microcircuits.potjans_diesmann import PotjansDiesmann
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.tables import Model, Run
+from cortexc.compiler.experiments.tasks.simulate import Simulate
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.microcircuits import brunel, potjans_diesmann
+from cortexc.compiler.microcircuits.brunel import Brunel
+from cortexc.compiler.microcircuits.potjans_diesmann import PotjansDiesmann
 
 Network = dict[str, Any]
 PEERS = Path(__file__).parent / "peers"
 PROGRAMS = {"nest": ("nest", PEERS / "nest_network.py"), "brian2": ("brian2", PEERS / "brian2_network.py"),
-            "cortexc": ("compiler", PEERS / "cortexc_network.py")}
+            "cortexc": ("cortexc", PEERS / "cortexc_network.py")}
 """Simulator -> the module that its Python must have, and the program."""
 CIRCUITS = {"brunel": Brunel, "potjans-diesmann": PotjansDiesmann}
 SECONDS = 3600

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.bench import checked
-from compiler.mapping.published import comparison
+from cortexc.compiler.bench import checked
+from cortexc.compiler.mapping.published import comparison
 
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,12 +6,12 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compiler.bench import findings
-from compiler.experiments.pages import axes as _axes
-from compiler.experiments.pages import page
-from compiler.experiments.pages import picture as _picture
-from compiler.experiments.pages import said as _said
-from compiler.experiments.plots import drawn_circuit
+from cortexc.compiler.bench import findings
+from cortexc.compiler.experiments.pages import axes as _axes
+from cortexc.compiler.experiments.pages import page
+from cortexc.compiler.experiments.pages import picture as _picture
+from cortexc.compiler.experiments.pages import said as _said
+from cortexc.compiler.experiments.plots import drawn_circuit
 
 COLOURS = {"PAL": "#1b6ca8", "FA": "#c2571a", "BP": "#3a7d44"}
 

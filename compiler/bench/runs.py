@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.files import write_figure, write_json
-from compiler.experiments.results import results
-from compiler.experiments.session import Session
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.files import write_figure, write_json
+from cortexc.compiler.experiments.results import results
+from cortexc.compiler.experiments.session import Session
 
 Found = dict[str, Any]
 

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.native import Native, Single
-from compiler.bench.nets import DIGITS, HOLD, LEARNING, NETS, Job, job, random_weights
-from compiler.bench.runs import figure
-from compiler.ir import CortexError, Projection, SynapseClass
-from compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.backends.native import Native, Single
+from cortexc.compiler.bench.nets import DIGITS, HOLD, LEARNING, NETS, Job, job, random_weights
+from cortexc.compiler.bench.runs import figure
+from cortexc.compiler.ir import CortexError, Projection, SynapseClass
+from cortexc.compiler.microcircuits.pal import Pal, build
 
 FULL = ("fold", "eliminate-lookahead", "fuse-update")
 REPEATS = 5
@@ -166,7 +166,7 @@ def _apart(work: Job) -> float:
 
 def lava_against_native(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Same noise drawn while running (the legacy stream), same recordings (weights every 1000 steps)."""
-    from compiler.backends.lava import LavaRun
+    from cortexc.compiler.backends.lava import LavaRun
 
     steps = 20_000 if options.get("quick") else 300_000
     for name, (circuit, gates) in NETS.items():
@@ -209,7 +209,7 @@ def granularities(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _lava_step(granularity: str, steps: int, empty: bool, synchronisation: str = "async") -> Callable[[], float]:
-    from compiler.backends.lava import LavaRun
+    from cortexc.compiler.backends.lava import LavaRun
 
     work = job(DIGITS, LEARNING, steps * (50 if granularity == "network" else 1), FULL, granularity=granularity,
                noise="counter")
@@ -298,7 +298,7 @@ def sizes(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _lava_size(circuit: Pal, granularity: str, n: int, quick: bool) -> float:
-    from compiler.backends.lava import LavaRun
+    from cortexc.compiler.backends.lava import LavaRun
 
     steps = 200 if n >= 1000 or quick else 1000
     work = job(circuit, LEARNING, steps, FULL, granularity=granularity, noise="counter")

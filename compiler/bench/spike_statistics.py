@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import checked, run_all
-from compiler.bench.networks import described, experiment_of, python_of, run_peer
-from compiler.experiments.session import Session
-from compiler.experiments.spikes import STATISTICS, Spikes, kolmogorov_smirnov, spikes_of
-from compiler.experiments.tasks.simulate import STREAM
-from compiler.ir.errors import unknown
-from compiler.microcircuits.brunel import Brunel
-from compiler.microcircuits.potjans_diesmann import PotjansDiesmann
+from cortexc.compiler.bench import checked, run_all
+from cortexc.compiler.bench.networks import described, experiment_of, python_of, run_peer
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.spikes import STATISTICS, Spikes, kolmogorov_smirnov, spikes_of
+from cortexc.compiler.experiments.tasks.simulate import STREAM
+from cortexc.compiler.ir.errors import unknown
+from cortexc.compiler.microcircuits.brunel import Brunel
+from cortexc.compiler.microcircuits.potjans_diesmann import PotjansDiesmann
 
 RECORDED = Path(__file__).with_name("nest_statistics.npz")
 LEVELS = 200

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench import overrides_of, run_all
-from compiler.bench.concordance import measures, reader
-from compiler.bench.runs import Job, accuracy, by_label, kept, mean_seconds
-from compiler.experiments.circuits import circuit_options
-from compiler.experiments.config import load_experiment
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.results import results
-from compiler.experiments.session import Session
-from compiler.microcircuits.sign_concordant_options import FEEDBACK
+from cortexc.compiler.bench import overrides_of, run_all
+from cortexc.compiler.bench.concordance import measures, reader
+from cortexc.compiler.bench.runs import Job, accuracy, by_label, kept, mean_seconds
+from cortexc.compiler.experiments.circuits import circuit_options
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.results import results
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.microcircuits.sign_concordant_options import FEEDBACK
 
 SEEDS = (1, 2, 3)
 SHORT = ("backend", "granularity", "epochs")
@@ -137,8 +137,8 @@ def _label(net: str, feedback: str, optimiser: str, mode: str) -> dict[str, Any]
 def _linear(name: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     if options.get("baselines") is False:
         return []
-    from compiler.experiments.data.baselines import linear_classifier
-    from compiler.experiments.data.datasets import load_dataset
+    from cortexc.compiler.experiments.data.baselines import linear_classifier
+    from cortexc.compiler.experiments.data.datasets import load_dataset
 
     found = linear_classifier(load_dataset(name, split="full"))
     return [{"net": "linear classifier", "feedback": "", "optimiser": "L-BFGS", "mode": "scikit-learn", "epochs": 0,
@@ -152,7 +152,7 @@ def speed(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     import torch
 
-    from reference.plain_spiking_net import build, train_epoch
+    from cortexc.reference.plain_spiking_net import build, train_epoch
 
     torch.set_num_threads(1)
     count = int(options.get("samples", 6000))

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from compiler.bench import checked
-from compiler.bench.networks import described, python_of, run_peer
-from compiler.ir.errors import CortexError, unknown
-from compiler.microcircuits.brunel import Brunel
-from compiler.microcircuits.potjans_diesmann import PotjansDiesmann
+from cortexc.compiler.bench import checked
+from cortexc.compiler.bench.networks import described, python_of, run_peer
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.microcircuits.brunel import Brunel
+from cortexc.compiler.microcircuits.potjans_diesmann import PotjansDiesmann
 
 RATES = 0.25
 Row = dict[str, Any]

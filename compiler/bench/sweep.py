@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from compiler.bench.workers import in_processes
-from compiler.experiments.checkpoints import NAME
-from compiler.experiments.config import load_experiment, parse_override, parse_value
-from compiler.experiments.files import brief, writable_folder, write_json, write_text
-from compiler.experiments.pages import axes, page, picture, said
-from compiler.experiments.session import run_experiment
-from compiler.ir.errors import CortexError, RunFailed
+from cortexc.compiler.bench.workers import in_processes
+from cortexc.compiler.experiments.checkpoints import NAME
+from cortexc.compiler.experiments.config import load_experiment, parse_override, parse_value
+from cortexc.compiler.experiments.files import brief, writable_folder, write_json, write_text
+from cortexc.compiler.experiments.pages import axes, page, picture, said
+from cortexc.compiler.experiments.session import run_experiment
+from cortexc.compiler.ir.errors import CortexError, RunFailed
 
 SEEDS, LARGEST_RANGE = "run.seeds", 100_000
 """The key whose values share runs; values of a range."""

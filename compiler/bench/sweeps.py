@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler import bench
-from compiler.bench import run_all
-from compiler.experiments.checkpoints import NAME
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import run_experiment
+from cortexc.compiler import bench
+from cortexc.compiler.bench import run_all
+from cortexc.compiler.experiments.checkpoints import NAME
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import run_experiment
 
 VARIANTS = ("PAL", "FA")
 
@@ -103,8 +103,8 @@ def mnist(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 def baseline_rows(name: str, split: str | None, hidden: int, epochs: int, seeds: Sequence[int] = (0, 1, 2)) \
         -> list[dict[str, Any]]:
     """Linear classifier, frozen hidden layer, backprop net of the same size: mean and spread over seeds."""
-    from compiler.experiments.data.baselines import frozen_hidden, linear_classifier, mlp_backprop
-    from compiler.experiments.data.datasets import load_dataset
+    from cortexc.compiler.experiments.data.baselines import frozen_hidden, linear_classifier, mlp_backprop
+    from cortexc.compiler.experiments.data.datasets import load_dataset
 
     data = load_dataset(name, split=split) if split else load_dataset(name)
     found = {"linear classifier": [linear_classifier(data, 0)],
@@ -134,8 +134,8 @@ def fig4ab(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _fig4ab_rows(job: Job) -> list[dict[str, Any]]:
-    from compiler.experiments.figures import epoch_means, squared_error
-    from compiler.experiments.session import Session
+    from cortexc.compiler.experiments.figures import epoch_means, squared_error
+    from cortexc.compiler.experiments.session import Session
 
     experiment = load_experiment(job.experiment, {**job.overrides, "model.variant": job.variant})
     with Session(experiment) as session:

@@ -16,8 +16,8 @@ from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from compiler.ir.errors import RunFailed
-from lava_procs.heartbeat import die_with_parent
+from cortexc.compiler.ir.errors import RunFailed
+from cortexc.lava_procs.heartbeat import die_with_parent
 
 Result = TypeVar("Result")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

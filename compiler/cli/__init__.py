@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from compiler.cli.stopping import run_stoppable
+from cortexc.compiler.cli.stopping import run_stoppable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command and exits with its code (see `compiler.cli.app.EXIT_CODES`).
+    """Runs one command and exits with its code (see `cortexc.compiler.cli.app.EXIT_CODES`).
 
     Signals are handled for the program's own arguments only, not for a caller's.
     """
@@ -17,6 +17,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _execute(arguments: list[str]) -> int:
-    from compiler.cli.app import execute
+    from cortexc.compiler.cli.app import execute
 
     return execute(arguments)

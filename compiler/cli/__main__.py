@@ -1,3 +1,3 @@
-from compiler.cli import main
+from cortexc.compiler.cli import main
 
 main()

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from compiler.cli.output import Output
-from compiler.ir.errors import CortexError
+from cortexc.compiler.cli.output import Output
+from cortexc.compiler.ir.errors import CortexError
 
 EXIT_CODES = """Exit codes: 0 done or verified; 1 diverged; 2 the input is wrong; 3 the run failed: a process raised,
 died, was lost or made no progress; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM."""
@@ -170,7 +170,7 @@ def _run(json: bool, command: str, **options: Any) -> int:
     out = Output(json)
 
     def call() -> int:
-        from compiler.cli import commands
+        from cortexc.compiler.cli import commands
 
         return getattr(commands, command)(out, **{key: _expanded(key, value) for key, value in options.items()}) or 0
 
@@ -182,7 +182,7 @@ PATHS = ("experiment", "output", "data_dir", "golden", "reference", "folder", "m
 
 def _expanded(key: str, value: Any) -> Any:
     """An option that may be a path, with the home folder for `~`, also where a shell leaves it. Raises X133."""
-    from compiler.experiments.files import user_path
+    from cortexc.compiler.experiments.files import user_path
 
     if key not in PATHS or not value:
         return value

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compiler.cli.output import Output, progress_bar
-from compiler.experiments.config import load_experiment, parse_override, shipped_experiments
-from compiler.experiments.data.loading import named_folder
-from compiler.experiments.experiment import Experiment
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.library import parts
-from compiler.microcircuits import CIRCUITS
+from cortexc.compiler.cli.output import Output, progress_bar
+from cortexc.compiler.experiments.config import load_experiment, parse_override, shipped_experiments
+from cortexc.compiler.experiments.data.loading import named_folder
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.library import parts
+from cortexc.compiler.microcircuits import CIRCUITS
 
 Overrides = Sequence[str] | None
 
@@ -58,8 +58,8 @@ def _description(path: Path) -> str:
 
 
 def show(out: Output, experiment: str, after: str | None, granularity: str | None, overrides: Overrides) -> None:
-    from compiler.experiments.compilation import circuit_after_passes, compile_experiment
-    from compiler.ir import show_graph
+    from cortexc.compiler.experiments.compilation import circuit_after_passes, compile_experiment
+    from cortexc.compiler.ir import show_graph
 
     loaded = _load(experiment, overrides, granularity=granularity)
     if after and loaded.precision.weights:  # its formats take data
@@ -86,13 +86,13 @@ def explain(out: Output, experiment: str, stock: bool, map_: str | None, formats
     from dataclasses import asdict
 
     if formats:
-        from compiler.experiments.formats import format_rows, format_text
+        from cortexc.compiler.experiments.formats import format_rows, format_text
 
         rows = format_rows(_load(experiment, overrides))
         return out.result({"formats": [asdict(row) for row in rows]}, format_text(rows))
-    from compiler.experiments.compilation import circuit_after_passes
-    from compiler.passes.read_sets import explain_text, read_sets
-    from compiler.passes.stock import stock_notes, stock_text
+    from cortexc.compiler.experiments.compilation import circuit_after_passes
+    from cortexc.compiler.passes.read_sets import explain_text, read_sets
+    from cortexc.compiler.passes.stock import stock_notes, stock_text
 
     loaded = _load(experiment, overrides)
     graph, _ = circuit_after_passes(loaded, passes=False)
@@ -108,8 +108,8 @@ def explain(out: Output, experiment: str, stock: bool, map_: str | None, formats
 def _explain_map(out: Output, graph: Any, name: str, credit: str) -> None:
     from dataclasses import asdict
 
-    from compiler.passes.legalise import the_map
-    from compiler.passes.legality import legality_text, rule_reports, unpublished
+    from cortexc.compiler.passes.legalise import the_map
+    from cortexc.compiler.passes.legality import legality_text, rule_reports, unpublished
 
     hardware = the_map(name)
     rules = [asdict(each) for each in rule_reports(graph, hardware, credit)]
@@ -120,7 +120,7 @@ def _explain_map(out: Output, graph: Any, name: str, credit: str) -> None:
 def explain_error(out: Output, code: str | None) -> None:
     from dataclasses import asdict
 
-    from compiler.ir.codes import meaning, meanings
+    from cortexc.compiler.ir.codes import meaning, meanings
 
     found = [meaning(code)] if code else list(meanings().values())
     out.result({"codes": [asdict(each) for each in found]}, "\n".join(each.text for each in found))
@@ -131,8 +131,8 @@ def explain_error(out: Output, code: str | None) -> None:
 
 def compile_folder(out: Output, experiment: str, output: str, granularity: str | None, map_: str | None, circuit: bool,
                    force: bool, data_dir: str | None, overrides: Overrides) -> None:
-    from compiler.experiments.export import compile_to_folder
-    from compiler.experiments.lava_circuits import compile_circuit
+    from cortexc.compiler.experiments.export import compile_to_folder
+    from cortexc.compiler.experiments.lava_circuits import compile_circuit
 
     with out.captured():
         loaded = _load(experiment, overrides, granularity=granularity, backend="lava", data_dir=data_dir,
@@ -145,8 +145,8 @@ def compile_folder(out: Output, experiment: str, output: str, granularity: str |
 
 def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, measure: int,
         rules: Sequence[str] | None, data_dir: str | None, output: str | None, overrides: Overrides) -> None:
-    from compiler.experiments.fitting import fit_experiment
-    from compiler.mapping.report import fit_table, fit_text
+    from cortexc.compiler.experiments.fitting import fit_experiment
+    from cortexc.compiler.mapping.report import fit_table, fit_text
 
     with out.captured():
         loaded = _load(experiment, overrides, data_dir=data_dir)
@@ -157,7 +157,7 @@ def fit(out: Output, experiment: str, maps: Sequence[str] | None, rate: float, m
 def run(out: Output, experiment: str, output: str | None, backend: str | None, granularity: str | None,
         steps: int | None, resume: bool, force: bool, data_dir: str | None, overrides: Overrides,
         progress: bool | None) -> None:
-    from compiler.experiments.session import run_experiment
+    from cortexc.compiler.experiments.session import run_experiment
 
     loaded = _load(experiment, overrides, backend=backend, granularity=granularity, data_dir=data_dir)
     folder, edited = _run_folder(experiment, loaded, output, resume), _compiled_folder(experiment)
@@ -214,7 +214,7 @@ def run_summary(results: Mapping[str, Any]) -> str:
 
 def _saturation(precision: Mapping[str, Any]) -> list[str]:
     """What is at either end of its format."""
-    from compiler.experiments.underflow import LISTED, Underflow
+    from cortexc.compiler.experiments.underflow import LISTED, Underflow
 
     found = [f"{name} {100 * share:.2g} %" for name, share in precision["weights_at_limit"].items() if share > 0]
     lines = [f"  at the limit     of the weights of {', of '.join(found)}"] if found else []
@@ -232,7 +232,7 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def export(out: Output, folder: str, to: str, output: str | None) -> None:
-    from compiler.experiments.export import export_run
+    from cortexc.compiler.experiments.export import export_run
 
     with out.captured():
         if to == "lava" and (Path(folder) / "experiment.toml").is_file():
@@ -246,7 +246,7 @@ def export(out: Output, folder: str, to: str, output: str | None) -> None:
 
 def verify(out: Output, experiment: str | None, golden: str | None, on: str | None, granularity: str | None,
            steps: int | None, reference: str | None, passes: bool, data_dir: str | None, overrides: Overrides) -> int:
-    from compiler.experiments.checks import verify_experiment, verify_recording_file
+    from cortexc.compiler.experiments.checks import verify_experiment, verify_recording_file
 
     if (experiment is None) == (golden is None):
         raise CortexError("X193", "verify takes either an experiment or --golden FILE.npz.")
@@ -292,31 +292,31 @@ def _size(value: float | None) -> str:
 
 
 BENCHMARKS: dict[str, str] = {
-    "pal-feedback": "compiler.bench.feedback:rows",
-    "pal-fig4ab": "compiler.bench.sweeps:fig4ab",
-    "bits": "compiler.bench.bits:bits",
-    "depth": "compiler.bench.depth:rows",
-    "cartpole": "compiler.bench.cartpole:rows",
-    "depth-angles": "compiler.bench.depth_angles:rows",
-    "speed-depth": "compiler.bench.depth_speed:rows",
-    "depth-tuning": "compiler.bench.depth_tuning:rows",
-    "derivative-transfer": "compiler.bench.derivative_transfer:rows",
-    "generated-digits": "compiler.bench.generated_digits:rows",
-    "dms": "compiler.bench.matching:rows",
-    "pal-yinyang": "compiler.bench.sweeps:yinyang",
-    "pal-mnist": "compiler.bench.sweeps:mnist",
-    "mnist-sign-concordant": "compiler.bench.spiking:mnist",
-    "fashion-sign-concordant": "compiler.bench.spiking:fashion",
-    "cnn-sign-concordant": "compiler.bench.spiking:cnn",
-    "speed-sign-concordant": "compiler.bench.spiking:speed",
-    "spiking": "compiler.bench.spiking_speed:rows",
-    "spiking-statistics": "compiler.bench.spike_statistics:rows",
-    "demo": "compiler.bench.demo:rows",
-    "mapping": "compiler.bench.mapping:rows",
-    "speed": "compiler.bench.speed:rows",
-    "lava-messages": "lava_procs.message_cost:rows",
-    "published-learning": "compiler.bench.published_learning:rows",
-    "mutations": "compiler.verify.mutation.campaign:rows",
+    "pal-feedback": "cortexc.compiler.bench.feedback:rows",
+    "pal-fig4ab": "cortexc.compiler.bench.sweeps:fig4ab",
+    "bits": "cortexc.compiler.bench.bits:bits",
+    "depth": "cortexc.compiler.bench.depth:rows",
+    "cartpole": "cortexc.compiler.bench.cartpole:rows",
+    "depth-angles": "cortexc.compiler.bench.depth_angles:rows",
+    "speed-depth": "cortexc.compiler.bench.depth_speed:rows",
+    "depth-tuning": "cortexc.compiler.bench.depth_tuning:rows",
+    "derivative-transfer": "cortexc.compiler.bench.derivative_transfer:rows",
+    "generated-digits": "cortexc.compiler.bench.generated_digits:rows",
+    "dms": "cortexc.compiler.bench.matching:rows",
+    "pal-yinyang": "cortexc.compiler.bench.sweeps:yinyang",
+    "pal-mnist": "cortexc.compiler.bench.sweeps:mnist",
+    "mnist-sign-concordant": "cortexc.compiler.bench.spiking:mnist",
+    "fashion-sign-concordant": "cortexc.compiler.bench.spiking:fashion",
+    "cnn-sign-concordant": "cortexc.compiler.bench.spiking:cnn",
+    "speed-sign-concordant": "cortexc.compiler.bench.spiking:speed",
+    "spiking": "cortexc.compiler.bench.spiking_speed:rows",
+    "spiking-statistics": "cortexc.compiler.bench.spike_statistics:rows",
+    "demo": "cortexc.compiler.bench.demo:rows",
+    "mapping": "cortexc.compiler.bench.mapping:rows",
+    "speed": "cortexc.compiler.bench.speed:rows",
+    "lava-messages": "cortexc.lava_procs.message_cost:rows",
+    "published-learning": "cortexc.compiler.bench.published_learning:rows",
+    "mutations": "cortexc.compiler.verify.mutation.campaign:rows",
 }
 """Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
 
@@ -324,9 +324,9 @@ BENCHMARKS: dict[str, str] = {
 def bench(out: Output, name: str, output: str | None, golden: str | None, overrides: Overrides) -> None:
     import importlib
 
-    from compiler.bench import recordings
-    from compiler.experiments.files import writable_folder, write_json
-    from compiler.experiments.results import machine
+    from cortexc.compiler.bench import recordings
+    from cortexc.compiler.experiments.files import writable_folder, write_json
+    from cortexc.compiler.experiments.results import machine
 
     if name not in BENCHMARKS:
         raise unknown("X185", "benchmark", name, BENCHMARKS)
@@ -347,8 +347,8 @@ def bench(out: Output, name: str, output: str | None, golden: str | None, overri
 
 def sweep(out: Output, experiment: str, over: Sequence[str], output: str, on: str, jobs: int, batch: int,
           overrides: Overrides) -> None:
-    from compiler.bench.sweep import SEEDS, read_axis, summary
-    from compiler.bench.sweep import sweep as run_sweep
+    from cortexc.compiler.bench.sweep import SEEDS, read_axis, summary
+    from cortexc.compiler.bench.sweep import sweep as run_sweep
 
     keys = [key for key, _ in map(read_axis, over) if key != SEEDS]
     with out.captured():

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from compiler.ir.errors import CortexError, CortexWarning
+from cortexc.compiler.ir.errors import CortexError, CortexWarning
 
 SYSTEM_HINTS = {28: "Free some space on the disk.", 13: "Check the permissions."}
 
@@ -34,7 +34,7 @@ class Output:
 
     def result(self, table: dict[str, Any], text: str) -> None:
         """The result: the table as JSON, or the text. What stdout does not take is not tried again."""
-        from compiler.experiments.files import json_text
+        from cortexc.compiler.experiments.files import json_text
 
         self.printed = True
         print(json_text(table) if self.json else text.rstrip("\n"), file=self._stdout, flush=True)

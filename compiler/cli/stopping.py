@@ -2,7 +2,7 @@
 
 The first SIGINT, SIGTERM or SIGHUP is raised as `Stopped` wherever the command is, so that everything it holds is
 released, or, while a module is imported, after that; a run in a session stops at its next block instead
-(`compiler.experiments.session`). Python handles signals
+(`cortexc.compiler.experiments.session`). Python handles signals
 between its own instructions: a library call, or a step of numba's compiler, ends first. What has not ended `PATIENCE`
 seconds after the signal, or when a second one comes, is ended from here. Imports nothing that takes time.
 """
@@ -163,7 +163,7 @@ def _broken(error: Exception, json: bool) -> int:
     """A fault of the compiler itself: not 1, which means diverged."""
     import traceback
 
-    from compiler.cli.output import Output
+    from cortexc.compiler.cli.output import Output
 
     traceback.print_exc()
     Output(json).error("X196", f"{type(error).__name__}: {error}.", "This is a fault of cortexc: report it with the "

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.table import Runner
-from compiler.experiments.files import brief, write_safetensors
-from compiler.ir import CortexError, Graph, show_graph
-from compiler.ir.protocol import Stream
+from cortexc.compiler.backends.table import Runner
+from cortexc.compiler.experiments.files import brief, write_safetensors
+from cortexc.compiler.ir import CortexError, Graph, show_graph
+from cortexc.compiler.ir.protocol import Stream
 
 FORMAT = "1"
 NAME = "checkpoint.safetensors"

@@ -6,18 +6,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from compiler.experiments.circuits import circuit_options
-from compiler.experiments.compilation import Compiled, compile_experiment, cores_at, make_runner, observed_quantities
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.tables import Run
-from compiler.experiments.target import target_of
-from compiler.experiments.tasks.plans import RATE, UPDATE, check_steps
-from compiler.ir import CortexError, Graph
-from compiler.ir.errors import check_type
-from compiler.ir.protocol import Protocol
-from compiler.microcircuits import CIRCUITS
-from compiler.passes import Request, run_pipeline
-from compiler.passes.partition import GRANULARITIES, check_granularity
+from cortexc.compiler.experiments.circuits import circuit_options
+from cortexc.compiler.experiments.compilation import (
+    Compiled,
+    compile_experiment,
+    cores_at,
+    make_runner,
+    observed_quantities,
+)
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.tables import Run
+from cortexc.compiler.experiments.target import target_of
+from cortexc.compiler.experiments.tasks.plans import RATE, UPDATE, check_steps
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.errors import check_type
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.microcircuits import CIRCUITS
+from cortexc.compiler.passes import Request, run_pipeline
+from cortexc.compiler.passes.partition import GRANULARITIES, check_granularity
 
 STEPS = {"independent-reference": 20_000, "interpreter": 1_000}
 """Steps that are compared by default, divided by the samples of a minibatch; the interpreter is slow."""
@@ -29,8 +35,8 @@ def verify_recording_file(path: str, on: str | None = None, granularity: str | N
                           passes: bool = False) -> Any:
     """A recorded trajectory against a side (default: native; of NEST: the interpreter, and native at
     every granularity). `granularity` may be `all`. Raises E601 and V codes."""
-    from compiler.verify import load_recording, verify_golden, verify_recording
-    from compiler.verify.compare import worst
+    from cortexc.compiler.verify import load_recording, verify_golden, verify_recording
+    from cortexc.compiler.verify.compare import worst
 
     if on is None and granularity is None and (recording := load_recording(path)).sampled:
         found = [verify_recording(recording, "interpreter", passes=passes)]
@@ -49,7 +55,7 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
     at its recordings and between blocks. With granularity `all` the result is the worst of three, which are its
     `granularities`. Raises V120, V121 where Lava or torch is missing, X205, E601, and what compiling raises.
     """
-    from compiler.verify.runs import require
+    from cortexc.compiler.verify.runs import require
 
     check_type("verify", experiment, Experiment, "an Experiment", "cortexc.load reads one.")
     check_steps(steps, least=1)
@@ -60,7 +66,7 @@ def verify_experiment(experiment: Experiment, on: str | None = None, granularity
 
 
 def _at_every(granularity: str, verified: Callable[[str], Any]) -> Any:
-    from compiler.verify.compare import worst
+    from cortexc.compiler.verify.compare import worst
 
     check_granularity(granularity, (*GRANULARITIES, "all"))
     if granularity != "all":
@@ -81,7 +87,7 @@ def _verified(experiment: Experiment, steps: int | None, reference: str | None) 
                 raise
     elif reference is None and shipped and not _changed(experiment, compiled.graph):
         return _against_torch(experiment, compiled, steps)
-    from compiler import verify
+    from cortexc.compiler import verify
 
     setup, count = _setup(experiment, compiled, "interpreter", steps)
     return verify.verify_setup(setup, experiment.run.backend, experiment.run.granularity, reference or "interpreter",
@@ -101,7 +107,7 @@ def _changed(experiment: Experiment, graph: Graph) -> bool:
 
 def _against_torch(experiment: Experiment, compiled: Compiled, steps: int | None) -> Any:
     """Against the circuit's independent reference. Raises V121, V122 where there is none."""
-    from compiler import verify
+    from cortexc.compiler import verify
 
     run, model = experiment.run, experiment.model
     setup, count = _setup(experiment, compiled, _kind(run), steps)
@@ -117,7 +123,7 @@ def _kind(run: Run) -> str:
 
 def _against_integers(experiment: Experiment, compiled: Compiled, steps: int | None) -> Any:
     """Against the integers that the circuit's equations give. Raises V121, V122 for what has no integer reference."""
-    from compiler import verify
+    from cortexc.compiler import verify
 
     run, precision = experiment.run, experiment.precision
     setup, count = _setup(experiment, compiled, _kind(run), steps)
@@ -130,7 +136,7 @@ def _against_integers(experiment: Experiment, compiled: Compiled, steps: int | N
 
 def _setup(experiment: Experiment, compiled: Compiled, kind: str, steps: int | None) -> tuple[Any, int]:
     """The circuit as written (or its integer program) with what `run` would lower beside it; and how many steps."""
-    from compiler import verify
+    from cortexc.compiler import verify
 
     run, quantised = experiment.run, bool(experiment.precision.weights)
     graph = compiled.report.graph if quantised else compiled.graph
@@ -144,7 +150,7 @@ def _setup(experiment: Experiment, compiled: Compiled, kind: str, steps: int | N
 
 def _as_run(experiment: Experiment, compiled: Compiled, count: int) -> Any:
     """What `run` would run, in the order of phases in which it is verified."""
-    from compiler.verify.as_run import AsRun, trimmed
+    from cortexc.compiler.verify.as_run import AsRun, trimmed
 
     protocol = trimmed(compiled.graph, learning_first(compiled.plan.protocol, count, recorded=True), count)
     compiled = replace(compiled, experiment=experiment, plan=replace(compiled.plan, protocol=protocol))
@@ -154,7 +160,7 @@ def _as_run(experiment: Experiment, compiled: Compiled, count: int) -> Any:
 
 
 def _inside_stock(experiment: Experiment, compiled: Compiled) -> frozenset[str]:
-    from compiler.passes.stock import hidden_quantities, stock_plan
+    from cortexc.compiler.passes.stock import hidden_quantities, stock_plan
 
     if not experiment.run.stock or experiment.run.backend != "lava":
         return frozenset()

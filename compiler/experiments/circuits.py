@@ -18,11 +18,11 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from compiler.experiments.files import brief
-from compiler.experiments.tables import Model, converted
-from compiler.front.nir import from_nir
-from compiler.ir import CortexError, Graph, parse_circuit, unknown
-from compiler.microcircuits import CIRCUITS, Circuit
+from cortexc.compiler.experiments.files import brief
+from cortexc.compiler.experiments.tables import Model, converted
+from cortexc.compiler.front.nir import from_nir
+from cortexc.compiler.ir import CortexError, Graph, parse_circuit, unknown
+from cortexc.compiler.microcircuits import CIRCUITS, Circuit
 
 Arrays = dict[str, np.ndarray]
 

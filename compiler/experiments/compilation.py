@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.backends.table import BACKENDS, Given, Runner, Work
-from compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
-from compiler.experiments.circuits import build_circuit
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.tables import Model, RecordTable, Run
-from compiler.experiments.target import Cores, granularity_of, recorded, target_of
-from compiler.experiments.tasks.plans import Plan
-from compiler.experiments.tasks.published import FwBw, teacher_plan
-from compiler.experiments.tasks.records import make_plan
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.errors import check_type
-from compiler.ir.protocol import Protocol
-from compiler.passes import PassReport, Request, Target, observable, run_passes, run_pipeline
-from compiler.passes.group_weights import Parts, in_parts, parts_of
-from compiler.passes.partition import check_granularity
+from cortexc.compiler.backends.table import BACKENDS, Given, Runner, Work
+from cortexc.compiler.experiments.checkpoints import Identity, arrays_sha256, graph_sha256
+from cortexc.compiler.experiments.circuits import build_circuit
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.tables import Model, RecordTable, Run
+from cortexc.compiler.experiments.target import Cores, granularity_of, recorded, target_of
+from cortexc.compiler.experiments.tasks.plans import Plan
+from cortexc.compiler.experiments.tasks.published import FwBw, teacher_plan
+from cortexc.compiler.experiments.tasks.records import make_plan
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.errors import check_type
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.passes import PassReport, Request, Target, observable, run_passes, run_pipeline
+from cortexc.compiler.passes.group_weights import Parts, in_parts, parts_of
+from cortexc.compiler.passes.partition import check_granularity
 
 if TYPE_CHECKING:
-    from compiler.experiments.precision import Calibration
-    from compiler.experiments.underflow import Underflow
+    from cortexc.compiler.experiments.precision import Calibration
+    from cortexc.compiler.experiments.underflow import Underflow
 
 GRAPH, CODE = "graph.ir", ("network_lava.py", "kernels.py", "kernels.c")
 """Files of a compiled folder: the graph after the passes, and what may be edited."""
@@ -104,7 +104,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
 def _calibration(experiment: Experiment, plan: Plan) -> Calibration | None:
     if not experiment.precision.weights:
         return None
-    from compiler.experiments.precision import Calibration
+    from cortexc.compiler.experiments.precision import Calibration
 
     return Calibration(experiment.precision, plan, list(experiment.run.seeds))
 
@@ -146,7 +146,7 @@ def cores_at(experiment: Experiment, granularity: str) -> Cores:
     """Of every population at granularity `neurocore`; none at the others. Raises X154 and what mapping raises."""
     if granularity != "neurocore":
         return ()
-    from compiler.experiments.cores import neurocores
+    from cortexc.compiler.experiments.cores import neurocores
 
     return neurocores(experiment)
 
@@ -214,7 +214,7 @@ def check_installed(backend: str) -> None:
     if backend == "lava" and importlib.util.find_spec("lava") is None:
         raise CortexError("X150", "the backend 'lava' is not installed.",
                           "pip install 'cortexc[lava]' && pip install --no-deps --ignore-requires-python "
-                          "lava-nc==0.10.0 && python -m lava_procs, or use --backend native.")
+                          "lava-nc==0.10.0 && python -m cortexc.lava_procs, or use --backend native.")
 
 
 def _take_code(runner: Any, edited: Path) -> None:

@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import math
 import re
-import site
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +17,13 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from compiler.experiments.experiment import EARLIER, TABLES, Experiment
-from compiler.experiments.files import user_path
-from compiler.experiments.tables import Model, RecordTable, converted
-from compiler.experiments.tasks.table import TASKS
-from compiler.ir.errors import CortexError, unknown
-from compiler.microcircuits import CIRCUITS
+import cortexc
+from cortexc.compiler.experiments.experiment import EARLIER, TABLES, Experiment
+from cortexc.compiler.experiments.files import user_path
+from cortexc.compiler.experiments.tables import Model, RecordTable, converted
+from cortexc.compiler.experiments.tasks.table import TASKS
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.microcircuits import CIRCUITS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,18 +33,12 @@ else:
 Converted = TypeVar("Converted")
 
 
-def examples_folder() -> Path:
-    """Where the shipped experiments are: beside the sources, or where pip put them, also with --target or --user."""
-    root = Path(__file__).resolve().parents[2]
-    if (root / "pyproject.toml").is_file():
-        return root / "examples"
-    installed = [Path(base) / "share/cortexc/examples" for base in (root, site.getuserbase(), sys.prefix)]
-    return next((folder for folder in installed if folder.is_dir()), installed[-1])
+EXAMPLES = Path(cortexc.__file__).with_name("examples")
 
 
 def shipped_experiments() -> dict[str, Path]:
     """Name -> file."""
-    return {path.stem: path for path in sorted(examples_folder().glob("*.toml"))}
+    return {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
 
 
 CIRCUIT_FILES = (".ir", ".nir")

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.circuits import build_circuit
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.target import Cores, recorded, target_of
-from compiler.ir import CortexError, Graph
-from compiler.ir.model import group_of
-from compiler.mapping.fit import Fit, fit, refuse
-from compiler.passes import run_pipeline
-from compiler.passes.legalise import the_map
+from cortexc.compiler.experiments.circuits import build_circuit
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.target import Cores, recorded, target_of
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.model import group_of
+from cortexc.compiler.mapping.fit import Fit, fit, refuse
+from cortexc.compiler.passes import run_pipeline
+from cortexc.compiler.passes.legalise import the_map
 
 
 def mapped_graphs(experiment: Experiment) -> tuple[Graph, Graph]:

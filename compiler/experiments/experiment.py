@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from compiler.experiments.tables import Data, Model, Passes, Precision, RecordTable, Run, Setting, Table
-from compiler.experiments.tasks.table import ProtocolTable, Stream
-from compiler.experiments.toml_text import toml_text
+from cortexc.compiler.experiments.tables import Data, Model, Passes, Precision, RecordTable, Run, Setting, Table
+from cortexc.compiler.experiments.tasks.table import ProtocolTable, Stream
+from cortexc.compiler.experiments.toml_text import toml_text
 
 EARLIER: dict[str, Any] = {
     "task": "stream", "epochs": 1, "presentation_steps": None, "minibatch": 1, "settling_steps": 0, "dataset_size": 100,

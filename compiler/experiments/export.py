@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from compiler.backends.blocks import first_block
-from compiler.experiments.compilation import compile_experiment, work_of
-from compiler.experiments.config import load_experiment
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.files import (
+from cortexc.compiler.backends.blocks import first_block
+from cortexc.compiler.experiments.compilation import compile_experiment, work_of
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.files import (
     user_path,
     writable_folder,
     write_bytes,
@@ -29,9 +29,9 @@ from compiler.experiments.files import (
     write_text,
     written_aside,
 )
-from compiler.experiments.opened import open_run
-from compiler.experiments.results import FINAL, MANIFEST
-from compiler.ir import CortexError, show_graph, unknown
+from cortexc.compiler.experiments.opened import open_run
+from cortexc.compiler.experiments.results import FINAL, MANIFEST
+from cortexc.compiler.ir import CortexError, show_graph, unknown
 
 
 def export_run(folder: str | Path, to: str, output: str | Path | None = None) -> Path:
@@ -88,9 +88,9 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     folder that holds something else, X148 for one whose code was edited, unless `force`. Nothing is written where
     something fails, and an older program stays.
     """
-    from compiler.backends.in_process import sized
-    from compiler.backends.lava import emit
-    from compiler.experiments.cores import fitting_mapping
+    from cortexc.compiler.backends.in_process import sized
+    from cortexc.compiler.backends.lava import emit
+    from cortexc.compiler.experiments.cores import fitting_mapping
 
     if not force:
         check_unedited(user_path(folder))

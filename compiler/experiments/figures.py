@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.tasks.plans import Plan
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.tasks.plans import Plan
 
 Curve = np.ndarray
 LISTED = 1000

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir.errors import CortexError
+from cortexc.compiler.ir.errors import CortexError
 
 
 def brief(error: object) -> str:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.experiments.compilation import compile_experiment, watched
-from compiler.experiments.cores import mapped_graphs
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.files import writable_folder, write_json, write_text
-from compiler.mapping.fit import Fit, fit
-from compiler.mapping.items import ASSUMED_SPIKES, Rates
-from compiler.mapping.rules import read_rules
-from compiler.passes.legalise import the_map
-from hardware_maps import shipped_maps
+from cortexc.compiler.experiments.compilation import compile_experiment, watched
+from cortexc.compiler.experiments.cores import mapped_graphs
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.files import writable_folder, write_json, write_text
+from cortexc.compiler.mapping.fit import Fit, fit
+from cortexc.compiler.mapping.items import ASSUMED_SPIKES, Rates
+from cortexc.compiler.mapping.rules import read_rules
+from cortexc.compiler.passes.legalise import the_map
+from cortexc.hardware_maps import shipped_maps
 
 
 def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, rate: float = ASSUMED_SPIKES,
@@ -32,8 +32,8 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
     given = read_rules(graph, rules)
     found = [fit(graph, target, rates, given, experiment.protocol.steps, written=written) for target in targets]
     if folder:
-        from compiler.mapping.page import fit_page
-        from compiler.mapping.report import fit_table
+        from cortexc.compiler.mapping.page import fit_page
+        from cortexc.compiler.mapping.report import fit_table
 
         write_json(folder / "fit.json", fit_table(experiment.name, found))
         write_text(folder / "fit.html", fit_page(experiment.name, found))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.experiments.compilation import Compiled, compile_experiment, watched
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.precision import training
-from compiler.ir import CortexError, Graph
-from compiler.ir.expressions import Lookup, walk
-from compiler.passes.formats import formats_of
-from compiler.passes.group_weights import whole_of
-from compiler.passes.widths import TAGGED
+from cortexc.compiler.experiments.compilation import Compiled, compile_experiment, watched
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.precision import training
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.expressions import Lookup, walk
+from cortexc.compiler.passes.formats import formats_of
+from cortexc.compiler.passes.group_weights import whole_of
+from cortexc.compiler.passes.widths import TAGGED
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from compiler.backends.lava.ordinary import Fixed, circuit_module, is_a_process, write_circuit
-from compiler.experiments.checkpoints import graph_sha256
-from compiler.experiments.circuits import build_circuit
-from compiler.experiments.compilation import check_installed, compile_experiment
-from compiler.experiments.config import load_experiment
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.export import check_unedited, digests
-from compiler.experiments.files import user_path, write_json, write_text, written_aside
-from compiler.experiments.results import FINAL, MANIFEST
-from compiler.experiments.tables import Model
-from compiler.front.builder import Network
-from compiler.ir import CellType, CortexError, Graph, parse_graph, show_graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.ir.verify import verify
-from compiler.passes import Request, Target, run_pipeline
+from cortexc.compiler.backends.lava.ordinary import Fixed, circuit_module, is_a_process, write_circuit
+from cortexc.compiler.experiments.checkpoints import graph_sha256
+from cortexc.compiler.experiments.circuits import build_circuit
+from cortexc.compiler.experiments.compilation import check_installed, compile_experiment
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.export import check_unedited, digests
+from cortexc.compiler.experiments.files import user_path, write_json, write_text, written_aside
+from cortexc.compiler.experiments.results import FINAL, MANIFEST
+from cortexc.compiler.experiments.tables import Model
+from cortexc.compiler.front.builder import Network
+from cortexc.compiler.ir import CellType, CortexError, Graph, parse_graph, show_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.ir.verify import verify
+from cortexc.compiler.passes import Request, Target, run_pipeline
 
 Source = Graph | Network | Experiment | str | Path
 LEFT_OUT = frozenset({"fold", "partition"})
@@ -129,7 +129,7 @@ def in_fixed_point(experiment: Experiment | None) -> Fixed | None:
 
 def module_of(graph: Graph, fixed: Fixed | None = None) -> Any:
     """The module of a graph, loaded once."""
-    from compiler.backends.lava.ordinary.loading import load_circuit
+    from cortexc.compiler.backends.lava.ordinary.loading import load_circuit
 
     made = circuit_module(graph, fixed)
     key = hashlib.sha256("\0".join([made.text, *(f"{n} {a.tobytes()!r}" for n, a in made.arrays.items())]).encode())

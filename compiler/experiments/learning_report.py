@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.pages import axes, page, picture, said
-from compiler.experiments.spike_report import raster
-from compiler.experiments.spikes import Observed, spikes_of
-from compiler.experiments.tasks.simulate import STREAM, spiking
-from compiler.ir import Graph
+from cortexc.compiler.experiments.pages import axes, page, picture, said
+from cortexc.compiler.experiments.spike_report import raster
+from cortexc.compiler.experiments.spikes import Observed, spikes_of
+from cortexc.compiler.experiments.tasks.simulate import STREAM, spiking
+from cortexc.compiler.ir import Graph
 
 LEAST = 25
 """Cells of an input that is shown as an image."""

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.circuits import read_arrays
-from compiler.experiments.files import brief
-from compiler.experiments.results import FINAL, STATES
-from compiler.ir import CortexError
-from compiler.ir.errors import check_type
+from cortexc.compiler.experiments.circuits import read_arrays
+from cortexc.compiler.experiments.files import brief
+from cortexc.compiler.experiments.results import FINAL, STATES
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.errors import check_type
 
 EXPERIMENT, GRAPH, START, RESULTS, RECORDS = (
     "experiment.toml", "graph.ir", "arrays.safetensors", "results.json", "records.npz")

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
-from compiler.experiments import spike_report
-from compiler.experiments.figures import angle
-from compiler.experiments.pages import axes, picture
-from compiler.experiments.spikes import Spikes
-from compiler.front.builder import Network
-from compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.experiments import spike_report
+from cortexc.compiler.experiments.figures import angle
+from cortexc.compiler.experiments.pages import axes, picture
+from cortexc.compiler.experiments.spikes import Spikes
+from cortexc.compiler.front.builder import Network
+from cortexc.compiler.ir import CortexError, Graph, unknown
 
 
 class Recorded(Protocol):

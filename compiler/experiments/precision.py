@@ -11,21 +11,21 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from compiler.backends.lowering.program import lower
-from compiler.backends.native import Native
-from compiler.experiments.sampling import Sampler, measured
-from compiler.experiments.tables import Precision
-from compiler.experiments.tasks.plans import Plan
-from compiler.experiments.underflow import Underflow, merged, out_of_reach, zeroed_arrays
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.protocol import Protocol
-from compiler.ir.verify import bounds
-from compiler.passes.engine import least_scale
-from compiler.passes.fixed_point import Format, format_for
-from compiler.passes.group_weights import Parts, parts_of, whole_of
-from compiler.passes.legalise import the_map
-from compiler.passes.quantise import Quantise
-from compiler.passes.widths import HEADROOM, TAGGED, Widths
+from cortexc.compiler.backends.lowering.program import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.experiments.sampling import Sampler, measured
+from cortexc.compiler.experiments.tables import Precision
+from cortexc.compiler.experiments.tasks.plans import Plan
+from cortexc.compiler.experiments.underflow import Underflow, merged, out_of_reach, zeroed_arrays
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes.engine import least_scale
+from cortexc.compiler.passes.fixed_point import Format, format_for
+from cortexc.compiler.passes.group_weights import Parts, parts_of, whole_of
+from cortexc.compiler.passes.legalise import the_map
+from cortexc.compiler.passes.quantise import Quantise
+from cortexc.compiler.passes.widths import HEADROOM, TAGGED, Widths
 
 LEAST_BITS, MOST_BITS, MOST_SYNAPTIC, MOST_FRACTION = 2, 32, 24, 60
 WEIGHTS_EVERY = 100

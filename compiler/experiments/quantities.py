@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.compilation import Compiled
-from compiler.experiments.running import Running
-from compiler.ir import CortexError, Graph, parse_graph, unknown
-from compiler.ir.connections import connection_mask
-from compiler.ir.expressions import reads
-from compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
-from compiler.ir.verify import bounds
-from compiler.passes import observable
-from compiler.passes.constants import with_constants
-from compiler.passes.group_weights import in_parts
+from cortexc.compiler.experiments.compilation import Compiled
+from cortexc.compiler.experiments.running import Running
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, unknown
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.expressions import reads
+from cortexc.compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes import observable
+from cortexc.compiler.passes.constants import with_constants
+from cortexc.compiler.passes.group_weights import in_parts
 
 Owner = Population | Projection
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from compiler.experiments.checks import verify_experiment
-from compiler.experiments.compilation import circuit_after_passes
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.simulation import check_is_graph, verify_graph
-from compiler.front.builder import Network
-from compiler.ir import Graph
-from compiler.passes import Target, run_pipeline
-from compiler.passes.legalise import the_map
-from compiler.passes.legality import RuleReport, legality_text, rule_reports
-from compiler.passes.read_sets import ReadSet, explain_text, read_sets
-from hardware_maps import shipped_maps
+from cortexc.compiler.experiments.checks import verify_experiment
+from cortexc.compiler.experiments.compilation import circuit_after_passes
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.simulation import check_is_graph, verify_graph
+from cortexc.compiler.front.builder import Network
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.passes import Target, run_pipeline
+from cortexc.compiler.passes.legalise import the_map
+from cortexc.compiler.passes.legality import RuleReport, legality_text, rule_reports
+from cortexc.compiler.passes.read_sets import ReadSet, explain_text, read_sets
+from cortexc.hardware_maps import shipped_maps
 
 Circuit = Experiment | Graph | Network
 
@@ -61,10 +61,10 @@ def fit_chip(circuit: Circuit, maps: str | Sequence[str] | None = None, rate: fl
     """The circuit on hardware maps, all shipped ones unless some are named (`found`: a `Fit` per map). `rate`: the
     share of cells that send in a step, 0.1 unless said. Raises H101 for a map that is not there, X111 for what is
     no circuit."""
-    from compiler.experiments.fitting import fit_experiment
-    from compiler.mapping.fit import fit
-    from compiler.mapping.items import ASSUMED_SPIKES, Rates
-    from compiler.mapping.report import fit_text
+    from cortexc.compiler.experiments.fitting import fit_experiment
+    from cortexc.compiler.mapping.fit import fit
+    from cortexc.compiler.mapping.items import ASSUMED_SPIKES, Rates
+    from cortexc.compiler.mapping.report import fit_text
 
     rate = ASSUMED_SPIKES if rate is None else rate
     names = [maps] if isinstance(maps, str) else list(maps or shipped_maps())

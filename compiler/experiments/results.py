@@ -24,18 +24,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from compiler.experiments import figures
-from compiler.experiments.checkpoints import NAME, arrays_sha256
-from compiler.experiments.compilation import Compiled
-from compiler.experiments.files import write_npz, write_safetensors, write_text
-from compiler.experiments.quantities import of_cells, synaptic
-from compiler.experiments.running import Running
-from compiler.experiments.tasks.measures import Measured
-from compiler.ir import CortexError, show_graph
-from compiler.ir.errors import CortexWarning
-from compiler.ir.verify import bounds
-from compiler.passes.group_weights import whole_of
-from compiler.passes.widths import COUNTER
+from cortexc.compiler.experiments import figures
+from cortexc.compiler.experiments.checkpoints import NAME, arrays_sha256
+from cortexc.compiler.experiments.compilation import Compiled
+from cortexc.compiler.experiments.files import write_npz, write_safetensors, write_text
+from cortexc.compiler.experiments.quantities import of_cells, synaptic
+from cortexc.compiler.experiments.running import Running
+from cortexc.compiler.experiments.tasks.measures import Measured
+from cortexc.compiler.ir import CortexError, show_graph
+from cortexc.compiler.ir.errors import CortexWarning
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes.group_weights import whole_of
+from cortexc.compiler.passes.widths import COUNTER
 
 Arrays = dict[str, np.ndarray]
 FINAL, STATES, RESULTS = "final.safetensors", "states.safetensors", "results.json"
@@ -231,10 +231,10 @@ def write_arrays(run: Running, folder: Path) -> None:
 def write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
     """The page of a run whose spikes were recorded, or that shows how a spiking circuit learns. Raises X131."""
     if run.plan.spiking is not None:
-        from compiler.experiments.spike_report import spike_report
+        from cortexc.compiler.experiments.spike_report import spike_report
 
         write_text(folder / REPORT, spike_report(table, run.plan.spiking, run.records.taken()))
     elif run.experiment.protocol.shows_learning:
-        from compiler.experiments.learning_report import learning_report
+        from cortexc.compiler.experiments.learning_report import learning_report
 
         write_text(folder / REPORT, learning_report(table, run.compiled.graph, weights(run), run.records.taken()))

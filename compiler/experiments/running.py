@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.table import Records, Runner
-from compiler.experiments.compilation import compile_experiment, make_runner
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.files import made_for
-from compiler.experiments.tasks.plans import Plan
-from compiler.experiments.tasks.windows import Windows
-from compiler.experiments.underflow import Underflow, counted, merged
-from compiler.passes.group_weights import Parts
+from cortexc.compiler.backends.table import Records, Runner
+from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.files import made_for
+from cortexc.compiler.experiments.tasks.plans import Plan
+from cortexc.compiler.experiments.tasks.windows import Windows
+from cortexc.compiler.experiments.underflow import Underflow, counted, merged
+from cortexc.compiler.passes.group_weights import Parts
 
 
 class Running:

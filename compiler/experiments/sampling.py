@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.backends.table import Runner
-from compiler.experiments.underflow import Underflow
-from compiler.ir import Expression, Graph, PlasticityRule, Projection
-from compiler.ir.connections import connection_mask
-from compiler.ir.evaluation import evaluate
-from compiler.ir.expressions import WEIGHT_SUM, Name, Prev, walk
-from compiler.ir.protocol import Protocol
-from compiler.passes.count_underflow import Change, changes
-from compiler.passes.fixed_point import Format
-from compiler.passes.formats import formats_of
-from compiler.passes.widths import TAGGED
+from cortexc.compiler.backends.table import Runner
+from cortexc.compiler.experiments.underflow import Underflow
+from cortexc.compiler.ir import Expression, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.evaluation import evaluate
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Name, Prev, walk
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.passes.count_underflow import Change, changes
+from cortexc.compiler.passes.fixed_point import Format
+from cortexc.compiler.passes.formats import formats_of
+from cortexc.compiler.passes.widths import TAGGED
 
 STEPS, SIDE = 300, 32
 """Steps that are sampled at most, and cells of either side of a projection."""

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.blocks import Blocks
-from compiler.experiments import quantities
-from compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
-from compiler.experiments.compilation import make_runner
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.files import user_path, writable_folder, write_json
-from compiler.experiments.results import (
+from cortexc.compiler.backends.blocks import Blocks
+from cortexc.compiler.experiments import quantities
+from cortexc.compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
+from cortexc.compiler.experiments.compilation import make_runner
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.files import user_path, writable_folder, write_json
+from cortexc.compiler.experiments.results import (
     RESULTS,
     check_finite,
     check_not_compiled,
@@ -35,10 +35,10 @@ from compiler.experiments.results import (
     write_report,
     write_start,
 )
-from compiler.experiments.running import Running
-from compiler.experiments.tasks.plans import check_steps
-from compiler.experiments.underflow import announce
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.running import Running
+from cortexc.compiler.experiments.tasks.plans import check_steps
+from cortexc.compiler.experiments.underflow import announce
+from cortexc.compiler.ir import CortexError
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(position, end, steps per second) after every block."""

@@ -13,22 +13,22 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from compiler.backends.draws import input_columns
-from compiler.backends.lowering.threads import check_threads
-from compiler.backends.table import BACKENDS, Given, Work
-from compiler.experiments.circuits import with_seeds
-from compiler.experiments.compilation import check_backend, check_installed, check_recorded
-from compiler.experiments.quantities import numbers, shaped, states
-from compiler.experiments.spikes import Spikes
-from compiler.experiments.tables import converted
-from compiler.experiments.tasks.plans import is_whole
-from compiler.experiments.tasks.schedule import When
-from compiler.front.builder import Network
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.ir.verify import verify
-from compiler.passes import Request, Target, run_pipeline
-from compiler.passes.partition import check_granularity
+from cortexc.compiler.backends.draws import input_columns
+from cortexc.compiler.backends.lowering.threads import check_threads
+from cortexc.compiler.backends.table import BACKENDS, Given, Work
+from cortexc.compiler.experiments.circuits import with_seeds
+from cortexc.compiler.experiments.compilation import check_backend, check_installed, check_recorded
+from cortexc.compiler.experiments.quantities import numbers, shaped, states
+from cortexc.compiler.experiments.spikes import Spikes
+from cortexc.compiler.experiments.tables import converted
+from cortexc.compiler.experiments.tasks.plans import is_whole
+from cortexc.compiler.experiments.tasks.schedule import When
+from cortexc.compiler.front.builder import Network
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.ir.verify import verify
+from cortexc.compiler.passes import Request, Target, run_pipeline
+from cortexc.compiler.passes.partition import check_granularity
 
 GRANULARITIES = ("network", "area", "population")
 NAME, MOST = "simulation", 2**53
@@ -64,7 +64,7 @@ class Simulation(Mapping[str, np.ndarray]):
         return Spikes(steps, cells, values.shape[-1], self.dt, 0, len(values))
 
     def _repr_html_(self) -> str:
-        from compiler.experiments.plots import page
+        from cortexc.compiler.experiments.plots import page
 
         return page(self)
 
@@ -131,8 +131,8 @@ def verify_graph(graph: Graph | Network, steps: int | None = None, *, inputs: Ma
     Two lines of one result: the graph as written, every quantity of it at every step, and the graph as `simulate`
     lowers it. Raises what `simulate` raises, and V codes for the reference.
     """
-    from compiler import verify
-    from compiler.verify.as_run import AsRun
+    from cortexc.compiler import verify
+    from cortexc.compiler.verify.as_run import AsRun
 
     found = Prepared.of(graph, steps, inputs, record, every, gates, backend, granularity, seed, noise)
     work = found.work(found.names, granularity)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.pages import axes, page, picture, said
-from compiler.experiments.spikes import Observed, Spikes, spikes_of
-from compiler.experiments.tasks.simulate import STREAM, TRACES
+from cortexc.compiler.experiments.pages import axes, page, picture, said
+from cortexc.compiler.experiments.spikes import Observed, Spikes, spikes_of
+from cortexc.compiler.experiments.tasks.simulate import STREAM, TRACES
 
 SHOWN, LAST_MS, BINS, APART = 100, 300.0, 40, 20.0
 """Cells of a population in the raster, its length and that of the traces (ms), bins of a histogram, and the distance

@@ -108,7 +108,7 @@ class Precision(Table, frozen=True):
     `credit`: where the neuron sums for the synapse (see `compiler.passes.legalise.CREDIT`). `count`: quantities count
     the steps in which they saturate. `groups`: units that a projection's weights may have: 1, or "auto" for as many as
     its spread takes, or a number for every projection of which a weight would become 0
-    (see `compiler.passes.group_weights`).
+    (see `cortexc.compiler.passes.group_weights`).
     """
 
     weights: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0

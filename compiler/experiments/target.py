@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.tables import Run
-from compiler.ir import unknown
-from compiler.passes import PIPELINE, Request, Target
-from compiler.passes.group_weights import GroupWeights
-from compiler.passes.legalise import Legalise
-from compiler.passes.name_products import NameProducts
-from compiler.passes.partition import Partition
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.tables import Run
+from cortexc.compiler.ir import unknown
+from cortexc.compiler.passes import PIPELINE, Request, Target
+from cortexc.compiler.passes.group_weights import GroupWeights
+from cortexc.compiler.passes.legalise import Legalise
+from cortexc.compiler.passes.name_products import NameProducts
+from cortexc.compiler.passes.partition import Partition
 
 if TYPE_CHECKING:
-    from compiler.experiments.precision import Calibration
+    from cortexc.compiler.experiments.precision import Calibration
 
 Cores = tuple[tuple[str, str], ...]
 """(population, its core or cores)."""

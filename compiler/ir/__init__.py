@@ -1,8 +1,8 @@
-"""What a circuit is. Import from here: `from compiler.ir import Graph, CellType, ...`."""
+"""What a circuit is. Import from here: `from cortexc.compiler.ir import Graph, CellType, ...`."""
 
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.expressions import Expression, parse, show
-from compiler.ir.model import (
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.expressions import Expression, parse, show
+from cortexc.compiler.ir.model import (
     CellType,
     Convolution,
     Equation,
@@ -18,9 +18,9 @@ from compiler.ir.model import (
     State,
     SynapseClass,
 )
-from compiler.ir.reader import parse_circuit, parse_graph
-from compiler.ir.text import show_graph
-from compiler.ir.verify import problems, verify
+from cortexc.compiler.ir.reader import parse_circuit, parse_graph
+from cortexc.compiler.ir.text import show_graph
+from cortexc.compiler.ir.verify import problems, verify
 
 __all__ = ["CellType", "Convolution", "CortexError", "Equation", "Expression", "Graph", "Mirror", "Noise", "Optimiser",
            "Parameter", "PlasticityRule", "Population", "Port", "Projection", "State", "SynapseClass", "parse",

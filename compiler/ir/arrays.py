@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from compiler.ir import model
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.language import READABLE, Problems
-from compiler.ir.limits import MEMORY
-from compiler.ir.model import Graph
-from compiler.ir.synapses import LISTS, list_problems
+from cortexc.compiler.ir import model
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.language import READABLE, Problems
+from cortexc.compiler.ir.limits import MEMORY
+from cortexc.compiler.ir.model import Graph
+from cortexc.compiler.ir.synapses import LISTS, list_problems
 
 
 def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:

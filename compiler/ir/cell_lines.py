@@ -10,15 +10,27 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-from compiler.ir import cells
-from compiler.ir.cells import CellType, Equation
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.evaluation import evaluate_scalar
-from compiler.ir.expressions import Call, Expression, Name, Negate, Number, parse, reads
-from compiler.ir.firing import Firing, Hold, fresh, names_of, with_firing
-from compiler.ir.language import NAME
-from compiler.ir.limits import shown
-from compiler.ir.lines import CALL, TWO_WORDS, WORD, Line, as_word, is_real, measured, real, split, twice, without_units
+from cortexc.compiler.ir import cells
+from cortexc.compiler.ir.cells import CellType, Equation
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.evaluation import evaluate_scalar
+from cortexc.compiler.ir.expressions import Call, Expression, Name, Negate, Number, parse, reads
+from cortexc.compiler.ir.firing import Firing, Hold, fresh, names_of, with_firing
+from cortexc.compiler.ir.language import NAME
+from cortexc.compiler.ir.limits import shown
+from cortexc.compiler.ir.lines import (
+    CALL,
+    TWO_WORDS,
+    WORD,
+    Line,
+    as_word,
+    is_real,
+    measured,
+    real,
+    split,
+    twice,
+    without_units,
+)
 
 EQUATION = "(?:d([^ /=]+) ?/ ?dt|([^ =]+)(?: ([^ =]+))?) ?= ?([^@]+?)(?: from ([^@]+?))?(?: ?@ ?([^ @]+))?"
 FORM = "NAME [UNIT] = VALUE [from VALUE] [@ COMPARTMENT]"

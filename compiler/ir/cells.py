@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from compiler.ir.expressions import Expression, Number, Prev
+from cortexc.compiler.ir.expressions import Expression, Number, Prev
 
 Stage = Literal["send", "receive", "factor"]
 STAGES: tuple[Stage, ...] = ("send", "receive", "factor")

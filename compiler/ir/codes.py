@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from compiler.ir.errors import unknown
+from cortexc.compiler.ir.errors import unknown
 
 
 @dataclass(frozen=True)

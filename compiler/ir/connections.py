@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.ir.functions import Floats
-from compiler.ir.model import Graph, Projection
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.model import Graph, Projection
 
 
 def connection_mask(graph: Graph, projection: Projection) -> Floats | None:

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from itertools import count
 
-from compiler.ir.cells import CellType, Equation, Parameter, State
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.evaluation import evaluate_scalar
-from compiler.ir.expressions import (
+from cortexc.compiler.ir.cells import CellType, Equation, Parameter, State
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.evaluation import evaluate_scalar
+from cortexc.compiler.ir.expressions import (
     WEIGHT_SUM,
     Binary,
     Call,
@@ -34,11 +34,11 @@ from compiler.ir.expressions import (
     show,
     walk,
 )
-from compiler.ir.firing import SPIKE
-from compiler.ir.language import Problems
-from compiler.ir.limits import shown
-from compiler.ir.model import Graph, Mirror, PlasticityRule, Population, Projection
-from compiler.ir.units import Solver, Unit, Variable, factor_between, shown_unit, times, unit
+from cortexc.compiler.ir.firing import SPIKE
+from cortexc.compiler.ir.language import Problems
+from cortexc.compiler.ir.limits import shown
+from cortexc.compiler.ir.model import Graph, Mirror, PlasticityRule, Population, Projection
+from cortexc.compiler.ir.units import Solver, Unit, Variable, factor_between, shown_unit, times, unit
 
 SAME = frozenset({"abs", "min", "max", "clip", "linear", "relu", "saturate", "stochastic_round"})
 """Functions of values of one unit, which is that of their own."""

@@ -14,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir.distributions import DISTRIBUTIONS
-from compiler.ir.limits import DELAY
-from compiler.ir.wiring import Numbers, Wiring
+from cortexc.compiler.ir.distributions import DISTRIBUTIONS
+from cortexc.compiler.ir.limits import DELAY
+from cortexc.compiler.ir.wiring import Numbers, Wiring
 
 Integers = NDArray[np.int64]
 CELLS = 256

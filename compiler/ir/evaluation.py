@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Negate, Number, Prev, Where, show
-from compiler.ir.functions import OPERATORS, VECTOR, Floats
+from cortexc.compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Negate, Number, Prev, Where, show
+from cortexc.compiler.ir.functions import OPERATORS, VECTOR, Floats
 
 Array = NDArray[Any]
 Values = dict[str, Array]

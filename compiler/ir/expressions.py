@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import accumulate
 
-from compiler.ir.errors import CortexError, check_type, unknown
-from compiler.ir.functions import ARITY
-from compiler.ir.limits import EXPRESSION_DEPTH, EXPRESSION_LENGTH, EXPRESSION_NODES, shown
-from compiler.ir.units import marked
+from cortexc.compiler.ir.errors import CortexError, check_type, unknown
+from cortexc.compiler.ir.functions import ARITY
+from cortexc.compiler.ir.limits import EXPRESSION_DEPTH, EXPRESSION_LENGTH, EXPRESSION_NODES, shown
+from cortexc.compiler.ir.units import marked
 
 
 class Node:
@@ -61,7 +61,7 @@ def as_node(value: object) -> Expression:
 
 @dataclass(frozen=True)
 class Number(Node):
-    """`unit`: what the number is of, for `compiler.ir.dimensions` alone; it changes nothing of its value."""
+    """`unit`: what the number is of, for `cortexc.compiler.ir.dimensions` alone; it changes nothing of its value."""
 
     value: float
     unit: str = ""

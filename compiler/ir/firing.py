@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from compiler.ir.cells import CellType, Equation, Stage, State
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.expressions import Binary, Call, Expression, Name, Number, Prev, Where, names, substitute
+from cortexc.compiler.ir.cells import CellType, Equation, Stage, State
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.expressions import Binary, Call, Expression, Name, Number, Prev, Where, names, substitute
 
 SPIKE = "spike"
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import expressions, model
-from compiler.ir.distributions import DISTRIBUTIONS
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.functions import ARITY
-from compiler.ir.kinds import KINDS
-from compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, PARTS, SIZE, shown
-from compiler.ir.units import PLAIN, UNITS, is_unit, stands_behind
-from compiler.ir.wiring import KINDS_OF_NUMBERS, RULES, Numbers, Wiring
+from cortexc.compiler.ir import expressions, model
+from cortexc.compiler.ir.distributions import DISTRIBUTIONS
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.functions import ARITY
+from cortexc.compiler.ir.kinds import KINDS
+from cortexc.compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, PARTS, SIZE, shown
+from cortexc.compiler.ir.units import PLAIN, UNITS, is_unit, stands_behind
+from cortexc.compiler.ir.wiring import KINDS_OF_NUMBERS, RULES, Numbers, Wiring
 
 Problems = Iterator[CortexError]
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from compiler.ir.errors import unknown
+from cortexc.compiler.ir.errors import unknown
 
 FOLDER = Path(__file__).parents[1] / "library"
 Own = TypeVar("Own")

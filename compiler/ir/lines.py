@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.limits import shown
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.limits import shown
 
 WORD = "([^ ]+)"
 TWO_WORDS = "([^ ]+)(?: ([^ ]+))?"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from compiler.ir import drawing
-from compiler.ir.errors import CortexError
-from compiler.ir.model import Graph, wired
+from cortexc.compiler.ir import drawing
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.model import Graph, wired
 
 PER_SYNAPSE = 20
 """Bytes that a drawn synapse takes at most at once: 8 for its weight, 4 for its target, and either 4 for its delay or 8

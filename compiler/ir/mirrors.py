@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from compiler.ir import model
-from compiler.ir.errors import CortexError
-from compiler.ir.language import Problems
-from compiler.ir.model import Graph
+from cortexc.compiler.ir import model
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.language import Problems
+from cortexc.compiler.ir.model import Graph
 
 
 def mirrors_fit(graph: Graph) -> Problems:

@@ -18,26 +18,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir import drawing
-from compiler.ir.cells import INTEGRATORS as INTEGRATORS
-from compiler.ir.cells import STAGES as STAGES
-from compiler.ir.cells import STREAMS as STREAMS
-from compiler.ir.cells import CellType as CellType
-from compiler.ir.cells import Equation as Equation
-from compiler.ir.cells import Parameter as Parameter
-from compiler.ir.cells import Port as Port
-from compiler.ir.cells import Stage as Stage
-from compiler.ir.cells import State as State
-from compiler.ir.cells import by_name
-from compiler.ir.distributions import Distribution as Distribution
-from compiler.ir.evaluation import evaluate_scalar
-from compiler.ir.expressions import WEIGHT_SUM, Expression, Name, reads
-from compiler.ir.kinds import KINDS, Kind
-from compiler.ir.maps import Convolution as Convolution
-from compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
-from compiler.ir.optimisers import SUMMED as SUMMED
-from compiler.ir.optimisers import Traits
-from compiler.ir.wiring import Numbers, Wiring
+from cortexc.compiler.ir import drawing
+from cortexc.compiler.ir.cells import INTEGRATORS as INTEGRATORS
+from cortexc.compiler.ir.cells import STAGES as STAGES
+from cortexc.compiler.ir.cells import STREAMS as STREAMS
+from cortexc.compiler.ir.cells import CellType as CellType
+from cortexc.compiler.ir.cells import Equation as Equation
+from cortexc.compiler.ir.cells import Parameter as Parameter
+from cortexc.compiler.ir.cells import Port as Port
+from cortexc.compiler.ir.cells import Stage as Stage
+from cortexc.compiler.ir.cells import State as State
+from cortexc.compiler.ir.cells import by_name
+from cortexc.compiler.ir.distributions import Distribution as Distribution
+from cortexc.compiler.ir.evaluation import evaluate_scalar
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Expression, Name, reads
+from cortexc.compiler.ir.kinds import KINDS, Kind
+from cortexc.compiler.ir.maps import Convolution as Convolution
+from cortexc.compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
+from cortexc.compiler.ir.optimisers import SUMMED as SUMMED
+from cortexc.compiler.ir.optimisers import Traits
+from cortexc.compiler.ir.wiring import Numbers, Wiring
 
 Array = NDArray[Any]
 """Of any dtype."""
@@ -75,7 +75,7 @@ class PlasticityRule:
 
     `updates` give the new value of each per-synapse state (read as `name`; its last value as `prev(name)`); they run
     every step, whatever the gate. `noise` are numbers in [0, 1), drawn in every step: `uniform` one per synapse,
-    `shared` one for all synapses of the projection, both multiples of 2**-24 (compiler.backends.uniform);
+    `shared` one for all synapses of the projection, both multiples of 2**-24 (cortexc.compiler.backends.uniform);
     `LAVA_DRAWS` one for all synapses, with 53 bits. `deliver`, over `w`, the states and the parameters as the last step
     left them, is what a message is multiplied with on its way through the synapse. `units`: states and
     their units, where they are said.

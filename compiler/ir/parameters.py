@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from compiler.ir.cells import Parameter
-from compiler.ir.distributions import DISTRIBUTIONS, Distribution
-from compiler.ir.errors import CortexError, unknown
-from compiler.ir.expressions import names, previous
-from compiler.ir.language import Problems
-from compiler.ir.model import Graph, Population
+from cortexc.compiler.ir.cells import Parameter
+from cortexc.compiler.ir.distributions import DISTRIBUTIONS, Distribution
+from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.expressions import names, previous
+from cortexc.compiler.ir.language import Problems
+from cortexc.compiler.ir.model import Graph, Population
 
 
 def parameters_given(graph: Graph) -> Problems:

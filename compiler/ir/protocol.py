@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.errors import CortexError, unknown
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from compiler.ir import model, wiring_text
-from compiler.ir.cell_lines import LINES, PARAMETER, STATE, build_cell, equation
-from compiler.ir.errors import CortexError, check_type, unknown
-from compiler.ir.expressions import Number, parse
-from compiler.ir.language import FIELDS, AnyDomain, part_problems
-from compiler.ir.library import library_lines, merged
-from compiler.ir.limits import LINE_LENGTH, TEXT_LENGTH, shown
-from compiler.ir.lines import (
+from cortexc.compiler.ir import model, wiring_text
+from cortexc.compiler.ir.cell_lines import LINES, PARAMETER, STATE, build_cell, equation
+from cortexc.compiler.ir.errors import CortexError, check_type, unknown
+from cortexc.compiler.ir.expressions import Number, parse
+from cortexc.compiler.ir.language import FIELDS, AnyDomain, part_problems
+from cortexc.compiler.ir.library import library_lines, merged
+from cortexc.compiler.ir.limits import LINE_LENGTH, TEXT_LENGTH, shown
+from cortexc.compiler.ir.lines import (
     CALL,
     TWO_WORDS,
     WORD,
@@ -38,7 +38,7 @@ from compiler.ir.lines import (
     wholes,
     without_units,
 )
-from compiler.ir.model import Graph
+from cortexc.compiler.ir.model import Graph
 
 
 class Statement(NamedTuple):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import names, previous
-from compiler.ir.model import CellType, Equation, Graph, Population, Projection
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import names, previous
+from cortexc.compiler.ir.model import CellType, Equation, Graph, Population, Projection
 
 
 @dataclass(frozen=True)

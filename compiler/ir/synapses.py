@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir import drawing
-from compiler.ir.errors import CortexError, check_type
-from compiler.ir.language import Problems
-from compiler.ir.limits import DELAY, SIZE
-from compiler.ir.model import Array, Graph, Projection, weight_shape, wired
+from cortexc.compiler.ir import drawing
+from cortexc.compiler.ir.errors import CortexError, check_type
+from cortexc.compiler.ir.language import Problems
+from cortexc.compiler.ir.limits import DELAY, SIZE
+from cortexc.compiler.ir.model import Array, Graph, Projection, weight_shape, wired
 
 LISTS = ("pre", "post", "delay")
 """What a list of synapses has beside weights: cells, and perhaps the steps that a message takes."""

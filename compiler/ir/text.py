@@ -30,11 +30,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.ir import model
-from compiler.ir.errors import check_type
-from compiler.ir.expressions import number, show
-from compiler.ir.model import Graph
-from compiler.ir.wiring_text import wiring_lines
+from cortexc.compiler.ir import model
+from cortexc.compiler.ir.errors import check_type
+from cortexc.compiler.ir.expressions import number, show
+from cortexc.compiler.ir.model import Graph
+from cortexc.compiler.ir.wiring_text import wiring_lines
 
 
 def show_graph(graph: Graph) -> str:

@@ -13,8 +13,8 @@ from functools import cache
 from itertools import product
 from keyword import kwlist
 
-from compiler.ir.errors import CortexError
-from compiler.ir.limits import NAME_LENGTH, shown
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.limits import NAME_LENGTH, shown
 
 
 @dataclass(frozen=True)

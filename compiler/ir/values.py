@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.ir.cells import CellType, Equation
-from compiler.ir.distributions import Distribution
-from compiler.ir.errors import CortexError
-from compiler.ir.evaluation import Array, evaluate, no_history
-from compiler.ir.expressions import Binary, Call, Expression, Name, Number, Prev, Where, previous, reads, walk
-from compiler.ir.language import Problems
-from compiler.ir.model import Graph, Parameter, Population, rule_parameters
-from compiler.ir.optimisers import FROM_0, Range
+from cortexc.compiler.ir.cells import CellType, Equation
+from cortexc.compiler.ir.distributions import Distribution
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.evaluation import Array, evaluate, no_history
+from cortexc.compiler.ir.expressions import Binary, Call, Expression, Name, Number, Prev, Where, previous, reads, walk
+from cortexc.compiler.ir.language import Problems
+from cortexc.compiler.ir.model import Graph, Parameter, Population, rule_parameters
+from cortexc.compiler.ir.optimisers import FROM_0, Range
 
 MEAN = Range("from 0 to 700", lambda value: 0 <= value <= 700)
 """Of Poisson numbers: above, there is no number of events."""

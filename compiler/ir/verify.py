@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from compiler.ir import model
-from compiler.ir.arrays import amounts, arrays_fit
-from compiler.ir.dimensions import units_fit
-from compiler.ir.errors import CortexError, check_type, unknown
-from compiler.ir.expressions import WEIGHT_SUM, Expression, Lookup, names, previous, reads, walk
-from compiler.ir.language import Problems, part_problems
-from compiler.ir.mirrors import mirrors_fit
-from compiler.ir.model import CellType, Graph, PlasticityRule, Projection
-from compiler.ir.parameters import formulas, parameters_given, said_twice
-from compiler.ir.schedule import instantaneous, message_depth, schedule
-from compiler.ir.synapses import lists_fit, most_delay
-from compiler.ir.values import values_fit
-from compiler.ir.wiring_checks import wirings_fit
+from cortexc.compiler.ir import model
+from cortexc.compiler.ir.arrays import amounts, arrays_fit
+from cortexc.compiler.ir.dimensions import units_fit
+from cortexc.compiler.ir.errors import CortexError, check_type, unknown
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Expression, Lookup, names, previous, reads, walk
+from cortexc.compiler.ir.language import Problems, part_problems
+from cortexc.compiler.ir.mirrors import mirrors_fit
+from cortexc.compiler.ir.model import CellType, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir.parameters import formulas, parameters_given, said_twice
+from cortexc.compiler.ir.schedule import instantaneous, message_depth, schedule
+from cortexc.compiler.ir.synapses import lists_fit, most_delay
+from cortexc.compiler.ir.values import values_fit
+from cortexc.compiler.ir.wiring_checks import wirings_fit
 
 OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first", "adam_second", "adam_powers",
                         *model.OPTIMISERS} - {"none"})
@@ -52,7 +52,7 @@ def verify(graph: Graph, units: bool = True) -> None:
 
 
 def domains(graph: Graph) -> Problems:
-    """Every field of every part holds what `compiler.ir.language` allows."""
+    """Every field of every part holds what `cortexc.compiler.ir.language` allows."""
     yield from part_problems(graph)
 
 

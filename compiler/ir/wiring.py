@@ -1,11 +1,11 @@
 """Synapses by rule: which cells are joined, with weights and delays from distributions. Only what is said; drawn in
-`compiler.ir.drawing`."""
+`cortexc.compiler.ir.drawing`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.ir.distributions import DISTRIBUTIONS, Distribution
+from cortexc.compiler.ir.distributions import DISTRIBUTIONS, Distribution
 
 RULES = ("fixed_indegree", "fixed_outdegree", "fixed_total", "probability")
 KINDS_OF_NUMBERS = (*DISTRIBUTIONS, "constant")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from compiler.ir import drawing
-from compiler.ir.errors import CortexError
-from compiler.ir.language import Problems
-from compiler.ir.limits import DELAY, SIZE
-from compiler.ir.model import Graph, Projection, wired
-from compiler.ir.wiring import Numbers, Wiring
+from cortexc.compiler.ir import drawing
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.language import Problems
+from cortexc.compiler.ir.limits import DELAY, SIZE
+from cortexc.compiler.ir.model import Graph, Projection, wired
+from cortexc.compiler.ir.wiring import Numbers, Wiring
 
 
 def wirings_fit(graph: Graph) -> Problems:

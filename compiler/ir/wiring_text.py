@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from compiler.ir.expressions import number
-from compiler.ir.wiring import Numbers, Wiring
+from cortexc.compiler.ir.expressions import number
+from cortexc.compiler.ir.wiring import Numbers, Wiring
 
 NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?)"
 CONNECT = rf"([a-z_]+) ({NUMBER})((?: [a-z]+(?:=[0-9]+)?)*)"

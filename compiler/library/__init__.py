@@ -1,1 +1,1 @@
-"""Cells, rules and synapses as IR text, one a file; `compiler.ir.library` finds them."""
+"""Cells, rules and synapses as IR text, one a file; `cortexc.compiler.ir.library` finds them."""

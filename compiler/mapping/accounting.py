@@ -18,16 +18,16 @@ from statistics import NormalDist
 
 import numpy as np
 
-from compiler.ir import CellType, Expression, Graph, Population, Projection, show
-from compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, walk
-from compiler.ir.model import cell_parameters
-from compiler.ir.synapses import most_delay
-from compiler.mapping.alike import even, list_moments, reach_of, runs_of
-from compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of
-from compiler.mapping.order import ordered, positions_of
-from compiler.passes.ranges import Ranges, value_ranges
-from compiler.passes.read_sets import compartment
-from hardware_maps import HardwareMap
+from cortexc.compiler.ir import CellType, Expression, Graph, Population, Projection, show
+from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, walk
+from cortexc.compiler.ir.model import cell_parameters
+from cortexc.compiler.ir.synapses import most_delay
+from cortexc.compiler.mapping.alike import even, list_moments, reach_of, runs_of
+from cortexc.compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of
+from cortexc.compiler.mapping.order import ordered, positions_of
+from cortexc.compiler.passes.ranges import Ranges, value_ranges
+from cortexc.compiler.passes.read_sets import compartment
+from cortexc.hardware_maps import HardwareMap
 
 ADDITIVE = ("core.compartments", "core.synapse_bits", "core.memory_bits", "core.axons_in")
 """Resources that parts on one core add up to."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from compiler.mapping.connectivity import RANDOM, Connectivity, Dense, Distance, FixedProbability, OneToOne
+from cortexc.compiler.mapping.connectivity import RANDOM, Connectivity, Dense, Distance, FixedProbability, OneToOne
 
 Range = tuple[int, int]
 CHUNK = 4_000_000

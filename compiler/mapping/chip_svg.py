@@ -13,10 +13,10 @@ from html import escape
 
 import numpy as np
 
-from compiler.mapping.fit import Fit
-from compiler.mapping.limits import chips_of, holds
-from compiler.mapping.problem import packets
-from compiler.mapping.report import percent
+from cortexc.compiler.mapping.fit import Fit
+from cortexc.compiler.mapping.limits import chips_of, holds
+from cortexc.compiler.mapping.problem import packets
+from cortexc.compiler.mapping.report import percent
 
 CORE, GAP, PAD, CHIP_GAP = 24, 4, 5, 30
 MOST_CHIPS, CHIPS_IN_A_ROW, MOST_ARROWS = 8, 2, 48

@@ -19,11 +19,11 @@ from typing import Protocol
 import numpy as np
 import scipy.sparse
 
-from compiler.ir import CortexError, Graph, Projection
-from compiler.ir.drawing import expected_count
-from compiler.ir.model import Convolution as Shapes
-from compiler.ir.model import wired
-from compiler.ir.synapses import synapses_of
+from cortexc.compiler.ir import CortexError, Graph, Projection
+from cortexc.compiler.ir.drawing import expected_count
+from cortexc.compiler.ir.model import Convolution as Shapes
+from cortexc.compiler.ir.model import wired
+from cortexc.compiler.ir.synapses import synapses_of
 
 
 class Connectivity(Protocol):

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from compiler.mapping.accounting import Accounting, ProjectionAccount
-from compiler.mapping.connectivity import Connectivity, Maps, OneToOne, synapses_in
-from compiler.mapping.items import Rates
-from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets
-from hardware_maps import HardwareMap, Scalar
+from cortexc.compiler.mapping.accounting import Accounting, ProjectionAccount
+from cortexc.compiler.mapping.connectivity import Connectivity, Maps, OneToOne, synapses_in
+from cortexc.compiler.mapping.items import Rates
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets
+from cortexc.hardware_maps import HardwareMap, Scalar
 
 
 @dataclass(frozen=True)

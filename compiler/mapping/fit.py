@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph
-from compiler.mapping.accounting import Accounting, account
-from compiler.mapping.connectivity import Connectivity
-from compiler.mapping.estimate import estimates, neurobench, plasticity_text, spikes_per_neuron
-from compiler.mapping.items import Rates
-from compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, open_limits, unchecked
-from compiler.mapping.methods import METHODS, Problems, mapped
-from compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
-from compiler.passes.legality import RuleReport, rule_reports
-from hardware_maps import HardwareMap
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.mapping.accounting import Accounting, account
+from cortexc.compiler.mapping.connectivity import Connectivity
+from cortexc.compiler.mapping.estimate import estimates, neurobench, plasticity_text, spikes_per_neuron
+from cortexc.compiler.mapping.items import Rates
+from cortexc.compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, open_limits, unchecked
+from cortexc.compiler.mapping.methods import METHODS, Problems, mapped
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
+from cortexc.compiler.passes.legality import RuleReport, rule_reports
+from cortexc.hardware_maps import HardwareMap
 
 NO, OPEN, YES = "no", "not excluded", "yes"
 SAID = ("projection", "rule", "legal", "reasons", "nearest")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardware_maps import HardwareMap
+from cortexc.hardware_maps import HardwareMap
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.ir import Graph
-from compiler.mapping.accounting import ADDITIVE, Accounting, ProjectionAccount
-from compiler.mapping.alike import reach_of, runs_of
-from compiler.mapping.connectivity import RANDOM
-from compiler.mapping.geometry import geometry_of
-from compiler.mapping.problem import HOST, Mapping, MappingProblem, Resource, Table, violations
-from hardware_maps import FIELDS, HardwareMap
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.mapping.accounting import ADDITIVE, Accounting, ProjectionAccount
+from cortexc.compiler.mapping.alike import reach_of, runs_of
+from cortexc.compiler.mapping.connectivity import RANDOM
+from cortexc.compiler.mapping.geometry import geometry_of
+from cortexc.compiler.mapping.problem import HOST, Mapping, MappingProblem, Resource, Table, violations
+from cortexc.hardware_maps import FIELDS, HardwareMap
 
 Cut = tuple[str, int, int]
 TABLES = ("core.compartment_configurations", "core.threshold_configurations", "core.synapse_formats",

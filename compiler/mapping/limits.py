@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.ir import CortexError
-from compiler.mapping.accounting import Accounting
-from compiler.mapping.connectivity import synapses_in
-from compiler.mapping.problem import Mapping, MappingProblem, usage
-from hardware_maps import FIELDS, HardwareMap, Scalar
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.mapping.accounting import Accounting
+from cortexc.compiler.mapping.connectivity import synapses_in
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, usage
+from cortexc.hardware_maps import FIELDS, HardwareMap, Scalar
 
 CODES = {
     "core.compartments": "M201", "core.synapse_bits": "M202", "core.memory_bits": "M203", "core.axons_in": "M204",

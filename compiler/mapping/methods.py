@@ -6,11 +6,11 @@ import importlib.util
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from compiler.ir import CortexError, Graph
-from compiler.mapping.accounting import Accounting
-from compiler.mapping.items import Cut, Rates, cuts_of, problem_of
-from compiler.mapping.problem import Mapping, MappingProblem, Resource
-from compiler.mapping.sequential import fills
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.mapping.accounting import Accounting
+from cortexc.compiler.mapping.items import Cut, Rates, cuts_of, problem_of
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, Resource
+from cortexc.compiler.mapping.sequential import fills
 
 SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
 METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
@@ -59,8 +59,8 @@ def _partitioned(problems: Problems, candidates: list[list[Cut]]) -> Iterator[tu
     assumed limits do not hold the partition up."""
     if importlib.util.find_spec("pymetis") is None:
         return
-    from compiler.mapping.partition import partition
-    from compiler.mapping.place import place
+    from cortexc.compiler.mapping.partition import partition
+    from cortexc.compiler.mapping.place import place
 
     for cuts in candidates:
         problem = problems.of(cuts)

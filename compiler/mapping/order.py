@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.ir import Graph
-from compiler.mapping.connectivity import Connectivity, Listed, Maps, Masked
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.mapping.connectivity import Connectivity, Listed, Maps, Masked
 
 
 def positions_of(graph: Graph) -> dict[str, int]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.mapping.chip_svg import OVER, RAMP, chip_svg, colour
-from compiler.mapping.fit import NO, OPEN, YES, Fit
-from compiler.mapping.report import binds, energies, percent, priced, times
-from hardware_maps import FIELDS
+from cortexc.compiler.mapping.chip_svg import OVER, RAMP, chip_svg, colour
+from cortexc.compiler.mapping.fit import NO, OPEN, YES, Fit
+from cortexc.compiler.mapping.report import binds, energies, percent, priced, times
+from cortexc.hardware_maps import FIELDS
 
 SHADES = {NO: "no", OPEN: "open", YES: "yes"}
 MOST_ROWS = 24

@@ -19,11 +19,20 @@ import numpy as np
 import pymetis
 from scipy import sparse
 
-from compiler.ir.errors import CortexError
-from compiler.mapping.fill import in_order, one_population_per_core, sequential
-from compiler.mapping.problem import HOST, Mapping, MappingProblem, Violation, compact, traffic, usage, violations
-from compiler.mapping.refine import DENSE, refined
-from compiler.mapping.views import contract, incoming
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.mapping.fill import in_order, one_population_per_core, sequential
+from cortexc.compiler.mapping.problem import (
+    HOST,
+    Mapping,
+    MappingProblem,
+    Violation,
+    compact,
+    traffic,
+    usage,
+    violations,
+)
+from cortexc.compiler.mapping.refine import DENSE, refined
+from cortexc.compiler.mapping.views import contract, incoming
 
 CLIQUE = 40
 """Most targets of a hyperedge that become a clique."""

@@ -17,10 +17,10 @@ from numba import njit
 from scipy import sparse
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from compiler.ir.errors import CortexError
-from compiler.mapping.geometry import Geometry
-from compiler.mapping.partition import cut
-from compiler.mapping.problem import Mapping, MappingProblem, hops, packets
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.mapping.geometry import Geometry
+from cortexc.compiler.mapping.partition import cut
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, hops, packets
 
 FEW = 2_000
 """Most cores that are placed by cooling; more are placed by swaps that do not cost."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.mapping.problem import Mapping, MappingProblem, Resource, compact, traffic
-from compiler.mapping.views import contract
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, Resource, compact, traffic
+from cortexc.compiler.mapping.views import contract
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def packed(problem: MappingProblem, community: np.ndarray, cores: int, seed: int
 
     From random packings (and METIS's), communities are moved and swapped while the traffic falls; the best is kept.
     """
-    from compiler.mapping.partition import cut, expanded
-    from compiler.mapping.refine import refined
+    from cortexc.compiler.mapping.partition import cut, expanded
+    from cortexc.compiler.mapping.refine import refined
 
     count = int(community.max()) + 1
     whole = contract(problem, community)

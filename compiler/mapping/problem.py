@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from compiler.ir.errors import CortexError
-from compiler.mapping.geometry import Geometry
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.mapping.geometry import Geometry
 
 AXONS_IN, AXONS_OUT = "axons_in", "axons_out"
 HOST = -1

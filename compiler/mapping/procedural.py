@@ -16,12 +16,12 @@ from statistics import NormalDist
 
 import numpy as np
 
-from compiler.ir.errors import CortexError
-from compiler.mapping.alike import list_moments
-from compiler.mapping.geometry import geometry_of
-from compiler.mapping.items import resource
-from compiler.mapping.problem import MappingProblem, Resource
-from hardware_maps import HardwareMap
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.mapping.alike import list_moments
+from cortexc.compiler.mapping.geometry import geometry_of
+from cortexc.compiler.mapping.items import resource
+from cortexc.compiler.mapping.problem import MappingProblem, Resource
+from cortexc.hardware_maps import HardwareMap
 
 
 def reached(probability: np.ndarray, cells: np.ndarray | int) -> np.ndarray:

@@ -14,13 +14,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import hardware_maps
-from compiler.ir import Graph, parse_graph
-from compiler.mapping.fit import Fit, fit
-from compiler.mapping.items import Rates
-from compiler.mapping.methods import SEQUENTIAL
-from compiler.mapping.report import quantity
-from hardware_maps import HardwareMap, load_map
+from cortexc import hardware_maps
+from cortexc.compiler.ir import Graph, parse_graph
+from cortexc.compiler.mapping.fit import Fit, fit
+from cortexc.compiler.mapping.items import Rates
+from cortexc.compiler.mapping.methods import SEQUENTIAL
+from cortexc.compiler.mapping.report import quantity
+from cortexc.hardware_maps import HardwareMap, load_map
 
 TABLE = Path(hardware_maps.__file__).with_name("published_learning.toml")
 RATES = (0.1, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from compiler.mapping.fit import NO, OPEN, YES, Fit
+from cortexc.compiler.mapping.fit import NO, OPEN, YES, Fit
 
 ORDER = (NO, OPEN, YES)
 SHOWN_CORES = 12

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, unknown
-from compiler.mapping.connectivity import Connectivity, Dense, Distance, FixedProbability, OneToOne
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.mapping.connectivity import Connectivity, Dense, Distance, FixedProbability, OneToOne
 
 FORMS = {"dense": 0, "one_to_one": 0, "probability": 1, "distance": 3}
 """Rule -> how many numbers it takes."""

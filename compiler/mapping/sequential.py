@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compiler.mapping.accounting import ADDITIVE, Accounting
-from compiler.mapping.geometry import geometry_of
-from compiler.mapping.items import Cut
-from compiler.mapping.problem import Mapping
+from cortexc.compiler.mapping.accounting import ADDITIVE, Accounting
+from cortexc.compiler.mapping.geometry import geometry_of
+from cortexc.compiler.mapping.items import Cut
+from cortexc.compiler.mapping.problem import Mapping
 
 
 class Filled(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compiler.mapping.problem import CERTAIN, HOST, MappingProblem
+from cortexc.compiler.mapping.problem import CERTAIN, HOST, MappingProblem
 
 
 class Incoming(NamedTuple):

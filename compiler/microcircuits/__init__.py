@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.ir.errors import unknown
+from cortexc.compiler.ir.errors import unknown
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """A shipped circuit. `options`, `build` and the `starts` are "module:name", imported when they are used.
+    """A shipped circuit. `options`, `build` and the `starts` are "module:name" of this package, imported when they are used.
 
     `options` is a frozen dataclass of everything that fixes the circuit; `build(options)` returns the graph; a start
     is called as `start(options, seeds, ranges)` and returns arrays with a leading axis over the seeds.
@@ -61,9 +61,9 @@ CIRCUITS: dict[str, Circuit] = {
         "Max et al. 2024, doi 10.1038/s42256-024-00845-3",
         {"PAL": "feedback weights learn from noise", "FA": "fixed random feedback",
          "BP": "feedback is the transpose of the forward weights (non-local)"},
-        "compiler.microcircuits.pal:Pal", "compiler.microcircuits.pal:build",
-        {"legacy": "compiler.microcircuits.pal_start:legacy_start",
-         "zero": "compiler.microcircuits.pal_start:zero_start_from"}, example="pal_digits"),
+        "pal:Pal", "pal:build",
+        {"legacy": "pal_start:legacy_start",
+         "zero": "pal_start:zero_start_from"}, example="pal_digits"),
     "sign-concordant": Circuit(
         "sign-concordant", "spiking microcircuit with three cell types; a reconstruction from the abstract",
         "after the abstract of Yang & Li 2022, arXiv 2205.07292",
@@ -73,63 +73,63 @@ CIRCUITS: dict[str, Circuit] = {
          "uSF": "the same, one magnitude per layer (non-local)", "FA": "fixed random feedback",
          "DFA": "fixed random feedback from the output to every layer",
          "BP": "feedback is the forward weight (non-local)"},
-        "compiler.microcircuits.sign_concordant_options:SignConcordant", "compiler.microcircuits.sign_concordant:build",
-        {"normal": "compiler.microcircuits.sign_concordant_start:normal_start"},
-        presentation="compiler.microcircuits.sign_concordant:presentation", example="sign_concordant_mnist"),
+        "sign_concordant_options:SignConcordant", "sign_concordant:build",
+        {"normal": "sign_concordant_start:normal_start"},
+        presentation="sign_concordant:presentation", example="sign_concordant_mnist"),
     "sign-concordant-errors": Circuit(
         "sign-concordant-errors", "a rival reading of it, with positive and negative error cells",
         "after the abstract of Yang & Li 2022, arXiv 2205.07292",
         {"locked": "two types of connectivity fix the sign of both ways"},
-        "compiler.microcircuits.sign_concordant_options:SignConcordant",
-        "compiler.microcircuits.sign_concordant_errors:build_errors",
-        {"normal": "compiler.microcircuits.sign_concordant_start:normal_start"},
-        presentation="compiler.microcircuits.sign_concordant:presentation"),
+        "sign_concordant_options:SignConcordant",
+        "sign_concordant_errors:build_errors",
+        {"normal": "sign_concordant_start:normal_start"},
+        presentation="sign_concordant:presentation"),
     "error-neuron": Circuit(
         "error-neuron", "representation and error populations in every area",
         "Max et al. 2026, doi 10.1371/journal.pcbi.1014164",
         {"BP": "feedback between error neurons copies the forward weights (non-local)", "FA": "fixed random feedback",
          "noise": "feedback learns from noise, the rule of PAL (beyond the paper)",
          "KP": "feedback repeats the forward updates, both decay (Kolen & Pollack; beyond the paper)"},
-        "compiler.microcircuits.error_neuron:ErrorNeuron", "compiler.microcircuits.error_neuron:build",
-        {"legacy": "compiler.microcircuits.error_neuron_start:legacy_start",
-         "zero": "compiler.microcircuits.error_neuron_start:zero_potentials"},
+        "error_neuron:ErrorNeuron", "error_neuron:build",
+        {"legacy": "error_neuron_start:legacy_start",
+         "zero": "error_neuron_start:zero_potentials"},
         example="depth_error-neuron", target="rate",
-        draws="compiler.microcircuits.error_neuron_start:copy_draws"),
+        draws="error_neuron_start:copy_draws"),
     "dendritic": Circuit(
         "dendritic", "dendritic microcircuit with copied feedback: PAL without its noise",
         "Sacramento et al. 2018, as simulated by Max et al. 2026",
         {"BP": "feedback copies the forward weights (non-local)", "FA": "fixed random feedback"},
-        "compiler.microcircuits.rivals:Dendritic", "compiler.microcircuits.rivals:build_dendritic",
-        {"legacy": "compiler.microcircuits.rivals_start:dendritic_start",
-         "random": "compiler.microcircuits.rivals_start:random_dendritic_start"}, example="depth_dendritic",
-        draws="compiler.microcircuits.rivals_start:copy_draws"),
+        "rivals:Dendritic", "rivals:build_dendritic",
+        {"legacy": "rivals_start:dendritic_start",
+         "random": "rivals_start:random_dendritic_start"}, example="depth_dendritic",
+        draws="rivals_start:copy_draws"),
     "dpc": Circuit(
         "dpc", "dendritic hierarchical predictive coding", "after Mikulasch et al., as simulated by Max et al. 2026",
         {"BP": "feedback copies the forward weights (non-local)", "FA": "fixed random feedback"},
-        "compiler.microcircuits.rivals:Dpc", "compiler.microcircuits.rivals:build_dpc",
-        {"legacy": "compiler.microcircuits.rivals_start:dpc_start"}, example="depth_dpc",
-        draws="compiler.microcircuits.rivals_start:copy_draws"),
+        "rivals:Dpc", "rivals:build_dpc",
+        {"legacy": "rivals_start:dpc_start"}, example="depth_dpc",
+        draws="rivals_start:copy_draws"),
     "ann": Circuit(
         "ann", "layered net with backprop, a step per layer", "as simulated by Max et al. 2026",
         {"BP": "errors come back through the forward weights (non-local)", "FA": "fixed random feedback"},
-        "compiler.microcircuits.rivals:Ann", "compiler.microcircuits.rivals:build_ann",
-        {"legacy": "compiler.microcircuits.rivals_start:ann_start"}, example="depth_ann", target="rate"),
+        "rivals:Ann", "rivals:build_ann",
+        {"legacy": "rivals_start:ann_start"}, example="depth_ann", target="rate"),
     "brunel": Circuit(
         "brunel", "sparse random network of excitatory and inhibitory spiking cells",
         "Brunel 2000, J Comput Neurosci 8:183",
         {"SR": "synchronous regular (g 3, eta 2)", "fast-SI": "fast synchronous irregular (g 6, eta 4)",
          "AI": "asynchronous irregular (g 5, eta 2)", "slow-SI": "slow synchronous irregular (g 4.5, eta 0.9)"},
-        "compiler.microcircuits.brunel:Brunel", "compiler.microcircuits.brunel:build",
-        {"zero": "compiler.microcircuits.parts:drawn_by_rule"}, example="brunel"),
+        "brunel:Brunel", "brunel:build",
+        {"zero": "parts:drawn_by_rule"}, example="brunel"),
     "potjans-diesmann": Circuit(
         "potjans-diesmann", "four layers of early sensory cortex under 1 mm^2, spiking",
         "Potjans & Diesmann 2014, doi 10.1093/cercor/bhs358", {},
-        "compiler.microcircuits.potjans_diesmann:PotjansDiesmann", "compiler.microcircuits.potjans_diesmann:build",
-        {"zero": "compiler.microcircuits.parts:drawn_by_rule"}, example="potjans_diesmann"),
+        "potjans_diesmann:PotjansDiesmann", "potjans_diesmann:build",
+        {"zero": "parts:drawn_by_rule"}, example="potjans_diesmann"),
     "eprop": Circuit(
         "eprop", "recurrent spiking network with eligibility traces and broadcast errors",
-        "Bellec et al. 2020, doi 10.1038/s41467-020-17236-y", {}, "compiler.microcircuits.eprop:Eprop",
-        "compiler.microcircuits.eprop:build", {"normal": "compiler.microcircuits.eprop:normal_start"}, example="eprop"),
+        "Bellec et al. 2020, doi 10.1038/s41467-020-17236-y", {}, "eprop:Eprop",
+        "eprop:build", {"normal": "eprop:normal_start"}, example="eprop"),
 }
 
 
@@ -141,6 +141,6 @@ def circuit(name: str) -> Circuit:
 
 
 def imported(reference: str) -> Any:
-    """The object that "module:name" stands for."""
+    """The object that "module:name" of this package stands for."""
     module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.ir import Graph, parse_circuit
-from compiler.microcircuits.parts import check_range
+from cortexc.compiler.ir import Graph, parse_circuit
+from cortexc.compiler.microcircuits.parts import check_range
 
 TAU_M, THETA = 20.0, 20.0
 """Membrane time constant (ms) and threshold (mV)."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.ir import Graph, Population, Projection, parse_graph
+from cortexc.compiler.ir import Graph, Population, Projection, parse_graph
 
 GATES = ("control", "move", "restart", "begin")
 STATE = ("position", "velocity", "angle", "speed")

@@ -23,9 +23,9 @@ from functools import partial
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, parse_graph
-from compiler.microcircuits.parts import check_words
-from compiler.microcircuits.starts import Arrays, stacked
+from cortexc.compiler.ir import CortexError, Graph, parse_graph
+from cortexc.compiler.microcircuits.parts import check_words
+from cortexc.compiler.microcircuits.starts import Arrays, stacked
 
 FEEDBACK = ("symmetric", "random", "adaptive")
 GATES = ("begin", "recall", "learn", "apply")

@@ -20,15 +20,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph, unknown
-from compiler.ir.functions import ACTIVATIONS
-from compiler.microcircuits import pal
-from compiler.microcircuits.cartpole import with_cartpole
-from compiler.microcircuits.error_neuron_cells import COMPARISON, error_cell, representation, rules
-from compiler.microcircuits.error_neuron_options import AREA_MATRIX as AREA_MATRIX
-from compiler.microcircuits.error_neuron_options import ErrorNeuron as ErrorNeuron
-from compiler.microcircuits.parts import check_activations, check_words, hyphenated
-from compiler.microcircuits.targets import UNDELAYED, with_delayed_target
+from cortexc.compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph, unknown
+from cortexc.compiler.ir.functions import ACTIVATIONS
+from cortexc.compiler.microcircuits import pal
+from cortexc.compiler.microcircuits.cartpole import with_cartpole
+from cortexc.compiler.microcircuits.error_neuron_cells import COMPARISON, error_cell, representation, rules
+from cortexc.compiler.microcircuits.error_neuron_options import AREA_MATRIX as AREA_MATRIX
+from cortexc.compiler.microcircuits.error_neuron_options import ErrorNeuron as ErrorNeuron
+from cortexc.compiler.microcircuits.parts import check_activations, check_words, hyphenated
+from cortexc.compiler.microcircuits.targets import UNDELAYED, with_delayed_target
 
 VARIANTS = ("BP", "FA", "noise", "KP")
 WIRINGS = ("layered", "skip", "areas")

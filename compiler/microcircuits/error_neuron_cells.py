@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from compiler.microcircuits import pal
-from compiler.microcircuits.error_neuron_options import ErrorNeuron
-from compiler.microcircuits.parts import identities, synapse
+from cortexc.compiler.microcircuits import pal
+from cortexc.compiler.microcircuits.error_neuron_options import ErrorNeuron
+from cortexc.compiler.microcircuits.parts import identities, synapse
 
 SLOPES = {"logistic": "rate * (1.0 - rate)", "tanh": "1.0 - rate * rate"}
 """Derivative by the rate, where that saves a transcendental."""

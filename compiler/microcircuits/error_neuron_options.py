@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.microcircuits.parts import repeated
+from cortexc.compiler.microcircuits.parts import repeated
 
 AREA_MATRIX = (
     (0, 1, .1 ** .5, .1, .1 ** .5, .1 ** 1.5, 0),

@@ -11,8 +11,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.microcircuits.starts import Arrays, Range, Ranges, Seeds, bounds, drawn, generator_of, potentials, stacked
+from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.microcircuits.starts import (
+    Arrays,
+    Range,
+    Ranges,
+    Seeds,
+    bounds,
+    drawn,
+    generator_of,
+    potentials,
+    stacked,
+)
 
 RANGES: Mapping[str, Range] = {
     "WPP": (-1.0, 1.0), "WIP": (0.0, 0.0), "BPI": (0.0, 0.0), "BII": (-1.0, 1.0), "copy_error": (0.0, 0.0),

@@ -10,8 +10,8 @@ import math
 import re
 from dataclasses import dataclass
 
-from compiler.ir import CortexError
-from compiler.ir.model import Convolution
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.model import Convolution
 
 MAPS = re.compile(r"(\d+)([cl])(\d+)(?:p(\d+))?")
 

@@ -14,9 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph
-from compiler.ir.functions import ACTIVATIONS
-from compiler.microcircuits.parts import check_activations, check_words, hyphenated, identities, repeated, synapse
+from cortexc.compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph
+from cortexc.compiler.ir.functions import ACTIVATIONS
+from cortexc.compiler.microcircuits.parts import (
+    check_activations,
+    check_words,
+    hyphenated,
+    identities,
+    repeated,
+    synapse,
+)
 
 VARIANTS = ("PAL", "FA", "BP")
 GATES = ("learn_forward", "learn_lateral", "learn_feedback", "noise", "target")

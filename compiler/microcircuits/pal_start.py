@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from compiler.microcircuits.pal import Pal
-from compiler.microcircuits.starts import Arrays, Range, bounds, drawn, generator_of, potentials, stacked
+from cortexc.compiler.microcircuits.pal import Pal
+from cortexc.compiler.microcircuits.starts import Arrays, Range, bounds, drawn, generator_of, potentials, stacked
 
 KINDS = ("WPP", "WIP", "BPP", "BPI")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from compiler.ir import CortexError, unknown
+from cortexc.compiler.ir import CortexError, unknown
 
 
 def synapse(name: str, message: str, port: str, **more: str) -> str:

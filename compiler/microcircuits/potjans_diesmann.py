@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from math import exp, log, log1p, sqrt
 from typing import Any
 
-from compiler.ir import Graph, parse_circuit
-from compiler.microcircuits.parts import check_range, check_words
+from cortexc.compiler.ir import Graph, parse_circuit
+from cortexc.compiler.microcircuits.parts import check_range, check_words
 
 SIZES = {"L23E": 20683, "L23I": 5834, "L4E": 21915, "L4I": 5479, "L5E": 4850, "L5I": 1065, "L6E": 14395, "L6I": 2948}
 EXTERNAL = {"L23E": 1600, "L23I": 1500, "L4E": 2100, "L4I": 1900, "L5E": 2000, "L5I": 1900, "L6E": 2900, "L6I": 2100}

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, Mirror, Population, Projection, parse_graph
-from compiler.ir.functions import ACTIVATIONS
-from compiler.microcircuits import pal
-from compiler.microcircuits.parts import check_activations, check_words, hyphenated, identities, repeated
-from compiler.microcircuits.targets import UNDELAYED, with_delayed_target
+from cortexc.compiler.ir import CortexError, Graph, Mirror, Population, Projection, parse_graph
+from cortexc.compiler.ir.functions import ACTIVATIONS
+from cortexc.compiler.microcircuits import pal
+from cortexc.compiler.microcircuits.parts import check_activations, check_words, hyphenated, identities, repeated
+from cortexc.compiler.microcircuits.targets import UNDELAYED, with_delayed_target
 
 VARIANTS = ("BP", "FA")
 GATES = ("learn_forward", "learn_lateral", "copy", "target")

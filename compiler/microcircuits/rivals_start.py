@@ -13,8 +13,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from compiler.microcircuits.rivals import Rival
-from compiler.microcircuits.starts import Arrays, Range, Ranges, Seeds, bounds, drawn, generator_of, potentials, stacked
+from cortexc.compiler.microcircuits.rivals import Rival
+from cortexc.compiler.microcircuits.starts import (
+    Arrays,
+    Range,
+    Ranges,
+    Seeds,
+    bounds,
+    drawn,
+    generator_of,
+    potentials,
+    stacked,
+)
 
 RANGES: Mapping[str, Range] = {"WPP": (-1.0, 1.0), "WIP": (-1.0, 1.0), "BPP": (-1.0, 1.0), "BPI": (-1.0, 1.0),
                                "copy_error": (0.0, 0.0)}

@@ -21,10 +21,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph
-from compiler.ir.protocol import Presentation
-from compiler.microcircuits.parts import check_words, hyphenated
-from compiler.microcircuits.sign_concordant_cells import (
+from cortexc.compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph
+from cortexc.compiler.ir.protocol import Presentation
+from cortexc.compiler.microcircuits.parts import check_words, hyphenated
+from cortexc.compiler.microcircuits.sign_concordant_cells import (
     OPTIMISERS,
     SURROGATES,
     cell_name,
@@ -33,7 +33,7 @@ from compiler.microcircuits.sign_concordant_cells import (
     rules,
     synapses,
 )
-from compiler.microcircuits.sign_concordant_options import FEEDBACK, MESSAGES, SignConcordant
+from cortexc.compiler.microcircuits.sign_concordant_options import FEEDBACK, MESSAGES, SignConcordant
 
 
 def build(circuit: SignConcordant) -> Graph:

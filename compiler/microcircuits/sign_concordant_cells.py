@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compiler.microcircuits.parts import identities, synapse
-from compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.microcircuits.parts import identities, synapse
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
 
 OPTIMISERS: dict[str, tuple[str, ...]] = {
     "none": (), "clipped": ("norm",), "adam": ("rate", "beta1", "beta2", "epsilon")}

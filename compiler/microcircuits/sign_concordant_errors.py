@@ -9,11 +9,11 @@ teaches its pyramidal cell. A reconstruction like `sign_concordant`, with whose 
 
 from __future__ import annotations
 
-from compiler.ir import CortexError, Graph, Noise, Population, Projection, parse_graph
-from compiler.microcircuits.parts import hyphenated, identities, synapse
-from compiler.microcircuits.sign_concordant import check, gates
-from compiler.microcircuits.sign_concordant_cells import PYRAMIDAL, SOURCES, SURROGATES, learning, rules
-from compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.ir import CortexError, Graph, Noise, Population, Projection, parse_graph
+from cortexc.compiler.microcircuits.parts import hyphenated, identities, synapse
+from cortexc.compiler.microcircuits.sign_concordant import check, gates
+from cortexc.compiler.microcircuits.sign_concordant_cells import PYRAMIDAL, SOURCES, SURROGATES, learning, rules
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
 
 PORTS = """  port basal @ basal
   port inhibition @ soma

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.microcircuits.layers import Layer, read_layers
+from cortexc.compiler.microcircuits.layers import Layer, read_layers
 
 FEEDBACK = ("locked", "frSF", "brSF", "uSF", "FA", "DFA", "BP")
 MESSAGES = ("graded", "two_line", "spiking")

@@ -13,11 +13,11 @@ from functools import partial
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph
-from compiler.ir.model import weight_shape
-from compiler.microcircuits.sign_concordant import build
-from compiler.microcircuits.sign_concordant_options import SignConcordant
-from compiler.microcircuits.starts import Arrays, stacked
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.microcircuits.sign_concordant import build
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.microcircuits.starts import Arrays, stacked
 
 
 def normal_start(circuit: SignConcordant, seeds: int | Sequence[int],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from compiler.ir import CortexError, unknown
+from cortexc.compiler.ir import CortexError, unknown
 
 Range = tuple[float, float]
 Arrays = dict[str, np.ndarray]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from compiler.ir import Graph, parse_graph
+from cortexc.compiler.ir import Graph, parse_graph
 
 UNDELAYED = "undelayed"
 """Gate: the teacher shows what comes in now, as at the start of an epoch, when nothing earlier is of use."""

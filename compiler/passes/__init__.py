@@ -6,8 +6,8 @@ not in the table may be given too: any frozen dataclass with a `name` and `apply
 
 from __future__ import annotations
 
-from compiler.passes.base import BITS, Pass, PassReport, Record, Request, observable, run_passes
-from compiler.passes.pipeline import FLOAT, PASSES, PIPELINE, Target, pipeline, run_pipeline
+from cortexc.compiler.passes.base import BITS, Pass, PassReport, Record, Request, observable, run_passes
+from cortexc.compiler.passes.pipeline import FLOAT, PASSES, PIPELINE, Target, pipeline, run_pipeline
 
 __all__ = [
     "BITS", "FLOAT", "PASSES", "PIPELINE", "Pass", "PassReport", "Record", "Request", "Target", "observable",

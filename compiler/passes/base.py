@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from compiler.ir import CortexError, Graph, show_graph, unknown, verify
-from compiler.ir.errors import check_type
-from compiler.ir.limits import BEYOND
+from cortexc.compiler.ir import CortexError, Graph, show_graph, unknown, verify
+from cortexc.compiler.ir.errors import check_type
+from cortexc.compiler.ir.limits import BEYOND
 
 SAME = "same"
 BITS = {SAME: "to the bit", "algebra": "equal algebraically, about 1e-16 of a value per step",

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from compiler.ir import Expression, Graph
-from compiler.ir.expressions import substitute
-from compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, State
-from compiler.ir.synapses import drawn_matrices
+from cortexc.compiler.ir import Expression, Graph
+from cortexc.compiler.ir.expressions import substitute
+from cortexc.compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, State
+from cortexc.compiler.ir.synapses import drawn_matrices
 
 Formulas = dict[str, Expression]
 

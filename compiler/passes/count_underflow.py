@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, Projection
-from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
-from compiler.ir.model import State
-from compiler.passes.base import SAME, Request
-from compiler.passes.fixed_point import rounding_of
-from compiler.passes.rewriting import exchanged
-from compiler.passes.specialise import merge_equal
-from compiler.passes.widths import NONZERO, RESOLUTION, UNDERFLOWED, is_counter, tally
+from cortexc.compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
+from cortexc.compiler.ir.model import State
+from cortexc.compiler.passes.base import SAME, Request
+from cortexc.compiler.passes.fixed_point import rounding_of
+from cortexc.compiler.passes.rewriting import exchanged
+from cortexc.compiler.passes.specialise import merge_equal
+from cortexc.compiler.passes.widths import NONZERO, RESOLUTION, UNDERFLOWED, is_counter, tally
 
 ZERO = Number(0.0)
 

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir import Graph, unknown
-from compiler.ir.model import INTEGRATORS, CellType, Equation
-from compiler.passes.base import Request
-from compiler.passes.constants import with_constants
-from compiler.passes.exact import exact
-from compiler.passes.integrators import euler, exponential_euler, rk4, stepped
+from cortexc.compiler.ir import Graph, unknown
+from cortexc.compiler.ir.model import INTEGRATORS, CellType, Equation
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.constants import with_constants
+from cortexc.compiler.passes.exact import exact
+from cortexc.compiler.passes.integrators import euler, exponential_euler, rk4, stepped
 
 STEPS: dict[str, Callable[[CellType], tuple[Equation, ...]]] = {
     "euler": euler, "exponential_euler": exponential_euler, "rk4": rk4}

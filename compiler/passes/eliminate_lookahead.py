@@ -30,11 +30,22 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import ClassVar
 
-from compiler.ir import CellType, Equation, Expression, Graph, State
-from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, children, names, previous, rename, transform
-from compiler.passes.base import Request
-from compiler.passes.fold import remove_dead
-from compiler.passes.rewriting import exchanged
+from cortexc.compiler.ir import CellType, Equation, Expression, Graph, State
+from cortexc.compiler.ir.expressions import (
+    Binary,
+    Name,
+    Negate,
+    Number,
+    Prev,
+    children,
+    names,
+    previous,
+    rename,
+    transform,
+)
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.fold import remove_dead
+from cortexc.compiler.passes.rewriting import exchanged
 
 
 @dataclass(frozen=True)

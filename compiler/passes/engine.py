@@ -13,15 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from compiler.ir import Expression, Graph, PlasticityRule, Projection, show
-from compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, leaves, reads, walk
-from compiler.ir.model import State, SynapseClass
-from compiler.passes.engine_limits import Limits, has_engine
-from compiler.passes.fixed_point import rounding_of
-from compiler.passes.fold import constant
-from compiler.passes.legalise import Term, expanded
-from compiler.passes.read_sets import read_sets
-from hardware_maps import HardwareMap
+from cortexc.compiler.ir import Expression, Graph, PlasticityRule, Projection, show
+from cortexc.compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, leaves, reads, walk
+from cortexc.compiler.ir.model import State, SynapseClass
+from cortexc.compiler.passes.engine_limits import Limits, has_engine
+from cortexc.compiler.passes.fixed_point import rounding_of
+from cortexc.compiler.passes.fold import constant
+from cortexc.compiler.passes.legalise import Term, expanded
+from cortexc.compiler.passes.read_sets import read_sets
+from cortexc.hardware_maps import HardwareMap
 
 MANTISSA_WIDTH, ACCUMULATOR = 4, 15
 

@@ -11,13 +11,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from compiler.ir import CellType, CortexError, Expression, PlasticityRule
-from compiler.ir.evaluation import evaluate
-from compiler.ir.expressions import Binary, Prev, walk
-from compiler.ir.functions import Floats
-from compiler.passes.engine_run import EngineRun, Look, UnreadableForm
-from compiler.passes.fold import constant
-from compiler.passes.ranges import TRUTH
+from cortexc.compiler.ir import CellType, CortexError, Expression, PlasticityRule
+from cortexc.compiler.ir.evaluation import evaluate
+from cortexc.compiler.ir.expressions import Binary, Prev, walk
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.passes.engine_run import EngineRun, Look, UnreadableForm
+from cortexc.compiler.passes.fold import constant
+from cortexc.compiler.passes.ranges import TRUTH
 
 STEPS, LANES, WARM_UP, HISTORY, APPLY_EVERY, SEED = 125, 64, 8, 8, 10, 20261129
 TOLERANCE = 1e-9

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from compiler.ir import CellType, Expression, show
-from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, walk
-from compiler.ir.schedule import instantaneous
-from compiler.passes.engine_limits import Limits
-from compiler.passes.fold import literal, simplify
-from compiler.passes.normal_form import ZERO, Atom, Polynomial, number_of, of_atom, replaced
-from compiler.passes.quantities import aligned, shifted, sources_of
-from compiler.passes.rule_terms import RuleTerms, without_side
+from cortexc.compiler.ir import CellType, Expression, show
+from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, walk
+from cortexc.compiler.ir.schedule import instantaneous
+from cortexc.compiler.passes.engine_limits import Limits
+from cortexc.compiler.passes.fold import literal, simplify
+from cortexc.compiler.passes.normal_form import ZERO, Atom, Polynomial, number_of, of_atom, replaced
+from cortexc.compiler.passes.quantities import aligned, shifted, sources_of
+from cortexc.compiler.passes.rule_terms import RuleTerms, without_side
 
 Word = tuple[Any, ...]
 """A factor that is no variable of the synapse: ("x0",) and ("y0",) a spike came or went; ("payload",) what a graded

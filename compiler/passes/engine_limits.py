@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hardware_maps import HardwareMap
+from cortexc.hardware_maps import HardwareMap
 
 
 def has_engine(hardware: HardwareMap) -> bool:

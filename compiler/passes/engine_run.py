@@ -18,10 +18,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compiler.ir import Expression, show
-from compiler.ir.evaluation import evaluate
-from compiler.ir.expressions import Lookup, converted, names, walk
-from compiler.ir.functions import Floats
+from cortexc.compiler.ir import Expression, show
+from cortexc.compiler.ir.evaluation import evaluate
+from cortexc.compiler.ir.expressions import Lookup, converted, names, walk
+from cortexc.compiler.ir.functions import Floats
 
 Look = Callable[[str, int], Floats]
 """(`pre.spike`, steps ago) -> its values."""

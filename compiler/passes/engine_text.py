@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from compiler.ir import show
-from compiler.ir.expressions import Name, Prev, number
-from compiler.passes.engine_check import disagreement
-from compiler.passes.engine_form import Draft, Product, Word, drafts, factor_text, name_of
-from compiler.passes.engine_limits import Limits, scale_text
-from compiler.passes.normal_form import EVERYTHING, ZERO, Atom, NormalForm, Polynomial, Range, of_atom
-from compiler.passes.rule_terms import SUM, RuleTerms, without_side
+from cortexc.compiler.ir import show
+from cortexc.compiler.ir.expressions import Name, Prev, number
+from cortexc.compiler.passes.engine_check import disagreement
+from cortexc.compiler.passes.engine_form import Draft, Product, Word, drafts, factor_text, name_of
+from cortexc.compiler.passes.engine_limits import Limits, scale_text
+from cortexc.compiler.passes.normal_form import EVERYTHING, ZERO, Atom, NormalForm, Polynomial, Range, of_atom
+from cortexc.compiler.passes.rule_terms import SUM, RuleTerms, without_side
 
 
 @dataclass(frozen=True)

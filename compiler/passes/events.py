@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, walk
-from compiler.ir.model import CellType, Graph, Projection
+from cortexc.compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, walk
+from cortexc.compiler.ir.model import CellType, Graph, Projection
 
 GATE = "gate."
 

@@ -18,12 +18,12 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.ir import CortexError, Equation, Expression, Graph, show
-from compiler.ir.evaluation import evaluate, no_history
-from compiler.ir.expressions import Binary, Name, names, previous
-from compiler.ir.firing import fresh, names_of
-from compiler.ir.model import CellType, Parameter, Population, cell_parameters, over_batch
-from compiler.passes.integrators import Linear, derivatives, linear
+from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, show
+from cortexc.compiler.ir.evaluation import evaluate, no_history
+from cortexc.compiler.ir.expressions import Binary, Name, names, previous
+from cortexc.compiler.ir.firing import fresh, names_of
+from cortexc.compiler.ir.model import CellType, Parameter, Population, cell_parameters, over_batch
+from cortexc.compiler.passes.integrators import Linear, derivatives, linear
 
 Floats = NDArray[np.float64]
 TERMS = 20

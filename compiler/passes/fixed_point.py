@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import (
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import (
     Binary,
     Call,
     Expression,
@@ -29,7 +29,7 @@ from compiler.ir.expressions import (
     show,
     walk,
 )
-from compiler.ir.functions import Floats
+from cortexc.compiler.ir.functions import Floats
 
 EXACT = 53
 """Bits of a float64's integers."""

@@ -30,9 +30,18 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from compiler.ir import CellType, Expression, Graph, Parameter, PlasticityRule, Population, Projection, SynapseClass
-from compiler.ir.arrays import expected_shapes
-from compiler.ir.expressions import (
+from cortexc.compiler.ir import (
+    CellType,
+    Expression,
+    Graph,
+    Parameter,
+    PlasticityRule,
+    Population,
+    Projection,
+    SynapseClass,
+)
+from cortexc.compiler.ir.arrays import expected_shapes
+from cortexc.compiler.ir.expressions import (
     Binary,
     Call,
     Name,
@@ -45,13 +54,13 @@ from compiler.ir.expressions import (
     substitute,
     transform,
 )
-from compiler.ir.functions import OPERATORS, SCALAR
-from compiler.ir.model import rule_parameters
-from compiler.ir.schedule import as_old_as, message_depth
-from compiler.ir.synapses import most_delay
-from compiler.ir.verify import bounds
-from compiler.passes.base import SAME, Request
-from compiler.passes.rewriting import cell_with, exchanged, rule_with
+from cortexc.compiler.ir.functions import OPERATORS, SCALAR
+from cortexc.compiler.ir.model import rule_parameters
+from cortexc.compiler.ir.schedule import as_old_as, message_depth
+from cortexc.compiler.ir.synapses import most_delay
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes.base import SAME, Request
+from cortexc.compiler.passes.rewriting import cell_with, exchanged, rule_with
 
 Parameters = tuple[Parameter, ...]
 Owner = TypeVar("Owner", Population, Projection)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from compiler.ir import Graph
-from compiler.ir.expressions import Number
-from compiler.passes.fixed_point import Format, rounding_of
-from compiler.passes.widths import is_counter
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.expressions import Number
+from cortexc.compiler.passes.fixed_point import Format, rounding_of
+from cortexc.compiler.passes.widths import is_counter
 
 
 def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir import Graph, Projection
-from compiler.passes.base import SAME, Request
-from compiler.passes.events import moves_at_events
+from cortexc.compiler.ir import Graph, Projection
+from cortexc.compiler.passes.base import SAME, Request
+from cortexc.compiler.passes.events import moves_at_events
 
 
 @dataclass(frozen=True)

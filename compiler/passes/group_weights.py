@@ -24,14 +24,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, Projection
-from compiler.ir.connections import connection_mask
-from compiler.ir.functions import Floats
-from compiler.ir.model import weight_shape
-from compiler.ir.verify import bounds
-from compiler.passes.base import Request
-from compiler.passes.fixed_point import format_for
-from compiler.passes.widths import HEADROOM
+from cortexc.compiler.ir import CortexError, Graph, Projection
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.fixed_point import format_for
+from cortexc.compiler.passes.widths import HEADROOM
 
 MOST_GROUPS, MOST_CHOSEN = 16, 4
 """Groups that may be asked for, and that are chosen at most."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from compiler.ir.evaluation import evaluate, no_history
-from compiler.ir.expressions import Expression, parse
-from compiler.ir.model import Array, Graph, Projection
-from compiler.passes.held_input import held_input, postsynaptic_factor, reads_earlier
+from cortexc.compiler.ir.evaluation import evaluate, no_history
+from cortexc.compiler.ir.expressions import Expression, parse
+from cortexc.compiler.ir.model import Array, Graph, Projection
+from cortexc.compiler.passes.held_input import held_input, postsynaptic_factor, reads_earlier
 
 SCALARS = ("valid", "first", "behind", "keep", "total", "share", "shares", "square", "cross", "gathered", "empty")
 POST = ("current", "moved", "g", "sum_g", "p_first", "product", "q", "p")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compiler.ir.expressions import WEIGHT_SUM, Binary, Expression, Name, Prev, reads
-from compiler.ir.model import CellType, Graph, Projection
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Expression, Name, Prev, reads
+from cortexc.compiler.ir.model import CellType, Graph, Projection
 
 
 def held_input(graph: Graph, projection: Projection) -> tuple[str, str | None] | None:

@@ -20,11 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir import Graph, Projection
-from compiler.ir.verify import bounds
-from compiler.passes.base import Request
-from compiler.passes.fuse_update import can_defer
-from compiler.passes.held_input import held_input, postsynaptic_factor
+from cortexc.compiler.ir import Graph, Projection
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.fuse_update import can_defer
+from cortexc.compiler.passes.held_input import held_input, postsynaptic_factor
 
 
 @dataclass(frozen=True)

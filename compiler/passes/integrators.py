@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from compiler.ir import CortexError, Equation, Expression, show
-from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Where, names, substitute
-from compiler.ir.firing import fresh, names_of
-from compiler.ir.model import CellType
+from cortexc.compiler.ir import CortexError, Equation, Expression, show
+from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Number, Where, names, substitute
+from cortexc.compiler.ir.firing import fresh, names_of
+from cortexc.compiler.ir.model import CellType
 
 DT = Name("dt")
 

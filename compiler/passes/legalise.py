@@ -8,7 +8,7 @@ The engine of Loihi computes, per synapse, z := z + sum of products, z the weigh
 small mantissa), the presynaptic trace x, postsynaptic factors y and the synapse's own variables (Davies et al. 2018,
 equation 4; specs/hardware.md 2.1, 2.2). What the neuron can compute belongs into y: constants, gates, other
 postsynaptic factors. Sums over a presentation are kept in a tag or, where the input is held, in the neuron. What stays
-illegal, and why, is in the reports of `compiler.passes.legality`.
+illegal, and why, is in the reports of `cortexc.compiler.passes.legality`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from compiler.ir import CortexError, Equation, Expression, Graph, Projection, show
-from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
-from compiler.ir.model import Optimiser, State
-from compiler.passes.base import Request
-from compiler.passes.engine_limits import has_engine, mantissa_bits, nearest_scale
-from compiler.passes.fold import constant, literal, simplify
-from compiler.passes.held_input import held_input
-from compiler.passes.name_products import without_division
-from compiler.passes.normal_form import TooManyTerms
-from compiler.passes.rewriting import exchanged, product, total
-from compiler.passes.specialise import specialised
-from hardware_maps import HardwareMap, MapError, load_map
+from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, Projection, show
+from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
+from cortexc.compiler.ir.model import Optimiser, State
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.engine_limits import has_engine, mantissa_bits, nearest_scale
+from cortexc.compiler.passes.fold import constant, literal, simplify
+from cortexc.compiler.passes.held_input import held_input
+from cortexc.compiler.passes.name_products import without_division
+from cortexc.compiler.passes.normal_form import TooManyTerms
+from cortexc.compiler.passes.rewriting import exchanged, product, total
+from cortexc.compiler.passes.specialise import specialised
+from cortexc.hardware_maps import HardwareMap, MapError, load_map
 
 MOST_PRODUCTS = 50
 """Of an increment: no engine has near as many, and a sum of more is deeper than an expression may be."""

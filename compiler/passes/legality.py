@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.ir import Graph, Projection
-from compiler.passes.engine_limits import Limits, has_engine
-from compiler.passes.engine_text import Verdict, verdict
-from compiler.passes.legalise import legalised
-from compiler.passes.normal_form import TooManyTerms
-from compiler.passes.read_sets import read_sets
-from compiler.passes.rule_terms import NoProduct, RuleTerms
-from compiler.passes.specialise import specialised
-from hardware_maps import HardwareMap
+from cortexc.compiler.ir import Graph, Projection
+from cortexc.compiler.passes.engine_limits import Limits, has_engine
+from cortexc.compiler.passes.engine_text import Verdict, verdict
+from cortexc.compiler.passes.legalise import legalised
+from cortexc.compiler.passes.normal_form import TooManyTerms
+from cortexc.compiler.passes.read_sets import read_sets
+from cortexc.compiler.passes.rule_terms import NoProduct, RuleTerms
+from cortexc.compiler.passes.specialise import specialised
+from cortexc.hardware_maps import HardwareMap
 
 UNCHECKED = ("learning.graded_pre_traces", "learning.max_products")
 NO_INTEGERS = "in integers a rule with states of its own does not run yet (E612)"

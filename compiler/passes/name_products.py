@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule
-from compiler.ir.expressions import (
+from cortexc.compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule
+from cortexc.compiler.ir.expressions import (
     Binary,
     Call,
     Name,
@@ -32,11 +32,11 @@ from compiler.ir.expressions import (
     substitute,
     transform,
 )
-from compiler.passes.base import Request
-from compiler.passes.fixed_point import COMPARISONS, is_nonlinear, rounded_constant
-from compiler.passes.fold import constant, literal, simplify
-from compiler.passes.rewriting import product
-from compiler.passes.specialise import specialised
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.fixed_point import COMPARISONS, is_nonlinear, rounded_constant
+from cortexc.compiler.passes.fold import constant, literal, simplify
+from cortexc.compiler.passes.rewriting import product
+from cortexc.compiler.passes.specialise import specialised
 
 
 @dataclass(frozen=True)

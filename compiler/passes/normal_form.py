@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, children
-from compiler.ir.functions import SCALAR
+from cortexc.compiler.ir.expressions import Binary, Call, Expression, Name, Negate, Number, Prev, Where, children
+from cortexc.compiler.ir.functions import SCALAR
 
 Atom = tuple[Any, ...]
 Term = tuple[tuple[Atom, ...], Fraction]

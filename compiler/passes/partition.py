@@ -16,9 +16,9 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from compiler.ir import CortexError, Graph, Population, unknown
-from compiler.ir.model import group_of, group_parts
-from compiler.passes.base import SAME, Request
+from cortexc.compiler.ir import CortexError, Graph, Population, unknown
+from cortexc.compiler.ir.model import group_of, group_parts
+from cortexc.compiler.passes.base import SAME, Request
 
 GRANULARITIES = ("population", "area", "network", "neurocore")
 HOST = "host"

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from compiler.ir import Graph, unknown
-from compiler.ir.errors import check_type
-from compiler.passes.base import Pass, PassReport, Request, run_passes
-from compiler.passes.count_underflow import CountUnderflow
-from compiler.passes.discretise import Discretise
-from compiler.passes.eliminate_lookahead import EliminateLookahead
-from compiler.passes.fold import Fold
-from compiler.passes.fuse_update import FuseUpdate
-from compiler.passes.group_weights import GroupWeights, in_parts, parts_of
-from compiler.passes.hoist_constant_input import HoistConstantInput
-from compiler.passes.legalise import Legalise
-from compiler.passes.name_products import NameProducts
-from compiler.passes.partition import Partition
-from compiler.passes.quantise import Quantise
+from cortexc.compiler.ir import Graph, unknown
+from cortexc.compiler.ir.errors import check_type
+from cortexc.compiler.passes.base import Pass, PassReport, Request, run_passes
+from cortexc.compiler.passes.count_underflow import CountUnderflow
+from cortexc.compiler.passes.discretise import Discretise
+from cortexc.compiler.passes.eliminate_lookahead import EliminateLookahead
+from cortexc.compiler.passes.fold import Fold
+from cortexc.compiler.passes.fuse_update import FuseUpdate
+from cortexc.compiler.passes.group_weights import GroupWeights, in_parts, parts_of
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.passes.legalise import Legalise
+from cortexc.compiler.passes.name_products import NameProducts
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.passes.quantise import Quantise
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from compiler.ir import CortexError, Graph
-from compiler.ir.synapses import with_drawn
-from compiler.passes.base import Request
-from compiler.passes.quantised_cells import quantised_cell
-from compiler.passes.quantised_formats import Formats
-from compiler.passes.quantised_rules import check_synapses, quantised_projection
-from compiler.passes.specialise import merge_equal
-from compiler.passes.widths import ROUNDING, Options
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.synapses import with_drawn
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.quantised_cells import quantised_cell
+from cortexc.compiler.passes.quantised_formats import Formats
+from cortexc.compiler.passes.quantised_rules import check_synapses, quantised_projection
+from cortexc.compiler.passes.specialise import merge_equal
+from cortexc.compiler.passes.widths import ROUNDING, Options
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.ir import CellType, CortexError, Equation, Expression, Population
-from compiler.ir.evaluation import evaluate
-from compiler.ir.expressions import Binary, Lookup, Name, Number, Where, substitute
-from compiler.ir.functions import Floats
-from compiler.ir.model import State
-from compiler.passes.fixed_point import Extent, Format, extent, rounding_of
-from compiler.passes.fold import simplify
-from compiler.passes.name_products import is_table, quantities
-from compiler.passes.quantised_formats import Formats, read_of_cells
-from compiler.passes.tables import best_table
-from compiler.passes.widths import COUNTER, TABLES_HEADROOM, tally
+from cortexc.compiler.ir import CellType, CortexError, Equation, Expression, Population
+from cortexc.compiler.ir.evaluation import evaluate
+from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Number, Where, substitute
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.model import State
+from cortexc.compiler.passes.fixed_point import Extent, Format, extent, rounding_of
+from cortexc.compiler.passes.fold import simplify
+from cortexc.compiler.passes.name_products import is_table, quantities
+from cortexc.compiler.passes.quantised_formats import Formats, read_of_cells
+from cortexc.compiler.passes.tables import best_table
+from cortexc.compiler.passes.widths import COUNTER, TABLES_HEADROOM, tally
 
 GUARD = 8
 """Bits below the unit of a result to which terms are rounded where their exact sum would not fit."""

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.ir import CortexError, Expression, Graph, PlasticityRule, Population, Projection
-from compiler.ir.expressions import WEIGHT_SUM, Name, Prev, leaves, previous
-from compiler.ir.model import Mirror
-from compiler.ir.synapses import synapses_of
-from compiler.ir.verify import bounds
-from compiler.passes.fixed_point import Extent, Format, extent, format_for
-from compiler.passes.legalise import terms_of
-from compiler.passes.name_products import is_table, quantities
-from compiler.passes.widths import STATES_HEADROOM, Options
+from cortexc.compiler.ir import CortexError, Expression, Graph, PlasticityRule, Population, Projection
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Name, Prev, leaves, previous
+from cortexc.compiler.ir.model import Mirror
+from cortexc.compiler.ir.synapses import synapses_of
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes.fixed_point import Extent, Format, extent, format_for
+from cortexc.compiler.passes.legalise import terms_of
+from cortexc.compiler.passes.name_products import is_table, quantities
+from cortexc.compiler.passes.widths import STATES_HEADROOM, Options
 
 
 class Formats:

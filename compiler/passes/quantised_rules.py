@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.ir import CortexError, Equation, Expression, Graph, PlasticityRule, Projection
-from compiler.ir.expressions import WEIGHT_SUM, Binary, Call, Name, Negate, Number, Prev, Where, rename, walk
-from compiler.ir.model import Optimiser, State, SynapseClass
-from compiler.ir.verify import bounds
-from compiler.passes.fixed_point import Extent, Format, extent, rounding_of
-from compiler.passes.fold import literal
-from compiler.passes.name_products import normal
-from compiler.passes.quantised_formats import Formats, read_of_cells
-from compiler.passes.widths import COUNTER, Options, is_counter, tally
+from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Call, Name, Negate, Number, Prev, Where, rename, walk
+from cortexc.compiler.ir.model import Optimiser, State, SynapseClass
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes.fixed_point import Extent, Format, extent, rounding_of
+from cortexc.compiler.passes.fold import literal
+from cortexc.compiler.passes.name_products import normal
+from cortexc.compiler.passes.quantised_formats import Formats, read_of_cells
+from cortexc.compiler.passes.widths import COUNTER, Options, is_counter, tally
 
 LAVA_BITS = 24
 """So much of Lava's number counts, so that sums with it stay exact."""

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Prev, depth_of
-from compiler.ir.functions import SCALAR
-from compiler.ir.schedule import reached
-from compiler.passes.normal_form import (
+from cortexc.compiler.ir.expressions import Binary, Call, Expression, Lookup, Name, Prev, depth_of
+from cortexc.compiler.ir.functions import SCALAR
+from cortexc.compiler.ir.schedule import reached
+from cortexc.compiler.passes.normal_form import (
     EVERYTHING,
     ZERO,
     Atom,
@@ -34,7 +34,7 @@ from compiler.passes.normal_form import (
     of_atom,
     replaced,
 )
-from compiler.passes.ranges import Ranges, Values, function_range
+from cortexc.compiler.passes.ranges import Ranges, Values, function_range
 
 MOST_TERMS = 60
 TINY = Fraction(1, 10**12)

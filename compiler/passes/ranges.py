@@ -20,11 +20,11 @@ from functools import cached_property
 
 import numpy as np
 
-from compiler.ir import CellType, Expression, Graph
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, names, previous
-from compiler.ir.functions import OPERATORS, SCALAR
-from compiler.ir.model import cell_parameters
-from compiler.ir.schedule import reached
+from cortexc.compiler.ir import CellType, Expression, Graph
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, names, previous
+from cortexc.compiler.ir.functions import OPERATORS, SCALAR
+from cortexc.compiler.ir.model import cell_parameters
+from cortexc.compiler.ir.schedule import reached
 
 FEW, ROUNDS, ZERO = 16, 6, frozenset([0.0])
 RISING = ("linear", "relu", "logistic", "soft_relu", "sharp_soft_relu", "hard_sigmoid", "exp", "log", "tanh", "sqrt",

@@ -22,13 +22,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
-from compiler.ir.expressions import WEIGHT_SUM, Binary, Name, Negate, Prev, Where, depth_of, leaves, reads
-from compiler.ir.model import OPTIMISERS
-from compiler.ir.schedule import message_depth
-from compiler.passes.quantities import Quantities, sources_of
-from compiler.passes.ranges import value_ranges
-from compiler.passes.specialise import specialised
+from cortexc.compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Name, Negate, Prev, Where, depth_of, leaves, reads
+from cortexc.compiler.ir.model import OPTIMISERS
+from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.passes.quantities import Quantities, sources_of
+from cortexc.compiler.passes.ranges import value_ranges
+from cortexc.compiler.passes.specialise import specialised
 
 Kind = Literal["transmitted", "trace", "postsynaptic", "synaptic", "protocol", "constant", "elsewhere"]
 PROTOCOL, SYNAPSE = "protocol", "synapse"

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from compiler.ir import Expression, Graph, Projection, show
-from compiler.ir.expressions import (
+from cortexc.compiler.ir import Expression, Graph, Projection, show
+from cortexc.compiler.ir.expressions import (
     WEIGHT_SUM,
     Binary,
     Name,
@@ -28,11 +28,11 @@ from compiler.ir.expressions import (
     rename,
     transform,
 )
-from compiler.ir.schedule import message_depth, reached
-from compiler.passes.fold import constant as literal_value
-from compiler.passes.normal_form import ZERO, Atom, Polynomial, of_atom, replaced
-from compiler.passes.quantities import Algebra, Quantities, aligned
-from compiler.passes.ranges import value_ranges
+from cortexc.compiler.ir.schedule import message_depth, reached
+from cortexc.compiler.passes.fold import constant as literal_value
+from cortexc.compiler.passes.normal_form import ZERO, Atom, Polynomial, of_atom, replaced
+from cortexc.compiler.passes.quantities import Algebra, Quantities, aligned
+from cortexc.compiler.passes.ranges import value_ranges
 
 SUM = "the optimiser's sum"
 

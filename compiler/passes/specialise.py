@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from compiler.ir import Graph, Projection
-from compiler.ir.expressions import substitute
-from compiler.ir.model import cell_parameters, rule_parameters
-from compiler.ir.schedule import as_old_as
-from compiler.passes.base import SAME, Request
-from compiler.passes.fold import literal, simplify
-from compiler.passes.rewriting import Change, cell_with, rule_with
+from cortexc.compiler.ir import Graph, Projection
+from cortexc.compiler.ir.expressions import substitute
+from cortexc.compiler.ir.model import cell_parameters, rule_parameters
+from cortexc.compiler.ir.schedule import as_old_as
+from cortexc.compiler.passes.base import SAME, Request
+from cortexc.compiler.passes.fold import literal, simplify
+from cortexc.compiler.passes.rewriting import Change, cell_with, rule_with
 
 
 @dataclass(frozen=True)

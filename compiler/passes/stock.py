@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from compiler.ir import CellType, Graph, Projection
-from compiler.ir.expressions import Call, Number, Where, names, previous, reads, walk
-from compiler.ir.model import Array
-from compiler.ir.schedule import Segment, instantaneous, message_depth, schedule
-from compiler.ir.verify import bounds
-from compiler.passes.stock_forms import LifForm, NotStock, lif_form
-from compiler.passes.stock_rules import DenseForm, RuleForm, RuleScope, rule_form, stock_weights
-from compiler.passes.whole_numbers import initial_values, message_range, whole_quantities
+from cortexc.compiler.ir import CellType, Graph, Projection
+from cortexc.compiler.ir.expressions import Call, Number, Where, names, previous, reads, walk
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.schedule import Segment, instantaneous, message_depth, schedule
+from cortexc.compiler.ir.verify import bounds
+from cortexc.compiler.passes.stock_forms import LifForm, NotStock, lif_form
+from cortexc.compiler.passes.stock_rules import DenseForm, RuleForm, RuleScope, rule_form, stock_weights
+from cortexc.compiler.passes.whole_numbers import initial_values, message_range, whole_quantities
 
 INTEGER = {"floor", "clip", "min", "max", "abs", "saturate", "shift_left", "shift_right", "fixed", "pow"}
 """Functions that the integer form of a LIF may use."""

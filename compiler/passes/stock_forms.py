@@ -14,8 +14,8 @@ from itertools import permutations
 
 import numpy as np
 
-from compiler.ir import Expression, Graph
-from compiler.passes.normal_form import (
+from cortexc.compiler.ir import Expression, Graph
+from cortexc.compiler.passes.normal_form import (
     ZERO,
     Atom,
     NormalForm,
@@ -27,7 +27,7 @@ from compiler.passes.normal_form import (
     polynomial_of,
     split,
 )
-from compiler.passes.whole_numbers import all_equations, initial_values, parameter_form, whole_vector
+from cortexc.compiler.passes.whole_numbers import all_equations, initial_values, parameter_form, whole_vector
 
 WRAP = 2**23
 """Currents wrap and voltages saturate there: 24 bits."""

@@ -13,10 +13,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from compiler.ir import Graph, Projection
-from compiler.ir.expressions import Name, Prev, depth_of
-from compiler.ir.model import Array, PlasticityRule, rule_parameters
-from compiler.passes.normal_form import (
+from cortexc.compiler.ir import Graph, Projection
+from cortexc.compiler.ir.expressions import Name, Prev, depth_of
+from cortexc.compiler.ir.model import Array, PlasticityRule, rule_parameters
+from cortexc.compiler.passes.normal_form import (
     EVERYTHING,
     ZERO,
     Atom,
@@ -29,7 +29,7 @@ from compiler.passes.normal_form import (
     parts,
     polynomial_of,
 )
-from compiler.passes.stock_forms import NotStock
+from cortexc.compiler.passes.stock_forms import NotStock
 
 ACCUMULATOR = 32769
 """Greatest magnitude of a synaptic accumulator, as its code has it (2**15 + 1 downward)."""

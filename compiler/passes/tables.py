@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compiler.ir.functions import Floats
-from compiler.passes.fixed_point import Format
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.passes.fixed_point import Format
 
 REACHES, SAMPLES = 12, 4096
 """How many powers of two a table's reach is sought among, and where its error is measured."""

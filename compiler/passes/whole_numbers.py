@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from compiler.ir import Graph
-from compiler.ir.expressions import Name, Prev
-from compiler.ir.functions import Floats
-from compiler.ir.model import cell_parameters, weight_shape
-from compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Polynomial, Range, of_atom, polynomial_of
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.expressions import Name, Prev
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.model import cell_parameters, weight_shape
+from cortexc.compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Polynomial, Range, of_atom, polynomial_of
 
 
 def whole_quantities(graph: Graph, learnt: Callable[[str], bool] = lambda projection: False) -> frozenset[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from compiler.ir import CortexError, Equation, Expression
-from compiler.ir.expressions import Number, Prev, Where
-from compiler.ir.model import OPTIMISERS
-from compiler.passes.fixed_point import Format, format_for
+from cortexc.compiler.ir import CortexError, Equation, Expression
+from cortexc.compiler.ir.expressions import Number, Prev, Where
+from cortexc.compiler.ir.model import OPTIMISERS
+from cortexc.compiler.passes.fixed_point import Format, format_for
 
 ROUNDING = ("stochastic", "shared", "lava", "nearest")
 """A number per synapse; one for all synapses; the one that a stock LearningDense would draw; none."""

@@ -4,13 +4,13 @@
 `Result`. `record_trajectory(path, setup)` writes a recording of one's own circuit.
 """
 
-from compiler.verify.compare import Comparison, Divergence, Result
-from compiler.verify.oracles.integers import Source
-from compiler.verify.oracles.pal import reference_setup
-from compiler.verify.oracles.user import load_function
-from compiler.verify.recorded.recordings import Recording, load_recording, record_trajectory
-from compiler.verify.runs import Setup, quantities, trajectory
-from compiler.verify.verification import (
+from cortexc.compiler.verify.compare import Comparison, Divergence, Result
+from cortexc.compiler.verify.oracles.integers import Source
+from cortexc.compiler.verify.oracles.pal import reference_setup
+from cortexc.compiler.verify.oracles.user import load_function
+from cortexc.compiler.verify.recorded.recordings import Recording, load_recording, record_trajectory
+from cortexc.compiler.verify.runs import Setup, quantities, trajectory
+from cortexc.compiler.verify.verification import (
     verify_against_reference,
     verify_golden,
     verify_graph,

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compiler.backends.draws import noise_spec
-from compiler.backends.runtime import Feed
-from compiler.backends.table import Runner
-from compiler.ir import Graph
-from compiler.ir.model import SUMMED
-from compiler.ir.protocol import Protocol
-from compiler.verify.compare import Comparison, Limits
+from cortexc.compiler.backends.draws import noise_spec
+from cortexc.compiler.backends.runtime import Feed
+from cortexc.compiler.backends.table import Runner
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.model import SUMMED
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.verify.compare import Comparison, Limits
 
 LOOKS = 24
 """So many times a run is looked at at least, if it is that long."""

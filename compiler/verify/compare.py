@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compiler.ir import CortexError
+from cortexc.compiler.ir import CortexError
 
 OUTCOMES = ("diverged", "not-a-number", "incomplete", "nothing-compared", "nothing-learnt", "verified")
 """What a verification may find, the worst first."""

@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.draws import input_columns, named_noise, noise_columns
-from compiler.backends.feeding import make_feed, sample_table
-from compiler.backends.interpreter import Interpreter
-from compiler.backends.runtime import Block, Feed
-from compiler.backends.table import BACKENDS, Given, Work
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.model import weight_shape
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.passes.base import Request
-from compiler.passes.discretise import Discretise
-from compiler.passes.partition import Partition
-from compiler.passes.stock import hidden_quantities, stock_plan
-from compiler.verify.as_run import AsRun
+from cortexc.compiler.backends.draws import input_columns, named_noise, noise_columns
+from cortexc.compiler.backends.feeding import make_feed, sample_table
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.backends.runtime import Block, Feed
+from cortexc.compiler.backends.table import BACKENDS, Given, Work
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.discretise import Discretise
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.passes.stock import hidden_quantities, stock_plan
+from cortexc.compiler.verify.as_run import AsRun
 
 Chunk = dict[str, np.ndarray]
 

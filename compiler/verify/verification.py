@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph
-from compiler.ir.expressions import Number
-from compiler.ir.protocol import Protocol
-from compiler.ir.schedule import Delivery, schedule
-from compiler.passes import Target, run_pipeline
-from compiler.verify.as_run import Follower, follower
-from compiler.verify.compare import DOUBLE, EXACT, SINGLE, Comparison, Limits, Result, together
-from compiler.verify.oracles import integers
-from compiler.verify.oracles.base import refused
-from compiler.verify.oracles.integers import Source
-from compiler.verify.oracles.table import oracle_of, recorded_rows
-from compiler.verify.oracles.user import load_function, user_trajectory
-from compiler.verify.recorded.format import UNTOLD
-from compiler.verify.recorded.recordings import Recording, load_recording
-from compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, quantities, require, trajectory
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.expressions import Number
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.ir.schedule import Delivery, schedule
+from cortexc.compiler.passes import Target, run_pipeline
+from cortexc.compiler.verify.as_run import Follower, follower
+from cortexc.compiler.verify.compare import DOUBLE, EXACT, SINGLE, Comparison, Limits, Result, together
+from cortexc.compiler.verify.oracles import integers
+from cortexc.compiler.verify.oracles.base import refused
+from cortexc.compiler.verify.oracles.integers import Source
+from cortexc.compiler.verify.oracles.table import oracle_of, recorded_rows
+from cortexc.compiler.verify.oracles.user import load_function, user_trajectory
+from cortexc.compiler.verify.recorded.format import UNTOLD
+from cortexc.compiler.verify.recorded.recordings import Recording, load_recording
+from cortexc.compiler.verify.runs import BACKENDS, Chunk, Setup, aligned, quantities, require, trajectory
 
 SIDES = ("reference", *BACKENDS)
 

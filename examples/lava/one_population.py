@@ -10,7 +10,7 @@ from lava.proc.io.source import RingBuffer
 from lava.proc.monitor.process import Monitor
 
 if __name__ == "__main__":
-    command = [sys.executable, "-m", "compiler.cli", "compile", "pal_digits", "-o", "pal", "--circuit"]
+    command = [sys.executable, "-m", "cortexc.compiler.cli", "compile", "pal_digits", "-o", "pal", "--circuit"]
     subprocess.run(command, check=True)
     sys.path.insert(0, "pal")
     from network_lava import HiddenPyramidal

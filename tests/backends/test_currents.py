@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.backends.lowering import storage
-from compiler.ir import CortexError, parse_graph
+from cortexc.compiler.backends.lowering import storage
+from cortexc.compiler.ir import CortexError, parse_graph
 
 TEXT = """
 graph case

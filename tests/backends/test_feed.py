@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from compiler.backends.runtime import CHUNK, Feed, NoiseSpec, counter_generator
-from compiler.ir import CortexError
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.backends.runtime import CHUNK, Feed, NoiseSpec, counter_generator
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 SETTLE = Phase("settle", 3, 10)
 TRAIN = Phase("train", 5, 10, order="train", gates=(("learn", (1.0,)), ("late", (0.0,) * 9 + (1.0,))),

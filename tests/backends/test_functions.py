@@ -11,10 +11,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from compiler.backends.kernels.numba_module import HEADER, library_source
-from compiler.backends.loading import c_compiler, load_c
-from compiler.backends.lowering import c_module
-from compiler.ir.functions import VECTOR
+from cortexc.compiler.backends.kernels.numba_module import HEADER, library_source
+from cortexc.compiler.backends.loading import c_compiler, load_c
+from cortexc.compiler.backends.lowering import c_module
+from cortexc.compiler.ir.functions import VECTOR
 
 ELEMENTARY = ("exp", "log", "tanh", "logistic", "soft_relu", "d_logistic", "d_tanh")
 LOOPS = "".join(f'''

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.bench.nets import LEARNING, random_weights
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.microcircuits.pal import Pal, build
-from compiler.passes import Request, pipeline, run_passes
-from compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.bench.nets import LEARNING, random_weights
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.passes import Request, pipeline, run_passes
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
 
 NAMES = ("WPP_0.w", "WPP_0.low_pass", "WPP_1.w", "BPP_0.w", "P0.rate")
 QUIET = tuple(g for g in LEARNING if g not in ("learn_forward", "target"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.backends import loading
+from cortexc.compiler.backends import loading
 
 GRAPH = """
 graph small
@@ -89,6 +89,6 @@ def plain(load):
 def test_seeds_draw_apart():
     """A list of large numbers and small ones would become floats, all of one value."""
     streams = [-1, -2, -1000, 0, 1, 2**62, 2**62 + 1, 2**63 + 1, 2**63 + 5]
-    from compiler.backends.runtime import counter_generator
+    from cortexc.compiler.backends.runtime import counter_generator
 
     assert len({float(counter_generator(seed, 3, 0).standard_normal()) for seed in streams}) == len(streams)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from random_graphs.differences import differences, expected, watched
 
-from compiler.backends.interpreter import Interpreter
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.backends.runtime import Feed, NoiseSpec
-from compiler.ir import CortexError, parse_graph, problems
-from compiler.ir.protocol import Phase, Protocol
-from compiler.verify import Setup, trajectory, verify_setup
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.runtime import Feed, NoiseSpec
+from cortexc.compiler.ir import CortexError, parse_graph, problems
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.verify import Setup, trajectory, verify_setup
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 SOURCE = """
 graph case

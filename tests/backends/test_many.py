@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.backends.groups import Grouped
-from compiler.backends.interpreter_run import InterpreterRun
-from compiler.backends.lowering import lower, storage
-from compiler.backends.lowering.c_module import c_source
-from compiler.backends.native import Native
-from compiler.ir import Graph, parse_graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.passes.partition import Partition
+from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.backends.interpreter_run import InterpreterRun
+from cortexc.compiler.backends.lowering import lower, storage
+from cortexc.compiler.backends.lowering.c_module import c_source
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import Graph, parse_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.passes.partition import Partition
 
 CELLS = """
 graph many

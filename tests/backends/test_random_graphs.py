@@ -19,16 +19,16 @@ from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 from random_graphs.differences import bits
 
-from compiler.backends.groups import Grouped
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir import parse_graph, show_graph
-from compiler.ir.functions import ARITY
-from compiler.ir.model import group_of
-from compiler.ir.protocol import Phase, Protocol
-from compiler.passes.partition import splittable
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import Setup, aligned, compiled, quantities, recording_protocol, trajectory
+from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import parse_graph, show_graph
+from cortexc.compiler.ir.functions import ARITY
+from cortexc.compiler.ir.model import group_of
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.passes.partition import splittable
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import Setup, aligned, compiled, quantities, recording_protocol, trajectory
 
 MANY = settings(max_examples=60, deadline=None, derandomize=True, database=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much])

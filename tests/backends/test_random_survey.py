@@ -16,10 +16,10 @@ from random_graphs.expressions import WILD
 from random_graphs.features import VALUES, features, language
 from random_graphs.survey import kinds_of, survey
 
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir import CortexError
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 FIRST = int(os.environ.get("CORTEXC_FIRST_GRAPH", "0"))
 GRAPHS = int(os.environ.get("CORTEXC_GRAPHS", "40"))

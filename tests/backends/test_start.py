@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.backends.lowering import lower
-from compiler.backends.recording import current
-from compiler.backends.start import Start
-from compiler.ir import parse_graph
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.recording import current
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.ir import parse_graph
 
 TEXT = """
 graph begins

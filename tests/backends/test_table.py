@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.backends.blocks import FIRST_STEPS, Blocks, Pace
-from compiler.backends.interpreter_run import InterpreterRun
-from compiler.backends.table import BACKENDS, Given, Runner, Work
-from compiler.experiments.tables import Run
-from compiler.ir.protocol import Phase, Protocol
-from compiler.verify import Setup, trajectory
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.backends.blocks import FIRST_STEPS, Blocks, Pace
+from cortexc.compiler.backends.interpreter_run import InterpreterRun
+from cortexc.compiler.backends.table import BACKENDS, Given, Runner, Work
+from cortexc.compiler.experiments.tables import Run
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.verify import Setup, trajectory
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 GRAPH = cortexc.parse_graph("""
 graph two

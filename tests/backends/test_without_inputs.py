@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.backends.interpreter_run import InterpreterRun
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir import CortexError, parse_graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.passes.partition import Partition
-from compiler.verify import Setup, verify_setup
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.backends.interpreter_run import InterpreterRun
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import CortexError, parse_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.verify import Setup, verify_setup
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 ALONE = """
 graph alone

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.backends.lowering.factors import summing_gate
-from compiler.experiments.simulation import Simulation, simulate
-from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
-from compiler.passes.base import Request
-from compiler.passes.quantise import Quantise
-from compiler.passes.read_sets import explain_text, read_sets
-from compiler.passes.rule_terms import NoProduct, RuleTerms
+from cortexc.compiler.backends.lowering.factors import summing_gate
+from cortexc.compiler.experiments.simulation import Simulation, simulate
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.quantise import Quantise
+from cortexc.compiler.passes.read_sets import explain_text, read_sets
+from cortexc.compiler.passes.rule_terms import NoProduct, RuleTerms
 
 TEXT = """graph normalised
   dt 1

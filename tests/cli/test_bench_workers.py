@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from long_run import LONG_RUN
 
-from compiler.bench.workers import in_processes
-from compiler.ir import CortexError
+from cortexc.compiler.bench.workers import in_processes
+from cortexc.compiler.ir import CortexError
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARK = """
 import sys
-from compiler.bench import sweeps
-from compiler.cli import commands, main
+from cortexc.compiler.bench import sweeps
+from cortexc.compiler.cli import commands, main
 
 def rows(options):
     jobs = [sweeps.Job("mine.toml", "PAL", {"run.seeds": [s]}, f"run{s}") for s in (1, 2, 3, 4)]
@@ -25,7 +25,7 @@ def rows(options):
 
 if __name__ == "__main__":
     sweeps.rows_of_test = rows
-    commands.BENCHMARKS["test"] = "compiler.bench.sweeps:rows_of_test"
+    commands.BENCHMARKS["test"] = "cortexc.compiler.bench.sweeps:rows_of_test"
     sys.argv[1:] = ["bench", "test"]
     main()
 """

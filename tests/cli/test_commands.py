@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.cli.app import execute
+from cortexc.compiler.cli.app import execute
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,7 +153,7 @@ def test_a_run_killed_before_its_first_step_can_be_resumed(call, call_json, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("compiler.experiments.session.Session.run", die)
+        patch.setattr("cortexc.compiler.experiments.session.Session.run", die)
         assert call("run", "mine.toml", "-o", "out")[0] == 130
     code, out, err = call("run", "out", "--resume", "--json")
     assert code == 0 and "no checkpoint" not in err and json.loads(out)["completed"]
@@ -204,7 +204,7 @@ def test_verify_an_experiment(call_json):
 
 
 def test_bench_lists_rows(call, call_json, monkeypatch):
-    monkeypatch.setattr("compiler.bench.feedback.rows", lambda options: [{"figure": "3abc", "options": str(options)}])
+    monkeypatch.setattr("cortexc.compiler.bench.feedback.rows", lambda options: [{"figure": "3abc", "options": str(options)}])
     code, table = call_json("bench", "pal-feedback", "--set", "seeds=[123]", "--golden", "somewhere", "-o", "out")
     assert code == 0 and table["name"] == "pal-feedback" and table["machine"]["cores"]
     assert table["rows"][0]["options"] == "{'seeds': [123], 'golden': 'somewhere', 'output': 'out'}"
@@ -245,13 +245,13 @@ def test_the_system_refusing_is_no_traceback(call_json, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    monkeypatch.setattr("compiler.experiments.running.make_runner", full)
+    monkeypatch.setattr("cortexc.compiler.experiments.running.make_runner", full)
     code, table = call_json("run", "mine.toml", "-o", "out")
     assert code == 2 and table["error"]["code"] == "X190" and "somewhere" in table["error"]["message"]
 
 
 def test_bugs_are_not_hidden(monkeypatch):
-    monkeypatch.setattr("compiler.experiments.running.make_runner", lambda *_: 1 / 0)
+    monkeypatch.setattr("cortexc.compiler.experiments.running.make_runner", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         execute(["run", "mine.toml", "-o", "out"])
 
@@ -294,10 +294,10 @@ def test_show_after_quantise_and_explain_formats(call, call_json):
 
 
 def test_a_run_that_failed_is_not_a_wrong_input(capsys):
-    from compiler.backends.lava.run import coded_error
-    from compiler.cli.app import _guarded
-    from compiler.cli.output import Output
-    from lava_procs import supervisor as s
+    from cortexc.compiler.backends.lava.run import coded_error
+    from cortexc.compiler.cli.app import _guarded
+    from cortexc.compiler.cli.output import Output
+    from cortexc.lava_procs import supervisor as s
 
     failures = {"E701": s.ChildRaised("A", "ZeroDivisionError"), "E702": s.ChildDied("A", -9),
                 "E703": s.Stalled(5.0, []), "E705": s.ChildLost("A")}
@@ -317,12 +317,12 @@ def test_a_run_that_failed_is_not_a_wrong_input(capsys):
 @pytest.mark.parametrize("arguments, line", [(["models"], "X190 "), (["run", "nowhere"], "X101 ")])
 def test_with_json_and_a_full_disk_the_line_goes_to_stderr(arguments, line):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "compiler.cli", *arguments, "--json"], stdout=full, text=True,
+        done = subprocess.run([sys.executable, "-m", "cortexc.compiler.cli", *arguments, "--json"], stdout=full, text=True,
                               stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith(line)
 
 
 def test_a_command_whose_stdout_is_closed():
-    done = subprocess.run(["sh", "-c", f"exec {sys.executable} -m compiler.cli models --json >&-"], text=True,
+    done = subprocess.run(["sh", "-c", f"exec {sys.executable} -m cortexc.compiler.cli models --json >&-"], text=True,
                           stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert (done.returncode, done.stderr) == (0, "")

@@ -40,7 +40,7 @@ def ended(process, seconds=15):
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
 @pytest.mark.parametrize("number", CODES)
 def test_a_command_that_is_starting(tmp_path, number, delay):
-    process = started(["-m", "compiler.cli"], tmp_path, "run", "pal_digits", "--set", "run.backend=native")
+    process = started(["-m", "cortexc.compiler.cli"], tmp_path, "run", "pal_digits", "--set", "run.backend=native")
     handles_signals(process)
     time.sleep(delay)
     process.send_signal(number)
@@ -53,14 +53,14 @@ def test_a_module_that_is_being_imported_is_whole_before_the_command_ends(tmp_pa
     """Modules in C that are torn up while they import others print a traceback, and raise something else."""
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n"
                                       "for _ in range(1000): pass\nopen('whole', 'w').close()\n")
-    code = "import sys, time\nfrom compiler.cli.stopping import run_stoppable\nsys.path.insert(0, '.')\n" \
+    code = "import sys, time\nfrom cortexc.compiler.cli.stopping import run_stoppable\nsys.path.insert(0, '.')\n" \
            "def command(_):\n    import slow\n    time.sleep(20)\nsys.exit(run_stoppable(command, []))"
     assert ended(started(["-c", code], tmp_path)) == (143, "", ["X191 interrupted by SIGTERM."])
     assert (tmp_path / "whole").exists()
 
 
 def test_with_json_the_line_is_an_object(tmp_path):
-    process = started(["-m", "compiler.cli"], tmp_path, "run", "pal_digits", "--json")
+    process = started(["-m", "cortexc.compiler.cli"], tmp_path, "run", "pal_digits", "--json")
     handles_signals(process)
     process.send_signal(signal.SIGTERM)
     code, out, err = ended(process)
@@ -69,7 +69,7 @@ def test_with_json_the_line_is_an_object(tmp_path):
 
 def test_what_is_ignored_stays_ignored(tmp_path):
     process = started(["-c", "import signal, os, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-                             "os.execv(sys.executable, [sys.executable, '-m', 'compiler.cli', 'models'])"], tmp_path)
+                             "os.execv(sys.executable, [sys.executable, '-m', 'cortexc.compiler.cli', 'models'])"], tmp_path)
     handles_signals(process)
     process.send_signal(signal.SIGHUP)
     assert ended(process)[0] == 0
@@ -77,7 +77,7 @@ def test_what_is_ignored_stays_ignored(tmp_path):
 
 PROGRAM = """
 import sys, time
-from compiler.cli import stopping
+from cortexc.compiler.cli import stopping
 
 def ready():
     open("ready", "w").close()

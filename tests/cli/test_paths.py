@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.cli.app import execute
+from cortexc.compiler.cli.app import execute
 
 CIRCUIT = """
 graph g

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from long_run import LONG_RUN
 
-COMMAND = [sys.executable, "-m", "compiler.cli"]
+COMMAND = [sys.executable, "-m", "cortexc.compiler.cli"]
 EXPERIMENT = LONG_RUN + "block_ms = 20\n"
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +43,7 @@ def started(tmp_path, environment):
 
 
 def position(folder):
-    from compiler.experiments.checkpoints import NAME, read_checkpoint
+    from cortexc.compiler.experiments.checkpoints import NAME, read_checkpoint
 
     return int(read_checkpoint(folder / NAME)[0]["position"])
 
@@ -92,10 +92,10 @@ def _seconds(arguments, environment):
 
 
 HEAVY = ("numba", "torch", "lava", "sklearn", "scipy", "sympy", "matplotlib", "networkx", "joblib", "pymetis")
-RUN = "from compiler.cli.app import execute; assert execute(['run', 'mine.toml', '-o', 'out', '--steps', '10']) == 0"
+RUN = "from cortexc.compiler.cli.app import execute; assert execute(['run', 'mine.toml', '-o', 'out', '--steps', '10']) == 0"
 
 
-@pytest.mark.parametrize("code", ["import compiler.cli.commands", "import cortexc", RUN])
+@pytest.mark.parametrize("code", ["import cortexc.compiler.cli.commands", "import cortexc", RUN])
 def test_start_up_imports_nothing_heavy(tmp_path, environment, code):
     """Where kernels are not compiled, a run needs nothing of this either."""
     (tmp_path / "mine.toml").write_text(EXPERIMENT)
@@ -107,8 +107,8 @@ def test_start_up_imports_nothing_heavy(tmp_path, environment, code):
 
 NOISY = """
 import os, sys
-from compiler.cli.app import execute
-from compiler.experiments import running
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.experiments import running
 
 def noisy(*arguments):
     print("chatter")

@@ -50,7 +50,7 @@ def said(installed, *arguments: str) -> str:
 
 
 def command(installed, *arguments: str) -> str:
-    return said(installed, "-c", "from compiler.cli import main; main()", *arguments)
+    return said(installed, "-c", "from cortexc.compiler.cli import main; main()", *arguments)
 
 
 def test_it_is_imported_and_simulates(installed):

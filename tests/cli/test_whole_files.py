@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from compiler.cli.app import execute
+from cortexc.compiler.cli.app import execute
 
 EXPERIMENT = """
 [model]
@@ -130,10 +130,10 @@ def test_a_full_disk_leaves_no_half_of_an_export_or_a_page(tmp_path, capsys):
 
 
 def test_recordings_are_whole_too(tmp_path):
-    from compiler.experiments.compilation import compile_experiment
-    from compiler.experiments.config import load_experiment
-    from compiler.verify import Setup
-    from compiler.verify.recorded.recordings import record_trajectory
+    from cortexc.compiler.experiments.compilation import compile_experiment
+    from cortexc.compiler.experiments.config import load_experiment
+    from cortexc.compiler.verify import Setup
+    from cortexc.compiler.verify.recorded.recordings import record_trajectory
 
     compiled = compile_experiment(load_experiment("mine.toml", ["run.backend=interpreter"]))
     setup = Setup(compiled.graph, compiled.plan.protocol, compiled.plan.samples, (123,))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from compiler.experiments.compilation import circuit_after_passes
-from compiler.experiments.config import load_experiment
-from compiler.microcircuits import CIRCUITS
-from compiler.passes.legalise import the_map
-from compiler.passes.legality import RuleReport, rule_reports
+from cortexc.compiler.experiments.compilation import circuit_after_passes
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.microcircuits import CIRCUITS
+from cortexc.compiler.passes.legalise import the_map
+from cortexc.compiler.passes.legality import RuleReport, rule_reports
 
 FILE = Path(__file__).parents[2] / "docs" / "legality.md"
 HEAD = ("| circuit | variant | rule (projections) | Loihi 2, as written | with `precision.map=loihi2` | Loihi 1 |\n"

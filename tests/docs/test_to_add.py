@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from compiler.ir.expressions import NODES
-from compiler.ir.kinds import KINDS
-from compiler.ir.optimisers import OPTIMISERS
+from cortexc.compiler.ir.expressions import NODES
+from cortexc.compiler.ir.kinds import KINDS
+from cortexc.compiler.ir.optimisers import OPTIMISERS
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERAL = ("bench", "experiments", "microcircuits", "front", "verify")

@@ -36,7 +36,7 @@ def run(folder: Path, words: list[str]) -> str:
 def test_the_commands_run_and_the_circuit_learns(folder):
     commands = [line for block in blocks("console") for line in block.splitlines()]
     assert [c.split()[1] for c in commands] == ["explain", "verify", "run", "export"]
-    out = {c.split()[1]: run(folder, ["compiler.cli", *c.split()[1:]]) for c in commands}
+    out = {c.split()[1]: run(folder, ["cortexc.compiler.cli", *c.split()[1:]]) for c in commands}
     assert "rule traced_delta: local" in out["explain"]
     assert out["verify"].count("verified against interpreter") == 3
     assert out["verify"].count("  as-written  verified: ") == out["verify"].count("  as-run      verified: ") == 3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from error_neuron_files import golden_arrays
 
-from compiler.ir import CortexError, parse_graph, show_graph, verify
-from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.error_neuron import AREA_MATRIX, ErrorNeuron, build
-from compiler.microcircuits.error_neuron_cells import activated
-from compiler.microcircuits.error_neuron_start import legacy_start
-from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, build_ann, build_dendritic, build_dpc
-from compiler.microcircuits.rivals_start import ann_start, dendritic_start, dpc_start, random_dendritic_start
-from compiler.passes.read_sets import explain_text, read_sets
-from compiler.verify import Setup, verify_against_reference, verify_setup
-from compiler.verify.oracles.error_neuron import reference_setup
+from cortexc.compiler.ir import CortexError, parse_graph, show_graph, verify
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits.error_neuron import AREA_MATRIX, ErrorNeuron, build
+from cortexc.compiler.microcircuits.error_neuron_cells import activated
+from cortexc.compiler.microcircuits.error_neuron_start import legacy_start
+from cortexc.compiler.microcircuits.rivals import Ann, Dendritic, Dpc, build_ann, build_dendritic, build_dpc
+from cortexc.compiler.microcircuits.rivals_start import ann_start, dendritic_start, dpc_start, random_dendritic_start
+from cortexc.compiler.passes.read_sets import explain_text, read_sets
+from cortexc.compiler.verify import Setup, verify_against_reference, verify_setup
+from cortexc.compiler.verify.oracles.error_neuron import reference_setup
 
 RANGES = {"WIP": (-0.3, 0.3), "BPI": (-0.3, 0.3), "copy_error": (-0.25, 0.25)}
 
@@ -104,8 +104,8 @@ def test_text_reads_back(graph):
 
 
 def test_dendritic_is_pal_without_noise():
-    from compiler.microcircuits.pal import Pal
-    from compiler.microcircuits.pal import build as build_pal
+    from cortexc.compiler.microcircuits.pal import Pal
+    from cortexc.compiler.microcircuits.pal import build as build_pal
 
     ours = started(Dendritic((4, 3, 2), variant="FA"), build_dendritic, dendritic_start)
     theirs = build_pal(Pal((4, 3, 2), "FA", ("tanh",), arrays=ours.arrays))
@@ -142,7 +142,7 @@ def test_learned_feedback_has_the_interpreters_bits(variant, on, granularity):
 
 
 def rows_of(setup, names):
-    from compiler.verify.runs import interpreted
+    from cortexc.compiler.verify.runs import interpreted
 
     chunk = next(interpreted(setup, names))
     return [chunk[name][:, 0] for name in names]
@@ -182,8 +182,8 @@ def test_gain_is_inside_saturating_activations(phi, expected):
 
 
 def angle_of_feedback(setup, steps):
-    from compiler.experiments.figures import angle
-    from compiler.verify.runs import trajectory
+    from cortexc.compiler.experiments.figures import angle
+    from cortexc.compiler.verify.runs import trajectory
 
     last = {}
     for chunk in trajectory(setup, ["BII_0.w", "WPP_1.w"], "native", steps=steps):

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.ir import CortexError
-from compiler.verify import verify_golden, verify_recording
-from compiler.verify.mutation.campaign import rehearsals
-from compiler.verify.recorded.readers import published_recording
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.verify import verify_golden, verify_recording
+from cortexc.compiler.verify.mutation.campaign import rehearsals
+from cortexc.compiler.verify.recorded.readers import published_recording
 
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))
 FILES = [f"{model}_{variant}" for model, variants in {

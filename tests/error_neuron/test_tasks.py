@@ -7,16 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from compiler.bench.depth_angles import rows as angle_rows
-from compiler.bench.depth_nets import published
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session
-from compiler.experiments.tasks import teacher_student as teaching
-from compiler.experiments.tasks.control import control_tests
-from compiler.experiments.tasks.match_to_sample import trials
-from compiler.experiments.tasks.measures import deviations
-from compiler.ir import CortexError
-from compiler.microcircuits.cartpole import STATE
+from cortexc.compiler.bench.depth_angles import rows as angle_rows
+from cortexc.compiler.bench.depth_nets import published
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.tasks import teacher_student as teaching
+from cortexc.compiler.experiments.tasks.control import control_tests
+from cortexc.compiler.experiments.tasks.match_to_sample import trials
+from cortexc.compiler.experiments.tasks.measures import deviations
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.microcircuits.cartpole import STATE
 
 UNTRAINED = {"protocol.epochs": 1, "protocol.train_gates": ["copy", "target"], "protocol.validation_gates": ["copy"]}
 
@@ -250,7 +250,7 @@ def test_a_default_activation_scores_as_if_it_were_written():
 def test_misspelt_options_of_benchmarks(name, options, words):
     import importlib
 
-    from compiler.cli.commands import BENCHMARKS
+    from cortexc.compiler.cli.commands import BENCHMARKS
 
     module, _, function = BENCHMARKS[name].partition(":")
     with pytest.raises(CortexError, match=words):
@@ -258,7 +258,7 @@ def test_misspelt_options_of_benchmarks(name, options, words):
 
 
 def test_benchmarks_run_in_small():
-    from compiler.bench import cartpole, depth, depth_tuning, derivative_transfer
+    from cortexc.compiler.bench import cartpole, depth, depth_tuning, derivative_transfer
 
     tiny = {"backend": "native", "epochs": 1, "seeds": [1, 2], "jobs": 1, "protocol.dataset_size": 3,
             "protocol.settling_steps": 0}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.experiments.data.baselines import Network, frozen_hidden, linear_classifier, mlp_backprop
-from compiler.experiments.data.datasets import Dataset, load_dataset
-from compiler.ir.errors import CortexError
+from cortexc.compiler.experiments.data.baselines import Network, frozen_hidden, linear_classifier, mlp_backprop
+from cortexc.compiler.experiments.data.datasets import Dataset, load_dataset
+from cortexc.compiler.ir.errors import CortexError
 
 
 @pytest.fixture(scope="module")

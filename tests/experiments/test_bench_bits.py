@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from compiler.bench.bits import CASES, LINES, _job, bits
-from compiler.experiments.compilation import compile_experiment
-from compiler.experiments.config import load_experiment
-from compiler.ir import CortexError
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.bench.bits import CASES, LINES, _job, bits
+from cortexc.compiler.experiments.compilation import compile_experiment
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 SMALL: dict[str, Any] = {"cases": ["error-neuron-digits"], "bits": [0, 8], "lines": [LINES[0]], "seeds": [1],
                          "epochs": 1, "jobs": 1, "data.limits": {"train": 10, "test": 10},
@@ -50,7 +50,7 @@ def test_what_a_folder_holds_is_not_run_again(rows: tuple[list[dict[str, Any]], 
     def never(*_: object) -> None:
         raise AssertionError("ran again")
 
-    monkeypatch.setattr("compiler.bench.bits.Session", never)
+    monkeypatch.setattr("cortexc.compiler.bench.bits.Session", never)
     assert bits({**SMALL, "output": str(rows[1])}) == rows[0]
     with pytest.raises(AssertionError, match="ran again"):
         bits({**SMALL, "data.limits": {"train": 50, "test": 30}, "output": str(rows[1])})

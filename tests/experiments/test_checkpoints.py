@@ -9,11 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from compiler.experiments import files
-from compiler.experiments.checkpoints import NAME, read_checkpoint
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Interrupted, Session, run_experiment
-from compiler.ir import CortexError
+from cortexc.compiler.experiments import files
+from cortexc.compiler.experiments.checkpoints import NAME, read_checkpoint
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Interrupted, Session, run_experiment
+from cortexc.compiler.ir import CortexError
 
 
 def records_of(folder):
@@ -112,7 +112,7 @@ def test_a_signal_stops_at_a_block_and_the_run_resumes(tiny_feedback, tmp_path, 
 
 def test_checkpoints_come_by_the_clock(tiny_feedback, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr("compiler.experiments.session.save_checkpoint",
+    monkeypatch.setattr("cortexc.compiler.experiments.session.save_checkpoint",
                         lambda path, runner, *more: made.append(int(runner.feed.position)))
     tiny_feedback["protocol"]["epochs"] = 30
     with Session(load_experiment(tiny_feedback, {"run.checkpoint_seconds": 0, "run.block_ms": 5}), tmp_path) as session:

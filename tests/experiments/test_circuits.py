@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session, run_experiment
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session, run_experiment
+from cortexc.compiler.ir import CortexError
 
 TEXT = """graph mine
   dt 0.1
@@ -37,7 +37,7 @@ output rate = cells.rate
 
 PYTHON = '''
 import numpy as np
-from compiler.ir import parse_graph
+from cortexc.compiler.ir import parse_graph
 
 TEXT = """{text}"""
 
@@ -90,7 +90,7 @@ def test_shared_weights_become_one_copy_per_seed(mine):
     alone = run_experiment(load_experiment(tables(f"{mine / 'mine.py'}:fixed")))
     with Session(load_experiment(tables(f"{mine / 'mine.py'}:fixed"), {"run.seeds": [4, 5]})) as session:
         session.run()
-        from compiler.experiments.results import results
+        from cortexc.compiler.experiments.results import results
         assert results(session)["seeds"][0]["weights_sha256"] == alone["weights_sha256"]
 
 

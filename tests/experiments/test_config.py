@@ -2,8 +2,8 @@
 
 import pytest
 
-from compiler.experiments.config import load_experiment, parse_value, shipped_experiments
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.config import load_experiment, parse_value, shipped_experiments
+from cortexc.compiler.ir import CortexError
 
 BASE = {"model": {"circuit": "pal", "layers": [4, 30, 3], "variants": {"FA": {"eta_PI": 0, "sigma": 0}}, "eta_PI": 2}}
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from compiler.experiments.checkpoints import arrays_sha256
-from compiler.experiments.data import datasets
-from compiler.experiments.data.datasets import load_arrays, load_dataset
-from compiler.experiments.data.loading import PARTS, Dataset
-from compiler.ir.errors import CortexError
+from cortexc.compiler.experiments.checkpoints import arrays_sha256
+from cortexc.compiler.experiments.data import datasets
+from cortexc.compiler.experiments.data.datasets import load_arrays, load_dataset
+from cortexc.compiler.experiments.data.loading import PARTS, Dataset
+from cortexc.compiler.ir.errors import CortexError
 
 PUBLISHED_HASHES = {
     "train": ("f5a4054d56f2a058", "7ea074c03c7531b4"),

@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.experiment import EARLIER, TABLES
-from compiler.experiments.session import Session
-from compiler.experiments.tables import RecordTable
-from compiler.experiments.tasks.table import TASKS
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.experiment import EARLIER, TABLES
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.tables import RecordTable
+from cortexc.compiler.experiments.tasks.table import TASKS
+from cortexc.compiler.ir import CortexError
 
 HUGE = (10**18, 2**63, 2**64, 10**30)
 REAL = (("x", True, [1], {"a": 1}, float("nan"), float("inf")), (0.5, 1, -2.5))
@@ -172,7 +172,7 @@ def test_a_long_presentation_takes_little_memory(tmp_path):
 
 
 def test_steps_that_are_due_are_the_same_however_they_are_asked_for():
-    from compiler.backends.runtime import due_steps
+    from cortexc.compiler.backends.runtime import due_steps
 
     phase = {"steps": 7}
     for at in ((0,), (6,), (2, 5), (5, 2, 2)):

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.export import compile_to_folder, export_run
-from compiler.experiments.session import run_experiment
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.export import compile_to_folder, export_run
+from cortexc.compiler.experiments.session import run_experiment
+from cortexc.compiler.ir import CortexError
 
 
 @pytest.fixture

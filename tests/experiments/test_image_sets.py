@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from compiler.experiments.checkpoints import arrays_sha256
-from compiler.experiments.data import image_sets
-from compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
-from compiler.ir.errors import CortexError
+from cortexc.compiler.experiments.checkpoints import arrays_sha256
+from cortexc.compiler.experiments.data import image_sets
+from cortexc.compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
+from cortexc.compiler.ir.errors import CortexError
 
 NAMES = {"mnist": "MNIST", "fashion_mnist": "FASHION"}
 

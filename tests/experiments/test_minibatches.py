@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from compiler.backends.runtime import Feed, NoiseSpec
-from compiler.experiments.circuits import build_circuit
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session
-from compiler.experiments.tasks.classify import presentation
-from compiler.experiments.tasks.records import make_plan
-from compiler.ir import CortexError
-from compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.backends.runtime import Feed, NoiseSpec
+from cortexc.compiler.experiments.circuits import build_circuit
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.tasks.classify import presentation
+from cortexc.compiler.experiments.tasks.records import make_plan
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.protocol import Phase, Protocol
 
 TABLES = {"model": {"circuit": "sign-concordant", "layers": [64, 6, 10], "start": "normal", "eta": [0.05]},
           "data": {"name": "digits", "limits": {"train": 100, "test": 20}, "target": [1.0, 0.0]},
@@ -66,7 +66,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(experiment, tmp_path):
 
 
 def test_the_accuracy_counts_every_test_sample_once(experiment):
-    from compiler.experiments.tasks.measures import scores
+    from cortexc.compiler.experiments.tasks.measures import scores
 
     with Session(experiment) as session:
         session.run()
@@ -83,7 +83,7 @@ def test_too_short_a_presentation_is_an_error():
 
 
 def test_cropped_images():
-    from compiler.experiments.tasks.classify import load_sets
+    from cortexc.compiler.experiments.tasks.classify import load_sets
 
     cut = load_sets(load_experiment(TABLES, {"data.crop": 2}).data, 1)[0]
     whole = load_sets(load_experiment(TABLES).data, 1)[0]

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.ir import CortexError, verify
-from compiler.microcircuits.pal import Pal, build
-from compiler.microcircuits.pal_start import KINDS, legacy_start, zero_start, zero_start_from
+from cortexc.compiler.ir import CortexError, verify
+from cortexc.compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.microcircuits.pal_start import KINDS, legacy_start, zero_start, zero_start_from
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 RANGES = {"WPP": (-1.0, 1.0), "WIP": (-0.5, 1.0), "BPP": (-2.0, 1.0), "BPI": (-1.0, 0.0)}
@@ -17,7 +17,7 @@ RANGES = {"WPP": (-1.0, 1.0), "WIP": (-0.5, 1.0), "BPP": (-2.0, 1.0), "BPI": (-1
 @pytest.mark.parametrize("variant", ["PAL", "FA", "BP"])
 @pytest.mark.parametrize("layers", [(2, 3, 2), (5, 20, 10, 20, 5), (3, 2), (1, 1, 1)])
 def test_legacy_start_is_the_reference_start_to_the_bit(layers, variant):
-    torch_model = pytest.importorskip("reference.pal")
+    torch_model = pytest.importorskip("cortexc.reference.pal")
     if len(layers) < 3:
         pytest.skip("the reference needs a hidden layer")
     ranges = {f"init_{kind}_range": RANGES[kind] for kind in KINDS}

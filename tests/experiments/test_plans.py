@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from compiler.experiments.circuits import build_circuit
-from compiler.experiments.config import load_experiment
-from compiler.experiments.tasks.classify import Classify, readout_steps
-from compiler.experiments.tasks.records import make_plan
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.circuits import build_circuit
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.tasks.classify import Classify, readout_steps
+from cortexc.compiler.experiments.tasks.records import make_plan
+from cortexc.compiler.ir import CortexError
 
 
 def plan_of(tables, *overrides):

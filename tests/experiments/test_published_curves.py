@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from compiler.bench import feedback
-from compiler.ir import CortexError
+from cortexc.compiler.bench import feedback
+from cortexc.compiler.ir import CortexError
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +32,9 @@ def test_angles_are_the_authors(stored, monkeypatch, figure, seed, steps):
 def test_teacher_targets_are_the_recorded_ones():
     from pathlib import Path
 
-    from compiler.experiments.compilation import teacher_targets
-    from compiler.experiments.config import load_experiment
-    from compiler.experiments.tasks.published import input_samples, teacher_seed
+    from cortexc.compiler.experiments.compilation import teacher_targets
+    from cortexc.compiler.experiments.config import load_experiment
+    from cortexc.compiler.experiments.tasks.published import input_samples, teacher_seed
 
     path = Path(__file__).resolve().parents[3] / "shared" / "golden" / "pal_232_fw_bw_noise.npz"
     if not path.exists():

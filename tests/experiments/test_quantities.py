@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.ir import CortexError
 
 CIRCUIT = """
 graph small
@@ -174,7 +174,7 @@ def test_what_was_set_is_in_the_checkpoint(tables, tmp_path, backend, names):
 
 
 def test_results_say_what_was_set(tables):
-    from compiler.experiments.results import results
+    from cortexc.compiler.experiments.results import results
 
     with session_of(tables) as session:
         session.run(2)

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from compiler.experiments.figures import angle, epoch_means, squared_error, transpose_angle
-from compiler.experiments.tasks.measures import READOUT, scores
-from compiler.experiments.tasks.plans import Plan
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.experiments.figures import angle, epoch_means, squared_error, transpose_angle
+from cortexc.compiler.experiments.tasks.measures import READOUT, scores
+from cortexc.compiler.experiments.tasks.plans import Plan
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 
 def records(**tables):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from compiler.bench import findings
-from compiler.bench.report import report_html
-from compiler.mapping.page import _lead
+from cortexc.compiler.bench import findings
+from cortexc.compiler.bench.report import report_html
+from cortexc.compiler.mapping.page import _lead
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "demo.json"
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.ir import CortexError
 
 CIRCUIT = """
 graph carry

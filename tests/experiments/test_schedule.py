@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.experiments.compilation import compile_experiment
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session
-from compiler.experiments.simulation import simulate
-from compiler.experiments.tasks.schedule import When
-from compiler.ir import CortexError, parse_graph
+from cortexc.compiler.experiments.compilation import compile_experiment
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.experiments.tasks.schedule import When
+from cortexc.compiler.ir import CortexError, parse_graph
 
 CIRCUIT = """graph counted
   gate learn

@@ -6,12 +6,12 @@ import warnings
 import numpy as np
 import pytest
 
-from compiler.experiments.checks import verify_experiment
-from compiler.experiments.circuits import read_arrays
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import Session, run_experiment
-from compiler.ir import CortexError
-from compiler.ir.errors import CortexWarning
+from cortexc.compiler.experiments.checks import verify_experiment
+from cortexc.compiler.experiments.circuits import read_arrays
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import Session, run_experiment
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.errors import CortexWarning
 
 
 def test_results_have_the_promised_keys(tiny_classification):
@@ -171,14 +171,14 @@ def test_arrays_that_are_not_finite_are_coded(tiny_classification, tmp_path):
 
 
 def test_an_unwritable_folder_is_an_error_before_any_work(tiny_classification, monkeypatch):
-    monkeypatch.setattr("compiler.experiments.running.compile_experiment", pytest.fail)
+    monkeypatch.setattr("cortexc.compiler.experiments.running.compile_experiment", pytest.fail)
     with pytest.raises(CortexError) as caught:
         Session(load_experiment(tiny_classification), "/proc/nowhere")
     assert caught.value.code == "X130"
 
 
 def test_the_lava_backend_says_when_it_is_not_there(tiny_classification, monkeypatch):
-    monkeypatch.setattr("compiler.experiments.compilation.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("cortexc.compiler.experiments.compilation.importlib.util.find_spec", lambda name: None)
     with pytest.raises(CortexError) as caught:
         Session(load_experiment(tiny_classification, {"run.backend": "lava"}))
     assert caught.value.code == "X150" and "native" in caught.value.hint

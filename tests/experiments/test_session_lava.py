@@ -6,10 +6,10 @@ import signal
 import numpy as np
 import pytest
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.export import compile_to_folder
-from compiler.experiments.session import Interrupted, run_experiment
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.export import compile_to_folder
+from cortexc.compiler.experiments.session import Interrupted, run_experiment
+from cortexc.compiler.ir import CortexError
 
 pytest.importorskip("lava")
 pytestmark = pytest.mark.lava

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.backends.interpreter import Interpreter
-from compiler.experiments.circuits import with_seeds
-from compiler.passes import pipeline, run_passes
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.experiments.circuits import with_seeds
+from cortexc.compiler.passes import pipeline, run_passes
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 TEXT = """
 graph door

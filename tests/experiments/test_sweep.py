@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import cortexc
-from compiler.bench import sweep as sweeps
-from compiler.bench.sweep import Run, read_axis, run_kept, summary, sweep
-from compiler.ir.errors import RunFailed
 from cortexc import CortexError
+from cortexc.compiler.bench import sweep as sweeps
+from cortexc.compiler.bench.sweep import Run, read_axis, run_kept, summary, sweep
+from cortexc.compiler.ir.errors import RunFailed
 
 SET = {"run.backend": "native", "model.layers": [64, 4, 10], "data.limits": {"train": 40, "test": 20}, "protocol.epochs": 1}
 

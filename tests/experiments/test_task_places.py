@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from compiler.experiments.tasks.table import TASKS
+from cortexc.compiler.experiments.tasks.table import TASKS
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("compiler", "cortexc", "hardware_maps", "lava_procs")
@@ -15,7 +15,7 @@ def named(text):
     nodes = list(ast.walk(ast.parse(text)))
     strings = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom)
-                and (node.module or "").startswith("compiler.experiments.tasks") for alias in node.names}
+                and (node.module or "").startswith("cortexc.compiler.experiments.tasks") for alias in node.names}
     return (strings & set(TASKS)) | {CLASSES[name] for name in imported & set(CLASSES)}
 
 
@@ -28,7 +28,7 @@ def test_one_file_names_every_task_and_no_other_more_than_two():
 
 def test_a_switch_over_tasks_would_be_found():
     assert named('if task == "classify" or task in ("control", "bw_only"): pass') == {"classify", "control", "bw_only"}
-    assert named("from compiler.experiments.tasks.stream import Stream") == {"stream"}
+    assert named("from cortexc.compiler.experiments.tasks.stream import Stream") == {"stream"}
 
 
 def test_the_page_says_which_files_a_task_touches():

@@ -6,22 +6,22 @@ from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 
-from compiler.experiments.precision import calibrate
-from compiler.experiments.tasks.plans import with_rate, with_updates
-from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.microcircuits.pal import Pal
-from compiler.microcircuits.rivals import Ann, Dendritic, Dpc, Rival
-from compiler.microcircuits.sign_concordant_options import SignConcordant
-from compiler.passes import Request, pipeline, run_passes
-from compiler.passes.fixed_point import Format
-from compiler.passes.legalise import Legalise
-from compiler.passes.name_products import NameProducts
-from compiler.passes.quantise import Quantise
-from compiler.passes.widths import Widths
-from compiler.verify import Source, reference_setup
-from compiler.verify.oracles import error_neuron as error_oracle
-from compiler.verify.oracles import sign_concordant as spiking_oracle
-from compiler.verify.runs import Setup
+from cortexc.compiler.experiments.precision import calibrate
+from cortexc.compiler.experiments.tasks.plans import with_rate, with_updates
+from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.microcircuits.pal import Pal
+from cortexc.compiler.microcircuits.rivals import Ann, Dendritic, Dpc, Rival
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.passes import Request, pipeline, run_passes
+from cortexc.compiler.passes.fixed_point import Format
+from cortexc.compiler.passes.legalise import Legalise
+from cortexc.compiler.passes.name_products import NameProducts
+from cortexc.compiler.passes.quantise import Quantise
+from cortexc.compiler.passes.widths import Widths
+from cortexc.compiler.verify import Source, reference_setup
+from cortexc.compiler.verify.oracles import error_neuron as error_oracle
+from cortexc.compiler.verify.oracles import sign_concordant as spiking_oracle
+from cortexc.compiler.verify.runs import Setup
 
 NO_FORMATS: Mapping[str, Format] = MappingProxyType({})
 RATES = dict(eta_fw=(3.0, 1.0), eta_bw=(0.2,), eta_IP=(0.9,), eta_PI=(0.2,), sigma=(0.1,))

@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 
-from compiler.ir import Graph, parse_graph, verify
-from compiler.passes.legalise import the_map
-from compiler.passes.legality import RuleReport, rule_reports
+from cortexc.compiler.ir import Graph, parse_graph, verify
+from cortexc.compiler.passes.legalise import the_map
+from cortexc.compiler.passes.legality import RuleReport, rule_reports
 
 TEXT = """
 graph rules

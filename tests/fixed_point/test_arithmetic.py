@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backends.runtime import mix64, step_keys
-from compiler.backends.uniform import uniform
-from compiler.ir import CortexError, parse
-from compiler.ir.evaluation import entries
-from compiler.ir.expressions import Name, Prev
-from compiler.ir.functions import SCALAR
-from compiler.passes.fixed_point import Extent, Format, extent, format_for, rounded_constant
+from cortexc.compiler.backends.runtime import mix64, step_keys
+from cortexc.compiler.backends.uniform import uniform
+from cortexc.compiler.ir import CortexError, parse
+from cortexc.compiler.ir.evaluation import entries
+from cortexc.compiler.ir.expressions import Name, Prev
+from cortexc.compiler.ir.functions import SCALAR
+from cortexc.compiler.passes.fixed_point import Extent, Format, extent, format_for, rounded_constant
 
 QUICK = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 

@@ -10,14 +10,14 @@ from fixed_point_setups import NEVER_BY_HAND, PLASTIC, program, setup_of, summed
 from random_graphs.integers import integer_program
 from underflow_cases import SCALES, learns, scales, scales_arrays
 
-from compiler.experiments.checks import verify_experiment
-from compiler.experiments.config import load_experiment
-from compiler.ir import CortexError
-from compiler.ir.functions import ARITY, VECTOR
-from compiler.passes.widths import is_counter
-from compiler.verify import verify_quantised
-from compiler.verify.runs import quantities
-from reference.equations import REAL
+from cortexc.compiler.experiments.checks import verify_experiment
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.functions import ARITY, VECTOR
+from cortexc.compiler.passes.widths import is_counter
+from cortexc.compiler.verify import verify_quantised
+from cortexc.compiler.verify.runs import quantities
+from cortexc.reference.equations import REAL
 
 CASES = [(name, hardware) for name in PLASTIC for hardware in ("", "loihi2")]
 STEPS = int(os.environ.get("CORTEXC_STEPS", "1500"))

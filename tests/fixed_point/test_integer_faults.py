@@ -5,20 +5,20 @@ from dataclasses import replace
 import pytest
 from fixed_point_setups import PLASTIC, program, setup_of, summed
 
-from compiler.ir import CortexError
-from compiler.ir.expressions import Call, Name, Number, Prev, transform
-from compiler.passes import quantise, quantised_cells, quantised_rules
-from compiler.passes.fixed_point import Format
-from compiler.passes.name_products import _Cell
-from compiler.passes.quantised_formats import Formats
-from compiler.verify import verify_quantised
-from compiler.verify.compare import EXACT, Comparison
-from compiler.verify.oracles.integers import trajectory as expected_integers
-from compiler.verify.runs import aligned, quantities, trajectory
-from reference import integers
-from reference.equations import Cell
-from reference.fixed_point_cells import Population
-from reference.fixed_point_synapses import Projection
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.expressions import Call, Name, Number, Prev, transform
+from cortexc.compiler.passes import quantise, quantised_cells, quantised_rules
+from cortexc.compiler.passes.fixed_point import Format
+from cortexc.compiler.passes.name_products import _Cell
+from cortexc.compiler.passes.quantised_formats import Formats
+from cortexc.compiler.verify import verify_quantised
+from cortexc.compiler.verify.compare import EXACT, Comparison
+from cortexc.compiler.verify.oracles.integers import trajectory as expected_integers
+from cortexc.compiler.verify.runs import aligned, quantities, trajectory
+from cortexc.reference import integers
+from cortexc.reference.equations import Cell
+from cortexc.reference.fixed_point_cells import Population
+from cortexc.reference.fixed_point_synapses import Projection
 
 
 def faulty(setup, source, steps=200):
@@ -249,14 +249,14 @@ def test_a_fault_that_is_planted_in_a_pass_is_noticed(fault, monkeypatch):
 
 def test_another_stream_is_noticed(spiking, monkeypatch):
     true = integers.uniform
-    monkeypatch.setattr("reference.fixed_point_synapses.uniform",
+    monkeypatch.setattr("cortexc.reference.fixed_point_synapses.uniform",
                         lambda seeds, stream, step, index: true(seeds, stream + 1, step, index))
     faulty(*spiking)
 
 
 def test_a_step_too_late_in_the_stream_is_noticed(spiking, monkeypatch):
     true = integers.uniform
-    monkeypatch.setattr("reference.fixed_point_synapses.uniform",
+    monkeypatch.setattr("cortexc.reference.fixed_point_synapses.uniform",
                         lambda seeds, stream, step, index: true(seeds, stream, step + 1, index))
     faulty(*spiking)
 

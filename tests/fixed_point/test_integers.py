@@ -8,10 +8,10 @@ import pytest
 import torch
 from witness.circuit import Coefficient, check_coefficient, nearest_mantissa
 
-from compiler.backends.runtime import step_keys
-from compiler.backends.uniform import uniform as backend_uniform
-from reference.equations import Cell, significant, times
-from reference.integers import HALF, DishonestRegister, Exact, Register, Table, step_key, uniform
+from cortexc.compiler.backends.runtime import step_keys
+from cortexc.compiler.backends.uniform import uniform as backend_uniform
+from cortexc.reference.equations import Cell, significant, times
+from cortexc.reference.integers import HALF, DishonestRegister, Exact, Register, Table, step_key, uniform
 
 
 def exact(values, fraction):

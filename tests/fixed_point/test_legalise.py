@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.experiments.circuits import build_circuit
-from compiler.experiments.compilation import compile_experiment, make_runner
-from compiler.experiments.config import load_experiment
-from compiler.experiments.tables import Model
-from compiler.ir import parse_graph
-from compiler.passes.engine import engine_reasons
-from compiler.passes.legalise import legalised, the_map
-from compiler.passes.legality import rule_reports
+from cortexc.compiler.experiments.circuits import build_circuit
+from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.tables import Model
+from cortexc.compiler.ir import parse_graph
+from cortexc.compiler.passes.engine import engine_reasons
+from cortexc.compiler.passes.legalise import legalised, the_map
+from cortexc.compiler.passes.legality import rule_reports
 
 TEXT = """
 graph net
@@ -211,7 +211,7 @@ def test_the_engine_applies_a_sum_in_a_step_of_its_own_with_the_same_integers() 
     import torch
     from witness.circuit import Synapses
 
-    from reference.integers import Exact
+    from cortexc.reference.integers import Exact
 
     increments = np.random.default_rng(1).integers(-40, 41, (6, 3, 4))
     here = Synapses({"fraction": 3, "low": -128, "high": 127, "units": torch.zeros(1, 3, 4, dtype=torch.int64),

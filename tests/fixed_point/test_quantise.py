@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from random_graphs.integers import integer_setup
 
-from compiler.backends.groups import Grouped
-from compiler.cli.commands import run_summary
-from compiler.experiments.compilation import compile_experiment, make_runner
-from compiler.experiments.config import load_experiment
-from compiler.experiments.session import run_experiment
-from compiler.ir import CortexError, Graph, show_graph
-from compiler.passes import run_passes
-from compiler.passes.base import Request
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
-from compiler.verify.verification import verify_setup
+from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.cli.commands import run_summary
+from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.session import run_experiment
+from cortexc.compiler.ir import CortexError, Graph, show_graph
+from cortexc.compiler.passes import run_passes
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
+from cortexc.compiler.verify.verification import verify_setup
 
 STEPS = int(os.environ.get("CORTEXC_STEPS", "220"))
 EPOCHS = 2 if STEPS < 400 else 100
@@ -201,8 +201,8 @@ def test_saturation_is_counted_and_reported() -> None:
 def test_the_partition_does_not_matter() -> None:
     found = built("sign-concordant")
     plan = found.plan
-    from compiler.backends.lowering import lower
-    from compiler.passes.partition import Partition
+    from cortexc.compiler.backends.lowering import lower
+    from cortexc.compiler.passes.partition import Partition
 
     graph = run_passes(found.report.graph.with_(projections=tuple(
         replace(q, lowering="") for q in found.report.graph.projections)), [Partition("population")], Request()).graph
@@ -215,14 +215,14 @@ def test_the_partition_does_not_matter() -> None:
 
 
 def test_quantised_graphs_print_and_read_back() -> None:
-    from compiler.ir import parse_graph
+    from cortexc.compiler.ir import parse_graph
 
     graph = built("error-neuron-KP").report.graph
     assert parse_graph(show_graph(graph)) == graph.with_(arrays={})
 
 
 def test_every_format_has_its_errors() -> None:
-    from compiler.experiments.formats import format_rows, format_text
+    from cortexc.compiler.experiments.formats import format_rows, format_text
 
     experiment, options = CIRCUITS["pal"]
     rows = format_rows(load_experiment(experiment, [*SMALL, *options]), steps=60)

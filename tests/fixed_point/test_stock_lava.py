@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.backends.runtime import lava_numbers
-from compiler.ir import CortexError, parse_graph, show_graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.passes.partition import Partition
-from compiler.passes.stock import stock_notes, stock_plan, stock_text
-from compiler.verify.runs import Setup, trajectory
-from compiler.verify.verification import verify_setup
+from cortexc.compiler.backends.runtime import lava_numbers
+from cortexc.compiler.ir import CortexError, parse_graph, show_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.passes.stock import stock_notes, stock_plan, stock_text
+from cortexc.compiler.verify.runs import Setup, trajectory
+from cortexc.compiler.verify.verification import verify_setup
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "circuits"))
 import stock_lif
@@ -125,7 +125,7 @@ def stock_rows(processes, variables):
     from lava.proc.lif.models import PyLifModelBitAcc
     from lava.proc.lif.process import LIF
 
-    from lava_procs.supervisor import Supervisor
+    from cortexc.lava_procs.supervisor import Supervisor
 
     models = {LIF: PyLifModelBitAcc, Dense: PyDenseModelBitAcc, RingBuffer: PySendModelFixed,
               LearningDense: PyLearningDenseModelBitApproximate}
@@ -148,7 +148,7 @@ def source(values):
 @pytest.mark.lava
 @pytest.mark.parametrize("sign, weight_exp", [("mixed", 5), ("mixed", -1), ("excitatory", 7), ("inhibitory", 4)])
 def test_lif_and_dense_have_the_bits_of_stock_lava(sign, weight_exp):
-    from lava_procs.children import import_lava
+    from cortexc.lava_procs.children import import_lava
 
     import_lava()
     from lava.proc.dense.process import Dense
@@ -177,7 +177,7 @@ def test_lif_and_dense_have_the_bits_of_stock_lava(sign, weight_exp):
 @pytest.mark.parametrize("traced", [False, True])
 def test_learning_has_the_bits_of_stock_lava(traced):
     """Graded rates and three factors; spikes and a trace that decays. Every weight after every step."""
-    from lava_procs.children import import_lava
+    from cortexc.lava_procs.children import import_lava
 
     import_lava()
     from lava.magma.core.learning.constants import GradedSpikeCfg
@@ -236,8 +236,8 @@ def test_generated_processes_have_the_same_bits(name):
 
 
 def network(graph, names, folder):
-    from compiler.backends.lava import LavaRun
-    from compiler.backends.lava.stock import stock_program
+    from cortexc.compiler.backends.lava import LavaRun
+    from cortexc.compiler.backends.lava.stock import stock_program
 
     program, plan = stock_program(Partition("population").apply(graph), frozenset(names))
     phase = Phase("all", STEPS, 1, records=(("all", Record(every=1)),))
@@ -275,8 +275,8 @@ def test_checkpoints_in_the_middle_are_refused(tmp_path):
 
 @pytest.mark.lava
 def test_an_experiment_with_stock_processes_has_the_same_results(tmp_path):
-    from compiler.experiments.config import load_experiment
-    from compiler.experiments.session import run_experiment
+    from cortexc.compiler.experiments.config import load_experiment
+    from cortexc.compiler.experiments.session import run_experiment
 
     np.savez(tmp_path / "spikes.npz", x=stimulus(stock_lif.chain()))
     (tmp_path / "stock.toml").write_text(f"""
@@ -297,7 +297,7 @@ quantities = ["L2.spike", "L2.v"]
     assert "from lava.proc.lif.process import LIF" in (tmp_path / "stock" / "lava" / "network_lava.py").read_text()
     assert found[0].keys() == found[1].keys() and all(np.array_equal(found[0][k], found[1][k]) for k in found[0])
     assert found[0]["all/L2.spike"].any() and not (tmp_path / "stock" / "checkpoint.safetensors").exists()
-    from compiler.experiments.checks import verify_experiment
+    from cortexc.compiler.experiments.checks import verify_experiment
 
     result = verify_experiment(load_experiment(tmp_path / "stock.toml", ["run.stock=true"]), steps=60)
     assert result.passed and [line.line for line in result.lines] == ["as-written", "as-run"], result.reasons
@@ -420,10 +420,10 @@ def test_odd_first_weights_are_not_what_stock_lava_starts_from():
 
 def test_a_quantised_rule_rounds_like_lava():
     """floor(x + 1 - 2^-24 - r) is x rounded up where r is below its fraction."""
-    from compiler.ir.evaluation import evaluate
-    from compiler.ir.expressions import Name
-    from compiler.passes.fixed_point import Format
-    from compiler.passes.quantised_rules import complement, whole
+    from cortexc.compiler.ir.evaluation import evaluate
+    from cortexc.compiler.ir.expressions import Name
+    from cortexc.compiler.passes.fixed_point import Format
+    from cortexc.compiler.passes.quantised_rules import complement, whole
 
     numbers = lava_numbers([2, False, 1], SEED, np.arange(500))
     values = np.random.default_rng(0).integers(-4000, 4000, 500) / 256

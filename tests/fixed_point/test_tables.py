@@ -7,18 +7,18 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
-from compiler.ir.evaluation import entries, interpolated
-from compiler.ir.expressions import parse, show
-from compiler.ir.protocol import Phase, Protocol
-from compiler.passes.base import run_passes
-from compiler.passes.fixed_point import Extent, Format, extent
-from compiler.passes.name_products import NameProducts
-from compiler.passes.quantise import Quantise
-from compiler.passes.tables import best_table
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from cortexc.compiler.ir.evaluation import entries, interpolated
+from cortexc.compiler.ir.expressions import parse, show
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.passes.base import run_passes
+from cortexc.compiler.passes.fixed_point import Extent, Format, extent
+from cortexc.compiler.passes.name_products import NameProducts
+from cortexc.compiler.passes.quantise import Quantise
+from cortexc.compiler.passes.tables import best_table
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 TABLE = np.array([0.5, -1.0, 2.0, 2.25, -0.125])
 TEXT = """graph looked_up

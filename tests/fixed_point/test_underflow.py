@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from underflow_cases import LEARNS, SCALES, learning_scales, learns, scales, scales_arrays
 
-from compiler.cli.app import execute
-from compiler.cli.commands import run_summary
-from compiler.experiments.checks import verify_experiment
-from compiler.experiments.compilation import compile_experiment, make_runner
-from compiler.experiments.config import load_experiment
-from compiler.experiments.formats import format_rows, format_text
-from compiler.experiments.sampling import gates_at
-from compiler.experiments.session import Session, run_experiment
-from compiler.experiments.underflow import Underflow
-from compiler.ir import CortexError
-from compiler.ir.errors import CortexWarning
-from compiler.passes.group_weights import GroupWeights, _Spread
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.cli.commands import run_summary
+from cortexc.compiler.experiments.checks import verify_experiment
+from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.formats import format_rows, format_text
+from cortexc.compiler.experiments.sampling import gates_at
+from cortexc.compiler.experiments.session import Session, run_experiment
+from cortexc.compiler.experiments.underflow import Underflow
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.errors import CortexWarning
+from cortexc.compiler.passes.group_weights import GroupWeights, _Spread
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 AUTO = "precision.groups=auto"
 

@@ -13,20 +13,20 @@ from random_graphs.choices import RandomChoices
 from random_graphs.circuits import random_setup
 from rule_circuits import REWARD, STDP, circuit, judged, report
 
-from compiler.ir import parse_graph, show_graph
-from compiler.ir.expressions import Binary, Name, Negate, Number, Prev, children, rebuild
-from compiler.mapping.fit import rule_reports as rules_that_fit
-from compiler.passes import engine_text
-from compiler.passes.base import Request, run_passes
-from compiler.passes.eliminate_lookahead import EliminateLookahead
-from compiler.passes.engine_check import disagreement
-from compiler.passes.engine_run import EngineRun, UnreadableForm
-from compiler.passes.fold import Fold
-from compiler.passes.fuse_update import FuseUpdate
-from compiler.passes.hoist_constant_input import HoistConstantInput
-from compiler.passes.legalise import the_map
-from compiler.passes.legality import legality_text, rule_reports
-from compiler.passes.specialise import specialised
+from cortexc.compiler.ir import parse_graph, show_graph
+from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, children, rebuild
+from cortexc.compiler.mapping.fit import rule_reports as rules_that_fit
+from cortexc.compiler.passes import engine_text
+from cortexc.compiler.passes.base import Request, run_passes
+from cortexc.compiler.passes.eliminate_lookahead import EliminateLookahead
+from cortexc.compiler.passes.engine_check import disagreement
+from cortexc.compiler.passes.engine_run import EngineRun, UnreadableForm
+from cortexc.compiler.passes.fold import Fold
+from cortexc.compiler.passes.fuse_update import FuseUpdate
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.passes.legalise import the_map
+from cortexc.compiler.passes.legality import legality_text, rule_reports
+from cortexc.compiler.passes.specialise import specialised
 
 STDP_FORM = ("dw = 2^-3*y0*x1 - 2^-4*x0*y1; x0 = pre.spike; x1 = 0.875*x1 + x0; y0 = post.spike; "
              "y1 = 0.875*y1 + y0")

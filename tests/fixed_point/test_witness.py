@@ -4,9 +4,9 @@ import pytest
 from fixed_point_setups import PLASTIC, program, setup_of
 from witness.bridge import bridged
 
-from compiler.verify.compare import EXACT, Comparison
-from compiler.verify.oracles.integers import trajectory
-from compiler.verify.runs import aligned, quantities
+from cortexc.compiler.verify.compare import EXACT, Comparison
+from cortexc.compiler.verify.oracles.integers import trajectory
+from cortexc.compiler.verify.runs import aligned, quantities
 
 BY_HAND = [name for name in PLASTIC if name.startswith("spiking")]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.experiments.config import load_experiment
-from compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.experiment import Experiment
 
 SCALES = """graph scales
 cell spikes

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.ir import CortexError, show_graph
+from cortexc.compiler.ir import CortexError, show_graph
 
 nir = pytest.importorskip("nir")
 from nir_circuits import ARRIVALS, CURRENTS, DT, MAPS, RESETS, random_network  # noqa: E402

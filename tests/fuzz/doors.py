@@ -16,27 +16,27 @@ from mutations import pick
 from random_graphs.choices import RandomChoices
 from random_graphs.circuits import random_setup
 
-from compiler.backends.interpreter import Interpreter
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.cli.app import execute
-from compiler.experiments.checkpoints import arrays_sha256, read_checkpoint
-from compiler.experiments.circuits import read_arrays
-from compiler.experiments.compilation import compile_experiment
-from compiler.experiments.config import examples_folder, load_experiment
-from compiler.experiments.data.datasets import load_arrays, load_dataset
-from compiler.experiments.files import write_safetensors
-from compiler.experiments.session import Session
-from compiler.experiments.simulation import simulate
-from compiler.ir import Graph, parse, parse_graph, show, show_graph, verify
-from compiler.ir.arrays import expected_shapes
-from compiler.ir.protocol import Phase, Protocol
-from compiler.passes import pipeline, run_passes
-from compiler.passes.read_sets import read_sets
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.recorded.recordings import load_recording
-from compiler.verify.runs import interpreted
-from hardware_maps import load_map, shipped_maps
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.experiments.checkpoints import arrays_sha256, read_checkpoint
+from cortexc.compiler.experiments.circuits import read_arrays
+from cortexc.compiler.experiments.compilation import compile_experiment
+from cortexc.compiler.experiments.config import EXAMPLES, load_experiment
+from cortexc.compiler.experiments.data.datasets import load_arrays, load_dataset
+from cortexc.compiler.experiments.files import write_safetensors
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import Graph, parse, parse_graph, show, show_graph, verify
+from cortexc.compiler.ir.arrays import expected_shapes
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.passes import pipeline, run_passes
+from cortexc.compiler.passes.read_sets import read_sets
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.recorded.recordings import load_recording
+from cortexc.compiler.verify.runs import interpreted
+from cortexc.hardware_maps import load_map, shipped_maps
 
 SMALL, STEPS = 2_000, 2
 """A graph with at most so many cells and weights is run, for so many steps."""
@@ -111,7 +111,7 @@ class Doors:
         np.savez(folder / "weights.npz", **self.weights)
         (folder / "experiment.toml").write_text(EXPERIMENT)
         self.circuits = [CHAIN, *self._random_circuits()]
-        self.experiments = [EXPERIMENT, *(path.read_text() for path in sorted(examples_folder().glob("*.toml")))]
+        self.experiments = [EXPERIMENT, *(path.read_text() for path in sorted(EXAMPLES.glob("*.toml")))]
         self.maps = [path.read_text() for path in shipped_maps().values()]
         self.recording = {"graph.ir": np.array(CHAIN), "init_W.w": np.ones((3, 2)), "input.value": np.ones((4, 2)),
                           "gate.learn": np.ones(4)}

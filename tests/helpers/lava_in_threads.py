@@ -9,16 +9,16 @@ from queue import Queue
 import numpy as np
 from random_graphs.differences import bits
 
-from compiler.backends.draws import input_columns, noise_columns
-from compiler.backends.feeding import sample_table
-from compiler.backends.lava.ordinary import Fixed
-from compiler.backends.lava.ordinary.naming import attribute
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.lava_circuits import graph_of, in_fixed_point, module_of, prepared
-from compiler.experiments.simulation import simulate
-from compiler.ir import Graph
-from compiler.ir.model import weight_shape
-from compiler.verify.runs import Setup, feed_of, trajectory
+from cortexc.compiler.backends.draws import input_columns, noise_columns
+from cortexc.compiler.backends.feeding import sample_table
+from cortexc.compiler.backends.lava.ordinary import Fixed
+from cortexc.compiler.backends.lava.ordinary.naming import attribute
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.lava_circuits import graph_of, in_fixed_point, module_of, prepared
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.verify.runs import Setup, feed_of, trajectory
 
 WAIT = 20.0
 _FIXED: dict[str, Fixed | None] = {}

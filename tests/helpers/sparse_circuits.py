@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.ir import parse_graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.verify import Setup
+from cortexc.compiler.ir import parse_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.verify import Setup
 
 TEXT = """
 graph lists

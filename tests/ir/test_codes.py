@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from compiler.cli.app import execute
-from compiler.ir import CortexError
-from compiler.ir.codes import meaning, meanings
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.codes import meaning, meanings
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("compiler", "cortexc", "hardware_maps", "lava_procs")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.ir import CortexError, parse, show
-from compiler.ir.evaluation import evaluate
-from compiler.ir.expressions import (
+from cortexc.compiler.ir import CortexError, parse, show
+from cortexc.compiler.ir.evaluation import evaluate
+from cortexc.compiler.ir.expressions import (
     PRECEDENCE,
     Binary,
     Call,
@@ -25,7 +25,7 @@ from compiler.ir.expressions import (
     rename,
     substitute,
 )
-from compiler.ir.functions import ARITY
+from cortexc.compiler.ir.functions import ARITY
 
 NAMES = ("u", "rate", "pre.rate", "post.error", "gate.noise", "w", "dt", "u_2")
 LEAVES = st.one_of(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.experiments.simulation import simulate
-from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
 
 CELL = """cell c
   input drive

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from compiler.experiments.simulation import simulate
-from compiler.ir import parse_graph
-from compiler.ir.functions import ARITY, FEW, SCALAR, VECTOR
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import parse_graph
+from cortexc.compiler.ir.functions import ARITY, FEW, SCALAR, VECTOR
 
 EDGES = np.array([0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 5e-324, -5e-324, 2.0**-1022, -(2.0**-1022), 1e-300,
                   1.7976931348623157e308, -1.7976931348623157e308, 709.78, 709.79, -708.4, -745.13, -745.14, 0.55, -0.55,

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
 
 SOURCE = """
 cell source

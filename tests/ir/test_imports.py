@@ -22,9 +22,9 @@ class Blocker:
             raise ImportError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Blocker())
-import compiler
-for module in pkgutil.walk_packages(compiler.__path__, "compiler."):
-    if not module.name.startswith("compiler.backends.lava") and not module.name.endswith(".__main__"):
+import cortexc.compiler
+for module in pkgutil.walk_packages(cortexc.compiler.__path__, "cortexc.compiler."):
+    if not module.name.startswith("cortexc.compiler.backends.lava") and not module.name.endswith(".__main__"):
         importlib.import_module(module.name)
         print(module.name)
 """
@@ -42,12 +42,12 @@ def test_the_compiler_imports_without_lava_and_torch() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORT_ALL], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     imported = set(done.stdout.split())
-    assert {"compiler.ir.verify", "compiler.passes.fold", "compiler.backends.interpreter",
-            "compiler.microcircuits.pal"} <= imported
+    assert {"cortexc.compiler.ir.verify", "cortexc.compiler.passes.fold", "cortexc.compiler.backends.interpreter",
+            "cortexc.compiler.microcircuits.pal"} <= imported
 
 
 def test_the_blocker_blocks() -> None:
-    code = IMPORT_ALL.split("import compiler\n")[0] + "import torch\n"
+    code = IMPORT_ALL.split("import cortexc.compiler\n")[0] + "import torch\n"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "torch is blocked" in done.stderr
 
@@ -71,10 +71,11 @@ def test_the_pattern_leaves_other_words_alone(text: str) -> None:
     assert not CIRCUITS.search(text)
 
 
-ALLOWED = {"compiler/ir": {"compiler.ir"}, "compiler/microcircuits": {"compiler.ir", "compiler.microcircuits"},
-           "compiler/passes": {"compiler.ir", "compiler.passes", "hardware_maps"}, "lava_procs": {"lava_procs"},
-           "hardware_maps": {"hardware_maps"}}
-OURS = ("compiler", "lava_procs", "hardware_maps", "reference", "cortexc")
+ALLOWED = {"compiler/ir": {"cortexc.compiler.ir"}, "compiler/microcircuits": {"cortexc.compiler.ir", "cortexc.compiler.microcircuits"},
+           "compiler/passes": {"cortexc.compiler.ir", "cortexc.compiler.passes", "cortexc.hardware_maps"},
+           "lava_procs": {"cortexc.lava_procs"},
+           "hardware_maps": {"cortexc.hardware_maps"}}
+ROOMS = ("compiler", "lava_procs", "hardware_maps", "reference")
 
 
 def imports(path: Path) -> set[str]:
@@ -83,8 +84,8 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return {name for name in found if name.split(".")[0] in OURS}
+            found |= {f"cortexc.{alias.name}" for alias in node.names} if node.module == "cortexc" else {node.module}
+    return {name for name in found if name.split(".")[0] == "cortexc"}
 
 
 @pytest.mark.parametrize("folder", ALLOWED)
@@ -107,17 +108,17 @@ def test_few_files_import_each_other_in_circles() -> None:
 def test_a_planted_circle_is_found(tmp_path: Path) -> None:
     room = tmp_path / "compiler"
     room.mkdir()
-    for name, text in {"a": "def f():\n    from compiler import b\n", "b": "import compiler.c\n", "d": "import compiler.a\n",
-                       "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from compiler.a import f\n"}.items():
+    for name, text in {"a": "def f():\n    from cortexc.compiler import b\n", "b": "import cortexc.compiler.c\n", "d": "import cortexc.compiler.a\n",
+                       "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from cortexc.compiler.a import f\n"}.items():
         (room / f"{name}.py").write_text(text)
     assert circles(tmp_path, typed=False) == []
-    assert circles(tmp_path, typed=True) == [{"compiler.a", "compiler.b", "compiler.c"}]
+    assert circles(tmp_path, typed=True) == [{"cortexc.compiler.a", "cortexc.compiler.b", "cortexc.compiler.c"}]
 
 
 def circles(root: Path, typed: bool) -> list[set[str]]:
     """Groups of modules each of which imports all others in the end. `typed`: for type checkers too."""
-    paths = {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
-             for room in OURS for path in (root / room).rglob("*.py")}
+    paths = {".".join(["cortexc", *path.relative_to(root).with_suffix("").parts]).removesuffix(".__init__"): path
+             for room in ROOMS for path in (root / room).rglob("*.py")}
     graph = nx.DiGraph((name, other) for name, path in paths.items()
                        for other in imported(ast.parse(path.read_text()), typed, paths) if other != name)
     return [found for found in nx.strongly_connected_components(graph) if len(found) > 1]
@@ -139,17 +140,17 @@ def imported(tree: ast.AST, typed: bool, known: Collection[str]) -> Iterator[str
 
 
 PLANTED = {
-    "the IR knows nothing but itself": ("compiler/ir/planted.py", "import compiler.passes"),
-    "circuits import only the IR": ("compiler/microcircuits/planted.py", "import compiler.passes"),
-    "what comes in becomes a graph of the IR, and nothing else": ("compiler/front/planted.py", "import compiler.passes"),
-    "passes know neither circuits nor backends": ("compiler/passes/planted.py", "import compiler.backends"),
-    "mapping knows neither circuits nor backends": ("compiler/mapping/planted.py", "import compiler.backends"),
-    "backends know no circuit and no oracle": ("compiler/backends/planted.py", "import compiler.microcircuits"),
+    "the IR knows nothing but itself": ("compiler/ir/planted.py", "import cortexc.compiler.passes"),
+    "circuits import only the IR": ("compiler/microcircuits/planted.py", "import cortexc.compiler.passes"),
+    "what comes in becomes a graph of the IR, and nothing else": ("compiler/front/planted.py", "import cortexc.compiler.passes"),
+    "passes know neither circuits nor backends": ("compiler/passes/planted.py", "import cortexc.compiler.backends"),
+    "mapping knows neither circuits nor backends": ("compiler/mapping/planted.py", "import cortexc.compiler.backends"),
+    "backends know no circuit and no oracle": ("compiler/backends/planted.py", "import cortexc.compiler.microcircuits"),
     "lowering is not the interpreter's": (
-        "compiler/backends/lowering/planted_too.py", "import compiler.backends.interpreter"),
-    "only the Lava backend knows Lava": ("compiler/backends/lowering/planted.py", "import lava_procs"),
-    "the oracle is independent": ("reference/planted.py", "import compiler.passes"),
-    "processes and maps are leaves": ("lava_procs/planted.py", "import compiler.ir")}
+        "compiler/backends/lowering/planted_too.py", "import cortexc.compiler.backends.interpreter"),
+    "only the Lava backend knows Lava": ("compiler/backends/lowering/planted.py", "import cortexc.lava_procs"),
+    "the oracle is independent": ("reference/planted.py", "import cortexc.compiler.passes"),
+    "processes and maps are leaves": ("lava_procs/planted.py", "import cortexc.compiler.ir")}
 """Contract -> a file and an import in it that break it."""
 
 
@@ -165,8 +166,8 @@ def verdicts(root: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_every_contract_catches_a_planted_import(tmp_path: Path) -> None:
-    for room in OURS:
-        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for room in (*ROOMS, "cortexc"):
+        shutil.copytree(ROOT / room, tmp_path / room, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for file, line in PLANTED.values():
         (tmp_path / file).write_text(line + "\n")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.ir import (
+from cortexc.compiler.ir import (
     CortexError,
     Graph,
     cells,
@@ -27,9 +27,9 @@ from compiler.ir import (
     verify,
     wiring,
 )
-from compiler.ir import expressions as ex
-from compiler.ir import language as lang
-from compiler.ir.limits import (
+from cortexc.compiler.ir import expressions as ex
+from cortexc.compiler.ir import language as lang
+from cortexc.compiler.ir.limits import (
     DELAY,
     EXPRESSION_DEPTH,
     EXPRESSION_LENGTH,
@@ -42,7 +42,7 @@ from compiler.ir.limits import (
     SIZE,
     TEXT_LENGTH,
 )
-from compiler.ir.reader import BLOCKS
+from cortexc.compiler.ir.reader import BLOCKS
 
 TEXT = """
 graph good

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.ir import (
+from cortexc.compiler.ir import (
     CellType,
     Convolution,
     CortexError,
@@ -26,10 +26,10 @@ from compiler.ir import (
     parse_graph,
     show_graph,
 )
-from compiler.ir.kinds import KINDS
-from compiler.ir.model import OPTIMISERS, ROLES, SIGNS
-from compiler.ir.wiring import Numbers, Wiring
-from compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.ir.kinds import KINDS
+from cortexc.compiler.ir.model import OPTIMISERS, ROLES, SIGNS
+from cortexc.compiler.ir.wiring import Numbers, Wiring
+from cortexc.compiler.microcircuits.pal import Pal, build
 
 VARIANTS = [dict(), dict(variant="FA"), dict(variant="BP"), dict(taur=0.0), dict(use_activation=False),
             dict(low_pass=False), dict(noise="legacy"), dict(sigma=(0.05,), eta_bw=(50.0,), alpha=(1e-6,))]

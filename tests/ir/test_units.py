@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.experiments.circuits import build_circuit
-from compiler.experiments.config import load_experiment
-from compiler.experiments.simulation import simulate
-from compiler.ir import CortexError, parse, parse_graph, problems, show, show_graph, verify
-from compiler.ir.dimensions import FIRST, SAME, SLOPES, units_fit
-from compiler.ir.expressions import Binary, Expression, Number, children, rebuild, walk
-from compiler.ir.functions import ARITY
-from compiler.ir.library import parts
-from compiler.ir.units import PLAIN, PREFIXES, UNITS, factor_between, shown_unit, times, unit
+from cortexc.compiler.experiments.circuits import build_circuit
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import CortexError, parse, parse_graph, problems, show, show_graph, verify
+from cortexc.compiler.ir.dimensions import FIRST, SAME, SLOPES, units_fit
+from cortexc.compiler.ir.expressions import Binary, Expression, Number, children, rebuild, walk
+from cortexc.compiler.ir.functions import ARITY
+from cortexc.compiler.ir.library import parts
+from cortexc.compiler.ir.units import PLAIN, PREFIXES, UNITS, factor_between, shown_unit, times, unit
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from compiler.ir import CortexError, Graph, model, parse_graph, problems, schedule, verify
-from compiler.ir.arrays import arrays_fit
-from compiler.ir.language import part_problems
-from compiler.ir.mirrors import mirrors_fit
-from compiler.ir.parameters import parameters_given
-from compiler.ir.verify import verify_discrete
+from cortexc.compiler.ir import CortexError, Graph, model, parse_graph, problems, schedule, verify
+from cortexc.compiler.ir.arrays import arrays_fit
+from cortexc.compiler.ir.language import part_problems
+from cortexc.compiler.ir.mirrors import mirrors_fit
+from cortexc.compiler.ir.parameters import parameters_given
+from cortexc.compiler.ir.verify import verify_discrete
 
 GOOD = """
 graph good

@@ -15,7 +15,7 @@ from lava.proc.lif.process import LIF
 
 import cortexc
 import cortexc.lava
-from compiler.experiments.lava_circuits import graph_of
+from cortexc.compiler.experiments.lava_circuits import graph_of
 
 SMALL = ["model.layers=[5,4,3]"]
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing import shared_memory
 
-import lava_procs  # noqa: F401 - before Lava
+from cortexc import lava_procs  # noqa: F401 - before Lava
 
 # isort: split
 import numpy as np
@@ -29,9 +29,9 @@ from lava.magma.core.process.process import ProcessServer
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 
-from lava_procs.children import thread_settings
-from lava_procs.heartbeat import HeartbeatPage
-from lava_procs.supervisor import Interrupted, NotUsable, Supervisor, SupervisorError
+from cortexc.lava_procs.children import thread_settings
+from cortexc.lava_procs.heartbeat import HeartbeatPage
+from cortexc.lava_procs.supervisor import Interrupted, NotUsable, Supervisor, SupervisorError
 
 NAMES = ("A", "B", "C")
 PAUSE = """

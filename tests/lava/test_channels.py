@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from lava_procs.children import import_lava
+from cortexc.lava_procs.children import import_lava
 
 pytestmark = pytest.mark.lava
 SIZE = 4
@@ -16,8 +16,8 @@ def ends():
     import_lava()
     from lava.magma.compiler.channels.pypychannel import PyPyChannel
 
-    from lava_procs.channels import make_direct
-    from lava_procs.infrastructure import Infrastructure
+    from cortexc.lava_procs.channels import make_direct
+    from cortexc.lava_procs.infrastructure import Infrastructure
 
     channel = PyPyChannel(Infrastructure(), "out", "in", (3,), np.int32, SIZE)
     ends = channel.src_port, channel.dst_port

@@ -12,8 +12,8 @@ from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 from random_graphs.integers import KINDS, integer_program
 
-from compiler.experiments.config import load_experiment
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.ir import CortexError
 
 SHIPPED = ("pal_digits", "error_neuron_digits", "sign_concordant_mnist_online", "depth_dendritic", "depth_dpc",
            "depth_ann")

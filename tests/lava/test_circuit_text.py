@@ -12,10 +12,10 @@ from lava_in_threads import differences
 
 import cortexc
 import cortexc.lava
-from compiler.backends.lava.ordinary import circuit_module
-from compiler.backends.lava.ordinary.naming import LAVA
-from compiler.experiments.lava_circuits import compile_circuit, graph_of, module_of, prepared
-from compiler.ir import CortexError, parse_graph
+from cortexc.compiler.backends.lava.ordinary import circuit_module
+from cortexc.compiler.backends.lava.ordinary.naming import LAVA
+from cortexc.compiler.experiments.lava_circuits import compile_circuit, graph_of, module_of, prepared
+from cortexc.compiler.ir import CortexError, parse_graph
 
 LEAKY = """graph leaky
   dt 0.1
@@ -54,9 +54,9 @@ def test_the_module_needs_lava_and_numpy_alone():
     tree = ast.parse(circuit_module(graph_of(cortexc.load("pal_digits"))).text)
     roots = {name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
              for name in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])}
-    assert roots == {"lava", "numpy", "math", "functools", "pathlib", "sys", "lava_procs"}
+    assert roots == {"lava", "numpy", "math", "functools", "pathlib", "sys", "cortexc"}
     wanted = next(node for node in tree.body if isinstance(node, ast.Try))
-    assert ast.unparse(wanted.body[0]) == "import lava_procs.continuing" and len(wanted.handlers) == 1
+    assert ast.unparse(wanted.body[0]) == "import cortexc.lava_procs.continuing" and len(wanted.handlers) == 1
 
 
 def test_names_of_lava_are_known():

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from compiler.cli.app import execute
-from compiler.verify.mutation.campaign import plain_python
-from lava_procs.folder import FolderError, read_folder
-from lava_procs.host import Host, main
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.lava_procs.folder import FolderError, read_folder
+from cortexc.lava_procs.host import Host, main
 
 pytestmark = pytest.mark.lava
 CIRCUIT = """
@@ -154,7 +154,7 @@ def test_rows_that_are_not_there(folder, capsys):
 @pytest.mark.parametrize("arguments, edit, exit_code, word", [
     (["x"], None, 2, "E708"), (["-1"], None, 2, "E708"), ([], DATA["no JSON"], 2, "E706"), (["2"], None, 0, "")])
 def test_python_network_lava(folder, arguments, edit, exit_code, word, monkeypatch, capsys):
-    from lava_procs.host import import_file
+    from cortexc.lava_procs.host import import_file
 
     if edit:
         edit(folder)

@@ -46,7 +46,7 @@ import multiprocessing, os
 from multiprocessing import shared_memory
 multiprocessing.current_process()._config["semprefix"] = f"/{os.getpid():x}x"
 shared_memory._SHM_NAME_PREFIX = f"/{os.getpid():x}x"
-from compiler.cli import main
+from cortexc.compiler.cli import main
 main()
 """
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}

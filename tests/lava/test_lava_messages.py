@@ -8,7 +8,7 @@ from lava_programs import output_of
 
 pytestmark = pytest.mark.lava
 PROGRAM = """import json
-from lava_procs.message_cost import rows
+from cortexc.lava_procs.message_cost import rows
 print(json.dumps(rows({"steps": 40, "processes": [2]})))
 """
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.backends.lava import LavaRun
-from compiler.backends.native import Native
-from compiler.bench.nets import LEARNING, random_weights
-from compiler.ir import CortexError, parse_graph
-from compiler.ir.model import weight_shape
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.microcircuits.pal import Pal, build
-from compiler.passes import Request, pipeline, run_passes
-from compiler.passes.partition import Partition
-from compiler.verify.runs import Setup, trajectory
+from cortexc.compiler.backends.lava import LavaRun
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.bench.nets import LEARNING, random_weights
+from cortexc.compiler.ir import CortexError, parse_graph
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.passes import Request, pipeline, run_passes
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.verify.runs import Setup, trajectory
 
 pytestmark = pytest.mark.lava
 
@@ -29,7 +29,7 @@ PASSES = {"network": ("fold", "eliminate-lookahead", "fuse-update"), "area": ("f
 def work(granularity, noise="legacy", circuit=CIRCUIT):
     from dataclasses import replace
 
-    from compiler.backends.lowering import lower
+    from cortexc.compiler.backends.lowering import lower
 
     graph = random_weights(build(replace(circuit, noise=noise)), 3)
     names = [f"{q.name}.w" for q in graph.projections if weight_shape(graph, q)] + ["P2.breve", "P0.rate"]
@@ -110,7 +110,7 @@ def test_the_emitted_folder_runs_on_its_own_and_editing_it_changes_the_run(tmp_p
         lava.run()
         before = lava.value("WPP_0.w")
     text = (tmp_path / "network_lava.py").read_text()
-    assert "class HiddenPyramidal(AbstractProcess)" in text and "import compiler" not in text
+    assert "class HiddenPyramidal(AbstractProcess)" in text and "import cortexc.compiler" not in text
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "network_lava.py", "40"], cwd=tmp_path, env=environment, timeout=120,
                           capture_output=True, text=True)
@@ -122,7 +122,7 @@ def test_the_emitted_folder_runs_on_its_own_and_editing_it_changes_the_run(tmp_p
     assert done.returncode == 3 and "raised an exception" in done.stderr and "host.py" not in done.stderr
     kernels = tmp_path / "kernels.py"
     kernels.write_text(kernels.read_text().replace("x = x + dw", "x = x - dw"))
-    from lava_procs.host import Host
+    from cortexc.lava_procs.host import Host
 
     host = Host(tmp_path)
     try:
@@ -146,7 +146,7 @@ def test_a_raising_process_is_one_coded_error(tmp_path):
 def test_batches_of_seeds_run_as_one_network():
     from dataclasses import replace
 
-    from compiler.backends.lowering import lower
+    from cortexc.compiler.backends.lowering import lower
 
     graphs = [random_weights(build(replace(CIRCUIT, noise="counter")), seed) for seed in (3, 4, 5)]
     arrays = {name: np.stack([g.arrays[name] for g in graphs]) for name in graphs[0].arrays}

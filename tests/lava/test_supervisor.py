@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from lava_procs.heartbeat import COMPUTING, RECEIVING, SENDING, HeartbeatPage
-from lava_procs.progress import cpu_seconds, stillness, task_states
+from cortexc.lava_procs.heartbeat import COMPUTING, RECEIVING, SENDING, HeartbeatPage
+from cortexc.lava_procs.progress import cpu_seconds, stillness, task_states
 
 HERE = Path(__file__).resolve().parent
 HARD_TIMEOUT = 40.0  # seconds per program

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.backends.loading import load_python
+from cortexc.compiler.backends.loading import load_python
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUIT = """graph together

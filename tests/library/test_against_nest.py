@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.experiments.simulation import simulate
-from compiler.ir import parse_graph
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import parse_graph
 
 GOLDEN = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))
 PAIR = {"learning_rate": 0.02, "asymmetry": 1.05, "w_max": 800.0, "tau_plus": 15.0}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.experiments.simulation import simulate
-from compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
-from compiler.ir.expressions import Number
-from compiler.ir.library import parts
-from compiler.mapping.accounting import stored
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, verify
+from cortexc.compiler.ir.expressions import Number
+from cortexc.compiler.ir.library import parts
+from cortexc.compiler.mapping.accounting import stored
 
 ABOUT = ("Source: ", "Equations: ", "Units: ", "Verified: ")
 STEPS, CELLS, SOURCES = 1000, 5, 8

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.experiments.checks import verify_recording_file
-from compiler.ir import CortexError
-from compiler.verify import Result, load_recording, verify_golden, verify_recording
+from cortexc.compiler.experiments.checks import verify_recording_file
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.verify import Result, load_recording, verify_golden, verify_recording
 
 OWN = sorted(Path(__file__).with_name("recordings").glob("nest_*.npz"))
 GOLDEN = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))

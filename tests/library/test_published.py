@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.experiments.simulation import Simulation, simulate
-from compiler.ir import Graph, parse_graph
+from cortexc.compiler.experiments.simulation import Simulation, simulate
+from cortexc.compiler.ir import Graph, parse_graph
 
 CASES = Path(os.environ.get("CORTEXC_CASES", Path(__file__).parents[2] / ".." / "shared" / "cases")) / "circuits"
 

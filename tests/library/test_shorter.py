@@ -7,8 +7,8 @@ from math import exp, factorial
 
 import numpy as np
 
-from compiler.experiments.simulation import simulate
-from compiler.ir import parse_graph
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import parse_graph
 
 
 def poisson(mean: float, most: int = 8) -> str:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from msgspec.structs import replace as changed
 
-from compiler.ir import Graph, parse_graph
-from hardware_maps import HardwareMap
+from cortexc.compiler.ir import Graph, parse_graph
+from cortexc.hardware_maps import HardwareMap
 
 TEXT = """
 graph small

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from compiler.ir.model import Convolution
-from compiler.mapping.accounting import ADDITIVE, account, operations
-from compiler.mapping.alike import reach_of, runs_of
-from compiler.mapping.connectivity import (
+from cortexc.compiler.ir.model import Convolution
+from cortexc.compiler.mapping.accounting import ADDITIVE, account, operations
+from cortexc.compiler.mapping.alike import reach_of, runs_of
+from cortexc.compiler.mapping.connectivity import (
     Blocks,
     Connectivity,
     Dense,
@@ -24,11 +24,11 @@ from compiler.mapping.connectivity import (
     OneToOne,
     connectivity_of,
 )
-from compiler.mapping.items import Rates, cuts_of, problem_of
-from compiler.mapping.order import permutation, positions_of
-from compiler.mapping.problem import Mapping, usage
-from compiler.mapping.sequential import sequential
-from hardware_maps import load_map
+from cortexc.compiler.mapping.items import Rates, cuts_of, problem_of
+from cortexc.compiler.mapping.order import permutation, positions_of
+from cortexc.compiler.mapping.problem import Mapping, usage
+from cortexc.compiler.mapping.sequential import sequential
+from cortexc.hardware_maps import load_map
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mapping_circuits import chain, circuit
@@ -191,7 +191,7 @@ def test_axons_of_one_core() -> None:
 
 
 def test_masked_without_a_mask() -> None:
-    from compiler.ir import CortexError
+    from cortexc.compiler.ir import CortexError
 
     graph = circuit("synapse open\n  message spike\n  port basal\n  connectivity masked", "population A lif 3",
                     "projection W open A -> A")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from compiler.bench import mapping
-from compiler.bench.mapping import PACKED, on_map, planted_rows, scale
-from compiler.mapping.planted import Planted
-from hardware_maps import load_map
+from cortexc.compiler.bench import mapping
+from cortexc.compiler.bench.mapping import PACKED, on_map, planted_rows, scale
+from cortexc.compiler.mapping.planted import Planted
+from cortexc.hardware_maps import load_map
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mapping_circuits import with_limit

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from compiler.cli import main
-from compiler.ir import Graph, show_graph
-from compiler.mapping.accounting import account
-from compiler.mapping.connectivity import FixedProbability
-from compiler.mapping.fit import Fit, fit
-from compiler.mapping.items import Cut, Rates, problem_of
-from compiler.mapping.page import fit_page
-from compiler.mapping.problem import Mapping
-from compiler.mapping.published import comparison, markdown
-from compiler.mapping.report import fit_text
-from hardware_maps import HardwareMap, MapError, load_map
+from cortexc.compiler.cli import main
+from cortexc.compiler.ir import Graph, show_graph
+from cortexc.compiler.mapping.accounting import account
+from cortexc.compiler.mapping.connectivity import FixedProbability
+from cortexc.compiler.mapping.fit import Fit, fit
+from cortexc.compiler.mapping.items import Cut, Rates, problem_of
+from cortexc.compiler.mapping.page import fit_page
+from cortexc.compiler.mapping.problem import Mapping
+from cortexc.compiler.mapping.published import comparison, markdown
+from cortexc.compiler.mapping.report import fit_text
+from cortexc.hardware_maps import HardwareMap, MapError, load_map
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mapping_circuits import chain, circuit, with_limit

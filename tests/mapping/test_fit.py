@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.cli import main
-from compiler.ir import show_graph
-from compiler.mapping.accounting import account
-from compiler.mapping.chip_svg import chip_svg
-from compiler.mapping.connectivity import FixedProbability
-from compiler.mapping.fit import Fit, fit
-from compiler.mapping.items import Rates, problem_of
-from compiler.mapping.page import fit_page
-from compiler.mapping.problem import Mapping
-from compiler.mapping.published import comparison, published
-from hardware_maps import load_map, shipped_maps
+from cortexc.compiler.cli import main
+from cortexc.compiler.ir import show_graph
+from cortexc.compiler.mapping.accounting import account
+from cortexc.compiler.mapping.chip_svg import chip_svg
+from cortexc.compiler.mapping.connectivity import FixedProbability
+from cortexc.compiler.mapping.fit import Fit, fit
+from cortexc.compiler.mapping.items import Rates, problem_of
+from cortexc.compiler.mapping.page import fit_page
+from cortexc.compiler.mapping.problem import Mapping
+from cortexc.compiler.mapping.published import comparison, published
+from cortexc.hardware_maps import load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mapping_circuits import chain, circuit, with_limit

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hardware_maps import FIELDS, LIMITS, PROFILE, HardwareMap, MapError, load_map, shipped_maps
-from hardware_maps.schema import FORMATS
+from cortexc.hardware_maps import FIELDS, LIMITS, PROFILE, HardwareMap, MapError, load_map, shipped_maps
+from cortexc.hardware_maps.schema import FORMATS
 
 NAMES = ("ideal", "loihi1", "loihi2", "kapoho_point", "hala_point")
 RECORD = '{ value = 7, unit = "compartments", kind = "assumed", source = "a guess [MINE]" }'

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as changed
 
-from compiler.ir import CortexError, Graph, parse_graph, show_graph
-from compiler.mapping.accounting import account
-from compiler.mapping.fit import NO, OPEN, YES, Fit, fit, refuse
-from compiler.mapping.items import Cut, Rates, problem_of
-from compiler.mapping.limits import ADVICE, CODES, UNCHECKED_ALWAYS, unchecked
-from compiler.mapping.page import fit_page
-from compiler.mapping.problem import Mapping
-from compiler.mapping.report import fit_text
-from hardware_maps import LIMITS, HardwareMap, load_map, shipped_maps
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph
+from cortexc.compiler.mapping.accounting import account
+from cortexc.compiler.mapping.fit import NO, OPEN, YES, Fit, fit, refuse
+from cortexc.compiler.mapping.items import Cut, Rates, problem_of
+from cortexc.compiler.mapping.limits import ADVICE, CODES, UNCHECKED_ALWAYS, unchecked
+from cortexc.compiler.mapping.page import fit_page
+from cortexc.compiler.mapping.problem import Mapping
+from cortexc.compiler.mapping.report import fit_text
+from cortexc.hardware_maps import LIMITS, HardwareMap, load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mapping_circuits import chain, circuit, with_limit

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.backends.groups import Grouped
-from compiler.backends.lowering.program import lower
-from compiler.backends.native import Native
-from compiler.experiments.compilation import compile_experiment
-from compiler.experiments.config import load_experiment
-from compiler.experiments.cores import core_groups
-from compiler.experiments.session import run_experiment
-from compiler.ir import CortexError
-from compiler.ir.model import group_parts
-from compiler.passes.partition import Partition
+from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.backends.lowering.program import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.experiments.compilation import compile_experiment
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.cores import core_groups
+from cortexc.compiler.experiments.session import run_experiment
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.model import group_parts
+from cortexc.compiler.passes.partition import Partition
 
 SMALL = """
 name = "small"

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.ir.errors import CortexError
-from compiler.mapping.fill import in_order
-from compiler.mapping.geometry import Geometry
-from compiler.mapping.partition import Partitioner, baselines, groups_kept, partition, rank, tidied
-from compiler.mapping.planted import Planted, packed, planted
-from compiler.mapping.problem import (
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.mapping.fill import in_order
+from cortexc.compiler.mapping.geometry import Geometry
+from cortexc.compiler.mapping.partition import Partitioner, baselines, groups_kept, partition, rank, tidied
+from cortexc.compiler.mapping.planted import Planted, packed, planted
+from cortexc.compiler.mapping.problem import (
     HOST,
     Mapping,
     MappingProblem,
@@ -27,8 +27,8 @@ from compiler.mapping.problem import (
     usage,
     violations,
 )
-from compiler.mapping.refine import refined
-from compiler.mapping.views import contract
+from cortexc.compiler.mapping.refine import refined
+from cortexc.compiler.mapping.views import contract
 
 
 def random_problem(seed: int, items: int = 24, edges: int = 40, drawn: bool = False) -> MappingProblem:

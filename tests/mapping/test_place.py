@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.ir.errors import CortexError
-from compiler.mapping.geometry import Geometry, geometry_of
-from compiler.mapping.place import Placer, place
-from compiler.mapping.problem import (
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.mapping.geometry import Geometry, geometry_of
+from cortexc.compiler.mapping.place import Placer, place
+from cortexc.compiler.mapping.problem import (
     Mapping,
     MappingProblem,
     Resource,
@@ -20,7 +20,7 @@ from compiler.mapping.problem import (
     link_loads,
     packets,
 )
-from hardware_maps import load_map
+from cortexc.hardware_maps import load_map
 
 GRIDS = (Geometry(cores_per_chip=40), Geometry(cores_per_chip=7, chips=6, rows=2, columns=2, cores_per_tile=2,
                                                chip_rows=2, chip_columns=3, east_west=3.0, north_south=4.0))

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.ir.errors import CortexError
-from compiler.ir.model import Convolution
-from compiler.mapping.alike import list_moments, reach_of, runs_of
-from compiler.mapping.connectivity import Dense, FixedProbability, Maps, OneToOne
-from compiler.mapping.partition import partition
-from compiler.mapping.place import place
-from compiler.mapping.problem import Mapping, check, traffic, usage, violations
-from compiler.mapping.procedural import (
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.model import Convolution
+from cortexc.compiler.mapping.alike import list_moments, reach_of, runs_of
+from cortexc.compiler.mapping.connectivity import Dense, FixedProbability, Maps, OneToOne
+from cortexc.compiler.mapping.partition import partition
+from cortexc.compiler.mapping.place import place
+from cortexc.compiler.mapping.problem import Mapping, check, traffic, usage, violations
+from cortexc.compiler.mapping.procedural import (
     ListFormat,
     Sheet,
     blocks_of,
@@ -24,7 +24,7 @@ from compiler.mapping.procedural import (
     reached,
     sheet_problem,
 )
-from hardware_maps import load_map
+from cortexc.hardware_maps import load_map
 
 SMALL = Sheet(columns=9, cells=60, fan_in=80, quantile=0.999)
 RULES = (Dense(12, 20), OneToOne(20, 20), FixedProbability(30, 40, 0.1), Maps(Convolution((2, 6, 6), (3, 4, 4), 3)),

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from compiler.ir import parse_graph
-from compiler.mapping import methods
-from compiler.mapping.accounting import account
-from compiler.mapping.problem import arrivals
-from compiler.mapping.sequential import fills
-from compiler.passes.legalise import the_map
+from cortexc.compiler.ir import parse_graph
+from cortexc.compiler.mapping import methods
+from cortexc.compiler.mapping.accounting import account
+from cortexc.compiler.mapping.problem import arrivals
+from cortexc.compiler.mapping.sequential import fills
+from cortexc.compiler.passes.legalise import the_map
 
 TWO = """graph two
 cell c

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from compiler.ir import CortexError
-from compiler.microcircuits import brunel, potjans_diesmann
-from compiler.microcircuits.brunel import Brunel
-from compiler.microcircuits.potjans_diesmann import EXTERNAL, RATES, SIZES, TAU_SYN, PotjansDiesmann
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.microcircuits import brunel, potjans_diesmann
+from cortexc.compiler.microcircuits.brunel import Brunel
+from cortexc.compiler.microcircuits.potjans_diesmann import EXTERNAL, RATES, SIZES, TAU_SYN, PotjansDiesmann
 
 
 def test_the_full_microcircuit_has_the_published_size():

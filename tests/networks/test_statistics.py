@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler.bench.spike_statistics import CASES, RECORDED, compared, our_run
+from cortexc.compiler.bench.spike_statistics import CASES, RECORDED, compared, our_run
 
 SMALL = CASES["small-brunel"]
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import Graph
-from compiler.ir.arrays import expected_shapes
-from compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.arrays import expected_shapes
+from cortexc.compiler.microcircuits.pal import Pal, build
 
 Rows = list[dict[str, np.ndarray]]
 

@@ -11,23 +11,23 @@ import pytest
 from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 
-import compiler.passes
-from compiler.backends.groups import Grouped
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir import Graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.passes import BITS, PASSES, Request, pipeline, run_passes
-from compiler.passes.count_underflow import CountUnderflow
-from compiler.passes.eliminate_lookahead import EliminateLookahead
-from compiler.passes.fold import Fold
-from compiler.passes.fuse_update import FuseUpdate
-from compiler.passes.group_weights import GroupWeights
-from compiler.passes.hoist_constant_input import HoistConstantInput
-from compiler.passes.partition import Partition
-from compiler.passes.specialise import Specialise
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import Setup, interpreted, quantities
+import cortexc.compiler.passes
+from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.passes import BITS, PASSES, Request, pipeline, run_passes
+from cortexc.compiler.passes.count_underflow import CountUnderflow
+from cortexc.compiler.passes.eliminate_lookahead import EliminateLookahead
+from cortexc.compiler.passes.fold import Fold
+from cortexc.compiler.passes.fuse_update import FuseUpdate
+from cortexc.compiler.passes.group_weights import GroupWeights
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.passes.specialise import Specialise
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import Setup, interpreted, quantities
 
 IN_THE_INTERPRETER = (Fold, Specialise, CountUnderflow)
 IN_THE_LOWERING = {FuseUpdate: FuseUpdate(), Partition: Partition("population")}
@@ -41,7 +41,7 @@ def kernels_as_plain_python():
 
 
 def all_passes() -> set[type]:
-    modules = [importlib.import_module(f"compiler.passes.{m.name}") for m in pkgutil.iter_modules(compiler.passes.__path__)]
+    modules = [importlib.import_module(f"cortexc.compiler.passes.{m.name}") for m in pkgutil.iter_modules(cortexc.compiler.passes.__path__)]
     classes = {c for m in modules for c in vars(m).values() if isinstance(c, type) and c.__module__ == m.__name__}
     return {c for c in classes if isinstance(getattr(c, "name", None), str) and hasattr(c, "apply")}
 
@@ -89,9 +89,9 @@ def test_the_interpreter_has_the_same_bits_before_and_after(each, seed):
 
 
 def test_an_integer_program_that_counts_has_the_same_bits():
-    from compiler.experiments.checks import learning_first
-    from compiler.experiments.compilation import compile_experiment
-    from compiler.experiments.config import load_experiment
+    from cortexc.compiler.experiments.checks import learning_first
+    from cortexc.compiler.experiments.compilation import compile_experiment
+    from cortexc.compiler.experiments.config import load_experiment
 
     found = compile_experiment(load_experiment("pal_digits", [
         "precision.weights=8", "precision.calibration_steps=60", "run.backend=native", "run.seeds=[1]",
@@ -143,8 +143,8 @@ def test_random_circuits_have_something_to_keep():
 
 def digits() -> Setup:
     """The digits circuit, small, learning, with an input that is held."""
-    from compiler.ir.arrays import expected_shapes as shapes
-    from compiler.microcircuits.pal import Pal, build
+    from cortexc.compiler.ir.arrays import expected_shapes as shapes
+    from cortexc.compiler.microcircuits.pal import Pal, build
 
     rng, graph = np.random.default_rng(3), build(Pal((40, 5, 3), eta_fw=(2.0, 0.5), eta_bw=(50.0,), eta_PI=(5.0,),
                                                  eta_IP=(1.0,), sigma=(0.05,)))

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import CortexError, Graph, parse_graph, show, show_graph, verify
-from compiler.passes import Request
-from compiler.passes.discretise import Discretise
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show, show_graph, verify
+from cortexc.compiler.passes import Request
+from cortexc.compiler.passes.discretise import Discretise
 
 LEAKY = """
 graph leaky

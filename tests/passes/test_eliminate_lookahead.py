@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import Graph, parse_graph, show, show_graph, verify
-from compiler.microcircuits.pal import Pal, build
-from compiler.passes import Request, pipeline, run_passes
-from compiler.passes.eliminate_lookahead import EliminateLookahead, lookaheads
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import Graph, parse_graph, show, show_graph, verify
+from cortexc.compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.passes import Request, pipeline, run_passes
+from cortexc.compiler.passes.eliminate_lookahead import EliminateLookahead, lookaheads
 
 GOLDEN = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))
 PASSES = pipeline(("discretise", "fold", "eliminate-lookahead"))

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import Expression, Graph, parse, parse_graph, show, show_graph, verify
-from compiler.ir.evaluation import evaluate
-from compiler.ir.expressions import PRECEDENCE, Binary, Call, Name, Negate, Number, Where, walk
-from compiler.ir.functions import ARITY
-from compiler.passes import Request
-from compiler.passes.fold import Fold, fold_constants, is_zero, simplify
-from compiler.passes.specialise import specialised
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import Expression, Graph, parse, parse_graph, show, show_graph, verify
+from cortexc.compiler.ir.evaluation import evaluate
+from cortexc.compiler.ir.expressions import PRECEDENCE, Binary, Call, Name, Negate, Number, Where, walk
+from cortexc.compiler.ir.functions import ARITY
+from cortexc.compiler.passes import Request
+from cortexc.compiler.passes.fold import Fold, fold_constants, is_zero, simplify
+from cortexc.compiler.passes.specialise import specialised
 
 EVERYTHING = Request(everything=True)
 

@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import parse_graph
-from compiler.passes import Request, run_passes
-from compiler.passes.legalise import CREDIT, Legalise
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import parse_graph
+from cortexc.compiler.passes import Request, run_passes
+from cortexc.compiler.passes.legalise import CREDIT, Legalise
 
 TEXT = """
 graph case

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from random_graphs.differences import differences, expected
 
-from compiler.ir import CortexError, parse_graph, problems
-from compiler.ir.protocol import Phase, Protocol
-from compiler.passes import run_passes
-from compiler.passes.base import Request
-from compiler.passes.fold import Fold
-from compiler.passes.hoist_constant_input import HoistConstantInput
-from compiler.passes.quantise import Quantise
-from compiler.verify import Setup, trajectory
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.ir import CortexError, parse_graph, problems
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.passes import run_passes
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.fold import Fold
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.passes.quantise import Quantise
+from cortexc.compiler.verify import Setup, trajectory
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 TEXT = """
 graph case

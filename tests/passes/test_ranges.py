@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from compiler.ir import parse_graph
-from compiler.ir.expressions import Name
-from compiler.mapping.accounting import account
-from compiler.passes.ranges import Ranges, value_ranges
-from hardware_maps import load_map
+from cortexc.compiler.ir import parse_graph
+from cortexc.compiler.ir.expressions import Name
+from cortexc.compiler.mapping.accounting import account
+from cortexc.compiler.passes.ranges import Ranges, value_ranges
+from cortexc.hardware_maps import load_map
 
 TEXT = """
 graph g

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from compiler.ir import CortexError, Graph, PlasticityRule, State, parse, parse_graph, show
-from compiler.passes.read_sets import (
+from cortexc.compiler.ir import CortexError, Graph, PlasticityRule, State, parse, parse_graph, show
+from cortexc.compiler.passes.read_sets import (
     ReadSet,
     check_increments,
     compartment,

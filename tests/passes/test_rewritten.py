@@ -12,20 +12,20 @@ import pytest
 from random_graphs.choices import Choices, Kinds, RandomChoices, maybe
 from random_graphs.circuits import random_setup
 
-from compiler.backends.interpreter import Interpreter
-from compiler.backends.interpreter_run import InterpreterRun
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.backends.rewritten import Rewritten
-from compiler.ir import Graph, parse_graph, show_graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.passes import Request, run_passes
-from compiler.passes.fuse_update import FuseUpdate
-from compiler.passes.held_forms import form_of, lines
-from compiler.passes.hoist_constant_input import HoistConstantInput
-from compiler.passes.partition import Partition
-from compiler.verify import Setup
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.backends.interpreter_run import InterpreterRun
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.rewritten import Rewritten
+from cortexc.compiler.ir import Graph, parse_graph, show_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.passes import Request, run_passes
+from cortexc.compiler.passes.fuse_update import FuseUpdate
+from cortexc.compiler.passes.held_forms import form_of, lines
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.verify import Setup
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 REWRITES = [HoistConstantInput(least_inputs=1), FuseUpdate()]
 TEXT = """

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import pytest
 
-from compiler.ir import CortexError, Graph, show_graph
-from compiler.passes import PASSES, PIPELINE, Request, Target, observable, pipeline, run_passes, run_pipeline
+from cortexc.compiler.ir import CortexError, Graph, show_graph
+from cortexc.compiler.passes import PASSES, PIPELINE, Request, Target, observable, pipeline, run_passes, run_pipeline
 
 
 @dataclass(frozen=True)

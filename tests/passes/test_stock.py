@@ -2,11 +2,11 @@
 
 import pytest
 
-from compiler.ir import parse_graph
-from compiler.microcircuits.sign_concordant import build
-from compiler.microcircuits.sign_concordant_options import SignConcordant
-from compiler.microcircuits.sign_concordant_start import normal_start
-from compiler.passes.stock import stock_notes, stock_text
+from cortexc.compiler.ir import parse_graph
+from cortexc.compiler.microcircuits.sign_concordant import build
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.microcircuits.sign_concordant_start import normal_start
+from cortexc.compiler.passes.stock import stock_notes, stock_text
 
 LIF = """
 cell source

@@ -5,10 +5,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from compiler.microcircuits.eprop import FEEDBACK, Eprop, build  # noqa: E402
-from compiler.verify.oracles.eprop import reference_setup, trajectory, wanted  # noqa: E402
-from compiler.verify.runs import compiled, interpreted, quantities  # noqa: E402
-from reference import eprop  # noqa: E402
+from cortexc.compiler.microcircuits.eprop import FEEDBACK, Eprop, build  # noqa: E402
+from cortexc.compiler.verify.oracles.eprop import reference_setup, trajectory, wanted  # noqa: E402
+from cortexc.compiler.verify.runs import compiled, interpreted, quantities  # noqa: E402
+from cortexc.reference import eprop  # noqa: E402
 
 CUES, CELLS, STEPS = 5, 6, 150
 

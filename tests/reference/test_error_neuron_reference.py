@@ -19,10 +19,10 @@ from protocols import depth as depth_protocol
 from replays import error_neuron as error_replays
 from replays import pal as replays
 
-from reference import error_neuron_golden, error_neuron_state
-from reference.error_neuron import ErrorNeuronParameters, initial_state, reference_model, stack_states
-from reference.error_neuron_parameters import ACTIVATIONS, DERIVATIVES
-from reference.pal import product
+from cortexc.reference import error_neuron_golden, error_neuron_state
+from cortexc.reference.error_neuron import ErrorNeuronParameters, initial_state, reference_model, stack_states
+from cortexc.reference.error_neuron_parameters import ACTIVATIONS, DERIVATIVES
+from cortexc.reference.pal import product
 
 DEFAULT_FOLDER = Path(__file__).parents[2] / ".." / "shared" / "golden"
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", DEFAULT_FOLDER))

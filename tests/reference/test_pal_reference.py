@@ -17,8 +17,8 @@ import torch
 from protocols import pal as pal_protocol
 from replays import pal as replays
 
-from reference import pal
-from reference.pal_parameters import DERIVATIVES
+from cortexc.reference import pal
+from cortexc.reference.pal_parameters import DERIVATIVES
 
 DEFAULT_FOLDER = Path(__file__).parents[2] / ".." / "shared" / "golden"
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", DEFAULT_FOLDER))

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from reference import plain_spiking_net as plain
-from reference.sign_concordant import SignConcordantNetwork, draw_weights
-from reference.sign_concordant_cells import Synapses, ThreeCellNetwork, split_signed
-from reference.sign_concordant_geometry import parse_layers
-from reference.sign_concordant_parameters import (
+from cortexc.reference import plain_spiking_net as plain
+from cortexc.reference.sign_concordant import SignConcordantNetwork, draw_weights
+from cortexc.reference.sign_concordant_cells import Synapses, ThreeCellNetwork, split_signed
+from cortexc.reference.sign_concordant_geometry import parse_layers
+from cortexc.reference.sign_concordant_parameters import (
     Moments,
     SignConcordantParameters,
     optimise,

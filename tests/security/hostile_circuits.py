@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from compiler.ir import Graph, parse_graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.verify import Setup
+from cortexc.compiler.ir import Graph, parse_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.verify import Setup
 
 KINDS = ("source", "unit", "relay", "x", "noise", "rate", "drive", "port", "other_port", "tau", "gain", "u", "spike",
          "factor", "hebb", "eta", "trace", "draw", "plain", "clip", "kept", "forward", "back", "pass", "summed", "T",

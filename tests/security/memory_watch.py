@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.groups import Grouped
-from compiler.backends.kernels.operations import Key, Slot, padded
-from compiler.backends.lowering.program import GroupProgram
-from compiler.backends.native import Native
-from compiler.backends.runtime import Block
+from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.backends.kernels.operations import Key, Slot, padded
+from cortexc.compiler.backends.lowering.program import GroupProgram
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.runtime import Block
 
 
 class OutsideError(AssertionError):

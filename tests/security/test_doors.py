@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.cli.app import execute
-from compiler.ir import CortexError, Graph, parse_graph, verify
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, verify
 
 GOOD = """graph chain
   dt 0.1

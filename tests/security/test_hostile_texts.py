@@ -14,14 +14,14 @@ import pytest
 from hostile_circuits import KINDS, TEXT, circuit, setup
 from safetensors.numpy import load_file, save_file
 
-from compiler.backends.lowering import lower
-from compiler.backends.quoting import comment, docstring, fresh, identifier, quoted
-from compiler.cli.app import execute
-from compiler.ir import CortexError, Graph, show_graph
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Number, Prev
-from compiler.passes.partition import Partition
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import compiled
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.quoting import comment, docstring, fresh, identifier, quoted
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.ir import CortexError, Graph, show_graph
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Number, Prev
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import compiled
 
 PAYLOADS = ['"""+str(open("PWNED","w"))+"""', "a\nopen('PWNED','w')\n", "'''+open('PWNED','w')+'''", '\\"""\\\nPWNED',
             '");PWNED();("', "x\0PWNED", "#PWNED", "\u2028PWNED()", "]};PWNED", "{PWNED}", "PWNED PWNED", "PWNED=1;x",
@@ -53,7 +53,7 @@ def emitted(graph: Graph, granularity: str = "population") -> list[str]:
     """Every text that the emitters write for this graph as code."""
     program = lower(Partition(granularity).apply(graph))
     try:
-        from compiler.backends.lava.emit import network_source
+        from cortexc.compiler.backends.lava.emit import network_source
     except ImportError:
         return [program.source]
     return [program.source, network_source(program)]

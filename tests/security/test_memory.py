@@ -11,15 +11,15 @@ from memory_watch import OutsideError, WatchedGroups, WatchedNative
 from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 
-from compiler.backends.lowering import lower
-from compiler.ir import Graph, parse_graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.passes import Request
-from compiler.passes.hoist_constant_input import HoistConstantInput
-from compiler.passes.partition import Partition
-from compiler.verify import verify_setup
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import Setup, compiled, interpreted, quantities, recording_protocol
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.ir import Graph, parse_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.passes import Request
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.verify import verify_setup
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import Setup, compiled, interpreted, quantities, recording_protocol
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from hostile_circuits import KINDS, circuit, setup
 
-from compiler.backends.interpreter import Interpreter
-from compiler.backends.lava.naming import class_names, local_names
-from compiler.backends.lowering import lower
-from compiler.backends.names import check_names
-from compiler.ir import CortexError, Graph, problems
-from compiler.ir.functions import ARITY
-from compiler.ir.model import Mirror
-from compiler.passes.partition import Partition
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import compiled, interpreted, quantities
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.backends.lava.naming import class_names, local_names
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.names import check_names
+from cortexc.compiler.ir import CortexError, Graph, problems
+from cortexc.compiler.ir.functions import ARITY
+from cortexc.compiler.ir.model import Mirror
+from cortexc.compiler.passes.partition import Partition
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import compiled, interpreted, quantities
 
 MINE = {kind: f"own_{i}_" for i, kind in enumerate((*KINDS, "K"))}
 """Names that nothing else has."""
@@ -56,8 +56,8 @@ def our_names() -> list[str]:
 def lava_names(program) -> set[str]:
     from lava.magma.core.process.process import AbstractProcess
 
-    from compiler.backends.lava.emit import network_source
-    from lava_procs.group import AsyncGroupModel, LoihiGroupModel
+    from cortexc.compiler.backends.lava.emit import network_source
+    from cortexc.lava_procs.group import AsyncGroupModel, LoihiGroupModel
 
     return words(network_source(program)) | {n for each in (AbstractProcess, AsyncGroupModel, LoihiGroupModel)
                                              for n in dir(each)}
@@ -173,7 +173,7 @@ def test_classes_are_apart_from_each_other_and_from_ours():
     cells = ["in_port", "abstract_process", "protocol", "none", "ab_c", "AbC", "abc", "x", "x_model", "x2", "__", "cpu"]
     text = "graph g\n" + "".join(f"cell {cell}\n  input i\n  send r = i\npopulation p{i} {cell} 1\n"
                                  for i, cell in enumerate(cells))
-    from compiler.ir import parse_graph
+    from cortexc.compiler.ir import parse_graph
 
     graph = parse_graph(text)
     groups = {f"p{i}": (i,) for i in range(len(cells))} | {"other": (3,)}

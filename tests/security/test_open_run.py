@@ -11,9 +11,9 @@ import pytest
 from hostile_circuits import circuit
 
 import cortexc
-from compiler.cli.app import execute
-from compiler.ir import CortexError, show_graph
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.ir import CortexError, show_graph
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 CIRCUIT = """
 import numpy as np

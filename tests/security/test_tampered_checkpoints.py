@@ -11,10 +11,10 @@ from hostile_circuits import circuit
 from memory_watch import WatchedNative
 from safetensors.numpy import load_file, save_file
 
-from compiler.cli.app import execute
-from compiler.experiments.checkpoints import arrays_sha256
-from compiler.ir import show_graph
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.experiments.checkpoints import arrays_sha256
+from cortexc.compiler.ir import show_graph
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 EXPERIMENT = """
 [model]
@@ -70,7 +70,7 @@ KEYS = [*(f"feed.{name}" for name in LIMITS), "records.0", "memory.hidden.u", "m
 @pytest.mark.parametrize("key, change", [(key, change) for i, key in enumerate(KEYS) for j, change in enumerate(CHANGES)
                                          if change == "huge" or (i + j) % 2])
 def test_edited_arrays(started, key, change, monkeypatch, capsys):
-    monkeypatch.setattr("compiler.backends.table.Native", WatchedNative)
+    monkeypatch.setattr("cortexc.compiler.backends.table.Native", WatchedNative)
     path = started / "o" / "checkpoint.safetensors"
     content = path.read_bytes()
     try:

@@ -9,12 +9,12 @@ import pytest
 from random_graphs.differences import bits, differences, expected, outcome
 from sparse_circuits import setup_of
 
-from compiler.backends.lowering import synapse_code
-from compiler.ir import parse_graph, problems
-from compiler.passes.read_sets import read_sets
-from compiler.verify import Setup
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import compiled
+from cortexc.compiler.backends.lowering import synapse_code
+from cortexc.compiler.ir import parse_graph, problems
+from cortexc.compiler.passes.read_sets import read_sets
+from cortexc.compiler.verify import Setup
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import compiled
 
 TEXT = """
 graph arrivals

@@ -6,9 +6,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from sparse_circuits import circuit
 
-from compiler.backends.lava.emit import emit
-from compiler.backends.lowering import lower
-from lava_procs.folder import FolderError, read_folder
+from cortexc.compiler.backends.lava.emit import emit
+from cortexc.compiler.backends.lowering import lower
+from cortexc.lava_procs.folder import FolderError, read_folder
 
 
 def test_an_edited_list_is_refused(tmp_path):

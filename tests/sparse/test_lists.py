@@ -9,19 +9,19 @@ import pytest
 from random_graphs.differences import bits, differences, expected, outcome, watched
 from sparse_circuits import STEPS, circuit, currents_by_hand, graph_of, lists, setup_of
 
-from compiler.backends.groups import Grouped
-from compiler.backends.interpreter_run import InterpreterRun
-from compiler.backends.kernels.operations import Slot
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.experiments.tasks.resets import with_reset
-from compiler.ir import CortexError, problems
-from compiler.ir.model import Mirror
-from compiler.ir.synapses import synapses_of
-from compiler.passes import Request, run_passes
-from compiler.passes.fold import Fold
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import compiled, trajectory
+from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.backends.interpreter_run import InterpreterRun
+from cortexc.compiler.backends.kernels.operations import Slot
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.experiments.tasks.resets import with_reset
+from cortexc.compiler.ir import CortexError, problems
+from cortexc.compiler.ir.model import Mirror
+from cortexc.compiler.ir.synapses import synapses_of
+from cortexc.compiler.passes import Request, run_passes
+from cortexc.compiler.passes.fold import Fold
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import compiled, trajectory
 
 
 def joined(setup, wanted, on="interpreter"):
@@ -218,7 +218,7 @@ def test_a_delayed_message_needs_a_first_value():
 
 def test_an_index_that_is_not_followed_is_seen(monkeypatch):
     """The comparison with the definition fails where a kernel takes the wrong target."""
-    from compiler.backends.lowering.listed import ListedAxes
+    from cortexc.compiler.backends.lowering.listed import ListedAxes
     setup = circuit(1)
     wanted = ["R.current"]
     reference = expected(setup, wanted)

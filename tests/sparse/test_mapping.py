@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sparse_circuits import graph_of, lists
 
-from compiler.ir import CortexError, drawing, parse_graph, show_graph
-from compiler.ir.synapses import with_drawn
-from compiler.mapping.connectivity import connectivity_of
+from cortexc.compiler.ir import CortexError, drawing, parse_graph, show_graph
+from cortexc.compiler.ir.synapses import with_drawn
+from cortexc.compiler.mapping.connectivity import connectivity_of
 
 
 def counted(graph, name):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from random_graphs.differences import bits
 
-from compiler.backends.kernels.operations import Slot
-from compiler.backends.loading import c_compiler
-from compiler.backends.lowering import lower, threads
-from compiler.backends.lowering.threads import boundary
-from compiler.experiments.simulation import simulate
-from compiler.ir import CortexError, parse_graph
-from compiler.passes import run_pipeline
+from cortexc.compiler.backends.kernels.operations import Slot
+from cortexc.compiler.backends.loading import c_compiler
+from cortexc.compiler.backends.lowering import lower, threads
+from cortexc.compiler.backends.lowering.threads import boundary
+from cortexc.compiler.experiments.simulation import simulate
+from cortexc.compiler.ir import CortexError, parse_graph
+from cortexc.compiler.passes import run_pipeline
 
 pytestmark = pytest.mark.skipif(c_compiler() is None, reason="threads run in C")
 TEXT = """

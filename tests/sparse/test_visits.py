@@ -9,13 +9,13 @@ import pytest
 from random_graphs.differences import bits, differences, expected, outcome
 from sparse_circuits import setup_of
 
-from compiler.backends.lowering import lower, synapse_code, visits
-from compiler.backends.lowering.visits import visits_of
-from compiler.backends.native import Native
-from compiler.ir import CortexError, Graph, parse_graph
-from compiler.verify import Setup
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.runs import compiled
+from cortexc.compiler.backends.lowering import lower, synapse_code, visits
+from cortexc.compiler.backends.lowering.visits import visits_of
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import CortexError, Graph, parse_graph
+from cortexc.compiler.verify import Setup
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.runs import compiled
 
 TEXT = """
 graph visits

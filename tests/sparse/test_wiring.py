@@ -10,13 +10,13 @@ import pytest
 from random_graphs.differences import bits, expected, outcome, watched
 from sparse_circuits import graph_of, setup_of
 
-from compiler.backends.interpreter import Interpreter
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir import CortexError, drawing, machine, parse_graph, problems, show_graph
-from compiler.ir.synapses import synapses_of, with_drawn
-from compiler.ir.wiring import Numbers, Wiring
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import CortexError, drawing, machine, parse_graph, problems, show_graph
+from cortexc.compiler.ir.synapses import synapses_of, with_drawn
+from cortexc.compiler.ir.wiring import Numbers, Wiring
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 RULES = {"fixed_indegree": 5, "fixed_outdegree": 5, "fixed_total": 150, "probability": 0.2}
 

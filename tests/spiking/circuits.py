@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.sign_concordant import build, presentation
-from compiler.microcircuits.sign_concordant_options import SignConcordant
-from compiler.microcircuits.sign_concordant_start import normal_start
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits.sign_concordant import build, presentation
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.microcircuits.sign_concordant_start import normal_start
 
 DENSE = (12, 9, 5, 3)
 MAPS = ("1x6x6", "2c3", "p2", "3c2p1", 4, 3)

@@ -3,9 +3,9 @@
 import pytest
 from circuits import DENSE, LOCAL, MAPS, options
 
-from compiler.ir import CortexError
-from compiler.verify import verify_against_reference
-from compiler.verify.oracles.sign_concordant import reference_setup
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.verify import verify_against_reference
+from cortexc.compiler.verify.oracles.sign_concordant import reference_setup
 
 pytest.importorskip("torch")
 CASES = {
@@ -55,7 +55,7 @@ def test_minibatches_of_maps_on_lava():
 
 def test_a_planted_fault_is_found(monkeypatch):
     """An excitatory synapse that learns with the wrong sign."""
-    from compiler.microcircuits import sign_concordant_cells as texts
+    from cortexc.compiler.microcircuits import sign_concordant_cells as texts
 
     monkeypatch.setenv("CORTEXC_JIT", "0")
     monkeypatch.setattr(texts, "RULES", texts.RULES.replace("eta * post.error", "-eta * post.error"))

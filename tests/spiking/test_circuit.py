@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from circuits import DENSE, MAPS, options, started
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import CortexError, parse_graph, show_graph, verify
-from compiler.microcircuits.layers import read_layers
-from compiler.microcircuits.sign_concordant import build, gate_patterns, presentation
-from compiler.microcircuits.sign_concordant_options import FEEDBACK, SignConcordant
-from compiler.microcircuits.sign_concordant_start import normal_start
-from compiler.passes.read_sets import explain_text
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import CortexError, parse_graph, show_graph, verify
+from cortexc.compiler.microcircuits.layers import read_layers
+from cortexc.compiler.microcircuits.sign_concordant import build, gate_patterns, presentation
+from cortexc.compiler.microcircuits.sign_concordant_options import FEEDBACK, SignConcordant
+from cortexc.compiler.microcircuits.sign_concordant_start import normal_start
+from cortexc.compiler.passes.read_sets import explain_text
 
 SIZES = (3, 4, 3, 2)
 

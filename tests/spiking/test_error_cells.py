@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from circuits import DENSE, MAPS, options, training
 
-from compiler.backends.interpreter import Interpreter
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir import CortexError, parse_graph, show_graph, verify
-from compiler.microcircuits.sign_concordant import build
-from compiler.microcircuits.sign_concordant_errors import build_errors
-from compiler.microcircuits.sign_concordant_start import normal_start
-from compiler.passes.read_sets import explain_text
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import CortexError, parse_graph, show_graph, verify
+from cortexc.compiler.microcircuits.sign_concordant import build
+from cortexc.compiler.microcircuits.sign_concordant_errors import build_errors
+from cortexc.compiler.microcircuits.sign_concordant_start import normal_start
+from cortexc.compiler.passes.read_sets import explain_text
 
 
 @pytest.mark.parametrize("changes", [{}, {"layers": MAPS}, {"optimiser": "adam"},
@@ -49,8 +49,8 @@ def test_messages_are_not_negative_and_the_rules_are_local():
 
 
 def test_the_references_trajectory(monkeypatch):
-    from compiler.verify import verify_against_reference
-    from compiler.verify.oracles.sign_concordant import reference_setup
+    from cortexc.compiler.verify import verify_against_reference
+    from cortexc.compiler.verify.oracles.sign_concordant import reference_setup
 
     pytest.importorskip("torch")
     monkeypatch.setenv("CORTEXC_JIT", "0")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.ir import parse, parse_graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.passes import Request, Target, run_pipeline
-from compiler.passes.events import moves_at_events, waits_for
 from cortexc import simulate
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.ir import parse, parse_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.passes import Request, Target, run_pipeline
+from cortexc.compiler.passes.events import moves_at_events, waits_for
 
 SOURCES, CELLS, STEPS = 11, 9, 300
 TEXT = """

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from circuits import DENSE, LOCAL, MAPS, options, started, training
 
-from compiler.backends.lowering import lower
-from compiler.backends.native import Native
-from compiler.passes import Request
-from compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.backends.lowering import lower
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.passes import Request
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
 
 OBSERVED = frozenset({"PC1.u"})
 EVERY_OTHER = {"apply": (0.0,) * 9 + (1.0,)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from circuits import DENSE, LOCAL, MAPS, options, started, training
 
-from compiler.verify import verify_graph
+from cortexc.compiler.verify import verify_graph
 
 CASES = {
     **{policy: dict(feedback=policy) for policy in ("frSF", "brSF", "uSF", "FA", "DFA", "BP")},
@@ -49,8 +49,8 @@ def test_updates_wait_for_the_apply_gate():
 
 
 def test_pipelined_updates_are_those_of_the_phase_locked_circuit():
-    from compiler.backends.lowering import lower
-    from compiler.backends.native import Native
+    from cortexc.compiler.backends.lowering import lower
+    from cortexc.compiler.backends.native import Native
 
     found = []
     for timing in ("phase_locked", "pipelined"):
@@ -65,8 +65,8 @@ def test_pipelined_updates_are_those_of_the_phase_locked_circuit():
 
 
 def test_redrawn_feedback_has_new_magnitudes_and_the_signs_of_the_forward_weights():
-    from compiler.backends.lowering import lower
-    from compiler.backends.native import Native
+    from cortexc.compiler.backends.lowering import lower
+    from cortexc.compiler.backends.native import Native
 
     circuit, found = options(feedback="brSF"), []
     protocol, rows = training(circuit, 2, 4)

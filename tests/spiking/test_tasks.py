@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.experiments.compilation import compile_experiment
-from compiler.experiments.tasks.conditioning import DELAY, HELD, SHOWN, TRIAL
-from compiler.experiments.tasks.evidence import Evidence
-from compiler.experiments.tasks.unsupervised import answers, assign
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.compilation import compile_experiment
+from cortexc.compiler.experiments.tasks.conditioning import DELAY, HELD, SHOWN, TRIAL
+from cortexc.compiler.experiments.tasks.evidence import Evidence
+from cortexc.compiler.experiments.tasks.unsupervised import answers, assign
+from cortexc.compiler.ir import CortexError
 
 DIGITS = {"model.cells": 12, "model.pixels": 64, "model.total": 20.0, "model.highest_rate": 200.0, "data.name": "digits", "data.split": "stratified",
           "data.limits": {"train": 40, "test": 20}, "data.normalise": [0.0, 1.0], "protocol.presentation_steps": 60,

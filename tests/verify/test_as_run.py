@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import cortexc
-from compiler.backends.lowering.held import FormCode
-from compiler.backends.lowering.projections import ProjectionLowering
-from compiler.cli.app import execute
-from compiler.ir import CortexError, parse_graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.verify import Setup, record_trajectory
-from compiler.verify.as_run import looks
+from cortexc.compiler.backends.lowering.held import FormCode
+from cortexc.compiler.backends.lowering.projections import ProjectionLowering
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.ir import CortexError, parse_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.verify import Setup, record_trajectory
+from cortexc.compiler.verify.as_run import looks
 
 GRAPH = """
 graph derived
@@ -165,14 +165,14 @@ def test_a_fault_of_the_lowering_across_steps_is_found_as_run(monkeypatch, plant
 
 def test_blocks_of_the_run_are_longer_than_the_chunks_of_the_comparison(monkeypatch):
     """Weights of a large circuit are compared a few steps at a time; its run is not cut there, which would flush it."""
-    monkeypatch.setattr("compiler.verify.runs.WINDOW_BYTES", 1)
+    monkeypatch.setattr("cortexc.compiler.verify.runs.WINDOW_BYTES", 1)
     without_the_pending_increment(monkeypatch)
     written, run = cortexc.verify(experiment(), steps=70).lines
     assert written.passed and run.outcome == "diverged" and run.compared_steps < 40
 
 
 def test_a_pass_that_changes_the_circuit_is_found_as_run(monkeypatch):
-    from compiler.passes.fold import Fold
+    from cortexc.compiler.passes.fold import Fold
 
     apply = Fold.apply
     monkeypatch.setattr(Fold, "apply", lambda self, graph, request: apply(self, graph.with_(dt=0.1001), request))
@@ -187,7 +187,7 @@ def test_the_recorded_current_of_a_held_input_is_that_of_its_step(quantities):
 
 
 def test_recordings_take_the_memory_of_the_steps_that_are_compared(monkeypatch):
-    from compiler.experiments import checks
+    from cortexc.compiler.experiments import checks
 
     sizes, make = [], checks.make_runner
     monkeypatch.setattr(checks, "make_runner", lambda compiled: sizes.append(make(compiled)) or sizes[-1])
@@ -319,7 +319,7 @@ from importlib.machinery import PathFinder
 
 find = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in {blocked!r} else find(name, *rest)
-from compiler.cli.app import execute
+from cortexc.compiler.cli.app import execute
 sys.exit(execute({arguments!r}))
 """
 

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from compiler.ir import CortexError
-from compiler.verify.compare import Comparison
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.verify.compare import Comparison
 
 T = np.linspace(0, 1, 50)
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from compiler.microcircuits import CIRCUITS
-from compiler.verify.oracles.table import ORACLES, oracle_of
+from cortexc.compiler.microcircuits import CIRCUITS
+from cortexc.compiler.verify.oracles.table import ORACLES, oracle_of
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = {"pal": ("pal",), "error_neuron": ("error_neuron", "rivals"), "sign_concordant": ("sign_concordant",),
             "eprop": ("eprop",)}
 """File of the oracle -> beginnings of the modules of its circuits."""
 ROOMS = ("compiler", "cortexc", "lava_procs", "hardware_maps", "reference")
-SHARED = {"compiler.microcircuits.starts", "compiler.microcircuits.targets", "compiler.microcircuits.layers"}
+SHARED = {"cortexc.compiler.microcircuits.starts", "cortexc.compiler.microcircuits.targets", "cortexc.compiler.microcircuits.layers"}
 
 
 def imported(path: Path) -> set[str]:
@@ -30,7 +30,7 @@ def imported(path: Path) -> set[str]:
 
 def naming(family: str) -> set[str]:
     """Files that import a circuit of the family, or its reference, and are neither; benchmarks measure what they like."""
-    begins = tuple(f"{room}.{stem}" for room in ("compiler.microcircuits", "reference") for stem in FAMILIES[family])
+    begins = tuple(f"{room}.{stem}" for room in ("cortexc.compiler.microcircuits", "cortexc.reference") for stem in FAMILIES[family])
     paths = (p for room in ROOMS for p in (ROOT / room).rglob("*.py"))
     return {str(p.relative_to(ROOT)) for p in paths
             if not {"microcircuits", "reference", "bench"} & set(p.relative_to(ROOT).parts)
@@ -60,7 +60,7 @@ AGAINST_NEST = {"brunel": "tests/networks/test_statistics.py", "potjans-diesmann
 
 def test_every_family_has_an_oracle_and_every_oracle_a_family():
     modules = {kind.__module__ for kind in ORACLES}
-    stems = tuple(f"compiler.microcircuits.{stem}" for stems in FAMILIES.values() for stem in stems)
+    stems = tuple(f"cortexc.compiler.microcircuits.{stem}" for stems in FAMILIES.values() for stem in stems)
     assert all(module.startswith(stems) for module in modules)
     known = {name: circuit.options_class() for name, circuit in CIRCUITS.items()}
     without = {name for name, options in known.items() if not any(issubclass(options, kind) for kind in ORACLES)}

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.verify import load_recording, verify_golden, verify_recording
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.recorded.readers import published_recording
+from cortexc.compiler.verify import load_recording, verify_golden, verify_recording
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.recorded.readers import published_recording
 
 DEFAULT_FOLDER = Path(__file__).parents[2] / ".." / "shared" / "golden"
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", DEFAULT_FOLDER))

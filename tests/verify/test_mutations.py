@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.ir import CortexError, parse_graph, problems, show_graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.verify import Setup, load_recording, record_trajectory
-from compiler.verify.mutation.campaign import Score, mutation_score, plain_python, rehearsals, rows
-from compiler.verify.mutation.equivalence import still_the_same
-from compiler.verify.mutation.mutants import OPERATORS, mutants
+from cortexc.compiler.ir import CortexError, parse_graph, problems, show_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.verify import Setup, load_recording, record_trajectory
+from cortexc.compiler.verify.mutation.campaign import Score, mutation_score, plain_python, rehearsals, rows
+from cortexc.compiler.verify.mutation.equivalence import still_the_same
+from cortexc.compiler.verify.mutation.mutants import OPERATORS, mutants
 
 FOLDER = Path(os.environ.get("CORTEXC_GOLDEN", Path(__file__).parents[2] / ".." / "shared" / "golden"))
 SAMPLE = 100
@@ -154,7 +154,7 @@ def test_proofs_hold(graph, tmp_path):
     score = mutation_score([path])
     assert set(equivalent) == set(score.equivalent)
     with plain_python():
-        from compiler.verify.mutation.campaign import found
+        from cortexc.compiler.verify.mutation.campaign import found
 
         table, recording = dict(mutants(load_recording(path).setup.graph)), load_recording(path)
         assert not any(found(recording, table[d]) for d in equivalent)

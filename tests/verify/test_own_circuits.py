@@ -11,12 +11,19 @@ import pytest
 from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 
-from compiler.ir import CortexError, parse_graph
-from compiler.ir.model import State
-from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.pal import Pal
-from compiler.verify import Setup, load_function, reference_setup, verify_against_reference, verify_graph, verify_setup
-from compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.ir import CortexError, parse_graph
+from cortexc.compiler.ir.model import State
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits.pal import Pal
+from cortexc.compiler.verify import (
+    Setup,
+    load_function,
+    reference_setup,
+    verify_against_reference,
+    verify_graph,
+    verify_setup,
+)
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 SIDES = [("native", "network"), ("native", "area"), ("native", "population")]
 """(on, granularity); a further backend is one more line, with its mark."""

@@ -11,13 +11,13 @@ import pytest
 from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 
-from compiler.ir import CortexError, show_graph
-from compiler.microcircuits.pal import Pal
-from compiler.verify import load_recording, record_trajectory, verify_golden, verify_recording
-from compiler.verify.mutation.campaign import plain_python
-from compiler.verify.recorded.readers import published_recording
+from cortexc.compiler.ir import CortexError, show_graph
+from cortexc.compiler.microcircuits.pal import Pal
+from cortexc.compiler.verify import load_recording, record_trajectory, verify_golden, verify_recording
+from cortexc.compiler.verify.mutation.campaign import plain_python
+from cortexc.compiler.verify.recorded.readers import published_recording
 
-oracle = pytest.importorskip("compiler.verify.oracles.pal")
+oracle = pytest.importorskip("cortexc.compiler.verify.oracles.pal")
 pytest.importorskip("torch")
 
 BASE = Pal((2, 3, 2), eta_fw=(2.0, 0.5), eta_bw=(20.0,), eta_IP=(10.0,), eta_PI=(0.5,), alpha=(1e-3,), sigma=(0.05,))

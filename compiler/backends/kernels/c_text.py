@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping
 
-from compiler.backends.kernels.nest import (
+from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
     For,
     Int,
@@ -24,10 +24,10 @@ from compiler.backends.kernels.nest import (
     nodes,
     widths,
 )
-from compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
-from compiler.backends.kernels.text import TRUTHS, Text
-from compiler.backends.quoting import comment
-from compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
+from cortexc.compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
+from cortexc.compiler.backends.kernels.text import TRUTHS, Text
+from cortexc.compiler.backends.quoting import comment
+from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
 
 LANES = {False: (8,), True: (16, 8)}
 """Numbers per vector in double and in single precision, the widest first; rows are padded to the last."""

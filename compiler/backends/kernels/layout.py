@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.backends.kernels.operations import padded
-from compiler.ir.model import Array, Graph, Projection, weight_shape
+from cortexc.compiler.backends.kernels.operations import padded
+from cortexc.compiler.ir.model import Array, Graph, Projection, weight_shape
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
-from compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
-from compiler.backends.quoting import identifier
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Number, as_node, walk
+from cortexc.compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
+from cortexc.compiler.backends.quoting import identifier
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Number, as_node, walk
 
 
 class Whole:

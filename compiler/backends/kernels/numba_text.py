@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from compiler.backends.kernels.nest import For, Int, Kernel, Load, Uniform
-from compiler.backends.kernels.operations import FIRST_ARGUMENT, Argument, Constant, Gate, Key
-from compiler.backends.kernels.text import Text
-from compiler.backends.quoting import docstring, identifier
-from compiler.ir.expressions import Lookup, Node, Number
+from cortexc.compiler.backends.kernels.nest import For, Int, Kernel, Load, Uniform
+from cortexc.compiler.backends.kernels.operations import FIRST_ARGUMENT, Argument, Constant, Gate, Key
+from cortexc.compiler.backends.kernels.text import Text
+from cortexc.compiler.backends.quoting import docstring, identifier
+from cortexc.compiler.ir.expressions import Lookup, Node, Number
 
 SIGNATURES = {"": ("kernel", "m, indices, program, i, gates, t"),
               "delivery": ("across_steps", "m, indices, program, i, gates, rows_of_samples, t, pending"),

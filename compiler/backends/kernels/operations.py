@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from compiler.ir.model import Graph
+from cortexc.compiler.ir.model import Graph
 
 
 @dataclass(frozen=True)

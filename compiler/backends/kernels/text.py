@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from compiler.backends.kernels.nest import (
+from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
     Below,
     Counter,
@@ -22,9 +22,9 @@ from compiler.backends.kernels.nest import (
     Uniform,
     Whole,
 )
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Node, Number, Where
-from compiler.ir.functions import ARITY
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Node, Number, Where
+from cortexc.compiler.ir.functions import ARITY
 
 COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 TRUTHS = COMPARISONS | {"and", "or"}

@@ -17,10 +17,10 @@ import networkx as nx
 import numpy as np
 from safetensors.numpy import save
 
-from compiler.backends import loading, runtime
-from compiler.backends.draws import noise_spec
-from compiler.backends.lava.naming import class_names, local_names
-from compiler.backends.lava.stock import (
+from cortexc.compiler.backends import loading, runtime
+from cortexc.compiler.backends.draws import noise_spec
+from cortexc.compiler.backends.lava.naming import class_names, local_names
+from cortexc.compiler.backends.lava.stock import (
     IMPORTS,
     MODELS,
     STOCK_NAMES,
@@ -32,23 +32,23 @@ from compiler.backends.lava.stock import (
     stock_process,
     stock_wires,
 )
-from compiler.backends.lowering.c_module import c_source
-from compiler.backends.lowering.program import GroupProgram, Program
-from compiler.backends.quoting import comment, docstring, fresh, identifier, quoted
-from compiler.backends.recording import record_pieces
-from compiler.ir import Graph, show_graph
-from compiler.ir.model import Array
-from compiler.ir.protocol import Protocol
-from compiler.passes.stock import StockPlan
-from lava_procs.folder import ARRAYS, DESCRIPTION, DIGEST, KERNELS, digest, text_digest
+from cortexc.compiler.backends.lowering.c_module import c_source
+from cortexc.compiler.backends.lowering.program import GroupProgram, Program
+from cortexc.compiler.backends.quoting import comment, docstring, fresh, identifier, quoted
+from cortexc.compiler.backends.recording import record_pieces
+from cortexc.compiler.ir import Graph, show_graph
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.passes.stock import StockPlan
+from cortexc.lava_procs.folder import ARRAYS, DESCRIPTION, DIGEST, KERNELS, digest, text_digest
 
 PROTOCOLS = {
     "async": """from lava.magma.core.sync.protocols.async_protocol import AsyncProtocol as Protocol
 
-from lava_procs.group import AsyncGroupModel as GroupModel""",
+from cortexc.lava_procs.group import AsyncGroupModel as GroupModel""",
     "loihi": """from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol as Protocol
 
-from lava_procs.group import LoihiGroupModel as GroupModel"""}
+from cortexc.lava_procs.group import LoihiGroupModel as GroupModel"""}
 """How Lava synchronises the processes: only by their messages, or step by step as a chip would."""
 
 Event = tuple[str, str]
@@ -199,7 +199,7 @@ Every process runs its part of one common order, so a receive never waits for a 
     return f'''{docstring(about)}
 import sys
 
-import lava_procs  # before Lava, which needs a mend on Python 3.11 and newer
+import cortexc.lava_procs  # before Lava, which needs a mend on Python 3.11 and newer
 {"import numpy as np" + chr(10) if any(g.integers for g in plan.groups) else ""}\
 {_stock_imports(plan)}\
 from lava.magma.core.decorator import implements, requires
@@ -213,7 +213,7 @@ from lava.magma.core.resources import CPU
 
 def _stock_imports(plan: NetworkPlan) -> str:
     models = sorted({MODELS[g.stock.process] for g in plan.groups if g.stock})
-    return f"{IMPORTS}from lava_procs.stock import {', '.join(models)}\n" if models else ""
+    return f"{IMPORTS}from cortexc.lava_procs.stock import {', '.join(models)}\n" if models else ""
 
 
 def _ports(plan: GroupPlan) -> list[tuple[str, str]]:
@@ -277,7 +277,7 @@ def _build(plan: NetworkPlan) -> str:
 
 def _main() -> str:
     return '''if __name__ == "__main__":
-    from lava_procs.host import main
+    from cortexc.lava_procs.host import main
 
     main(__file__, sys.modules[__name__])
 '''

@@ -7,12 +7,12 @@ import keyword
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from compiler.backends.quoting import fresh, identifier
-from compiler.ir import Graph
+from cortexc.compiler.backends.quoting import fresh, identifier
+from cortexc.compiler.ir import Graph
 
 MODULE = frozenset({
     "AbstractProcess", "CPU", "GroupModel", "InPort", "LavaPyType", "MODELS", "OutPort", "Protocol", "PyInPort",
-    "PyOutPort", "build", "implements", "lava_procs", "main", "np", "p", "requires", "sys", "work", "works"})
+    "PyOutPort", "build", "implements", "cortexc", "main", "np", "p", "requires", "sys", "work", "works"})
 """Names that every emitted network has of its own, in any case of letters."""
 PYTHON = frozenset(keyword.kwlist) | frozenset(dir(builtins))
 

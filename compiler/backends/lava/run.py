@@ -9,19 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compiler.backends.blocks import Pace, first_block
-from compiler.backends.feeding import make_feed, sample_table
-from compiler.backends.in_process import Records, sized
-from compiler.backends.lava.emit import OWN, emit
-from compiler.backends.lowering.program import Program
-from compiler.backends.recording import current, packed, unpack
-from compiler.backends.runtime import Feed
-from compiler.ir.errors import CortexError, RunFailed
-from compiler.ir.model import Array
-from compiler.ir.protocol import Protocol
-from compiler.passes.stock import StockPlan
-from lava_procs.folder import FolderError
-from lava_procs.host import Host
+from cortexc.compiler.backends.blocks import Pace, first_block
+from cortexc.compiler.backends.feeding import make_feed, sample_table
+from cortexc.compiler.backends.in_process import Records, sized
+from cortexc.compiler.backends.lava.emit import OWN, emit
+from cortexc.compiler.backends.lowering.program import Program
+from cortexc.compiler.backends.recording import current, packed, unpack
+from cortexc.compiler.backends.runtime import Feed
+from cortexc.compiler.ir.errors import CortexError, RunFailed
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.passes.stock import StockPlan
+from cortexc.lava_procs.folder import FolderError
+from cortexc.lava_procs.host import Host
 
 BLOCK_MS, CALL_SECONDS, MOST_STEPS = 50.0, 0.5, 10**7
 """Aimed duration of one Lava step at granularity `network`, long against Lava's overhead, short against Ctrl-C; and
@@ -130,7 +130,7 @@ def supervised(run: LavaRun) -> Iterator[None]:
 
 
 def coded_error(error: BaseException) -> CortexError | None:
-    from lava_procs import supervisor as s
+    from cortexc.lava_procs import supervisor as s
 
     if isinstance(error, FolderError):
         return CortexError(error.code, error.message, error.hint)

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.backends.kernels.operations import slot_name
-from compiler.backends.lowering import Program, lower
-from compiler.backends.lowering.program import GroupProgram
-from compiler.backends.lowering.transfers import Transfer
-from compiler.backends.quoting import quoted
-from compiler.ir import CortexError, Graph, Projection
-from compiler.ir.schedule import message_depth
-from compiler.passes.stock import StockPlan, stock_plan
-from compiler.passes.stock_forms import LifForm
-from compiler.passes.stock_rules import DenseForm
+from cortexc.compiler.backends.kernels.operations import slot_name
+from cortexc.compiler.backends.lowering import Program, lower
+from cortexc.compiler.backends.lowering.program import GroupProgram
+from cortexc.compiler.backends.lowering.transfers import Transfer
+from cortexc.compiler.backends.quoting import quoted
+from cortexc.compiler.ir import CortexError, Graph, Projection
+from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.passes.stock import StockPlan, stock_plan
+from cortexc.compiler.passes.stock_forms import LifForm
+from cortexc.compiler.passes.stock_rules import DenseForm
 
 Wire = tuple[str, str, str, str]
 """(source process, its port, target process, its port)."""
@@ -29,7 +29,7 @@ from lava.proc.lif.process import LIF
 from lava.utils.weightutils import SignMode
 """
 MODELS = {"LIF": "ProbedLif", "Dense": "ProbedDense", "LearningDense": "ProbedLearningDense"}
-"""Stock process -> its stock model with a probe behind it (lava_procs.stock)."""
+"""Stock process -> its stock model with a probe behind it (cortexc.lava_procs.stock)."""
 
 
 STOCK_NAMES = (*MODELS, *MODELS.values(), "GradedSpikeCfg", "Loihi3FLearningRule", "SignMode")

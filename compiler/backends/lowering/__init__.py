@@ -3,6 +3,6 @@
 `lower(graph, observed)` is all that a backend needs; `Program.select(group)` cuts it for one process.
 """
 
-from compiler.backends.lowering.program import GroupProgram, Program, lower
+from cortexc.compiler.backends.lowering.program import GroupProgram, Program, lower
 
 __all__ = ["GroupProgram", "Program", "lower"]

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.backends.kernels.layout import pack_state
-from compiler.backends.kernels.nest import Counter, Int, Joined, Kernel
-from compiler.backends.kernels.operations import Operation, Slot, slot_name
-from compiler.backends.lowering.translation import Translation
-from compiler.backends.quoting import identifier
-from compiler.backends.start import Start
-from compiler.ir.evaluation import evaluate
-from compiler.ir.expressions import Name, Node, Prev
-from compiler.ir.model import Array
+from cortexc.compiler.backends.kernels.layout import pack_state
+from cortexc.compiler.backends.kernels.nest import Counter, Int, Joined, Kernel
+from cortexc.compiler.backends.kernels.operations import Operation, Slot, slot_name
+from cortexc.compiler.backends.lowering.translation import Translation
+from cortexc.compiler.backends.quoting import identifier
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.ir.evaluation import evaluate
+from cortexc.compiler.ir.expressions import Name, Node, Prev
+from cortexc.compiler.ir.model import Array
 
 if TYPE_CHECKING:
-    from compiler.backends.lowering.synapse_code import SynapseCode
+    from cortexc.compiler.backends.lowering.synapse_code import SynapseCode
 
 
 def arrivals(owner: SynapseCode) -> list[Operation]:

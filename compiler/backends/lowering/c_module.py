@@ -7,12 +7,22 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from compiler.backends.kernels.c_text import c_name, function_source, open_sizes
-from compiler.backends.kernels.nest import KernelTable
-from compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Operation, Slot, Span
-from compiler.backends.lowering.c_threads import MEETING, SHARE, THREADS
-from compiler.backends.lowering.program import GroupProgram, Program
-from compiler.ir.functions import DEFINITIONS, PRIMITIVES, closure
+from cortexc.compiler.backends.kernels.c_text import c_name, function_source, open_sizes
+from cortexc.compiler.backends.kernels.nest import KernelTable
+from cortexc.compiler.backends.kernels.operations import (
+    Argument,
+    Constant,
+    First,
+    Gate,
+    IndexSlot,
+    Key,
+    Operation,
+    Slot,
+    Span,
+)
+from cortexc.compiler.backends.lowering.c_threads import MEETING, SHARE, THREADS
+from cortexc.compiler.backends.lowering.program import GroupProgram, Program
+from cortexc.compiler.ir.functions import DEFINITIONS, PRIMITIVES, closure
 
 PRECISION = {False: "typedef double number;\ntypedef int64_t whole;",
              True: "typedef float number;\ntypedef int32_t whole;"}

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compiler.backends.kernels.nest import Array, Counter, Int, Kernel, KernelTable, Load, compared
-from compiler.backends.kernels.operations import (
+from cortexc.compiler.backends.kernels.nest import Array, Counter, Int, Kernel, KernelTable, Load, compared
+from cortexc.compiler.backends.kernels.operations import (
     Operation,
     Slot,
     SlotTable,
@@ -21,12 +21,12 @@ from compiler.backends.kernels.operations import (
     ring_slot,
     slot_name,
 )
-from compiler.backends.lowering.storage import Storage
-from compiler.backends.lowering.translation import Translation
-from compiler.backends.quoting import identifier
-from compiler.ir.expressions import Expression, Name, Node, Number, Prev, Where, walk
-from compiler.ir.model import CellType, Equation, Graph, Population, Projection
-from compiler.ir.schedule import Delivery, Segment, message_depth
+from cortexc.compiler.backends.lowering.storage import Storage
+from cortexc.compiler.backends.lowering.translation import Translation
+from cortexc.compiler.backends.quoting import identifier
+from cortexc.compiler.ir.expressions import Expression, Name, Node, Number, Prev, Where, walk
+from cortexc.compiler.ir.model import CellType, Equation, Graph, Population, Projection
+from cortexc.compiler.ir.schedule import Delivery, Segment, message_depth
 
 
 class SegmentLowering:

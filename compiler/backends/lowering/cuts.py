@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from compiler.backends.kernels.operations import Argument, First, Operation, Slot, Span
-from compiler.ir.model import group_parts
+from cortexc.compiler.backends.kernels.operations import Argument, First, Operation, Slot, Span
+from cortexc.compiler.ir.model import group_parts
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compiler.backends.kernels.nest import Array, Kernel, compared
-from compiler.backends.lowering.learning import Axes, Delivered
+from cortexc.compiler.backends.kernels.nest import Array, Kernel, compared
+from cortexc.compiler.backends.lowering.learning import Axes, Delivered
 
 
 def product(kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from compiler.backends.kernels.layout import Shape
-from compiler.backends.kernels.nest import Int, Kernel, KernelTable
-from compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, slot_name
-from compiler.backends.lowering.cells import message_slot, vector_parameters
-from compiler.backends.lowering.storage import Storage, inline_factors
-from compiler.backends.lowering.translation import Translation
-from compiler.backends.quoting import fresh, identifier
-from compiler.ir.expressions import (
+from cortexc.compiler.backends.kernels.layout import Shape
+from cortexc.compiler.backends.kernels.nest import Int, Kernel, KernelTable
+from cortexc.compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, slot_name
+from cortexc.compiler.backends.lowering.cells import message_slot, vector_parameters
+from cortexc.compiler.backends.lowering.storage import Storage, inline_factors
+from cortexc.compiler.backends.lowering.translation import Translation
+from cortexc.compiler.backends.quoting import fresh, identifier
+from cortexc.compiler.ir.expressions import (
     WEIGHT_SUM,
     Binary,
     Call,
@@ -33,9 +33,9 @@ from compiler.ir.expressions import (
     show,
     walk,
 )
-from compiler.ir.model import PlasticityRule, Projection, cell_parameters, rule_parameters
-from compiler.ir.schedule import message_depth
-from compiler.ir.synapses import Synapses
+from cortexc.compiler.ir.model import PlasticityRule, Projection, cell_parameters, rule_parameters
+from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.ir.synapses import Synapses
 
 VECTOR = "@"
 """Before the name of a one-sided vector in what is left of an increment; no name of the user's has it."""

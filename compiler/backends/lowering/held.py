@@ -13,16 +13,16 @@ from itertools import groupby
 
 import numpy as np
 
-from compiler.backends.kernels.layout import Shape
-from compiler.backends.kernels.nest import Array, Int, Kernel, Load, Shown, compared
-from compiler.backends.kernels.operations import Gate, Operation, Slot, slot_name
-from compiler.backends.lowering.learning import Learning
-from compiler.backends.lowering.listed import axes_of
-from compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser, Summed
-from compiler.backends.lowering.synapse_code import SynapseCode
-from compiler.ir.expressions import Binary, Expression, Name, Node, Number, reads, transform
-from compiler.ir.functions import Floats
-from compiler.passes.held_forms import MATRICES, POST, PRE, SCALARS, Form, Line, Lines, as_read, first_values
+from cortexc.compiler.backends.kernels.layout import Shape
+from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, Load, Shown, compared
+from cortexc.compiler.backends.kernels.operations import Gate, Operation, Slot, slot_name
+from cortexc.compiler.backends.lowering.learning import Learning
+from cortexc.compiler.backends.lowering.listed import axes_of
+from cortexc.compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser, Summed
+from cortexc.compiler.backends.lowering.synapse_code import SynapseCode
+from cortexc.compiler.ir.expressions import Binary, Expression, Name, Node, Number, reads, transform
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.passes.held_forms import MATRICES, POST, PRE, SCALARS, Form, Line, Lines, as_read, first_values
 
 ROWS = len(SCALARS)
 """Where in the book the samples' rows begin."""

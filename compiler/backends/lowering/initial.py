@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
-from compiler.backends.kernels.operations import ring_slot, slot_name
-from compiler.backends.lowering.cells import vector_parameters
-from compiler.backends.lowering.mirrors import mirror_arrays
-from compiler.backends.lowering.storage import Storage
-from compiler.backends.start import Start
-from compiler.ir import model
-from compiler.ir.connections import connection_mask
-from compiler.ir.model import Array, Graph
+from cortexc.compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
+from cortexc.compiler.backends.kernels.operations import ring_slot, slot_name
+from cortexc.compiler.backends.lowering.cells import vector_parameters
+from cortexc.compiler.backends.lowering.mirrors import mirror_arrays
+from cortexc.compiler.backends.lowering.storage import Storage
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.ir import model
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.model import Array, Graph
 
 
 def initial_values(graph: Graph, storage: Storage, start: Start) -> dict[str, Array]:

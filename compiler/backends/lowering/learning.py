@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from compiler.backends.kernels.layout import Shape
-from compiler.backends.kernels.nest import Array, Int, Kernel, Load, Uniform, any_of, compared
-from compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, slot_name
-from compiler.backends.lowering.factors import VECTOR, Factors
-from compiler.backends.lowering.translation import Translation
-from compiler.ir.connections import connection_mask
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Name, Node, Number, Prev, Where
-from compiler.ir.model import LAVA_DRAWS, Graph, Projection, State
-from compiler.ir.verify import bounds
+from cortexc.compiler.backends.kernels.layout import Shape
+from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, Load, Uniform, any_of, compared
+from cortexc.compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, slot_name
+from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
+from cortexc.compiler.backends.lowering.translation import Translation
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import Name, Node, Number, Prev, Where
+from cortexc.compiler.ir.model import LAVA_DRAWS, Graph, Projection, State
+from cortexc.compiler.ir.verify import bounds
 
 Delivered = Callable[[tuple[Int, Int, Int]], Node]
 """What a message is multiplied with at (j, k, c)."""

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from compiler.backends.kernels.layout import Shape
-from compiler.backends.kernels.nest import Counter, Indices, Int, Joined, Kernel, Load, compared
-from compiler.backends.kernels.operations import First, IndexSlot, Operation, Slot, Span
-from compiler.backends.lowering.learning import Axes
-from compiler.ir.expressions import Name
+from cortexc.compiler.backends.kernels.layout import Shape
+from cortexc.compiler.backends.kernels.nest import Counter, Indices, Int, Joined, Kernel, Load, compared
+from cortexc.compiler.backends.kernels.operations import First, IndexSlot, Operation, Slot, Span
+from cortexc.compiler.backends.lowering.learning import Axes
+from cortexc.compiler.ir.expressions import Name
 
 if TYPE_CHECKING:
-    from compiler.backends.lowering.projections import ProjectionLowering
+    from cortexc.compiler.backends.lowering.projections import ProjectionLowering
 
 
 class ListedAxes(Axes):

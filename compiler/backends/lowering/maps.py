@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from compiler.backends.kernels.nest import Array, Int, Kernel, Load, sum_of
-from compiler.backends.kernels.operations import Slot
-from compiler.backends.lowering.factors import VECTOR
-from compiler.backends.lowering.learning import Axes, Learning
-from compiler.backends.lowering.projections import ProjectionLowering
-from compiler.backends.lowering.synapse_code import BLOCK
-from compiler.backends.lowering.translation import Translation
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Expression, Name, Node, Prev
-from compiler.ir.model import Convolution, PlasticityRule
+from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, Load, sum_of
+from cortexc.compiler.backends.kernels.operations import Slot
+from cortexc.compiler.backends.lowering.factors import VECTOR
+from cortexc.compiler.backends.lowering.learning import Axes, Learning
+from cortexc.compiler.backends.lowering.projections import ProjectionLowering
+from cortexc.compiler.backends.lowering.synapse_code import BLOCK
+from cortexc.compiler.backends.lowering.translation import Translation
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import Expression, Name, Node, Prev
+from cortexc.compiler.ir.model import Convolution, PlasticityRule
 
 PIXELS = 4
 """Pixels whose products one pass of a learning rule adds."""

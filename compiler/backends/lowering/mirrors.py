@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.backends.draws import noise_columns
-from compiler.backends.kernels.layout import shape_of
-from compiler.backends.kernels.nest import Array, Below, Int, Kernel, KernelTable
-from compiler.backends.kernels.operations import Operation, Slot, SlotTable
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Binary, Call, Name, Negate, Node, Number, Where
-from compiler.ir.functions import Floats
-from compiler.ir.model import Graph, Mirror, weight_shape
+from cortexc.compiler.backends.draws import noise_columns
+from cortexc.compiler.backends.kernels.layout import shape_of
+from cortexc.compiler.backends.kernels.nest import Array, Below, Int, Kernel, KernelTable
+from cortexc.compiler.backends.kernels.operations import Operation, Slot, SlotTable
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Node, Number, Where
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.model import Graph, Mirror, weight_shape
 
 
 def mirror_operation(graph: Graph, mirror: Mirror, slots: SlotTable, kernels: KernelTable) -> Operation:

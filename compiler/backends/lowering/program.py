@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
-from compiler.backends.kernels.layout import shape_of
-from compiler.backends.kernels.nest import KernelTable
-from compiler.backends.kernels.numba_module import module_source
-from compiler.backends.kernels.operations import (
+from cortexc.compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
+from cortexc.compiler.backends.kernels.layout import shape_of
+from cortexc.compiler.backends.kernels.nest import KernelTable
+from cortexc.compiler.backends.kernels.numba_module import module_source
+from cortexc.compiler.backends.kernels.operations import (
     Argument,
     Constant,
     First,
@@ -31,27 +31,27 @@ from compiler.backends.kernels.operations import (
     ring_slot,
     slot_name,
 )
-from compiler.backends.lowering.arrivals import nothing_arrived
-from compiler.backends.lowering.cells import SegmentLowering, vector_parameters
-from compiler.backends.lowering.cuts import Piece, cut, pieces
-from compiler.backends.lowering.initial import initial_values
-from compiler.backends.lowering.maps import MapLowering
-from compiler.backends.lowering.mirrors import mirror_operation
-from compiler.backends.lowering.projections import ProjectionLowering
-from compiler.backends.lowering.shared_states import pack_shared
-from compiler.backends.lowering.storage import plan_storage
-from compiler.backends.lowering.threads import cut_starts, shares, usable
-from compiler.backends.lowering.transfers import Transfer, transfers_of
-from compiler.backends.lowering.visits import WILD, starts_wild
-from compiler.backends.names import check_names
-from compiler.backends.start import Start
-from compiler.ir import model
-from compiler.ir.evaluation import evaluate_scalar
-from compiler.ir.model import Array, Graph
-from compiler.ir.schedule import Segment
-from compiler.ir.synapses import Synapses
-from compiler.passes.events import sends_events
-from compiler.passes.hoist_constant_input import permitted
+from cortexc.compiler.backends.lowering.arrivals import nothing_arrived
+from cortexc.compiler.backends.lowering.cells import SegmentLowering, vector_parameters
+from cortexc.compiler.backends.lowering.cuts import Piece, cut, pieces
+from cortexc.compiler.backends.lowering.initial import initial_values
+from cortexc.compiler.backends.lowering.maps import MapLowering
+from cortexc.compiler.backends.lowering.mirrors import mirror_operation
+from cortexc.compiler.backends.lowering.projections import ProjectionLowering
+from cortexc.compiler.backends.lowering.shared_states import pack_shared
+from cortexc.compiler.backends.lowering.storage import plan_storage
+from cortexc.compiler.backends.lowering.threads import cut_starts, shares, usable
+from cortexc.compiler.backends.lowering.transfers import Transfer, transfers_of
+from cortexc.compiler.backends.lowering.visits import WILD, starts_wild
+from cortexc.compiler.backends.names import check_names
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.ir import model
+from cortexc.compiler.ir.evaluation import evaluate_scalar
+from cortexc.compiler.ir.model import Array, Graph
+from cortexc.compiler.ir.schedule import Segment
+from cortexc.compiler.ir.synapses import Synapses
+from cortexc.compiler.passes.events import sends_events
+from cortexc.compiler.passes.hoist_constant_input import permitted
 
 ACTIVE = 0.01
 """About which part of the cells that send events, or of a list of synapses, sends something in a step; for estimates of

@@ -8,22 +8,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from compiler.backends.kernels.nest import (
+from cortexc.compiler.backends.kernels.nest import (
     Kernel,
 )
-from compiler.backends.kernels.operations import Operation, Slot, Span, along
-from compiler.backends.lowering import listed
-from compiler.backends.lowering.arrivals import arrivals
-from compiler.backends.lowering.cells import message_slot
-from compiler.backends.lowering.factors import summing_gate
-from compiler.backends.lowering.held import Held
-from compiler.backends.lowering.listed import axes_of
-from compiler.backends.lowering.shared_states import shared_operation
-from compiler.backends.lowering.summed import Summed
-from compiler.backends.lowering.synapse_code import SynapseCode
-from compiler.backends.lowering.visits import each_moving
-from compiler.ir.model import SUMMED
-from compiler.passes.held_forms import form_of
+from cortexc.compiler.backends.kernels.operations import Operation, Slot, Span, along
+from cortexc.compiler.backends.lowering import listed
+from cortexc.compiler.backends.lowering.arrivals import arrivals
+from cortexc.compiler.backends.lowering.cells import message_slot
+from cortexc.compiler.backends.lowering.factors import summing_gate
+from cortexc.compiler.backends.lowering.held import Held
+from cortexc.compiler.backends.lowering.listed import axes_of
+from cortexc.compiler.backends.lowering.shared_states import shared_operation
+from cortexc.compiler.backends.lowering.summed import Summed
+from cortexc.compiler.backends.lowering.synapse_code import SynapseCode
+from cortexc.compiler.backends.lowering.visits import each_moving
+from cortexc.compiler.ir.model import SUMMED
+from cortexc.compiler.passes.held_forms import form_of
 
 
 class ProjectionLowering(SynapseCode):

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.backends.kernels.layout import pack_state, unpack_state
-from compiler.backends.kernels.nest import Kernel
-from compiler.backends.kernels.operations import First, Operation, Span, slot_name
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Expression, Name, walk
-from compiler.ir.model import Array
-from compiler.ir.synapses import Synapses
+from cortexc.compiler.backends.kernels.layout import pack_state, unpack_state
+from cortexc.compiler.backends.kernels.nest import Kernel
+from cortexc.compiler.backends.kernels.operations import First, Operation, Span, slot_name
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import Expression, Name, walk
+from cortexc.compiler.ir.model import Array
+from cortexc.compiler.ir.synapses import Synapses
 
 if TYPE_CHECKING:
-    from compiler.backends.lowering.factors import Factors
-    from compiler.backends.lowering.projections import ProjectionLowering
-    from compiler.backends.start import Start
+    from cortexc.compiler.backends.lowering.factors import Factors
+    from cortexc.compiler.backends.lowering.projections import ProjectionLowering
+    from cortexc.compiler.backends.start import Start
 
 Sides = dict[str, str]
 """State -> `pre` or `post`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.ir.expressions import (
+from cortexc.compiler.ir.expressions import (
     Expression,
     Name,
     Prev,
@@ -21,8 +21,8 @@ from compiler.ir.expressions import (
     substitute,
     walk,
 )
-from compiler.ir.model import CellType, Graph, Projection
-from compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
+from cortexc.compiler.ir.model import CellType, Graph, Projection
+from cortexc.compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
 
 NEAR = 32
 """So many earlier values move from slot to slot."""

@@ -8,12 +8,12 @@ time, with the bits of the plain sum over the samples.
 
 from __future__ import annotations
 
-from compiler.backends.kernels.nest import Array, Int, Kernel, compared
-from compiler.backends.kernels.operations import Operation
-from compiler.backends.lowering.learning import Learning
-from compiler.backends.lowering.synapse_code import SynapseCode
-from compiler.ir.expressions import Call, Name, Node, Where
-from compiler.ir.model import SUMMED
+from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, compared
+from cortexc.compiler.backends.kernels.operations import Operation
+from cortexc.compiler.backends.lowering.learning import Learning
+from cortexc.compiler.backends.lowering.synapse_code import SynapseCode
+from cortexc.compiler.ir.expressions import Call, Name, Node, Where
+from cortexc.compiler.ir.model import SUMMED
 
 At = tuple[Int, Int, Int]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
-from compiler.backends.kernels.layout import shape_of
-from compiler.backends.kernels.nest import (
+from cortexc.compiler.backends.kernels.layout import shape_of
+from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
     Array,
     Index,
@@ -17,22 +17,22 @@ from compiler.backends.kernels.nest import (
     compared,
     sum_of,
 )
-from compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable, slot_name
-from compiler.backends.lowering import events
-from compiler.backends.lowering.arrivals import arrived_at
-from compiler.backends.lowering.factors import Factors
-from compiler.backends.lowering.learning import Axes, Delivered, Learning
-from compiler.backends.lowering.listed import axes_of
-from compiler.backends.lowering.shared_states import Sides, shared_states
-from compiler.backends.lowering.storage import Storage
-from compiler.backends.lowering.translation import Translation
-from compiler.backends.lowering.visits import WILD, Visits, visits_of
-from compiler.backends.start import Start
-from compiler.ir.connections import connection_mask
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import Expression, Name, Node, Number, Where
-from compiler.ir.model import PlasticityRule, Projection
-from compiler.passes.events import moves_at_events, sends_events
+from cortexc.compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable, slot_name
+from cortexc.compiler.backends.lowering import events
+from cortexc.compiler.backends.lowering.arrivals import arrived_at
+from cortexc.compiler.backends.lowering.factors import Factors
+from cortexc.compiler.backends.lowering.learning import Axes, Delivered, Learning
+from cortexc.compiler.backends.lowering.listed import axes_of
+from cortexc.compiler.backends.lowering.shared_states import Sides, shared_states
+from cortexc.compiler.backends.lowering.storage import Storage
+from cortexc.compiler.backends.lowering.translation import Translation
+from cortexc.compiler.backends.lowering.visits import WILD, Visits, visits_of
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import Expression, Name, Node, Number, Where
+from cortexc.compiler.ir.model import PlasticityRule, Projection
+from cortexc.compiler.passes.events import moves_at_events, sends_events
 
 BLOCK = 8
 """Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.backends.kernels.nest import Accumulation, For, If, Kernel, KernelTable, Statement, Store
-from compiler.backends.kernels.operations import Argument, First, IndexSlot, Key, Operation, Slot, Span, padded
-from compiler.backends.loading import c_compiler
-from compiler.ir.errors import CortexError
-from compiler.ir.model import Array, Graph
-from compiler.ir.synapses import Synapses
+from cortexc.compiler.backends.kernels.nest import Accumulation, For, If, Kernel, KernelTable, Statement, Store
+from cortexc.compiler.backends.kernels.operations import Argument, First, IndexSlot, Key, Operation, Slot, Span, padded
+from cortexc.compiler.backends.loading import c_compiler
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.model import Array, Graph
+from cortexc.compiler.ir.synapses import Synapses
 
 LANES = 16
 """Stretches begin at multiples of this: whole vectors, and cache lines of one thread."""

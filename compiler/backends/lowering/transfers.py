@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.backends.kernels.operations import Operation, SlotTable
-from compiler.backends.lowering.cuts import needs, overlap
+from cortexc.compiler.backends.kernels.operations import Operation, SlotTable
+from cortexc.compiler.backends.lowering.cuts import needs, overlap
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from compiler.backends.kernels.nest import Kernel
-from compiler.backends.kernels.operations import Constant, Gate, SlotTable
-from compiler.backends.quoting import fresh, identifier
-from compiler.ir.expressions import (
+from cortexc.compiler.backends.kernels.nest import Kernel
+from cortexc.compiler.backends.kernels.operations import Constant, Gate, SlotTable
+from cortexc.compiler.backends.quoting import fresh, identifier
+from cortexc.compiler.ir.expressions import (
     Call,
     Expression,
     Lookup,
@@ -26,7 +26,7 @@ from compiler.ir.expressions import (
     show,
     walk,
 )
-from compiler.ir.model import Graph
+from cortexc.compiler.ir.model import Graph
 
 WORDS = {"+": "plus", "-": "minus", "*": "times", "/": "over", "<": "below", ">": "above", "=": "is"}
 LONGEST_NAME = 40

@@ -19,17 +19,17 @@ from itertools import product
 
 import numpy as np
 
-from compiler.backends.kernels.nest import Array, Int, Kernel, any_of, compared
-from compiler.backends.kernels.operations import IndexSlot
-from compiler.backends.lowering.factors import VECTOR, Factors
-from compiler.backends.lowering.learning import Learning
-from compiler.backends.lowering.listed import ListedAxes
-from compiler.ir.cells import CellType
-from compiler.ir.expressions import Call, Expression, Name, Node, Number, Where, reads, walk
-from compiler.ir.functions import Floats
-from compiler.ir.model import Graph
-from compiler.passes.events import GATE
-from compiler.passes.ranges import Ranges, Values, only, value_ranges
+from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, any_of, compared
+from cortexc.compiler.backends.kernels.operations import IndexSlot
+from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
+from cortexc.compiler.backends.lowering.learning import Learning
+from cortexc.compiler.backends.lowering.listed import ListedAxes
+from cortexc.compiler.ir.cells import CellType
+from cortexc.compiler.ir.expressions import Call, Expression, Name, Node, Number, Where, reads, walk
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.model import Graph
+from cortexc.compiler.passes.events import GATE
+from cortexc.compiler.passes.ranges import Ranges, Values, only, value_ranges
 
 REACH = 2.0**200
 WITHIN, SILENT, DRAWN = Values(-REACH, REACH), only(0.0), Values(0.0, 1 - 2.0**-24)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.native import Native
-from compiler.bench.networks import circuit_of, experiment_of
-from compiler.experiments.session import Session
-from compiler.experiments.spikes import spikes_of
-from compiler.experiments.tasks.simulate import STREAM
+from cortexc.compiler.backends.native import Native
+from cortexc.compiler.bench.networks import circuit_of, experiment_of
+from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.spikes import spikes_of
+from cortexc.compiler.experiments.tasks.simulate import STREAM
 
 
 def seconds() -> float:

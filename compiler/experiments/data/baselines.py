@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.experiments.data.datasets import Arrays, Dataset
-from compiler.ir.errors import CortexError
+from cortexc.compiler.experiments.data.datasets import Arrays, Dataset
+from cortexc.compiler.ir.errors import CortexError
 
 
 @dataclass(frozen=True)

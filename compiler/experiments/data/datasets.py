@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.experiments.data import image_sets
-from compiler.experiments.data.loading import (
+from cortexc.compiler.experiments.data import image_sets
+from cortexc.compiler.experiments.data.loading import (
     PARTS,
     Arrays,
     Dataset,
@@ -26,8 +26,8 @@ from compiler.experiments.data.loading import (
     named_folder,
     read_archive,
 )
-from compiler.experiments.files import brief
-from compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.experiments.files import brief
+from cortexc.compiler.ir.errors import CortexError, unknown
 
 LARGEST_LABEL = 65_535
 

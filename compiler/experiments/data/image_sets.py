@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.backends.loading import cache_folder
-from compiler.experiments.data.loading import Dataset, Entry, Request, assemble, named_folder, read_archive
-from compiler.experiments.files import brief, write_bytes
-from compiler.ir.errors import CortexError
+from cortexc.compiler.backends.loading import cache_folder
+from cortexc.compiler.experiments.data.loading import Dataset, Entry, Request, assemble, named_folder, read_archive
+from cortexc.compiler.experiments.files import brief, write_bytes
+from cortexc.compiler.ir.errors import CortexError
 
 Found = tuple[dict[str, np.ndarray], str]
 """Arrays, and where they are from."""

@@ -1,6 +1,6 @@
 """What a data set is, and what every loader needs: the request, the assembly of the parts, an archive's arrays.
 
-Errors: D403, D404 and D406 as in :mod:`compiler.experiments.data.datasets`, whose loaders are built on this.
+Errors: D403, D404 and D406 as in :mod:`cortexc.compiler.experiments.data.datasets`, whose loaders are built on this.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.experiments.files import brief
-from compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.experiments.files import brief
+from cortexc.compiler.ir.errors import CortexError, unknown
 
 Arrays = tuple[np.ndarray, np.ndarray]
 PARTS = ("train", "valid", "test")

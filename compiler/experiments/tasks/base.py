@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from compiler.experiments.tables import Count, Epochs, Length, RecordTable, Setting, Table
-from compiler.experiments.tasks.measures import Measured, deviations, scores
-from compiler.experiments.tasks.plans import Plan, laid_out
-from compiler.experiments.tasks.resets import with_reset
-from compiler.experiments.tasks.schedule import When
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol, Stream
+from cortexc.compiler.experiments.tables import Count, Epochs, Length, RecordTable, Setting, Table
+from cortexc.compiler.experiments.tasks.measures import Measured, deviations, scores
+from cortexc.compiler.experiments.tasks.plans import Plan, laid_out
+from cortexc.compiler.experiments.tasks.resets import with_reset
+from cortexc.compiler.experiments.tasks.schedule import When
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Stream
 
 Reset = Literal["none", "states"] | list[str]
 """What is as before the first step at the start of every presentation: "none", "states" (those of all populations, with

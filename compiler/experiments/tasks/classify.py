@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from compiler.experiments.circuits import circuit_options
-from compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
-from compiler.experiments.tables import Count, Data, Epochs, Model, Setting
-from compiler.experiments.tasks.base import Presented, Reset, Teacher
-from compiler.experiments.tasks.measures import READOUT
-from compiler.experiments.tasks.plans import (
+from cortexc.compiler.experiments.circuits import circuit_options
+from cortexc.compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
+from cortexc.compiler.experiments.tables import Count, Data, Epochs, Model, Setting
+from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
+from cortexc.compiler.experiments.tasks.measures import READOUT
+from cortexc.compiler.experiments.tasks.plans import (
     HALVED,
     RATE,
     UPDATE,
@@ -33,9 +33,9 @@ from compiler.experiments.tasks.plans import (
     with_rate,
     with_updates,
 )
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.protocol import Phase, Presentation, Protocol, Record, Stream
-from compiler.microcircuits import CIRCUITS
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.protocol import Phase, Presentation, Protocol, Record, Stream
+from cortexc.compiler.microcircuits import CIRCUITS
 
 
 class Classify(Presented, frozen=True, tag="classify"):

@@ -17,12 +17,12 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from compiler.experiments.tables import Samples, Setting
-from compiler.experiments.tasks.base import Task, Teacher
-from compiler.experiments.tasks.measures import READOUT, Measured, completed
-from compiler.experiments.tasks.plans import Column, Plan, columns, laid_out, output
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.experiments.tables import Samples, Setting
+from cortexc.compiler.experiments.tasks.base import Task, Teacher
+from cortexc.compiler.experiments.tasks.measures import READOUT, Measured, completed
+from cortexc.compiler.experiments.tasks.plans import Column, Plan, columns, laid_out, output
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 HELD = 10
 """Steps for which an input stays the same; a stimulus and a reward are there in the first of them, by gate `pulse`."""

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.tables import Samples, Seed, Setting
-from compiler.experiments.tasks.base import Teacher
-from compiler.experiments.tasks.measures import Measured, completed
-from compiler.experiments.tasks.plans import Part, Plan, columns
-from compiler.experiments.tasks.teacher_student import Taught
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.microcircuits.cartpole import GATES, STATE
+from cortexc.compiler.experiments.tables import Samples, Seed, Setting
+from cortexc.compiler.experiments.tasks.base import Teacher
+from cortexc.compiler.experiments.tasks.measures import Measured, completed
+from cortexc.compiler.experiments.tasks.plans import Part, Plan, columns
+from cortexc.compiler.experiments.tasks.teacher_student import Taught
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.microcircuits.cartpole import GATES, STATE
 
 PHASE, STREAM, FAILURES = "control", "control_failures", "pole.failures"
 NETWORK_STEPS, EPISODE, MOVES = 4, 2000, 19_999

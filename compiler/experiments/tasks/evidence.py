@@ -18,12 +18,12 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from compiler.experiments.tables import Count, Samples, Setting
-from compiler.experiments.tasks.base import Task, Teacher
-from compiler.experiments.tasks.measures import READOUT, Measured, completed
-from compiler.experiments.tasks.plans import Plan, columns, laid_out, output, two_inputs
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.experiments.tables import Count, Samples, Setting
+from cortexc.compiler.experiments.tasks.base import Task, Teacher
+from cortexc.compiler.experiments.tasks.measures import READOUT, Measured, completed
+from cortexc.compiler.experiments.tasks.plans import Plan, columns, laid_out, output, two_inputs
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 HELD = 50
 """Steps for which an input stays the same: everything lasts a multiple of it."""

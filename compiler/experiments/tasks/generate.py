@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.experiments.data.datasets import load_dataset
-from compiler.experiments.tables import Setting
-from compiler.experiments.tasks.base import Reset, Teacher
-from compiler.experiments.tasks.plans import Plan, columns
-from compiler.experiments.tasks.teacher_student import PARTS, Following
-from compiler.ir import CortexError, Graph
+from cortexc.compiler.experiments.data.datasets import load_dataset
+from cortexc.compiler.experiments.tables import Setting
+from cortexc.compiler.experiments.tasks.base import Reset, Teacher
+from cortexc.compiler.experiments.tasks.plans import Plan, columns
+from cortexc.compiler.experiments.tasks.teacher_student import PARTS, Following
+from cortexc.compiler.ir import CortexError, Graph
 
 
 class Generate(Following, frozen=True, tag="generate"):

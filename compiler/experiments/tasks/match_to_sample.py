@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.experiments.tables import Count, Samples, Setting
-from compiler.experiments.tasks.base import Task, Teacher
-from compiler.experiments.tasks.measures import ERRORS, TARGET
-from compiler.experiments.tasks.plans import Plan, columns, laid_out, output, validated
-from compiler.experiments.tasks.teacher_student import target_delay
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.experiments.tables import Count, Samples, Setting
+from cortexc.compiler.experiments.tasks.base import Task, Teacher
+from cortexc.compiler.experiments.tasks.measures import ERRORS, TARGET
+from cortexc.compiler.experiments.tasks.plans import Plan, columns, laid_out, output, validated
+from cortexc.compiler.experiments.tasks.teacher_student import target_delay
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 FIXATION, CUE, DELAYS = 250, 250, (50, 250)
 """Steps of the parts of a trial; delays are drawn from this range, its end excluded."""

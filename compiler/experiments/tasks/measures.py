@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.runtime import due_steps
-from compiler.experiments.tasks.plans import Part, Plan
-from compiler.ir.functions import VECTOR
-from compiler.ir.protocol import Phase
+from cortexc.compiler.backends.runtime import due_steps
+from cortexc.compiler.experiments.tasks.plans import Part, Plan
+from cortexc.compiler.ir.functions import VECTOR
+from cortexc.compiler.ir.protocol import Phase
 
 READOUT, ERRORS = "readout_", "error_"
 """Prefixes of the streams that are scored, and of those from which errors are computed; the rest is the phase."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from compiler.backends.draws import input_columns
-from compiler.experiments.spikes import Observed
-from compiler.ir import CortexError, Expression, Graph
-from compiler.ir.expressions import Binary, Name, Negate
-from compiler.ir.model import Optimiser
-from compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.backends.draws import input_columns
+from cortexc.compiler.experiments.spikes import Observed
+from cortexc.compiler.ir import CortexError, Expression, Graph
+from cortexc.compiler.ir.expressions import Binary, Name, Negate
+from cortexc.compiler.ir.model import Optimiser
+from cortexc.compiler.ir.protocol import Phase, Protocol
 
 RATE, HALVED, UPDATE = "rate", "_halved_", "update"
 """The gate whose value multiplies every increment, what marks the training phases after it was halved, and the gate

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.experiments.tables import Range, Samples, Seed, Setting
-from compiler.experiments.tasks.base import Presented, Reset, Teacher
-from compiler.experiments.tasks.plans import Plan, columns, gate_columns, output, two_inputs
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Record, Stream
+from cortexc.compiler.experiments.tables import Range, Samples, Seed, Setting
+from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
+from cortexc.compiler.experiments.tasks.plans import Plan, columns, gate_columns, output, two_inputs
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Record, Stream
 
 BW_GATES = ("learn_lateral", "learn_feedback", "noise")
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from compiler.experiments.experiment import Experiment
-from compiler.experiments.tables import Data, RecordTable
-from compiler.experiments.tasks.base import Task, Teacher
-from compiler.experiments.tasks.measures import ERRORS, READOUT
-from compiler.experiments.tasks.plans import HALVED, Plan
-from compiler.experiments.tasks.resets import reset_depth, with_reset_column
-from compiler.experiments.tasks.schedule import scheduled
-from compiler.experiments.tasks.windows import with_windows
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.tables import Data, RecordTable
+from cortexc.compiler.experiments.tasks.base import Task, Teacher
+from cortexc.compiler.experiments.tasks.measures import ERRORS, READOUT
+from cortexc.compiler.experiments.tasks.plans import HALVED, Plan
+from cortexc.compiler.experiments.tasks.resets import reset_depth, with_reset_column
+from cortexc.compiler.experiments.tasks.schedule import scheduled
+from cortexc.compiler.experiments.tasks.windows import with_windows
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 
 def make_plan(experiment: Experiment, graph: Graph, teacher: Teacher | None = None) -> Plan:

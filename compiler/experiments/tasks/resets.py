@@ -18,16 +18,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.backends.start import Start
-from compiler.experiments.tasks.plans import with_column
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.expressions import Expression, Name, Prev, Where, leaves, previous, transform
-from compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, Population, Projection, Stage
-from compiler.ir.protocol import Protocol
-from compiler.ir.schedule import message_depth
-from compiler.ir.synapses import most_delay
-from compiler.passes.base import Request
-from compiler.passes.discretise import Discretise
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.experiments.tasks.plans import with_column
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.expressions import Expression, Name, Prev, Where, leaves, previous, transform
+from cortexc.compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, Population, Projection, Stage
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.ir.synapses import most_delay
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.discretise import Discretise
 
 RESET = "reset"
 Change = Mapping[tuple[str, int], Expression]

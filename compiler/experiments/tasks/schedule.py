@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.experiments.tables import Count, Length, Table
-from compiler.experiments.tasks.plans import Plan, with_column
-from compiler.ir import CortexError
+from cortexc.compiler.experiments.tables import Count, Length, Table
+from cortexc.compiler.experiments.tasks.plans import Plan, with_column
+from cortexc.compiler.ir import CortexError
 
 TRAINING = ("train", "run")
 """What the phases in which a circuit is trained are called, or begin with."""

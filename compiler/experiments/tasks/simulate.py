@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from compiler.experiments.spikes import Observed, spikes_of, summary
-from compiler.experiments.tables import Count, RecordTable, Setting
-from compiler.experiments.tasks.base import Task, Teacher
-from compiler.experiments.tasks.plans import Plan, columns, gate_columns
-from compiler.experiments.tasks.schedule import When
-from compiler.ir import CortexError, Graph
-from compiler.ir.firing import SPIKE
-from compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.experiments.spikes import Observed, spikes_of, summary
+from cortexc.compiler.experiments.tables import Count, RecordTable, Setting
+from cortexc.compiler.experiments.tasks.base import Task, Teacher
+from cortexc.compiler.experiments.tasks.plans import Plan, columns, gate_columns
+from cortexc.compiler.experiments.tasks.schedule import When
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.firing import SPIKE
+from cortexc.compiler.ir.protocol import Phase, Protocol
 
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 STREAM, TRACES = "spikes", "traces"

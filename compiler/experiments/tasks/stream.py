@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.data.datasets import load_arrays
-from compiler.experiments.tables import Data, RecordTable, Samples, Setting
-from compiler.experiments.tasks.base import Presented, Reset, Teacher
-from compiler.experiments.tasks.plans import Column, Plan, columns, gate_columns
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.protocol import Phase
+from cortexc.compiler.experiments.data.datasets import load_arrays
+from cortexc.compiler.experiments.tables import Data, RecordTable, Samples, Setting
+from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
+from cortexc.compiler.experiments.tasks.plans import Column, Plan, columns, gate_columns
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.protocol import Phase
 
 
 class Stream(Presented, frozen=True, tag="stream"):

@@ -18,18 +18,26 @@ from typing import Literal
 
 import numpy as np
 
-from compiler.experiments.circuits import circuit_options
-from compiler.experiments.tables import Count, Model, Range, Samples, Seed, Setting
-from compiler.experiments.tasks.base import Presented, Reset, Teacher
-from compiler.experiments.tasks.measures import ERRORS, TARGET
-from compiler.experiments.tasks.plans import Plan, columns, gate_columns, laid_out, output, two_inputs, validated
-from compiler.experiments.tasks.published import teacher_seed
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.functions import ACTIVATIONS, VECTOR
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
-from compiler.microcircuits import CIRCUITS
-from compiler.microcircuits.starts import bounds
-from compiler.microcircuits.targets import UNDELAYED
+from cortexc.compiler.experiments.circuits import circuit_options
+from cortexc.compiler.experiments.tables import Count, Model, Range, Samples, Seed, Setting
+from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
+from cortexc.compiler.experiments.tasks.measures import ERRORS, TARGET
+from cortexc.compiler.experiments.tasks.plans import (
+    Plan,
+    columns,
+    gate_columns,
+    laid_out,
+    output,
+    two_inputs,
+    validated,
+)
+from cortexc.compiler.experiments.tasks.published import teacher_seed
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.functions import ACTIVATIONS, VECTOR
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.microcircuits import CIRCUITS
+from cortexc.compiler.microcircuits.starts import bounds
+from cortexc.compiler.microcircuits.targets import UNDELAYED
 
 SKIPPED = 10
 """First steps of a validation or test that do not count."""

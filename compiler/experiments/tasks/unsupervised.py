@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from compiler.experiments.tables import Count, Length, Samples, Setting
-from compiler.experiments.tasks.base import Presented, Reset, Teacher
-from compiler.experiments.tasks.classify import load_sets
-from compiler.experiments.tasks.measures import READOUT, Measured, completed
-from compiler.experiments.tasks.plans import Column, Plan, columns, laid_out, output
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.experiments.tables import Count, Length, Samples, Setting
+from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
+from cortexc.compiler.experiments.tasks.classify import load_sets
+from cortexc.compiler.experiments.tasks.measures import READOUT, Measured, completed
+from cortexc.compiler.experiments.tasks.plans import Column, Plan, columns, laid_out, output
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 SLOW = "train_slow"
 """The phase of the last samples of an epoch."""

@@ -12,11 +12,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from compiler.backends.runtime import due_steps
-from compiler.backends.table import Runner
-from compiler.experiments.tables import RecordTable
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Protocol, Stream
+from cortexc.compiler.backends.runtime import due_steps
+from cortexc.compiler.backends.table import Runner
+from cortexc.compiler.experiments.tables import RecordTable
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Protocol, Stream
 
 Arrays = dict[str, np.ndarray]
 WINDOW_BYTES = 64 * 2**20

@@ -3,6 +3,6 @@
 `reading` imports the package `nir`, inside a function.
 """
 
-from compiler.front.nir.exporting import to_nir as to_nir
-from compiler.front.nir.importing import from_nir as from_nir
-from compiler.front.nir.sidecar import losses as losses
+from cortexc.compiler.front.nir.exporting import to_nir as to_nir
+from cortexc.compiler.front.nir.importing import from_nir as from_nir
+from cortexc.compiler.front.nir.sidecar import losses as losses

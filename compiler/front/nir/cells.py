@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler.front.nir.reading import Node
-from compiler.ir.errors import CortexError
+from cortexc.compiler.front.nir.reading import Node
+from cortexc.compiler.ir.errors import CortexError
 
 MS = 1000.0
 """Milliseconds, the IR's unit of time, in a second, NIR's."""

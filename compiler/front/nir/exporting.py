@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from compiler.front.nir.cells import CURRENTS, MS, NEURONS, RESETS, Choices, cell_text, message, unit
-from compiler.front.nir.order import ARRIVALS, Order
-from compiler.front.nir.reading import TOLD, package, read
-from compiler.front.nir.sidecar import sidecar, static
-from compiler.ir import CellType, CortexError, Graph, Parameter, Population, Projection, parse_graph, unknown
-from compiler.ir.firing import fresh
-from compiler.ir.model import cell_parameters, weight_shape
-from compiler.ir.schedule import message_depth
-from compiler.ir.verify import verify
+from cortexc.compiler.front.nir.cells import CURRENTS, MS, NEURONS, RESETS, Choices, cell_text, message, unit
+from cortexc.compiler.front.nir.order import ARRIVALS, Order
+from cortexc.compiler.front.nir.reading import TOLD, package, read
+from cortexc.compiler.front.nir.sidecar import sidecar, static
+from cortexc.compiler.ir import CellType, CortexError, Graph, Parameter, Population, Projection, parse_graph, unknown
+from cortexc.compiler.ir.firing import fresh
+from cortexc.compiler.ir.model import cell_parameters, weight_shape
+from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.ir.verify import verify
 
 KINDS = (*NEURONS, "Input", "Threshold", "Affine", "Relay")
 SAID = ("dense", "one_to_one", "identity", "convolution", "masked", "sparse")

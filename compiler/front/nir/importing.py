@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.front.nir.cells import (
+from cortexc.compiler.front.nir.cells import (
     CURRENTS,
     MS,
     NEURONS,
@@ -26,16 +26,16 @@ from compiler.front.nir.cells import (
     message,
     parameters,
 )
-from compiler.front.nir.order import ARRIVALS, Order
-from compiler.front.nir.reading import Edge, Network, Node, read
-from compiler.front.nir.shapes import shapes
-from compiler.front.nir.sidecar import SIDECARS, graph_beside
-from compiler.front.nir.wiring import Wiring, weighted, wirings
-from compiler.ir import CellType, CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
-from compiler.ir.cells import INTEGRATORS
-from compiler.ir.firing import fresh
-from compiler.ir.schedule import instantaneous
-from compiler.ir.verify import verify
+from cortexc.compiler.front.nir.order import ARRIVALS, Order
+from cortexc.compiler.front.nir.reading import Edge, Network, Node, read
+from cortexc.compiler.front.nir.shapes import shapes
+from cortexc.compiler.front.nir.sidecar import SIDECARS, graph_beside
+from cortexc.compiler.front.nir.wiring import Wiring, weighted, wirings
+from cortexc.compiler.ir import CellType, CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
+from cortexc.compiler.ir.cells import INTEGRATORS
+from cortexc.compiler.ir.firing import fresh
+from cortexc.compiler.ir.schedule import instantaneous
+from cortexc.compiler.ir.verify import verify
 
 
 def from_nir(source: Any, *, dt: float | None = None, reset: str | None = None, current: str | None = None,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from functools import cached_property
 
-from compiler.front.nir.reading import Edge
-from compiler.ir.schedule import reached
+from cortexc.compiler.front.nir.reading import Edge
+from cortexc.compiler.ir.schedule import reached
 
 ARRIVALS = ("same", "next")
 

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from compiler.ir.errors import CortexError
+from cortexc.compiler.ir.errors import CortexError
 
 Edge = tuple[str, str]
 TOLD = "cortexc."

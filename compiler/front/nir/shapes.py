@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler.front.nir.reading import Network, Node
-from compiler.ir.errors import CortexError
+from cortexc.compiler.front.nir.reading import Network, Node
+from cortexc.compiler.ir.errors import CortexError
 
 Shape = tuple[int, ...]
 POOLS = ("SumPool2d", "AvgPool2d")

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.front.nir.reading import TOLD, Network, Node
-from compiler.ir import CellType, CortexError, Graph, parse_circuit, show_graph
-from compiler.ir.expressions import reads
+from cortexc.compiler.front.nir.reading import TOLD, Network, Node
+from cortexc.compiler.ir import CellType, CortexError, Graph, parse_circuit, show_graph
+from cortexc.compiler.ir.expressions import reads
 
 TEXT, ARRAYS, NODES, LOST = "graph", "arrays", "nodes", "losses"
 SIDECARS = ("use", "ignore")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.front.nir.reading import Node
-from compiler.front.nir.shapes import CONVOLUTIONS, POOLS, Shape, own_shape, same_size, windows
-from compiler.ir import Convolution
+from cortexc.compiler.front.nir.reading import Node
+from cortexc.compiler.front.nir.shapes import CONVOLUTIONS, POOLS, Shape, own_shape, same_size, windows
+from cortexc.compiler.ir import Convolution
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, verify
-from compiler.verify.compare import Comparison
-from compiler.verify.mutation.equivalence import still_the_same
-from compiler.verify.mutation.mutants import mutants
-from compiler.verify.oracles.table import ORACLES
-from compiler.verify.recorded.readers import published_files, published_recording
-from compiler.verify.recorded.recordings import Recording, load_recording
-from compiler.verify.runs import aligned, compiled, interpreted
+from cortexc.compiler.ir import CortexError, Graph, verify
+from cortexc.compiler.verify.compare import Comparison
+from cortexc.compiler.verify.mutation.equivalence import still_the_same
+from cortexc.compiler.verify.mutation.mutants import mutants
+from cortexc.compiler.verify.oracles.table import ORACLES
+from cortexc.compiler.verify.recorded.readers import published_files, published_recording
+from cortexc.compiler.verify.recorded.recordings import Recording, load_recording
+from cortexc.compiler.verify.runs import aligned, compiled, interpreted
 
 CHUNK = 10
 """Steps between two looks at whether a mutant is found."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from compiler.ir import Expression, Graph
-from compiler.ir.expressions import (
+from cortexc.compiler.ir import Expression, Graph
+from cortexc.compiler.ir.expressions import (
     Binary,
     Call,
     Name,
@@ -23,9 +23,9 @@ from compiler.ir.expressions import (
     substitute,
     transform,
 )
-from compiler.ir.model import CellType, PlasticityRule, Projection, cell_parameters, rule_parameters
-from compiler.ir.schedule import message_depth
-from compiler.ir.synapses import most_delay
+from cortexc.compiler.ir.model import CellType, PlasticityRule, Projection, cell_parameters, rule_parameters
+from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.ir.synapses import most_delay
 
 
 def still_the_same(graph: Graph, mutant: Graph) -> str:

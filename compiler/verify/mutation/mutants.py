@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from compiler.ir import Expression, Graph, show
-from compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, children, rebuild
-from compiler.ir.functions import ACTIVATIONS, ARITY
-from compiler.ir.model import (
+from cortexc.compiler.ir import Expression, Graph, show
+from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where, children, rebuild
+from cortexc.compiler.ir.functions import ACTIVATIONS, ARITY
+from cortexc.compiler.ir.model import (
     CellType,
     Equation,
     Mirror,
@@ -26,7 +26,7 @@ from compiler.ir.model import (
     SynapseClass,
     weight_shape,
 )
-from compiler.ir.schedule import message_depth
+from cortexc.compiler.ir.schedule import message_depth
 
 Mutant = tuple[str, Graph]
 Named = TypeVar("Named", CellType, PlasticityRule, SynapseClass, Population, Projection)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.ir import CortexError
-from compiler.verify.recorded.format import Arrays, Recording
-from compiler.verify.runs import Chunk, Setup
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.verify.recorded.format import Arrays, Recording
+from cortexc.compiler.verify.runs import Chunk, Setup
 
 
 def refused(what: str) -> CortexError:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.eprop import GATES, Eprop, build, normal_start
-from compiler.verify.oracles.base import Oracle, refused
-from compiler.verify.runs import Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits.eprop import GATES, Eprop, build, normal_start
+from cortexc.compiler.verify.oracles.base import Oracle, refused
+from cortexc.compiler.verify.runs import Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 WEIGHTS = ("W_in", "W", "W_out", "B")
 FIELDS = {"cue.trace": "x_trace", "recurrent.v": "v", "recurrent.a": "a", "recurrent.fired": "fired",
@@ -28,7 +28,7 @@ SEEN = {"cue.spike": "x", "recurrent.spike": "z", "recurrent.psi": "psi", "reado
 def _module() -> Any:
     """Raises V121 where torch is not installed."""
     try:
-        from reference import eprop
+        from cortexc.reference import eprop
     except ImportError as error:
         raise missing("reference", error) from None
     return eprop

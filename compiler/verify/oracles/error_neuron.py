@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits import error_neuron, error_neuron_start, rivals, rivals_start
-from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.microcircuits.targets import UNDELAYED
-from compiler.verify.oracles.base import Oracle, refused
-from compiler.verify.recorded.error_neuron import BUILDERS, RATES, RENAMED, Circuit, error_sources
-from compiler.verify.recorded.format import Arrays, Recording, Source
-from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits import error_neuron, error_neuron_start, rivals, rivals_start
+from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.microcircuits.targets import UNDELAYED
+from cortexc.compiler.verify.oracles.base import Oracle, refused
+from cortexc.compiler.verify.recorded.error_neuron import BUILDERS, RATES, RENAMED, Circuit, error_sources
+from cortexc.compiler.verify.recorded.format import Arrays, Recording, Source
+from cortexc.compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 NAMES = {ErrorNeuron: "errormc", rivals.Dendritic: "sacramento2018", rivals.Dpc: "dPC", rivals.Ann: "ann"}
 WIRING = {"layered": ("layered", False), "skip": ("skip", False), "areas": ("skip", True)}
@@ -29,9 +29,9 @@ CONDUCTANCES = ("dt", "gl", "gbas", "gapi", "gden", "gntgt")
 
 
 def load_module() -> Any:
-    """The module `reference.error_neuron`. Raises V121 where torch is not installed."""
+    """The module `cortexc.reference.error_neuron`. Raises V121 where torch is not installed."""
     try:
-        from reference import error_neuron as module
+        from cortexc.reference import error_neuron as module
     except ImportError as error:
         raise missing("reference", error) from None
     return module
@@ -92,7 +92,7 @@ def _started(circuit: Circuit, own: Any, graph: Graph) -> Any:
     """The reference's network before the first step, from the first values of the graph; (seeds, ...) each."""
     import torch
 
-    from reference import error_neuron_state
+    from cortexc.reference import error_neuron_state
 
     start, sources = Interpreter(graph).values, error_sources(circuit, True)
 
@@ -181,7 +181,7 @@ def reference_rows(circuit: Circuit, setup: Setup, steps: int | None = None, chu
     if recorded is None:
         model = module.reference_model(own, _started(circuit, own, setup.graph))
     else:
-        from reference.error_neuron_golden import recorded_state
+        from cortexc.reference.error_neuron_golden import recorded_state
 
         model = module.reference_model(own, recorded_state(own, dict(recorded)))
     stimulus, late = Stimulus(setup), _Late(circuit.target_delay)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Equation, Expression, Graph
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Number, children, walk
-from compiler.ir.model import weight_copies, weight_shape
-from compiler.passes.fixed_point import rounding_of
-from compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, missing
+from cortexc.compiler.ir import CortexError, Equation, Expression, Graph
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Number, children, walk
+from cortexc.compiler.ir.model import weight_copies, weight_shape
+from cortexc.compiler.passes.fixed_point import rounding_of
+from cortexc.compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, missing
 
 EXACT_BITS = 53
 
@@ -26,7 +26,7 @@ EXACT_BITS = 53
 @dataclass(frozen=True)
 class Source:
     """What was quantised: the graph before `name-products`, and the options that are no formats (see
-    `reference.fixed_point.Options`)."""
+    `cortexc.reference.fixed_point.Options`)."""
 
     graph: Graph
     significant: int = 12
@@ -50,7 +50,7 @@ def evaluator(setup: Setup, source: Source) -> Any:
     """Raises V121 without torch, V122 for what has no integer reference, V128 for constants and tables
     that are not its."""
     try:
-        from reference import fixed_point, integers
+        from cortexc.reference import fixed_point, integers
     except ImportError as error:
         raise missing("reference", error) from None
     graph = setup.graph

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.pal import Pal, build
-from compiler.verify.oracles.base import Oracle, refused
-from compiler.verify.recorded.format import Arrays, Recording
-from compiler.verify.recorded.pal import pal_sources
-from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.verify.oracles.base import Oracle, refused
+from cortexc.compiler.verify.recorded.format import Arrays, Recording
+from cortexc.compiler.verify.recorded.pal import pal_sources
+from cortexc.compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 if TYPE_CHECKING:
-    from reference.pal import PalParameters, PalState
+    from cortexc.reference.pal import PalParameters, PalState
 
 RENAMED = {"use_activation": "dWPP_use_activation", "low_pass": "dWPP_low_pass"}
 LEARNING = ("learn_forward", "learn_lateral", "learn_feedback", "noise")
@@ -30,9 +30,9 @@ UNSHARED = {"noise", "arrays", "high_pass"}
 
 
 def load_reference() -> Any:
-    """The module `reference.pal`. Raises V121 where torch is not installed."""
+    """The module `cortexc.reference.pal`. Raises V121 where torch is not installed."""
     try:
-        from reference import pal
+        from cortexc.reference import pal
     except ImportError as error:
         raise missing("reference", error) from None
     return pal

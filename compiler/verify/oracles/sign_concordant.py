@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph
-from compiler.ir.model import weight_shape
-from compiler.ir.protocol import Phase, Protocol
-from compiler.microcircuits.sign_concordant import build, presentation
-from compiler.microcircuits.sign_concordant_options import SignConcordant
-from compiler.microcircuits.sign_concordant_start import normal_start
-from compiler.verify.oracles.base import Oracle
-from compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits.sign_concordant import build, presentation
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.microcircuits.sign_concordant_start import normal_start
+from cortexc.compiler.verify.oracles.base import Oracle
+from cortexc.compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 CELLS = {"u": "PC{}.u", "spike": "PC{}.spike", "psc": "PC{}.psc", "apical": "PC{}.apical_potential",
          "error": "PC{}.error", "gate": "PC{}.sensitivity"}
@@ -32,7 +32,7 @@ ENDS = {"kernel": "image.kernel", "psc_0": "image.psc", "teacher": "teacher.psc"
 def load_modules() -> Any:
     """(parameters and level 0, level 1). Raises V121 where torch is not installed."""
     try:
-        from reference import sign_concordant, sign_concordant_cells
+        from cortexc.reference import sign_concordant, sign_concordant_cells
     except ImportError as error:
         raise missing("reference", error) from None
     return sign_concordant, sign_concordant_cells

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from compiler.ir import CortexError
-from compiler.microcircuits.eprop import Eprop
-from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.microcircuits.pal import Pal
-from compiler.microcircuits.rivals import Rival
-from compiler.microcircuits.sign_concordant_options import SignConcordant
-from compiler.verify.oracles import eprop, error_neuron, pal, sign_concordant
-from compiler.verify.oracles.base import Oracle
-from compiler.verify.recorded.format import Recording
-from compiler.verify.runs import Chunk
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.microcircuits.eprop import Eprop
+from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.microcircuits.pal import Pal
+from cortexc.compiler.microcircuits.rivals import Rival
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.verify.oracles import eprop, error_neuron, pal, sign_concordant
+from cortexc.compiler.verify.oracles.base import Oracle
+from cortexc.compiler.verify.recorded.format import Recording
+from cortexc.compiler.verify.runs import Chunk
 
 ORACLES: dict[type, Oracle] = {
     Pal: pal.ORACLE, ErrorNeuron: error_neuron.ORACLE, Rival: error_neuron.ORACLE,

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.model import weight_copies, weight_shape
-from compiler.verify.recorded.format import stimulus_chunks
-from compiler.verify.runs import Chunk, Setup, quantities
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.model import weight_copies, weight_shape
+from cortexc.compiler.verify.recorded.format import stimulus_chunks
+from cortexc.compiler.verify.runs import Chunk, Setup, quantities
 
 UserReference = Callable[[Graph, Mapping[str, np.ndarray], int], Mapping[str, np.ndarray]]
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.functions import VECTOR
-from compiler.microcircuits import error_neuron, rivals
-from compiler.microcircuits.error_neuron import ErrorNeuron
-from compiler.verify.recorded.format import Arrays, Recording, Source, numbers, one_step_protocol, text_of
-from compiler.verify.recorded.options import (
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.functions import VECTOR
+from cortexc.compiler.microcircuits import error_neuron, rivals
+from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.verify.recorded.format import Arrays, Recording, Source, numbers, one_step_protocol, text_of
+from cortexc.compiler.verify.recorded.options import (
     EVIDENCE,
     activations_of,
     count_steps,
@@ -31,7 +31,7 @@ from compiler.verify.recorded.options import (
     present_sources,
     row_shape,
 )
-from compiler.verify.runs import Setup, input_columns
+from cortexc.compiler.verify.runs import Setup, input_columns
 
 Circuit = ErrorNeuron | rivals.Rival
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.draws import cell_draws
-from compiler.ir import CortexError, Graph
-from compiler.ir.protocol import Phase, Protocol
-from compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks
+from cortexc.compiler.backends.draws import cell_draws
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks
 
 Arrays = dict[str, np.ndarray]
 

@@ -20,11 +20,28 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, parse_graph, unknown
-from compiler.verify.recorded.format import UNTOLD, Arrays, Recording, Sampled, numbers, one_step_protocol, text_of
-from compiler.verify.recorded.nest_models import CELLS, RULES, CellModel, RuleModel
-from compiler.verify.recorded.nest_text import INPUTS, LATE_REWARDS, NETWORK, REWARD, SEEN, SEES, SPINES, TO_PORT
-from compiler.verify.runs import Setup
+from cortexc.compiler.ir import CortexError, parse_graph, unknown
+from cortexc.compiler.verify.recorded.format import (
+    UNTOLD,
+    Arrays,
+    Recording,
+    Sampled,
+    numbers,
+    one_step_protocol,
+    text_of,
+)
+from cortexc.compiler.verify.recorded.nest_models import CELLS, RULES, CellModel, RuleModel
+from cortexc.compiler.verify.recorded.nest_text import (
+    INPUTS,
+    LATE_REWARDS,
+    NETWORK,
+    REWARD,
+    SEEN,
+    SEES,
+    SPINES,
+    TO_PORT,
+)
+from cortexc.compiler.verify.runs import Setup
 
 MOST = 2**27
 """Steps times sources, or cells, of one recording: numbers of 1 GiB."""

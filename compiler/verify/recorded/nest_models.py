@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from compiler.ir import CortexError
+from cortexc.compiler.ir import CortexError
 
 Given = Mapping[str, float]
 """Parameters by NEST's names, all of them."""

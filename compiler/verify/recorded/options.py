@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from compiler.ir import CortexError, Graph, unknown
-from compiler.ir.functions import ACTIVATIONS
-from compiler.verify.recorded.format import Arrays, Source
+from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.functions import ACTIVATIONS
+from cortexc.compiler.verify.recorded.format import Arrays, Source
 
 EVIDENCE = "published-simulator"
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.interpreter import Interpreter
-from compiler.ir import CortexError, Graph, parse, unknown
-from compiler.ir.model import cell_parameters
-from compiler.microcircuits import pal
-from compiler.verify.recorded.format import Arrays, Recording, Source, numbers, one_step_protocol, text_of
-from compiler.verify.recorded.options import (
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.ir import CortexError, Graph, parse, unknown
+from cortexc.compiler.ir.model import cell_parameters
+from cortexc.compiler.microcircuits import pal
+from cortexc.compiler.verify.recorded.format import Arrays, Recording, Source, numbers, one_step_protocol, text_of
+from cortexc.compiler.verify.recorded.options import (
     EVIDENCE,
     activations_of,
     count_steps,
@@ -29,7 +29,7 @@ from compiler.verify.recorded.options import (
     present_sources,
     row_shape,
 )
-from compiler.verify.runs import Setup, input_columns, noise_columns
+from cortexc.compiler.verify.runs import Setup, input_columns, noise_columns
 
 NUMBERS = {"dt": "dt", "tauxi": "tau_xi", "tauHP": "tau_HP", "tauLO": "tau_LO", "gl": "gl", "gbas": "gbas",
            "gapi": "gapi", "gden": "gden", "gnI": "gnI", "gntgt": "gntgt", "taur": "taur"}

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler.ir import CortexError, unknown
-from compiler.verify.recorded.error_neuron import error_recording
-from compiler.verify.recorded.format import Arrays, Recording, text_of
-from compiler.verify.recorded.pal import pal_recording
+from cortexc.compiler.ir import CortexError, unknown
+from cortexc.compiler.verify.recorded.error_neuron import error_recording
+from cortexc.compiler.verify.recorded.format import Arrays, Recording, text_of
+from cortexc.compiler.verify.recorded.pal import pal_recording
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _options(arrays: Arrays) -> dict[str, Any]:
 
 def published_files(circuit: str, folder: str | Path | None = None) -> list[Path]:
     """The recordings of a circuit, the best first. Raises V101 where there are none, V103 for an unknown circuit."""
-    default = os.environ.get("CORTEXC_GOLDEN", str(Path(__file__).parents[3] / ".." / "shared" / "golden"))
+    default = os.environ.get("CORTEXC_GOLDEN", str(Path(__file__).resolve().parents[3] / ".." / "shared" / "golden"))
     folder = Path(str(folder or default))
     known = {each.circuit: each for each in CIRCUITS.values()}
     if circuit not in known:

@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph, parse_graph, show_graph, unknown, verify
-from compiler.ir.model import weight_copies, weight_shape
-from compiler.verify.recorded.format import (
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, unknown, verify
+from cortexc.compiler.ir.model import weight_copies, weight_shape
+from cortexc.compiler.verify.recorded.format import (
     Arrays,
     Recording,
     Source,
@@ -40,9 +40,9 @@ from compiler.verify.recorded.format import (
     stimulus_chunks,
     text_of,
 )
-from compiler.verify.recorded.nest import nest_recording
-from compiler.verify.recorded.readers import published_recording
-from compiler.verify.runs import Setup, aligned, input_columns, quantities, trajectory
+from cortexc.compiler.verify.recorded.nest import nest_recording
+from cortexc.compiler.verify.recorded.readers import published_recording
+from cortexc.compiler.verify.runs import Setup, aligned, input_columns, quantities, trajectory
 
 TEXT_KEYS = ("graph.ir", "params_json", "evidence")
 OTHER_KEYS = (*TEXT_KEYS, "seeds")

@@ -42,10 +42,16 @@ import torch
 from protocols.pal import angle, teacher_seed
 from torch import Tensor
 
-from reference.error_neuron import ErrorNeuronReference, initial_state, reference_model, stack_states
-from reference.error_neuron_parameters import ErrorNeuronParameters
-from reference.error_neuron_state import activate_area, draw_feedback_noise, hierarchical_blocks, slopes, transposed
-from reference.pal import Layers, outer, product
+from cortexc.reference.error_neuron import ErrorNeuronReference, initial_state, reference_model, stack_states
+from cortexc.reference.error_neuron_parameters import ErrorNeuronParameters
+from cortexc.reference.error_neuron_state import (
+    activate_area,
+    draw_feedback_noise,
+    hierarchical_blocks,
+    slopes,
+    transposed,
+)
+from cortexc.reference.pal import Layers, outer, product
 
 SEEDS = (56789, 12345, 23456, 34567, 76543, 111, 222, 333, 444, 555)
 SAMPLES, HOLD, SKIPPED = 100, 20, 10

@@ -11,8 +11,8 @@ import numpy
 import torch
 from torch import Tensor
 
-from reference.pal import PalReference, PalState, initial_state, outer, product, transposed_feedback
-from reference.pal_parameters import ACTIVATIONS, DERIVATIVES, WEIGHTS, Layers, PalParameters
+from cortexc.reference.pal import PalReference, PalState, initial_state, outer, product, transposed_feedback
+from cortexc.reference.pal_parameters import ACTIVATIONS, DERIVATIVES, WEIGHTS, Layers, PalParameters
 
 
 class Stimulus(NamedTuple):

@@ -7,9 +7,9 @@ from random_graphs.choices import Choices, Kinds, maybe
 from random_graphs.connections import UNIT
 from random_graphs.expressions import GATES, TABLES
 
-from compiler.ir import Graph
-from compiler.ir.model import Mirror, Projection, weight_copies, weight_shape
-from compiler.ir.verify import bounds
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.model import Mirror, Projection, weight_copies, weight_shape
+from cortexc.compiler.ir.verify import bounds
 
 
 def with_arrays(c: Choices, graph: Graph, rng: np.random.Generator) -> Graph:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from random_graphs.choices import NUMBERS, Choices, Kinds, maybe
 from random_graphs.expressions import Words, bounded, expression
 
-from compiler.ir.model import INTEGRATORS, STREAMS
+from cortexc.compiler.ir.model import INTEGRATORS, STREAMS
 
 DTYPES = ("int8 0.5", "int16 0.125", "int4 1")
 

@@ -12,12 +12,12 @@ from random_graphs.choices import NUMBERS, Choices, Kinds, maybe
 from random_graphs.connections import with_projection
 from random_graphs.expressions import GATES
 
-from compiler.ir import Graph, parse_graph, verify
-from compiler.ir.model import GENERATORS, Distribution, Noise, Population, Projection
-from compiler.ir.protocol import Phase, Protocol
-from compiler.passes.base import Request
-from compiler.passes.fuse_update import can_defer
-from compiler.verify.runs import Setup, input_columns, noise_columns
+from cortexc.compiler.ir import Graph, parse_graph, verify
+from cortexc.compiler.ir.model import GENERATORS, Distribution, Noise, Population, Projection
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.fuse_update import can_defer
+from cortexc.compiler.verify.runs import Setup, input_columns, noise_columns
 
 EVERYTHING = Kinds()
 DISTRIBUTIONS = (Distribution("normal", (1.0, 0.2)), Distribution("uniform", (0.5, 2.0), 3),

@@ -12,12 +12,12 @@ from random_graphs.choices import Choices, Kinds, maybe
 from random_graphs.expressions import GATES, WILD
 from random_graphs.rules import delivered_line, product_text, rule_text, spiking_text
 
-from compiler.ir import Graph, parse_graph
-from compiler.ir.drawing import partners
-from compiler.ir.kinds import KINDS
-from compiler.ir.model import ROLES, SIGNS, Convolution, Population, Projection
-from compiler.ir.schedule import instantaneous
-from compiler.ir.wiring import RULES, Numbers, Wiring
+from cortexc.compiler.ir import Graph, parse_graph
+from cortexc.compiler.ir.drawing import partners
+from cortexc.compiler.ir.kinds import KINDS
+from cortexc.compiler.ir.model import ROLES, SIGNS, Convolution, Population, Projection
+from cortexc.compiler.ir.schedule import instantaneous
+from cortexc.compiler.ir.wiring import RULES, Numbers, Wiring
 
 LIMITS = ("", "", "limits -0.4 0.5", "limits -inf 0.25", "limits -0.5 0.5", "limits 0.125 inf")
 """The last one leaves nothing to weights that are not positive."""

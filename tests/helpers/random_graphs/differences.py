@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compiler.ir import CortexError, Graph
-from compiler.passes import Target, run_pipeline
-from compiler.passes.base import Request
-from compiler.passes.hoist_constant_input import HoistConstantInput
-from compiler.verify.runs import Chunk, Setup, aligned, quantities, trajectory
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.passes import Target, run_pipeline
+from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
+from cortexc.compiler.verify.runs import Chunk, Setup, aligned, quantities, trajectory
 
 ALGEBRAIC = 1e-9
 """Of a quantity's range: what passes that keep no bits may change."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compiler.ir.expressions import LOOKUPS
-from compiler.ir.functions import ARITY, OPERATORS
+from cortexc.compiler.ir.expressions import LOOKUPS
+from cortexc.compiler.ir.functions import ARITY, OPERATORS
 
 if TYPE_CHECKING:
     from random_graphs.choices import Choices

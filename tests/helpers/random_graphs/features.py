@@ -13,13 +13,13 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from compiler.ir import expressions, functions, model
-from compiler.ir.expressions import Binary, Call, Lookup, Prev, walk
-from compiler.ir.language import FIELDS, Each, Maybe, OneOf, Row
-from compiler.ir.model import Graph, weight_copies
-from compiler.ir.protocol import Protocol
-from compiler.ir.schedule import message_depth
-from compiler.ir.synapses import LISTS
+from cortexc.compiler.ir import expressions, functions, model
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Prev, walk
+from cortexc.compiler.ir.language import FIELDS, Each, Maybe, OneOf, Row
+from cortexc.compiler.ir.model import Graph, weight_copies
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.ir.synapses import LISTS
 
 VALUES: dict[str, tuple[str, ...]] = {
     "function": tuple(functions.ARITY), "operator": tuple(functions.OPERATORS), "table": expressions.LOOKUPS,

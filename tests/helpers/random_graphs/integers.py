@@ -10,14 +10,14 @@ from random_graphs.circuits import random_setup
 from random_graphs.expressions import INTEGER
 from random_graphs.rules import integer_rule
 
-from compiler.ir import CortexError
-from compiler.passes import Pass, run_passes
-from compiler.passes.count_underflow import CountUnderflow
-from compiler.passes.name_products import NameProducts
-from compiler.passes.quantise import Quantise
-from compiler.passes.widths import Widths
-from compiler.verify.oracles.integers import Source
-from compiler.verify.runs import Setup, quantities, trajectory
+from cortexc.compiler.ir import CortexError
+from cortexc.compiler.passes import Pass, run_passes
+from cortexc.compiler.passes.count_underflow import CountUnderflow
+from cortexc.compiler.passes.name_products import NameProducts
+from cortexc.compiler.passes.quantise import Quantise
+from cortexc.compiler.passes.widths import Widths
+from cortexc.compiler.verify.oracles.integers import Source
+from cortexc.compiler.verify.runs import Setup, quantities, trajectory
 
 KINDS = Kinds(fused=False, maps=False, words=INTEGER, rule=integer_rule)
 NO_FORM = "E61"

@@ -8,7 +8,7 @@ from random_graphs.cells import Cell, past
 from random_graphs.choices import Choices, Kinds, maybe
 from random_graphs.expressions import bounded
 
-from compiler.ir.model import DRAWS, OPTIMISERS
+from cortexc.compiler.ir.model import DRAWS, OPTIMISERS
 
 ARGUMENTS = {"rate": "0.3 * eta", "norm": "0.2 + eta", "beta1": "0.9", "beta2": "0.99", "epsilon": "1e-4"}
 

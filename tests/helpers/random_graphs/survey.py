@@ -13,8 +13,8 @@ from random_graphs.differences import expected, outcome, outcome_of_passes, watc
 from random_graphs.expressions import TAME, WILD
 from random_graphs.integers import integer_setup
 
-from compiler.ir import parse_graph, show_graph
-from compiler.verify.runs import Setup
+from cortexc.compiler.ir import parse_graph, show_graph
+from cortexc.compiler.verify.runs import Setup
 
 GRANULARITIES = ("network", "population", "area")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy
 import torch
 
-from reference.error_neuron import ErrorNeuronParameters, reference_model
-from reference.error_neuron_golden import recorded_state
+from cortexc.reference.error_neuron import ErrorNeuronParameters, reference_model
+from cortexc.reference.error_neuron_golden import recorded_state
 
 
 def recorded_parameters(path: str | Path) -> ErrorNeuronParameters:

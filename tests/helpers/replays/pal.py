@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy
 import torch
 
-from reference import pal
-from reference.error_neuron_golden import Arrays, recorded_layers
+from cortexc.reference import pal
+from cortexc.reference.error_neuron_golden import Arrays, recorded_layers
 
 
 def recorded_state(parameters: pal.PalParameters, arrays: Arrays) -> pal.PalState:

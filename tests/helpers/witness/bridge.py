@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from witness.registers import registers, rows, synaptic_names, torch_module, whole_units, with_copies
 
-from compiler.ir import Graph
-from compiler.microcircuits.sign_concordant_options import SignConcordant
-from compiler.verify.oracles import sign_concordant as spiking_oracle
-from compiler.verify.runs import Chunk, Setup
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
+from cortexc.compiler.verify.oracles import sign_concordant as spiking_oracle
+from cortexc.compiler.verify.runs import Chunk, Setup
 
 if TYPE_CHECKING:
     from witness.sign_concordant import IntegerSpikingNetwork

@@ -1,7 +1,7 @@
 """What a hand-written quantised circuit needs: registers, constants that are checked, plastic synapses.
 
 Written from docs/fixed_point.md; "item" refers to its section "What the integers mean". Numbers are those of
-`reference.integers`; tensors have a leading axis of S seeds.
+`cortexc.reference.integers`; tensors have a leading axis of S seeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from reference.integers import (
+from cortexc.reference.integers import (
     BITS_OF_UNIFORM,
     HALF,
     LAVA,

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Projection
-from compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, walk
-from compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, missing
+from cortexc.compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, walk
+from cortexc.compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, missing
 
 COPIES = ("sent", "factor")
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")

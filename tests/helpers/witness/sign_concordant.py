@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from witness.circuit import IntegerCircuit
 
-from reference.integers import NOTHING, ONE, Exact, choose, dyadic
-from reference.sign_concordant_parameters import SignConcordantParameters, surrogate
+from cortexc.reference.integers import NOTHING, ONE, Exact, choose, dyadic
+from cortexc.reference.sign_concordant_parameters import SignConcordantParameters, surrogate
 
 ENDS = ("value_0", "kernel", "psc_0", "basal_trace_0", "label", "teacher_spike", "teacher")
 

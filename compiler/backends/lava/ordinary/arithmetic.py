@@ -6,8 +6,8 @@ import ast
 import inspect
 from collections.abc import Iterable
 
-from compiler.ir import functions
-from compiler.ir.functions import ARITY, DEFINITIONS, LOOPS, closure, definition
+from cortexc.compiler.ir import functions
+from cortexc.compiler.ir.functions import ARITY, DEFINITIONS, LOOPS, closure, definition
 
 WITH_BITS = {"exponent": functions._exponent, "mantissa": functions._mantissa, "power_of_two": functions._power_of_two}
 OF_NUMPY = {"sqrt", "floor"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.backends.lava.ordinary.equations import Text
-from compiler.backends.lava.ordinary.naming import attribute, camel, visible
-from compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
-from compiler.ir.expressions import Call, Expression, Name, Number, Prev, leaves, number, previous, reads
-from compiler.ir.model import CellType, Equation, Graph, State
+from cortexc.compiler.backends.lava.ordinary.equations import Text
+from cortexc.compiler.backends.lava.ordinary.naming import attribute, camel, visible
+from cortexc.compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
+from cortexc.compiler.ir.expressions import Call, Expression, Name, Number, Prev, leaves, number, previous, reads
+from cortexc.compiler.ir.model import CellType, Equation, Graph, State
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from compiler.ir.expressions import (
+from cortexc.compiler.ir.expressions import (
     COMPARISON,
     LOGICAL,
     Binary,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from compiler.backends.lava.ordinary.equations import Text
-from compiler.backends.lava.ordinary.text import ClassText
-from compiler.ir.connections import connection_mask
-from compiler.ir.expressions import Number, number, previous
-from compiler.ir.model import SUMMED, Graph, Projection
+from cortexc.compiler.backends.lava.ordinary.equations import Text
+from cortexc.compiler.backends.lava.ordinary.text import ClassText
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.expressions import Number, number, previous
+from cortexc.compiler.ir.model import SUMMED, Graph, Projection
 
 
 @dataclass

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.backends.draws import redrawn
-from compiler.backends.lava.ordinary.naming import attribute
-from compiler.backends.lava.ordinary.text import ClassText
-from compiler.ir.model import Graph, Mirror, Projection
+from cortexc.compiler.backends.draws import redrawn
+from cortexc.compiler.backends.lava.ordinary.naming import attribute
+from cortexc.compiler.backends.lava.ordinary.text import ClassText
+from cortexc.compiler.ir.model import Graph, Mirror, Projection
 
 
 @dataclass

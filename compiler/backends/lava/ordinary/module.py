@@ -15,20 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from compiler.backends.draws import redrawn
-from compiler.backends.lava.ordinary.cells import cell_class
-from compiler.backends.lava.ordinary.learning import OPTIMISERS
-from compiler.backends.lava.ordinary.naming import LAVA, attribute
-from compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
-from compiler.backends.lava.ordinary.template import IMPORTS, support_text
-from compiler.backends.lava.ordinary.twin import joined
-from compiler.backends.lava.ordinary.wiring import Parts, build_text, circuit_text, wires
-from compiler.backends.quoting import docstring
-from compiler.backends.start import Start
-from compiler.ir.errors import CortexError
-from compiler.ir.expressions import number
-from compiler.ir.model import Array, Equation, Graph, Population, Projection
-from compiler.ir.schedule import Segment, message_depth, schedule
+from cortexc.compiler.backends.draws import redrawn
+from cortexc.compiler.backends.lava.ordinary.cells import cell_class
+from cortexc.compiler.backends.lava.ordinary.learning import OPTIMISERS
+from cortexc.compiler.backends.lava.ordinary.naming import LAVA, attribute
+from cortexc.compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
+from cortexc.compiler.backends.lava.ordinary.template import IMPORTS, support_text
+from cortexc.compiler.backends.lava.ordinary.twin import joined
+from cortexc.compiler.backends.lava.ordinary.wiring import Parts, build_text, circuit_text, wires
+from cortexc.compiler.backends.quoting import docstring
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.expressions import number
+from cortexc.compiler.ir.model import Array, Equation, Graph, Population, Projection
+from cortexc.compiler.ir.schedule import Segment, message_depth, schedule
 
 
 @dataclass

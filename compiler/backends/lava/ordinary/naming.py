@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from compiler.backends.lava.naming import PYTHON
-from compiler.backends.lava.ordinary.template import own_names
-from compiler.backends.quoting import fresh, identifier
-from compiler.ir.functions import ARITY
+from cortexc.compiler.backends.lava.naming import PYTHON
+from cortexc.compiler.backends.lava.ordinary.template import own_names
+from cortexc.compiler.backends.quoting import fresh, identifier
+from cortexc.compiler.ir.functions import ARITY
 
 OF_LAVA = """
 add_ports_for_polling advance_to_time_step compile create_runtime folded_view folded_view_inst_id id implements_process

@@ -11,7 +11,7 @@ from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 
-from compiler.backends.runtime import CHUNK, WEIGHTS, counter_generator, step_keys
+from cortexc.compiler.backends.runtime import CHUNK, WEIGHTS, counter_generator, step_keys
 
 
 def full(shape, init):

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.backends.lava.ordinary.equations import Text
-from compiler.backends.lava.ordinary.learning import learning
-from compiler.backends.lava.ordinary.mirroring import Mirroring, mirroring
-from compiler.backends.lava.ordinary.naming import attribute, camel
-from compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
-from compiler.ir.connections import connection_mask
-from compiler.ir.expressions import WEIGHT_SUM, leaves, number, previous, show
-from compiler.ir.model import LAVA_DRAWS, Graph, PlasticityRule, Projection
-from compiler.ir.schedule import message_depth
+from cortexc.compiler.backends.lava.ordinary.equations import Text
+from cortexc.compiler.backends.lava.ordinary.learning import learning
+from cortexc.compiler.backends.lava.ordinary.mirroring import Mirroring, mirroring
+from cortexc.compiler.backends.lava.ordinary.naming import attribute, camel
+from cortexc.compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, leaves, number, previous, show
+from cortexc.compiler.ir.model import LAVA_DRAWS, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir.schedule import message_depth
 
 Read = tuple[str, str]
 """("pre", quantity) or ("post", quantity)."""

@@ -6,8 +6,8 @@ import ast
 import functools
 from pathlib import Path
 
-from compiler.backends import runtime, uniform
-from compiler.backends.lava.ordinary.arithmetic import functions_text
+from cortexc.compiler.backends import runtime, uniform
+from cortexc.compiler.backends.lava.ordinary.arithmetic import functions_text
 
 SUPPORT = Path(__file__).with_name("support.py")
 COPIED = {runtime: ("CHUNK", "DRAWS", "WEIGHTS", "counter_generator", "lava_numbers", "mix64", "step_keys"),
@@ -33,7 +33,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy import floor, inf, logical_and, logical_or, sqrt, where
 
 try:
-    import lava_procs.continuing  # run after a pause and after a stop, which Lava 0.10 alone cannot
+    import cortexc.lava_procs.continuing  # run after a pause and after a stop, which Lava 0.10 alone cannot
 except ImportError:
     pass"""
 

@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from compiler.backends.lava.ordinary.naming import attribute
-from compiler.backends.quoting import comment, docstring
-from compiler.ir.expressions import Expression, Lookup, walk
+from cortexc.compiler.backends.lava.ordinary.naming import attribute
+from cortexc.compiler.backends.quoting import comment, docstring
+from cortexc.compiler.ir.expressions import Expression, Lookup, walk
 
 TAGS = {"": "floating_pt", "Fixed": "fixed_pt"}
 """Lava's, by the kind of a model."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from compiler.backends.lava.ordinary.wiring import Parts, Wire, wires
-from compiler.ir.errors import CortexError
+from cortexc.compiler.backends.lava.ordinary.wiring import Parts, Wire, wires
+from cortexc.compiler.ir.errors import CortexError
 
 
 def joined(own: Parts, fixed: Parts) -> list[Wire]:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler.backends.lava.ordinary.cells import Cell
-from compiler.backends.lava.ordinary.synapses import Synapse
-from compiler.backends.lava.ordinary.text import ClassText, in_lines
-from compiler.backends.quoting import quoted
-from compiler.backends.start import Start
-from compiler.ir.connections import connection_mask
-from compiler.ir.expressions import number
-from compiler.ir.model import Array, Graph, Population, Projection, cell_parameters, rule_parameters
+from cortexc.compiler.backends.lava.ordinary.cells import Cell
+from cortexc.compiler.backends.lava.ordinary.synapses import Synapse
+from cortexc.compiler.backends.lava.ordinary.text import ClassText, in_lines
+from cortexc.compiler.backends.quoting import quoted
+from cortexc.compiler.backends.start import Start
+from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.expressions import number
+from cortexc.compiler.ir.model import Array, Graph, Population, Projection, cell_parameters, rule_parameters
 
 
 @dataclass
