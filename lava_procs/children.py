@@ -1,7 +1,6 @@
 """What happens in a child, and how children are made: by one thread, with nothing held that they would miss."""
 
 import contextlib
-import ctypes
 import importlib
 import multiprocessing
 import os
@@ -13,6 +12,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from cortexc.lava_procs.heartbeat import HeartbeatPage, die_with_parent, watch_model
 
@@ -123,37 +124,5 @@ def one_blas_thread() -> Iterator[None]:
 
     Set before the fork because a child that sets it afterwards would first start the threads.
     """
-    settings = [(set_threads, get_threads()) for get_threads, set_threads in thread_settings()]
-    old = [(set_threads, count) for set_threads, count in settings if count > 1]
-    try:
-        for set_threads, _ in old:
-            set_threads(1)
+    with threadpool_limits(1):
         yield
-    finally:
-        for set_threads, count in old:
-            set_threads(count)
-
-
-def thread_settings() -> list[tuple[Callable[[], int], Callable[[int], None]]]:
-    """Returns (get, set) of the number of threads for each loaded OpenBLAS and OpenMP library."""
-    names = [(f"{p}openblas_get_num_threads{s}", f"{p}openblas_set_num_threads{s}")
-             for p in ("", "scipy_") for s in ("", "64_", "_64")]  # fmt: skip
-    names += [("omp_get_max_threads", "omp_set_num_threads"), ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]
-    libraries = [ctypes.CDLL(path) for path in _loaded_libraries()]
-    return [
-        (getattr(library, get), getattr(library, set_))
-        for library in libraries
-        for get, set_ in names
-        if hasattr(library, get) and hasattr(library, set_)
-    ]
-
-
-def _loaded_libraries() -> list[str]:
-    """Returns the paths of the loaded libraries that may have threads of their own; none outside of Linux."""
-    try:
-        with open("/proc/self/maps") as maps:
-            paths = {line.split(None, 5)[5].strip() for line in maps if "/" in line and ".so" in line}
-    except OSError:
-        return []
-    marks = ("openblas", "libgomp", "libomp", "libiomp", "mkl_rt")
-    return sorted(path for path in paths if any(mark in os.path.basename(path) for mark in marks))

@@ -14,6 +14,7 @@ import numpy as np
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.experiment import Experiment
 from cortexc.compiler.experiments.files import write_figure, write_json
+from cortexc.compiler.experiments.pages import new_figure
 from cortexc.compiler.experiments.results import results
 from cortexc.compiler.experiments.session import Session
 
@@ -76,14 +77,8 @@ def mean_seconds(runs: Sequence[Mapping[str, Any]]) -> float:
 
 @contextmanager
 def figure(path: Path, rows: int = 1, columns: int = 1, saved: Mapping[str, Any] | None = None,
-           **options: Any) -> Iterator[tuple[Any, Any]]:
-    """(figure, axes) to draw on; written when the block ends. `saved`: options of the file."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    drawn, axes = plt.subplots(rows, columns, **options)
-    yield drawn, axes
+           figsize: tuple[float, float] = (6, 4), layout: Any = None, **options: Any) -> Iterator[tuple[Any, Any]]:
+    """(figure, axes) to draw on; written when the block ends. `saved`: options of the file. Raises X220."""
+    drawn = new_figure(*figsize, layout=layout)
+    yield drawn, drawn.subplots(rows, columns, **options)
     write_figure(path, drawn, **(saved or {}))
-    plt.close(drawn)

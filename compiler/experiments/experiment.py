@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from cortexc.compiler.experiments.tables import Data, Model, Passes, Precision, RecordTable, Run, Setting, Table
 from cortexc.compiler.experiments.tasks.table import ProtocolTable, Stream
-from cortexc.compiler.experiments.toml_text import toml_text
 
 EARLIER: dict[str, Any] = {
     "task": "stream", "epochs": 1, "presentation_steps": None, "minibatch": 1, "settling_steps": 0, "dataset_size": 100,
@@ -37,7 +37,10 @@ class Experiment(Setting, frozen=True):
         return tables
 
     def text(self) -> str:
-        return toml_text(self.tables())
+        """TOML; what is None is left out, as is a table of nothing."""
+        import tomli_w
+
+        return tomli_w.dumps(_written(self.tables()))
 
     def sha256(self) -> str:
         """Digest of everything that the result depends on: not the backend, nor how far or how fast it runs."""
@@ -61,6 +64,11 @@ class Experiment(Setting, frozen=True):
 
     def with_run(self, **changes: Any) -> Experiment:
         return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, **changes))
+
+
+def _written(table: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {key: _written(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in parts.items() if value is not None and value != {}}
 
 
 TABLES: dict[str, type[Table]] = {"model": Model, "data": Data, "run": Run, "passes": Passes, "precision": Precision}

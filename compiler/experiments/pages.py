@@ -1,4 +1,4 @@
-"""What HTML pages are made of. They are self-contained; pictures are inline."""
+"""What HTML pages are made of. They are self-contained; pictures are inline. X220: matplotlib is not there."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import base64
 import html
 import io
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
+from cortexc.compiler.ir.errors import CortexError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}
@@ -31,9 +34,19 @@ def picture(figure: Figure) -> str:
     return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
+def new_figure(width: float, height: float, layout: Any = None) -> Figure:
+    """An empty figure, in inches. Raises X220."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise CortexError("X220", "figures need matplotlib, which is not installed.",
+                          "pip install 'cortexc[plots]'.") from None
+    return Figure(figsize=(width, height), layout=layout)
+
+
 def axes(title: str, x: str, y: str, height: float = 3.4) -> tuple[Figure, Any]:
     """(figure, axes) to draw on."""
-    figure = Figure(figsize=(7, height))
+    figure = new_figure(7, height)
     drawn = figure.subplots()
     drawn.set(title=title, xlabel=x, ylabel=y)
     drawn.spines[["top", "right"]].set_visible(False)

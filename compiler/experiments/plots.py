@@ -3,23 +3,27 @@
     cortexc.plots.raster(found, "hidden.spike")
     cortexc.plots.traces(found, "hidden.u")
 
-Each returns a `matplotlib.figure.Figure`. Raises X151 for what was not recorded, X203 for what has another shape.
+Each returns a `matplotlib.figure.Figure`. Raises X151 for what was not recorded, X203 for what has another shape,
+X220 without matplotlib.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from cortexc.compiler.experiments import spike_report
 from cortexc.compiler.experiments.figures import angle
-from cortexc.compiler.experiments.pages import axes, picture
+from cortexc.compiler.experiments.pages import axes, new_figure, picture
 from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Recorded(Protocol):
@@ -102,7 +106,7 @@ def drawn_circuit(circuit: Mapping[str, Any]) -> Figure:
         for index, p in enumerate(members):
             place[p["name"]] = (2.0 * areas.index(area), -1.4 * index)
             graph.add_node(p["name"], label=f"{p['name']}\n{p['size']}")
-    figure = Figure(figsize=(8, 3.6))
+    figure = new_figure(8, 3.6)
     axes = figure.subplots()
     nx.draw_networkx_nodes(graph, place, ax=axes, node_size=1500, node_color="#e8eef4", edgecolors="#456")
     nx.draw_networkx_labels(graph, place, {n: d["label"] for n, d in graph.nodes(data=True)}, ax=axes, font_size=8)
@@ -117,7 +121,9 @@ def drawn_circuit(circuit: Mapping[str, Any]) -> Figure:
 
 
 def page(found: Recorded) -> str:
-    """What a notebook shows of a simulation: its spikes, or its traces."""
+    """What a notebook shows of a simulation: its spikes, or its traces; without matplotlib, its shapes."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return f"<p>{found!r}</p>"
     spiking = [name for name in found if name.endswith(".spike")]
     rest = [name for name in found if name not in spiking]
     drawn = [raster(found, *spiking)] * bool(spiking) + [traces(found, name) for name in rest[:4]]

@@ -229,7 +229,17 @@ def write_arrays(run: Running, folder: Path) -> None:
 
 
 def write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
-    """The page of a run whose spikes were recorded, or that shows how a spiking circuit learns. Raises X131."""
+    """The page of a run whose spikes were recorded, or that shows how a spiking circuit learns; without matplotlib a
+    warning. Raises X131."""
+    try:
+        _write_report(run, folder, table)
+    except CortexError as error:
+        if error.code != "X220":
+            raise
+        warnings.warn(CortexWarning(error.code, f"there is no {REPORT}: {error.message}", error.hint), stacklevel=2)
+
+
+def _write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
     if run.plan.spiking is not None:
         from cortexc.compiler.experiments.spike_report import spike_report
 

@@ -12,7 +12,7 @@ from cortexc.compiler.ir.errors import unknown
 
 @dataclass(frozen=True)
 class Circuit:
-    """A shipped circuit. `options`, `build` and the `starts` are "module:name" of this package, imported when they are used.
+    """A shipped circuit. `options`, `build` and the `starts` are "module:name" of this package, imported when used.
 
     `options` is a frozen dataclass of everything that fixes the circuit; `build(options)` returns the graph; a start
     is called as `start(options, seeds, ranges)` and returns arrays with a leading axis over the seeds.

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.datasets
+import sklearn.model_selection
 
 from cortexc.compiler.experiments.checkpoints import arrays_sha256
 from cortexc.compiler.experiments.data import datasets
-from cortexc.compiler.experiments.data.datasets import load_arrays, load_dataset
+from cortexc.compiler.experiments.data.datasets import _stratified, load_arrays, load_dataset
 from cortexc.compiler.experiments.data.loading import PARTS, Dataset
 from cortexc.compiler.ir.errors import CortexError
 
@@ -89,6 +90,15 @@ def test_stratified_digits_are_balanced_and_seeded():
     assert np.abs(np.bincount(first.test_y) - 36).max() <= 1
     assert first.train_x.max() == 1.0 and first.train_x.min() == 0.0
     assert parts_digest(first) == parts_digest(again) != parts_digest(other)
+
+
+@pytest.mark.parametrize("sizes, share", [((7, 5, 9, 4), 0.2), ((10, 10, 10), 0.25), ((3, 40, 2, 2), 0.33), ((2, 2), 0.5)])
+def test_a_stratified_split_is_the_one_of_scikit_learn(sizes, share):
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    for seed in range(20):
+        known = sklearn.model_selection.train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed)
+        for own, other in zip(_stratified(labels, share, np.random.RandomState(seed)), known, strict=True):
+            np.testing.assert_array_equal(own, other)
 
 
 def test_contiguous_digits_keep_the_order():

@@ -18,7 +18,7 @@ import importlib, pkgutil, sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"lava", "torch"}:
+        if name.split(".")[0] in {"lava", "torch", "sklearn", "matplotlib", "nir", "h5py", "dask"}:
             raise ImportError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Blocker())
@@ -38,7 +38,7 @@ def files(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-def test_the_compiler_imports_without_lava_and_torch() -> None:
+def test_the_compiler_imports_without_what_is_in_extras() -> None:
     done = subprocess.run([sys.executable, "-c", IMPORT_ALL], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     imported = set(done.stdout.split())

@@ -28,8 +28,8 @@ from faulty_procs.ring import Member, MemberModel
 from lava.magma.core.process.process import ProcessServer
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
+from threadpoolctl import threadpool_info
 
-from cortexc.lava_procs.children import thread_settings
 from cortexc.lava_procs.heartbeat import HeartbeatPage
 from cortexc.lava_procs.supervisor import Interrupted, NotUsable, Supervisor, SupervisorError
 
@@ -303,13 +303,17 @@ def pipes_of_others() -> None:
     report(ended=ended, done=done, second=run_healthy())
 
 
+def blas_counts() -> list[int]:
+    return [library["num_threads"] for library in threadpool_info()]
+
+
 def blas_threads() -> None:
     """Counts the threads that a matrix product starts in a model's process, and those set in this process."""
-    counts = [get() for get, _ in thread_settings()]
+    counts = blas_counts()
     members, arena = ring(2, faulty=None, fault="product", at=2)
     with supervised(members) as supervisor:
         supervisor.run(3)
-    report(started=arena.tolist(), before=counts, after=[get() for get, _ in thread_settings()])
+    report(started=arena.tolist(), before=counts, after=blas_counts())
 
 
 def main(name: str, *arguments: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cortexc.compiler.experiments.data.datasets import Arrays, Dataset
+from cortexc.compiler.experiments.data.loading import no_scikit_learn
 from cortexc.compiler.ir.errors import CortexError
 
 
@@ -127,10 +128,12 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _logistic_regression(train: Arrays, test: Arrays, penalty: float, seed: int) -> tuple[float, float]:
-    """Accuracy on both parts after fitting the first; D405 if it has only one class."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
+    """Accuracy on both parts after fitting the first; D405 if it has only one class, D411."""
+    try:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise no_scikit_learn("a linear classifier") from error
     if len(np.unique(train[1])) < 2:
         raise CortexError("D405", "all training samples have the same label; a classifier needs two classes.")
     model = LogisticRegression(C=1 / penalty, max_iter=3000, random_state=seed)

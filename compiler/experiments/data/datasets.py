@@ -137,15 +137,44 @@ def _cut(request: Request, x: np.ndarray, y: np.ndarray, share: float) -> tuple[
     if request.split == "contiguous":
         border = len(x) - int(len(x) * share)
         return (x[:border], y[:border]), (x[border:], y[border:])
-    from sklearn.model_selection import train_test_split
-
     try:
-        cut = train_test_split(x, y, test_size=share, stratify=y, random_state=request.split_seed)
+        chosen = _stratified(y, share, np.random.RandomState(request.split_seed))
     except ValueError as error:
         raise CortexError("D405", f"data set '{request.name}': {len(x)} samples cannot be split with "
-                                  f"balanced classes ({brief(error)}).",
+                                  f"balanced classes ({error}).",
                           "Give more samples per class or choose the split 'contiguous'.") from error
-    return (cut[0], cut[2]), (cut[1], cut[3])
+    return (x[chosen[0]], y[chosen[0]]), (x[chosen[1]], y[chosen[1]])
+
+
+def _stratified(y: np.ndarray, share: float, generator: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of two parts, each with the classes in the proportions of `y`; the same that scikit-learn's
+    `train_test_split` draws. ValueError where a class or a part is too small."""
+    _, numbered, counts = np.unique(y, return_inverse=True, return_counts=True)
+    second = math.ceil(share * len(y))
+    if counts.min() < 2 or min(second, len(y) - second) < len(counts):
+        raise ValueError(f"{len(counts)} classes, the smallest of {counts.min()}, for {second} of {len(y)} samples")
+    firsts = _shares(counts, len(y) - second, generator)
+    seconds = _shares(counts - firsts, second, generator)
+    members = np.split(np.argsort(numbered, kind="stable"), np.cumsum(counts)[:-1])
+    drawn = [generator.permutation(own) for own in members]
+    parts = ([own[:a] for own, a in zip(drawn, firsts, strict=True)],
+             [own[a:a + b] for own, a, b in zip(drawn, firsts, seconds, strict=True)])
+    first, last = (generator.permutation(np.concatenate(part)) for part in parts)
+    return first, last
+
+
+def _shares(counts: np.ndarray, total: int, generator: np.random.RandomState) -> np.ndarray:
+    """How many of each class are among `total`: shares rounded down, and the largest remainders get the rest, drawn
+    where they are equal."""
+    exact = counts / counts.sum() * total
+    found = np.floor(exact)
+    rest = exact - found
+    for value in np.unique(rest)[::-1]:
+        missing = total - int(found.sum())
+        if missing > 0:
+            (equal,) = np.where(rest == value)
+            found[generator.choice(equal, size=min(len(equal), missing), replace=False)] += 1
+    return found.astype(int)
 
 
 def _split_words(request: Request) -> str:
@@ -156,12 +185,15 @@ def _split_words(request: Request) -> str:
 
 
 def _load_digits(request: Request) -> Dataset:
-    """The 1797 bundled 8x8 digits, pixels/16; the writers of the contiguous last fifth are new ones."""
-    from sklearn.datasets import load_digits
+    """The 1797 8x8 digits, pixels/16; the writers of the contiguous last fifth are new ones.
 
-    bunch = load_digits()
-    source = f"scikit-learn's bundled digits (1797 images, 8x8), pixels/16; {_split_words(request)}"
-    return assemble(request, source, _split(request, bunch.data, bunch.target), 10, 16)
+    `digits.npz` is the test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak 1998, UCI
+    Machine Learning Repository, doi 10.24432/C50P49, CC BY 4.0).
+    """
+    held = np.load(Path(__file__).with_name("digits.npz"))
+    source = f"UCI's handwritten digits (1797 images, 8x8), pixels/16; {_split_words(request)}"
+    parts = _split(request, held["x"].astype(float), held["y"].astype(np.int64))
+    return assemble(request, source, parts, 10, 16)
 
 
 YIN_YANG: dict[str, dict[str, tuple[int, int]]] = {

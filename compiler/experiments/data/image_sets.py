@@ -4,7 +4,7 @@ Files are looked for in ``data_dir`` or ``$CORTEXC_DATA`` alone if one is named,
 the checkout, in the package, and by download. Contents are
 checked against what is known of the originals: MD5 of the uncompressed files, or shapes, labels and mean grey
 levels. D402 files not found and no download; D403 files that cannot be read or are something else; D407 without
-Pillow.
+Pillow; D411 without scikit-learn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from pathlib import Path
 import numpy as np
 
 from cortexc.compiler.backends.loading import cache_folder
-from cortexc.compiler.experiments.data.loading import Dataset, Entry, Request, assemble, named_folder, read_archive
+from cortexc.compiler.experiments.data.loading import (
+    Dataset,
+    Entry,
+    Request,
+    assemble,
+    named_folder,
+    no_scikit_learn,
+    read_archive,
+)
 from cortexc.compiler.experiments.files import brief, write_bytes
 from cortexc.compiler.ir.errors import CortexError
 
@@ -159,8 +167,10 @@ def _fetch(known: ImageSet, request: Request) -> Found:
     if request.data_dir or os.environ.get("CORTEXC_DATA"):
         raise CortexError("D402", f"data set '{request.name}' is not in '{data_folders(request.data_dir)[0]}'.",
                           known.hint)
-    from sklearn.datasets import fetch_openml
-
+    try:
+        from sklearn.datasets import fetch_openml
+    except ImportError as error:
+        raise no_scikit_learn(f"the download of data set '{request.name}'", known.hint) from error
     try:
         x, y = fetch_openml(known.openml, version=1, return_X_y=True, as_frame=False, parser="liac-arff",
                             n_retries=1)

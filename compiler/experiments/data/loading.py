@@ -19,6 +19,11 @@ Arrays = tuple[np.ndarray, np.ndarray]
 PARTS = ("train", "valid", "test")
 
 
+def no_scikit_learn(what: str, otherwise: str = "") -> CortexError:
+    return CortexError("D411", f"{what} needs scikit-learn, which is not installed.",
+                       f"pip install 'cortexc[data]'. {otherwise}".rstrip())
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Static samples with labels, in three parts of which any may be empty.
