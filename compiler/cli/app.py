@@ -9,17 +9,31 @@ from typing import Annotated, Any
 
 import typer
 
+from cortexc.compiler.bench.table import BENCHMARKS
 from cortexc.compiler.cli.output import Output
 from cortexc.compiler.ir.errors import CortexError
 
 EXIT_CODES = """Exit codes: 0 done or verified; 1 diverged; 2 the input is wrong; 3 the run failed: a process raised,
 died, was lost or made no progress; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM."""
-app = typer.Typer(name="cortexc", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+app = typer.Typer(name="cortexc", no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Compiles cortical microcircuits that learn by local rules to Lava process graphs.",
                   epilog=EXIT_CODES)
 ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
-Experiment = Annotated[str, typer.Argument(help="A TOML file, a shipped experiment's name, or a run folder.")]
+
+
+def _experiments(begun: str) -> list[str]:
+    from cortexc.compiler.experiments.files import shipped_experiments
+
+    return [name for name in shipped_experiments() if name.startswith(begun)]
+
+
+def _benchmarks(begun: str) -> list[str]:
+    return [name for name in BENCHMARKS if name.startswith(begun)]
+
+
+Experiment = Annotated[str, typer.Argument(help="A TOML file, a shipped experiment's name, or a run folder.",
+                                           autocompletion=_experiments)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override: a.b=value (TOML; repeatable).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Granularity = Annotated[str | None, typer.Option(help="population, area, network or neurocore.")]
@@ -40,6 +54,13 @@ def _print_version(asked: bool) -> None:
 def cortexc(version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True,
                                                   help="Print the version.")] = False) -> None:
     pass
+
+
+@app.command()
+def init(folder: Annotated[str, typer.Argument(help="A new or empty folder.")] = "my_project",
+         json: Json = False) -> int:
+    """Begin a project: a cell, a rule and data of your own, an experiment, a test."""
+    return _run(json, "init", folder=folder)
 
 
 @app.command()
@@ -112,7 +133,8 @@ def run(experiment: Experiment, output: Folder = None, backend: Backend = None, 
 
 
 @app.command()
-def verify(experiment: Annotated[str | None, typer.Argument(help="A TOML file or a shipped name.")] = None,
+def verify(experiment: Annotated[str | None, typer.Argument(help="A TOML file or a shipped name.",
+                                                            autocompletion=_experiments)] = None,
            golden: Annotated[str | None, typer.Option(help="A recorded trajectory (.npz).")] = None,
            on: Annotated[str | None, typer.Option(help="reference, interpreter, native or lava.")] = None,
            granularity: Annotated[str | None, typer.Option(help="population, area, network, neurocore or "
@@ -150,8 +172,9 @@ def sweep(experiment: Experiment,
                 overrides=set_)
 
 
-@app.command()
-def bench(name: Annotated[str, typer.Argument(help="Which benchmark.")], output: Folder = None,
+@app.command(epilog="\n".join(f"{name:<24}{each.what}" for name, each in BENCHMARKS.items()))
+def bench(name: Annotated[str, typer.Argument(help="Which benchmark, of those below.", autocompletion=_benchmarks)],
+          output: Folder = None,
           golden: Annotated[str | None, typer.Option(help="Folder of the recordings (or CORTEXC_GOLDEN).")] = None,
           set_: Set = None, json: Json = False) -> int:
     """Measure, and print rows with the machine they were measured on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -9,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from cortexc.compiler.cli.output import Output, progress_bar
-from cortexc.compiler.experiments.config import load_experiment, parse_override, shipped_experiments
+from cortexc.compiler.experiments.config import load_experiment, parse_override
 from cortexc.compiler.experiments.data.loading import named_folder
 from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.files import EXAMPLES, shipped_experiments, writable_folder
 from cortexc.compiler.ir.errors import CortexError, unknown
 from cortexc.compiler.ir.library import parts
 from cortexc.compiler.microcircuits import CIRCUITS
@@ -36,7 +39,20 @@ def _runs_code_in(place: object) -> None:
     print(f"runs code in {place}", file=sys.stderr, flush=True)
 
 
-# ---- models, show, explain
+# ---- init, models, show, explain
+
+
+def init(out: Output, folder: str) -> None:
+    """Copies `examples/project`. Raises X130, X221."""
+    place = writable_folder(folder)
+    if any(place.iterdir()):
+        raise CortexError("X221", f"folder '{place}' is not empty.", "Name a new one: cortexc init FOLDER.")
+    files = sorted(each for each in (EXAMPLES / "project").iterdir() if each.is_file())
+    for file in files:
+        shutil.copyfile(file, place / file.name)
+    names = [file.name for file in files]
+    begin = f"cd {shlex.quote(str(place))}; cortexc run my_experiment.toml -o run"
+    out.result({"folder": str(place), "files": names}, f"{place}: {', '.join(names)}\nBegin with: {begin}")
 
 
 def models(out: Output) -> None:
@@ -291,41 +307,10 @@ def _size(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.1e}"
 
 
-BENCHMARKS: dict[str, str] = {
-    "pal-feedback": "cortexc.compiler.bench.feedback:rows",
-    "pal-fig4ab": "cortexc.compiler.bench.sweeps:fig4ab",
-    "bits": "cortexc.compiler.bench.bits:bits",
-    "depth": "cortexc.compiler.bench.depth:rows",
-    "cartpole": "cortexc.compiler.bench.cartpole:rows",
-    "depth-angles": "cortexc.compiler.bench.depth_angles:rows",
-    "speed-depth": "cortexc.compiler.bench.depth_speed:rows",
-    "depth-tuning": "cortexc.compiler.bench.depth_tuning:rows",
-    "derivative-transfer": "cortexc.compiler.bench.derivative_transfer:rows",
-    "generated-digits": "cortexc.compiler.bench.generated_digits:rows",
-    "dms": "cortexc.compiler.bench.matching:rows",
-    "pal-yinyang": "cortexc.compiler.bench.sweeps:yinyang",
-    "pal-mnist": "cortexc.compiler.bench.sweeps:mnist",
-    "mnist-sign-concordant": "cortexc.compiler.bench.spiking:mnist",
-    "fashion-sign-concordant": "cortexc.compiler.bench.spiking:fashion",
-    "cnn-sign-concordant": "cortexc.compiler.bench.spiking:cnn",
-    "speed-sign-concordant": "cortexc.compiler.bench.spiking:speed",
-    "spiking": "cortexc.compiler.bench.spiking_speed:rows",
-    "spiking-statistics": "cortexc.compiler.bench.spike_statistics:rows",
-    "demo": "cortexc.compiler.bench.demo:rows",
-    "mapping": "cortexc.compiler.bench.mapping:rows",
-    "speed": "cortexc.compiler.bench.speed:rows",
-    "lava-messages": "cortexc.lava_procs.message_cost:rows",
-    "published-learning": "cortexc.compiler.bench.published_learning:rows",
-    "mutations": "cortexc.compiler.verify.mutation.campaign:rows",
-}
-"""Name -> "module:function"; the function takes a table of options and returns rows (tables)."""
-
-
 def bench(out: Output, name: str, output: str | None, golden: str | None, overrides: Overrides) -> None:
-    import importlib
-
     from cortexc.compiler.bench import recordings
-    from cortexc.compiler.experiments.files import writable_folder, write_json
+    from cortexc.compiler.bench.table import BENCHMARKS
+    from cortexc.compiler.experiments.files import write_json
     from cortexc.compiler.experiments.results import machine
 
     if name not in BENCHMARKS:
@@ -334,10 +319,9 @@ def bench(out: Output, name: str, output: str | None, golden: str | None, overri
     options |= recordings(name, golden)
     options |= {"output": output} if output else {}
     folder = writable_folder(output) if output else None
-    module, _, function = BENCHMARKS[name].partition(":")
     start = time.perf_counter()
     with out.captured():
-        rows = getattr(importlib.import_module(module), function)(options)
+        rows = BENCHMARKS[name].rows(options)
     table = {"name": name, "rows": rows, "machine": machine(), "options": options,
              "wall_s": time.perf_counter() - start}
     if folder:

@@ -17,9 +17,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-import cortexc
 from cortexc.compiler.experiments.experiment import EARLIER, TABLES, Experiment
-from cortexc.compiler.experiments.files import user_path
+from cortexc.compiler.experiments.files import shipped_experiments, user_path
 from cortexc.compiler.experiments.tables import Model, RecordTable, converted
 from cortexc.compiler.experiments.tasks.table import TASKS
 from cortexc.compiler.ir.errors import CortexError, unknown
@@ -31,14 +30,6 @@ else:
     import tomli as tomllib
 
 Converted = TypeVar("Converted")
-
-
-EXAMPLES = Path(cortexc.__file__).with_name("examples")
-
-
-def shipped_experiments() -> dict[str, Path]:
-    """Name -> file."""
-    return {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
 
 
 CIRCUIT_FILES = (".ir", ".nir")

@@ -18,7 +18,15 @@ from typing import Any
 
 import numpy as np
 
+import cortexc
 from cortexc.compiler.ir.errors import CortexError
+
+EXAMPLES = Path(cortexc.__file__).with_name("examples")
+
+
+def shipped_experiments() -> dict[str, Path]:
+    """Name -> file."""
+    return {path.stem: path for path in sorted(EXAMPLES.glob("*.toml"))}
 
 
 def brief(error: object) -> str:

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCHMARK = """
 import sys
 from cortexc.compiler.bench import sweeps
-from cortexc.compiler.cli import commands, main
+from cortexc.compiler.bench.table import BENCHMARKS, Benchmark
+from cortexc.compiler.cli import main
 
 def rows(options):
     jobs = [sweeps.Job("mine.toml", "PAL", {"run.seeds": [s]}, f"run{s}") for s in (1, 2, 3, 4)]
@@ -25,7 +26,7 @@ def rows(options):
 
 if __name__ == "__main__":
     sweeps.rows_of_test = rows
-    commands.BENCHMARKS["test"] = "cortexc.compiler.bench.sweeps:rows_of_test"
+    BENCHMARKS["test"] = Benchmark("compiler.bench.sweeps:rows_of_test", "")
     sys.argv[1:] = ["bench", "test"]
     main()
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cortexc.compiler.bench.table import BENCHMARKS
 from cortexc.compiler.cli.app import execute
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -326,3 +327,30 @@ def test_a_command_whose_stdout_is_closed():
     done = subprocess.run(["sh", "-c", f"exec {sys.executable} -m cortexc.compiler.cli models --json >&-"], text=True,
                           stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_project_is_begun_once(call, tmp_path):
+    code, out, _ = call("init")
+    assert code == 0 and "my_experiment.toml" in out and (tmp_path / "my_project" / "test_my_circuit.py").exists()
+    code, _, err = call("init")
+    assert code == 2 and err.startswith("X221 ") and "my_project" in err
+
+
+def test_help_lists_the_benchmarks(call):
+    _, out, _ = call("bench", "--help")
+    assert all(f" {name} " in out and each.what in out for name, each in BENCHMARKS.items())
+
+
+@pytest.mark.parametrize("words, wanted", [("run pal_d", "pal_digits"), ("verify pal_d", "pal_digits"), ("bench dm", "dms")])
+def test_shells_complete_names(words, wanted, monkeypatch, capfd):
+    for name, value in (("_CORTEXC_COMPLETE", "complete_bash"), ("COMP_WORDS", f"cortexc {words}"), ("COMP_CWORD", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        execute([])
+    assert ended.value.code == 0 and capfd.readouterr().out.split() == [wanted]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_is_there(name):
+    module, _, function = BENCHMARKS[name].place.partition(":")
+    assert f"def {function}(" in (ROOT / f"{module.replace('.', '/')}.py").read_text()

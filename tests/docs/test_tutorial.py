@@ -1,13 +1,15 @@
-"""The tutorial does what it says: its commands run, its Python runs, and the circuit learns on Lava."""
+"""The tutorial does what it says with what `cortexc init` makes: its commands run, its Python runs, and the circuit
+learns on Lava."""
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from cortexc.compiler.cli.app import execute
 
 pytestmark = pytest.mark.lava
 ROOT = Path(__file__).parents[2]
@@ -21,10 +23,8 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("tutorial")
-    for file in (ROOT / "examples" / "tutorial").iterdir():
-        if file.is_file():
-            shutil.copy(file, path)
-    return path
+    assert execute(["init", str(path / "my_project")]) == 0
+    return path / "my_project"
 
 
 def run(folder: Path, words: list[str]) -> str:
@@ -41,7 +41,7 @@ def test_the_commands_run_and_the_circuit_learns(folder):
     assert out["verify"].count("verified against interpreter") == 3
     assert out["verify"].count("  as-written  verified: ") == out["verify"].count("  as-run      verified: ") == 3
     results = json.loads((folder / "run" / "results.json").read_text())
-    assert results["test_accuracy"] > 0.93 and results["backend"] == "lava"
+    assert results["test_accuracy"] > 0.85 and results["backend"] == "lava"
 
 
 def test_the_python_runs(folder):
@@ -50,8 +50,12 @@ def test_the_python_runs(folder):
     assert float(run(folder, ["page"])) > 0.7
 
 
+def test_the_test_of_the_project_passes(folder):
+    assert "4 passed" in run(folder, ["pytest", "-p", "no:cacheprovider"])
+
+
 def test_the_text_of_the_page_is_the_text_of_the_file():
-    source = re.sub(r"[ ]+#.*", "", (ROOT / "examples" / "tutorial" / "my_circuit.py").read_text())
+    source = re.sub(r"[ ]+#.*", "", (ROOT / "examples" / "project" / "my_circuit.py").read_text())
     parts = [b for b in re.split(r"^```.*$", PAGE, flags=re.M)[1::2] if b.lstrip().startswith(("cell", "rule"))]
     assert len(parts) == 2
     for block in parts:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cortexc.compiler.experiments.config import load_experiment, parse_value, shipped_experiments
+from cortexc.compiler.experiments.config import load_experiment, parse_value
+from cortexc.compiler.experiments.files import shipped_experiments
 from cortexc.compiler.ir import CortexError
 
 BASE = {"model": {"circuit": "pal", "layers": [4, 30, 3], "variants": {"FA": {"eta_PI": 0, "sigma": 0}}, "eta_PI": 2}}

@@ -23,9 +23,9 @@ from cortexc.compiler.cli.app import execute
 from cortexc.compiler.experiments.checkpoints import arrays_sha256, read_checkpoint
 from cortexc.compiler.experiments.circuits import read_arrays
 from cortexc.compiler.experiments.compilation import compile_experiment
-from cortexc.compiler.experiments.config import EXAMPLES, load_experiment
+from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.data.datasets import load_arrays, load_dataset
-from cortexc.compiler.experiments.files import write_safetensors
+from cortexc.compiler.experiments.files import EXAMPLES, write_safetensors
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.simulation import simulate
 from cortexc.compiler.ir import Graph, parse, parse_graph, show, show_graph, verify

@@ -38,9 +38,9 @@ synapse teaching
   message rate
   port soma
   connectivity identity
-population input source 64 area=input
-population teacher source 10 area=readout
-population readout adapting_readout 10 area=readout
+population input source 8 area=input
+population teacher source 3 area=readout
+population readout adapting_readout 3 area=readout
 projection W learned input -> readout gate=learn
   eta = 0.05
 projection T teaching teacher -> readout
@@ -50,5 +50,5 @@ output rate = readout.rate
 
 def build(seed: int = 0, span: float = 0.1) -> Graph:
     """The circuit with seeded uniform weights."""
-    weights = np.random.default_rng(seed).uniform(-span, span, (10, 64))
+    weights = np.random.default_rng(seed).uniform(-span, span, (3, 8))
     return parse_graph(TEXT).with_(arrays={"W.w": weights})
