@@ -23,7 +23,6 @@ from cortexc.compiler.ir.kinds import Kind
 from cortexc.compiler.ir.model import Array, Graph, Projection
 from cortexc.compiler.ir.schedule import Delivery, Segment, message_depth, schedule
 from cortexc.compiler.ir.synapses import Synapses
-from cortexc.compiler.ir.verify import bounds
 
 
 class Interpreter(Start):
@@ -311,7 +310,7 @@ class Interpreter(Start):
         step = OPTIMISERS[rule.optimiser.kind](self, name, increment, arguments, applies)
         if step is None:
             return
-        low, high = bounds(self.graph.class_of(name))
+        low, high = self.graph.class_of(name).bounds
         w = w + step
         w = np.where(w < low, low, w)
         self.values[f"{name}.w"] = np.where(w > high, high, w)

@@ -19,7 +19,6 @@ from cortexc.compiler.experiments.tasks.plans import Plan
 from cortexc.compiler.experiments.underflow import Underflow, merged, out_of_reach, zeroed_arrays
 from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.protocol import Protocol
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes.engine import least_scale
 from cortexc.compiler.passes.fixed_point import Format, format_for
 from cortexc.compiler.passes.group_weights import Parts, parts_of, whole_of
@@ -68,7 +67,7 @@ def _checked(name: str, found: Format, graph: Graph) -> Format:
         raise CortexError(
             "X161", f"precision.formats: '{name}' has {found.bits} bits of which {found.fraction} are fraction; bits "
                     f"are {LEAST_BITS} to {most}, those of the fraction {-MOST_FRACTION} to {MOST_FRACTION}.")
-    if found.unsigned and not (projection and quantity == "w" and bounds(graph.class_of(owner))[0] >= 0):
+    if found.unsigned and not (projection and quantity == "w" and graph.class_of(owner).bounds[0] >= 0):
         raise CortexError("X161", f"precision.formats: '{name}' is without a sign; only weights that cannot be "
                                   "negative are.", "Leave the leading u out.")
     return found

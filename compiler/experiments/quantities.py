@@ -22,7 +22,6 @@ from cortexc.compiler.ir import CortexError, Graph, parse_graph, unknown
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.expressions import reads
 from cortexc.compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes import observable
 from cortexc.compiler.passes.constants import with_constants
 from cortexc.compiler.passes.group_weights import in_parts
@@ -159,7 +158,7 @@ def _check_values(graph: Graph, name: str, array: np.ndarray) -> None:
 
 def _check_weights(graph: Graph, q: Projection, array: np.ndarray) -> None:
     synapse, mask = graph.class_of(q.name), connection_mask(graph, q)
-    _within(f"{q.name}.w", array, *bounds(synapse), f"synapse class '{synapse.name}' ({synapse.sign})")
+    _within(f"{q.name}.w", array, *synapse.bounds, f"synapse class '{synapse.name}' ({synapse.sign})")
     if synapse.unit:
         _on_grid(f"{q.name}.w", array, synapse.unit, f"synapse class '{synapse.name}'")
     if mask is not None and np.any(array * (1 - mask)):

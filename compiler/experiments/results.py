@@ -33,7 +33,6 @@ from cortexc.compiler.experiments.running import Running
 from cortexc.compiler.experiments.tasks.measures import Measured
 from cortexc.compiler.ir import CortexError, show_graph
 from cortexc.compiler.ir.errors import CortexWarning
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes.group_weights import whole_of
 from cortexc.compiler.passes.widths import COUNTER
 
@@ -140,7 +139,7 @@ def _precision(run: Running) -> dict[str, Any]:
     graph = run.compiled.report.graph
     at_limit = {}
     for q in graph.projections:
-        low, high = bounds(graph.class_of(q.name))
+        low, high = graph.class_of(q.name).bounds
         if graph.class_of(q.name).unit:
             w, low = run.value(f"{q.name}.w"), low if low < 0 else -1.0  # 0 without a sign is no saturation
             at_limit[q.name] = float(((w >= high) | (w <= low)).mean())

@@ -292,6 +292,11 @@ def tables_exist(graph: Graph) -> Problems:
 def signs_hold(graph: Graph) -> Problems:
     for q in graph.projections:
         synapse, w = graph.class_of(q.name), graph.arrays.get(f"{q.name}.w")
+        low, high = synapse.bounds
+        if synapse.kind.mask and not low <= 0 <= high:
+            yield CortexError("E244", f"synapses that projection '{q.name}' leaves out have weight 0, synapse class "
+                                      f"'{synapse.name}' ({synapse.sign}) allows [{low}, {high}].",
+                              "Widen the limits, or list the synapses that are there: connectivity sparse.")
         if q.weights and w is None:
             w = np.array(q.weights.arguments if q.weights.kind == "constant" else ())
             if synapse.unit and q.weights.kind != "constant":
@@ -299,18 +304,12 @@ def signs_hold(graph: Graph) -> Problems:
                                           f"{synapse.unit} of synapse class '{synapse.name}'.", "Bind them, rounded.")
         if w is None or not w.size:
             continue
-        low, high = bounds(synapse)
         if w.min() < low or w.max() > high:
             yield CortexError("E244", f"weights of projection '{q.name}' span [{w.min()}, {w.max()}], synapse class "
                                       f"'{synapse.name}' ({synapse.sign}) allows [{low}, {high}].")
         elif synapse.unit and np.any(np.floor(w / synapse.unit) * synapse.unit != w):
             yield CortexError("E246", f"weights of projection '{q.name}' are not all multiples of the unit "
                                       f"{synapse.unit} of synapse class '{synapse.name}'.", "Round them first.")
-
-
-def bounds(synapse: model.SynapseClass) -> tuple[float, float]:
-    """Limits of the weight with its sign constraint."""
-    return synapse.bounds
 
 
 def delays(graph: Graph) -> Problems:

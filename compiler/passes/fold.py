@@ -58,7 +58,6 @@ from cortexc.compiler.ir.functions import OPERATORS, SCALAR
 from cortexc.compiler.ir.model import rule_parameters
 from cortexc.compiler.ir.schedule import as_old_as, message_depth
 from cortexc.compiler.ir.synapses import most_delay
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes.base import SAME, Request
 from cortexc.compiler.passes.rewriting import cell_with, exchanged, rule_with
 
@@ -156,7 +155,7 @@ def _zero_moves_nothing(graph: Graph, projection: Projection, rule: PlasticityRu
     if np.any(graph.arrays.get(f"{projection.name}.{rule.optimiser.kind}", 0.0)):
         return False
     mirrored = any(mirror.target == projection.name for mirror in graph.mirrors)
-    if mirrored and bounds(graph.class_of(projection.name)) != (-math.inf, math.inf):
+    if mirrored and graph.class_of(projection.name).bounds != (-math.inf, math.inf):
         return False
     if not rule.optimiser.traits.divides:
         return True

@@ -28,7 +28,6 @@ from cortexc.compiler.ir import CortexError, Graph, Projection
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.functions import Floats
 from cortexc.compiler.ir.model import weight_shape
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.fixed_point import format_for
 from cortexc.compiler.passes.widths import HEADROOM
@@ -70,7 +69,7 @@ class GroupWeights:
             return []
         weights, joined = _magnitudes(graph, q), connection_mask(graph, q)
         joined = np.ones(weights.shape) if joined is None else joined
-        found = _Spread(weights[(weights > 0) & (joined != 0)], self.bits, bounds(graph.class_of(q.name))[0] >= 0)
+        found = _Spread(weights[(weights > 0) & (joined != 0)], self.bits, graph.class_of(q.name).bounds[0] >= 0)
         limits = [np.inf, *self._limits(found), -np.inf]
         return [joined * ((weights < above) & (weights >= below))
                 for above, below in zip(limits, limits[1:], strict=False)]

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from cortexc.compiler.ir import Graph, Projection
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.fuse_update import can_defer
 from cortexc.compiler.passes.held_input import held_input, postsynaptic_factor
@@ -46,7 +45,7 @@ class HoistConstantInput:
             return False
         if rule and rule.optimiser.traits.sums:
             return _sums(graph, q, request)
-        unbounded = bounds(graph.class_of(q.name)) == (-float("inf"), float("inf"))
+        unbounded = graph.class_of(q.name).bounds == (-float("inf"), float("inf"))
         plastic = (rule is not None and can_defer(graph, q, request) and unbounded
                    and postsynaptic_factor(graph, q, rule.increment) is not None
                    and not request.observes(f"{q.name}.current"))

@@ -10,7 +10,6 @@ from cortexc.compiler.ir import CortexError, Expression, Graph, PlasticityRule, 
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Name, Prev, leaves, previous
 from cortexc.compiler.ir.model import Mirror
 from cortexc.compiler.ir.synapses import synapses_of
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes.fixed_point import Extent, Format, extent, format_for
 from cortexc.compiler.passes.legalise import terms_of
 from cortexc.compiler.passes.name_products import is_table, quantities
@@ -42,7 +41,7 @@ class Formats:
     # ---- weights
 
     def _weight_format(self, q: Projection) -> Format:
-        low, _ = bounds(self.graph.class_of(q.name))
+        low, _ = self.graph.class_of(q.name).bounds
         return self.options.format(f"{q.name}.w", self.options.widths.weights, unsigned=low >= 0)
 
     def _mirror_formats(self, mirror: Mirror) -> int:

@@ -9,7 +9,6 @@ import numpy as np
 from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, PlasticityRule, Projection
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Call, Name, Negate, Number, Prev, Where, rename, walk
 from cortexc.compiler.ir.model import Optimiser, State, SynapseClass
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes.fixed_point import Extent, Format, extent, rounding_of
 from cortexc.compiler.passes.fold import literal
 from cortexc.compiler.passes.name_products import normal
@@ -30,7 +29,7 @@ def quantised_projection(formats: Formats, q: Projection) -> tuple[SynapseClass,
     if q.name not in formats.weights:
         return synapse, None, q
     found = formats.weights[q.name]
-    limits = _limits(q, found, *bounds(graph.class_of(q.name)))
+    limits = _limits(q, found, *graph.class_of(q.name).bounds)
     arrays[f"{q.name}.w"] = np.clip(found.round(arrays[f"{q.name}.w"]), *limits)
     synapse = replace(synapse, unit=found.unit, limits=limits)
     if rule is None:

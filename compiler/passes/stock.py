@@ -21,7 +21,6 @@ from cortexc.compiler.ir import CellType, Graph, Projection
 from cortexc.compiler.ir.expressions import Call, Number, Where, names, previous, reads, walk
 from cortexc.compiler.ir.model import Array
 from cortexc.compiler.ir.schedule import Segment, instantaneous, message_depth, schedule
-from cortexc.compiler.ir.verify import bounds
 from cortexc.compiler.passes.stock_forms import LifForm, NotStock, lif_form
 from cortexc.compiler.passes.stock_rules import DenseForm, RuleForm, RuleScope, rule_form, stock_weights
 from cortexc.compiler.passes.whole_numbers import initial_values, message_range, whole_quantities
@@ -296,7 +295,7 @@ def _not_apart(graph: Graph, population: str, waiting: set[str]) -> str:
 
 def _check_learning(graph: Graph, q: Projection, plan: StockPlan, weights: Array, rule: RuleForm,
                     whole: frozenset[str]) -> None:
-    low, high = bounds(graph.class_of(q.name))
+    low, high = graph.class_of(q.name).bounds
     used = graph.rule_of(q)
     if q.gate or q.apply or used is None or used.optimiser.kind != "none":
         raise NotStock("a gate or an optimiser acts on its rule, LearningDense learns in every step")

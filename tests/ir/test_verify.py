@@ -377,6 +377,10 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         "projection 'W' span \\[-1.0, 1.0\\], synapse class 'plastic' \\(non_negative\\) allows \\[0.0, 2.0\\]",
         lambda: edited(arrays_changed={"W.w": np.diag([1.0, -1, 1, 1])}),
     ),
+    ("E244", "synapses that projection 'V' leaves out have weight 0, synapse class 'plain' \\(free\\) allows \\[0.125, 2.0\\]",
+     lambda: edited(("synapse plain\n  message rate\n  port basal",
+                     "synapse plain\n  message rate\n  port basal\n  connectivity masked\n  limits 0.125 2"),
+                    arrays_changed={"V.mask": np.ones((4, 4)), "V.w": np.ones((4, 4))})),
     (
         "E250",
         "operation of mirror 'B' 'transposed'; known: add:ARRAY, negate, redraw:ARRAY, sign, times:ARRAY, transpose, truncate",

@@ -15,7 +15,6 @@ from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Name, Node, Number, Prev, Where
 from cortexc.compiler.ir.model import LAVA_DRAWS, Graph, Projection, State
-from cortexc.compiler.ir.verify import bounds
 
 Delivered = Callable[[tuple[Int, Int, Int]], Node]
 """What a message is multiplied with at (j, k, c)."""
@@ -223,7 +222,7 @@ class Learning:
     def limit(self) -> None:
         """The weight `x` within its bounds."""
         x = Name("x")
-        low, high = map(float, bounds(self.graph.class_of(self.projection.name)))
+        low, high = map(float, self.graph.class_of(self.projection.name).bounds)
         for bound, operator in ((low, "<"), (high, ">")):
             if abs(bound) < float("inf"):
                 self.kernel.set(x, Where(compared(x, operator, bound), Number(bound), x))

@@ -9,7 +9,6 @@ from random_graphs.expressions import GATES, TABLES
 
 from cortexc.compiler.ir import Graph
 from cortexc.compiler.ir.model import Mirror, Projection, weight_copies, weight_shape
-from cortexc.compiler.ir.verify import bounds
 
 
 def with_arrays(c: Choices, graph: Graph, rng: np.random.Generator) -> Graph:
@@ -35,10 +34,10 @@ def _of_projection(c: Choices, graph: Graph, q: Projection, rng: np.random.Gener
     def full() -> tuple[int, ...]:
         return (weight_copies(graph, q.name), *shape) if maybe(c) else shape
 
-    low, high = bounds(synapse)
+    low, high = synapse.bounds
     low, high = max(low, min(-0.4, high)), min(high, max(0.4, low))
     w = rng.uniform(low, max(high, low), full())
-    arrays = {"w": np.clip(np.round(w / UNIT) * UNIT, *bounds(synapse)) if synapse.unit else w}
+    arrays = {"w": np.clip(np.round(w / UNIT) * UNIT, *synapse.bounds) if synapse.unit else w}
     if synapse.connectivity == "masked":
         arrays["mask"] = (rng.uniform(size=full()) < 0.6).astype(float)
     if q.weights:

@@ -20,7 +20,7 @@ from cortexc.compiler.ir.schedule import instantaneous
 from cortexc.compiler.ir.wiring import RULES, Numbers, Wiring
 
 LIMITS = ("", "", "limits -0.4 0.5", "limits -inf 0.25", "limits -0.5 0.5", "limits 0.125 inf")
-"""The last one leaves nothing to weights that are not positive."""
+"""The last one leaves nothing to weights that are not positive, nor to synapses that are left out."""
 UNIT = 0.0625
 
 MAPS = tuple(name for name, kind in KINDS.items() if kind.maps)
@@ -60,7 +60,7 @@ def _joined(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], q: P
         q = replace(q, gate=c.pick((None, *GATES)), apply=c.pick((None, None, *GATES)),
                     parameters=(("eta", float(c.pick(("0.1", "0.5", "0.02")))),))
     sign = c.pick(("free", *SIGNS))
-    lines += [f"sign {sign}", *[x for x in [c.pick(LIMITS[:-1] if sign == "non_positive" else LIMITS)] if x]]
+    lines += [f"sign {sign}", *[x for x in [c.pick(LIMITS[:-1] if sign == "non_positive" or KINDS[kind].mask else LIMITS)] if x]]
     lines += [f"unit {UNIT}"] if maybe(c, 6) and not (text and kinds.words is WILD) else []
     q = replace(q, blocks=_blocks(c, post.size, pre.size)) if kind == "blocks" else q
     if KINDS[kind].maps:
