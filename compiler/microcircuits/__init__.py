@@ -64,6 +64,14 @@ CIRCUITS: dict[str, Circuit] = {
         "pal:Pal", "pal:build",
         {"legacy": "pal_start:legacy_start",
          "zero": "pal_start:zero_start_from"}, example="pal_digits"),
+    "layered-pal": Circuit(
+        "layered-pal", "PAL's layer model for minibatches: errors in variables of their own, learned feedback",
+        "Max et al. 2024, doi 10.1038/s42256-024-00845-3, Fig 5 and Tab 1",
+        {"PAL": "feedback weights learn from noise", "FA": "fixed random feedback",
+         "BP": "feedback is the transpose of the forward weights (non-local)",
+         "DFA": "fixed random feedback from the output to every layer"},
+        "layered_pal:LayeredPal", "layered_pal:build", {"normal": "layered_pal_start:normal_start"},
+        example="pal_autoencoder", target="rate"),
     "sign-concordant": Circuit(
         "sign-concordant", "spiking microcircuit with three cell types; a reconstruction from the abstract",
         "after the abstract of Yang & Li 2022, arXiv 2205.07292",

@@ -1,7 +1,8 @@
 """Layers of a spiking net, written as in the field: [784, 400, 10] or ["1x28x28", "15c5", "p2", "40c5", "p2", 300, 10].
 
 `15c5`: a convolution with 15 channels and kernel 5; `15c5p2` pads by 2; `15l5`: the same, with weights of its own at
-every position; `p2`: averages 2 x 2 pixels of the layer below; a number: a dense layer.
+every position; `p2`: averages 2 x 2 pixels of the layer below; `m2`: a layer of cells that each follow the strongest of
+2 x 2; a number: a dense layer.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from cortexc.compiler.ir import CortexError
 from cortexc.compiler.ir.model import Convolution
 
 MAPS = re.compile(r"(\d+)([cl])(\d+)(?:p(\d+))?")
+STRONGEST = re.compile(r"m([2-9])")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of cells and the connectivity from the layer below it. `maps`: (channels, height, width) or None."""
+    """One layer of cells and the connectivity from the layer below it. `maps`: (channels, height, width) or None;
+    `strongest`: side of the square of pixels whose strongest a cell follows, or 0."""
 
     size: int
     maps: tuple[int, int, int] | None = None
     connectivity: str = "dense"
     convolution: Convolution | None = None
+    strongest: int = 0
 
     @property
     def fan_in(self) -> int:
@@ -36,14 +40,17 @@ class Layer:
         return f"transposed_{self.connectivity}" if self.convolution else "dense"
 
 
-def read_layers(items: tuple[int | str, ...]) -> list[Layer]:
-    """The input and the layers of cells. Raises E310 for what cannot be read or does not fit."""
+def read_layers(items: tuple[int | str, ...], strongest: bool = False) -> list[Layer]:
+    """The input and the layers of cells; `strongest`: whether `m2` is known. Raises E310 for what cannot be read or
+    does not fit."""
     if len([i for i in items if not _is_pool(i)]) < 2:
         raise CortexError("E310", f"layers {list(items)} name no layer of cells.", "Give an input and a layer.")
     layers, pool = [_input(items[0])], 1
     for item in items[1:]:
         if _is_pool(item):
             pool *= int(str(item)[1:])
+        elif strongest and pool == 1 and (found := STRONGEST.fullmatch(str(item))):
+            layers.append(_strongest(layers[-1], int(found[1]), item))
         else:
             layers.append(_layer(layers[-1], item, pool))
             pool = 1
@@ -84,6 +91,13 @@ def _layer(below: Layer, item: int | str, pool: int) -> Layer:
     maps = (channels, height, width)
     convolution = Convolution(below.maps, maps, kernel, 1, padding, pool)
     return Layer(math.prod(maps), maps, "convolution" if kind == "c" else "local", convolution)
+
+
+def _strongest(below: Layer, side: int, item: int | str) -> Layer:
+    if below.maps is None:
+        raise CortexError("E310", f"layer '{item}' needs maps below it.", "Put it after a layer such as '15c5'.")
+    maps = (below.maps[0], *(_pixels(n, side, item) for n in below.maps[1:]))
+    return Layer(math.prod(maps), maps, "sparse", strongest=side)  # type: ignore[arg-type]
 
 
 def _dense(below: Layer, size: int, pool: int) -> Layer:

@@ -11,7 +11,7 @@ from cortexc.compiler.verify.oracles.table import ORACLES, oracle_of
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = {"pal": ("pal",), "error_neuron": ("error_neuron", "rivals"), "sign_concordant": ("sign_concordant",),
-            "eprop": ("eprop",)}
+            "eprop": ("eprop",), "layered_pal": ("layered_pal",)}
 """File of the oracle -> beginnings of the modules of its circuits."""
 ROOMS = ("compiler", "cortexc", "lava_procs", "hardware_maps", "reference")
 SHARED = {"cortexc.compiler.microcircuits.starts", "cortexc.compiler.microcircuits.targets", "cortexc.compiler.microcircuits.layers"}

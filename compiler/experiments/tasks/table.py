@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Union, get_args
 
+from cortexc.compiler.experiments.tasks.autoencode import Autoencode
 from cortexc.compiler.experiments.tasks.base import Task
 from cortexc.compiler.experiments.tasks.classify import Classify
 from cortexc.compiler.experiments.tasks.conditioning import Conditioning
@@ -19,6 +20,6 @@ from cortexc.compiler.experiments.tasks.unsupervised import Unsupervised
 
 ProtocolTable = Union[  # noqa: UP007
     Classify, BwOnly, FwBw, TeacherStudent, MatchToSample, Control, Generate, Stream, Simulate, Unsupervised, Evidence,
-    Conditioning]
+    Conditioning, Autoencode]
 TASKS: dict[str, type[Task]] = {str(task.__struct_config__.tag): task for task in get_args(ProtocolTable)}
 """Name -> table of [protocol]."""

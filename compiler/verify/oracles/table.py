@@ -8,17 +8,19 @@ from typing import Any
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.microcircuits.eprop import Eprop
 from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.microcircuits.layered_pal import LayeredPal
 from cortexc.compiler.microcircuits.pal import Pal
 from cortexc.compiler.microcircuits.rivals import Rival
 from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
-from cortexc.compiler.verify.oracles import eprop, error_neuron, pal, sign_concordant
+from cortexc.compiler.verify.oracles import eprop, error_neuron, layered_pal, pal, sign_concordant
 from cortexc.compiler.verify.oracles.base import Oracle
 from cortexc.compiler.verify.recorded.format import Recording
 from cortexc.compiler.verify.runs import Chunk
 
 ORACLES: dict[type, Oracle] = {
     Pal: pal.ORACLE, ErrorNeuron: error_neuron.ORACLE, Rival: error_neuron.ORACLE,
-    SignConcordant: sign_concordant.ORACLE, Eprop: eprop.ORACLE}
+    SignConcordant: sign_concordant.ORACLE, Eprop: eprop.ORACLE,
+    LayeredPal: layered_pal.ORACLE}
 
 
 def oracle_of(circuit: Any) -> Oracle | None:

@@ -1,0 +1,131 @@
+"""The independent reference of PAL's layer model, fed with a setup's own inputs, gates, draws and weights.
+
+Torch is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cortexc.compiler.ir import Graph
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.microcircuits.layered_pal import LayeredPal, build
+from cortexc.compiler.microcircuits.layered_pal_start import normal_start
+from cortexc.compiler.verify.oracles.base import Oracle
+from cortexc.compiler.verify.runs import Chunk, Setup, Stimulus, blocks, input_columns, missing
+
+CELLS = {"u": "L{}.u", "lookahead": "L{}.lookahead", "rate": "L{}.rate", "slope": "L{}.slope", "error": "L{}.error",
+         "xi": "L{}.xi", "high_pass": "L{}.rate_high_pass", "W": "W_{}.w", "b": "b_{}.w", "B": "B_{}.w"}
+HELD = 5
+"""Steps for which a setup shows a minibatch."""
+
+
+def _module() -> Any:
+    """Raises V121 where torch is not installed."""
+    try:
+        from cortexc.reference import layered_pal
+    except ImportError as error:
+        raise missing("reference", error) from None
+    return layered_pal
+
+
+def sources(circuit: LayeredPal) -> dict[str, str]:
+    """Name in the reference -> quantity of the graph."""
+    return {f"{name}_{i}": pattern.format(i) for name, pattern in CELLS.items() for i in range(1, circuit.top + 1)}
+
+
+def wanted(circuit: LayeredPal, there: set[str]) -> list[str]:
+    """The quantities that both have."""
+    return [quantity for quantity in sources(circuit).values() if quantity in there]
+
+
+def networks(circuit: LayeredPal, graph: Graph) -> list[Any]:
+    """One network per seed, with the graph's weights."""
+    c, module = circuit, _module()
+    rates = {name: tuple(rate * graph.samples for rate in c.per_layer(name)) for name in ("eta_fw", "eta_bw")}
+    own = module.LayeredPalParameters(
+        tuple(c.layers), c.variant, tuple(c.per_layer("activation")), rates["eta_fw"], rates["eta_bw"],
+        tuple(c.per_layer("alpha")), tuple(c.per_layer("sigma")), c.beta, c.dt, c.tau, c.tau_xi, c.tau_HP)
+    layers = dict(enumerate(module.parse(own.layers), 1))
+    return [module.LayeredPalNetwork(own, *(_weights(graph, kind, layers, seed) for kind in ("W", "b", "B")),
+                                     graph.samples) for seed in range(graph.seeds)]
+
+
+def _weights(graph: Graph, kind: str, layers: dict[int, Any], seed: int) -> dict[int, Any]:
+    """The graph's arrays of one seed in the reference's shapes, those of the forward direction."""
+    import torch
+
+    found = {}
+    for projection in graph.projections:
+        name, _, layer = projection.name.partition("_")
+        if name == kind:
+            array = np.asarray(graph.arrays[f"{projection.name}.w"], dtype=np.float64)
+            array = array[seed] if array.ndim > len(weight_shape(graph, projection)) else array
+            turned = np.ascontiguousarray(array.T if kind == "B" and not projection.convolution else array)
+            kernels = kind != "b" and projection.convolution is not None
+            shape = layers[int(layer)].weight_shape if kernels else (-1,) if kind == "b" else turned.shape
+            found[int(layer)] = torch.from_numpy(turned).reshape(shape)
+    return found
+
+
+def trajectory(circuit: LayeredPal, setup: Setup, there: set[str], steps: int | None = None) -> Iterator[Chunk]:
+    """The reference under the graph's names."""
+    import torch
+
+    torch.set_num_threads(1)
+    found, stimulus = networks(circuit, setup.graph), Stimulus(setup)
+    table = {name: quantity for name, quantity in sources(circuit).items() if quantity in there}
+    for block in blocks(setup, steps, 20):
+        rows = [_step(setup.graph, found, table, *stimulus.step(block, t)) for t in range(len(block.gates))]
+        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _step(graph: Graph, found: list[Any], table: dict[str, str], inputs: Chunk, gates: dict[str, float],
+          noise: Chunk) -> Chunk:
+    """One step of every seed's network; states stacked along the batch, weights along the copies."""
+    import torch
+
+    shots, shown = [], "teacher.value" if "teacher.value" in inputs else "input.value"
+    for seed, network in enumerate(found):
+        own = slice(seed * graph.samples, (seed + 1) * graph.samples)
+        target = torch.tensor(inputs[shown][own]) if gates["target"] > 0 else None
+        white = {i: torch.tensor(noise[f"L{i}.white"][own]) for i in network.layers if noise}
+        network.step(torch.tensor(inputs["input.value"][own]), target, gates["learn_forward"] > 0,
+                     gates["learn_feedback"] > 0, gates["noise"] > 0, white)
+        shots.append(network.snapshot())
+    return {quantity: np.concatenate([_value(graph, quantity, shot[name].numpy()) for shot in shots])
+            for name, quantity in table.items() if name in shots[0]}
+
+
+def _value(graph: Graph, quantity: str, value: np.ndarray) -> np.ndarray:
+    """(samples, n) or (1, weights)."""
+    owner = quantity.split(".")[0]
+    if any(p.name == owner for p in graph.populations):
+        return value
+    projection = graph.projection(owner)
+    back = owner.startswith("B") and projection.convolution is None
+    return (value.T if back else value).reshape(1, *weight_shape(graph, projection))
+
+
+def reference_setup(circuit: LayeredPal, steps: int, seeds: Sequence[int] = (1,), samples: int = 1) -> Setup:
+    """Random inputs and targets, held for some steps: first everything is on, then a fifth without the target, without
+    noise in the rates, and without one of the two kinds of learning each."""
+    arrays = normal_start(circuit, list(seeds), {})
+    graph = build(replace(circuit, arrays={name: array[0] for name, array in arrays.items()})).with_(
+        seeds=len(seeds), samples=samples)
+    graph = graph.with_(arrays=graph.arrays | arrays)
+    count = -(-steps // HELD)
+    off = ("", "target", "noise", "learn_forward", "learn_feedback")
+    gates = tuple((gate, tuple(float(gate != each) for each in off for _ in range(HELD))) for gate in graph.gates)
+    phase = Phase("train", count, HELD, gates=gates, rows=count * samples)
+    width = input_columns(graph)[-1][1].stop
+    inputs = np.random.default_rng(seeds[0]).normal(0, 1, (count * samples, width))
+    return Setup(graph, Protocol((phase,), ("train",)), inputs, tuple(seeds))
+
+
+ORACLE = Oracle(reference_setup, wanted, trajectory)
