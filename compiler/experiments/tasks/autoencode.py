@@ -10,12 +10,14 @@ X122 a protocol that cannot be made; X120 data that do not fit the circuit.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from cortexc.compiler.experiments.data.datasets import Dataset
+from cortexc.compiler.experiments.data.loading import no_scikit_learn
 from cortexc.compiler.experiments.tables import Epochs, Length, Setting
 from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
 from cortexc.compiler.experiments.tasks.classify import load_sets
@@ -41,7 +43,7 @@ class Autoencode(Presented, frozen=True, tag="autoencode"):
     reset: Reset = "none"
 
     def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
-        """Raises D401 to D408, X120, X122, X126."""
+        """Raises D401 to D408, D411, X120, X122, X126."""
         data = load_sets(setting.data, 1)[0]
         samples = np.concatenate([data.require("train")[0], data.require("test")[0]])
         self._check(graph, data)
@@ -58,6 +60,8 @@ class Autoencode(Presented, frozen=True, tag="autoencode"):
                     {name: np.tile(each, (graph.seeds, 1)) for name, each in labels.items()}, data.source)
 
     def _check(self, graph: Graph, data: Dataset) -> None:
+        if find_spec("sklearn") is None:
+            raise no_scikit_learn("the linear classifier of task autoencode")
         sizes = [column.size for column in columns(graph)]
         if sizes != [data.n_in]:
             raise CortexError("X120", f"circuit '{graph.name}' has exogenous inputs of {sizes} cells; task autoencode "
