@@ -66,9 +66,10 @@ class FixedPoint:
                 self.memory.projections[mirror["target"]].take(source.weights, mirror["operations"])
 
     def value(self, name: str) -> Exact | None:
-        """Of the last step: `population.quantity`, `projection.current`, `.w` or `.tag`; None for what is not there."""
+        """Of the last step: `population.quantity`, `projection.current`, `.w`, `.tag` or a state; None for what is
+        not there."""
         owner, _, quantity = name.partition(".")
-        if owner in self.memory.projections and quantity in ("w", "tag"):
+        if owner in self.memory.projections and quantity != "current":
             q = self.memory.projections[owner]
-            return q.weights if quantity == "w" else q.tag
+            return q.weights if quantity == "w" else q.states.get(quantity, q.tag if quantity == "tag" else None)
         return self.memory.now.get(name)

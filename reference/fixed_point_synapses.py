@@ -1,4 +1,4 @@
-"""Projections in fixed point: items 6 to 10 of docs/fixed_point.md."""
+"""Projections in fixed point: items 6 to 11 of docs/fixed_point.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cortexc.reference.equations import Tree, folded, leaves, put, terms, times, undivided
+from cortexc.reference.equations import Tree, folded, leaves, number, put, terms, times, undivided
 from cortexc.reference.feature_maps import Maps
 from cortexc.reference.fixed_point_values import Memory, value_of
 from cortexc.reference.integers import HALF, LAVA, NOTHING, Exact, Register, uniform
@@ -19,7 +19,8 @@ BOUNDS = {"free": (-math.inf, math.inf), "non_negative": (0.0, math.inf), "non_p
 
 
 class Projection:
-    """One projection: weights (S, post, pre) or as they lie, the tag of its rule, and what a step does to them."""
+    """One projection: weights (S, post, pre) or as they lie, the tag of its rule's optimiser, the states of the rule,
+    and what a step does to them."""
 
     def __init__(self, memory: Memory, place: int, data: Mapping[str, Any], synapse: Mapping[str, Any],
                  rules: Mapping[str, Any]) -> None:
@@ -34,6 +35,8 @@ class Projection:
         self.age = data["delay"] if at_the_end else max(data["delay"] - 1, 0)
         self.rule, self.depth = rules[synapse["rule"]] if synapse["rule"] else None, self.age
         self.tag: Exact | None = None
+        self.states: dict[str, Exact] = {}
+        self.updates: dict[str, Tree] = {}
         if self.kind != "identity":
             self._begin(synapse)
         if self.rule:
@@ -74,8 +77,8 @@ class Projection:
     def _prepare(self, rule: Mapping[str, Any]) -> None:
         """The rule's sums of products, in units of the weight where it has no tag (items 7 and 8)."""
         self.optimiser, bits = rule["optimiser"]["kind"], self.memory.options.significant
-        if self.optimiser not in ("none", "low_pass", "accumulate") or rule["states"] or rule["noise"] or self.maps:
-            raise ValueError(f"rule {rule['name']} between maps, with states or draws, or through {self.optimiser}")
+        if self.optimiser not in ("none", "low_pass", "accumulate") or rule["noise"] or self.maps:
+            raise ValueError(f"rule {rule['name']} between maps, with draws, or through {self.optimiser}")
         known = self._numbers(rule)
         increment, *arguments = (undivided(folded(put(e, known))) for e in (
             rule["increment"], *rule["optimiser"]["arguments"]))
@@ -84,14 +87,23 @@ class Projection:
             self.leak, increment = terms(rate, bits), ("Binary", "*", rate, increment)
         scale = 2.0**self.register.fraction if self.optimiser == "none" else 1.0
         self.products = terms(times(scale, increment), bits)
-        self.depth = max([self.depth, *(leaf[2] for leaf in leaves(self.products) if leaf[0] == "Prev")])
+        self.updates = {u["name"]: terms(undivided(folded(put(u["expression"], known))), bits) for u in rule["updates"]}
+        read = [leaf for e in (self.products, *self.updates.values()) for leaf in leaves(e)]
+        self.depth = max([self.depth, *(leaf[2] for leaf in read if leaf[0] == "Prev")])
+        self.states = {s["name"]: self._first(s["name"], folded(put(s["initial"], known))) for s in rule["states"]}
         if self.optimiser != "none":
-            self.tag_register = self.memory.formats.rounded[f"{self.name}.tag"]
-            start = self.memory.array(f"{self.name}.{self.optimiser}")
-            zeros = torch.zeros(self.index.shape, dtype=torch.float64)
-            self.tag = self.tag_register.entering(self._copies(zeros if start is None else start))
-        own = ("Where", self.products, self.leak, ("Number", 0.0))
+            self.tag = self._first("tag", ("Number", 0.0), self.optimiser)
+        own = ("Call", "", (self.products, self.leak, *self.updates.values()))
         self.memory.formats.check(self.name, own, bits, *([] if self.tag is None else [2.0**self.register.fraction]))
+
+    def _first(self, name: str, initial: Tree, array: str = "") -> Exact:
+        """Before the first step: as bound, or the same for all synapses."""
+        bound = self.memory.array(f"{self.name}.{array or name}")
+        same = torch.full(self.index.shape, number(initial) or 0.0, dtype=torch.float64)
+        return self._register(name).entering(self._copies(same if bound is None else bound))
+
+    def _register(self, name: str) -> Register:
+        return self.memory.formats.rounded[f"{self.name}.{name}"]
 
     def _numbers(self, rule: Mapping[str, Any]) -> dict[str, Tree]:
         """Parameters of the rule and of both cells."""
@@ -133,6 +145,8 @@ class Projection:
             return self.memory.gates[name[5:]]
         if name == "w":
             return self.weights
+        if name in self.states:
+            return self.before[name] if leaf[0] == "Prev" else self.states[name]
         side, _, quantity = name.partition(".")
         value = self._read(side, quantity, leaf[2] if leaf[0] == "Prev" else 0)
         return value if self.kind == "one_to_one" else value.axis(1 if side == "pre" else 2)
@@ -148,7 +162,12 @@ class Projection:
         return values[f"{owner}.{quantity}"] if age else self.memory.populations[owner].get(quantity)
 
     def increment(self) -> Exact:
-        """The sum of products; of a rule without a tag in units of the weight, before it is rounded."""
+        """The sum of products; of a rule without a tag in units of the weight, before it is rounded. States come first,
+        whatever the gates (item 11)."""
+        self.before, first = dict(self.states), 1 if self.optimiser == "none" else 2
+        for place, (name, update) in enumerate(self.updates.items(), first):
+            value = self._register(name).rounded(value_of(update, self._look), self._random(place))
+            self.states[name] = Exact(value.units.expand(len(self.memory.seeds), *self.index.shape), value.fraction)
         return value_of(self.products, self._look)
 
     def learn(self, increment: Exact) -> None:
@@ -162,19 +181,19 @@ class Projection:
     def _low_passed(self, increment: Exact) -> Exact:
         assert self.tag is not None
         changed = self.tag - value_of(self.leak, self._look) * self.tag + increment
-        self.tag = self.tag_register.rounded(changed, self._random(1))
+        self.tag = self._register("tag").rounded(changed, self._random(1))
         return self.tag.times_two_to(self.register.fraction)
 
     def _sum_up(self, increment: Exact, applies: bool) -> None:
         """The tag keeps the sum until it is applied."""
         assert self.tag is not None
-        self.tag = self.tag_register.rounded(self.tag + increment, self._random(1))
+        self.tag = self._register("tag").rounded(self.tag + increment, self._random(1))
         if applies:
             self._move(self.tag.times_two_to(self.register.fraction))
             self.tag = Exact(torch.zeros_like(self.tag.units), self.tag.fraction)
 
     def _random(self, number: int) -> Exact:
-        """What rounding adds: number 0 `rounding`, 1 `tag_rounding` of the rule, in every step."""
+        """What rounding adds: number 0 `rounding`, then `tag_rounding` and those of its states, in every step."""
         rounding = self.memory.options.rounding
         if rounding == "nearest":
             return HALF

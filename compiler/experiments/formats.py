@@ -13,7 +13,7 @@ from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.expressions import Lookup, walk
 from cortexc.compiler.passes.formats import formats_of
 from cortexc.compiler.passes.group_weights import whole_of
-from cortexc.compiler.passes.widths import TAGGED
+from cortexc.compiler.passes.widths import TAG, TAGGED
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def _known(graph: Graph, name: str) -> str:
         if q.name == owner:
             rule = graph.rule_of(q)
             kind = rule.optimiser.kind if rule else "none"
-            return name if quantity == "w" else f"{owner}.{kind}" if quantity == "tag" and kind in TAGGED else ""
+            own = quantity == "w" or rule is not None and quantity in {s.name for s in rule.states}
+            return name if own else f"{owner}.{kind}" if quantity == TAG and kind in TAGGED else ""
     source = quantity.removesuffix("_sent").removesuffix("_factor")
     known = any(p.name == owner and graph.cell(p.cell).equation(source) for p in graph.populations)
     return f"{owner}.{source}" if known else ""

@@ -24,7 +24,7 @@ from cortexc.compiler.passes.fixed_point import Format, format_for
 from cortexc.compiler.passes.group_weights import Parts, parts_of, whole_of
 from cortexc.compiler.passes.legalise import the_map
 from cortexc.compiler.passes.quantise import Quantise
-from cortexc.compiler.passes.widths import HEADROOM, TAGGED, Widths
+from cortexc.compiler.passes.widths import HEADROOM, Widths
 
 LEAST_BITS, MOST_BITS, MOST_SYNAPTIC, MOST_FRACTION = 2, 32, 24, 60
 WEIGHTS_EVERY = 100
@@ -133,7 +133,8 @@ def _slots(runner: Native, graph: Graph) -> tuple[list[str], list[str]]:
     owners = {q.name for q in graph.projections}
     names = [n for n in runner.group.slot_names if "#" not in n and not n.startswith(("table.", "mirror "))]
     synaptic = [n for n in names if n.split(".")[0] in owners]
-    tags = [n for n in synaptic if n.split(".")[1] in TAGGED]
+    kept = {f"{q.name}.{name}" for q in graph.projections if (rule := graph.rule_of(q)) for name in rule.learnt}
+    tags = [n for n in synaptic if n in kept]
     return [n for n in names if n not in synaptic] + tags, [n for n in synaptic if n.endswith(".w")]
 
 

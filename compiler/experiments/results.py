@@ -144,7 +144,8 @@ def _precision(run: Running) -> dict[str, Any]:
             w, low = run.value(f"{q.name}.w"), low if low < 0 else -1.0  # 0 without a sign is no saturation
             at_limit[q.name] = float(((w >= high) | (w <= low)).mean())
     counters = [name for name in of_cells(graph) if name.endswith(COUNTER)]
-    counters += [f"{q.name}.tag{COUNTER}" for q in graph.projections if graph.rule_of(q)]
+    counters += [f"{q.name}.{s.name}" for q in graph.projections if (rule := graph.rule_of(q)) for s in rule.states
+                 if s.name.endswith(COUNTER)]
     saturated = {name.removesuffix(COUNTER): int(array.sum())
                  for name, array in _values(run, counters).items() if array.any()}
     counted, loud = run.experiment.precision.count, [each.warning() for each in run.underflow if each.loud]

@@ -21,7 +21,7 @@ from cortexc.compiler.ir.protocol import Protocol
 from cortexc.compiler.passes.count_underflow import Change, changes
 from cortexc.compiler.passes.fixed_point import Format
 from cortexc.compiler.passes.formats import formats_of
-from cortexc.compiler.passes.widths import TAGGED
+from cortexc.compiler.passes.widths import TAG, TAGGED
 
 STEPS, SIDE = 300, 32
 """Steps that are sampled at most, and cells of either side of a projection."""
@@ -137,6 +137,8 @@ def measured(sampler: Sampler, after: Graph) -> list[Underflow]:
     for q in sampler.plastic:
         rule = after.rule_of(after.projection(q.name))
         for change in changes(after.projection(q.name), rule) if rule else ():
+            if change.name == TAG and not _tag(sampler.graph, q):
+                continue  # a state of the rule's own of this name
             what = f"{q.name}.{'w' if change.name == 'increment' else change.name}"
             found += _measured(what, "increments", formats[what], list(_pairs(sampler, q, change, formats)))
     return found
@@ -196,9 +198,9 @@ def _change(graph: Graph, q: Projection, rule: PlasticityRule, name: str, scope:
     held = scope.values[f"{q.name}.{kind}#1"]
     if kind == "low_pass":
         rate = scope.of(rule.optimiser.arguments[0])
-        change = rate * (scope.of(rule.increment) - held) if name == "tag" else scope.values[f"{q.name}.{kind}"]
+        change = rate * (scope.of(rule.increment) - held) if name == TAG else scope.values[f"{q.name}.{kind}"]
         return change * is_on(q.gate)
-    return increment() if name == "tag" else is_on(q.apply or q.gate) * (held + increment())
+    return increment() if name == TAG else is_on(q.apply or q.gate) * (held + increment())
 
 
 @dataclass(frozen=True)
@@ -218,13 +220,13 @@ class _Scope:
             return self.values.get(name, np.zeros(()))
         if name == "w":
             return self._rounded(f"{self.q.name}.w", self.values[f"{self.q.name}.w#1"])
-        if name == "tag":
-            return self._rounded(f"{self.q.name}.tag", self.values[f"{self.q.name}.{_tag(self.graph, self.q)[0]}"])
+        if name == TAG:
+            return self._rounded(f"{self.q.name}.{TAG}", self.values[f"{self.q.name}.{_tag(self.graph, self.q)[0]}"])
         return self._side(name, "")
 
     def before(self, name: str, depth: int) -> np.ndarray:
-        if name == "tag":
-            return self._rounded(f"{self.q.name}.tag", self.values[f"{self.q.name}.{_tag(self.graph, self.q)[0]}#1"])
+        if name == TAG:
+            return self._rounded(f"{self.q.name}.{TAG}", self.values[f"{self.q.name}.{_tag(self.graph, self.q)[0]}#1"])
         return self._side(name, "#" + str(depth))
 
     def _side(self, name: str, when: str) -> np.ndarray:

@@ -26,7 +26,7 @@ from cortexc.compiler.passes.base import SAME, Request
 from cortexc.compiler.passes.fixed_point import rounding_of
 from cortexc.compiler.passes.rewriting import exchanged
 from cortexc.compiler.passes.specialise import merge_equal
-from cortexc.compiler.passes.widths import NONZERO, RESOLUTION, UNDERFLOWED, is_counter, tally
+from cortexc.compiler.passes.widths import NONZERO, RESOLUTION, TAG, UNDERFLOWED, is_counter, tally
 
 ZERO = Number(0.0)
 
@@ -111,12 +111,12 @@ class Change:
 def changes(q: Projection, rule: PlasticityRule) -> list[Change]:
     """Of the tag, where a quantised rule has one, and of the weight: unit * floor(units + offset)."""
     found = []
-    update = next((u.expression for u in rule.updates if u.name == "tag"), ZERO)
+    update = next((u.expression for u in rule.updates if u.name == TAG), ZERO)
     node, held = next(((node, held) for node in walk(update) if (held := rounding_of(node))), (None, None))
     if node and held:
         learns = update.condition if isinstance(update, Where) and update.then is node else None
-        old = Prev("tag", 1)
-        found.append(Change("tag", held.inner, old, Binary("==", node, old), held.offset,
+        old = Prev(TAG, 1)
+        found.append(Change(TAG, held.inner, old, Binary("==", node, old), held.offset,
                             round(math.log2(held.scale)), learns))
     match rule.increment:
         case Binary("*", Number(), Call("floor", (Binary("+", units, offset),)) as whole):

@@ -71,9 +71,10 @@ def least_scale(hardware: HardwareMap, factor_bits: int) -> float:
     return float(2.0**_least_exponent(Limits(hardware), low, 2))
 
 
-def _least_exponent(limits: Limits, low: float, factors: int) -> float:
-    width = limits.number("trace_bits") or 7
-    return low - max(0, width * factors + MANTISSA_WIDTH - ACCUMULATOR)
+def _least_exponent(limits: Limits, low: float, factors: int, variables: int = 0) -> float:
+    """`variables`: factors that are the weight or a tag, without their signs."""
+    width = (limits.number("trace_bits") or 7) * factors + (limits.number("numeric.tag_bits") or 8) * variables
+    return low - max(0, width + MANTISSA_WIDTH - ACCUMULATOR)
 
 
 def _widths(graph: Graph, q: Projection, rule: PlasticityRule, limits: Limits) -> Iterator[str]:
@@ -99,8 +100,12 @@ def _dtype_bits(dtype: str) -> int:
 
 
 def _quantity(graph: Graph, q: Projection, name: str) -> tuple[float, int]:
-    """(unit, bits with the sign) of a quantity of either cell."""
-    side, _, quantity = name.partition(".")
+    """(unit, bits with the sign) of a quantity of either cell, or of what the synapse keeps."""
+    side, dot, quantity = name.partition(".")
+    if not dot:
+        rule, synapse = graph.rule_of(q), graph.class_of(q.name)
+        kept = next((s for s in rule.states if s.name == name), None) if rule else None
+        return (kept.scale, _dtype_bits(kept.dtype)) if kept else (synapse.unit or 1.0, _weight_bits(synapse))
     cell = graph.cell_of(q.pre if side == "pre" else q.post)
     equation, state = cell.equation(quantity), cell.state(quantity)
     if equation and (held := rounding_of(equation.expression)):
@@ -120,22 +125,21 @@ def _scales(graph: Graph, q: Projection, rule: PlasticityRule, limits: Limits) -
         if low is None or not (term.pre or term.post):
             continue
         factors = [node for f in (*term.pre, *term.post) for node in leaves(f)]
-        units = math.prod(_quantity(graph, q, n.name)[0] for n in factors)
-        least = _least_exponent(limits, low, len(factors))
-        scale = abs(term.scale) * units / (unit if rule.states else unit * register)
+        own = [node for f in term.synapse for node in leaves(f)]
+        units = math.prod(_quantity(graph, q, n.name)[0] for n in (*factors, *own))
+        least = _least_exponent(limits, low, len(factors), len(own))
+        scale = abs(term.scale) * units / (unit or register)
         if scale and math.log2(scale) < least:
             yield f"the scale 2^{math.log2(scale):.3g} of '{show(rule.increment)}' ('{q.name}') is below the least, " \
                   f"2^{least:.0f} {limits.source('scale_exponent_low')}"
 
 
 def _terms(graph: Graph, q: Projection, rule: PlasticityRule) -> list[tuple[Term, float]]:
-    """Products before rounding, each with the unit that it moves."""
-    if rule.states:
-        sums = [(held.inner, 1 / held.scale) for u in rule.updates for e in walk(u.expression)
-                if (held := rounding_of(e))]
-    else:
-        sums = [(e.arguments[0], 1.0) for e in walk(rule.increment) if isinstance(e, Call) and e.function == "floor"]
-    return [(term, unit) for expression, unit in sums[:1] for part in _products(expression)
+    """Products before rounding, each with the unit of what it moves; 0: of the weight, in whose units it is."""
+    sums = [(held.inner, 1 / held.scale) for u in rule.updates for e in walk(u.expression) if (held := rounding_of(e))]
+    sums += [(e.arguments[0], 0.0) for e in walk(rule.increment) if isinstance(e, Call) and e.function == "floor"
+             and not any(map(rounding_of, walk(e)))]
+    return [(term, unit) for expression, unit in sums for part in _products(expression)
             for term in expanded(part) if constant(part) is None]
 
 

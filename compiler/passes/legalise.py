@@ -7,8 +7,9 @@ after     increment 0.009765625 * post.credit_W * pre.psc        gate apply   (w
 The engine of Loihi computes, per synapse, z := z + sum of products, z the weight or a tag: a power of two (times a
 small mantissa), the presynaptic trace x, postsynaptic factors y and the synapse's own variables (Davies et al. 2018,
 equation 4; specs/hardware.md 2.1, 2.2). What the neuron can compute belongs into y: constants, gates, other
-postsynaptic factors. Sums over a presentation are kept in a tag or, where the input is held, in the neuron. What stays
-illegal, and why, is in the reports of `cortexc.compiler.passes.legality`.
+postsynaptic factors; what keeps one side alone is a trace of that cell (`rule_states`). Sums over a presentation are
+kept in a tag or, where the input is held, in the neuron. What stays illegal, and why, is in the reports of
+`cortexc.compiler.passes.legality`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from cortexc.compiler.passes.held_input import held_input
 from cortexc.compiler.passes.name_products import without_division
 from cortexc.compiler.passes.normal_form import TooManyTerms
 from cortexc.compiler.passes.rewriting import exchanged, product, total
+from cortexc.compiler.passes.rule_states import traces_in_cells
 from cortexc.compiler.passes.specialise import specialised
 from cortexc.hardware_maps import HardwareMap, MapError, load_map
 
@@ -138,7 +140,10 @@ def legalised(graph: Graph, hardware: HardwareMap, credit: str = "held") -> Grap
         return graph
     for q in graph.projections:
         rule = graph.rule_of(q)
-        if rule and not (rule.sums_weights or rule.shapes):
+        if rule and not (rule.sums_weights or rule.shapes or rule.arrivals):
+            graph = traces_in_cells(graph, q)
+            rule = graph.rule_of(q)
+            assert rule is not None
             legal = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
             graph = _legal_projection(exchanged(graph, rule, legal), q, credit, hardware)
     return graph

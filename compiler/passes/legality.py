@@ -24,7 +24,6 @@ from cortexc.compiler.passes.specialise import specialised
 from cortexc.hardware_maps import HardwareMap
 
 UNCHECKED = ("learning.graded_pre_traces", "learning.max_products")
-NO_INTEGERS = "in integers a rule with states of its own does not run yet (E612)"
 
 # ---- reports
 
@@ -33,7 +32,7 @@ NO_INTEGERS = "in integers a rule with states of its own does not run yet (E612)
 class RuleReport:
     """One plastic projection on one map. `form`: the rule in the engine's words, where it has them; `nearest`: that of
     the nearest legal rule, where the rule is not legal itself; `runs`: what `precision.map` makes of a legal rule,
-    where that is another form; `states`: whether the rule keeps states of its own."""
+    where that is another form."""
 
     projection: str
     rule: str
@@ -42,7 +41,6 @@ class RuleReport:
     reasons: tuple[str, ...]
     nearest: str
     runs: str = ""
-    states: bool = False
 
     @property
     def excludes(self) -> bool:
@@ -66,8 +64,7 @@ def _report(graph: Graph, q: Projection, written: Verdict, nearest: Verdict) -> 
     rule, legal = graph.rule_of(q), not written.reasons
     best = f"none: {nearest.reasons[0]}" if nearest.reasons else nearest.form
     return RuleReport(q.name, rule.name if rule else "mirror", legal, written.form, written.reasons,
-                      "" if legal else best, best if legal and nearest.form != written.form else "",
-                      bool(rule and rule.states))
+                      "" if legal else best, best if legal and nearest.form != written.form else "")
 
 
 def _judged(graph: Graph, name: str, hardware: HardwareMap) -> Verdict:
@@ -105,6 +102,5 @@ def legality_text(graph: Graph, hardware: HardwareMap, credit: str = "held") -> 
         lines += [f"  because {reason}" for reason in r.reasons]
         lines += [f"  nearest: {r.nearest}"] if r.nearest else []
         lines += [f"  with precision.map: {r.runs}"] if r.runs else []
-        lines += [f"  {NO_INTEGERS}"] if r.form and r.states else []
     lines += [f"never published, so not checked: {name}" for name in unpublished(hardware)]
     return "\n".join(lines) + "\n"

@@ -188,6 +188,10 @@ class Formats:
         """Of what the optimiser keeps."""
         return self.options.format(f"{q.name}.{rule.optimiser.kind}", self.options.widths.tags)
 
+    def state(self, q: Projection, name: str) -> Format:
+        """Of what a rule keeps at the synapse."""
+        return self.options.format(f"{q.name}.{name}", self.options.widths.tags)
+
     def _note_coarse(self, q: Projection) -> None:
         rule = self.graph.rule_of(q)
         if rule is None or not self.options.least_scale:

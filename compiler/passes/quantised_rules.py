@@ -10,10 +10,10 @@ from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, Plasti
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Call, Name, Negate, Number, Prev, Where, rename, walk
 from cortexc.compiler.ir.model import Optimiser, State, SynapseClass
 from cortexc.compiler.passes.fixed_point import Extent, Format, extent, rounding_of
-from cortexc.compiler.passes.fold import literal
+from cortexc.compiler.passes.fold import literal, simplify
 from cortexc.compiler.passes.name_products import normal
 from cortexc.compiler.passes.quantised_formats import Formats, read_of_cells
-from cortexc.compiler.passes.widths import COUNTER, Options, is_counter, tally
+from cortexc.compiler.passes.widths import COUNTER, TAG, Options, is_counter, tally
 
 LAVA_BITS = 24
 """So much of Lava's number counts, so that sums with it stay exact."""
@@ -92,15 +92,54 @@ def _over_copies(formats: Formats, q: Projection, rule: PlasticityRule) -> Plast
 
 def _quantised(formats: Formats, q: Projection, rule: PlasticityRule,
                found: Format) -> tuple[PlasticityRule, Projection]:
+    """Random numbers are those of the weight, of what the optimiser keeps, then of the rule's states, in this order."""
+    _check_form(q, rule)
     if rule.optimiser.traits.integers:
-        return _tagged(formats, q, rule, found)
-    if rule.optimiser.kind != "none" or rule.states:
-        what = f"optimiser '{rule.optimiser.kind}'" if not rule.states else "a state of its own"
-        raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' has {what}, which has no integer form.",
-                          "Legalise the rule, or use optimiser none, low_pass or accumulate.")
-    offset, noise = _offset(formats.options, "rounding")
-    increment = whole(found, _terms(formats, rule.increment, found.scale), offset)
-    return replace(rule, increment=increment, noise=noise), q
+        moved, q = _tagged(formats, q, rule, found)
+    else:
+        offset, noise = _offset(formats.options, "rounding")
+        increment = whole(found, _terms(formats, rule.increment, found.scale), offset)
+        moved = replace(rule, increment=increment, noise=noise, states=(), updates=())
+    return _with_states(formats, q, rule, moved), q
+
+
+def _check_form(q: Projection, rule: PlasticityRule) -> None:
+    kind, integers = rule.optimiser.kind, rule.optimiser.traits.integers
+    wrong = ([f"optimiser '{kind}'"] if kind != "none" and not integers else []) \
+        + (["random numbers of its own"] if rule.noise else []) \
+        + ([f"a state '{TAG}' beside what its optimiser keeps"] if integers and TAG in {s.name for s in rule.states}
+           else [])
+    if wrong:
+        raise CortexError("E612", f"rule '{rule.name}' of projection '{q.name}' has {wrong[0]}, which has no integer "
+                                  "form.", "Use optimiser none, low_pass or accumulate; let a cell draw; give the "
+                                           "state another name.")
+
+
+def _with_states(formats: Formats, q: Projection, rule: PlasticityRule, moved: PlasticityRule) -> PlasticityRule:
+    """With the rule's own states, each rounded where it is updated, before what its optimiser keeps."""
+    states, updates, noise = list[State](), list[Equation](), moved.noise
+    for update in rule.updates:
+        found, name = formats.state(q, update.name), f"{q.name}.{update.name}"
+        offset, drawn = _offset(formats.options, f"{update.name}_rounding")
+        held = found.wrap(_terms(formats, update.expression, 1.0), offset)
+        initial = next(s.initial for s in rule.states if s.name == update.name)
+        if name in formats.arrays:
+            formats.arrays[name] = found.round(formats.arrays[name])
+        states.append(State(update.name, simplify(found.wrap(initial)), found.dtype, found.unit))
+        updates.append(replace(update, expression=held))
+        noise += drawn
+    counters = [c for u in updates for c in _counters(formats, u.name, u.expression, None)]
+    return replace(moved, noise=noise,
+                   states=(*states, *moved.states, *(State(c.name) for c in counters)),
+                   updates=(*updates, *moved.updates, *counters))
+
+
+def _counters(formats: Formats, name: str, held: Expression, learns: Expression | None) -> list[Equation]:
+    """With `count`, every synapse counts the steps (of learning) in which it saturates."""
+    saturates = rounding_of(held) if formats.options.count else None
+    if not saturates:
+        return []
+    return [tally(f"{name}{COUNTER}", Binary("and", learns, saturates.beyond) if learns else saturates.beyond)]
 
 
 def _offset(options: Options, name: str) -> tuple[Expression, Noise]:
@@ -123,17 +162,17 @@ def _terms(formats: Formats, expression: Expression, factor: float) -> Expressio
 
 def _tagged(formats: Formats, q: Projection, rule: PlasticityRule, found: Format) -> tuple[PlasticityRule, Projection]:
     """Increments that a synapse keeps: a low-pass, or a sum until the `apply` gate."""
-    kind, tag, old = rule.optimiser.kind, formats.tag(q, rule), Prev("tag", 1)
+    kind, tag, old = rule.optimiser.kind, formats.tag(q, rule), Prev(TAG, 1)
     if (kept := formats.arrays.pop(f"{q.name}.{kind}", None)) is not None:
-        formats.arrays[f"{q.name}.tag"] = tag.round(kept)
-    (offset, noise), (offset_tag, noise_tag) = (_offset(formats.options, n) for n in ("rounding", "tag_rounding"))
+        formats.arrays[f"{q.name}.{TAG}"] = tag.round(kept)
+    (offset, noise), (offset_tag, noise_tag) = (_offset(formats.options, n) for n in ("rounding", f"{TAG}_rounding"))
     learns = Name(f"gate.{q.gate}").above(0.0) if q.gate else None
     if kind == "low_pass":
         (rate,) = rule.optimiser.arguments
         leak = normal(rate * old, formats.options.widths.coefficients)
         held = tag.wrap(old - leak + _terms(formats, rate * rule.increment, 1.0), offset_tag)
         update = Where(learns, held, old) if learns else held
-        step = whole(found, _terms(formats, Name("tag"), found.scale), offset)
+        step = whole(found, _terms(formats, Name(TAG), found.scale), offset)
     else:
         change, apply = _terms(formats, rule.increment, 1.0), q.apply or q.gate
         held = tag.wrap(old + (Where(learns, change, Number(0.0)) if learns else change), offset_tag)
@@ -144,13 +183,10 @@ def _tagged(formats: Formats, q: Projection, rule: PlasticityRule, found: Format
 
 def _with_tag(formats: Formats, rule: PlasticityRule, tag: Format, update: Expression, held: Expression,
               learns: Expression | None) -> PlasticityRule:
-    """With `count`, every synapse counts the steps of learning in which its tag saturated."""
-    states, updates = [State("tag", Number(0.0), tag.dtype, tag.unit)], [Equation("tag", update, "factor")]
-    if formats.options.count and (saturates := rounding_of(held)):
-        beyond = saturates.beyond
-        updates.append(tally(f"tag{COUNTER}", Binary("and", learns, beyond) if learns else beyond))
-        states.append(State(updates[-1].name))
-    return replace(rule, optimiser=Optimiser(), states=tuple(states), updates=tuple(updates))
+    counters = _counters(formats, TAG, held, learns)
+    return replace(rule, optimiser=Optimiser(),
+                   states=(State(TAG, Number(0.0), tag.dtype, tag.unit), *(State(c.name) for c in counters)),
+                   updates=(Equation(TAG, update, "factor"), *counters))
 
 
 def complement(name: str) -> Expression:

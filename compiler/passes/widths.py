@@ -12,6 +12,8 @@ from cortexc.compiler.passes.fixed_point import Format, format_for
 
 ROUNDING = ("stochastic", "shared", "lava", "nearest")
 """A number per synapse; one for all synapses; the one that a stock LearningDense would draw; none."""
+TAG = "tag"
+"""What a synapse in integers calls that which its optimiser keeps."""
 COUNTER = "_saturated"
 """What the count of a quantity's saturation is called behind its name."""
 NONZERO, UNDERFLOWED = "_nonzero", "_underflowed"

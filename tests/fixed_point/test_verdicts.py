@@ -25,7 +25,7 @@ from cortexc.compiler.passes.fold import Fold
 from cortexc.compiler.passes.fuse_update import FuseUpdate
 from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
 from cortexc.compiler.passes.legalise import the_map
-from cortexc.compiler.passes.legality import legality_text, rule_reports
+from cortexc.compiler.passes.legality import rule_reports
 from cortexc.compiler.passes.specialise import specialised
 
 STDP_FORM = ("dw = 2^-3*y0*x1 - 2^-4*x0*y1; x0 = pre.spike; x1 = 0.875*x1 + x0; y0 = post.spike; "
@@ -341,11 +341,6 @@ def test_fit_says_what_explain_says(rule: list[str], hardware: str) -> None:
     (fits,), says = rules_that_fit(circuit(rule), the_map(hardware)), judged(rule, hardware)
     assert (fits.legal, fits.reasons, fits.nearest) == (says.legal, says.reasons, says.nearest)
     assert fits.excludes == (not says.legal)
-
-
-def test_the_text_does_not_hide_that_integers_are_missing() -> None:
-    loihi2 = the_map("loihi2")
-    assert "E612" in legality_text(circuit(REWARD), loihi2) and "E612" not in legality_text(circuit(STDP), loihi2)
 
 
 def test_what_precision_makes_of_a_legal_rule_is_said_where_it_differs() -> None:

@@ -18,6 +18,7 @@ from cortexc.compiler.ir import CortexError, Equation, Expression, Graph
 from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Number, children, walk
 from cortexc.compiler.ir.model import weight_copies, weight_shape
 from cortexc.compiler.passes.fixed_point import rounding_of
+from cortexc.compiler.passes.widths import is_counter
 from cortexc.compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, missing
 
 EXACT_BITS = 53
@@ -89,8 +90,8 @@ class _Formats:
             synapse, rule = self.graph.class_of(q.name), self.graph.rule_of(q)
             if rule:
                 self.rounded |= {f"{q.name}.{s.name}": self._typed(s) for s in rule.states}
-                tags = [u.expression for u in rule.updates if u.name == "tag"]
-                self.constants[q.name] = frozenset().union(*map(_constants, [_in_units(rule.increment), *tags]))
+                kept = [u.expression for u in rule.updates if not is_counter(u.name)]
+                self.constants[q.name] = frozenset().union(*map(_constants, [_in_units(rule.increment), *kept]))
             if synapse.unit and synapse.connectivity != "identity":
                 low, high = (round(limit / synapse.unit) for limit in synapse.limits)
                 register = self.integers.Register(_fraction(synapse.unit), max(-low, high))

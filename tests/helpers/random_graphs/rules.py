@@ -90,11 +90,26 @@ def _traces(c: Choices, kinds: Kinds, leaves: list[str]) -> list[str]:
 
 
 def integer_rule(c: Choices, kinds: Kinds, name: str, pre: Cell, post: Cell, synaptic: bool, drawn: bool) -> str:
-    """Sums of products, with a low-pass or a sum on demand: what has an integer form."""
-    terms = [f"eta * {c.pick([f'post.{x}' for x in post.offered])} * {c.pick([f'pre.{x}' for x in pre.offered])}",
-             *c.pick(([], ["0.125 * eta * w"]))]
+    """Sums of products, traces and tags, with a low-pass or a sum on demand: what has an integer form."""
+    after, before = [f"post.{x}" for x in post.offered], [f"pre.{x}" for x in pre.offered]
+    kept = _tags(c, after, before)
+    own = [f"{state}" for line in kept if line.startswith("state") for state in (line.split()[1], f"prev({line.split()[1]})")]
+    terms = [f"eta * {c.pick(after)} * {c.pick([*before, *own])}", *c.pick(([], ["0.125 * eta * w"])),
+             *([f"0.25 * {c.pick(own)} * {c.pick(after)}"] if own else [])]
     optimiser = c.pick(("", "optimiser low_pass(0.3 * eta)", "optimiser accumulate"))
-    return _text(name, ["parameter eta 1", f"increment {' - '.join(terms)}", *([optimiser] if optimiser else [])])
+    return _text(name, ["parameter eta 1", *kept, f"increment {' - '.join(terms)}", *([optimiser] if optimiser else [])])
+
+
+def _tags(c: Choices, after: list[str], before: list[str]) -> list[str]:
+    """None, one or two states that decay; the second may read the first."""
+    lines, read = list[str](), [*before, *after, "w"]
+    for state in c.pick(((), ("t",), ("t", "s"))):
+        x, y = c.pick(before), c.pick(after)
+        gain = c.pick((x, y, f"{x} * {y}", f"where({x} > 0.2, {y}, 0) - 0.125 * {c.pick(read)}", f"eta * {y} * {c.pick(read)}"))
+        lines += [f"state {state} = {c.pick(('0', '0.3', '0.5 * eta'))}",
+                  f"update {state} = {c.pick(('0.75', '0.9375', '0.97'))} * prev({state}) + {gain}"]
+        read += [state, f"prev({state})"]
+    return lines
 
 
 def _text(name: str, lines: list[str]) -> str:
