@@ -12,7 +12,7 @@ from cortexc.compiler.ir.codes import meaning, meanings
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("compiler", "cortexc", "hardware_maps", "lava_procs")
-CODE = re.compile(r"[BDEHMNVX]\d{3}")
+CODE = re.compile(r"[BDEHMNUVX]\d{3}")
 def used() -> dict[str, set[Path]]:
     """Code -> the files that raise it (not those that only compare with it)."""
     found: dict[str, set[Path]] = defaultdict(set)
