@@ -112,13 +112,35 @@ def explain(out: Output, experiment: str, stock: bool, map_: str | None, formats
 
     loaded = _load(experiment, overrides)
     graph, _ = circuit_after_passes(loaded, passes=False)
+    if stock and loaded.precision.weights:
+        return _explain_stock(out, loaded, graph)
     found = [{**asdict(each), "local": each.local} for each in read_sets(graph)]
     if stock:
         notes = [asdict(note) for note in stock_notes(graph)]
-        return out.result({"graph": graph.name, "stock": notes}, stock_text(graph))
+        return out.result({"graph": graph.name, "stock": notes}, f"{stock_text(graph)}{STOCK_ADVICE}\n")
     if map_:
         return _explain_map(out, graph, map_, loaded.precision.credit)
     out.result({"graph": graph.name, "read_sets": found}, explain_text(graph))
+
+
+STOCK_ADVICE = """
+Projections can be Lava's Dense and LearningDense in fixed point. To see which, add
+  --set precision.weights=9 --set precision.messages=7 --set precision.factors=7 --set precision.map=loihi2
+  --set precision.rounding=lava
+(8 bits for weights without a sign); then compile --circuit --set run.stock=true, or
+cortexc.lava.Circuit(..., stock=True)."""
+
+
+def _explain_stock(out: Output, experiment: Any, graph: Any) -> None:
+    """Of a circuit in fixed point: which projections Dense and LearningDense compute, and what would have to change."""
+    from cortexc.compiler.experiments.lava_circuits import stock_circuit
+    from cortexc.compiler.passes.stock_phases import phase_plan, phase_text
+
+    quantised = stock_circuit(experiment, graph)
+    plan = phase_plan(quantised)
+    notes = [{"name": name, "process": each.process, "text": each.text} for name, each in plan.stock.items()]
+    notes += [{"name": name, "process": "", "text": why} for name, why in plan.why.items()]
+    out.result({"graph": quantised.name, "phases": plan.phases, "stock": notes}, phase_text(quantised, plan))
 
 
 def _explain_map(out: Output, graph: Any, name: str, credit: str) -> None:

@@ -41,7 +41,7 @@ _MODULES: dict[str, Any] = {}
 
 def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = (),
             arrays: Mapping[str, np.ndarray] | None = None, gates: Mapping[str, float] | None = None,
-            seed: int | None = None, name: str | None = None) -> Any:
+            seed: int | None = None, name: str | None = None, stock: bool | None = None) -> Any:
     """The circuit as a hierarchical Lava process: runs in any Lava network, learns while it runs.
 
         circuit = cortexc.lava.Circuit("pal_digits", gates={"learn_forward": 1.0, "target": 1.0})
@@ -52,7 +52,8 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     `source`: a shipped experiment's name, its file, a run folder (with what was learnt there), an `Experiment`, a
     graph, a `Network`, a graph's text or its file `.ir`. `arrays`: weights and first values by name, in place of the
     circuit's. `gates`: gate -> a number, on where it is above 0; what is not named is off. `seed`: of the noise, by
-    default that of the experiment, or 1.
+    default that of the experiment, or 1. `stock`: in fixed point, on Lava's own Dense and LearningDense wherever they
+    have its bits (`stock_circuit`); by default what the experiment's run.stock says.
 
     Raises X150 where Lava is not installed, X158 for other sources, E273 for gates, E531 for what ordinary Lava does
     not say, and what loading, building and checking a circuit raise.
@@ -67,8 +68,26 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     values = tuple((gate, (float(value),)) for gate, value in (gates or {}).items())
     Protocol((Phase("run", 0, 1, gates=values),), ("run",)).check(graph.gates)
     first = experiment.run.seeds[0] if experiment else 1
-    made = module_of(prepared(graph), in_fixed_point(experiment)).Circuit
+    if stock is None:
+        stock = experiment is not None and experiment.run.stock
+    made = module_of(*_given(experiment, graph, stock)).Circuit
     return made(gates=gates or {}, seed=first if seed is None else seed, name=name or graph.name)
+
+
+def _given(experiment: Experiment | None, graph: Graph, stock: bool) -> tuple[Graph, Fixed | None, bool]:
+    if not stock:
+        return prepared(graph), in_fixed_point(experiment), False
+    return stock_circuit(experiment, graph), None, True
+
+
+def stock_circuit(experiment: Experiment | None, graph: Graph) -> Graph:
+    """What an experiment with a table [precision] runs in fixed point; a graph is in fixed point as it is."""
+    return _quantised(experiment) if experiment and experiment.precision.weights else prepared(graph)
+
+
+def _quantised(experiment: Experiment) -> Graph:
+    run = experiment.with_run(backend="lava", granularity="population", seeds=list(experiment.run.seeds[:1]))
+    return compile_experiment(run).report.graph
 
 
 def prepared(graph: Graph) -> Graph:
@@ -118,8 +137,7 @@ def in_fixed_point(experiment: Experiment | None) -> Fixed | None:
     """What an experiment with a table [precision] runs, with its first seed; takes its data, for the ranges."""
     if experiment is None or not experiment.precision.weights:
         return None
-    run = experiment.with_run(backend="lava", granularity="population", seeds=list(experiment.run.seeds[:1]))
-    graph = compile_experiment(run).report.graph
+    graph = _quantised(experiment)
     circuit = module_of(graph).Circuit()
     gates = [var for gate in circuit.gates.values() for var in gate.variables]
     return Fixed(graph, {f"fixed/{name}/{var.name}": np.array(var.init, float)
@@ -127,15 +145,15 @@ def in_fixed_point(experiment: Experiment | None) -> Fixed | None:
                          if not any(var is gate for gate in gates)})
 
 
-def module_of(graph: Graph, fixed: Fixed | None = None) -> Any:
+def module_of(graph: Graph, fixed: Fixed | None = None, stock: bool = False) -> Any:
     """The module of a graph, loaded once."""
     from cortexc.compiler.backends.lava.ordinary.loading import load_circuit
 
-    made = circuit_module(graph, fixed)
+    made = circuit_module(graph, fixed, stock)
     key = hashlib.sha256("\0".join([made.text, *(f"{n} {a.tobytes()!r}" for n, a in made.arrays.items())]).encode())
     if key.hexdigest() not in _MODULES:
         _FOLDERS.append(tempfile.TemporaryDirectory(prefix="cortexc_"))
-        _MODULES[key.hexdigest()] = load_circuit(write_circuit(graph, Path(_FOLDERS[-1].name), fixed))
+        _MODULES[key.hexdigest()] = load_circuit(write_circuit(graph, Path(_FOLDERS[-1].name), fixed, stock))
     return _MODULES[key.hexdigest()]
 
 
@@ -145,9 +163,9 @@ def compile_circuit(experiment: Experiment, folder: str | Path, force: bool = Fa
     and what `Circuit` raises."""
     if not force:
         check_unedited(user_path(folder))
-    graph, fixed = prepared(graph_of(experiment)), in_fixed_point(experiment)
+    graph, fixed, stock = _given(experiment, graph_of(experiment), experiment.run.stock)
     with written_aside(folder, MANIFEST) as aside:
-        write_circuit(graph, aside, fixed)
+        write_circuit(graph, aside, fixed, stock)
         write_text(aside / "source.ir", show_graph(graph))
         processes = len(graph.populations) + sum(is_a_process(graph, q) for q in graph.projections)
         manifest = {"circuit": graph.name, "experiment": experiment.name, "processes": processes,

@@ -27,6 +27,8 @@ from cortexc.compiler.passes.quantise import Quantise
 from cortexc.compiler.passes.widths import HEADROOM, Widths
 
 LEAST_BITS, MOST_BITS, MOST_SYNAPTIC, MOST_FRACTION = 2, 32, 24, 60
+LEAST_STOCK = 2.0**-4
+"""Least scale of a rule with Lava's rounding: 3 bits of mantissa, of which a LearningDense loses nothing."""
 WEIGHTS_EVERY = 100
 """Steps between two looks at the weights of a calibration run."""
 CLOSELY, STRIDE = 20_000, 101
@@ -42,6 +44,7 @@ def quantise_pass(precision: Precision, peaks: dict[str, float], graph: Graph, p
         chosen = [known for known in peaks if fnmatchcase(known, name) or fnmatchcase(whole_of(known, parts), name)]
         formats |= {each: _checked(each, _format(each, text, peaks), graph) for each in chosen or [name]}
     least = least_scale(the_map(precision.map), precision.factors) if precision.map else 0.0
+    least = LEAST_STOCK if precision.map and precision.rounding == "lava" else least
     return Quantise(peaks, widths, precision.rounding, formats, precision.count, least, precision.factor_rounding)
 
 

@@ -29,7 +29,7 @@ def quantised_projection(formats: Formats, q: Projection) -> tuple[SynapseClass,
     if q.name not in formats.weights:
         return synapse, None, q
     found = formats.weights[q.name]
-    limits = _limits(q, found, *graph.class_of(q.name).bounds)
+    limits = _limits(q, found, *graph.class_of(q.name).bounds, as_lava=formats.options.rounding == "lava")
     arrays[f"{q.name}.w"] = np.clip(found.round(arrays[f"{q.name}.w"]), *limits)
     synapse = replace(synapse, unit=found.unit, limits=limits)
     if rule is None:
@@ -39,9 +39,10 @@ def quantised_projection(formats: Formats, q: Projection) -> tuple[SynapseClass,
     return synapse, quantised, after
 
 
-def _limits(q: Projection, found: Format, low: float, high: float) -> tuple[float, float]:
-    """The numbers of a format that lie within limits: the lowest and the highest."""
-    least = max(-found.largest if low < 0 else 0.0, np.ceil(low * found.scale) / found.scale)
+def _limits(q: Projection, found: Format, low: float, high: float, as_lava: bool) -> tuple[float, float]:
+    """The numbers of a format that lie within limits: the lowest and the highest. Lava's have one more below."""
+    lowest = -found.largest - (found.unit if as_lava else 0.0)
+    least = max(lowest if low < 0 else 0.0, np.ceil(low * found.scale) / found.scale)
     most = min(found.largest, np.floor(high * found.scale) / found.scale)
     if least > most:
         raise CortexError("E616", f"weights of projection '{q.name}' are to stay from {low:g} to {high:g}, where the "

@@ -25,6 +25,7 @@ from cortexc.compiler.verify.runs import Setup
 
 NO_FORMATS: Mapping[str, Format] = MappingProxyType({})
 RATES = dict(eta_fw=(3.0, 1.0), eta_bw=(0.2,), eta_IP=(0.9,), eta_PI=(0.2,), sigma=(0.1,))
+FAST = dict(eta_fw=(60.0, 30.0), eta_IP=(20.0,), eta_PI=(10.0,), eta_bw=(10.0,))
 PLASTIC = {
     "spiking": SignConcordant((7, 5, 3), optimiser="none", eta=(0.05,)),
     "spiking-frSF": SignConcordant((7, 5, 4, 3), "frSF", optimiser="none", eta=(0.05,)),
@@ -53,11 +54,17 @@ NEVER_BY_HAND = {
     "errors-KP": ErrorNeuron((4, 3, 3, 2), variant="KP", eta_fw=(3.0,), target_delay=2),
 }
 """Circuits of which nobody wrote the integers by hand."""
+PLAIN = {
+    "pal-frozen": Pal((5, 4, 3), variant="FA", low_pass=False, **{**RATES, **FAST}),
+    "pal-moving": Pal((5, 4, 3), low_pass=False, **{**RATES, **FAST}),
+    "errors-frozen": ErrorNeuron((4, 3, 3, 2), variant="FA", eta_fw=(10.0,)),
+}
+"""Circuits whose synapses keep nothing but weights, and copy none."""
 
 
 def setup_of(name: str, steps: int, seeds: tuple[int, ...] = (1, 2)) -> Setup:
     """At least so many steps of which all but a tenth are plastic."""
-    circuit = (PLASTIC | NEVER_BY_HAND)[name]
+    circuit = (PLASTIC | NEVER_BY_HAND | PLAIN)[name]
     if isinstance(circuit, SignConcordant):
         return spiking_oracle.reference_setup(circuit, -(-steps // 5), seeds=seeds)
     if isinstance(circuit, ErrorNeuron | Rival):

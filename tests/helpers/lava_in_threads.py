@@ -31,7 +31,7 @@ class Channel:
         self.queue = Queue()
 
     def send(self, data):
-        self.queue.put(np.array(data, float))
+        self.queue.put(np.array(data))
 
     def recv(self):
         return self.queue.get(timeout=WAIT)
@@ -97,15 +97,33 @@ def _spike(model):
 
 
 def _model(module, part, channels, kind):
-    cls = getattr(module, f"{type(part).__name__}{kind}Model")
+    own = f"{type(part).__name__}{kind}Model"
+    cls = getattr(module, own) if hasattr(module, own) else stock_model(part)
     model = cls(part.proc_params)
     for port in (*part.in_ports, *part.out_ports):
-        setattr(model, port.name, getattr(cls, port.name).cls(channels.get(port, []), model, port.shape, float))
+        kept = getattr(cls, port.name)
+        setattr(model, port.name, kept.cls(channels.get(port, []), model, port.shape, kept.d_type))
     for var in part.vars:
-        value = np.ndarray(var.shape, float)
-        value[:] = var.init
+        kept = getattr(cls, var.name)
+        value = var.init if isinstance(var.init, str) else np.full(var.shape, var.init, kept.d_type)
         setattr(model, var.name, value)
     return model
+
+
+def stock_value(threads, plan, name):
+    """A quantity in a circuit some of whose projections are stock processes, which hold units."""
+    owner, quantity = name.split(".")
+    if owner not in plan.stock:
+        return threads.value(owner, quantity)
+    stock, units = plan.stock[owner], threads.models[owner].weights
+    return (units if stock.rule or stock.sign != "MIXED" else units / 2) * stock.unit
+
+
+def stock_model(part):
+    """Lava's own, in fixed point."""
+    from lava.proc.dense.models import PyDenseModelBitAcc, PyLearningDenseModelBitApproximate
+
+    return {"Dense": PyDenseModelBitAcc, "LearningDense": PyLearningDenseModelBitApproximate}[type(part).__name__]
 
 
 @dataclass

@@ -26,14 +26,16 @@ class Cell:
     sends: dict[str, str] = field(default_factory=dict)
     tables: dict[str, str] = field(default_factory=dict)
     pasts: dict[str, Past] = field(default_factory=dict)
+    stock: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Stock projection, its port -> out-port."""
 
 
 def cell_class(graph: Graph, population: str, order: list[Equation], sends: list[str]) -> Cell:
     """`order`: the equations of the cell as the step runs them; `sends`: quantities that leave."""
-    return _Writer(graph, population, order, sends).write()
+    return CellWriter(graph, population, order, sends).write()
 
 
-class _Writer:
+class CellWriter:
     def __init__(self, graph: Graph, population: str, order: list[Equation], sends: list[str]):
         self.graph, self.population, self.order, self.sent = graph, population, order, sends
         self.cell: CellType = graph.cell_of(population)
@@ -72,8 +74,11 @@ class _Writer:
         assigned = self.at.get(state)
         if assigned is None:
             return 0
-        reads = [(i, previous(e.expression).get(state, 0)) for i, e in enumerate(self.order)]
-        return max((depth - (i <= assigned) for i, depth in reads if depth), default=0)
+        return max((depth - (i <= assigned) for i, depth in self._earlier(state) if depth), default=0)
+
+    def _earlier(self, state: str) -> list[tuple[int, int]]:
+        """(place in the order, steps back) of what reads earlier values."""
+        return [(i, previous(e.expression).get(state, 0)) for i, e in enumerate(self.order)]
 
     def _gates(self) -> list[str]:
         noise = [self.graph.noise.gate] if self.cell.noise and self.graph.noise.gate else []

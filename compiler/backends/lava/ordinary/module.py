@@ -19,8 +19,9 @@ from cortexc.compiler.backends.draws import redrawn
 from cortexc.compiler.backends.lava.ordinary.cells import cell_class
 from cortexc.compiler.backends.lava.ordinary.learning import OPTIMISERS
 from cortexc.compiler.backends.lava.ordinary.naming import LAVA, attribute
+from cortexc.compiler.backends.lava.ordinary.phased import PhasedCell, PhasedSynapse
 from cortexc.compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
-from cortexc.compiler.backends.lava.ordinary.template import IMPORTS, support_text
+from cortexc.compiler.backends.lava.ordinary.template import IMPORTS, STOCK_IMPORTS, support_text
 from cortexc.compiler.backends.lava.ordinary.twin import joined
 from cortexc.compiler.backends.lava.ordinary.wiring import Parts, build_text, circuit_text, wires
 from cortexc.compiler.backends.quoting import docstring
@@ -29,6 +30,7 @@ from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import number
 from cortexc.compiler.ir.model import Array, Equation, Graph, Population, Projection
 from cortexc.compiler.ir.schedule import Segment, message_depth, schedule
+from cortexc.compiler.passes.stock_phases import PhasePlan, phase_plan
 
 
 @dataclass
@@ -51,9 +53,9 @@ class Fixed:
         return {name for part in _parts(self.graph).all.values() for name in part.called}
 
 
-def write_circuit(graph: Graph, folder: Path, fixed: Fixed | None = None) -> Path:
+def write_circuit(graph: Graph, folder: Path, fixed: Fixed | None = None, stock: bool = False) -> Path:
     """Writes `network_lava.py` and `arrays.npz`; returns the folder. Raises what `circuit_module` raises."""
-    made = circuit_module(graph, fixed)
+    made = circuit_module(graph, fixed, stock)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "network_lava.py").write_text(made.text, encoding="utf-8")
     arrays: dict[str, Any] = dict(made.arrays)
@@ -61,29 +63,45 @@ def write_circuit(graph: Graph, folder: Path, fixed: Fixed | None = None) -> Pat
     return folder
 
 
-def circuit_module(graph: Graph, fixed: Fixed | None = None) -> CircuitModule:
-    """Of a graph without derivatives, with `fixed` also in fixed point. Raises E531 for what is not there, and what
-    `Start` raises."""
-    parts = _parts(graph)
+def circuit_module(graph: Graph, fixed: Fixed | None = None, stock: bool = False) -> CircuitModule:
+    """Of a graph without derivatives, with `fixed` also in fixed point; with `stock`, of a graph in fixed point, on
+    Lava's own Dense and LearningDense wherever they are exact. Raises E521 where they are nowhere, E531 for what is
+    not there, and what `Start` raises."""
+    parts = _parts(graph, _stock_plan(graph) if stock else PhasePlan())
     wired = joined(parts, _parts(fixed.graph)) if fixed else wires(parts)
     texts = _name_classes(parts)
     _check_members(parts)
-    for name in parts.all:
+    for name in (*parts.all, *parts.plan.stock):
         parts.names[name] = attribute(name, [*parts.names.values(), *parts.classes.values()])
     own = [*texts, build_text(parts, wired), circuit_text(parts)]
     called = {name for part in parts.all.values() for name in part.called} | (fixed.called if fixed else set())
-    head = [f"{docstring(_about(graph))}\n{IMPORTS}", f"dt = np.float64({number(graph.dt)})  # ms"]
+    imports = f"{IMPORTS}\n\n{STOCK_IMPORTS}" if parts.plan.stock else IMPORTS
+    head = [f"{docstring(_about(graph))}\n{imports}", f"dt = np.float64({number(graph.dt)})  # ms"]
     text = "\n\n\n".join([*head, *support_text("\n".join(own), called), *own])
     return CircuitModule(text + "\n", {**parts.arrays, **(fixed.begins if fixed else {})})
 
 
-def _parts(graph: Graph) -> Parts:
+def _parts(graph: Graph, plan: PhasePlan | None = None) -> Parts:
     check(graph)
-    order = schedule(graph)
-    cells = {p.name: cell_class(graph, p.name, _equations(graph, p.name, order), _sends(graph, p))
-             for p in graph.populations}
-    return Parts(graph, Start(graph), cells, {q.name: synapse_class(graph, q) for q in graph.projections
-                                              if is_a_process(graph, q)})
+    order, plan = schedule(graph), plan or PhasePlan()
+    given = {p.name: (_equations(graph, p.name, order), _sends(graph, p)) for p in graph.populations}
+    own = [q for q in graph.projections if is_a_process(graph, q) and q.name not in plan.stock]
+    if plan.stock:
+        cells = {name: PhasedCell(graph, name, *each, plan).write() for name, each in given.items()}
+        synapses = {q.name: PhasedSynapse(graph, q, plan).write() for q in own}
+    else:
+        cells = {name: cell_class(graph, name, *each) for name, each in given.items()}
+        synapses = {q.name: synapse_class(graph, q) for q in own}
+    return Parts(graph, Start(graph), cells, synapses, plan=plan)
+
+
+def _stock_plan(graph: Graph) -> PhasePlan:
+    plan = phase_plan(graph)
+    if not plan.stock:
+        name, why = next(iter(plan.why.items()), (graph.name, "it has no projection with weights"))
+        raise CortexError("E521", f"no part of '{graph.name}' is a stock Lava process; '{name}': {why}.",
+                          "cortexc explain --stock gives every reason.")
+    return plan
 
 
 def check(graph: Graph) -> None:

@@ -4,6 +4,7 @@ import math
 from functools import reduce
 
 import numpy as np
+from lava.magma.core.learning.learning_rule import Loihi3FLearningRule
 from lava.magma.core.model.py.model import PyLoihiProcessModel
 from lava.magma.core.model.py.ports import PyInPortVectorDense
 from lava.magma.core.model.sub.model import AbstractSubProcessModel
@@ -119,6 +120,84 @@ class Model(PyLoihiProcessModel):
         np.seterr(all="ignore")
 
 
+class Once:
+    """A port that is used once in each step of Lava's: what the circuit does not send is 0, what it does not take is
+    dropped."""
+
+    def __init__(self, port):
+        self.port, self.used, self.arrived = port, False, None
+
+    @property
+    def connected(self):
+        return self.port.connected
+
+    def recv(self):
+        if not self.used:
+            self.used, self.arrived = True, self.port.recv()
+        return self.arrived
+
+    def send(self, values):
+        self.used = True
+        self.port.send(values)
+
+
+class Phased(Model):
+    """A step of the circuit takes `phases` of Lava's, since what a stock process sends arrives one later. `step` does
+    one, and yields where the next phase begins."""
+
+    running = None
+
+    @property
+    def step_number(self):
+        return (self.time_step - 1) // self.phases + 1
+
+    @property
+    def learns(self):
+        return self.time_step % self.phases == 0
+
+    def run_spk(self):
+        self.running = self.running or self.steps()
+        for port in (*self.ins, *self.outs):
+            port.used = False
+        next(self.running)
+        for port in self.outs:
+            if not port.used:
+                port.send(np.zeros(port.port._shape, port.port._d_type))
+        for port in self.ins:
+            port.recv()
+
+    def steps(self):
+        while True:
+            yield from self.step()
+            yield
+
+    def __setattr__(self, key, value):
+        if key.endswith(("_in", "_out")) and hasattr(value, "csp_ports"):
+            super().__setattr__(f"lava_{key}", value)
+            value = Once(value)
+            self.__dict__.setdefault("ins" if key.endswith("_in") else "outs", []).append(value)
+        super().__setattr__(key, value)
+
+    ins, outs = (), ()
+
+
+def integers(values, unit):
+    """How many units these are."""
+    return np.rint(np.asarray(values) / unit).astype(np.int32)
+
+
+def graded(values, unit, offset):
+    """The spikes that become these traces: Lava halves them, and ignores those of 0."""
+    return np.maximum(2 * (integers(values, unit) + offset), 1)
+
+
+def three_factors(dw, epoch):
+    """The rule of a LearningDense whose third factor counts as it is sent, without Lava's decay."""
+    rule = Loihi3FLearningRule(dw=dw, x1_tau=1e18, t_epoch=epoch, rng_seed=0)
+    rule.y1_tau = 1e18
+    return rule
+
+
 class Synapses:
     """A list of synapses: the cells of each, and the order in which their currents are added up."""
 
@@ -221,7 +300,8 @@ class Whole(AbstractProcess):
             self.member(f"gate_{gate}_in", InPort(shape=(1,)), *ports)
 
     def exposed(self, name, part, ports, fed):
-        view, members = Part(), [(var, Var(shape=var.shape, init=var.init)) for var in part.vars]
+        view, members = Part(), [(var, Var(shape=var.shape, init=var.init)) for var in part.vars
+                                 if not isinstance(var.init, str)]
         if ports:
             members += [(port, InPort(shape=port.shape)) for port in part.in_ports if port not in fed]
             members += [(port, OutPort(shape=port.shape)) for port in part.out_ports]

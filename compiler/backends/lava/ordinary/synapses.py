@@ -52,10 +52,10 @@ def rule_reads(rule: PlasticityRule | None) -> dict[Read, int]:
 
 
 def synapse_class(graph: Graph, projection: Projection) -> Synapse:
-    return _Writer(graph, projection).write()
+    return SynapseWriter(graph, projection).write()
 
 
-class _Writer:
+class SynapseWriter:
     def __init__(self, graph: Graph, projection: Projection):
         self.graph, self.projection = graph, projection
         self.synapse = graph.class_of(projection.name)
@@ -74,7 +74,7 @@ class _Writer:
         self._name_all()
         self._declare()
         mirrors = made.mirrors = mirroring(self.graph, self.projection, text)
-        spike = [*self._gates_in(), *self._deliver(), *self._take()]
+        spike = self._before_learning()
         learn = learning(self.graph, self.projection, self._text(), made.names, text)
         spike += learn.updates
         if not self.rule:
@@ -209,6 +209,10 @@ class _Writer:
 
     # ---- the step
 
+    def _before_learning(self) -> list[str]:
+        late = [read for read in self.made.pasts if read != self.message or self.depth]
+        return [*self._gates_in(), *self._deliver(), *(line for read in late for line in self._receive(read))]
+
     def _gates_in(self) -> list[str]:
         ports = [port for found in self.made.gates.values() for port in found]
         return [line for port in ports for line in (
@@ -235,10 +239,6 @@ class _Writer:
     def _receive(self, read: Read) -> list[str]:
         past = self.made.pasts[read]
         return [*past.shift(), f"self.{past.variable}[:] = self.{self.made.takes[read]}.recv()"]
-
-    def _take(self) -> list[str]:
-        late = [read for read in self.made.pasts if read != self.message or self.depth]
-        return [line for read in late for line in self._receive(read)]
 
     def _text(self) -> Text:
         return Text(self._now, self._before, self.made.called)

@@ -38,6 +38,12 @@ except ImportError:
     pass"""
 
 
+STOCK_IMPORTS = """import lava.proc.dense.process as stock
+from lava.magma.core.learning.constants import GradedSpikeCfg
+from lava.magma.core.learning.learning_rule import Loihi3FLearningRule
+from lava.utils.weightutils import SignMode"""
+
+
 @functools.cache
 def pieces() -> dict[str, str]:
     """Functions, classes and constants that may be copied, by name."""
@@ -84,6 +90,6 @@ def support_text(own: str, called: set[str]) -> list[str]:
 @functools.cache
 def own_names() -> frozenset[str]:
     """What the module has besides the circuit's names."""
-    imported = {alias.asname or alias.name for node in ast.walk(ast.parse(IMPORTS))
+    imported = {alias.asname or alias.name for node in ast.walk(ast.parse(IMPORTS + "\n" + STOCK_IMPORTS))
                 if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
     return frozenset({*imported, *pieces(), "Circuit", "CircuitModel", "build", "dt"}) - NOT_INSIDE

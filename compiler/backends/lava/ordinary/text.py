@@ -38,6 +38,10 @@ class ClassText:
     """The same part in fixed point, for a second model."""
     ports: dict[str, str] = field(default_factory=dict)
     """Port -> the line that makes it."""
+    phases: int = 1
+    """Steps of Lava's in each step of the circuit."""
+    integers: set[str] = field(default_factory=set)
+    """Out-ports that send integers."""
 
     def members(self) -> set[str]:
         return {*self.variables, *self.ins, *self.outs}
@@ -85,11 +89,15 @@ class ClassText:
 def _model(name: str, own: ClassText, other: ClassText | None, kind: str = "") -> str:
     """With the members of both; what only the other one sends is 0, what only it reads is dropped."""
     beside = other or own
-    lines = [f"@implements({name}, protocol=LoihiProtocol)", "@requires(CPU)", f'@tag("{TAGS[kind]}")',
-             f"class {name}{kind}Model({kind}Model):", *([f"    {docstring(own.says)}", ""] if own.says else [])]
+    phased = own.phases > 1
+    base = "Phased" if phased else f"{kind}Model"
+    lines = [f"@implements({name}, protocol=LoihiProtocol)", "@requires(CPU)",
+             f'@tag("{TAGS["Fixed" if phased else kind]}")',
+             f"class {name}{kind}Model({base}):", *([f"    {docstring(own.says)}", ""] if own.says else [])]
+    lines += [f"    phases = {own.phases}"] if phased else []
     lines += [f"    {port}: PyInPort = LavaPyType(Arriving, float)" for port in dict.fromkeys((*own.ins, *beside.ins))]
-    lines += [f"    {port}: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)"
-              for port in dict.fromkeys((*own.outs, *beside.outs))]
+    kinds = {port: "np.int32" if port in own.integers else "float" for port in (*own.outs, *beside.outs)}
+    lines += [f"    {port}: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, {kept})" for port, kept in kinds.items()]
     lines += [f"    {var}: np.ndarray = LavaPyType(np.ndarray, float)"
               for var in dict.fromkeys((*own.variables, *beside.variables))]
     if own.start:

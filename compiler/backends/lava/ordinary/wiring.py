@@ -14,6 +14,7 @@ from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.expressions import number
 from cortexc.compiler.ir.model import Array, Graph, Population, Projection, cell_parameters, rule_parameters
+from cortexc.compiler.passes.stock_phases import TAG, PhasePlan, StockSynapse
 
 
 @dataclass
@@ -27,6 +28,8 @@ class Parts:
     classes: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, Array] = field(default_factory=dict)
+    plan: PhasePlan = field(default_factory=PhasePlan)
+    """What stock processes are."""
 
     @property
     def all(self) -> dict[str, Cell | Synapse]:
@@ -40,6 +43,7 @@ def build_text(parts: Parts, wired: list[Wire]) -> str:
         lines.append(_population_line(parts, population, index))
     for name in parts.synapses:
         lines.append(_projection_line(parts, parts.graph.projection(name)))
+    lines += [_stock_line(parts, name, stock) for name, stock in parts.plan.stock.items()]
     lines += [f"    {parts.names[source]}.{out}.connect({parts.names[target]}.{into})"
               for source, out, target, into in wired]
     pairs = ", ".join(f"{quoted(name)}: {own}" for name, own in parts.names.items())
@@ -125,6 +129,25 @@ def _projection_line(parts: Parts, projection: Projection) -> str:
     return _made(parts, name, arguments)
 
 
+def _stock_line(parts: Parts, name: str, stock: StockSynapse) -> str:
+    """Signed weights that do not learn are twice as large, since Lava clears their lowest bit."""
+    mask = connection_mask(parts.graph, parts.graph.projection(name))
+    weights = parts.start.values[f"{name}.w"][0]
+    mask = None if mask is None else np.reshape(mask, weights.shape) != 0
+    given = _array(parts, f"{name}.w", weights if mask is None else weights * mask)
+    units = f"integers({given}, {number(stock.unit)})"
+    doubled = stock.sign == "MIXED" and not stock.rule
+    arguments = [f"weights={'2 * ' * doubled}{units}", f"weight_exp={-1 if doubled else 0}",
+                 f"sign_mode=SignMode.{stock.sign}", "num_message_bits=24"]
+    if stock.rule:
+        bits = 9 if stock.sign == "MIXED" else 8
+        arguments += [f"num_weight_bits={bits}", "graded_spike_cfg=GradedSpikeCfg.OVERWRITE",
+                      f"learning_rule=three_factors({quoted(stock.rule.dw.replace(' ', ''))}, {parts.plan.phases})"]
+        arguments += [f"tag_1={TAG} * {_array(parts, f'{name}.mask', mask)}"] if mask is not None else []
+    kind = "LearningDense" if stock.rule else "Dense"
+    return f"    {parts.names[name]} = stock.{kind}({', '.join([*arguments, f'name={quoted(name)}'])})"
+
+
 Wire = tuple[str, str, str, str]
 """(process, its out-port, process, its in-port)."""
 
@@ -140,6 +163,11 @@ def wires(parts: Parts) -> list[Wire]:
 
 def _wires(parts: Parts, projection: Projection) -> list[Wire]:
     graph, name, port = parts.graph, projection.name, _port(parts, projection)
+    if name in parts.plan.stock:
+        owners = {"s_in": projection.pre, "s_in_y1": projection.post}
+        fed = [(owner, parts.cells[owner].stock[name, into], name, into) for into, owner in owners.items()
+               if (name, into) in parts.cells[owner].stock]
+        return [*fed, (name, "a_out", projection.post, port)]
     if name not in parts.synapses:
         message = parts.cells[projection.pre].sends[graph.class_of(name).message]
         return [(projection.pre, message, projection.post, port)]
