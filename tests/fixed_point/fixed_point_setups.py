@@ -58,6 +58,7 @@ PLAIN = {
     "pal-frozen": Pal((5, 4, 3), variant="FA", low_pass=False, **{**RATES, **FAST}),
     "pal-moving": Pal((5, 4, 3), low_pass=False, **{**RATES, **FAST}),
     "errors-frozen": ErrorNeuron((4, 3, 3, 2), variant="FA", eta_fw=(10.0,)),
+    "ann-frozen": Ann((4, 3, 3, 2), "FA", ("logistic",), eta_fw=(10.0,)),
 }
 """Circuits whose synapses keep nothing but weights, and copy none."""
 

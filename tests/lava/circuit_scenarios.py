@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from lava.magma.core.run_conditions import RunContinuous, RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
-from lava.proc.io.source import RingBuffer
+from lava.proc.io.source import PySendModelFloat, RingBuffer
 from lava.proc.lif.process import LIF
 
 import cortexc
 import cortexc.lava
-from cortexc.compiler.experiments.lava_circuits import graph_of
+from cortexc.compiler.experiments.lava_circuits import graph_of, stock_circuit
+from cortexc.compiler.passes.stock_phases import phase_plan
 
 SMALL = ["model.layers=[5,4,3]"]
 
@@ -83,6 +84,39 @@ def fixed_point():
                       "spikes": bool(circuit.populations["input"].rate.get().any())}
         circuit.stop()
     return found
+
+
+NINE_BITS = ["model.layers=[64,4,10]", "model.variant=FA", "model.low_pass=false", "model.eta_fw=[3000,300]",
+             "precision.weights=9", "precision.messages=7", "precision.factors=7", "precision.rounding=lava",
+             "precision.map=loihi2", "precision.calibration_steps=50", "protocol.epochs=1", "run.seeds=[1]"]
+
+
+def stock(steps=40):
+    """PAL on Lava's own Dense and LearningDense, every Var against what native recorded."""
+    experiment = cortexc.load("pal_digits", NINE_BITS)
+    graph = stock_circuit(experiment, graph_of(experiment))
+    plan, gates, rng = phase_plan(graph), dict.fromkeys(graph.gates, 1.0), np.random.default_rng(3)
+    feed = {f"{p}.value": rng.uniform(0, 1, (steps, n)) for p, n in (("input", 64), ("teacher", 10))}
+    circuit = cortexc.lava.Circuit(experiment, gates=gates, stock=True)
+    sources = {name: RingBuffer(data=np.repeat(rows, plan.phases, axis=0).T) for name, rows in feed.items()}
+    for name, port in (("input.value", circuit.input_value_in), ("teacher.value", circuit.teacher_value_in)):
+        sources[name].s_out.connect(port)
+    circuit.run(RunSteps(steps * plan.phases), Loihi2SimCfg(
+        select_tag="fixed_pt", exception_proc_model_map={RingBuffer: PySendModelFloat}))
+    names = [f"{q}.w" for q in plan.stock] + [f"{p.name}.{s.name}" for p in graph.populations
+                                             for s in graph.cell_of(p.name).states]
+    recorded = cortexc.simulate(graph, steps, inputs=feed, record=names, gates=gates, granularity="population")
+    found = {}
+    for name in names:
+        owner, quantity = name.split(".")
+        each = plan.stock.get(owner)
+        halved = 0.5 if each and not each.rule and each.sign == "MIXED" else 1
+        found[name] = circuit.projections[owner].weights.get() * each.unit * halved if each else \
+            getattr(circuit.populations[owner], quantity).get()
+    kinds = sorted({type(circuit.proc_params["parts"][name]).__name__ for name in plan.stock})
+    circuit.stop()
+    return {"compared": len(names), "processes": kinds, "wrong": [n for n in names if (found[n] != recorded[n][-1, 0]).any()],
+            "moved": sum(bool((recorded[f"{q}.w"][-1] != recorded[f"{q}.w"][0]).any()) for q in plan.stock)}
 
 
 def soak(cycles=25):

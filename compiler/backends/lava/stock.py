@@ -7,6 +7,7 @@ step (`compute_late`) and goes on as ever: what arrives there acts in the next s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cortexc.compiler.backends.kernels.operations import slot_name
@@ -41,13 +42,17 @@ def stock_program(graph: Graph, observed: frozenset[str] = frozenset()) -> tuple
     is nothing."""
     plan = stock_plan(graph, observed)
     if not plan.populations and not plan.projections:
-        name, why = next(iter(plan.why.items()), (graph.name, "it has no projection"))
-        raise CortexError("E521", f"no part of '{graph.name}' is a stock Lava process; '{name}': {why}.",
-                          "cortexc explain --stock gives every reason.")
+        raise nothing_stock(graph, plan.why)
     messages = {f"{q.pre}.{graph.class_of(q.name).message}" for q in map(graph.projection, plan.projections)}
     factors = {f"{graph.projection(q).post}.{name}" for q, form in plan.projections.items() if form.rule
                for name in form.rule.factors}
     return lower(graph, observed | messages | factors), plan
+
+
+def nothing_stock(graph: Graph, reasons: Mapping[str, str]) -> CortexError:
+    name, why = next(iter(reasons.items()), (graph.name, "it has no projection"))
+    return CortexError("E521", f"no part of '{graph.name}' is a stock Lava process; '{name}': {why}.",
+                       "cortexc explain --stock gives every reason.")
 
 
 @dataclass(frozen=True)

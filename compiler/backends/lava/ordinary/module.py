@@ -24,6 +24,7 @@ from cortexc.compiler.backends.lava.ordinary.synapses import rule_reads, synapse
 from cortexc.compiler.backends.lava.ordinary.template import IMPORTS, STOCK_IMPORTS, support_text
 from cortexc.compiler.backends.lava.ordinary.twin import joined
 from cortexc.compiler.backends.lava.ordinary.wiring import Parts, build_text, circuit_text, wires
+from cortexc.compiler.backends.lava.stock import nothing_stock
 from cortexc.compiler.backends.quoting import docstring
 from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir.errors import CortexError
@@ -98,9 +99,7 @@ def _parts(graph: Graph, plan: PhasePlan | None = None) -> Parts:
 def _stock_plan(graph: Graph) -> PhasePlan:
     plan = phase_plan(graph)
     if not plan.stock:
-        name, why = next(iter(plan.why.items()), (graph.name, "it has no projection with weights"))
-        raise CortexError("E521", f"no part of '{graph.name}' is a stock Lava process; '{name}': {why}.",
-                          "cortexc explain --stock gives every reason.")
+        raise nothing_stock(graph, plan.why)
     return plan
 
 
