@@ -1,8 +1,8 @@
 """Which projections of a circuit in fixed point Lava's own Dense and LearningDense compute to the bit.
 
-    WPP_0  is LearningDense: dw = '5*2^-6*u0*(x1-64)*y1' with x1 = prev(pre.rate_sent), y1 = 8 * post.mismatch_factor
-    BPP_0  is Dense
-    wE_1   stays a process of ours: its connectivity is masked, a LearningDense learns everywhere
+    W  is LearningDense: dw = '5*2^-6*u0*(x1-64)*y1' with x1 = prev(pre.rate_sent), y1 = 8 * post.mismatch_factor
+    B  is Dense
+    V  stays a process of ours: its rule is a sum of 2 products
 
 A stock process delivers one step of Lava's after it has received. So a step of the circuit takes several of Lava's,
 its *phases*: an equation runs in the phase in which the last of what it reads arrives. In the last phase every
