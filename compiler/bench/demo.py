@@ -40,9 +40,9 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     demo = Demo(options, Console(stderr=True))
     demo.run()
     write_json(folder / "results.json", demo.results)
-    from cortexc.compiler.bench.report import report_html
+    from cortexc.compiler.report.demo_page import demo_page
 
-    write_text(folder / "report.html", report_html(demo.results))
+    write_text(folder / "report.html", demo_page(demo.results))
     demo.console.print(f"report: {folder / 'report.html'}")
     return demo.results["table"]
 
@@ -82,17 +82,13 @@ class Demo:
         """Graph, passes, kernels; what `cortexc show` and `explain` print."""
         from cortexc.compiler.experiments.compilation import compile_experiment
         from cortexc.compiler.passes.read_sets import explain_text, read_sets
+        from cortexc.compiler.report.drawing import circuit_parts
 
         compiled = compile_experiment(load_experiment(EXPERIMENT, self._overrides()))
-        graph = compiled.report.graph
         self.results["circuit"] = {
-            "name": graph.name, "explain": explain_text(compiled.graph),
+            **circuit_parts(compiled.graph), "explain": explain_text(compiled.graph),
             "not_local": [each.rule or each.projection for each in read_sets(compiled.graph) if not each.local],
-            "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records],
-            "populations": [{"name": p.name, "cell": p.cell, "size": p.size, "area": p.area}
-                            for p in graph.populations],
-            "projections": [{"name": q.name, "pre": q.pre, "post": q.post, "synapse": q.synapse,
-                             "plastic": graph.rule_of(q) is not None} for q in graph.projections]}
+            "passes": [{"name": r.name, "seconds": r.seconds} for r in compiled.report.records]}
 
     def verify(self) -> None:
         """Every result names its evidence."""

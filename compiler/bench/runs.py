@@ -14,7 +14,7 @@ import numpy as np
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.experiment import Experiment
 from cortexc.compiler.experiments.files import write_figure, write_json
-from cortexc.compiler.experiments.pages import new_figure
+from cortexc.compiler.experiments.plots import new_figure
 from cortexc.compiler.experiments.results import results
 from cortexc.compiler.experiments.session import Session
 

@@ -26,7 +26,6 @@ from cortexc.compiler.bench.workers import in_processes
 from cortexc.compiler.experiments.checkpoints import NAME
 from cortexc.compiler.experiments.config import load_experiment, parse_override, parse_value
 from cortexc.compiler.experiments.files import brief, writable_folder, write_json, write_text
-from cortexc.compiler.experiments.pages import axes, page, picture, said
 from cortexc.compiler.experiments.session import run_experiment
 from cortexc.compiler.ir.errors import CortexError, RunFailed
 
@@ -216,7 +215,10 @@ def _write(folder: Path, experiment: str, rows: Sequence[Row], keys: Sequence[st
     table.writerows(rows)
     write_text(folder / "sweep.csv", text.getvalue())
     write_json(folder / "sweep.json", {"experiment": experiment, "rows": list(rows)})
-    write_text(folder / "sweep.html", sweep_page(experiment, rows, [key for key in keys if key != SEEDS]))
+    from cortexc.compiler.report.sweep_page import sweep_page
+
+    others = [key for key in keys if key != SEEDS]
+    write_text(folder / "sweep.html", sweep_page(experiment, rows, summary(rows, others), others))
 
 
 def summary(rows: Sequence[Row], keys: Sequence[str], measure: str = "test_accuracy") -> list[Row]:
@@ -231,41 +233,3 @@ def summary(rows: Sequence[Row], keys: Sequence[str], measure: str = "test_accur
                       "spread": float(np.std(values)) if values else None, "runs": len(values),
                       "failed": sum(row.get("error") is not None for row in same)})
     return found
-
-
-def sweep_page(experiment: str, rows: Sequence[Row], keys: Sequence[str]) -> str:
-    title, found = f"{experiment}: {len(rows)} runs", summary(rows, keys)
-    failed = [row for row in rows if row.get("error")]
-    parts = [f"<h1>{_shown(title)}</h1>", _table(found), *(said(f"{row['error']}") for row in failed[:20])]
-    numeric = [key for key in keys if all(isinstance(row.get(key), int | float) for row in found)]
-    if numeric and any(row["mean"] is not None for row in found):
-        parts.append(picture(_figure(found, numeric[-1], [key for key in keys if key != numeric[-1]])))
-    return page(title, parts)
-
-
-def _figure(found: Sequence[Row], across: str, rest: Sequence[str]) -> Any:
-    """Accuracy against one key, a line per combination of the rest, the spread over seeds as bars."""
-    figure, drawn = axes("Test accuracy, mean and spread over seeds", across, "")
-    lines: dict[str, list[Row]] = {}
-    for row in found:
-        lines.setdefault(", ".join(f"{key} {row[key]}" for key in rest), []).append(row)
-    for label, line in lines.items():
-        kept = sorted((row for row in line if row["mean"] is not None), key=lambda row: row[across])
-        drawn.errorbar([row[across] for row in kept], [row["mean"] for row in kept], [row["spread"] for row in kept],
-                       capsize=3, marker="o", label=label or None)
-    if rest:
-        drawn.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def _table(rows: Sequence[Row]) -> str:
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    lines = ["".join(f"<th>{_shown(key)}</th>" for key in keys)]
-    lines += ["".join(f"<td class=n>{_shown(row.get(key))}</td>" for key in keys) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
-
-
-def _shown(value: Any) -> str:
-    import html
-
-    return html.escape("" if value is None else f"{value:.4g}" if isinstance(value, float) else f"{value}")

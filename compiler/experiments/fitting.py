@@ -32,8 +32,8 @@ def fit_experiment(experiment: Experiment, maps: Sequence[str] | None = None, ra
     given = read_rules(graph, rules)
     found = [fit(graph, target, rates, given, experiment.protocol.steps, written=written) for target in targets]
     if folder:
-        from cortexc.compiler.mapping.page import fit_page
         from cortexc.compiler.mapping.report import fit_table
+        from cortexc.compiler.report.fit_page import fit_page
 
         write_json(folder / "fit.json", fit_table(experiment.name, found))
         write_text(folder / "fit.html", fit_page(experiment.name, found))

@@ -3,27 +3,32 @@
     cortexc.plots.raster(found, "hidden.spike")
     cortexc.plots.traces(found, "hidden.u")
 
-Each returns a `matplotlib.figure.Figure`. Raises X151 for what was not recorded, X203 for what has another shape,
-X220 without matplotlib.
+Each returns a `matplotlib.figure.Figure`, `circuit` a drawing. Raises X151 for what was not recorded, X203 for what has
+another shape, X220 without matplotlib.
 """
 
 from __future__ import annotations
 
+import base64
 import importlib.util
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Iterator
+from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cortexc.compiler.experiments import spike_report
 from cortexc.compiler.experiments.figures import angle
-from cortexc.compiler.experiments.pages import axes, new_figure, picture
 from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.report.drawing import Drawing, circuit_drawing, circuit_parts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+SHOWN, LAST_MS = 100, 300.0
+"""Cells of a population in a raster, and its length (ms)."""
 
 
 class Recorded(Protocol):
@@ -44,10 +49,36 @@ class Recorded(Protocol):
     def __contains__(self, quantity: object) -> bool: ...
 
 
+def new_figure(width: float, height: float, layout: Any = None) -> Figure:
+    """An empty figure, in inches. Raises X220."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise CortexError("X220", "figures need matplotlib, which is not installed.",
+                          "pip install 'cortexc[plots]'.") from None
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def axes(title: str, x: str, y: str, height: float = 3.4) -> tuple[Figure, Any]:
+    """(figure, axes) to draw on. Raises X220."""
+    figure = new_figure(7, height)
+    drawn = figure.subplots()
+    drawn.set(title=title, xlabel=x, ylabel=y)
+    drawn.spines[["top", "right"]].set_visible(False)
+    return figure, drawn
+
+
 def raster(found: Recorded, *quantities: str) -> Figure:
     """A point per cell and step in which a message such as `hidden.spike` was not 0: 300 ms at the end, 100 cells."""
-    spikes = {name.removesuffix(".spike"): found.spikes(name) for name in quantities}
-    return spike_report.raster(spikes, int(found.steps[-1]) if len(found.steps) else 0)
+    figure, drawn = axes(f"Spikes of up to {SHOWN} cells of each population", "ms", "", 1.5 + 0.6 * len(quantities))
+    for place, name in enumerate(quantities):
+        each = found.spikes(name)
+        last, shown = each.since(max(each.stop - round(LAST_MS / each.dt), 0)), min(SHOWN, each.size)
+        kept = last.cells < shown
+        drawn.plot(last.steps[kept] * each.dt, place + 0.9 * last.cells[kept] / shown, ",", color=f"C{place}")
+    drawn.set_yticks(np.arange(len(quantities)) + 0.45, [name.removesuffix(".spike") for name in quantities])
+    drawn.invert_yaxis()
+    return figure
 
 
 def traces(found: Recorded, *quantities: str, cells: int = 5) -> Figure:
@@ -84,50 +115,29 @@ def angles(found: Recorded, feedback: str, forward: str) -> Figure:
     return figure
 
 
-def circuit(graph: Graph | Network) -> Figure:
-    """Populations by area, and projections between them; plastic ones are drawn solid."""
+def circuit(graph: Graph | Network) -> Drawing:
+    """Cells with their compartments by area, and projections between them, as a notebook shows it."""
     graph = graph.graph if isinstance(graph, Network) else graph
-    return drawn_circuit({
-        "populations": [{"name": p.name, "size": p.size, "area": p.area} for p in graph.populations],
-        "projections": [{"pre": q.pre, "post": q.post, "plastic": graph.rule_of(q) is not None}
-                        for q in graph.projections]})
-
-
-def drawn_circuit(circuit: Mapping[str, Any]) -> Figure:
-    """Populations by area, from the input up; plastic projections drawn solid. `circuit`: `populations` with name, size
-    and area, `projections` with pre, post and plastic."""
-    import networkx as nx
-
-    graph = nx.MultiDiGraph()
-    areas = list(dict.fromkeys(p["area"] for p in circuit["populations"]))
-    place: dict[str, tuple[float, float]] = {}
-    for area in areas:
-        members = [p for p in circuit["populations"] if p["area"] == area]
-        for index, p in enumerate(members):
-            place[p["name"]] = (2.0 * areas.index(area), -1.4 * index)
-            graph.add_node(p["name"], label=f"{p['name']}\n{p['size']}")
-    figure = new_figure(8, 3.6)
-    axes = figure.subplots()
-    nx.draw_networkx_nodes(graph, place, ax=axes, node_size=1500, node_color="#e8eef4", edgecolors="#456")
-    nx.draw_networkx_labels(graph, place, {n: d["label"] for n, d in graph.nodes(data=True)}, ax=axes, font_size=8)
-    for index, q in enumerate(circuit["projections"]):
-        nx.draw_networkx_edges(graph, place, edgelist=[(q["pre"], q["post"])], ax=axes, node_size=1500, arrowsize=11,
-                               style="-" if q["plastic"] else ":", edge_color="#1b6ca8" if q["plastic"] else "#999",
-                               connectionstyle=f"arc3,rad={0.12 + 0.07 * (index % 3)}")
-    axes.set(title="Populations and projections (solid: plastic)")
-    axes.margins(0.15)
-    axes.axis("off")
-    return figure
+    drawn = circuit_drawing(circuit_parts(graph))
+    if drawn is None:
+        raise CortexError("X203", f"a circuit of {len(graph.populations)} populations is not drawn.")
+    return drawn
 
 
 def page(found: Recorded) -> str:
     """What a notebook shows of a simulation: its spikes, or its traces; without matplotlib, its shapes."""
     if importlib.util.find_spec("matplotlib") is None:
-        return f"<p>{found!r}</p>"
+        return f"<p>{escape(repr(found))}</p>"
     spiking = [name for name in found if name.endswith(".spike")]
-    rest = [name for name in found if name not in spiking]
-    drawn = [raster(found, *spiking)] * bool(spiking) + [traces(found, name) for name in rest[:4]]
-    return f"<p>{found!r}</p>" + "".join(map(picture, drawn if len(found.steps) else []))
+    rest = [name for name in found if name not in spiking][:4]
+    drawn = [("Spikes", raster(found, *spiking))] * bool(spiking) + [(name, traces(found, name)) for name in rest]
+    return f"<p>{escape(repr(found))}</p>" + "".join(picture(*each) for each in (drawn if len(found.steps) else []))
+
+
+def picture(label: str, figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    return f'<img alt="{escape(label)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
 def _recorded(found: Recorded, name: str) -> np.ndarray:

@@ -5,7 +5,7 @@
     checkpoint.safetensors
     final.safetensors     what a new run can start from; states.safetensors: every state that the program keeps
     records.npz           STREAM/QUANTITY, and the curves that [record] asks for; of events `.step`, `.cell`, `.value`
-    report.html           of the task `simulate`: raster, rates, irregularity, correlation, membranes
+    report.html           what was learnt, spikes, weights, the circuit, where time went
     results.json          what `run --json` prints; written last
 
 X146 a folder that holds a run already; X152 weights that are not finite.
@@ -229,22 +229,8 @@ def write_arrays(run: Running, folder: Path) -> None:
 
 
 def write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
-    """The page of a run whose spikes were recorded, or that shows how a spiking circuit learns; without matplotlib a
-    warning. Raises X131."""
-    try:
-        _write_report(run, folder, table)
-    except CortexError as error:
-        if error.code != "X220":
-            raise
-        warnings.warn(CortexWarning(error.code, f"there is no {REPORT}: {error.message}", error.hint), stacklevel=2)
+    """The page of a run. Raises X131."""
+    from cortexc.compiler.report.run_page import Recorded, run_page
 
-
-def _write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
-    if run.plan.spiking is not None:
-        from cortexc.compiler.experiments.spike_report import spike_report
-
-        write_text(folder / REPORT, spike_report(table, run.plan.spiking, run.records.taken()))
-    elif run.experiment.protocol.shows_learning:
-        from cortexc.compiler.experiments.learning_report import learning_report
-
-        write_text(folder / REPORT, learning_report(table, run.compiled.graph, weights(run), run.records.taken()))
+    recorded = Recorded(run.records.taken(), figures.curves(run.experiment, run.records), run.value, run.plan.spiking)
+    write_text(folder / REPORT, run_page(table, run.compiled.graph, recorded))

@@ -8,7 +8,6 @@ import pytest
 import cortexc
 from cortexc.compiler.experiments.data.baselines import linear_classifier
 from cortexc.compiler.experiments.data.datasets import load_dataset
-from cortexc.compiler.ir.errors import CortexWarning
 
 GRAPH = """graph one
   dt 0.1
@@ -41,10 +40,9 @@ def test_figures_name_their_extra():
         cortexc.plots.traces(found, "A.v")
 
 
-def test_a_run_goes_on_without_its_page(tmp_path):
-    with pytest.warns(CortexWarning, match=r"X220 there is no report.html: .*cortexc\[plots\]"):
-        cortexc.run(cortexc.load("brunel", SPIKING), tmp_path)
-    assert (tmp_path / "results.json").exists() and not (tmp_path / "report.html").exists()
+def test_a_page_needs_no_extra(tmp_path):
+    cortexc.run(cortexc.load("brunel", SPIKING), tmp_path)
+    assert "<svg" in (tmp_path / "report.html").read_text()
 
 
 def test_downloads_and_baselines_name_their_extra(monkeypatch, tmp_path):

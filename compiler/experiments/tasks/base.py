@@ -32,9 +32,6 @@ class Task(Table, frozen=True, tag_field="task"):
     reads: ClassVar[tuple[str, ...]] = ()
     """The keys of [data] that it takes; other samples it makes itself."""
 
-    shows_learning: ClassVar[bool] = False
-    """Whether a run leaves a page of its learning."""
-
     epochs: Epochs = 1
 
     @property

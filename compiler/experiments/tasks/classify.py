@@ -17,7 +17,7 @@ from cortexc.compiler.experiments.circuits import circuit_options
 from cortexc.compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
 from cortexc.compiler.experiments.tables import Count, Data, Epochs, Model, Setting
 from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
-from cortexc.compiler.experiments.tasks.measures import READOUT
+from cortexc.compiler.experiments.tasks.measures import READOUT, confusion
 from cortexc.compiler.experiments.tasks.plans import (
     HALVED,
     RATE,
@@ -82,6 +82,10 @@ class Classify(Presented, frozen=True, tag="classify"):
         per_seed = [sets[i % len(sets)] for i in range(graph.seeds)]
         labels = {name: np.stack([s.part(part)[1] for s in per_seed]) for name, part in parts.items()}
         return Plan(protocol, samples, epochs, labels, sets[0].source, words=sets[0].words)
+
+    def measures(self, plan: Plan, records: Any, position: int) -> dict[str, Any]:
+        """`confusion`: per seed the number of test samples of each class (rows) with each answer."""
+        return {**super().measures(plan, records, position), "confusion": confusion(plan, records, position)}
 
     def _scored_parts(self, dataset: Dataset) -> dict[str, str]:
         """Phase -> part of the data that is scored in it."""

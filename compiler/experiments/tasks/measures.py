@@ -55,17 +55,34 @@ def completed(plan: Plan, phases: Container[str], position: int,
 
 
 def _accuracy(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
+    pairs = zip(_answers(plan, records, part, index), plan.labels[part.phase], strict=True)
+    return tuple(float(np.mean(own == right)) if own.size else float("nan") for own, right in pairs)
+
+
+def confusion(plan: Plan, records: Any, position: int) -> list[list[list[int]]]:
+    """Of the last completed test, per seed: how many samples of each class (rows) got each answer (columns)."""
+    tests = [part for part in plan.parts() if part.phase == "test" and part.stop <= position]
+    if not tests or not (labels := plan.labels["test"]).size:
+        return []
+    found = _answers(plan, records, tests[-1], len(tests) - 1)
+    classes = max(int(labels.max()), int(found.max())) + 1
+    counts = np.zeros((len(labels), classes, classes), int)
+    np.add.at(counts, (np.arange(len(labels))[:, None], labels, found), 1)
+    return list(counts.tolist())
+
+
+def _answers(plan: Plan, records: Any, part: Part, index: int) -> np.ndarray:
+    """(seeds, samples): the class with the largest score."""
     labels, phase, stream = plan.labels[part.phase], _phase(plan, part.phase), f"{READOUT}{part.phase}"
     instants, count = len(dict(phase.records)[stream].at), phase.count
     if count == 0:
-        return tuple(float("nan") for _ in labels)
+        return np.zeros((len(labels), 0), int)
     rows = records.rows(stream, _quantity(plan, stream))[index * count * instants:(index + 1) * count * instants]
     output = rows.reshape(count, instants, *rows.shape[1:]).mean(axis=1)
     chosen = output.argmax(axis=-1)
     samples = output.shape[1] // len(labels)
     per_seed = chosen.reshape(count, len(labels), samples).swapaxes(0, 1)
-    answers = per_seed.reshape(len(labels), -1)[:, :labels.shape[1]] if phase.rows else per_seed[:, :, 0]
-    return tuple(float(np.mean(answers[i] == labels[i])) for i in range(len(labels)))
+    return np.asarray(per_seed.reshape(len(labels), -1)[:, :labels.shape[1]] if phase.rows else per_seed[:, :, 0])
 
 
 def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:

@@ -38,7 +38,6 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
 
     reads = ("name", "split", "folder", "limits", "normalise", "split_seed", "valid_fraction", "crop")
 
-    shows_learning = True
 
     shown_steps: Count = 0
     slow_samples: Samples = 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
@@ -17,11 +16,11 @@ from cortexc.compiler.mapping.fit import Fit
 from cortexc.compiler.mapping.limits import chips_of, holds
 from cortexc.compiler.mapping.problem import packets
 from cortexc.compiler.mapping.report import percent
+from cortexc.compiler.report.drawing import Drawing, Shape, rect, words
+from cortexc.compiler.report.parts import heat
 
 CORE, GAP, PAD, CHIP_GAP = 24, 4, 5, 30
 MOST_CHIPS, CHIPS_IN_A_ROW, MOST_ARROWS = 8, 2, 48
-RAMP = ((0.0, (223, 236, 240)), (0.35, (126, 196, 193)), (0.7, (38, 132, 155)), (1.0, (24, 62, 112)))
-OVER = "#d1345b"
 
 
 @dataclass(frozen=True)
@@ -70,32 +69,17 @@ class Plan:
                 PAD + tile // self.columns * (self.tile + GAP) + PAD + down * (CORE + GAP))
 
 
-def colour(share: float) -> str:
-    """Of a utilisation: pale to dark; red beyond the limit."""
-    if share > 1.0 + 1e-9:
-        return OVER
-    for (low, a), (high, b) in zip(RAMP, RAMP[1:], strict=False):
-        if share <= high:
-            t = (share - low) / (high - low)
-            return "#" + "".join(f"{round(x + t * (y - x)):02x}" for x, y in zip(a, b, strict=True))
-    return OVER
-
-
-def chip_svg(fit: Fit) -> str:
-    """The drawing, as one inline SVG element."""
+def chip_drawing(fit: Fit) -> Drawing:
     chips = np.unique(chips_of(fit.problem, fit.mapping))
     large = len(chips) > MOST_CHIPS
-    nodes, frames, size = _chip_nodes(fit, chips) if large else _core_nodes(fit, chips)
-    body = [*frames, *map(_node, nodes), *_arrows(fit, nodes, large)]
-    label = f"{fit.hardware.title}: {fit.mapping.cores} cores in use"
-    box = f"-14 -26 {size[0] + 28:.0f} {size[1] + 40:.0f}"
-    return (f'<svg class="chip" style="max-width:{2 * size[0] + 56:.0f}px" role="img" aria-label="{escape(label)}" '
-            f'viewBox="{box}" xmlns="http://www.w3.org/2000/svg">{HEAD}{"".join(body)}</svg>')
-
-
-HEAD = ('<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        'markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0.8 L8 4 L0 7.2 z" class="tip"/></marker>'
-        "</defs>")
+    nodes, frames, (width, height) = _chip_nodes(fit, chips) if large else _core_nodes(fit, chips)
+    label = f"{fit.hardware.title}: {fit.mapping.cores:,} cores in use"
+    beyond = int(fit.mapping.positions.max(initial=0)) >= fit.problem.geometry.cores
+    missing = [("box missing", "not there: the system has fewer chips")] * beyond
+    return Drawing(label, (-14, -26, width + 28, height + 40), 1.25 * width + 40,
+                   [*frames, *map(_node, nodes), *_arrows(fit, nodes, large)],
+                   [("ramp", "0 to 100 % of the limit that is nearest"), ("box over", "over a limit"), *missing,
+                    ("line plastic", "packets per step")])
 
 
 # ---- core by core
@@ -110,7 +94,7 @@ def _plan(fit: Fit) -> Plan:
     return Plan(g.columns, rows, g.cores_per_tile, g.cores_per_chip, g.chip_columns)
 
 
-def _core_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[str], tuple[float, float]]:
+def _core_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[Shape], tuple[float, float]]:
     plan = _plan(fit)
     wide, tall = plan.width + CHIP_GAP, plan.height + CHIP_GAP
     corner = {int(chip): (i % CHIPS_IN_A_ROW * wide, i // CHIPS_IN_A_ROW * tall) for i, chip in enumerate(chips)}
@@ -125,24 +109,18 @@ def _core_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[str], tup
     return nodes, frames, (across * wide - CHIP_GAP, down * tall - CHIP_GAP)
 
 
-def _frame(fit: Fit, plan: Plan, chip: int, at: tuple[float, float]) -> Iterator[str]:
+def _frame(fit: Fit, plan: Plan, chip: int, at: tuple[float, float]) -> Iterator[Shape]:
     """The chip, its tiles, and the cores that are empty or cannot be used."""
-    yield f'<g transform="translate({at[0]:.1f} {at[1]:.1f})">'
     there = chip < fit.problem.geometry.chips
-    yield (f'<rect class="die{"" if there else " missing"}" width="{plan.width:.1f}" height="{plan.height:.1f}" '
-           'rx="10"/>')
-    yield f'<text class="name" x="4" y="-8">chip {chip}{"" if there else ", not there"}</text>'
+    yield rect("die" if there else "die missing", *at, plan.width, plan.height, 10)
+    yield words("name", at[0] + 4, at[1] - 8, f"chip {chip}{'' if there else ', not there'}")
     tiles = plan.columns * plan.rows
     for tile in range(tiles):
         x, y = plan.core(tile * plan.per_tile)
-        yield (f'<rect class="tile" x="{x - PAD:.1f}" y="{y - PAD:.1f}" width="{plan.tile:.1f}" '
-               f'height="{plan.tile:.1f}" rx="5"/>')
-    if plan.per_tile > 1:
-        for core in range(tiles * plan.per_tile):
-            x, y = plan.core(core)
-            kind = "empty" if core < plan.per_chip else "closed"
-            yield f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{CORE}" height="{CORE}" rx="4"/>'
-    yield "</g>"
+        yield rect("tile", at[0] + x - PAD, at[1] + y - PAD, plan.tile, plan.tile, 5)
+    for core in range(tiles * plan.per_tile if plan.per_tile > 1 else 0):
+        x, y = plan.core(core)
+        yield rect("empty" if core < plan.per_chip else "closed", at[0] + x, at[1] + y, CORE, CORE)
 
 
 def _core_told(fit: Fit, core: int) -> str:
@@ -157,7 +135,7 @@ def _core_told(fit: Fit, core: int) -> str:
 # ---- chip by chip
 
 
-def _chip_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[str], tuple[float, float]]:
+def _chip_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[Shape], tuple[float, float]]:
     of_core, columns = chips_of(fit.problem, fit.mapping), fit.problem.geometry.chip_columns
     nodes = []
     for chip in map(int, chips):
@@ -170,20 +148,18 @@ def _chip_nodes(fit: Fit, chips: np.ndarray) -> tuple[list[Node], list[str], tup
     total = fit.problem.geometry.chips
     used = int(chips.max()) // columns + 1
     rows = max(used, min(math.ceil(total / columns), used + 1))
-    frames = [f'<rect class="{"empty" if r * columns + c < total else "missing"}" x="{c * (CORE + GAP)}" '
-              f'y="{r * (CORE + GAP)}" width="{CORE}" height="{CORE}" rx="4"/>'
+    frames = [rect("empty" if r * columns + c < total else "missing", c * (CORE + GAP), r * (CORE + GAP), CORE, CORE)
               for r in range(rows) for c in range(columns)]
     return nodes, frames, (columns * (CORE + GAP) - GAP, rows * (CORE + GAP) - GAP)
 
 
-def _node(node: Node) -> str:
+def _node(node: Node) -> Shape:
     half = node.side / 2
-    return (f'<rect class="core" data-node="{escape(node.name)}" tabindex="0" x="{node.x - half:.1f}" '
-            f'y="{node.y - half:.1f}" width="{node.side}" height="{node.side}" rx="4" fill="{colour(node.share)}">'
-            f"<title>{escape(node.told)}</title></rect>")
+    return rect(f"core h{heat(node.share)}", node.x - half, node.y - half, node.side, node.side, told=node.told,
+                node=node.name)
 
 
-def _arrows(fit: Fit, nodes: list[Node], large: bool) -> Iterator[str]:
+def _arrows(fit: Fit, nodes: list[Node], large: bool) -> Iterator[Shape]:
     """The strongest flows between nodes, the widest first drawn."""
     between = packets(fit.problem, fit.mapping).tocoo()
     label = {f"{node.name}": i for i, node in enumerate(nodes)}
@@ -199,14 +175,15 @@ def _arrows(fit: Fit, nodes: list[Node], large: bool) -> Iterator[str]:
         yield _arrow(nodes[a], nodes[b], rate, top)
 
 
-def _arrow(a: Node, b: Node, rate: float, top: float) -> str:
+def _arrow(a: Node, b: Node, rate: float, top: float) -> Shape:
     dx, dy = b.x - a.x, b.y - a.y
     length = math.hypot(dx, dy) or 1.0
     bend = min(0.18 * length, 40.0)
     mx, my = (a.x + b.x) / 2 - dy / length * bend, (a.y + b.y) / 2 + dx / length * bend
     strength = math.sqrt(rate / top)
     end = (b.x - dx / length * b.side * 0.42, b.y - dy / length * b.side * 0.42)
-    return (f'<path class="flow" data-from="{escape(a.name)}" data-to="{escape(b.name)}" d="M{a.x:.1f} {a.y:.1f} '
-            f'Q{mx:.1f} {my:.1f} {end[0]:.1f} {end[1]:.1f}" stroke-width="{0.5 + 1.9 * strength:.2f}" '
-            f'opacity="{0.2 + 0.5 * strength:.2f}" marker-end="url(#head)"><title>{escape(a.name)} to '
-            f"{escape(b.name)}: {rate:,.4g} packets per step</title></path>")
+    path = f"M{a.x:.1f} {a.y:.1f}Q{mx:.1f} {my:.1f} {end[0]:.1f} {end[1]:.1f}"
+    return Shape("path", {"class": "flow plastic", "d": path, "data-from": a.name, "data-to": b.name,
+                          "data-tip": "plastic", "stroke-width": f"{0.5 + 1.9 * strength:.2f}",
+                          "opacity": f"{0.2 + 0.5 * strength:.2f}"}, "",
+                 f"{a.name} to {b.name}: {rate:,.4g} packets per step")
