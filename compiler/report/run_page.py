@@ -285,7 +285,7 @@ def _weights(results: Mapping[str, Any], graph: Graph, value: Callable[[str], np
 
 
 def images(name: str, w: np.ndarray, assigned: Sequence[int]) -> Picture:
-    """The weights onto every cell as an image, cells in the order of their labels: 0 is white, below blue, above red."""
+    """The weights onto every cell as an image, cells in the order of their labels: white 0, blue below, red above."""
     order = np.argsort(assigned, kind="stable") if len(assigned) else np.arange(len(w))
     side, pixels = math.ceil(math.sqrt(len(w))), math.isqrt(w.shape[1])
     rows = -(-len(w) // side)

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import copy
-import json
-from pathlib import Path
 
 import pytest
+from demo_results import demo_results
 
 from cortexc.compiler.bench import findings
-from cortexc.compiler.bench.report import report_html
-from cortexc.compiler.mapping.page import _lead
-
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "demo.json"
+from cortexc.compiler.report.demo_page import demo_page
+from cortexc.compiler.report.fit_page import lead
 
 
 @pytest.fixture
 def results():
-    found = json.loads(RESULTS.read_text())
-    found["circuit"]["not_local"] = []
-    for entry in found["verification"]:
-        entry["outcome"] = "verified"
-    return found
+    return demo_results()
 
 
 def runs(*ends: tuple[float, float]) -> list[dict]:
@@ -72,9 +65,8 @@ def test_whether_rules_are_local():
     assert "of which b is not local" in findings.locality({"not_local": ["b"]})
 
 
-@pytest.mark.slow
 def test_the_page_says_the_opposite_of_opposite_numbers(results):
-    page = report_html(results)
+    page = demo_page(results)
     assert "Feedback turns away in PAL" in page and "PAL, learned feedback at 96.6%" in page and "on Lava" in page
     assert "mean of 5 splits" in page and "the same bits as" in page and "local to the synapse" in page
     other = copy.deepcopy(results)
@@ -83,16 +75,17 @@ def test_the_page_says_the_opposite_of_opposite_numbers(results):
     other["run"]["backend"], other["population"]["same_bits"] = "native", False
     other["circuit"]["not_local"] = ["feedback"]
     other["verification"][0] |= {"passed": False, "outcome": "diverged", "max_abs_error": None}
-    page = report_html(other)
+    page = demo_page(other)
     assert "Feedback aligns in PAL" in page and "at 10.0%" in page and "on Lava" not in page.split("<h2>")[0]
     assert "mean of 2 splits" in page and "other bits than" in page and "feedback is not local" in page
-    assert "Not shown: 1 of" in page and "<span class=bad>diverged</span>" in page and "not finite" in page
+    assert "Not shown: 1 of" in page and '<span class="badge bad">diverged</span>' in page and "not finite" in page
 
 
 def test_what_the_answers_of_a_fit_rest_on():
     def table(**kinds):
-        return {"assumed": {}, "unchecked": {}, "estimates": [], **kinds}
+        return {"title": "it", "fits": "yes", "assumed": {}, "unchecked": {}, "estimates": [], **kinds}
 
-    assert _lead([table()]) == "Limits are published ones, or follow from such. Every limit was checked."
-    said = _lead([table(assumed={"core.axons": "a guess"}), table(unchecked={"tags": ""}, estimates=[{}])])
+    assert lead([table()])[1] == "Limits are published ones, or follow from such. Every limit was checked."
+    assert lead([table(fits="no"), table(fits="not excluded")])[0] == "Not excluded: it. Does not fit: it."
+    said = lead([table(assumed={"core.axons": "a guess"}), table(unchecked={"tags": ""}, estimates=[{}])])[1]
     assert "assumed are core.axons." in said and "not checked: tags" in said and "estimates, never" in said

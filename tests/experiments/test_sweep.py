@@ -56,7 +56,7 @@ def test_rows_are_those_of_single_runs_and_are_made_once(tmp_path: Path, here: l
         assert [row["weights_sha256"] for row in csv.DictReader(file)] == [row["weights_sha256"] for row in rows]
     assert json.loads((tmp_path / "sweep.json").read_text())["rows"][0]["seed"] == 5
     page = (tmp_path / "sweep.html").read_text()
-    assert "data:image/png" in page and "model.eta_bw" in page
+    assert "Test accuracy along model.eta_bw" in page and "model.eta_bw" in page
     found = summary(rows, ["model.eta_bw"])
     assert [row["runs"] for row in found] == [3, 3] and 0 <= found[0]["mean"] <= 1
     before = [Path(run.folder, "results.json").stat().st_mtime_ns for run in here]

@@ -48,7 +48,7 @@ def test_a_notebook_shows_pictures(found) -> None:
     assert found._repr_html_().count("data:image/png") == 4
     net = Network()
     net.input("x", 2)
-    assert [text.get_text() for text in plots.circuit(net).axes[0].texts] == ["x\n2"]
+    assert ">x</text>" in (shown := plots.circuit(net)._repr_html_()) and ">2 cells</text>" in shown
 
 
 @pytest.mark.parametrize(("call", "code"), [

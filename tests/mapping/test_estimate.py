@@ -15,10 +15,10 @@ from cortexc.compiler.mapping.accounting import account
 from cortexc.compiler.mapping.connectivity import FixedProbability
 from cortexc.compiler.mapping.fit import Fit, fit
 from cortexc.compiler.mapping.items import Cut, Rates, problem_of
-from cortexc.compiler.mapping.page import fit_page
 from cortexc.compiler.mapping.problem import Mapping
 from cortexc.compiler.mapping.published import comparison, markdown
 from cortexc.compiler.mapping.report import fit_text
+from cortexc.compiler.report.fit_page import fit_page
 from cortexc.hardware_maps import HardwareMap, MapError, load_map
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -15,9 +15,9 @@ from cortexc.compiler.mapping.accounting import account
 from cortexc.compiler.mapping.fit import NO, OPEN, YES, Fit, fit, refuse
 from cortexc.compiler.mapping.items import Cut, Rates, problem_of
 from cortexc.compiler.mapping.limits import ADVICE, CODES, UNCHECKED_ALWAYS, unchecked
-from cortexc.compiler.mapping.page import fit_page
 from cortexc.compiler.mapping.problem import Mapping
 from cortexc.compiler.mapping.report import fit_text
+from cortexc.compiler.report.fit_page import fit_page
 from cortexc.hardware_maps import LIMITS, HardwareMap, load_map, shipped_maps
 
 sys.path.insert(0, str(Path(__file__).parent))

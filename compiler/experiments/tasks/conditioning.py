@@ -37,7 +37,6 @@ class Conditioning(Task, frozen=True, tag="conditioning"):
     """`dataset_size`: trials of an epoch; `tests`: trials of a test; `stimuli`: groups of equal size, into which the
     cells of the first input fall."""
 
-
     dataset_size: Samples = 200
     tests: Samples = 100
     stimuli: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 5

@@ -39,7 +39,6 @@ class Evidence(Task, frozen=True, tag="evidence"):
     """`dataset_size`: trials of an epoch; `tests`: trials of a test, one after every `test_every`-th epoch and at the
     end. `update_every`: trials after which what was summed is applied."""
 
-
     dataset_size: Samples = 64
     tests: Samples = 100
     test_every: Count = 1
