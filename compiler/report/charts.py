@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -33,16 +33,18 @@ class Series:
 @dataclass(frozen=True)
 class Line:
     """Values (n, runs) at places (n,): drawn as their mean, with a band of one standard deviation where there are
-    several runs."""
+    several runs. `colour`: a number of its own, else its place among the lines."""
 
     name: str
     places: np.ndarray
     values: np.ndarray
+    colour: int | None = None
 
 
 @dataclass(frozen=True)
 class Chart:
-    """`said`: for who does not see it. `height`: in pixels. `whole`: places are counts."""
+    """`said`: for who does not see it. `height`: in pixels. `whole`: places are counts. `rule`: name and height of
+    a line across."""
 
     kind: ClassVar[str] = "chart"
     title: str
@@ -57,6 +59,7 @@ class Chart:
     note: str = ""
     height: int = 260
     whole: bool = False
+    rule: tuple[str, float] | None = None
 
     @property
     def gutter(self) -> int:
@@ -85,36 +88,38 @@ def line_chart(title: str, x: str, y: str, lines: Iterable[Line], rule: tuple[st
     across, up = _range(np.concatenate([line.places for line in kept])), up or _padded(_range(levels))
     series = [Series("rule", rule[0], 0, _path(np.array(across), np.full(2, rule[1]), across, up))] if rule else []
     for index, (line, (mean, band)) in enumerate(zip(kept, spread, strict=True)):
+        colour = (index if line.colour is None else line.colour) % COLOURS
         if band.any():
             places = np.concatenate([line.places, line.places[::-1]])
             edges = np.concatenate([mean + band, (mean - band)[::-1]])
-            series.append(Series("band", line.name, index % COLOURS, _path(places, edges, across, up) + "Z"))
+            series.append(Series("band", line.name, colour, _path(places, edges, across, up) + "Z"))
         kind = "line thin" if len(line.places) > FINE else "line"
-        series.append(Series(kind, line.name, index % COLOURS, _path(line.places, mean, across, up)))
+        series.append(Series(kind, line.name, colour, _path(line.places, mean, across, up)))
     said = "; ".join(f"{line.name}: {_said(line.places, mean)}" for line, (mean, _) in zip(kept, spread, strict=True))
     whole = all((line.places % 1 == 0).all() for line in kept)
     said = f"{title}. {y} by {x}. {said}."
-    return Chart(title, x, y, across, up, ticks(across, whole), ticks(up), series, said, note, whole=whole)
+    return Chart(title, x, y, across, up, ticks(across, whole), ticks(up), series, said, note, whole=whole,
+                 rule=(rule[0], (rule[1] - up[0]) / (up[1] - up[0])) if rule else None)
 
 
 def thinned(line: Line) -> Line:
     """Means over bins where there are more points than can be told apart."""
     width = -(-len(line.places) // POINTS)
     if width == 1:
-        return Line(line.name, np.asarray(line.places, float), np.asarray(line.values, float))
+        return replace(line, places=np.asarray(line.places, float), values=np.asarray(line.values, float))
     cut = np.arange(0, len(line.places), width)
     sizes = np.diff([*cut, len(line.places)])
-    return Line(line.name, np.add.reduceat(np.asarray(line.places, float), cut) / sizes,
-                np.add.reduceat(np.asarray(line.values, float), cut, axis=0) / sizes[:, None])
+    return replace(line, places=np.add.reduceat(np.asarray(line.places, float), cut) / sizes,
+                   values=np.add.reduceat(np.asarray(line.values, float), cut, axis=0) / sizes[:, None])
 
 
 def histograms(title: str, x: str, values: Mapping[str, np.ndarray], note: str = "") -> Chart | None:
     """Densities of what is finite; none where nothing is."""
     finite = {name: each[np.isfinite(each)] for name, each in values.items()}
-    kept = {name: each for name, each in finite.items() if len(each)}
-    edges = np.linspace(*_range(np.concatenate([np.zeros(0), *kept.values()])), BINS + 1)
-    lines = [Line(name, np.repeat(edges, 2)[1:-1], np.repeat(np.histogram(each, edges, density=True)[0], 2)[:, None])
-             for name, each in kept.items()]
+    edges = np.linspace(*_range(np.concatenate([np.zeros(0), *finite.values()])), BINS + 1)
+    lines = [Line(name, np.repeat(edges, 2)[1:-1],
+                  np.repeat(np.histogram(each, edges, density=True)[0], 2)[:, None], colour)
+             for colour, (name, each) in enumerate(finite.items()) if len(each)]
     highest = max((float(line.values.max()) for line in lines), default=1.0)
     return line_chart(title, x, "density", lines, note=note, up=(0.0, 1.05 * highest))
 

@@ -79,7 +79,7 @@ def chip_drawing(fit: Fit) -> Drawing:
     return Drawing(label, (-14, -26, width + 28, height + 40), 1.25 * width + 40,
                    [*frames, *map(_node, nodes), *_arrows(fit, nodes, large)],
                    [("ramp", "0 to 100 % of the limit that is nearest"), ("box over", "over a limit"), *missing,
-                    ("line plastic", "packets per step")])
+                    ("line plastic", "packets per step")], min(0.6 * width, 560))
 
 
 # ---- core by core
@@ -113,7 +113,8 @@ def _frame(fit: Fit, plan: Plan, chip: int, at: tuple[float, float]) -> Iterator
     """The chip, its tiles, and the cores that are empty or cannot be used."""
     there = chip < fit.problem.geometry.chips
     yield rect("die" if there else "die missing", *at, plan.width, plan.height, 10)
-    yield words("name", at[0] + 4, at[1] - 8, f"chip {chip}{'' if there else ', not there'}")
+    if fit.chips > 1 or not there:
+        yield words("name", at[0] + 4, at[1] - 8, f"chip {chip}{'' if there else ', not there'}")
     tiles = plan.columns * plan.rows
     for tile in range(tiles):
         x, y = plan.core(tile * plan.per_tile)

@@ -12,7 +12,8 @@ from cortexc.compiler.ir import Graph
 
 WIDE, SOMA, PART, APART, BETWEEN, ROW = 132.0, 46.0, 22.0, 64.0, 74.0, 3
 """Width and height of a soma, height of a compartment, distances beside and above each other, populations in a row."""
-MOST_POPULATIONS, LETTERS = 40, 16
+MOST_POPULATIONS, LETTERS, CROWD = 40, 16, 24
+"""Populations that are drawn, letters of a name, projections beyond which they are pale."""
 Box = tuple[float, float, float, float]
 
 
@@ -166,7 +167,8 @@ def _projections(projections: Sequence[Mapping[str, Any]], boxes: Mapping[tuple[
                 f"{'plastic' if q['plastic'] else 'fixed'}")
         style = f"flow {'plastic' if q['plastic'] else 'fixed'}"
         yield Shape("path", {"class": style, "d": _curve(boxes[q["pre"], "soma"], target, seen[key]),
-                             "data-from": q["pre"], "data-to": q["post"], "data-tip": style.split()[1]}, "", told)
+                             "data-from": q["pre"], "data-to": q["post"], "data-tip": style.split()[1],
+                             "opacity": 1.0 if len(projections) <= CROWD else 0.4}, "", told)
 
 
 def _curve(a: Box, b: Box, index: int) -> str:

@@ -29,7 +29,7 @@ def fit_page(experiment: str, found: Sequence[Fit]) -> str:
 def lead(tables: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """The verdicts, what they rest on, and whether costs were estimated."""
     words = (("Fits", YES), ("Not excluded", OPEN), ("Does not fit", NO))
-    verdicts = [f"{word}: {', '.join(names)}" for word, mark in words
+    verdicts = [f"{word}: {'; '.join(names)}" for word, mark in words
                 if (names := [table["title"] for table in tables if table["fits"] == mark])]
     assumed, unchecked = (sorted({name for table in tables for name in table[kind]})
                           for kind in ("assumed", "unchecked"))

@@ -146,7 +146,7 @@ def number(value: float | None, form: str = ".3g", note: str = "") -> Cell:
 
 
 def percent(value: float | None) -> str:
-    return "not measured" if value is None else f"{100 * value:.1f} %"
+    return "not measured" if value is None else f"{value:.1%}"
 
 
 def counted(count: int, what: str) -> str:

@@ -32,8 +32,8 @@ from cortexc.compiler.report.parts import (
     rendered,
 )
 
-CELLS, MOST_SPIKES, LAST_MS, APART = 60, 12_000, 300.0, 20.0
-"""Of a raster: cells of a population, all spikes; its length and that of traces (ms), least height of one (mV)."""
+CELLS, MOST_SPIKES, LAST_MS, APART, FINEST = 60, 12_000, 300.0, 20.0, 1500
+"""Of a raster: cells of a population, all spikes; its length and that of traces (ms); their least height (mV), points."""
 LEAST_PIXELS, MOST_CLASSES, MOST_CURVES, NARROW = 25, 40, 12, 460
 """Cells of an input shown as an image; classes of confusions; curves; a drawing that stands beside its table."""
 Arrays = Mapping[str, np.ndarray]
@@ -66,9 +66,10 @@ def findings(results: Mapping[str, Any], recorded: Recorded) -> Iterator[str]:
                 f"{percent(max(accuracies))})" if len(accuracies) > 1 else ""
         chance = f"; guessing gives {percent(results['chance'])}" if results.get("chance") is not None else ""
         yield f"Right in {percent(float(np.mean(accuracies)))} of the test{whose}{chance}."
-    for name, own in results.get("spikes", {}).items():
-        if own["rate"][0] is not None:
-            yield f"{name} fires at {own['rate'][0]:.3g} Hz."
+    rates = [f"{name} {own['rate'][0]:.3g} Hz" for name, own in results.get("spikes", {}).items()
+             if own["rate"][0] is not None]
+    if rates:
+        yield f"Mean rates: {', '.join(rates)}."
     for name, curve in recorded.curves.items():
         if "/angle " in name and len(curve) > 1 and np.isfinite(curve[[0, -1]]).all():
             yield f"The {_curve_name(name)} goes from {curve[0].mean():.1f}° to {curve[-1].mean():.1f}°."
@@ -79,12 +80,13 @@ def run_as(results: Mapping[str, Any]) -> Iterator[str]:
         yield f"The run is not complete: {results['steps']:,} of {results['total_steps']:,} steps."
     if not results["finite"]:
         yield "Some weights are not finite."
-    yield f"Data: {results['data']}."
+    if "spikes" not in results:
+        yield f"Data: {results['data']}."
 
 
 def _facts(results: Mapping[str, Any]) -> Facts:
     known = [row["test_accuracy"] for row in results["seeds"] if row["test_accuracy"] is not None]
-    accuracy = [("Test accuracy", percent(results["test_accuracy"]), f"± {100 * np.std(known):.1f} over seeds"
+    accuracy = [("Test accuracy", percent(results["test_accuracy"]), f"± {np.std(known):.1%} over seeds"
                  if len(known) > 1 else "")] if known else []
     error = [("Test error", f"{results['test_error']:.3g}", "median over seeds")] if results.get("test_error") else []
     return Facts([*accuracy, *error, ("Seeds", f"{len(results['seeds'])}", ""),
@@ -256,10 +258,11 @@ def activity(spikes: Mapping[str, Spikes], stop: int) -> Chart | None:
 def traces(taken: Arrays, observed: Observed, stop: int) -> list[Chart | None]:
     """Membranes of the recorded cells, one below the other, all at one scale."""
     first = max(stop - round(LAST_MS / observed.dt), 0)
-    found = {key.split("/")[1].removesuffix(".v"): values[first:, 0] for key, values in taken.items()
+    step = -(-(stop - first) // FINEST)
+    found = {key.split("/")[1].removesuffix(".v"): values[first::step, 0] for key, values in taken.items()
              if key.startswith(f"{TRACES}/") and not key.endswith(".step")}
     height = max([APART, *(float(np.ptp(values, axis=0).max()) for values in found.values() if values.size)])
-    rows = [(f"{name} {cell + 1}", colour, "line thin", (first + np.arange(len(values))) * observed.dt,
+    rows = [(f"{name} {cell + 1}", colour, "line thin", (first + step * np.arange(len(values))) * observed.dt,
              (values[:, cell] - values[:, cell].min()) / height)
             for colour, (name, values) in enumerate(found.items()) if len(values) for cell in range(values.shape[1])]
     said = f"Membrane potentials of {counted(len(rows), 'cell')}: {', '.join(found)}."

@@ -30,7 +30,7 @@ def sweep_page(experiment: str, rows: Sequence[Row], found: Sequence[Row], keys:
     """`rows`: one per run and seed; `found`: one per combination of `keys`, as `summary` gives them."""
     failed = [row for row in rows if row.get("error")]
     charts = [chart(rows, key, [other for other in keys if other != key]) for key in keys
-              if all(_number(row.get(key)) for row in found) and len({row[key] for row in found}) > 1]
+              if len({row[key] for row in found if _number(row[key])}) > 1]
     note = [Text("A line is the mean over seeds, its band one standard deviation to both sides.", "note")]
     messages = [Listing([_error(row["error"]) for row in failed[:MOST_FAILED]])] if failed else []
     facts = Facts([("Runs", f"{len(rows)}", counted(len(found), "combination")), ("Failed", f"{len(failed)}", ""),
@@ -49,7 +49,7 @@ def lead(found: Sequence[Row], keys: Sequence[str], failed: int) -> tuple[str, s
     said = f"{counted(failed, 'run')} failed." if failed else ""
     if not known:
         return "No run has a test accuracy.", said
-    best, worst = ((f"{percent(row['mean'])} ± {100 * row['spread']:.1f}"
+    best, worst = ((f"{percent(row['mean'])} ± {row['spread']:.1%}"
                     + (f" at {', '.join(f'{key} = {_shown(row[key])}' for key in keys)}" if keys else ""))
                    for row in (known[0], known[-1]))
     return f"Best test accuracy: {best}." + (f" Worst: {worst}." if len(known) > 1 else ""), said
@@ -59,7 +59,7 @@ def chart(rows: Sequence[Row], across: str, rest: Sequence[str]) -> Chart | None
     """Accuracy along one key, a line per combination of the rest."""
     groups: dict[str, dict[float, list[float]]] = {}
     for row in rows:
-        if row.get("test_accuracy") is not None:
+        if row.get("test_accuracy") is not None and _number(row.get(across)):
             label = ", ".join(f"{key} {_shown(row.get(key))}" for key in rest) or "all"
             groups.setdefault(label, {}).setdefault(row[across], []).append(100 * row["test_accuracy"])
     lines = []

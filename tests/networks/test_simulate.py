@@ -56,7 +56,7 @@ def test_a_run_leaves_statistics_and_a_page_with_its_pictures(tmp_path):
     assert results["spikes"]["E"]["rate"] == [pytest.approx(late.sum() / 40 / 0.02)]
     page = (tmp_path / "report.html").read_text()
     assert page.count('<figure class="chart') == 6, "too short for an irregularity"
-    assert f"E fires at {late.sum() / 40 / 0.02:.3g} Hz." in page
+    assert f"Mean rates: E {late.sum() / 40 / 0.02:.3g} Hz, I " in page
 
 
 def test_memory_for_a_recording_does_not_grow_with_the_run():
