@@ -33,7 +33,7 @@ from cortexc.compiler.report.parts import (
 )
 
 CELLS, MOST_SPIKES, LAST_MS, APART, FINEST = 60, 12_000, 300.0, 20.0, 1500
-"""Of a raster: cells of a population, all spikes; its length and that of traces (ms); least height (mV), most points."""
+"""Of a raster: cells of a population, all spikes; its length and that of traces (ms), least height (mV), points."""
 LEAST_PIXELS, MOST_CLASSES, MOST_CURVES, NARROW = 25, 40, 12, 460
 """Cells of an input shown as an image; classes of confusions; curves; a drawing that stands beside its table."""
 Arrays = Mapping[str, np.ndarray]
