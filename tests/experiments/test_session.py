@@ -85,7 +85,7 @@ def test_the_run_folder_is_complete(tiny_classification, tmp_path):
     results = run_experiment(load_experiment(tiny_classification), folder)
     names = {path.name for path in folder.iterdir()}
     assert names == {"graph.ir", "arrays.safetensors", "experiment.toml", "checkpoint.safetensors", "final.safetensors",
-                     "states.safetensors", "records.npz", "results.json"}
+                     "states.safetensors", "records.npz", "report.html", "results.json"}
     assert json.loads((folder / "results.json").read_text())["weights_sha256"] == results["weights_sha256"]
     again = run_experiment(load_experiment(folder))
     assert again["weights_sha256"] == results["weights_sha256"]
