@@ -157,7 +157,7 @@ def _format(text: str, width: int) -> str:
 def run_job(job: Job) -> dict[str, Any]:
     """Runs to the end; what a folder holds already is read."""
     experiment = job.loaded()
-    return kept(job.file, experiment, lambda: _run(experiment))
+    return kept(job.kept_in, experiment, lambda: _run(experiment))
 
 
 def _run(experiment: Experiment) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from cortexc.compiler.bench import run_all
 from cortexc.compiler.bench.findings import size
-from cortexc.compiler.bench.sweeps import Job, run_job
+from cortexc.compiler.bench.runs import Job, whole_run
 from cortexc.compiler.bench.workers import in_processes
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.files import write_json, write_text
@@ -108,9 +108,9 @@ class Demo:
             for variant in VARIANTS:  # side by side, so that no two workers compile the same kernels at once
                 data = {"data.split": "contiguous"} if split == "contiguous" else {"data.split_seed": split}
                 seed = 0 if split == "contiguous" else split
-                jobs.append(Job(EXPERIMENT, variant, self._overrides(**data, **{"run.seeds": [seed]})))
+                jobs.append(_job(variant, self._overrides(**data, **{"run.seeds": [seed]})))
                 labels.append((variant, split))
-        found = run_all(run_job, jobs, int(self.options.get("jobs", 2)))
+        found = run_all(whole_run, jobs, int(self.options.get("jobs", 2)))
         self.runs = dict(zip(labels, found, strict=True))
         first = self.runs["PAL", 0]
         where = f"{first['backend'].capitalize()}, {first['granularity']}"
@@ -150,13 +150,17 @@ class Demo:
                                          "data.limits": {"test": 20}}
         if self.options.get("quick"):
             overrides["data.limits"] = {"train": 20, "test": 5}
-        found = run_all(run_job, [Job(EXPERIMENT, "PAL", {**overrides, "run.granularity": granularity})
+        found = run_all(whole_run, [_job("PAL", {**overrides, "run.granularity": granularity})
                          for granularity in ("population", "network")], int(self.options.get("jobs", 2)))
         self.results["population"] = {
             "same_bits": found[0]["weights_sha256"] == found[1]["weights_sha256"], "steps": found[0]["steps"],
             "weights_sha256": found[0]["weights_sha256"],
             "us_per_step": {f["granularity"]: 1e6 / f["steps_per_second"] for f in found}}
         self.console.print(f"  same bits: {self.results['population']['same_bits']}")
+
+
+def _job(variant: str, overrides: Mapping[str, Any]) -> Job:
+    return Job(EXPERIMENT, (), {**overrides, "model.variant": variant})
 
 
 def _verified(name: str, granularity: str, overrides: Mapping[str, Any]) -> dict[str, Any]:

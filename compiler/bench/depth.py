@@ -9,7 +9,6 @@ against depth are plotted there.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,9 @@ import numpy as np
 from cortexc.compiler.bench import checked, overrides_of, run_all
 from cortexc.compiler.bench.depth_nets import MODELS, chosen_models, chosen_nets, label_of, published
 from cortexc.compiler.bench.depth_tuning import FAIR_MODELS, tuned
-from cortexc.compiler.bench.runs import figure, kept, trained
+from cortexc.compiler.bench.runs import Job, figure, kept, trained
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.ir import unknown
-
-
-@dataclass(frozen=True)
-class Job:
-    """All seeds of one model and net; `overrides` as on the command line."""
-
-    model: str
-    net: tuple[int, ...]
-    experiment: str
-    overrides: Mapping[str, Any]
-    file: Path | None = None
 
 
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -58,13 +46,14 @@ def _job(setting: str, model: str, net: tuple[int, ...], options: Mapping[str, A
     experiment = f"depth_{FAIR_MODELS[model][0] if fair else model}"
     epochs = load_experiment(experiment, overrides).protocol.epochs
     name = f"{setting}_{model.replace(' ', '-')}_{label_of(net)}_{epochs}.json"
-    return Job(model, net, experiment, overrides, Path(options["output"]) / name if "output" in options else None)
+    label = ("net", label_of(net)), ("model", model)
+    return Job(experiment, label, overrides, Path(options["output"]) / name if "output" in options else None)
 
 
 def run_job(job: Job) -> dict[str, Any]:
     """The errors of all seeds; read where the folder has them."""
-    experiment = load_experiment(job.experiment, dict(job.overrides))
-    return kept(job.file, experiment, lambda: trained(
+    experiment = job.loaded()
+    return kept(job.kept_in, experiment, lambda: trained(
         experiment, "errors", "test_error", "backend", "granularity", "experiment_sha256", "wall_s", "seconds",
         "steps"))
 
@@ -73,7 +62,7 @@ def _row(setting: str, job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
     tests = [entry for entry in found["errors"] if entry["phase"] == "test"]
     errors = [e if e is not None and np.isfinite(e) else None for e in tests[-1]["error"]]
     q25, median, q75 = quartiles(errors)
-    return {"setting": setting, "net": label_of(job.net), "model": job.model, "epochs": tests[-1]["epoch"] + 1,
+    return {"setting": setting, **dict(job.label), "epochs": tests[-1]["epoch"] + 1,
             "median": median, "q25": q25, "q75": q75, "seeds": len(errors), "diverged": errors.count(None),
             "errors": errors, "validation": [[entry["epoch"], quartiles(entry["error"])[1]]
                                              for entry in found["errors"] if entry["phase"] == "validation"],

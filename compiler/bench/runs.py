@@ -2,51 +2,80 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cortexc.compiler.experiments.checkpoints import NAME
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.experiment import Experiment
-from cortexc.compiler.experiments.files import write_figure, write_json
+from cortexc.compiler.experiments.files import writable_folder, write_figure, write_json
 from cortexc.compiler.experiments.plots import new_figure
-from cortexc.compiler.experiments.results import results
-from cortexc.compiler.experiments.session import Session
+from cortexc.compiler.experiments.results import RESULTS, results
+from cortexc.compiler.experiments.session import Session, run_experiment
 
 Found = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run; `label` are the columns of its row, `overrides` as on the command line; `measured`: with what a
-    benchmark measures on the way."""
+    """One run; `label` are the columns of its row, `overrides` as on the command line; `kept_in`: a file for what a
+    benchmark takes of it, or a run folder; `measured`: with what a benchmark measures on the way."""
 
     experiment: str
     label: tuple[tuple[str, Any], ...]
     overrides: Mapping[str, Any]
-    file: Path | None
+    kept_in: Path | None = None
     measured: bool = True
 
     def loaded(self) -> Experiment:
         return load_experiment(self.experiment, dict(self.overrides))
 
 
+def whole_run(job: Job) -> Found:
+    """The results of a run: read, resumed or run, as its folder allows. What fails at its end is read as it is."""
+    experiment, folder = job.loaded(), job.kept_in
+    if folder is None:
+        return run_experiment(experiment)
+    with _alone_in(writable_folder(folder)):
+        begun = (folder / NAME).is_file()
+        return _read(folder / RESULTS, experiment) or run_experiment(experiment, folder, resume=begun, force=not begun)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While a worker that was taken for lost is still at a run, another one waits."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # where the file system has no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(file: Path | None, experiment: Experiment) -> Found | None:
+    """What a file holds of this very experiment."""
+    found: Found = json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+    return found if found.get("experiment_sha256") == experiment.sha256() else None
+
+
 def kept(file: Path | None, experiment: Experiment, run: Callable[[], Found]) -> Found:
     """What a file holds of this very experiment; otherwise what `run` gives, which is kept there."""
-    if file and file.is_file():
-        found: Found = json.loads(file.read_text())
-        if found["experiment_sha256"] == experiment.sha256():
-            return found
-    found = run()
+    if found := _read(file, experiment):
+        return found
+    made = run()
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, found)
-    return found
+        write_json(file, made)
+    return made
 
 
 def trained(experiment: Experiment, *keys: str) -> Found:

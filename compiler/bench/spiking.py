@@ -31,7 +31,7 @@ PROBE = 100
 def run_job(job: Job) -> dict[str, Any]:
     """Trains to the end, an epoch at a time, with the measures after each; what a folder holds already is read."""
     experiment = job.loaded()
-    return kept(job.file, experiment, lambda: _run(experiment, job.measured))
+    return kept(job.kept_in, experiment, lambda: _run(experiment, job.measured))
 
 
 def _run(experiment: Experiment, measured: bool) -> dict[str, Any]:

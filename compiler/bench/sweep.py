@@ -3,8 +3,8 @@
     cortexc sweep pal_digits --over run.seeds=0..9 --over model.eta_bw=0.1,0.2 -o runs/sweep --on dask:tcp://host:8786
 
 Every combination is a run with a folder of its own: what has finished is read, what was interrupted goes on from its
-checkpoint, and a worker that dies costs only the steps since then. X210: a range
-of values that cannot be read; X211: a place to run that is not there; X212: workers that keep dying.
+checkpoint, and a worker that dies costs only the steps since then. X210: a range of values that cannot be read; X211: a
+place to run that is not there; X212: workers that keep dying in one run.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import csv
 import hashlib
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -22,30 +24,26 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.bench.workers import in_processes
-from cortexc.compiler.experiments.checkpoints import NAME
+from cortexc.compiler.bench.cluster import Cluster, slurm
+from cortexc.compiler.bench.runs import Job, whole_run
+from cortexc.compiler.bench.study import Search, read_range, searched
+from cortexc.compiler.bench.workers import Ended, in_processes
 from cortexc.compiler.experiments.config import load_experiment, parse_override, parse_value
-from cortexc.compiler.experiments.files import brief, writable_folder, write_json, write_text
-from cortexc.compiler.experiments.session import run_experiment
+from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.files import brief, writable_folder, write_bytes, write_json, write_text
 from cortexc.compiler.ir.errors import CortexError, RunFailed
 
 SEEDS, LARGEST_RANGE = "run.seeds", 100_000
 """The key whose values share runs; values of a range."""
+SHARED = 8
+"""Seeds that share a run unless told otherwise: not as many as there are workers, which would change roundings."""
 PLACES = "local, dask:ADDRESS, slurm"
-PATIENCE = 3
-"""Times that workers may die one after another without any run having ended in between."""
+NOT_FINITE = "X152 weights are not finite at the end. Lower the learning rates."
+LOST = "They may have run out of memory; try fewer --jobs, or a smaller --batch. Started again, the sweep goes on."
 LEFT_OUT = ("steps_per_second", "total_steps", "resumed_from")
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One combination: `values` by key (of the seeds all that share the run), `overrides` as on the command line."""
-
-    experiment: str
-    values: tuple[tuple[str, Any], ...]
-    overrides: tuple[tuple[str, Any], ...]
-    folder: str
+Log = Callable[[list[Row]], None]
+Place = Callable[[Sequence[Job], int, Ended], list[Row]]
 
 
 def read_axis(text: str) -> tuple[str, list[Any]]:
@@ -64,161 +62,174 @@ def read_axis(text: str) -> tuple[str, list[Any]]:
 
 
 def sweep(experiment: str, over: Sequence[str], folder: str | Path, overrides: Mapping[str, Any] | None = None,
-          on: str = "local", jobs: int = 0, batch: int = 1) -> list[Row]:
-    """A row per combination and seed; the folder gets `sweep.csv`, `sweep.json`, `sweep.html`, and a folder per run.
+          on: Any = "local", jobs: int = 0, batch: int = 0, log: Log | None = None,
+          search: Search | None = None) -> list[Row]:
+    """A row per combination and seed; the folder gets `sweep.csv` (and `.parquet` where pyarrow is installed),
+    `sweep.json`, `sweep.html`, and a folder per run.
 
-    `jobs`: processes at once (0: one per processor). `batch`: seeds that share a run, which is faster, and shows all of
-    them the samples in the order of the first. A run that fails with a code is a row that says so.
+    `on`: local, dask:ADDRESS, slurm, or a Dask cluster. `jobs`: processes at once (0: one per processor). `batch`:
+    seeds that share a run, which is much faster and rounds in another order where a pass rewrites sums (1e-14 of a
+    weight); 0: up to SHARED where seeds have nothing else in common. `log` gets the rows of every run as it ends.
+    `search`: `over` has ranges, and optuna looks for the best values. A run that fails with a code is a row that says
+    so; of a batch, every seed then runs alone.
     """
-    place, output = _place(on), writable_folder(str(folder))
-    found = [read_axis(each) for each in over]
-    if len({key for key, _ in found}) < len(found) or not found:
+    output = writable_folder(str(folder))
+    plan = Plan(experiment, dict(overrides or {}), output, batch, place_of(on), jobs, log)
+    found = dict(read_axis(text) for text in over if search is None or text.startswith(f"{SEEDS}="))
+    ranges = dict(read_range(text, read_axis) for text in over if search and not text.startswith(f"{SEEDS}="))
+    if len({text.partition("=")[0].strip() for text in over}) < len(over) or not over:
         raise CortexError("X210", "a sweep needs --over KEY=VALUES, each key once.")
-    runs = list(_runs(experiment, dict(found), dict(overrides or {}), output, batch))
-    for run in runs[:1]:
-        load_experiment(run.experiment, dict(run.overrides))
-    rows = [row for run, results in zip(runs, place(runs, jobs), strict=True) for row in _rows(run, results)]
-    _write(output, experiment, rows, [key for key, _ in found])
+    seeds = found.pop(SEEDS, [])
+    if search is not None:
+        rows = searched(search, ranges, lambda chosen: plan.tried(chosen, seeds))
+    else:
+        combinations = [dict(zip(found, each, strict=True)) for each in product(*found.values())]
+        rows = [row for runs in plan.tried(combinations, seeds) for _, own in runs for row in own]
+    write_table(output, experiment, rows, [*found, *ranges])
     return rows
 
 
-def _runs(experiment: str, found: dict[str, list[Any]], overrides: dict[str, Any], output: Path,
-          batch: int) -> Iterator[Run]:
-    others = {key: values for key, values in found.items() if key != SEEDS}
-    seeds = found.get(SEEDS, [])
-    groups: list[Any] = [seeds[i:i + batch] for i in range(0, len(seeds), batch)] or [None]
-    for chosen, group in product(product(*others.values()), groups):
-        values = dict(zip(others, chosen, strict=True)) | ({} if group is None else {SEEDS: group})
-        every = tuple((overrides | values).items())
-        digest = hashlib.sha256(json.dumps([experiment, every], default=str).encode()).hexdigest()[:12]
-        yield Run(experiment, tuple(values.items()), every, str(output / "runs" / digest))
+@dataclass(frozen=True)
+class Plan:
+    """Of what experiment runs are made, and where they are kept and made."""
+
+    experiment: str
+    overrides: dict[str, Any]
+    output: Path
+    batch: int
+    place: Place
+    jobs: int
+    log: Log | None
+
+    def tried(self, chosen: Sequence[Row], seeds: Sequence[Any]) -> list[list[tuple[Row, list[Row]]]]:
+        """For each combination of values, the results of its runs with their rows. Raises what the first one's
+        experiment does."""
+        groups = self._groups(chosen[0], seeds)
+        runs = [self.run_of(values | ({} if group is None else {SEEDS: group})) for values in chosen
+                for group in groups]
+        found = self._results(runs)
+        alone = {run.kept_in: self._alone(run) for run, results in zip(runs, found, strict=True)
+                 if results.get("error") and len(run.overrides.get(SEEDS) or ()) > 1 and groups != [None]}
+        again = [single for singles in alone.values() for single in singles]
+        results = dict(zip([run.kept_in for run in [*runs, *again]], [*found, *self._results(again)], strict=True))
+        made = [[(results[each.kept_in], list(_rows(each, results[each.kept_in])))
+                 for each in alone.get(run.kept_in, [run])] for run in runs]
+        return [[pair for pairs in made[i:i + len(groups)] for pair in pairs]
+                for i in range(0, len(made), len(groups))]
+
+    def _groups(self, first: Row, seeds: Sequence[Any]) -> list[Any]:
+        """Seeds that share a run, as even as can be; none where the experiment has its own."""
+        loaded = load_experiment(self.experiment, {**self.overrides, **first})
+        size = self.batch or seeds_together(loaded, list(first))
+        count = -(-len(seeds) // size)
+        return [list(seeds[len(seeds) * i // count:len(seeds) * (i + 1) // count]) for i in range(count)] or [None]
+
+    def run_of(self, values: Row) -> Job:
+        """In a folder of its own, named after all that fixes it."""
+        every = {**self.overrides, **values}
+        digest = hashlib.sha256(json.dumps([self.experiment, list(every.items())], default=str).encode()).hexdigest()
+        return Job(self.experiment, tuple(values.items()), every, self.output / "runs" / digest[:12])
+
+    def _results(self, runs: Sequence[Job]) -> list[Row]:
+        def ended(number: int, results: Row) -> None:
+            if self.log is not None:
+                self.log(list(_rows(runs[number], results)))
+
+        return self.place(runs, self.jobs, ended) if runs else []
+
+    def _alone(self, run: Job) -> list[Job]:
+        return [self.run_of({**dict(run.label), SEEDS: [seed]}) for seed in run.overrides[SEEDS]]
 
 
-def run_kept(run: Run) -> Row:
+def seeds_together(experiment: Experiment, keys: Sequence[str]) -> int:
+    """How many seeds may share a run, so that each has the results that it has alone: not where samples, or the formats
+    of fixed point, are made for all that are in it. `keys` are those that vary."""
+    apart = any(key.startswith(("precision.", "protocol.first_seed")) for key in keys)
+    return 1 if apart or experiment.precision.weights or not experiment.protocol.seeds_apart else SHARED
+
+
+def run_kept(job: Job) -> Row:
     """The results of a run, read, resumed or made, as its folder allows; its error, if it has a code."""
     try:
-        experiment, folder = load_experiment(run.experiment, dict(run.overrides)), Path(run.folder)
-        results = folder / "results.json"
-        if results.is_file():
-            found: Row = json.loads(results.read_text(encoding="utf-8"))
-            if found.get("experiment_sha256") == experiment.sha256():
-                return found
-        begun = (folder / NAME).is_file()
-        return run_experiment(experiment, folder, resume=begun, force=not begun)
+        found = whole_run(job)
+        return found if found.get("finite", True) else {"error": NOT_FINITE}
+    except MemoryError:
+        return {"error": "X192 there is not enough memory."}
     except CortexError as error:
-        if error.code == "X191":
-            raise
-        return {"error": f"{error}"}
+        return {"error": NOT_FINITE if error.code == "X152" else f"{error}"}
 
 
 # ---- where
 
 
-Place = Callable[[Sequence[Run], int], list[Row]]
-
-
-def _place(on: str) -> Place:
-    """Raises X211."""
+def place_of(on: Any) -> Place:
+    """A place by its name, or a Dask cluster, such as a `LocalCluster`, whose lost workers are then replaced. Raises
+    X211."""
     if on == "local":
-        return _local
-    if on.startswith("dask:") and on[5:]:
-        return lambda runs, jobs: _dask(on[5:], runs)
+        return lambda runs, jobs, ended: in_processes(run_kept, [(run,) for run in runs], jobs, _lost, ended)
     if on == "slurm":
-        return _slurm
+        return _on_slurm
+    if hasattr(on, "worker_spec"):
+        return lambda runs, jobs, ended: Cluster(on.scheduler_address, on).run(run_kept, runs, _lost, ended)
+    if isinstance(on, str) and on.startswith("dask:") and on[5:]:
+        return lambda runs, jobs, ended: Cluster(on[5:]).run(run_kept, runs, _lost, ended)
     raise CortexError("X211", f"there is no place '{on}' to run a sweep on; there are {PLACES}.")
 
 
-def _local(runs: Sequence[Run], jobs: int) -> list[Row]:
-    return _patiently(runs, lambda left: in_processes(run_kept, [(run,) for run in left], jobs), "X195")
-
-
-def _patiently(runs: Sequence[Run], attempt: Callable[[Sequence[Run]], list[Row]], died: str) -> list[Row]:
-    """Again where a worker died, as long as runs go on ending. Raises X212."""
-    left = PATIENCE
-    before = _ended(runs)
-    while True:
-        try:
-            return attempt(runs)
-        except CortexError as error:
-            if error.code != died:
-                raise
-        now = _ended(runs)
-        left, before = (PATIENCE if now > before else left - 1), now
-        if not left:
-            said = f"workers died {PATIENCE} times, and none of the {len(runs) - now} runs that are left ended."
-            raise RunFailed("X212", said, "They may have run out of memory; try fewer --jobs, or a smaller --batch. "
-                                          "Started again, the sweep goes on from here.")
-
-
-def _ended(runs: Sequence[Run]) -> int:
-    return sum((Path(run.folder) / "results.json").is_file() for run in runs)
-
-
-def _dask(address: str, runs: Sequence[Run]) -> list[Row]:
-    """The cluster's workers see the same folders; it runs again what a worker took with it."""
-    distributed = _package("distributed")
+def _on_slurm(runs: Sequence[Job], jobs: int, ended: Ended) -> list[Row]:
+    """Workers may wait in the queue for as long as it takes."""
+    cluster = slurm(jobs)
     try:
-        client = distributed.Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise CortexError("X211", f"there is no Dask scheduler at '{address}': {error}.") from None
-    with client:
-        return _patiently(runs, lambda left: _gathered(distributed, client, left), "X212")
-
-
-def _gathered(distributed: Any, client: Any, runs: Sequence[Run]) -> list[Row]:
-    futures = client.map(run_kept, list(runs), pure=False)
-    try:
-        return list(client.gather(futures))
-    except distributed.KilledWorker as error:
-        raise RunFailed("X212", f"{error}") from None
-    finally:
-        client.cancel(futures)
-
-
-def _slurm(runs: Sequence[Run], jobs: int) -> list[Row]:
-    """A job of the queue per worker, as Dask's configuration for `dask-jobqueue` says."""
-    cluster = _package("dask_jobqueue").SLURMCluster()
-    cluster.scale(jobs=jobs or 1)
-    try:
-        return _dask(cluster.scheduler_address, runs)
+        return Cluster(cluster.scheduler_address, cluster, math.inf).run(run_kept, runs, _lost, ended)
     finally:
         cluster.close()
 
 
-def _package(name: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise CortexError("X211", f"extra 'sweep' is not installed: {error}.",
-                          "Run pip install 'cortexc[sweep]'.") from None
+def _lost(_: int) -> Row:
+    return {"error": f"{RunFailed('X212', 'workers died in this run again and again.', LOST)}"}
 
 
 # ---- what is left
 
 
-def _rows(run: Run, results: Row) -> Iterator[Row]:
-    values = {key: value for key, value in run.values if key != SEEDS}
+def _rows(run: Job, results: Row) -> Iterator[Row]:
+    values = {key: value for key, value in run.label if key != SEEDS}
     common = {key: value for key, value in results.items() if isinstance(value, int | float | None)
               and not isinstance(value, bool) and key not in LEFT_OUT} | {"error": results.get("error")}
-    own = results.get("seeds") or [{"seed": seed} for seed in dict(run.values).get(SEEDS, [None])]
+    own = results.get("seeds") or [{"seed": seed} for seed in dict(run.label).get(SEEDS, [None])]
     for each in own:
-        yield {**values, **common, **each, "folder": Path(run.folder).name}
+        yield {**values, **common, **each, "folder": run.kept_in.name if run.kept_in else ""}
 
 
-def _write(folder: Path, experiment: str, rows: Sequence[Row], keys: Sequence[str]) -> None:
+def write_table(folder: Path, experiment: str, rows: Sequence[Row], keys: Sequence[str]) -> None:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_text(folder / "sweep.csv", text.getvalue())
+    with suppress(ImportError):
+        write_bytes(folder / "sweep.parquet", _parquet(rows, columns))
     write_json(folder / "sweep.json", {"experiment": experiment, "rows": list(rows)})
     from cortexc.compiler.report.sweep_page import sweep_page
 
     others = [key for key in keys if key != SEEDS]
     write_text(folder / "sweep.html", sweep_page(experiment, rows, summary(rows, others), others))
+
+
+def _parquet(rows: Sequence[Row], columns: Sequence[str]) -> bytes:
+    """Columns of numbers, or of text. Raises ImportError."""
+    import pyarrow
+    from pyarrow import parquet
+
+    def column(values: list[Any]) -> list[Any]:
+        numeric = all(isinstance(each, int | float | None) for each in values)
+        return values if numeric else [None if each is None else str(each) for each in values]
+
+    buffer = io.BytesIO()
+    table = pyarrow.table({key: column([row.get(key) for row in rows]) for key in columns})
+    parquet.write_table(table, buffer)
+    return buffer.getvalue()
 
 
 def summary(rows: Sequence[Row], keys: Sequence[str], measure: str = "test_accuracy") -> list[Row]:

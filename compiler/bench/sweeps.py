@@ -6,9 +6,7 @@ what has finished is read, what was interrupted goes on from its checkpoint.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +14,9 @@ import numpy as np
 
 from cortexc.compiler import bench
 from cortexc.compiler.bench import run_all
-from cortexc.compiler.experiments.checkpoints import NAME
-from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.session import run_experiment
+from cortexc.compiler.bench.runs import Job, accuracy, by_label, whole_run
 
 VARIANTS = ("PAL", "FA")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run; `overrides` as on the command line, by key."""
-
-    experiment: str
-    variant: str
-    overrides: Mapping[str, Any]
-    folder: str | None = None
-
-
-def run_job(job: Job) -> dict[str, Any]:
-    """The results of a run: read, resumed or run, as its folder allows."""
-    experiment = load_experiment(job.experiment, {**job.overrides, "model.variant": job.variant})
-    if job.folder is None:
-        return run_experiment(experiment)
-    folder = Path(job.folder)
-    results = folder / "results.json"
-    if results.is_file():
-        found = json.loads(results.read_text())
-        if found.get("experiment_sha256") == experiment.sha256():
-            return found
-    return run_experiment(experiment, folder, resume=(folder / NAME).is_file())
 
 
 def overrides_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,26 +27,29 @@ def overrides_of(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def jobs_of(experiment: str, options: Mapping[str, Any], variants: Sequence[str], seeds: Sequence[int]) -> list[Job]:
     """One job per variant and seed."""
-    output = options.get("output")
-    return [Job(experiment, variant, {**overrides_of(options), "run.seeds": [seed]},
-                f"{output}/{variant}_{seed}" if output else None)
+    return [_job(experiment, variant, {**overrides_of(options), "run.seeds": [seed]}, options, f"_{seed}")
             for variant in options.get("variants", variants) for seed in options.get("seeds", seeds)]
 
 
-def accuracy_rows(jobs: Sequence[Job], results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _job(experiment: str, variant: str, overrides: Mapping[str, Any], options: Mapping[str, Any],
+         name: str = "") -> Job:
+    folder = Path(options["output"]) / f"{variant}{name}" if options.get("output") else None
+    return Job(experiment, (("variant", variant),), {**overrides, "model.variant": variant}, folder)
+
+
+def accuracy_rows(jobs: Sequence[Job], results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row per run, then a row per variant with mean and spread over seeds."""
     rows = [_row(job, found) for job, found in zip(jobs, results, strict=True)]
-    for variant in dict.fromkeys(job.variant for job in jobs):
-        values = [r["accuracy"] for r in rows if r["variant"] == variant]
-        rows.append({"variant": variant, "seed": "mean", "accuracy": float(np.mean(values)),
-                     "spread": float(np.std(values)), "runs": len(values)})
+    for label, found in by_label(jobs, results):
+        own = accuracy(found)
+        rows.append({**label, "seed": "mean", "accuracy": own["accuracy"], "spread": own["spread"], "runs": len(found)})
     return rows
 
 
 def _row(job: Job, found: Mapping[str, Any]) -> dict[str, Any]:
     angles = [curve["last"][0] for name, curve in found["curves"].items() if "/angle " in name and "last" in curve]
     tests = found["tests"]
-    return {"variant": job.variant, "seed": job.overrides["run.seeds"][0], "accuracy": found["test_accuracy"],
+    return {**dict(job.label), "seed": job.overrides["run.seeds"][0], "accuracy": found["test_accuracy"],
             "epochs": tests[-1]["epoch"] if tests else 0, "angle_deg": angles[0] if angles else None,
             "backend": found["backend"], "granularity": found["granularity"], "steps": found["steps"],
             "wall_s": found["wall_s"]}
@@ -89,14 +64,14 @@ def yinyang(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     The comparison rows are a linear classifier, a frozen hidden layer and a backprop net of the same size.
     """
     jobs = jobs_of("pal_yinyang", options, VARIANTS, range(123456, 123466))
-    rows = accuracy_rows(jobs, run_all(run_job, jobs, int(options.get("jobs", 2))))
+    rows = accuracy_rows(jobs, run_all(whole_run, jobs, int(options.get("jobs", 2))))
     return rows + baseline_rows("yin_yang", "pal", hidden=30, epochs=100)
 
 
 def mnist(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """784-100-10, PAL and FA, one seed, as many epochs as `--set epochs=N` says."""
     jobs = jobs_of("pal_mnist", options, VARIANTS, (123456,))
-    rows = accuracy_rows(jobs, run_all(run_job, jobs, int(options.get("jobs", 2))))
+    rows = accuracy_rows(jobs, run_all(whole_run, jobs, int(options.get("jobs", 2))))
     return rows + baseline_rows("mnist", None, hidden=100, epochs=5)
 
 
@@ -125,11 +100,10 @@ def fig4ab(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     `first_epoch_below` the first epoch (1-based) whose mean is under 1e-3, or None.
     """
     variants = options.get("variants", ("PAL", "FA", "BP"))
-    output = options.get("output")
     overrides = overrides_of(options)
     if "seeds" in options:
         overrides["run.seeds"] = list(options["seeds"])
-    jobs = [Job("pal_fig4ab", v, overrides, f"{output}/{v}" if output else None) for v in variants]
+    jobs = [_job("pal_fig4ab", variant, overrides, options) for variant in variants]
     return [row for rows in run_all(_fig4ab_rows, jobs, int(options.get("jobs", 2))) for row in rows]
 
 
@@ -137,7 +111,7 @@ def _fig4ab_rows(job: Job) -> list[dict[str, Any]]:
     from cortexc.compiler.experiments.figures import epoch_means, squared_error
     from cortexc.compiler.experiments.session import Session
 
-    experiment = load_experiment(job.experiment, {**job.overrides, "model.variant": job.variant})
+    experiment = job.loaded()
     with Session(experiment) as session:
         session.run()
         records = session.runner.records
@@ -148,7 +122,7 @@ def _fig4ab_rows(job: Job) -> list[dict[str, Any]]:
     rows = []
     for index, seed in enumerate(experiment.run.seeds):
         below = np.flatnonzero(errors[:, index] < 1e-3)
-        rows.append({"variant": job.variant, "seed": seed, "mse": float(errors[-1, index]),
+        rows.append({**dict(job.label), "seed": seed, "mse": float(errors[-1, index]),
                      "learned": bool(errors[-1, index] < 1e-3), "epochs": len(errors),
                      "first_epoch_below": int(below[0]) + 1 if len(below) else None,
                      **{name: float(values[index]) for name, values in weights.items()},

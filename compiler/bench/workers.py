@@ -1,4 +1,4 @@
-"""Processes that run the jobs of a benchmark side by side. They get its signals, and none outlives it.
+"""Processes that run the jobs of benchmarks and sweeps side by side. They get its signals, and none outlives it.
 
 A signal reaches the runs in the workers, which stop at their next block and keep a checkpoint; what has not ended then
 is killed. When the benchmark itself is killed, the kernel kills them.
@@ -11,8 +11,9 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -20,33 +21,107 @@ from cortexc.compiler.ir.errors import RunFailed
 from cortexc.lava_procs.heartbeat import die_with_parent
 
 Result = TypeVar("Result")
+Ended = Callable[[int, Any], None]
+"""Called with a job's number and result as soon as it is there."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 5.0
 """Seconds that the workers have to end their blocks and write checkpoints."""
+DEATHS, STARTS = 5, 50
+"""Workers that may die in one job before it is given up, and one after another while they start."""
+STARTING = -1
+"""Stands for the number of a job while a worker starts."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def in_processes(run: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], workers: int) -> list[Result]:
+def in_processes(run: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], workers: int,
+                 lost: Callable[[int], Result] | None = None, ended: Ended | None = None) -> list[Result]:
     """`run(*job)` for each job, in their order, by so many processes at once (0 or less: as many as processors).
 
-    `run` and the jobs can be pickled. Raises what the first failing job raises, and X195 when a worker dies.
+    `run` and the jobs can be pickled. Where a worker dies, another one runs its job again; after DEATHS of them,
+    `lost(number)` is the job's result. Raises what the first failing job raises; X195 where `lost` is not given, or
+    where no worker starts.
     """
     count = workers if workers > 0 else os.cpu_count() or 1
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (os.getpid(),))
+    workshop = _Workshop(run, jobs, count, lost, ended or (lambda number, result: None))
     try:
         with _shared_cores(count):
-            futures = [pool.submit(_job, run, job) for job in jobs]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        found = [future.result() for future in futures if future.done()]
-        pool.shutdown()
-        return found
+            while len(workshop.found) < len(jobs):
+                workshop.assign()
+                workshop.take()
+        for pool in workshop.pools:
+            pool.shutdown()
+        return [workshop.found[number] for number in range(len(jobs))]
     except BrokenProcessPool:
-        _end(pool)
+        _end(workshop.pools)
         raise RunFailed("X195", "a process of the benchmark died.", "It may have run out of memory, or was killed; "
                                 "with -o, what has finished is kept.") from None
     except BaseException:
-        _end(pool)
+        _end(workshop.pools)
         raise
+
+
+class _Workshop:
+    """Each worker is a pool of its own, so that one that dies takes its job along and no other."""
+
+    def __init__(self, run: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], count: int,
+                 lost: Callable[[int], Any] | None, ended: Ended):
+        self.run, self.jobs, self.count, self.lost, self.ended = run, jobs, count, lost, ended
+        self.waiting, self.deaths, self.found = deque(range(len(jobs))), Counter[int](), dict[int, Any]()
+        self.running: dict[Future[Any], tuple[int, ProcessPoolExecutor]] = {}
+        self.pools: list[ProcessPoolExecutor] = []
+        self.free: list[ProcessPoolExecutor] = []
+
+    def assign(self) -> None:
+        """Gives every job that waits a worker that is free, and starts others where there are too few."""
+        while self.waiting and self.free:
+            pool = self.free.pop()
+            try:
+                future = pool.submit(_job, self.run, self.jobs[self.waiting[0]])
+                self.running[future] = self.waiting.popleft(), pool
+            except BrokenProcessPool:
+                self.pools.remove(pool)
+        for _ in range(min(self.count - len(self.running), len(self.waiting))):
+            pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (os.getpid(),))
+            self.pools.append(pool)
+            self.running[pool.submit(_ready)] = STARTING, pool
+
+    def take(self) -> None:
+        """What has ended since, or died."""
+        for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+            number, pool = self.running.pop(future)
+            try:
+                result = future.result()
+            except (Exception, KeyboardInterrupt) as error:
+                if not _is_death(error):
+                    raise
+                self._died(number, pool)
+            else:
+                self.free.append(pool)
+                self._keep(number, result)
+
+    def _keep(self, number: int, result: Any) -> None:
+        if number == STARTING:
+            self.deaths[STARTING] = 0
+            return
+        self.found[number] = result
+        self.ended(number, result)
+
+    def _died(self, number: int, pool: ProcessPoolExecutor) -> None:
+        """Its job waits again, or is given up. Raises BrokenProcessPool."""
+        self.pools.remove(pool)
+        _end([pool])
+        self.deaths[number] += 1
+        if self.deaths[number] < (STARTS if number == STARTING else DEATHS):
+            self.waiting.extend([number] * (number != STARTING))
+        elif self.lost is None or number == STARTING:
+            raise BrokenProcessPool
+        else:
+            self._keep(number, self.lost(number))
+
+
+def _is_death(error: BaseException) -> bool:
+    """Of a worker, or a signal that it alone was sent."""
+    return isinstance(error, BrokenProcessPool | KeyboardInterrupt) or hasattr(error, "signal")
 
 
 @contextlib.contextmanager
@@ -62,10 +137,11 @@ def _shared_cores(count: int) -> Iterator[None]:
                 os.environ.pop(name)
 
 
-def _end(pool: ProcessPoolExecutor) -> None:
+def _end(pools: Sequence[ProcessPoolExecutor]) -> None:
     """Tells the workers to stop, and kills those that do not within GRACE seconds."""
-    workers = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
+    workers = [worker for pool in pools for worker in (pool._processes or {}).values()]
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
     deadline = time.monotonic() + GRACE
     for each in workers:
         each.terminate()
@@ -78,7 +154,7 @@ def _end(pool: ProcessPoolExecutor) -> None:
 
 # ---- in a worker
 
-_state = {"busy": False, "failed": False}
+_state = {"busy": False}
 
 
 def _begin(parent: int) -> None:
@@ -95,11 +171,14 @@ def _on_signal(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
+def _ready() -> None:
+    """The worker has begun: what kills it from now on is its job, or somebody else."""
+
+
 def _job(run: Callable[..., Result], job: tuple[Any, ...]) -> Result:
-    """The job's result; once one has failed or was interrupted, no other begins here."""
-    if _state["failed"]:
-        raise KeyboardInterrupt
-    _state.update(busy=True, failed=True)
-    found = run(*job)
-    _state.update(busy=False, failed=False)
-    return found
+    """The job's result; once one has failed or was interrupted, the worker is not busy, and ends at the next signal."""
+    _state["busy"] = True
+    try:
+        return run(*job)
+    finally:
+        _state["busy"] = False

@@ -165,11 +165,18 @@ def sweep(experiment: Experiment,
                                                                      "what it holds already is not run again.")],
           on: Annotated[str, typer.Option(help="local, dask:ADDRESS or slurm.")] = "local",
           jobs: Annotated[int, typer.Option(min=0, help="Processes at once (0: one per processor).")] = 0,
-          batch: Annotated[int, typer.Option(min=1, help="Seeds that share a run, and the order of samples.")] = 1,
+          batch: Annotated[int, typer.Option(min=0, help="Seeds that share a run, which is faster (0: up to 8 where "
+                                                         "each learns what it learns alone).")] = 0,
+          sampler: Annotated[str, typer.Option(help="grid: all combinations; optuna: looks for the best values in "
+                                                    "ranges KEY=log(1e-3,1e-1), KEY=uniform(0,1), KEY=1..9.")] = "grid",
+          trials: Annotated[int, typer.Option(min=1, help="Of optuna.")] = 20,
+          objective: Annotated[str, typer.Option(help="Of optuna: validation_accuracy, validation_error, or a number "
+                                                      "of results.json; -NAME is made small.")] = "validation_accuracy",
+          seed: Annotated[int, typer.Option(min=0, help="Of optuna.")] = 0,
           set_: Set = None, json: Json = False) -> int:
     """Run an experiment over values of its keys; one table, one page."""
     return _run(json, "sweep", experiment=experiment, over=over, output=output, on=on, jobs=jobs, batch=batch,
-                overrides=set_)
+                overrides=set_, sampler=sampler, trials=trials, objective=objective, seed=seed)
 
 
 @app.command(epilog="\n".join(f"{name:<24}{each.what}" for name, each in BENCHMARKS.items()))

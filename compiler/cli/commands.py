@@ -352,15 +352,21 @@ def bench(out: Output, name: str, output: str | None, golden: str | None, overri
 
 
 def sweep(out: Output, experiment: str, over: Sequence[str], output: str, on: str, jobs: int, batch: int,
-          overrides: Overrides) -> None:
-    from cortexc.compiler.bench.sweep import SEEDS, read_axis, summary
+          overrides: Overrides, sampler: str, trials: int, objective: str, seed: int) -> None:
+    from cortexc.compiler.bench.study import Search
+    from cortexc.compiler.bench.sweep import SEEDS, summary
     from cortexc.compiler.bench.sweep import sweep as run_sweep
 
-    keys = [key for key, _ in map(read_axis, over) if key != SEEDS]
+    if sampler not in ("grid", "optuna"):
+        raise unknown("X215", "sampler", sampler, ("grid", "optuna"))
+    keys = [key for key in (text.partition("=")[0].strip() for text in over) if key != SEEDS]
+    search = Search(trials, objective, seed) if sampler == "optuna" else None
     with out.captured():
         given = dict(parse_override(text) for text in overrides or ())
-        rows = run_sweep(experiment, over, output, given, on, jobs, batch)
-    out.result({"rows": rows, "summary": summary(rows, keys)}, _table(summary(rows, keys)))
+        rows = run_sweep(experiment, over, output, given, on, jobs, batch, search=search)
+    found = summary(rows, keys, "objective") if search else summary(rows, keys)
+    best = search.best(found) if search else None
+    out.result({"rows": rows, "summary": found} | ({"best": best} if search else {}), _table(found))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

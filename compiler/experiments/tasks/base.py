@@ -44,6 +44,11 @@ class Task(Table, frozen=True, tag_field="task"):
         return 100
 
     @property
+    def seeds_apart(self) -> bool:
+        """Whether each seed of a run learns what it would learn alone."""
+        return True
+
+    @property
     def minibatch(self) -> int:
         """Samples that are shown at once."""
         return 1

@@ -25,6 +25,10 @@ class BwOnly(Presented, frozen=True, tag="bw_only"):
     first_seed: Seed | None = None
     reset: Reset = "none"
 
+    @property
+    def seeds_apart(self) -> bool:
+        return self.first_seed is not None
+
     def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
         """Inputs of the first seed, no target."""
         return self._plan(graph, self.seed(setting), BW_GATES)

@@ -100,6 +100,10 @@ class Taught(Following, frozen=True):
     input_range: Range = (0.0, 1.0)
     first_seed: Seed | None = None
 
+    @property
+    def seeds_apart(self) -> bool:
+        return self.first_seed is not None
+
     def plan(self, setting: Setting, graph: Graph, teacher: Teacher | None) -> Plan:
         """Raises E320 and the like for the circuit's options, X122, X124."""
         _check(self, setting.model)
