@@ -33,6 +33,20 @@ GRANULARITIES = ("population", "area", "network")
 GOLDEN = ("pal_232_fw_bw_noise.npz", "pal_232_fw_bw_BP.npz")
 
 
+IN_A_NETWORK = """In a Lava network of your own, this circuit is a process (docs/lava.md):
+
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+    import cortexc.lava
+
+    circuit = cortexc.lava.Circuit("pal_digits", gates={"learn_forward": 1, "target": 1})
+    sensor.s_out.connect(circuit.input_value_in)         # any OutPort of 64 numbers
+    circuit.P1_rate_out.connect(motor.s_in)              # any InPort of 10 numbers
+    circuit.run(RunSteps(1000), Loihi2SimCfg())
+    print(circuit.projections["WPP_0"].w.get())          # (30, 64), learnt
+    circuit.stop()"""
+
+
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The accuracy table; writes `report.html` and `results.json` into the output folder."""
     folder = Path(options.get("output", "runs/demo"))
@@ -43,7 +57,7 @@ def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     from cortexc.compiler.report.demo_page import demo_page
 
     write_text(folder / "report.html", demo_page(demo.results))
-    demo.console.print(f"report: {folder / 'report.html'}")
+    demo.console.print(f"report: {folder / 'report.html'}\n\n{IN_A_NETWORK}", highlight=False, markup=False)
     return demo.results["table"]
 
 

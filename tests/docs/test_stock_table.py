@@ -51,3 +51,11 @@ def test_the_table_is_what_the_plans_say():
     if os.environ.get("CORTEXC_WRITE"):
         FILE.write_text(text[:start] + found + text[end:])
     assert found == text[start:end] or os.environ.get("CORTEXC_WRITE")
+
+
+def test_the_demo_shows_the_lines_of_the_page():
+    from cortexc.compiler.bench.demo import IN_A_NETWORK
+
+    lines = [line.strip() for line in IN_A_NETWORK.splitlines()[2:]]
+    shown = FILE.read_text().split("```python\n")[1].split("```")[0]
+    assert lines == [line.strip() for line in shown.splitlines()]

@@ -110,7 +110,6 @@ def test_names_of_the_module_and_of_lava_can_be_the_circuits():
 
 
 @pytest.mark.parametrize("graph, words", [
-    (lambda: leaky("adam(0.1, 0.9, 0.99, 1e-8)"), "optimiser 'adam'"),
     (lambda: leaky().with_(samples=2), "2 samples"),
     (lambda: leaky().with_(populations=(replace(leaky().populations[0], size=0),), arrays={"W.w": np.zeros((0, 0))}),
      "no cells"),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMPORT = "from lava.magma.compiler.var_model import ByteEncoder, CoreEncoder"
 UNMENDED = """import sys
 sys.meta_path[:] = [f for f in sys.meta_path if type(f).__module__ != 'cortexc.lava_procs.mend']
-for name in [name for name in sys.modules if name.startswith('lava_procs')]:
+for name in [name for name in sys.modules if name.startswith('cortexc')]:
     del sys.modules[name]"""
 FINDERS = "print(sum(type(f).__module__ == 'cortexc.lava_procs.mend' for f in sys.meta_path))"
 new = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 takes the default as it is")

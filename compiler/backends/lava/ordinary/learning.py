@@ -82,10 +82,36 @@ def _low_pass(members: ClassText, increment: str, arguments: list[str], apply: s
 
 def _accumulate(members: ClassText, increment: str, arguments: list[str], apply: str,
                 weights: Callable[[str], str]) -> list[str]:
-    _sum_variable(members, "accumulate")
-    add, inside = f"self.accumulate[:] = self.accumulate + {increment}", [weights("self.accumulate"),
-                                                                          "self.accumulate[:] = 0.0"]
-    return [add, f"if {apply}:", *("    " + line for line in inside)] if apply else [add, *inside]
+    return _at_updates(members, "accumulate", increment, apply, [weights("self.accumulate")])
+
+
+def _clipped(members: ClassText, increment: str, arguments: list[str], apply: str,
+             weights: Callable[[str], str]) -> list[str]:
+    return _at_updates(members, "clipped", increment, apply, [weights(f"clipped(self.clipped, {arguments[0]})")])
+
+
+def _adam(members: ClassText, increment: str, arguments: list[str], apply: str,
+          weights: Callable[[str], str]) -> list[str]:
+    """Moments, and powers of both betas after so many updates, are Vars."""
+    rate, beta1, beta2, epsilon = (f"({argument})" for argument in arguments)
+    for moment in ("adam_first", "adam_second"):
+        _sum_variable(members, moment)
+    members.variable("adam_powers", "(2,)", "1.0", "of both betas, after the updates so far")
+    first, second, powers = "self.adam_first", "self.adam_second", "self.adam_powers"
+    return _at_updates(members, "adam", increment, apply, [
+        f"{powers}[:] = {powers} * np.hstack(({beta1}, {beta2}))",
+        f"{first}[:] = {beta1} * {first} + (1 - {beta1}) * self.adam",
+        f"{second}[:] = {beta2} * {second} + (1 - {beta2}) * self.adam * self.adam",
+        f"step = {rate} * ({first} / (1 - {powers}[0])) / (sqrt({second} / (1 - {powers}[1])) + {epsilon})",
+        weights("step")])
+
+
+def _at_updates(members: ClassText, name: str, increment: str, apply: str, inside: list[str]) -> list[str]:
+    """Increments are summed; where `apply` is on they are used, and the sum starts again at 0."""
+    _sum_variable(members, name)
+    inside = [*inside, f"self.{name}[:] = 0.0"]
+    guarded = [f"if {apply}:", *("    " + line for line in inside)] if apply else inside
+    return [f"self.{name}[:] = self.{name} + {increment}", *guarded]
 
 
 def _sum_variable(members: ClassText, name: str) -> None:
@@ -93,4 +119,5 @@ def _sum_variable(members: ClassText, name: str) -> None:
     members.variable(name, "w.shape", name)
 
 
-OPTIMISERS: dict[str, Optimise] = {"none": _none, "low_pass": _low_pass, "accumulate": _accumulate}
+OPTIMISERS: dict[str, Optimise] = {"none": _none, "low_pass": _low_pass, "accumulate": _accumulate,
+                                   "clipped": _clipped, "adam": _adam}

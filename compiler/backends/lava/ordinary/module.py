@@ -17,7 +17,6 @@ import numpy as np
 
 from cortexc.compiler.backends.draws import redrawn
 from cortexc.compiler.backends.lava.ordinary.cells import cell_class
-from cortexc.compiler.backends.lava.ordinary.learning import OPTIMISERS
 from cortexc.compiler.backends.lava.ordinary.naming import LAVA, attribute
 from cortexc.compiler.backends.lava.ordinary.phased import PhasedCell, PhasedSynapse
 from cortexc.compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
@@ -124,9 +123,9 @@ def check(graph: Graph) -> None:
         if rule and rule.arrivals:
             raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' reads '{min(rule.arrivals)}'",
                              "Use granularity population.")
-        if rule and rule.optimiser.kind not in OPTIMISERS:
-            raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' has optimiser "
-                             f"'{rule.optimiser.kind}'", f"Use one of {', '.join(OPTIMISERS)}.")
+        if rule and rule.optimiser.kind == "clipped" and kind.listed:
+            raise _not_there(f"projection '{projection.name}' is a list whose steps are 'clipped' together",
+                             "Use granularity population.")
 
 
 def _check_members(parts: Parts) -> None:

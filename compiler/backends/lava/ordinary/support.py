@@ -51,6 +51,13 @@ def weighted_sum(w, values):
     return np.add.accumulate(w * values, axis=1)[:, -1] + 0.0
 
 
+def clipped(total, norm):
+    """Scaled down to a norm of at most so much over all synapses, summed cell by cell."""
+    rows = np.square(total) if total.ndim > 1 else np.square(total)[:, None]
+    size = np.sqrt(np.add.accumulate(np.add.accumulate(rows, axis=1)[:, -1])[-1])
+    return total * (norm / size) if size > norm else total
+
+
 def limited(w, low, high):
     w = np.where(w < low, low, w)
     return np.where(w > high, high, w)

@@ -12,14 +12,15 @@ from cortexc.compiler.backends.lava.ordinary.naming import attribute, camel
 from cortexc.compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, leaves, number, previous, show
-from cortexc.compiler.ir.model import LAVA_DRAWS, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir.model import LAVA_DRAWS, SUMMED, Graph, PlasticityRule, Projection
 from cortexc.compiler.ir.schedule import message_depth
 
 Read = tuple[str, str]
 """("pre", quantity) or ("post", quantity)."""
 LIST = ("pre", "post", "cells", "late", "order")
 """Arguments of lists of synapses."""
-OWN = frozenset({"w", "mask", "gate", "apply", "current", "increment"})
+OWN = frozenset({"w", "mask", "gate", "apply", "current", "increment", "low_pass", *SUMMED, "adam_first", "adam_second",
+                 "adam_powers"})
 
 
 @dataclass
@@ -230,11 +231,20 @@ class SynapseWriter:
 
     def _current(self, message: str) -> str:
         kind = self.synapse.kind
+        if not kind.weighted:
+            return message
+        w = self._delivered()
         if kind.listed:
-            return f"self.synapses.current(self.w, {message}{', self.underway' * self.delayed})"
-        if kind.matrix:
-            return f"weighted_sum(self.w, {message})"
-        return f"self.w * {message}" if kind.weighted else message
+            return f"self.synapses.current({w}, {message}{', self.underway' * self.delayed})"
+        return f"weighted_sum({w}, {message})" if kind.matrix else f"{w} * {message}"
+
+    def _delivered(self) -> str:
+        """What messages are multiplied with; a mask holds for what is made of the weights too."""
+        if self.rule is None or not self.rule.shapes:
+            return "self.w"
+        value = self._text().value(self.rule.deliver)
+        masked = connection_mask(self.graph, self.projection) is not None
+        return f"full(self.w.shape, {value})" + " * self.mask" * masked
 
     def _receive(self, read: Read) -> list[str]:
         past = self.made.pasts[read]
