@@ -121,6 +121,22 @@ def test_noise_in_equations_has_its_variance():
     assert abs(settled.var() / expected - 1) < 5 * np.sqrt(2 / len(settled))
 
 
+def test_integers_truths_and_numbers_of_cells():
+    cells = b2.NeuronGroup(4, """dv/dt = (1.2 + 0.1*i - v)/(3*ms) : 1
+                                 kept : integer
+                                 odd : boolean""", threshold="v > 1", method="euler", name="cells",
+                           reset="kept = kept + 1.7*v; odd = not odd; v = 0")
+    part = cells[2:]
+    synapses = b2.Synapses(part, cells, on_pre="v += 0.01*(i + 10*j)", name="syn")
+    synapses.connect()
+    network = b2.Network(cells, synapses, b2.SpikeMonitor(cells, name="spikes"),
+                         b2.StateMonitor(cells, ["v", "kept", "odd"], True, name="states"))
+    model = cortexc.from_brian2(network, 15 * ms)
+    network.run(15 * ms)
+    same, number, worst = distance(monitored(network), simulated(model))
+    assert same and number > 10 and worst < CLOSE
+
+
 def linked():
     first, second_ = b2.NeuronGroup(1, "v : 1"), b2.NeuronGroup(1, "u : 1 (linked)")
     second_.u = b2.linked_var(first, "v")
@@ -166,6 +182,12 @@ def lazily_watched():
     return *objects, b2.StateMonitor(objects[1], "x", True)
 
 
+def _into(part):
+    synapses = b2.Synapses(part, part, on_pre="v_post += i_post")
+    synapses.connect()
+    return synapses
+
+
 REFUSED = {
     "a network operation": ("U102", "NetworkOperation", lambda: (b2.NetworkOperation(lambda: None),)),
     "code that runs regularly": ("U102", "run_regularly", regularly),
@@ -178,6 +200,14 @@ REFUSED = {
     "a name": ("U104", "nonsense", lambda: (b2.NeuronGroup(1, "dv/dt = nonsense/second : 1", method="euler"),)),
     "the last spike": ("U104", "lastspike", lambda: (b2.NeuronGroup(
         1, "v : 1", threshold="t - lastspike > 1*ms", refractory=1 * ms),)),
+    "refractoriness after the threshold": ("U104", "not_refractory", lambda: (b2.NeuronGroup(
+        1, "v : 1", threshold="v > 1", reset="v = int(not_refractory)", refractory=1 * ms),)),
+    "an inactive object": ("U102", "is not active", lambda: (lambda c, s: (setattr(s, "active", False), (c, s))[1])(*joined())),
+    "an order of one's own": ("U103", "order 3", lambda: (b2.NeuronGroup(1, "dv/dt = -v/ms : 1", order=3, method="euler"),)),
+    "events that read what changes": ("U105", "between events", lambda: joined(
+        "dx/dt = (v_post - x)/(5*ms) : 1 (event-driven)", "x += 1")),
+    "a sum that is changed": ("U106", "is summed", lambda: joined("u_post = v_pre : 1 (summed)", "u_post += 1")),
+    "numbers within a part": ("U104", "'i_post'", lambda: (lambda c: (c, _into(c[1:])))(joined()[0])),
     "an adaptive method": ("U105", "gsl", lambda: (b2.NeuronGroup(1, "dv/dt = -v/second : 1", method="gsl"),)),
     "setting a cell": ("U106", "v_post = 3", lambda: joined(on_pre="v_post = 3")),
     "a mixed function": ("U106", "no sum of products", lambda: joined("w : 1", "u_post += exp(w*v_post)")),
@@ -194,6 +224,10 @@ REFUSED = {
     "a changing refractory time": ("U109", "changes", lambda: (b2.NeuronGroup(
         1, "v : second", threshold="v > 1*ms", reset="v += 1*ms", refractory="v"),)),
     "variables of spikes": ("U110", "records v", lambda: monitor(b2.SpikeMonitor, variables="v")),
+    "what is no variable": ("U110", "records 'not_refractory'", lambda: (lambda c: (c, b2.StateMonitor(
+        c, "not_refractory", True)))(b2.NeuronGroup(1, "v : 1", threshold="v > 1", refractory=1 * ms))),
+    "what another group has": ("U110", "records 'v_post'", lambda: (lambda c, s: (c, s, b2.StateMonitor(
+        s, "v_post", True)))(*joined())),
     "another slot": ("U110", "at 'resets'", lambda: monitor(b2.StateMonitor, "v", True, when="resets")),
     "what is kept as it was": ("U110", "events alone", lazily_watched),
     "too many spikes": ("U111", "more than", lambda: poisson(200 * Hz)),

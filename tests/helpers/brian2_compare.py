@@ -36,6 +36,7 @@ def distance(expected, got):
             continue
         for name, value in values.items():
             assert value.shape == got[monitor][name].shape, (monitor, name, value.shape, got[monitor][name].shape)
+            value = np.asarray(value, np.float64)
             size = np.abs(value).max(initial=0.0)
             worst = max(worst, np.abs(value - got[monitor][name]).max(initial=0.0) / (size or 1.0))
     return same, number, worst

@@ -25,6 +25,7 @@ from cortexc.compiler.front.brian2.translating import (
     refusal,
     slopes,
     statements,
+    stored,
 )
 from cortexc.compiler.front.brian2.units import powers, text, to_graph
 from cortexc.compiler.ir.cells import CellType, Equation, Port, Stage, State
@@ -131,10 +132,10 @@ class Cell(Owner):
             return Name("dt")
         if name in ("t", "t_in_timesteps"):
             return self.clock(name)
-        if name == "not_refractory":
+        if name == "not_refractory" and not self.at_synapses:
             return self.eligible or ONE
-        if name in NEVER:
-            raise refusal(name, self.where, "this time is not kept")
+        if name in (*NEVER, "not_refractory"):
+            raise refusal(name, self.where, "it is not kept")
         variable = self.group.variables.get(name)
         if variable is None:
             return self.constant(name)
@@ -219,6 +220,9 @@ class Cell(Owner):
 
     def build(self) -> None:
         for variable, found in self.summed.items():
+            if variable in self._later():
+                raise CortexError("U106", f"'{variable}' of {self.where} is summed, and something else changes it too.",
+                                  "Let a variable of its own be changed.")
             total = _total(found)
             self.now[variable] = self.emit(self.own(variable), total, "receive", self.unit(variable))
         self._refractory()
@@ -357,7 +361,7 @@ class Cell(Owner):
             value = self.translated(statement.value, known)
             if statement.added:
                 value = Binary("+", known.get(statement.name) or self.lookup(statement.name), value)
-            known[statement.name] = value
+            known[statement.name] = stored(value, self.group.variables.get(statement.name))
         for name, value in known.items():
             if name in self.now:
                 self.now[name] = Where(_fired(), value, self.now[name])

@@ -30,6 +30,7 @@ PARTS = {"StateUpdater": "groups", "Thresholder": "thresholds", "Resetter": "res
          "SubexpressionUpdater": "before_start", "SynapticPathway": "synapses", "SummedVariableUpdater": "groups",
          "SpikeGeneratorGroup": "thresholds", "PoissonInput": "synapses"}
 """What objects are made of -> the slot of a step in which it runs."""
+ORDERS = {"StateUpdater": 0, "SummedVariableUpdater": -1}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class _Import:
         self.objects = sorted(set(objects), key=lambda o: o.name)
         _check_objects(self.objects)
         self.dt = _step(self.objects)
-        self.steps = int(round(duration / self.dt))
+        self.steps = _whole(duration, self.dt)
         self.taken = {"gate", "table"}
         self.cells = {group.name: self._cell(group) for group in self._of(*GROUPS)}
         self.joined = [Joined(s, Ends(self._of_group(s.source), self._of_group(s.target)), namespace, self.steps)
@@ -163,6 +164,13 @@ class _Import:
         return graph
 
 
+def _whole(duration: float, dt: float) -> int:
+    steps = round(duration / dt)
+    if abs(steps * dt - duration) > 1e-4 * dt or steps < 0:
+        raise CortexError("U103", f"{duration * 1e3:g} ms are no whole number of steps of {dt * 1e3:g} ms.")
+    return steps
+
+
 def _check_objects(objects: Iterable[Any]) -> None:
     """Raises U102, U103 and U108."""
     from brian2 import prefs
@@ -177,6 +185,8 @@ def _check_objects(objects: Iterable[Any]) -> None:
                               "Let Synapses bring them: x_post = x_pre (summed).")
         for event in set(getattr(o, "events", ())) - {"spike"} if kind == "NeuronGroup" else ():
             raise CortexError("U102", f"{kind} '{o.name}' has an event '{event}'.", "Only spikes can be said.")
+        if not o.active:
+            raise CortexError("U102", f"{kind} '{o.name}' is not active.", "Leave it out of the network.")
         for part in (*o.contained_objects, *[o] * (kind in PARTS)):
             _check_part(o, part)
     if list(prefs.core.network.default_schedule) != SLOTS:
@@ -189,8 +199,8 @@ def _check_part(owner: Any, part: Any) -> None:
     if slot is None:
         raise CortexError("U102", f"{kind} '{part.name}' of '{owner.name}' cannot be said.",
                           "run_regularly and network operations have no place in a graph.")
-    if part.when != slot:
-        raise CortexError("U103", f"'{part.name}' runs at '{part.when}'; only {slot} can be said.",
+    if part.when != slot or part.order != ORDERS.get(kind, part.order):
+        raise CortexError("U103", f"'{part.name}' runs at '{part.when}', order {part.order}; that cannot be said.",
                           "Leave Brian2's order as it is.")
 
 

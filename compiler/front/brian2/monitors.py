@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cortexc.compiler.front.brian2.cells import Cell
+from cortexc.compiler.front.brian2.naming import UNKNOWN
 from cortexc.compiler.front.brian2.projections import Made
 from cortexc.compiler.front.brian2.units import powers, to_si
 from cortexc.compiler.ir.errors import CortexError
@@ -71,6 +72,7 @@ class Monitors:
         self.readings[monitor.name] = found
 
     def _cells(self, monitor: Any, name: str, cell: Cell, rows: np.ndarray) -> Reading:
+        _check_kept(monitor, name, cell.group.name)
         variable, which = cell.group.variables[name], monitor.record + getattr(monitor.source, "start", 0)
         dimensions = powers(variable.dim)
         start = np.broadcast_to(_start(cell, name), (len(cell.group),))
@@ -83,6 +85,7 @@ class Monitors:
 
     def _synapses(self, monitor: Any, name: str, made: Made, rows: np.ndarray) -> Reading:
         variable, which = monitor.source.variables[name], monitor.record
+        _check_kept(monitor, name, monitor.source.name)
         if hasattr(variable, "expr"):
             raise _refused(monitor, f"records '{name}', which is made of others", "Record what it is made of.")
         value = np.broadcast_to(variable.get_value(), (len(monitor.source),))
@@ -105,6 +108,12 @@ class Monitors:
 
 def _refused(monitor: Any, why: str, hint: str) -> CortexError:
     return CortexError("U110", f"{type(monitor).__name__} '{monitor.name}' {why}.", hint)
+
+
+def _check_kept(monitor: Any, name: str, owner: str) -> None:
+    variable = monitor.source.variables[name]
+    if name in UNKNOWN or getattr(variable.owner, "name", owner) != owner:
+        raise _refused(monitor, f"records '{name}', which is no variable of '{owner}'", "Record it where it is.")
 
 
 def _start(cell: Cell, name: str) -> np.ndarray:

@@ -19,6 +19,8 @@ from cortexc.compiler.ir.model import Parameter
 
 NEVER = ("lastspike", "lastupdate")
 """Variables that Brian2 keeps and a graph does not."""
+UNKNOWN = ("t", "t_in_timesteps", "not_refractory", "N_incoming", "N_outgoing", *NEVER)
+"""Variables that neither synapses nor monitors can read."""
 
 
 def plain(name: str, taken: set[str]) -> str:

@@ -8,15 +8,15 @@ changes at the synapse. U105: equations, U106: a statement, U107: delays that ca
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from cortexc.compiler.front.brian2.cells import Arrival, Cell
-from cortexc.compiler.front.brian2.naming import NEVER, Owner, plain
+from cortexc.compiler.front.brian2.naming import UNKNOWN, Owner, plain
 from cortexc.compiler.front.brian2.pathways import OTHER, Effect, Ends, Pathway
-from cortexc.compiler.front.brian2.translating import ONE, Statement, Translator, names_in, statements, terms
+from cortexc.compiler.front.brian2.translating import ONE, Statement, Translator, names_in, statements, stored, terms
 from cortexc.compiler.front.brian2.units import powers, text, to_graph
 from cortexc.compiler.ir.cells import Port
 from cortexc.compiler.ir.errors import CortexError
@@ -25,8 +25,6 @@ from cortexc.compiler.ir.expressions import Binary, Expression, Name, Prev, leav
 from cortexc.compiler.ir.firing import SPIKE
 
 SIDES = ("pre", "post")
-UNKNOWN = ("t", "t_in_timesteps", "not_refractory", *NEVER)
-"""Variables that synapses cannot read."""
 
 
 class Joined(Owner):
@@ -65,7 +63,7 @@ class Joined(Owner):
 
     def side_of(self, name: str) -> tuple[str, str] | None:
         """(side, the group's name) of a variable of one of the groups."""
-        if (variable := self.group.variables.get(name)) is None:
+        if name in ("i", "j") or (variable := self.group.variables.get(name)) is None:
             return None
         index = self.group.variables.indices[name]
         if index in ("_presynaptic_idx", "_postsynaptic_idx") and not name.startswith("N_"):
@@ -81,8 +79,9 @@ class Joined(Owner):
     def _is_own(self, name: str) -> bool:
         return name in self.group.variables and self.side_of(name) is None
 
-    def translated(self, node: ast.expr | str, known: Mapping[str, Expression], before: bool = False) -> Expression:
-        """`known`: own variables and what has been assigned. `before`: groups are read before the step."""
+    def translated(self, node: ast.expr | str, known: Mapping[str, Expression],
+                   before: Collection[str] = ()) -> Expression:
+        """`known`: own variables and what has been assigned. `before`: sides that are read before the step."""
         def lookup(name: str) -> Expression:
             if name in known:
                 return known[name]
@@ -93,9 +92,12 @@ class Joined(Owner):
         translator = Translator(lookup, lambda *_: None, self.where)
         return translator.text(node) if isinstance(node, str) else translator(node)
 
-    def _of_synapse(self, name: str, known: Mapping[str, Expression], before: bool) -> Expression:
+    def _of_synapse(self, name: str, known: Mapping[str, Expression], before: Collection[str]) -> Expression:
         if name == "dt":
             return Name("dt")
+        if name in ("i", "j"):
+            self.constants[name] = (self._counted(name), "1")
+            return Name(name)
         variable = self.group.variables.get(name)
         if variable is None:
             found = self.constant(name)
@@ -114,6 +116,11 @@ class Joined(Owner):
                                 text(powers(variable.dim)))
         return Name(name)
 
+    def _counted(self, name: str) -> np.ndarray:
+        """Cells of synapses, within a part of a group counted from its first one."""
+        side, group = ("pre", self.group.source) if name == "i" else ("post", self.group.target)
+        return np.asarray(self.index[side] - getattr(group, "start", 0), np.float64)
+
     def _unknown(self, name: str) -> CortexError:
         return CortexError("U106", f"{self.where} reads '{name}', which a synapse cannot know.",
                            "Let it read what its groups have.")
@@ -123,7 +130,7 @@ class Joined(Owner):
         assert value is not None
         return np.asarray(value)
 
-    def _of_side(self, side: str, name: str, before: bool) -> Expression:
+    def _of_side(self, side: str, name: str, before: Collection[str]) -> Expression:
         cell = self.ends.of(side)
         variable = cell.group.variables[name]
         if name in UNKNOWN:
@@ -131,9 +138,9 @@ class Joined(Owner):
         if hasattr(variable, "expr"):
             translator = Translator(lambda inner: self._inner(side, inner, before), lambda *_: None, cell.where)
             return translator.text(variable.expr)
-        return Name(f"{'before_' if before else ''}{side}.{name}")
+        return Name(f"{'before_' if side in before else ''}{side}.{name}")
 
-    def _inner(self, side: str, name: str, before: bool) -> Expression:
+    def _inner(self, side: str, name: str, before: Collection[str]) -> Expression:
         """A name in a subexpression of one of the groups."""
         cell = self.ends.of(side)
         if name == "dt":
@@ -226,7 +233,7 @@ class Joined(Owner):
         """Summed variables: `Effect`s of every step."""
         for name, updater in self.group.summed_updaters.items():
             side, own = self._target(name)
-            value = self.translated(updater.expression.code, {}, before=True)
+            value = self.translated(updater.expression.code, {}, before=SIDES)
             found = self._effects(None, side, own, value, f"{name} = {updater.expression.code}")
             for effect in found:
                 self._arrive(effect, self.ends.of(side).summed[own])
@@ -278,7 +285,7 @@ class Joined(Owner):
             if self.side_of(statement.name) is None:
                 if statement.added:
                     value = Binary("+", self.translated(ast.Name(statement.name), own), value)
-                own[statement.name] = value
+                value = own[statement.name] = stored(value, self.group.variables.get(statement.name))
             yield statement, value
 
     def flown(self) -> dict[str, Expression]:
@@ -289,7 +296,7 @@ class Joined(Owner):
         if (updater := self.group.state_updater) is None:
             return known
         variables = self.resolved(self.group.equations)
-        return self._gone_on(known, self._first(), lambda: StateUpdateMethod.apply_stateupdater(
+        return self._gone_on(known, self._ahead(), lambda: StateUpdateMethod.apply_stateupdater(
             self.group.equations, variables, updater.method_choice))
 
     def settled(self, known: Mapping[str, Expression]) -> dict[str, Expression]:
@@ -298,9 +305,16 @@ class Joined(Owner):
 
         if self.group.event_driven is None:
             return dict(known)
-        return self._gone_on(known, False, lambda: linear(self.group.event_driven, self.group.variables))
+        found = self._gone_on(known, (), lambda: linear(self.group.event_driven, self.group.variables))
+        for name in self.group.event_driven.diff_eq_names:
+            moved = {leaf.name for leaf in leaves(found[name]) if "." in leaf.name and self.moves(leaf)}
+            if moved - {leaf.name for leaf in leaves(known[name])}:
+                raise CortexError("U105", f"'{name}' of {self.where} is event-driven and reads "
+                                          f"{', '.join(sorted(moved))}, which changes between events.",
+                                  "Say (clock-driven).")
+        return found
 
-    def _gone_on(self, known: Mapping[str, Expression], before: bool,
+    def _gone_on(self, known: Mapping[str, Expression], before: Collection[str],
                  solve: Callable[[], Any]) -> dict[str, Expression]:
         """After Brian2's own statements. Raises U105."""
         from brian2.stateupdaters.base import UnsupportedEquationsException
@@ -316,11 +330,10 @@ class Joined(Owner):
             own[statement.name] = self.translated(statement.value, own, before)
         return {name: own[name] for name in known}
 
-    def _first(self) -> bool:
-        """Whether its equations go on before those of its groups."""
-        own = (self.group.state_updater.order, self.group.state_updater.name)
-        others = [u for cell in (self.ends.pre, self.ends.post) if (u := getattr(cell.group, "state_updater", None))]
-        return all(own < (u.order, u.name) for u in others)
+    def _ahead(self) -> list[str]:
+        """Sides whose equations go on after its own: Brian2 goes by names."""
+        updaters = {side: getattr(self.ends.of(side).group, "state_updater", None) for side in SIDES}
+        return [side for side, other in updaters.items() if other and self.group.state_updater.name < other.name]
 
     def _effects(self, pathway: Pathway | None, side: str, name: str, value: Expression, line: str) -> list[Effect]:
         """Raises U106."""

@@ -9,6 +9,9 @@ import ast
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import (
@@ -167,6 +170,14 @@ def _whole(x: Expression) -> Expression:
     if isinstance(x, Binary) and x.operator in (*COMPARISON.values(), "and", "or"):
         return x
     return Where(Binary("<", x, ZERO), Negate(Call("floor", (Negate(x),))), Call("floor", (x,)))
+
+
+def stored(value: Expression, variable: Any) -> Expression:
+    """As a Brian2 variable keeps it, which may be of integers or truths."""
+    kind = np.dtype(getattr(variable, "dtype", float)).kind
+    if kind == "b":
+        return Where(Binary("!=", value, ZERO), ONE, ZERO)
+    return _whole(value) if kind in "iu" else value
 
 
 def _expm1(x: Expression) -> Expression:
