@@ -1,6 +1,7 @@
 """`cortexc.from_brian2` against Brian2's own runs: recorded ones of written models, live ones of random networks."""
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,15 @@ def test_a_poisson_input_is_binomial():
     assert not found[-1].any() and counts.min() == 0
     assert abs(counts.mean() - 12 * p) < 5 * np.sqrt(12 * p * (1 - p) / counts.size)
     assert abs(counts.var() / (12 * p * (1 - p)) - 1) < 5 * np.sqrt(2 / counts.size)
+
+
+def test_cells_that_a_poisson_input_drives_spike_as_often_as_brian2s():
+    network, duration, _ = brian2_models.poisson_driven()
+    found = simulated(cortexc.from_brian2(network, duration))["spikes"]["count"]
+    expected = recorded("poisson_driven")["spikes"]["count"]
+    error = np.sqrt(found.var() / found.size + expected.var() / expected.size)
+    assert expected.mean() > 1 and abs(found.mean() - expected.mean()) < 4 * error
+    assert 0.7 < found.var() / expected.var() < 1.4
 
 
 def test_noise_in_equations_has_its_variance():
@@ -256,6 +266,13 @@ def test_the_example_of_the_docs_runs():
     network.run(model.steps * 0.1 * ms, namespace=names)
     same, spikes, worst = distance(monitored(network), model.read(found))
     assert same and spikes and worst < CLOSE
+
+
+def test_the_example_learns_what_brian2_learns(capsys):
+    names = runpy.run_path(str(Path(__file__).parents[2] / "examples/brian2/stdp.py"))
+    same, spikes, worst = distance(monitored(names["network"]), names["found"])
+    assert same and spikes and worst < CLOSE
+    assert "rule synapses_rule: local" in capsys.readouterr().out
 
 
 def test_without_brian2_it_says_what_to_install(monkeypatch):

@@ -292,5 +292,13 @@ def rates():
     return network(group, synapses, b2.StateMonitor(group, ["r", "drive", "total"], True, dt=0.5 * ms, name="states")), 40 * ms, locals()
 
 
+def poisson_driven(cells=400):
+    """Cells that only a PoissonInput drives: drawn while it runs, so only its statistics can agree."""
+    group = b2.NeuronGroup(cells, "dv/dt = -v/(10*ms) : volt (unless refractory)", threshold="v > 10*mV", reset="v = 0*mV",
+                           refractory=2 * ms, method="exact", name="cells")
+    given = b2.PoissonInput(group, "v", 60, 15 * Hz, 1.2 * mV)
+    return network(group, given, b2.SpikeMonitor(group, name="spikes")), 100 * ms, locals()
+
+
 MODELS = {f.__name__: f for f in (cuba, cobahh, stdp, adaptive_threshold, brunel, short_term, adex, conductances, delays,
                                   gap_junctions, slow_synapses, voltage_rule, rates)}

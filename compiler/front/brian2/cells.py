@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from cortexc.compiler.front.brian2.translating import (
     ZERO,
     Statement,
     Translator,
+    added,
     names_in,
     refusal,
     slopes,
@@ -360,7 +361,7 @@ class Cell(Owner):
         for statement in self.resets:
             value = self.translated(statement.value, known)
             if statement.added:
-                value = Binary("+", known.get(statement.name) or self.lookup(statement.name), value)
+                value = added(known.get(statement.name) or self.lookup(statement.name), value)
             known[statement.name] = stored(value, self.group.variables.get(statement.name))
         for name, value in known.items():
             if name in self.now:
@@ -376,12 +377,8 @@ class Cell(Owner):
     def cell(self) -> CellType:
         units = tuple((name, unit) for name, unit in self.units.items() if unit)
         return CellType(f"{self.population}_cell", tuple(self.ports), tuple(self.parameters.values()),
-                        tuple(self.inputs), tuple(self.noise), tuple(self.states), tuple(map(_settled, self.equations)),
+                        tuple(self.inputs), tuple(self.noise), tuple(self.states), tuple(self.equations),
                         tuple(self.published), self.integrator, units=units)
-
-
-def _settled(equation: Equation) -> Equation:
-    return replace(equation, start=None) if equation.start == Prev(equation.name, 1) else equation
 
 
 def _fired() -> Expression:

@@ -16,12 +16,21 @@ import numpy as np
 from cortexc.compiler.front.brian2.cells import Arrival, Cell
 from cortexc.compiler.front.brian2.naming import UNKNOWN, Owner, plain
 from cortexc.compiler.front.brian2.pathways import OTHER, Effect, Ends, Pathway
-from cortexc.compiler.front.brian2.translating import ONE, Statement, Translator, names_in, statements, stored, terms
+from cortexc.compiler.front.brian2.translating import (
+    ONE,
+    Statement,
+    Translator,
+    added,
+    names_in,
+    statements,
+    stored,
+    terms,
+)
 from cortexc.compiler.front.brian2.units import powers, text, to_graph
 from cortexc.compiler.ir.cells import Port
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.evaluation import evaluate, no_history
-from cortexc.compiler.ir.expressions import Binary, Expression, Name, Prev, leaves, transform
+from cortexc.compiler.ir.expressions import Expression, Name, Prev, leaves, transform
 from cortexc.compiler.ir.firing import SPIKE
 
 SIDES = ("pre", "post")
@@ -284,7 +293,7 @@ class Joined(Owner):
             value = self.translated(statement.value, own)
             if self.side_of(statement.name) is None:
                 if statement.added:
-                    value = Binary("+", self.translated(ast.Name(statement.name), own), value)
+                    value = added(self.translated(ast.Name(statement.name), own), value)
                 value = own[statement.name] = stored(value, self.group.variables.get(statement.name))
             yield statement, value
 

@@ -154,6 +154,13 @@ def product(left: Expression, right: Expression) -> Expression:
     return Binary("*", left, right)
 
 
+def added(value: Expression, more: Expression) -> Expression:
+    """What `value += more` and `value -= more` make of it."""
+    if isinstance(more, Negate):
+        return Binary("-", value, more.operand)
+    return Binary("+", value, more)
+
+
 def _joined(operator: str, operands: list[Expression]) -> Expression:
     result = operands[0]
     for operand in operands[1:]:
