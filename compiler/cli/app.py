@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -46,6 +45,8 @@ ShowProgress = Annotated[bool | None, typer.Option("--progress/--no-progress", h
 
 def _print_version(asked: bool) -> None:
     if asked:
+        import importlib.metadata
+
         print(f"cortexc {importlib.metadata.version('cortexc')}")
         raise typer.Exit
 

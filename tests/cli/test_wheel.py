@@ -1,7 +1,9 @@
-"""The wheel, installed away from the sources: it is imported, simulates, knows its experiments and its commands."""
+"""The wheel with its base dependencies, away from the sources, on every Python that is here: it is imported, simulates,
+knows its experiments and its commands, and begins a project that passes its test. One package is in site-packages."""
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif("CORTEXC_WHEEL" not in os.environ, reason="make test-long: builds and installs a wheel")
+VERSIONS = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
 SIMULATED = """import cortexc
 graph = cortexc.parse_graph('''graph one
 cell leaky
@@ -22,35 +25,61 @@ population A leaky 2
 ''')
 print(cortexc.simulate(graph, 3, inputs={"A.value": [[1.0, 2.0]] * 3}, record=["A.v"])["A.v"][-1].tolist(), cortexc.__file__)
 """
+SHIPPED = [("pal_digits", []), ("brunel", ["model.order=20", "protocol.duration_ms=5", "protocol.warm_up_ms=0"]),
+           ("eprop", ["model.cells=6", "model.adaptive=2"]), ("rstdp", []), ("error_neuron_digits", [])]
 
 
-@pytest.fixture(scope="module", params=["--target", "--user"])
-def installed(request, tmp_path_factory):
-    """The environment of a program that finds the installed packages, and not the sources."""
-    folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--quiet"]
+def python_of(version: str) -> str | None:
+    places = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{version}.*/bin/python")
+    return next(iter(sorted(map(str, places))), shutil.which(f"python{version}"))
+
+
+def python(*arguments, **options) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=900, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built")
     leave_out = shutil.ignore_patterns(".*", "build", "runs", "*.egg-info", "__pycache__")
     sources = shutil.copytree(ROOT, folder / "sources", ignore=leave_out)
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, sources], check=True, cwd=folder)
-    (wheel,) = folder.glob("cortexc-*.whl")
+    python(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder, sources, cwd=folder)
+    return next(folder.glob("cortexc-*.whl"))
+
+
+@pytest.fixture(scope="module", params=[*VERSIONS, "--target", "--user"])
+def installed(request, wheel, tmp_path_factory):
+    """(folder, Python, environment) of a program that finds the installed packages, and not the sources."""
+    folder = tmp_path_factory.mktemp("away")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environment |= {"PYTHONUSERBASE": str(folder / "user"), "PYTHONPATH": str(folder / "target")}
-    where = ["--target", folder / "target"] if request.param == "--target" else ["--prefix", folder / "user"]
-    subprocess.run([*pip, "install", "--no-deps", "--ignore-installed", *where, wheel], check=True, cwd=folder)
-    if request.param == "--user":  # which pip refuses within a virtual environment: the same files, found by name
-        environment["PYTHONPATH"] = str(next((folder / "user").glob("lib/python*/site-packages")))
-    return folder, environment
+    environment |= {"CORTEXC_CACHE": str(folder / "cache")}
+    if request.param.startswith("--"):
+        return folder, sys.executable, environment | {"PYTHONPATH": str(beside(request.param, wheel, folder))}
+    found = python_of(request.param)
+    if found is None:
+        pytest.skip(f"no Python {request.param} here")
+    python(found, "-m", "venv", folder / "venv", env=environment)
+    python(folder / "venv/bin/python", "-m", "pip", "--quiet", "install", wheel, "pytest", env=environment)
+    return folder, str(folder / "venv/bin/python"), environment
+
+
+def beside(how: str, wheel: Path, folder: Path) -> Path:
+    """The packages of this Python, and the wheel as pip lays it elsewhere. Within a virtual environment pip refuses
+    `--user`: the same files, found by name."""
+    where = ["--target", folder / "target"] if how == "--target" else ["--prefix", folder / "user"]
+    python(sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--ignore-installed", *where, wheel, cwd=folder)
+    return next((folder / "user").glob("lib/python*/site-packages"), folder / "target")
 
 
 def said(installed, *arguments: str) -> str:
-    folder, environment = installed
-    run = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+    folder, program, environment = installed
+    return python(program, *arguments, cwd=folder, env=environment)
 
 
 def command(installed, *arguments: str) -> str:
-    return said(installed, "-c", "from cortexc.compiler.cli import main; main()", *arguments)
+    return said(installed, "-m", "cortexc.compiler.cli", *arguments)
 
 
 def test_it_is_imported_and_simulates(installed):
@@ -58,14 +87,42 @@ def test_it_is_imported_and_simulates(installed):
     assert "[[1.75, 3.5]]" in text and str(installed[0]) in text
 
 
-def test_a_shipped_experiment_runs(installed):
-    assert "pal_digits" in command(installed, "models")
-    assert '"steps": 5' in command(installed, "run", "pal_digits", "--backend", "interpreter", "--steps", "5", "--json")
+@pytest.mark.parametrize("name, settings", SHIPPED, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_shipped_experiment_runs(installed, name, settings):
+    assert name in command(installed, "models")
+    options = [word for setting in settings for word in ("--set", setting)]
+    assert '"steps": 5' in command(installed, "run", name, "--backend", "native", "--steps", "5", "--json", *options)
 
 
 def test_version_and_help_of_everything(installed):
     assert re.fullmatch(r"cortexc \d+\.\d+\.\d+\n", command(installed, "--version"))
-    names = re.findall(r"^\W*│ (\w+) ", command(installed, "--help").partition("Commands")[2], re.MULTILINE)
-    assert len(names) >= 8
+    names = re.findall(r"^\W*│ ([\w-]+) ", command(installed, "--help").partition("Commands")[2], re.MULTILINE)
+    assert len(names) >= 12
     for name in names:
         assert "Usage" in command(installed, name, "--help")
+
+
+def test_a_project_is_begun_and_passes_its_test(installed):
+    folder, program, environment = installed
+    command(installed, "init", "begun")
+    assert "4 passed" in python(program, "-m", "pytest", cwd=folder / "begun", env=environment)
+
+
+def test_only_one_package_is_installed(installed):
+    code = "import importlib.metadata as m; print(sorted({f.parts[0] for f in m.files('cortexc') if f.suffix == '.py'}))"
+    assert said(installed, "-c", code) == "['cortexc']\n"
+
+
+def test_it_starts_quickly(installed):
+    for most, *words in ((0.4, "-c", "import cortexc"), (0.6, "-m", "cortexc.compiler.cli", "--help")):
+        best = min(seconds(installed, *words) for _ in range(5))
+        print(f"{installed[1]} {' '.join(words)}: {best:.2f} s")
+        assert best < most
+
+
+def seconds(installed, *arguments: str) -> float:
+    """Of the processor."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said(installed, *arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
