@@ -1,11 +1,11 @@
-# make setup | demo | test | test-fast | test-long | fuzz | check
+# make setup | demo | test | test-fast | test-long | fuzz | check | docs
 # PYTHON=COMMAND: by default the first of .python-version that can be set up
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: setup demo test test-fast test-long fuzz check clean
+.PHONY: setup demo test test-fast test-long fuzz check docs clean
 
 setup: $(VENV)/.installed
 
@@ -42,5 +42,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: setup  # into site/; whatever is not whole is an error
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) runs build site *.egg-info

@@ -147,6 +147,8 @@ class SynapseClass:
 
 @dataclass(frozen=True)
 class Population:
+    """So many cells of one type. `group` (the process it lowers to) is set by passes."""
+
     name: str
     cell: str
     size: int
