@@ -1,4 +1,4 @@
-"""What `mkdocs build` adds to docs/: pages made from the sources, figures, formulas as MathML, notebooks with their outputs."""
+"""What `mkdocs build` adds to docs/: pages from the sources, figures, formulas as MathML, notebooks that were run."""
 
 import html
 import re
@@ -13,11 +13,14 @@ from cortexc.compiler.ir.codes import meanings
 from cortexc.compiler.ir.library import FOLDER
 
 ROOT = Path(__file__).parents[1]
+MOVED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+LIBRARY = "# Library\n\nWhat [the language](ir.md) takes by name: `cell hidden = library.lif_exp`.\n"
+CODES = "# Error codes\n\n`cortexc explain-error CODE` says the same.\n\n| code | meaning | what to do |\n|---|---|---|"
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_files(files, config):
-    for name, page in {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}.items():
+    for name, page in MOVED.items():
         text = (ROOT / name).read_text().replace("](docs/", "](").replace("](CONTRIBUTING.md)", "](contributing.md)")
         files.append(File.generated(config, page, content=text))
     files.append(File.generated(config, "library.md", content=library()))
@@ -45,14 +48,12 @@ def formula(latex, alone):
 
 
 def library():
-    found = ["# Library\n\nCells, synapses and rules that [the language](ir.md) takes by name, `cell hidden = library.lif_exp`.\n"]
-    found += [f"## `{path.stem}`\n\n```\n{path.read_text().strip()}\n```\n" for path in sorted(FOLDER.glob("*.ir"))]
-    return "\n".join(found)
+    files = sorted(FOLDER.glob("*.ir"))
+    return "\n".join([LIBRARY, *(f"## `{path.stem}`\n\n```\n{path.read_text().strip()}\n```\n" for path in files)])
 
 
 def codes():
-    rows = [f"| {each.code} | {each.meaning} | {each.advice} |" for each in meanings().values()]
-    return "\n".join(["# Error codes\n", "`cortexc explain-error CODE` says the same.\n", "| | | |", "|---|---|---|", *rows])
+    return "\n".join([CODES, *(f"| {each.code} | {each.meaning} | {each.advice} |" for each in meanings().values())])
 
 
 def executed(path):

@@ -64,8 +64,9 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("name", CIRCUITS)
 def test_every_circuit_has_a_page_with_equations_and_evidence(name):
-    listed = re.search(rf"^\| \[.*`{name}`.*\]\((\w+\.md)\)", (DOCS / "circuits/index.md").read_text(), re.M)
-    page = (DOCS / "circuits" / (listed[1] if listed else "sign_concordant.md")).read_text()
+    listed = re.search(rf"^\| \[.*`{name}`.*\]\((\w+\.md)", (DOCS / "circuits/index.md").read_text(), re.M)
+    assert listed, f"docs/circuits/index.md lacks {name}"
+    page = (DOCS / "circuits" / listed[1]).read_text()
     assert f"`{name}`" in page and "$$" in page and re.search(r"verify|pytest|bench", page)
 
 
