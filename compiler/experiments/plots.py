@@ -50,13 +50,18 @@ class Recorded(Protocol):
 
 
 def new_figure(width: float, height: float, layout: Any = None) -> Figure:
-    """An empty figure, in inches. Raises X220."""
+    """An empty figure, in inches, that a notebook shows, as it does not a plain one. Raises X220."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise CortexError("X220", "figures need matplotlib, which is not installed.",
                           "pip install 'cortexc[plots]'.") from None
-    return Figure(figsize=(width, height), layout=layout)
+
+    class Shown(Figure):
+        def _repr_png_(self) -> bytes:
+            return _png(self)
+
+    return Shown(figsize=(width, height), layout=layout)
 
 
 def axes(title: str, x: str, y: str, height: float = 3.4) -> tuple[Figure, Any]:
@@ -135,9 +140,13 @@ def page(found: Recorded) -> str:
 
 
 def picture(label: str, figure: Figure) -> str:
+    return f'<img alt="{escape(label)}" src="data:image/png;base64,{base64.b64encode(_png(figure)).decode()}">'
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    return f'<img alt="{escape(label)}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    return buffer.getvalue()
 
 
 def _recorded(found: Recorded, name: str) -> np.ndarray:
