@@ -41,7 +41,8 @@ _MODULES: dict[str, Any] = {}
 
 def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = (),
             arrays: Mapping[str, np.ndarray] | None = None, gates: Mapping[str, float] | None = None,
-            seed: int | None = None, name: str | None = None, stock: bool | None = None) -> Any:
+            seed: int | None = None, name: str | None = None, stock: bool | None = None,
+            learning_phase: bool = True) -> Any:
     """The circuit as a hierarchical Lava process: runs in any Lava network, learns while it runs.
 
         circuit = cortexc.lava.Circuit("pal_digits", gates={"learn_forward": 1.0, "target": 1.0})
@@ -53,7 +54,8 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     graph, a `Network`, a graph's text or its file `.ir`. `arrays`: weights and first values by name, in place of the
     circuit's. `gates`: gate -> a number, on where it is above 0; what is not named is off. `seed`: of the noise, by
     default that of the experiment, or 1. `stock`: in fixed point, on Lava's own Dense and LearningDense wherever they
-    have its bits (`stock_circuit`); by default what the experiment's run.stock says.
+    have its bits (`stock_circuit`); by default what the experiment's run.stock says. `learning_phase`: off, rules learn
+    in `run_spk`: the same bits in less time, since Lava's runtime does not visit every process once more.
 
     Raises X150 where Lava is not installed, X158 for other sources, E273 for gates, E531 for what ordinary Lava does
     not say, and what loading, building and checking a circuit raise.
@@ -70,7 +72,7 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     first = experiment.run.seeds[0] if experiment else 1
     if stock is None:
         stock = experiment is not None and experiment.run.stock
-    made = module_of(*_given(experiment, graph, stock)).Circuit
+    made = module_of(*_given(experiment, graph, stock), learning_phase).Circuit
     return made(gates=gates or {}, seed=first if seed is None else seed, name=name or graph.name)
 
 
@@ -145,15 +147,16 @@ def in_fixed_point(experiment: Experiment | None) -> Fixed | None:
                          if not any(var is gate for gate in gates)})
 
 
-def module_of(graph: Graph, fixed: Fixed | None = None, stock: bool = False) -> Any:
+def module_of(graph: Graph, fixed: Fixed | None = None, stock: bool = False, learning_phase: bool = True) -> Any:
     """The module of a graph, loaded once."""
     from cortexc.compiler.backends.lava.ordinary.loading import load_circuit
 
-    made = circuit_module(graph, fixed, stock)
+    made = circuit_module(graph, fixed, stock, learning_phase)
     key = hashlib.sha256("\0".join([made.text, *(f"{n} {a.tobytes()!r}" for n, a in made.arrays.items())]).encode())
     if key.hexdigest() not in _MODULES:
         _FOLDERS.append(tempfile.TemporaryDirectory(prefix="cortexc_"))
-        _MODULES[key.hexdigest()] = load_circuit(write_circuit(graph, Path(_FOLDERS[-1].name), fixed, stock))
+        folder = write_circuit(graph, Path(_FOLDERS[-1].name), fixed, stock, learning_phase)
+        _MODULES[key.hexdigest()] = load_circuit(folder)
     return _MODULES[key.hexdigest()]
 
 

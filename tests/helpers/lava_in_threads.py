@@ -141,13 +141,13 @@ def stimulus(graph: Graph, steps: int) -> dict[str, np.ndarray]:
             for name in graph.cell(p.cell).inputs}
 
 
-def differences(source: Graph | Experiment, steps: int, kind: str = "", seed: int = 1) -> Found:
+def differences(source: Graph | Experiment, steps: int, kind: str = "", seed: int = 1, **options: bool) -> Found:
     """Every state, weight and sum of a rule after so many steps, against the native backend; all gates on."""
     graph = graph_of(source)
     fixed = _fixed(source) if isinstance(source, Experiment) else None
     run = fixed.graph if fixed and kind else graph
     gates, feed, names = dict.fromkeys(graph.gates, 1.0), stimulus(graph, steps), kept(run)
-    module = module_of(prepared(graph), fixed)
+    module = module_of(prepared(graph), fixed, **options)
     ports = {name.replace(".", "_") + "_in": rows for name, rows in feed.items()}
     threads = Threads(module, module.Circuit(gates=gates, seed=seed), ports, kind)
     threads.run(steps)

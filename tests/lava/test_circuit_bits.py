@@ -31,6 +31,11 @@ def test_shipped_circuits(name):
     assert found.wrong == [] and found.compared > 10 and found.moved >= 2
 
 
+def test_learning_in_the_spiking_phase_has_the_same_bits():
+    found = differences(load_experiment("pal_digits", ["model.layers=[5,4,3]"]), 30, learning_phase=False)
+    assert found.wrong == [] and found.moved >= 2
+
+
 EIGHT_BITS = ["model.layers=[64,4,10]", "precision.weights=8", "precision.calibration_steps=50", "protocol.epochs=1"]
 
 

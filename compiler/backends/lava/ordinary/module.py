@@ -53,9 +53,10 @@ class Fixed:
         return {name for part in _parts(self.graph).all.values() for name in part.called}
 
 
-def write_circuit(graph: Graph, folder: Path, fixed: Fixed | None = None, stock: bool = False) -> Path:
+def write_circuit(graph: Graph, folder: Path, fixed: Fixed | None = None, stock: bool = False,
+                  learning_phase: bool = True) -> Path:
     """Writes `network_lava.py` and `arrays.npz`; returns the folder. Raises what `circuit_module` raises."""
-    made = circuit_module(graph, fixed, stock)
+    made = circuit_module(graph, fixed, stock, learning_phase)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "network_lava.py").write_text(made.text, encoding="utf-8")
     arrays: dict[str, Any] = dict(made.arrays)
@@ -63,12 +64,13 @@ def write_circuit(graph: Graph, folder: Path, fixed: Fixed | None = None, stock:
     return folder
 
 
-def circuit_module(graph: Graph, fixed: Fixed | None = None, stock: bool = False) -> CircuitModule:
+def circuit_module(graph: Graph, fixed: Fixed | None = None, stock: bool = False,
+                   learning_phase: bool = True) -> CircuitModule:
     """Of a graph without derivatives, with `fixed` also in fixed point; with `stock`, of a graph in fixed point, on
-    Lava's own Dense and LearningDense wherever they are exact. Raises E521 where they are nowhere, E531 for what is
-    not there, and what `Start` raises."""
-    parts = _parts(graph, _stock_plan(graph) if stock else PhasePlan())
-    wired = joined(parts, _parts(fixed.graph)) if fixed else wires(parts)
+    Lava's own Dense and LearningDense wherever they are exact. `learning_phase`: where it learns, with the same bits.
+    Raises E521 where they are nowhere, E531 for what is not there, and what `Start` raises."""
+    parts = _parts(graph, _stock_plan(graph) if stock else PhasePlan(), learning_phase)
+    wired = joined(parts, _parts(fixed.graph, None, learning_phase)) if fixed else wires(parts)
     texts = _name_classes(parts)
     _check_members(parts)
     for name in (*parts.all, *parts.plan.stock):
@@ -81,7 +83,7 @@ def circuit_module(graph: Graph, fixed: Fixed | None = None, stock: bool = False
     return CircuitModule(text + "\n", {**parts.arrays, **(fixed.begins if fixed else {})})
 
 
-def _parts(graph: Graph, plan: PhasePlan | None = None) -> Parts:
+def _parts(graph: Graph, plan: PhasePlan | None = None, learning_phase: bool = True) -> Parts:
     check(graph)
     order, plan = schedule(graph), plan or PhasePlan()
     given = {p.name: (_equations(graph, p.name, order), _sends(graph, p)) for p in graph.populations}
@@ -91,7 +93,7 @@ def _parts(graph: Graph, plan: PhasePlan | None = None) -> Parts:
         synapses = {q.name: PhasedSynapse(graph, q, plan).write() for q in own}
     else:
         cells = {name: cell_class(graph, name, *each) for name, each in given.items()}
-        synapses = {q.name: synapse_class(graph, q) for q in own}
+        synapses = {q.name: synapse_class(graph, q, learning_phase) for q in own}
     return Parts(graph, Start(graph), cells, synapses, plan=plan)
 
 

@@ -52,13 +52,14 @@ def rule_reads(rule: PlasticityRule | None) -> dict[Read, int]:
     return found
 
 
-def synapse_class(graph: Graph, projection: Projection) -> Synapse:
-    return SynapseWriter(graph, projection).write()
+def synapse_class(graph: Graph, projection: Projection, learning_phase: bool = True) -> Synapse:
+    """`learning_phase`: whether it learns there where the circuit's order allows it, or when all has arrived."""
+    return SynapseWriter(graph, projection, learning_phase).write()
 
 
 class SynapseWriter:
-    def __init__(self, graph: Graph, projection: Projection):
-        self.graph, self.projection = graph, projection
+    def __init__(self, graph: Graph, projection: Projection, learning_phase: bool = True):
+        self.graph, self.projection, self.learning_phase = graph, projection, learning_phase
         self.synapse = graph.class_of(projection.name)
         self.rule = graph.rule_of(projection)
         self.depth = message_depth(graph, projection)
@@ -80,8 +81,9 @@ class SynapseWriter:
         spike += learn.updates
         if not self.rule:
             text.methods["run_spk"] = [*spike, *mirrors.before, *mirrors.after]
-        elif mirrors.after or mirrors.overwritten:
-            text.says = "Learns in the spiking phase, since mirrors copy weights in the same step."
+        elif mirrors.after or mirrors.overwritten or not self.learning_phase:
+            copied = ", since mirrors copy weights in the same step" if self.learning_phase else ""
+            text.says = f"Learns in the spiking phase{copied}."
             inside = ["    " + line for line in learn.step] if learn.guard != "True" else learn.step
             guarded = [f"if {learn.guard}:", *inside] if learn.guard != "True" else inside
             text.methods["run_spk"] = [*spike, *learn.increment, *mirrors.before, *guarded, *mirrors.after]
