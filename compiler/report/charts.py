@@ -127,7 +127,7 @@ def histograms(title: str, x: str, values: Mapping[str, np.ndarray], note: str =
 def rows_chart(title: str, x: str, across: Range, rows: Sequence[tuple[str, int, str, np.ndarray, np.ndarray]],
                said: str, note: str = "", height: int = 40) -> Chart:
     """A row per (label, colour, kind, places, heights from 0 to 1), from the top down, each `height` pixels high."""
-    part, series = 1.0 / max(len(rows), 1), []
+    part, series, across = 1.0 / max(len(rows), 1), [], _range(np.array(across))
     for index, (label, colour, kind, places, heights) in enumerate(rows):
         draw = _spikes if kind == "spikes" else _path
         top = 1.0 - (index + 0.94) * part

@@ -101,7 +101,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels (rows, columns), or with colours (rows, columns, 3), of bytes."""
+    """Pixels (rows, columns), from 1, which is blue, over 128, white, to 255, red; 0 is between pictures."""
 
     kind: ClassVar[str] = "picture"
     label: str
@@ -162,12 +162,17 @@ def heat(share: float) -> int:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """8 bits, grey or with colours."""
-    height, width = pixels.shape[:2]
-    rows = np.ascontiguousarray(pixels, np.uint8).reshape(height, -1)
-    data = zlib.compress(np.hstack([np.zeros((height, 1), np.uint8), rows]).tobytes(), 9)
-    head = struct.pack(">IIBBBBB", width, height, 8, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    """Of a `Picture`: a byte per pixel and a palette."""
+    height, width = pixels.shape
+    strength = np.abs(np.arange(256)[:, None] - 128) / 128
+    ends = np.where(np.arange(256)[:, None] < 128, (33, 102, 172), (178, 24, 43))
+    palette = np.round(255 + strength * (ends - 255)).astype(np.uint8)
+    palette[0] = 222
+    rows = np.hstack([np.zeros((height, 1), np.uint8), pixels.astype(np.uint8)])
+    head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    data = zlib.compress(rows.tobytes(), 9)
+    chunks = ((b"IHDR", head), (b"PLTE", palette.tobytes()), (b"IDAT", data), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*each) for each in chunks)
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -60,7 +60,7 @@ def run_page(results: Mapping[str, Any], graph: Graph, recorded: Recorded) -> st
 
 
 def findings(results: Mapping[str, Any], recorded: Recorded) -> Iterator[str]:
-    accuracies = [row["test_accuracy"] for row in results["seeds"] if row["test_accuracy"] is not None]
+    accuracies = _accuracies(results)
     if accuracies:
         whose = f", the mean of {counted(len(accuracies), 'seed')} ({percent(min(accuracies))} to " \
                 f"{percent(max(accuracies))})" if len(accuracies) > 1 else ""
@@ -75,6 +75,11 @@ def findings(results: Mapping[str, Any], recorded: Recorded) -> Iterator[str]:
             yield f"The {_curve_name(name)} goes from {curve[0].mean():.1f}° to {curve[-1].mean():.1f}°."
 
 
+def _accuracies(results: Mapping[str, Any]) -> list[float]:
+    return [row["test_accuracy"] for row in results["seeds"] if row["test_accuracy"] is not None
+            and np.isfinite(row["test_accuracy"])]
+
+
 def run_as(results: Mapping[str, Any]) -> Iterator[str]:
     if not results["completed"]:
         yield f"The run is not complete: {results['steps']:,} of {results['total_steps']:,} steps."
@@ -85,7 +90,7 @@ def run_as(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _facts(results: Mapping[str, Any]) -> Facts:
-    known = [row["test_accuracy"] for row in results["seeds"] if row["test_accuracy"] is not None]
+    known = _accuracies(results)
     accuracy = [("Test accuracy", percent(results["test_accuracy"]), f"± {np.std(known):.1%} over seeds"
                  if len(known) > 1 else "")] if known else []
     error = [("Test error", f"{results['test_error']:.3g}", "median over seeds")] if results.get("test_error") else []
@@ -141,7 +146,7 @@ def _recorded_curves(curves: Arrays) -> list[Chart | None]:
         if own:
             angles = what == "/angle "
             lines = [Line(name, np.arange(1, len(curve) + 1), curve) for name, curve in own]
-            highest = max(95.0, *(float(np.nanmax(curve)) for _, curve in own))
+            highest = max(95.0, *(float(curve.max(where=np.isfinite(curve), initial=0.0)) for _, curve in own))
             charts.append(line_chart(title, "recording", y, lines, ("orthogonal", 90.0) if angles else None,
                                      up=(0.0, highest) if angles else None))
     return charts
@@ -170,7 +175,8 @@ def _confusions(results: Mapping[str, Any]) -> Section:
     if not results.get("confusion") or len(results["confusion"][0]) > MOST_CLASSES:
         return Section(title, [])
     counts = np.sum(results["confusion"], axis=0)
-    names = [str(name) for name in results.get("classes", range(len(counts)))]
+    words = dict(enumerate(results.get("classes", ())))
+    names = [str(words.get(index, index)) for index in range(len(counts))]
     return Section(title, [Text(most_confused(counts, names)), Matrix(
         "Rows are classes, columns answers", names, counts)])
 
@@ -258,7 +264,7 @@ def activity(spikes: Mapping[str, Spikes], stop: int) -> Chart | None:
 def traces(taken: Arrays, observed: Observed, stop: int) -> list[Chart | None]:
     """Membranes of the recorded cells, one below the other, all at one scale."""
     first = max(stop - round(LAST_MS / observed.dt), 0)
-    step = -(-(stop - first) // FINEST)
+    step = max(-(-(stop - first) // FINEST), 1)
     found = {key.split("/")[1].removesuffix(".v"): values[first::step, 0] for key, values in taken.items()
              if key.startswith(f"{TRACES}/") and not key.endswith(".step")}
     height = max([APART, *(float(np.ptp(values, axis=0).max()) for values in found.values() if values.size)])
@@ -289,20 +295,19 @@ def _weights(results: Mapping[str, Any], graph: Graph, value: Callable[[str], np
 
 def images(name: str, w: np.ndarray, assigned: Sequence[int]) -> Picture:
     """The weights onto every cell as an image, cells in the order of their labels: white 0, blue below, red above."""
+    w = np.where(np.isfinite(w), w, np.nan)
     order = np.argsort(assigned, kind="stable") if len(assigned) else np.arange(len(w))
     side, pixels = math.ceil(math.sqrt(len(w))), math.isqrt(w.shape[1])
     rows = -(-len(w) // side)
     sheet = np.full((rows * side, pixels + 1, pixels + 1), np.nan)
     sheet[:len(w), :-1, :-1] = w[order].reshape(-1, pixels, pixels)
     laid = sheet.reshape(rows, side, pixels + 1, pixels + 1).swapaxes(1, 2).reshape(rows * (pixels + 1), -1)
-    most = float(np.abs(w).max()) or 1.0
-    strength = np.abs(laid[:-1, :-1, None]) / most
-    ends = np.where(laid[:-1, :-1, None] < 0, (33, 102, 172), (178, 24, 43))
-    colours = np.where(np.isnan(strength), 222, 255 + strength * (ends - 255))
+    most = float(np.abs(w).max(where=np.isfinite(w), initial=0.0)) or 1.0
+    coded = np.nan_to_num(np.round(128 + 127 * laid[:-1, :-1] / most), nan=0.0)
     label = f"Weights of {name} onto {counted(len(w), 'cell')}, an image of {pixels} by {pixels} per cell"
     return Picture(f"{label}{', in the order of their labels' if len(assigned) else ''}",
                    f"White is 0, red above, blue below; the strongest is {most:.3g}. First seed.",
-                   np.round(colours))
+                   coded)
 
 
 def circuit_section(circuit: Mapping[str, Any]) -> Section:

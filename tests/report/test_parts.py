@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from html.parser import HTMLParser
 from typing import Any
 
@@ -25,9 +26,10 @@ from cortexc.compiler.report.parts import (
     Table,
     Text,
     drawn,
+    png,
     rendered,
 )
-from cortexc.compiler.report.run_page import Recorded, most_confused, run_page
+from cortexc.compiler.report.run_page import Recorded, images, most_confused, run_page
 from cortexc.compiler.report.sweep_page import sweep_page
 
 HOSTILE = ["</script><script>PWNED()</script>", "\"><img src=x onerror=PWNED()>", "' onfocus=PWNED() autofocus x='", "{{ PWNED }}",
@@ -159,3 +161,14 @@ def test_circuits_are_drawn_with_their_compartments() -> None:
     assert flow.told == "W: v of E to basal of E, dense, fixed"
     many = {"name": "m", "populations": [{"name": str(i)} for i in range(99)], "projections": []}
     assert circuit_drawing(many) is None
+
+
+def test_pictures_are_images_of_weights() -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    weights = np.array([[1.0, -2.0, 0.0, np.nan], [2.0, 0.0, 0.0, 0.0]])
+    picture = images("W", weights, [1, 0])
+    found = np.asarray(pillow.open(io.BytesIO(png(picture.pixels))).convert("RGB"))
+    assert found.shape == (2, 5, 3) and "an image of 2 by 2 per cell, in the order of their labels" in picture.label
+    red, blue, white, gap = found[0, 0], found[0, 4], found[1, 0], found[0, 2]
+    assert red[0] > 170 > 50 > red[1] and blue[2] > 170 > 50 > blue[0] and (white == 255).all() and (gap == 222).all()
+    assert (found[1, 4] == 222).all(), "what is not finite has no colour"

@@ -17,6 +17,8 @@ from cortexc.compiler.ir.protocol import Phase
 READOUT, ERRORS = "readout_", "error_"
 """Prefixes of the streams that are scored, and of those from which errors are computed; the rest is the phase."""
 TARGET = "teacher.rate"
+MOST_CLASSES = 100
+"""Classes of which confusions are counted."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,15 @@ def _accuracy(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, 
 
 
 def confusion(plan: Plan, records: Any, position: int) -> list[list[list[int]]]:
-    """Of the last completed test, per seed: how many samples of each class (rows) got each answer (columns)."""
+    """Of the last completed test, per seed: how many samples of each class (rows) got each answer (columns); nothing
+    for more than `MOST_CLASSES`."""
     tests = [part for part in plan.parts() if part.phase == "test" and part.stop <= position]
     if not tests or not (labels := plan.labels["test"]).size:
         return []
     found = _answers(plan, records, tests[-1], len(tests) - 1)
     classes = max(int(labels.max()), int(found.max())) + 1
+    if classes > MOST_CLASSES:
+        return []
     counts = np.zeros((len(labels), classes, classes), int)
     np.add.at(counts, (np.arange(len(labels))[:, None], labels, found), 1)
     return list(counts.tolist())
