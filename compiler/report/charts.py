@@ -13,16 +13,16 @@ from typing import ClassVar
 
 import numpy as np
 
-SIDE, POINTS, FINE, BINS, COLOURS = 1000.0, 400, 150, 40, 8
-"""The square; points beyond which means over bins are drawn, and beyond which a line is thin; bins of a histogram;
-colours of the style."""
+SIDE, POINTS, FINE, FEW, BINS, COLOURS = 1000.0, 400, 150, 16, 40, 8
+"""The square; points beyond which means over bins are drawn, beyond which a line is thin, up to which each has a dot;
+bins of a histogram; colours of the style."""
 Range = tuple[float, float]
 Ticks = list[tuple[float, str]]
 
 
 @dataclass(frozen=True)
 class Series:
-    """`kind`: line, band, spikes, rule. A band is around the line of the same name."""
+    """`kind`: line, band, dots, spikes, rule. A band is around the line of the same name."""
 
     kind: str
     name: str
@@ -95,6 +95,8 @@ def line_chart(title: str, x: str, y: str, lines: Iterable[Line], rule: tuple[st
             series.append(Series("band", line.name, colour, _path(places, edges, across, up) + "Z"))
         kind = "line thin" if len(line.places) > FINE else "line"
         series.append(Series(kind, line.name, colour, _path(line.places, mean, across, up)))
+        if len(line.places) <= FEW:
+            series.append(Series("dots", line.name, colour, _spikes(line.places, mean, across, up)))
     said = "; ".join(f"{line.name}: {_said(line.places, mean)}" for line, (mean, _) in zip(kept, spread, strict=True))
     whole = all((line.places % 1 == 0).all() for line in kept)
     said = f"{title}. {y} by {x}. {said}."
@@ -181,7 +183,7 @@ def _path(places: np.ndarray, values: np.ndarray, across: Range, up: Range) -> s
 
 def _spikes(places: np.ndarray, values: np.ndarray, across: Range, up: Range) -> str:
     x, y = _square(places, across), SIDE - _square(values, up)
-    return "".join(f"M{a:.5g} {b:.4g}h0" for a, b in zip(x, y, strict=True))
+    return "".join(f"M{a:.5g} {b:.4g}h0" for a, b in zip(x, y, strict=True) if np.isfinite(b))
 
 
 def _said(places: np.ndarray, mean: np.ndarray) -> str:

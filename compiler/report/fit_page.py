@@ -118,13 +118,13 @@ def _use(fit: Fit, core: int, column: int) -> Cell:
 
 def _costs(table: dict[str, Any]) -> Iterator[Any]:
     bench = table["neurobench"]
-    whole = {name: f"{bench[name]:,.4g}" for name in
+    whole = {name: _amount(bench[name]) for name in
              ("Footprint", "ParameterCount", "Connections", "ConnectionSparsity", "ActivationSparsity")}
     steps = {**bench["per_step"]["SynapticOperations"], **{name: bench["per_step"][name] for name in
                                                           ("MembraneUpdates", "NeuronOperations")}}
     yield Text("Counts", "heading")
     yield Facts([(name, value, "") for name, value in whole.items()]
-                + [(name, f"{value:,.6g}", "per step") for name, value in steps.items()])
+                + [(name, _amount(value), "per step") for name, value in steps.items()])
     yield Text("NeuroBench's names, counted from the structure and the rates; and Connections, of which several can "
                f"share a parameter. {table['plasticity']}.", "note")
     yield Text("Energy and time, estimated", "heading")
@@ -132,6 +132,10 @@ def _costs(table: dict[str, Any]) -> Iterator[Any]:
         yield Text("The map has no figures per operation, so none are given.")
     for estimate in table["estimates"]:
         yield from _estimate(estimate)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
 
 
 def _estimate(table: dict[str, Any]) -> Iterator[Any]:

@@ -116,7 +116,8 @@ def test_a_line_is_the_mean_and_its_band_the_spread() -> None:
     values = np.array([[1.0, 3.0], [4.0, 4.0], [np.nan, 9.0]])
     chart = line_chart("t", "x", "y", [Line("a", np.array([0, 5, 10]), values)], up=(0.0, 10.0))
     assert chart is not None
-    band, line = chart.series
+    band, line, dots = chart.series
+    assert dots.path == "M0 800h0M500 600h0M1000 100h0"
     assert points(line.path).tolist() == [[0, 800], [500, 600], [1000, 100]]
     assert points(band.path)[[0, 5]].tolist() == [[0, 700], [0, 900]], "one standard deviation to both sides"
     assert "a: 2 at 0, 9 at 10, between 2 and 9" in chart.said and chart.whole

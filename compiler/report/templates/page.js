@@ -51,6 +51,7 @@ all(".chart").forEach(chart => {
   const view = (from, wide) => {
     width = Math.min(1000, Math.max(2, wide));
     first = Math.min(1000 - width, Math.max(0, from));
+    plot.classList.toggle("near", width < 1000);
     svg.setAttribute("viewBox", `${first} 0 ${width} 1000`);
     const [a, b] = [first, first + width].map(x => left + (right - left) * x / 1000);
     chart.querySelector(".xs").replaceChildren(...ticks(a, b, "whole" in chart.dataset ? 1 : 0).map(value => {
