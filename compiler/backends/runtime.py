@@ -22,6 +22,8 @@ Table = dict[str, Any]
 """Of a protocol, as data."""
 CHUNK = 1024
 """Steps per chunk of counter noise; part of the definition of the stream."""
+MOST_DRAWN = 2**30
+"""Bytes of counter noise that are drawn ahead; where a chunk of all draws takes more, as many as a block needs."""
 DRAWS = 2**16
 """The second draw of a population comes from the stream of its index plus this, and so on; part of it too."""
 
@@ -87,6 +89,7 @@ class Feed:
         self.bases = np.cumsum([0, *(self.held_rows(s) * s["width"] for s in self.streams)])
         self.threads = 1
         self.chunks: dict[tuple[int, int], dict[int, Array]] = {}
+        self.drawing: dict[tuple[int, int], tuple[int, np.random.Generator]] = {}
 
     @property
     def total(self) -> int:
@@ -224,11 +227,16 @@ class Feed:
 
     def _counter(self, block: Block, part: slice) -> None:
         column, streams = 0, self._streams()
-        self._draw_chunks(streams, self.position // CHUNK, (self.position + part.stop - part.start - 1) // CHUNK)
-        for stream, cells, _ in streams:
+        ahead = 8 * CHUNK * self.batch * sum(cells for _, cells, _ in streams) <= MOST_DRAWN
+        if ahead:
+            self._draw_chunks(streams, self.position // CHUNK, (self.position + part.stop - part.start - 1) // CHUNK)
+        for stream, cells, distribution in streams:
             for b in range(self.batch):
                 columns = slice(column + b, column + cells * self.batch, self.batch)
-                self._copy(block.noise[part, columns], self.chunks[stream, b])
+                if ahead:
+                    self._copy(block.noise[part, columns], self.chunks[stream, b])
+                else:
+                    self._draw_rows(block.noise[part, columns], stream, distribution, b)
             column += cells * self.batch
 
     def _streams(self) -> list[tuple[int, int, str]]:
@@ -246,6 +254,23 @@ class Feed:
             take = min(len(to) - at, CHUNK - offset)
             to[at:at + take] = chunks[chunk][offset:offset + take]
             at += take
+
+    def _draw_rows(self, to: Array, stream: int, distribution: str, b: int) -> None:
+        """The draws of the next steps alone, by a generator that stays where it is in its chunk."""
+        place, generator = self.drawing.get((stream, b), (0, self._generator(stream, b, 0)))
+        into = np.empty(to.shape[1])
+        for step in range(self.position, self.position + len(to)):
+            first = step - step % CHUNK
+            if not first < place <= step:
+                place, generator = first, self._generator(stream, b, first // CHUNK)
+            while place <= step:
+                place, row = place + 1, _draw(generator, distribution, into)
+            to[step - self.position] = row
+        self.drawing[stream, b] = place, generator
+
+    def _generator(self, stream: int, b: int, chunk: int) -> np.random.Generator:
+        seed = self.noise.seeds[b // self.noise.samples]
+        return counter_generator(seed, stream * self.noise.samples + b % self.noise.samples, chunk)
 
     def _draw_chunks(self, streams: list[tuple[int, int, str]], first: int, last: int) -> None:
         """Chunks first..last of all draws; several threads draw as many chunks at a time, in memory of earlier ones."""
@@ -268,9 +293,7 @@ class Feed:
                 self._draw_chunk(*task)
 
     def _draw_chunk(self, stream: int, distribution: str, b: int, chunk: int, into: Array) -> None:
-        seed = self.noise.seeds[b // self.noise.samples]
-        generator = counter_generator(seed, stream * self.noise.samples + b % self.noise.samples, chunk)
-        (generator.standard_normal if distribution == "normal" else generator.random)(out=into)
+        _draw(self._generator(stream, b, chunk), distribution, into)
 
     # ---- recordings
 
@@ -352,6 +375,10 @@ class Feed:
 def _expect(condition: bool, what: str) -> None:
     if not condition:
         raise ValueError(f"'{what}' does not fit")
+
+
+def _draw(generator: np.random.Generator, distribution: str, into: Array) -> Array:
+    return (generator.standard_normal if distribution == "normal" else generator.random)(out=into)
 
 
 def counter_generator(seed: int, stream: int, chunk: int) -> np.random.Generator:

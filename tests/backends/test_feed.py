@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cortexc.compiler.backends import runtime
 from cortexc.compiler.backends.runtime import CHUNK, Feed, NoiseSpec, counter_generator
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -62,6 +63,20 @@ def test_counter_noise_depends_on_seed_population_and_step_only():
     alone = counter_generator(2, 3, 0).standard_normal((CHUNK, 4))
     assert np.array_equal(noise[30:180].reshape(150, 4, 2)[:, :, 1], alone[30:180])
     assert len(np.unique(noise[30:180])) == noise[30:180].size
+
+
+@pytest.mark.parametrize("sizes", [[180], [1, 7, 30, 2, 50, 11, 100]])
+def test_noise_that_is_not_drawn_ahead_has_the_same_bits(sizes, monkeypatch):
+    """Across chunks, and from the middle of one."""
+    monkeypatch.setattr(runtime, "CHUNK", 32)
+    ahead, restored = everything(feed(), [180]), feed()
+    monkeypatch.setattr(runtime, "MOST_DRAWN", 0)
+    source = feed()
+    assert np.array_equal(everything(source, sizes)[2], ahead[2]) and not source.chunks
+    started = feed()
+    started.block(77)
+    restored.restore(started.state())
+    assert np.array_equal(everything(restored, [3, 100])[2], ahead[2][77:])
 
 
 def test_gates_and_recordings_follow_the_pattern():

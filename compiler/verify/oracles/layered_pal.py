@@ -17,7 +17,7 @@ from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.microcircuits.layered_pal import LayeredPal, build
 from cortexc.compiler.microcircuits.layered_pal_start import normal_start
 from cortexc.compiler.verify.oracles.base import Oracle
-from cortexc.compiler.verify.runs import Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, input_columns, missing
 
 CELLS = {"u": "L{}.u", "lookahead": "L{}.lookahead", "rate": "L{}.rate", "slope": "L{}.slope", "error": "L{}.error",
          "xi": "L{}.xi", "high_pass": "L{}.rate_high_pass", "W": "W_{}.w", "b": "b_{}.w", "B": "B_{}.w"}
@@ -80,9 +80,19 @@ def trajectory(circuit: LayeredPal, setup: Setup, there: set[str], steps: int | 
     torch.set_num_threads(1)
     found, stimulus = networks(circuit, setup.graph), Stimulus(setup)
     table = {name: quantity for name, quantity in sources(circuit).items() if quantity in there}
+    rows: list[Chunk] = []
     for block in blocks(setup, steps, 20):
-        rows = [_step(setup.graph, found, table, *stimulus.step(block, t)) for t in range(len(block.gates))]
-        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        for t in range(len(block.gates)):
+            rows.append(_step(setup.graph, found, table, *stimulus.step(block, t)))
+            if sum(value.nbytes for row in rows for value in row.values()) > WINDOW_BYTES:
+                yield _stacked(rows)
+                rows = []
+    if rows:
+        yield _stacked(rows)
+
+
+def _stacked(rows: list[Chunk]) -> Chunk:
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _step(graph: Graph, found: list[Any], table: dict[str, str], inputs: Chunk, gates: dict[str, float],
