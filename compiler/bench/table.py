@@ -35,6 +35,7 @@ BENCHMARKS = {name: Benchmark(place, what) for name, place, what in [
     ("pal-yinyang", "compiler.bench.sweeps:yinyang", "PAL and FA on yin-yang"),
     ("pal-mnist", "compiler.bench.sweeps:mnist", "PAL and FA on MNIST"),
     ("depth", "compiler.bench.depth:rows", "error against depth, error neurons and rivals"),
+    ("feedback-matters", "compiler.bench.feedback_matters:rows", "where learned feedback beats random feedback"),
     ("depth-angles", "compiler.bench.depth_angles:rows", "angles between updates and exact backprop's"),
     ("depth-tuning", "compiler.bench.depth_tuning:rows", "learning rates for the comparison of depths"),
     ("speed-depth", "compiler.bench.depth_speed:rows", "time of the error-neuron circuit, side by side"),
