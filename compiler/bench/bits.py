@@ -73,6 +73,13 @@ CASES: dict[str, Case] = {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
         common=PAL_YIN_YANG, fixed={**SETTLED, **JITTERED, "precision.calibration_steps": 3_000_000},
         formats=PAL_FEEDBACK),
+    "pal-chip-digits": Case("pal_chip", "digits", {LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, fixed={
+        **LEGAL, **JITTERED}, formats={"WPP_0.w": "{bits}.{bits}-4", "B_0.w": "{bits}.{bits}-2",
+                                       "B_0.accumulate": "9.13"}),
+    "pal-chip-yin_yang": Case("pal_chip_yinyang", "yin_yang", {
+        LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, fixed={**LEGAL, **JITTERED}, formats={
+            "WPP_0.w": "{bits}.{bits}-7", "WPP_1.w": "{bits}.{bits}-1", "WIP_0.w": "{bits}.{bits}",
+            "B_0.w": "{bits}.{bits}-2", "WIP_0.accumulate": "9.15", "B_0.accumulate": "9.13"}),
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},

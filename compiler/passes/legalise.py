@@ -24,13 +24,15 @@ from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, Projec
 from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
 from cortexc.compiler.ir.model import Optimiser, State
 from cortexc.compiler.passes.base import Request
-from cortexc.compiler.passes.engine_limits import has_engine, mantissa_bits, nearest_scale
+from cortexc.compiler.passes.engine_limits import Limits, has_engine, mantissa_bits, nearest_scale
+from cortexc.compiler.passes.engine_text import verdict
 from cortexc.compiler.passes.fold import constant, literal, simplify
 from cortexc.compiler.passes.held_input import held_input
 from cortexc.compiler.passes.name_products import without_division
 from cortexc.compiler.passes.normal_form import TooManyTerms
 from cortexc.compiler.passes.rewriting import exchanged, product, total
 from cortexc.compiler.passes.rule_states import traces_in_cells
+from cortexc.compiler.passes.rule_terms import NoProduct, RuleTerms
 from cortexc.compiler.passes.specialise import specialised
 from cortexc.hardware_maps import HardwareMap, MapError, load_map
 
@@ -141,12 +143,25 @@ def legalised(graph: Graph, hardware: HardwareMap, credit: str = "held") -> Grap
     for q in graph.projections:
         rule = graph.rule_of(q)
         if rule and not (rule.sums_weights or rule.shapes or rule.arrivals):
-            graph = traces_in_cells(graph, q)
-            rule = graph.rule_of(q)
-            assert rule is not None
-            legal = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
-            graph = _legal_projection(exchanged(graph, rule, legal), q, credit, hardware)
+            moved = _rounded(traces_in_cells(graph, q), q, credit, hardware)
+            kept = _rounded(graph, q, credit, hardware) if rule.states and not _is_legal(moved, q, hardware) else None
+            graph = kept if kept and _is_legal(kept, q, hardware) else moved
     return graph
+
+
+def _is_legal(graph: Graph, q: Projection, hardware: HardwareMap) -> bool:
+    try:
+        return not verdict(RuleTerms(graph, graph.projection(q.name)), Limits(hardware)).reasons
+    except (NoProduct, TooManyTerms):
+        return False
+
+
+def _rounded(graph: Graph, q: Projection, credit: str, hardware: HardwareMap) -> Graph:
+    """The rule with scales of the map, and with what the neuron computes as one factor."""
+    rule = graph.rule_of(q)
+    assert rule is not None
+    legal = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
+    return _legal_projection(exchanged(graph, rule, legal), q, credit, hardware)
 
 
 def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: HardwareMap) -> Graph:

@@ -25,7 +25,10 @@ FURTHER = [("sign-concordant", "locked, Adam", "sign_concordant_mnist", []),
            ("sign-concordant", "locked, convolutional", "sign_concordant_cnn", []),
            ("sign-concordant", "locked, trace membrane", "sign_concordant_mnist_8bit", ["model.trace=membrane"]),
            ("sign-concordant", "locked, two lines", "sign_concordant_mnist_8bit", ["model.message=two_line"]),
-           ("sign-concordant-errors", "locked", "sign_concordant_mnist", ["model.circuit=sign-concordant-errors"])]
+           ("sign-concordant-errors", "locked", "sign_concordant_mnist", ["model.circuit=sign-concordant-errors"]),
+           ("examples/circuits/pal_chip.py", "as shipped", "pal_chip", []),
+           ("examples/circuits/rstdp.py", "as shipped", "rstdp", []),
+           ("examples/circuits/rstdp.py", "dropped", "rstdp", ["model.dropped=true"])]
 
 
 def circuits() -> list[tuple[str, str, str, list[str]]]:
