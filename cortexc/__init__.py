@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from cortexc.compiler.experiments.session import run_experiment as run
     from cortexc.compiler.experiments.simulation import Simulation as Simulation
     from cortexc.compiler.experiments.simulation import simulate as simulate
+    from cortexc.compiler.experiments.training import Trained as Trained
+    from cortexc.compiler.experiments.training import train as train
     from cortexc.compiler.front.brian2 import from_brian2 as from_brian2
     from cortexc.compiler.front.builder import Network as Network
     from cortexc.compiler.front.nir import from_nir as from_nir
@@ -108,9 +110,9 @@ mend_lava()
 __all__ = [
     "Answer", "CellType", "Convolution", "CortexError", "Equation", "Graph", "Interrupted", "Mirror", "Network",
     "Noise", "Optimiser", "Parameter", "Phase", "PlasticityRule", "Population", "Port", "Projection", "Protocol",
-    "Record", "RunFolder", "Session", "Simulation", "State", "Stream", "SynapseClass", "check_graph", "compile",
-    "compile_to_folder", "explain", "export", "fit_chip", "from_brian2", "from_nir", "load", "nir_losses",
-    "open_run", "parse", "parse_graph", "pipeline", "run", "run_passes", "show_graph", "simulate", "to_nir",
+    "Record", "RunFolder", "Session", "Simulation", "State", "Stream", "SynapseClass", "Trained", "check_graph",
+    "compile", "compile_to_folder", "explain", "export", "fit_chip", "from_brian2", "from_nir", "load", "nir_losses",
+    "open_run", "parse", "parse_graph", "pipeline", "run", "run_passes", "show_graph", "simulate", "to_nir", "train",
     "verify", "with_drawn"]
 
 _PLACES = {
@@ -121,6 +123,7 @@ _PLACES = {
     "compiler.experiments.questions": "Answer explain fit_chip verify",
     "compiler.experiments.session": "Interrupted Session run=run_experiment",
     "compiler.experiments.simulation": "Simulation simulate",
+    "compiler.experiments.training": "Trained train",
     "compiler.front.brian2": "from_brian2",
     "compiler.front.builder": "Network",
     "compiler.front.nir": "from_nir nir_losses=losses to_nir",

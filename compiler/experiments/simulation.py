@@ -47,6 +47,19 @@ class Simulation(Mapping[str, np.ndarray]):
     steps: np.ndarray
     final: Mapping[str, np.ndarray]
     dt: float = 1.0
+    seeds: tuple[int, ...] = ()
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` of what was recorded, with dims seed, time and cell_POPULATION, or post_PROJECTION and
+        pre_PROJECTION of matrices; the coordinate time is in ms. Raises X216 where xarray is not installed."""
+        try:
+            import xarray
+        except ImportError:
+            raise CortexError("X216", "xarray is not installed.", "pip install xarray.") from None
+        arrays = {name: (_dimensions(name, array), np.swapaxes(array, 0, 1)) for name, array in self.recorded.items()}
+        found = xarray.Dataset(arrays, {"time": ("time", self.time, {"units": "ms"})})
+        fits = len(self.seeds) == found.sizes.get("seed", 0)
+        return found.assign_coords(seed=list(self.seeds)) if fits and self.seeds else found
 
     @property
     def time(self) -> np.ndarray:
@@ -118,7 +131,14 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
         runner.run()
         recorded = {name: np.array(runner.records.rows(NAME, name)) for name in found.names}
         return Simulation(recorded, np.arange(every, found.steps + 1, every),
-                          {name: runner.value(name) for name in kept}, found.graph.dt)
+                          {name: runner.value(name) for name in kept}, found.graph.dt, tuple(found.seeds))
+
+
+def _dimensions(quantity: str, array: np.ndarray) -> list[str]:
+    """With elements first: those of cells, of matrices, of lists of synapses."""
+    owner = quantity.partition(".")[0]
+    own = {3: ["cell"], 4: ["post", "pre"]}.get(array.ndim, [f"axis_{i}" for i in range(array.ndim - 2)])
+    return ["seed", "time", *(f"{each}_{owner}" for each in own)]
 
 
 def verify_graph(graph: Graph | Network, steps: int | None = None, *, inputs: Mapping[str, Any] | None = None,

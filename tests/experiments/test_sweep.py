@@ -162,9 +162,9 @@ def test_a_trial_that_fails_is_told(tmp_path: Path, here: list[Job], monkeypatch
 
 def test_the_table_is_in_parquet_too(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    sweeps.write_table(tmp_path, "x", [{"a": 1, "b": [64, 10], "c": 0.5}, {"a": 2, "b": [64], "c": None}], ["a"])
+    sweeps.write_table(tmp_path, "x", [{"a": 1, "b": [64, 10], "c": 0.5, "folder": "x"}, {"a": 2, "b": [64], "c": None, "folder": "y"}], ["a"])
     assert parquet.read_table(tmp_path / "sweep.parquet").to_pylist() == [
-        {"a": 1, "b": "[64, 10]", "c": 0.5}, {"a": 2, "b": "[64]", "c": None}]
+        {"a": 1, "b": "[64, 10]", "c": 0.5, "folder": "x"}, {"a": 2, "b": "[64]", "c": None, "folder": "y"}]
 
 
 @pytest.mark.parametrize(("options", "code"), [({"on": "cloud"}, "X211"), ({"on": "dask:"}, "X211"), ({"over": []}, "X210"),
