@@ -94,6 +94,13 @@ def test_a_shipped_experiment_runs(installed, name, settings):
     assert '"steps": 5' in command(installed, "run", name, "--backend", "native", "--steps", "5", "--json", *options)
 
 
+def test_a_run_and_a_fit_leave_their_pages(installed):
+    options = [word for setting in SHIPPED[1][1] for word in ("--set", setting)]
+    command(installed, "run", "brunel", "--backend", "native", "-o", "run", *options)
+    command(installed, "fit", "pal_digits", "--map", "loihi2", "-o", "fit")
+    assert (installed[0] / "run/report.html").exists() and (installed[0] / "fit/fit.html").exists()
+
+
 def test_version_and_help_of_everything(installed):
     assert re.fullmatch(r"cortexc \d+\.\d+\.\d+\n", command(installed, "--version"))
     names = re.findall(r"^\W*│ ([\w-]+) ", command(installed, "--help").partition("Commands")[2], re.MULTILINE)
