@@ -80,7 +80,7 @@ def _table(found: Sequence[Row], keys: Sequence[str]) -> Table:
 def _runs(rows: Sequence[Row], keys: Sequence[str]) -> Table:
     return Table("All runs", (*keys, "seed", "test accuracy", "folder"), [
         [*(_cell(row.get(key)) for key in keys), _cell(row.get("seed")), number(row.get("test_accuracy"), ".2%"),
-         Cell(row["folder"])] for row in rows])
+         Cell(row.get("folder", ""))] for row in rows])
 
 
 def _error(text: str) -> tuple[str, str, str]:
