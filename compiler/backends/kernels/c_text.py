@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from functools import reduce
+from itertools import product
 
 from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
+    Axis,
     For,
-    Int,
-    Joined,
     Kernel,
     Let,
     Load,
-    Size,
     Statement,
     Store,
     Uniform,
@@ -26,13 +26,16 @@ from cortexc.compiler.backends.kernels.nest import (
 )
 from cortexc.compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
 from cortexc.compiler.backends.kernels.text import TRUTHS, Text
+from cortexc.compiler.backends.kernels.whole import Int, Joined, Size
 from cortexc.compiler.backends.quoting import comment
 from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
 
-LANES = {False: (8,), True: (16, 8)}
-"""Numbers per vector in double and in single precision, the widest first; rows are padded to the last."""
+LANES = {False: (8, 4, 1), True: (16, 8, 4, 1)}
+"""Numbers per vector in double and in single precision, the widest first."""
 VECTORS = 4
-"""Vectors of sums per block."""
+"""Vectors of sums per block, and places of a tile along one of its axes."""
+SUMS = 16
+"""Vectors of sums that registers hold."""
 
 
 class CText(Text):
@@ -112,34 +115,64 @@ class CText(Text):
         return super().statement(statement)
 
     def _fits(self, sum_: Accumulation) -> bool:
-        """Whether whole vectors make a row, of operations that vectors have."""
-        width = int(self.whole(sum_.width))
+        """Whether vectors have all its operations."""
         simple = all(isinstance(s, Let | Store) for s in sum_.each)
         found = [*nodes(sum_.each), *walk(sum_.term)]
-        return width % LANES[self.single][-1] == 0 and simple and all(isinstance(n, VECTOR_NODES) for n in found)
+        return simple and all(isinstance(n, VECTOR_NODES) for n in found)
 
     def _blocked(self, sum_: Accumulation) -> list[str]:
-        width, done, lines = int(self.whole(sum_.width)), 0, []
+        width, done, lines = int(self.whole(sum_.lanes.length)), 0, []
+        tiles = [*product(*(_cuts(int(self.whole(axis.length))) for axis in sum_.tile))]
+        most = min(VECTORS, max(SUMS // math.prod(cut.step for cut in tiles[0]), 1))
         for lanes in LANES[self.single]:
-            for vectors in (VECTORS, (width - done) // lanes % VECTORS):
-                stop = width - (width - done) % (lanes * vectors) if vectors else done
-                lines += self._block(sum_, done, stop, vectors, lanes) if stop > done else []
-                done = stop
+            for vectors in (most, (width - done) // lanes % most):
+                cut = range(done, width - (width - done) % (lanes * vectors), lanes * vectors) if vectors else ()
+                if cut:
+                    found = [line for tile in tiles for line in self._block(sum_, tile, cut, lanes)]
+                    lines += self.block(self._steps(sum_.lanes, cut), found)
+                    done = cut.stop
         return lines
 
-    def _block(self, sum_: Accumulation, start: int, stop: int, vectors: int, lanes: int) -> list[str]:
-        """Blocks of `vectors` vectors of cells from start to stop."""
-        inner = VectorText(self.sizes, self.single, sum_.k.name, lanes)
-        each = [f"const long {c_name(sum_.k.name)} = block + {lanes} * lane;", *inner.lines(sum_.each),
-                f"sums[lane] += {inner.value(sum_.term)};"]
-        lane = f"UNROLL for (long lane = 0; lane < {vectors}; lane++)"
-        inside = self.block(lane, each)
+    def _steps(self, axis: Axis, cut: range) -> str:
+        name = f"first_{c_name(axis.index.name)}"
+        return f"for (long {name} = {cut.start}; {name} < {cut.stop}; {name} += {cut.step})"
+
+    def _block(self, sum_: Accumulation, tile: tuple[range, ...], along: range, lanes: int) -> list[str]:
+        """Blocks of the tile for neighbours from one of the lanes on; the sums of a block stay in registers."""
+        axes = (*sum_.tile, sum_.lanes)
+        names = [c_name(axis.index.name) for axis in axes]
+        widths = [*[1] * len(sum_.tile), lanes]
+        counts = [cut.step // width for cut, width in zip((*tile, along), widths, strict=True)]
+        inner = VectorText(self.sizes, self.single, sum_.lanes.index.name, lanes) if lanes > 1 else self
+        place = reduce(lambda at, new: f"({at} * {new[1]} + unit_{new[0]})", zip(names, counts, strict=True), "0")
+
+        def every(*body: str) -> list[str]:
+            lines = list(body)
+            for name, count, width in reversed([*zip(names, counts, widths, strict=True)]):
+                lines = self.block(f"UNROLL for (long unit_{name} = 0; unit_{name} < {count}; unit_{name}++)",
+                                   [f"const long {name} = first_{name} + {width} * unit_{name};", *lines])
+            return lines
+
+        inside = every(*inner.lines(sum_.each), f"sums[{place}] += {inner.value(sum_.term)};")
         kept = self.block(self.when(self.condition(sum_.keep)), inside) if sum_.keep is not None else inside
-        rows = self.loop(For(sum_.j, 0, sum_.rows, 1, ()))
-        target = f"{c_name(sum_.to.name)} + block + {lanes} * lane"
-        body = [f"vector{lanes} sums[{vectors}];", f"{lane} sums[lane] = ALL{lanes}(0);",
-                *self.block(rows, [*self.lines(sum_.row), *kept]), f"{lane} SET{lanes}({target}, sums[lane]);"]
-        return self.block(f"for (long block = {start}; block < {stop}; block += {lanes * vectors})", body)
+        lines = [*self.lines(sum_.row), *kept]
+        for axis in reversed(sum_.over):
+            lines = self.block(self.loop(For(axis.index, 0, axis.length, 1, ())), lines)
+        target = f"{c_name(sum_.to.array)} + {self.whole(sum_.to.at)}"
+        begin = f"GET{lanes}({target})" if sum_.start is None else f"ALL{lanes}({self.number(sum_.start)})"
+        lines = [f"vector{lanes} sums[{math.prod(counts)}];",
+                 *every(f"sums[{place}] = {begin};"), *lines,
+                 *every(f"SET{lanes}({target}, sums[{place}]);")]
+        for axis, cut in reversed([*zip(sum_.tile, tile, strict=True)]):
+            lines = self.block(self._steps(axis, cut), lines)
+        return lines
+
+
+def _cuts(length: int) -> list[range]:
+    """Of an axis of a tile, into equal parts and what is left."""
+    step = length if length <= VECTORS + 1 else VECTORS
+    whole = length - length % step
+    return [cut for cut in (range(0, whole, step), range(whole, length, max(length - whole, 1))) if cut]
 
 
 VECTOR_NODES = (Number, Name, Load, Negate, Binary, Where)
@@ -207,8 +240,9 @@ class VectorText(CText):
 RESERVED = frozenset((  # noqa: SIM905
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof "
-    "number whole vector8 vector16 masks8 masks16 GET8 GET16 SET8 SET16 ALL8 ALL16 MASK8 MASK16 choose8 choose16 "
-    "UNROLL VECTOR NAN INFINITY IN APART main block lane sums shown gates call m t i record due late before load "
+    "number whole vector1 vector4 vector8 vector16 masks4 masks8 masks16 GET1 GET4 GET8 GET16 SET1 SET4 SET8 SET16 "
+    "ALL1 ALL4 ALL8 ALL16 MASK4 MASK8 MASK16 choose4 choose8 choose16 UNROLL VECTOR NAN INFINITY IN APART main sums "
+    "shown gates call m t i record due late before load "
     "draw indices").split())
 
 

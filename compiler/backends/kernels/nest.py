@@ -21,63 +21,9 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from cortexc.compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
+from cortexc.compiler.backends.kernels.whole import Entry, Index, Int, Size, Whole
 from cortexc.compiler.backends.quoting import identifier
 from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Number, as_node, walk
-
-
-class Whole:
-    """A whole number that a kernel computes with: loop variables, sizes, and sums, products, quotients, remainders."""
-
-    def __add__(self, other: Int) -> Int:
-        if isinstance(other, int) and other < 0:
-            return Joined("-", self, -other)
-        return self if other == 0 else Joined("+", self, other)
-
-    def __radd__(self, other: int) -> Int:
-        return self + other if other <= 0 else Joined("+", other, self)
-
-    def __sub__(self, other: Int) -> Int:
-        return self if other == 0 else Joined("-", self, other)
-
-    def __rsub__(self, other: int) -> Int:
-        return Joined("-", other, self)
-
-    def __mul__(self, other: Int) -> Int:
-        return other if other == 0 else self if other == 1 else Joined("*", self, other)
-
-    def __rmul__(self, other: int) -> Int:
-        return other if other == 0 else self if other == 1 else Joined("*", other, self)
-
-    def __floordiv__(self, other: Int) -> Int:
-        return self if other == 1 else Joined("//", self, other)
-
-    def __mod__(self, other: Int) -> Int:
-        return 0 if other == 1 else Joined("%", self, other)
-
-
-Int = int | Whole
-
-
-@dataclass(frozen=True)
-class Index(Whole):
-    """A loop variable."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Size(Whole):
-    """An argument: a length, or the first of some cells."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Entry(Whole):
-    """The whole number at a place of an index array."""
-
-    indices: str
-    at: Int
 
 
 @dataclass(frozen=True)
@@ -85,13 +31,6 @@ class Counter(Whole):
     """A whole number that changes as the program runs, kept with the float64."""
 
     load: Load
-
-
-@dataclass(frozen=True)
-class Joined(Whole):
-    operator: str
-    left: Int
-    right: Int
 
 
 @dataclass(frozen=True)
@@ -188,29 +127,46 @@ class If:
 
 
 @dataclass(frozen=True)
-class Accumulation:
-    """to[k] := the sum over j, left to right, of `term`.
+class Axis:
+    """An index from 0 to below a length."""
 
-    `row` comes first in every j; only rows for which `keep` holds are looked at; `each` comes before the term of (j, k)
-    and stores only at places of its own (j, k). So k may be cut into blocks whose sums stay in registers.
+    index: Index
+    length: Int
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """to := `start` (None: what is there) and the sum of `term` over nested loops, in their order, at every place of
+    `tile` and `lanes`.
+
+    Along `lanes` neighbours lie side by side in memory. `row` comes first in every turn of the loops; only turns for
+    which `keep` holds are looked at; `each` comes before a term and stores only at places of its own. So tile and lanes
+    may be cut into blocks whose sums stay in registers.
     """
 
-    to: Array
-    j: Index
-    rows: Int
-    k: Index
-    width: Int
-    row: tuple[Statement, ...]
-    keep: Node | None
-    each: tuple[Statement, ...]
+    to: Load
+    lanes: Axis
+    over: tuple[Axis, ...]
     term: Node
+    tile: tuple[Axis, ...] = ()
+    row: tuple[Statement, ...] = ()
+    keep: Node | None = None
+    each: tuple[Statement, ...] = ()
+    start: float | None = 0.0
 
     def plain(self) -> tuple[Statement, ...]:
-        """Row by row."""
-        along = For(self.k, 0, self.width, 1, (*self.each, Store(self.to[self.k], self.term, add=True)))
-        kept: Statement = If(self.keep, (along,)) if self.keep is not None else along
-        return (For(self.k, 0, self.width, 1, (Store(self.to[self.k], Number(0.0)),)),
-                For(self.j, 0, self.rows, 1, (*self.row, kept)))
+        """One place of the tile after the other, row by row."""
+        along = nested((self.lanes,), (*self.each, Store(self.to, self.term, add=True)))
+        kept: Statement = If(self.keep, along) if self.keep is not None else along[0]
+        begin = () if self.start is None else nested((self.lanes,), (Store(self.to, Number(self.start)),))
+        return nested(self.tile, (*begin, *nested(self.over, (*self.row, kept))))
+
+
+def nested(axes: Iterable[Axis], body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """Loops, the first one outermost."""
+    for axis in reversed([*axes]):
+        body = (For(axis.index, 0, axis.length, 1, body),)
+    return body
 
 
 Statement = Let | Store | For | If | Accumulation
@@ -278,14 +234,22 @@ class Kernel:
     @contextmanager
     def loop(self, name: str, stop: Int, start: Int = 0, step: int = 1) -> Iterator[Int]:
         """Statements within run for every value of the index; no loop is made for one value alone."""
-        if (start, stop) == (0, 1):
-            yield 0
+        if isinstance(start, int) and isinstance(stop, int) and start < stop <= start + step:
+            yield start
             return
         index = Index(name)
         with self._nested() as body:
             yield index
         if body:
             self.body.append(For(index, start, stop, step, tuple(body)))
+
+    def blocks(self, name: str, length: int, size: int) -> Iterator[tuple[Int, int]]:
+        """Stretches of an axis, each with its first index and its length."""
+        whole = length - length % size
+        for start, stop, count in ((0, whole, size), (whole, length, length - whole)):
+            if stop > start:
+                with self.loop(name, stop, start, count) as first:
+                    yield first, count
 
     @contextmanager
     def when(self, condition: Node) -> Iterator[None]:
@@ -349,7 +313,7 @@ def nodes(body: Iterable[Statement]) -> Iterator[Node]:
 
 
 def widths(body: Iterable[Statement]) -> Iterator[Int]:
-    """Of every accumulation."""
+    """Of every accumulation: what is cut into blocks."""
     for statement in body:
         match statement:
             case For(_, _, _, _, within):
@@ -357,7 +321,7 @@ def widths(body: Iterable[Statement]) -> Iterator[Int]:
             case If(_, then, otherwise):
                 yield from widths((*then, *otherwise))
             case Accumulation():
-                yield statement.width
+                yield from (axis.length for axis in (statement.lanes, *statement.tile))
 
 
 def called(node: Node) -> str | None:

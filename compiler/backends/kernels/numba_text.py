@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from cortexc.compiler.backends.kernels.nest import For, Int, Kernel, Load, Uniform
+from cortexc.compiler.backends.kernels.nest import For, Kernel, Load, Uniform
 from cortexc.compiler.backends.kernels.operations import FIRST_ARGUMENT, Argument, Constant, Gate, Key
 from cortexc.compiler.backends.kernels.text import Text
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.quoting import docstring, identifier
 from cortexc.compiler.ir.expressions import Lookup, Node, Number
 

@@ -9,19 +9,16 @@ from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
     Below,
     Counter,
-    Entry,
     For,
     If,
-    Int,
-    Joined,
     Let,
     Load,
     Shown,
     Statement,
     Store,
     Uniform,
-    Whole,
 )
+from cortexc.compiler.backends.kernels.whole import Entry, Int, Joined, Whole
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Node, Number, Where
 from cortexc.compiler.ir.functions import ARITY

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cortexc.compiler.backends.kernels.layout import pack_state
-from cortexc.compiler.backends.kernels.nest import Counter, Int, Joined, Kernel
+from cortexc.compiler.backends.kernels.nest import Counter, Kernel
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, slot_name
+from cortexc.compiler.backends.kernels.whole import Int, Joined
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.backends.quoting import identifier
 from cortexc.compiler.backends.start import Start

@@ -51,14 +51,23 @@ const long precision = sizeof(number);
     IN vector##n choose##n(const masks##n m, const vector##n a, const vector##n b) { \\
         return (vector##n)((m & (masks##n)a) | (~m & (masks##n)b)); \\
     }
+VECTOR(4)
 VECTOR(8)
 VECTOR(16)
+typedef number vector1;
+#define ALL1(x) (x)
+#define GET1(place) (*(place))
+#define SET1(place, value) (*(place) = (value))
+#define ALL4(x) ((vector4){x, x, x, x})
 #define ALL8(x) ((vector8){x, x, x, x, x, x, x, x})
 #define ALL16(x) ((vector16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x})
+#define MASK4(condition) ((condition) ? ~(masks4){} : (masks4){})
 #define MASK8(condition) ((condition) ? ~(masks8){} : (masks8){})
 #define MASK16(condition) ((condition) ? ~(masks16){} : (masks16){})
+#define GET4(place) (*(const vector4 *)(place))
 #define GET8(place) (*(const vector8 *)(place))
 #define GET16(place) (*(const vector16 *)(place))
+#define SET4(place, value) (*(vector4 *)(place) = (value))
 #define SET8(place, value) (*(vector8 *)(place) = (value))
 #define SET16(place, value) (*(vector16 *)(place) = (value))
 

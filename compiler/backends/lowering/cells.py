@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cortexc.compiler.backends.kernels.nest import Array, Counter, Int, Kernel, KernelTable, Load, compared
+from cortexc.compiler.backends.kernels.nest import Array, Counter, Kernel, KernelTable, Load, compared
 from cortexc.compiler.backends.kernels.operations import (
     Operation,
     Slot,
@@ -21,6 +21,7 @@ from cortexc.compiler.backends.kernels.operations import (
     ring_slot,
     slot_name,
 )
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.storage import Storage
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.backends.quoting import identifier

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from cortexc.compiler.backends.kernels.layout import Shape
-from cortexc.compiler.backends.kernels.nest import Int, Kernel, KernelTable
+from cortexc.compiler.backends.kernels.nest import Kernel, KernelTable
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, slot_name
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.cells import message_slot, vector_parameters
 from cortexc.compiler.backends.lowering.storage import Storage, inline_factors
 from cortexc.compiler.backends.lowering.translation import Translation

@@ -14,8 +14,9 @@ from itertools import groupby
 import numpy as np
 
 from cortexc.compiler.backends.kernels.layout import Shape
-from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, Load, Shown, compared
+from cortexc.compiler.backends.kernels.nest import Array, Kernel, Load, Shown, compared
 from cortexc.compiler.backends.kernels.operations import Gate, Operation, Slot, slot_name
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.learning import Learning
 from cortexc.compiler.backends.lowering.listed import axes_of
 from cortexc.compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser, Summed

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from cortexc.compiler.backends.kernels.layout import Shape
-from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, Load, Uniform, any_of, compared
+from cortexc.compiler.backends.kernels.nest import Array, Kernel, Load, Uniform, any_of, compared
 from cortexc.compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, slot_name
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.ir.connections import connection_mask

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cortexc.compiler.backends.kernels.layout import Shape
-from cortexc.compiler.backends.kernels.nest import Counter, Indices, Int, Joined, Kernel, Load, compared
+from cortexc.compiler.backends.kernels.nest import Counter, Indices, Kernel, Load, compared
 from cortexc.compiler.backends.kernels.operations import First, IndexSlot, Operation, Slot, Span
+from cortexc.compiler.backends.kernels.whole import Int, Joined
 from cortexc.compiler.backends.lowering.learning import Axes
 from cortexc.compiler.ir.expressions import Name
 

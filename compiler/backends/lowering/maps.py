@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, Load, sum_of
+from cortexc.compiler.backends.kernels.nest import Accumulation, Array, Axis, Below, Kernel, Load
 from cortexc.compiler.backends.kernels.operations import Slot
+from cortexc.compiler.backends.kernels.whole import Index, Int
 from cortexc.compiler.backends.lowering.factors import VECTOR
 from cortexc.compiler.backends.lowering.learning import Axes, Learning
 from cortexc.compiler.backends.lowering.projections import ProjectionLowering
-from cortexc.compiler.backends.lowering.synapse_code import BLOCK
+from cortexc.compiler.backends.lowering.synapse_code import ROWS, RowsFiller
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.ir.errors import CortexError
-from cortexc.compiler.ir.expressions import Expression, Name, Node, Prev
+from cortexc.compiler.ir.expressions import Binary, Expression, Name, Node, Prev
 from cortexc.compiler.ir.model import Convolution, PlasticityRule
 
-PIXELS = 4
-"""Pixels whose products one pass of a learning rule adds."""
+ONE = Axis(Index("one"), 1)
+"""No lanes."""
+SAMPLES = 32
+"""Samples whose maps stay in a cache."""
 
 
 Term = Callable[[Callable[[str], Node], Node], Node]
@@ -68,15 +71,17 @@ class MapLowering(ProjectionLowering):
             self.clear(kernel, current)
             (code.forward_local if self.local else code.forward)(current.name)
 
-    def row_filler(self, kernel: Kernel, axes: Axes, row: Array, post: Array, pre: Array,
-                   own: bool) -> Callable[[Int], None]:
+    def rows_filler(self, kernel: Kernel, axes: Axes, post: Array, pre: Array, own: bool) -> tuple[RowsFiller, int]:
         code = MapCode(self, kernel, axes, pre)
         if own:
             code.rule = self._increment(kernel)
         if not (self.factors.is_delivered and code.pads):
             code.pool()  # else this step's delivery has
-        return lambda j: (code.row_local if self.local else code.row)(j, row, post.name)
-
+        if code.taps_are_cells and self.shape.repeats > 1 and (self.factors.is_product or not own):
+            return self._sums_over_samples(kernel, axes, post, Array(code.seen.name, pre.axes)), ROWS
+        if self.local:
+            return lambda j, count, rows: code.row_local(j, rows, post.name), 1
+        return lambda j, count, rows: code.all_rows(rows, post.name), self.shape.rows
 
     def _increment(self, kernel: Kernel) -> Term:
         """The rule at one synapse."""
@@ -116,6 +121,11 @@ class MapCode:
         self.w = axes.weights("w", Slot(owner.slot("w"), along=True))
         self.rule: Term | None = None
 
+    @property
+    def taps_are_cells(self) -> bool:
+        """Whether a kernel covers all of the lower maps, once."""
+        return self.height == self.columns == self.size
+
     @contextmanager
     def loops(self, **stops: Int) -> Iterator[list[Int]]:
         """Nested loops by the names of their variables."""
@@ -134,10 +144,6 @@ class MapCode:
         """The upper maps."""
         return Array(name, (self.kernels, *self.above, self.copies, self.repeats))
 
-    def _kernel_rows(self) -> list[range]:
-        """Kernel columns that one pass adds."""
-        return [range(first, min(first + BLOCK, self.size)) for first in range(0, self.size, BLOCK)]
-
     # ---- forward
 
     def pool(self) -> None:
@@ -154,53 +160,35 @@ class MapCode:
             mean = total / float(self.pool_size ** 2) if self.pool_size > 1 else total
             self.kernel.store(seen[h, y + self.padding, x + self.padding, b], mean)
 
-    def _along(self, to: Load, at: Load, pixels: Int, taken: list[tuple[int, Node]], sign: int) -> None:
-        """Adds the taps' products to a row of pixels that begins at `to` from one at `at`; tap u is u pixels away."""
-        pixel = self.batch
-        if self.stride == 1 and self.copies == 1:  # contiguous at both ends
-            with self.kernel.loop("i", pixels * self.repeats) as i:
-                terms = [x * Load(at.array, at.at + i + sign * u * pixel) for u, x in taken]
-                self.kernel.store(Load(to.array, to.at + i), sum_of([Load(to.array, to.at + i), *terms]))
-            return
-        with self.loops(x=pixels, r=self.repeats) as (x, r):
-            here = Load(to.array, to.at + (x * pixel + r))
-            terms = [weight * Load(at.array, at.at + ((x * self.stride + sign * u) * pixel + r)) for u, weight in taken]
-            self.kernel.store(here, sum_of([here, *terms]))
-
-    def _weights(self, taps: range, tap: Int, column: Int, c: Int) -> list[tuple[int, Node]]:
-        return [(u, self.kernel.let(f"x{u}", self.w[tap + u, column, c])) for u in taps]
-
     def forward(self, current: str) -> None:
-        upper = self._above(current)
-        with self.loops(o=self.kernels, h=self.channels, ky=self.size, c=self.copies) as (o, h, ky, c):
-            for taps in self._kernel_rows():
-                taken = self._weights(taps, self.tap(h, ky), o, c)
-                with self.kernel.loop("y", self.above[0]) as y:
-                    self._along(upper[o, y, 0, c, 0], self.seen[h, y * self.stride + ky, 0, c, 0], self.above[1], taken,
-                                1)
+        """Several kernels at a time, along samples, or along the pixels of one."""
+        o, h, ky, kx, i = map(Index, ("o", "h", "ky", "kx", "i"))
+        upper, joined = self._above(current), self.stride == 1 and self.batch == 1
+        for first, count in self.kernel.blocks("first", self.repeats, SAMPLES):
+            with self.loops(y=self.above[0], x=1 if joined else self.above[1], c=self.copies) as (y, x, c):
+                seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, first]
+                self.kernel.body.append(Accumulation(
+                    beside(upper[o, y, x, c, first], i), Axis(i, self.above[1] if joined else count),
+                    self._taps(h, ky, kx), self.w[self.tap(h, ky, kx), o, c] * beside(seen, i),
+                    (Axis(o, self.kernels),)))
+
+    def _taps(self, *indices: Index) -> tuple[Axis, ...]:
+        return tuple(map(Axis, indices, (self.channels, self.size, self.size)))
 
     def forward_local(self, current: str) -> None:
-        upper = self._above(current)
-        with self.loops(o=self.kernels, y=self.above[0], x=self.above[1], h=self.channels, ky=self.size,
-                        c=self.copies) as (o, y, x, h, ky, c):
+        upper, (h, ky, kx, r) = self._above(current), map(Index, ("h", "ky", "kx", "r"))
+        with self.loops(o=self.kernels, y=self.above[0], x=self.above[1], c=self.copies) as (o, y, x, c):
             unit = (o * self.above[0] + y) * self.above[1] + x
-            for taps in self._kernel_rows():
-                taken = self._weights(taps, self.tap(h, ky), unit, c)
-                with self.kernel.loop("r", self.repeats) as r:
-                    to = upper[o, y, x, c, r]
-                    terms = [weight * self.seen[h, y * self.stride + ky, x * self.stride + u, c, r]
-                             for u, weight in taken]
-                    self.kernel.store(to, sum_of([to, *terms]))
+            seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, r]
+            self.kernel.body.append(Accumulation(upper[o, y, x, c, r], Axis(r, self.repeats), self._taps(h, ky, kx),
+                                                 self.w[self.tap(h, ky, kx), unit, c] * seen))
 
     # ---- back
 
     def backward(self, current: str) -> None:
         """Sums over the upper channels and the kernel in `patches`, then shared out over pools."""
-        self.owner.clear(self.kernel, self.patches)
-        if not self.owner.local and self.stride == 1:
-            self._backward_rows()
-        else:
-            self._backward_taps()
+        along = self.stride == 1 and self.batch == 1 and not self.owner.local
+        (self._backward_rows if along else self._backward_taps)()
         lower = Array(current, (self.channels, *self.below, self.batch))
         patches = Array(self.patches.name, (self.channels, self.height, self.columns, self.batch))
         with self.loops(h=self.channels, y=self.below[0], x=self.below[1], b=self.batch) as (h, y, x, b):
@@ -208,31 +196,42 @@ class MapCode:
             self.kernel.store(lower[h, y, x, b], share / float(self.pool_size ** 2) if self.pool_size > 1 else share)
 
     def _backward_rows(self) -> None:
-        """A kernel row at a time; `widened` are the upper maps with kernel - 1 zeros at both ends of a row."""
-        wide = self.above[1] + 2 * (self.size - 1)
-        owner, rows = self.owner, self.kernels * self.above[0]
-        slot = owner.slots.add(owner.slot("widened"), rows * wide * self.batch)
-        widened = self.kernel.array("widened", slot, rows, wide, self.copies, self.repeats)
-        upper = Array(self.pre.name, (rows, self.above[1] * self.batch))
-        with self.loops(o=rows, i=self.above[1] * self.batch) as (o, i):
-            self.kernel.store(Load(widened.name, widened[o, self.size - 1, 0, 0].at + i), upper[o, i])
-        with self.loops(o=self.kernels, ky=self.size, h=self.channels, c=self.copies) as (o, ky, h, c):
-            for taps in self._kernel_rows():
-                taken = self._weights(taps, self.tap(h, ky), o, c)
-                with self.kernel.loop("y", self.above[0]) as y:
-                    self._along(self.patches[h, y + ky, 0, c, 0], widened[o * self.above[0] + y, self.size - 1, c, 0],
-                                self.columns, taken, -1)
+        """Along a row of pixels; `widened` are the upper maps with kernel - 1 zeros at both ends of a row."""
+        wide, h, o, ky, kx, x = self.above[1] + 2 * (self.size - 1), *map(Index, ("h", "o", "ky", "kx", "x"))
+        slot = self.owner.slots.add(self.owner.slot("widened"), self.kernels * self.above[0] * wide)
+        widened = self.kernel.array("widened", slot, self.kernels, self.above[0], wide)
+        upper = Array(self.pre.name, (self.kernels, *self.above))
+        with self.loops(o=self.kernels, y=self.above[0], x=self.above[1]) as (up, y, right):
+            self.kernel.store(widened[up, y, right + (self.size - 1)], upper[up, y, right])
+        with self.kernel.loop("y", self.height) as y:
+            term = self.w[self.tap(h, ky, kx), o, 0] * widened[o, y - ky, x + (self.size - 1) - kx]
+            self.kernel.body.append(Accumulation(
+                self.patches[h, y, x, 0, 0], Axis(x, self.columns), self._back_taps(o, ky, kx), term,
+                (Axis(h, self.channels),), keep=self._falls_into(y, ky, self.above[0])))
+
+    def _back_taps(self, *indices: Index) -> tuple[Axis, ...]:
+        return tuple(map(Axis, indices, (self.kernels, self.size, self.size)))
+
+    def _falls_into(self, place: Int, tap: Int, length: Int) -> Node:
+        """Whether a pixel below is seen through the tap by one of so many above."""
+        inside = Binary("and", Below(tap, place + 1), Below(place, tap + ((length - 1) * self.stride + 1)))
+        if self.stride == 1:
+            return inside
+        return Binary("and", inside, Below((place + self.size * self.stride - tap) % self.stride, 1))
 
     def _backward_taps(self) -> None:
-        """One tap at a time: for strides, and for weights that differ between positions."""
+        """Along the samples of a pixel."""
+        h, o, ky, kx, r = map(Index, ("h", "o", "ky", "kx", "r"))
         upper = self._above(self.pre.name)
-        with self.loops(o=self.kernels, ky=self.size, kx=self.size, h=self.channels, y=self.above[0], x=self.above[1],
-                        c=self.copies) as (o, ky, kx, h, y, x, c):
-            column = (o * self.above[0] + y) * self.above[1] + x if self.owner.local else o
-            weight = self.kernel.let("x0", self.w[self.tap(h, ky, kx), column, c])
-            with self.kernel.loop("r", self.repeats) as r:
-                to = self.patches[h, y * self.stride + ky, x * self.stride + kx, c, r]
-                self.kernel.store(to, to + weight * upper[o, y, x, c, r])
+        for first, count in self.kernel.blocks("first", self.repeats, SAMPLES):
+            with self.loops(y=self.height, x=self.columns, c=self.copies) as (y, x, c):
+                above_y, above_x = (y - ky) // self.stride, (x - kx) // self.stride
+                column = (o * self.above[0] + above_y) * self.above[1] + above_x if self.owner.local else o
+                keep = Binary("and", self._falls_into(y, ky, self.above[0]), self._falls_into(x, kx, self.above[1]))
+                term = self.w[self.tap(h, ky, kx), column, c] * upper[o, above_y, above_x, c, first + r]
+                self.kernel.body.append(Accumulation(
+                    self.patches[h, y, x, c, first + r], Axis(r, count), self._back_taps(o, ky, kx), term,
+                    (Axis(h, self.channels),), keep=keep))
 
     # ---- learning
 
@@ -246,35 +245,27 @@ class MapCode:
             return self._above(post)[place] * seen
         return self.rule(lambda name: self._above(name)[place], seen)
 
-    def row(self, j: Int, row: Array, post: str) -> None:
-        """Per kernel: products summed over positions, for every sample; then over samples. To begin with -0 keeps the
-        sign of a zero."""
-        (h, ky, kx), kernel = self._of_tap(j), self.kernel
-        slot = self.owner.slots.add(self.owner.slot("sample"), self.repeats)
-        sample = kernel.array("sample", slot, self.repeats)
+    def all_rows(self, rows: Array, post: str) -> None:
+        """Products summed over positions, for every sample; then over samples. To begin with -0 keeps the sign of a
+        zero."""
+        kernel, kx, o, y, x, r = self.kernel, *map(Index, ("kx", "o", "y", "x", "r"))
+        slot = self.owner.slots.add(self.owner.slot("sample"), self.size * self.kernels * SAMPLES)
+        sample = kernel.array("sample", slot, self.size, self.kernels, SAMPLES)
+        tile = (Axis(kx, self.size), Axis(o, self.kernels))
+        over = (Axis(y, self.above[0]), Axis(x, self.above[1]))
+        with self.loops(i=self.owner.shape.weights) as (i,):
+            kernel.store(Load(rows.name, i), -0.0)
+        for first, count in kernel.blocks("first", self.repeats, SAMPLES):
+            with self.loops(h=self.channels, ky=self.size, c=self.copies) as (h, ky, c):
+                with kernel.apart() as each:
+                    seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, first + r]
+                    term = self._term(post, (o, y, x, c, first + r), seen)
+                kernel.body += [
+                    Accumulation(sample[kx, o, r], Axis(r, count), over, term, tile, each=tuple(each), start=-0.0),
+                    Accumulation(rows[self.tap(h, ky, kx), c, o], ONE, (Axis(r, count),), sample[kx, o, r], tile,
+                                 start=None)]
 
-        def block(o: Int, y: Int, x: Int, c: Int, count: int) -> None:
-            with kernel.loop("r", self.repeats) as r:
-                terms = [self._term(post, (o, y, x + u, c, r),
-                                    self.seen[h, y * self.stride + ky, (x + u) * self.stride + kx, c, r])
-                         for u in range(count)]
-                kernel.store(sample[r], sum_of([sample[r], *terms]))
-
-        whole, left = self.above[1] // PIXELS * PIXELS, self.above[1] % PIXELS
-        with self.loops(o=self.kernels, c=self.copies) as (o, c):
-            with kernel.loop("r", self.repeats) as r:
-                kernel.store(sample[r], -0.0)
-            with kernel.loop("y", self.above[0]) as y:
-                if whole:
-                    with kernel.loop("x", whole, 0, PIXELS) as x:
-                        block(o, y, x, c, PIXELS)
-                if left:
-                    block(o, y, whole, c, left)
-            total = kernel.let("total", sample[0])
-            self._sum_samples(total, lambda r: sample[r])
-            kernel.store(row[o, c], total)
-
-    def row_local(self, j: Int, row: Array, post: str) -> None:
+    def row_local(self, j: Int, rows: Array, post: str) -> None:
         h, ky, kx = self._of_tap(j)
         with self.loops(o=self.kernels, y=self.above[0], x=self.above[1], c=self.copies) as (o, y, x, c):
             def product(r: Int) -> Node:
@@ -282,10 +273,15 @@ class MapCode:
 
             total = self.kernel.let("total", product(0))
             self._sum_samples(total, product)
-            self.kernel.store(row[(o * self.above[0] + y) * self.above[1] + x, c], total)
+            self.kernel.store(rows[0, c, (o * self.above[0] + y) * self.above[1] + x], total)
 
     def _sum_samples(self, total: Name, of: Callable[[Int], Node]) -> None:
         """Adds samples 1, 2 ... to the first one's."""
         if self.repeats > 1:
             with self.kernel.loop("r", self.repeats, 1) as r:
                 self.kernel.set(total, total + of(r))
+
+
+def beside(place: Load, steps: Int) -> Load:
+    """The place so many numbers on."""
+    return Load(place.array, place.at + steps)

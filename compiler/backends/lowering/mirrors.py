@@ -12,8 +12,9 @@ import numpy as np
 
 from cortexc.compiler.backends.draws import noise_columns
 from cortexc.compiler.backends.kernels.layout import shape_of
-from cortexc.compiler.backends.kernels.nest import Array, Below, Int, Kernel, KernelTable
+from cortexc.compiler.backends.kernels.nest import Array, Below, Kernel, KernelTable
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, SlotTable
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Node, Number, Where
 from cortexc.compiler.ir.functions import Floats

@@ -8,8 +8,9 @@ time, with the bits of the plain sum over the samples.
 
 from __future__ import annotations
 
-from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, compared
+from cortexc.compiler.backends.kernels.nest import Array, Kernel, compared
 from cortexc.compiler.backends.kernels.operations import Operation
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.learning import Learning
 from cortexc.compiler.backends.lowering.synapse_code import SynapseCode
 from cortexc.compiler.ir.expressions import Call, Name, Node, Where

@@ -9,15 +9,14 @@ from cortexc.compiler.backends.kernels.layout import shape_of
 from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
     Array,
-    Index,
-    Int,
+    Axis,
     Kernel,
     KernelTable,
     Load,
     compared,
-    sum_of,
 )
 from cortexc.compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable, slot_name
+from cortexc.compiler.backends.kernels.whole import Index, Int
 from cortexc.compiler.backends.lowering import events
 from cortexc.compiler.backends.lowering.arrivals import arrived_at
 from cortexc.compiler.backends.lowering.factors import Factors
@@ -34,8 +33,14 @@ from cortexc.compiler.ir.expressions import Expression, Name, Node, Number, Wher
 from cortexc.compiler.ir.model import PlasticityRule, Projection
 from cortexc.compiler.passes.events import moves_at_events, sends_events
 
-BLOCK = 8
-"""Terms of a sum that one pass over a row adds; more than this and LLVM stops vectorising."""
+ALONG = 8
+"""Samples from which on loops go along them."""
+BLOCK = 40
+"""Presynaptic cells whose messages stay in the innermost cache."""
+ROWS = 16
+"""Rows whose increments are made at once."""
+
+RowsFiller = Callable[[Int, int, Array], None]
 
 
 class SynapseCode:
@@ -157,7 +162,7 @@ class SynapseCode:
         pre, current = axes.cells("pre", pre_slot), axes.cells("current", current_slot)
         if self.shape.batch == 1 and not self.shape.one_to_one and not learning and self.sends_events:
             self._product_of_events(kernel, axes, w, pre, current)
-        elif self.shape.repeats >= BLOCK and not learning and not self.shape.one_to_one:
+        elif self.shape.repeats >= ALONG and not learning and not self.shape.one_to_one:
             self._product_of_samples(kernel, axes, w, pre, current)
         elif self.shape.batch > 1 or self.shape.one_to_one:
             self._product_of_batch(kernel, axes, w, pre, current, learning)
@@ -222,8 +227,8 @@ class SynapseCode:
             x = kernel.let("x", w((j, k, 0)))
             if learning:
                 learning.step((j, k, 0), learning.increment((j, k, 0)))
-        to = Array(current.name, (axes.width,))
-        kernel.body.append(Accumulation(to, j, axes.rows, k, axes.width, tuple(row), keep, tuple(each), x * p))
+        kernel.body.append(Accumulation(current[k, 0, 0], Axis(k, axes.width), (Axis(j, axes.rows),), x * p,
+                                        row=tuple(row), keep=keep, each=tuple(each)))
 
     def _product_of_batch(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array,
                           learning: Learning | None) -> None:
@@ -246,15 +251,15 @@ class SynapseCode:
             kernel.store(Load(array.name, i), 0.0)
 
     def _product_of_samples(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array) -> None:
-        """Eight presynaptic cells at a time; the inner loop runs over samples, which share the weight."""
+        """Along the samples, which share the weight, and several postsynaptic cells at a time."""
+        j, k, r = Index("j"), Index("k"), Index("r")
         self.clear(kernel, current)
-        whole = axes.rows - axes.rows % BLOCK
-        for start, stop, count in ((0, whole, BLOCK), (whole, axes.rows, 1)):
-            with kernel.loop("j", stop, start, count) as j, axes.each_along() as (k, c):
-                taken = [kernel.let(f"x{u}", w((j + u, k, c))) for u in range(count)]
-                with kernel.loop("r", self.shape.repeats) as r:
-                    terms = [x * pre[j + u, c, r] for u, x in enumerate(taken)]
-                    kernel.store(current[k, c, r], sum_of([current[k, c, r], *terms]))
+        for first, count in kernel.blocks("first", self.shape.rows, BLOCK):
+            with kernel.loop("c", self.shape.copies) as c:
+                with kernel.apart() as each:
+                    term = w((first + j, k, c)) * pre[first + j, c, r]
+                kernel.body.append(Accumulation(current[k, c, r], Axis(r, self.shape.repeats), (Axis(j, count),), term,
+                                                (Axis(k, axes.width),), each=tuple(each), start=None))
 
     # ---- increments that are one postsynaptic times one presynaptic factor, row by row
 
@@ -263,50 +268,42 @@ class SynapseCode:
         """`each` of every weight with its increment, summed over samples. `skip`: rows whose presynaptic factor is 0
         are left out. `post` and `pre`: the factors, if not the rule's own."""
         kernel, axes = learning.kernel, learning.axes
-        row = axes.row("row", self.slots.add(self.slot("row"), self.shape.width * self.shape.copies))
         factors = (axes.cells("post", post or self.factors.vectors["P0"]),
                    axes.cells("pre", pre or self.factors.vectors["Q0"]))
-        fill = self.row_filler(kernel, axes, row, *factors, post is None)
-        with axes.each_row() as j, kernel.when_any([compared(factors[1][j, 0, 0], "!=", 0.0)] if skip else []):
-            fill(j)
-            with axes.each_along() as (k, c):
-                each((j, k, c), learning.masked(row[k, c], (j, k, c)))
+        fill, most = self.rows_filler(kernel, axes, *factors, post is None)
+        slot = self.slots.add(self.slot("row"), most * self.shape.width * self.shape.copies)
+        rows = kernel.array("row", slot, most, self.shape.copies, axes.width)
+        for j, count in kernel.blocks("j", self.shape.rows, most):
+            with kernel.when_any([compared(factors[1][j, 0, 0], "!=", 0.0)] if skip else []):
+                fill(j, count, rows)
+                with kernel.loop("i", count) as i, axes.each_along() as (k, c):
+                    each((j + i, k, c), learning.masked(rows[i, c, k], (j + i, k, c)))
 
-    def row_filler(self, kernel: Kernel, axes: Axes, row: Array, post: Array, pre: Array,
-                   own: bool) -> Callable[[Int], None]:
-        """Prepares, and gives what leaves the increments of row j in `row`. `own`: the factors are the rule's."""
+    def rows_filler(self, kernel: Kernel, axes: Axes, post: Array, pre: Array, own: bool) -> tuple[RowsFiller, int]:
+        """Prepares; what leaves the increments of some rows from j on in an array, and of how many at most. `own`: the
+        factors are the rule's."""
         if self.shape.repeats > 1:
-            return self._sums_over_samples(kernel, axes, row, post, pre)
+            return self._sums_over_samples(kernel, axes, post, pre), ROWS
 
-        def fill(j: Int) -> None:
+        def fill(j: Int, count: int, rows: Array) -> None:
             with axes.each_along() as (k, c):
-                kernel.store(row[k, c], post[k, c, 0] * pre[j, c, 0])
+                kernel.store(rows[0, c, k], post[k, c, 0] * pre[j, c, 0])
 
-        return fill
+        return fill, 1
 
-    def _sums_over_samples(self, kernel: Kernel, axes: Axes, row: Array, post: Array,
-                           pre: Array) -> Callable[[Int], None]:
-        """Eight samples at a time, along the postsynaptic cells, which `turned` has innermost."""
+    def _sums_over_samples(self, kernel: Kernel, axes: Axes, post: Array, pre: Array) -> RowsFiller:
+        """Along the postsynaptic cells, which `turned` has innermost."""
         copies, repeats = self.shape.copies, self.shape.repeats
         slot = self.slots.add(self.slot("turned"), self.shape.width * self.shape.batch)
         turned = kernel.array("turned", slot, copies, repeats, axes.width)
         with kernel.loop("c", copies) as c, kernel.loop("r", repeats) as r, kernel.loop("k", axes.width) as k:
             kernel.store(turned[c, r, k], post[k, c, r])
 
-        def block(j: Int, c: Int, r: Int, count: int, name: str) -> None:
-            taken = [kernel.let(f"{name}{u}", pre[j, c, r + u]) for u in range(count)]
-            with kernel.loop("k", axes.width) as k:
-                terms = [turned[c, r + u, k] * p for u, p in enumerate(taken)]
-                kernel.store(row[k, c], sum_of(terms if r == 0 else [row[k, c], *terms]))
-
-        def fill(j: Int) -> None:
-            whole = 1 + (repeats - 1) // BLOCK * BLOCK
+        def fill(j: Int, count: int, rows: Array) -> None:
+            i, k, r = Index("i"), Index("k"), Index("r")
             with kernel.loop("c", copies) as c:
-                block(j, c, 0, 1, "first")
-                with kernel.loop("r", whole, 1, BLOCK) as r:
-                    block(j, c, r, BLOCK, "p")
-                if whole < repeats:
-                    block(j, c, whole, repeats - whole, "last")
+                kernel.body.append(Accumulation(rows[i, c, k], Axis(k, axes.width), (Axis(r, repeats),),
+                                                turned[c, r, k] * pre[j + i, c, r], (Axis(i, count),), start=-0.0))
 
         return fill
 

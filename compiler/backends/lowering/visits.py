@@ -19,8 +19,9 @@ from itertools import product
 
 import numpy as np
 
-from cortexc.compiler.backends.kernels.nest import Array, Int, Kernel, any_of, compared
+from cortexc.compiler.backends.kernels.nest import Array, Kernel, any_of, compared
 from cortexc.compiler.backends.kernels.operations import IndexSlot
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
 from cortexc.compiler.backends.lowering.learning import Learning
 from cortexc.compiler.backends.lowering.listed import ListedAxes
