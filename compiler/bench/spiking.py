@@ -1,7 +1,7 @@
 """Benchmarks of the sign-concordant circuit, trained on Lava: accuracy by feedback policy, measures of the claim.
 
-`cortexc bench mnist-sign-concordant`, `fashion-sign-concordant`, `cnn-sign-concordant`, `speed-sign-concordant`. With
-`-o FOLDER` every run keeps its results there and is not run again.
+`cortexc bench mnist-sign-concordant`, `fashion-sign-concordant`, `cnn-sign-concordant`. With `-o FOLDER` every run
+keeps its results there and is not run again.
 """
 
 from __future__ import annotations
@@ -143,36 +143,3 @@ def _linear(name: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = linear_classifier(load_dataset(name, split="full"))
     return [{"net": "linear classifier", "feedback": "", "optimiser": "L-BFGS", "mode": "scikit-learn", "epochs": 0,
              "accuracy": found.test_accuracy, "spread": 0.0, "seeds": 1, "wall_s": found.seconds}]
-
-
-def speed(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows {metric, value, unit, baseline}: microseconds per training sample of 784-400-10 `locked`, minibatch 100,
-    Adam, beside a plain torch implementation of the same algorithm; both with one thread, in turns, in one run."""
-    import time
-
-    import torch
-
-    from cortexc.reference.plain_spiking_net import build, train_epoch
-
-    torch.set_num_threads(1)
-    count = int(options.get("samples", 6000))
-    experiment = load_experiment("sign_concordant_mnist", {
-        "data.limits": {"train": count, "test": 100}, "protocol.epochs": 7, "protocol.test_every": 0})
-    times: dict[str, list[float]] = {"Lava, three cells, float64": [], "torch, signed matrices, float32": []}
-    with Session(experiment) as session:
-        rows = session.plan.samples[:count]
-        x, labels = torch.tensor(rows[:, :784], dtype=torch.float32), torch.tensor(rows[:, 784:].argmax(1))
-        net, steps = build((784, 400, 10)), count // 100 * 5
-        session.run(steps)
-        train_epoch(net, x, labels)
-        for _ in range(5):
-            works = (lambda: session.run(steps), lambda: train_epoch(net, x, labels))
-            for name, work in zip(times, works, strict=True):
-                start = time.perf_counter()
-                work()
-                times[name].append((time.perf_counter() - start) / count * 1e6)
-    values = {name: float(np.median(found)) for name, found in times.items()}
-    lava, torch_ = values.values()
-    return [{"metric": name, "value": value, "unit": "us per training sample", "baseline": ""}
-            for name, value in values.items()] + [
-        {"metric": "Lava against torch", "value": lava / torch_, "unit": "ratio", "baseline": "torch, float32"}]
