@@ -8,7 +8,6 @@ least of `REPEATS`. Options: samples, cnn_samples (multiples of 100).
 from __future__ import annotations
 
 import ctypes
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -19,7 +18,7 @@ from cortexc.compiler.backends.kernels.c_library import library
 from cortexc.compiler.backends.loading import c_compiler, load_c
 from cortexc.compiler.backends.lowering.c_module import head
 from cortexc.compiler.bench import checked
-from cortexc.compiler.bench.speed import best, one_core, row
+from cortexc.compiler.bench.speed import best, one_core, row, timed
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.session import Session
 
@@ -106,7 +105,7 @@ def _compared(what: str, experiment: str, count: int, peer: Callable[[], object]
         works = {backend: _training(stack, experiment, count, {"run.backend": backend, **overrides})
                  for backend in ("native", "native32")}
         works |= {"peer": peer} if peer else {}
-        times = best({name: _timed(work, count) for name, work in works.items()}, REPEATS)
+        times = best({name: timed(work, count) for name, work in works.items()}, REPEATS)
     yield from (row(f"{name}, {what}", times[name], "us per sample", "processor time, one core")
                 for name in ("native", "native32"))
     if peer:
@@ -123,15 +122,6 @@ def _training(stack: ExitStack, experiment: str, count: int, overrides: dict[str
     steps = count // (loaded.protocol.minibatch or 1) * loaded.protocol.steps
     session.run(steps)
     return lambda: session.run(steps)
-
-
-def _timed(work: Callable[[], object], count: int) -> Callable[[], float]:
-    def measure() -> float:
-        began = time.process_time()
-        work()
-        return (time.process_time() - began) / count * 1e6
-
-    return measure
 
 
 def _torch_net(count: int) -> Callable[[], object]:

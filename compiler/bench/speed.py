@@ -80,7 +80,7 @@ def timed_native(work: Job, kind: type[Native] = Native) -> Callable[[], float]:
     block = native.feed.block(steps)
     native._block(native.feed.block(0))
 
-    return _timed(lambda: native._block(block), steps)
+    return timed(lambda: native._block(block), steps)
 
 
 # ---- native against hand-written loops
@@ -107,18 +107,19 @@ def anchor(folder: Path, module: str, net_name: str, steps: int, **options: str)
     net = common.NETS[net_name]()
     state, (inputs, targets, white) = common.random_state(net, 123), common.stimulus(net, steps)
     if module == "numpy_layers":
-        return _timed(lambda: kernel.run(net, state, inputs, targets, white, net.flags), steps)
+        return timed(lambda: kernel.run(net, state, inputs, targets, white, net.flags), steps)
     simulator = kernel.Simulator(net, state, **options)
     targets, white = simulator.lay.pad_target(targets), simulator.lay.pad_noise(white)
     simulator.advance(inputs[:1], targets[:1], white[:1], net.flags)
-    return _timed(lambda: simulator.advance(inputs, targets, white, net.flags), steps)
+    return timed(lambda: simulator.advance(inputs, targets, white, net.flags), steps)
 
 
-def _timed(function: Callable[[], object], steps: int) -> Callable[[], float]:
+def timed(function: Callable[[], object], steps: int) -> Callable[[], float]:
+    """Microseconds of the processor's time per step."""
     def measure() -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         function()
-        return (time.perf_counter() - began) / steps * 1e6
+        return (time.process_time() - began) / steps * 1e6
 
     return measure
 
@@ -275,24 +276,38 @@ def _static(projection: Projection) -> Projection:
 def plot_sizes(found: list[dict[str, Any]], path: Path) -> None:
     """Microseconds per step against units per layer, both logarithmic."""
     with figure(path, saved={"dpi": 110, "bbox_inches": "tight"}, figsize=(6, 4)) as (_, axes):
-        for label in ("native", "Lava network", "Lava population"):
+        for label in ("native", "Lava network", "Lava population", BOUND):
             points = [(int(r["metric"].rsplit("-", 1)[1]), r["value"]) for r in found
                       if r["metric"].startswith(f"{label} step, ") and r["metric"].count("-") == 2]
-            axes.loglog(*zip(*points, strict=True), marker="o", label=label)
+            axes.loglog(*zip(*points, strict=True), "--" if label == BOUND else "o-", label=label)
         axes.set(xlabel="units per layer (n-n-n)", ylabel="us per step", title="Cost of a step, everything plastic")
         axes.legend(frameon=False)
 
 
+BOUND = "memory-bound"
+LARGEST_ON_LAVA = 2000
+"""Units per layer."""
+
+
+def copied(count: int) -> float:
+    """Bytes per microsecond that a copy of so many numbers reads and writes, at best."""
+    source, target = np.ones(count), np.zeros(count)
+    return 2 * source.nbytes / best({"copy": timed(lambda: np.copyto(target, source), 1)})["copy"]
+
+
 def sizes(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """n-n-n nets, everything plastic: native, and Lava at two granularities."""
-    quick = options.get("quick")
-    for n in (10, 50, 200) if quick else (10, 30, 100, 300, 1000, 2000):
+    """n-n-n nets, everything plastic: native, and Lava at two granularities, beside what moving the weights takes."""
+    quick, speed = options.get("quick"), copied(2**25)
+    yield row("memory bandwidth", speed / 1e3, "GB/s", "stream copy, read and written")
+    for n in (10, 50, 200) if quick else (10, 30, 100, 300, 1000, 2000, 4000):
         circuit = Pal((n, n, n), eta_fw=(1.0 / n,), eta_IP=(0.02 / n,), eta_PI=(0.02 / n,), eta_bw=(0.2 / n,),
                       alpha=(1e-6,), sigma=(0.01,))
         steps = int(np.clip(4e8 / (5 * n * n + 2000) / (20 if quick else 1), 100, 50_000)) // HOLD * HOLD
         work = job(circuit, LEARNING, max(steps, HOLD), FULL)
         yield row(f"native step, {n}-{n}-{n}", best({"n": timed_native(work)}, 2)["n"], "us", "one core")
-        for granularity in ("network", "population"):
+        weights = sum(size for slot, size in work.program.slots.sizes.items() if slot.endswith((".w", ".low_pass")))
+        yield row(f"{BOUND} step, {n}-{n}-{n}", 2 * 8 * weights / speed, "us", "weights read and written, at that speed")
+        for granularity in ("network", "population") if n <= LARGEST_ON_LAVA else ():
             yield row(f"Lava {granularity} step, {n}-{n}-{n}", _lava_size(circuit, granularity, n, bool(quick)), "us",
                       "two cores")
 

@@ -46,6 +46,5 @@ BENCHMARKS = {name: Benchmark(place, what) for name, place, what in [
     ("mnist-sign-concordant", "compiler.bench.spiking:mnist", "sign-concordant circuit on MNIST, by feedback"),
     ("fashion-sign-concordant", "compiler.bench.spiking:fashion", "the same on Fashion-MNIST"),
     ("cnn-sign-concordant", "compiler.bench.spiking:cnn", "its convolutional net"),
-    ("speed-sign-concordant", "compiler.bench.concordance_speed:rows",
-     "its time per training sample beside torch and a loop in C"),
+    ("speed-sign-concordant", "compiler.bench.concordance_speed:rows", "its time per sample, side by side"),
 ]}
