@@ -306,7 +306,7 @@ def sizes(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
         work = job(circuit, LEARNING, max(steps, HOLD), FULL)
         yield row(f"native step, {n}-{n}-{n}", best({"n": timed_native(work)}, 2)["n"], "us", "one core")
         weights = sum(size for slot, size in work.program.slots.sizes.items() if slot.endswith((".w", ".low_pass")))
-        yield row(f"{BOUND} step, {n}-{n}-{n}", 2 * 8 * weights / speed, "us", "weights read and written, at that speed")
+        yield row(f"{BOUND} step, {n}-{n}-{n}", 16 * weights / speed, "us", "weights read and written at that speed")
         for granularity in ("network", "population") if n <= LARGEST_ON_LAVA else ():
             yield row(f"Lava {granularity} step, {n}-{n}-{n}", _lava_size(circuit, granularity, n, bool(quick)), "us",
                       "two cores")

@@ -117,7 +117,7 @@ class CText(Text):
     def _fits(self, sum_: Accumulation) -> bool:
         """Whether vectors have all its operations."""
         simple = all(isinstance(s, Let | Store) for s in sum_.each)
-        found = [*nodes(sum_.each), *walk(sum_.term)]
+        found = [*nodes(sum_.each), *(node for _, term in sum_.sums for node in walk(term))]
         return simple and all(isinstance(n, VECTOR_NODES) for n in found)
 
     def _blocked(self, sum_: Accumulation) -> list[str]:
@@ -153,16 +153,17 @@ class CText(Text):
                                    [f"const long {name} = first_{name} + {width} * unit_{name};", *lines])
             return lines
 
-        inside = every(*inner.lines(sum_.each), f"sums[{place}] += {inner.value(sum_.term)};")
+        sums = [(f"sums[{place} + {i * math.prod(counts)}]", f"{c_name(to.array)} + {self.whole(to.at)}", term)
+                for i, (to, term) in enumerate(sum_.sums)]
+        inside = every(*inner.lines(sum_.each), *(f"{own} += {inner.value(term)};" for own, _, term in sums))
         kept = self.block(self.when(self.condition(sum_.keep)), inside) if sum_.keep is not None else inside
         lines = [*self.lines(sum_.row), *kept]
         for axis in reversed(sum_.over):
             lines = self.block(self.loop(For(axis.index, 0, axis.length, 1, ())), lines)
-        target = f"{c_name(sum_.to.array)} + {self.whole(sum_.to.at)}"
-        begin = f"GET{lanes}({target})" if sum_.start is None else f"ALL{lanes}({self.number(sum_.start)})"
-        lines = [f"vector{lanes} sums[{math.prod(counts)}];",
-                 *every(f"sums[{place}] = {begin};"), *lines,
-                 *every(f"SET{lanes}({target}, sums[{place}]);")]
+        zero = None if sum_.start is None else f"ALL{lanes}({self.number(sum_.start)})"
+        lines = [f"vector{lanes} sums[{len(sums) * math.prod(counts)}];",
+                 *every(*(f"{own} = {zero or f'GET{lanes}({to})'};" for own, to, _ in sums)), *lines,
+                 *every(*(f"SET{lanes}({to}, {own});" for own, to, _ in sums))]
         for axis, cut in reversed([*zip(sum_.tile, tile, strict=True)]):
             lines = self.block(self._steps(axis, cut), lines)
         return lines

@@ -153,12 +153,19 @@ class Accumulation:
     keep: Node | None = None
     each: tuple[Statement, ...] = ()
     start: float | None = 0.0
+    more: tuple[tuple[Load, Node], ...] = ()
+    """Other sums with their terms, made on the way."""
+
+    @property
+    def sums(self) -> tuple[tuple[Load, Node], ...]:
+        return ((self.to, self.term), *self.more)
 
     def plain(self) -> tuple[Statement, ...]:
         """One place of the tile after the other, row by row."""
-        along = nested((self.lanes,), (*self.each, Store(self.to, self.term, add=True)))
+        along = nested((self.lanes,), (*self.each, *(Store(to, term, add=True) for to, term in self.sums)))
         kept: Statement = If(self.keep, along) if self.keep is not None else along[0]
-        begin = () if self.start is None else nested((self.lanes,), (Store(self.to, Number(self.start)),))
+        zeros = () if self.start is None else tuple(Store(to, Number(self.start)) for to, _ in self.sums)
+        begin = nested((self.lanes,), zeros) if zeros else ()
         return nested(self.tile, (*begin, *nested(self.over, (*self.row, kept))))
 
 

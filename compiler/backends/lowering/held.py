@@ -6,17 +6,18 @@ own. Lines along the same cells share a loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, reduce
 from itertools import groupby
 
 import numpy as np
 
 from cortexc.compiler.backends.kernels.layout import Shape
-from cortexc.compiler.backends.kernels.nest import Array, Kernel, Load, Shown, compared
+from cortexc.compiler.backends.kernels.nest import Accumulation, Array, Axis, Kernel, Load, Shown, compared
 from cortexc.compiler.backends.kernels.operations import Gate, Operation, Slot, slot_name
-from cortexc.compiler.backends.kernels.whole import Int
+from cortexc.compiler.backends.kernels.whole import Index, Int
 from cortexc.compiler.backends.lowering.learning import Learning
 from cortexc.compiler.backends.lowering.listed import axes_of
 from cortexc.compiler.backends.lowering.summed import OPTIMISERS, At, Optimiser, Summed
@@ -77,10 +78,7 @@ class Held:
         rows = [code.book[ROWS + b] for b in range(self.shape.batch)]
         same = [code.holds("valid"), *(compared(row, "==", Shown(b)) for b, row in enumerate(rows))]
         with kernel.when(compared(reduce(lambda a, b: Binary("and", a, b), same), "==", 0.0)):
-            if form.catch_up:
-                with kernel.when(code.holds("behind")):
-                    code.write(form.catch_up)
-            code.write(form.turn)
+            code.turn()
             for b, row in enumerate(rows):
                 kernel.store(row, Shown(b))
         code.write(form.send)
@@ -229,6 +227,37 @@ class FormCode:
     def _give(self, to: Load, line: Line, value: Node) -> None:
         (self.kernel.add if line.adds else self.kernel.store)(to, value)
 
+    def turn(self) -> None:
+        """Another presentation: the matrices take what they lag behind, and are multiplied with the new input."""
+        catch_up, turn, shape = self.held.form.catch_up, self.held.form.turn, self.held.shape
+        if not catch_up or shape.batch > 1 or shape.maps or self.held.owner.synapse.unit:
+            with self.kernel.when_any([self.holds("behind")] if catch_up else []):
+                self.write(catch_up)
+            return self.write(turn)
+        products = [replace(line, value=_of_given(line.value)) for line in turn if line.sums and axis_of(line.target)]
+        with self.kernel.when(self.holds("behind")):
+            self._matrices_on_the_way(tuple(filter(_is_matrix, catch_up)), products)
+            self.write(line for line in catch_up if not _is_matrix(line))
+        with self.kernel.otherwise():
+            self.write(products)
+        self.write(line for line in turn if not (line.sums and axis_of(line.target)))
+
+    def _matrices_on_the_way(self, lines: Lines, products: Sequence[Line]) -> None:
+        """Lines of matrices, with products of them and the input in the same pass."""
+        kernel, j, k, new = self.kernel, Index("j"), Index("k"), {}
+        with self._taken(lines, SCALARS):
+            with kernel.apart() as row, self._taken(lines, PRE, j):
+                given = self._let("given", self._vector("given")[j])
+                with kernel.apart() as each:
+                    for line in lines:
+                        place, value = self._matrix(line.target)[j, k, 0], self._value(line.value, j, k)
+                        new[line.target] = self._let(line.target, place + value if line.adds else value)
+                        kernel.store(place, new[line.target])
+            (to, term), *more = [(self._vector(line.target)[k], new[_matrix_of(line.value)] * given)
+                                 for line in products]
+            kernel.body.append(Accumulation(to, Axis(k, self.axes.width), (Axis(j, self.axes.rows),), term,
+                                            row=tuple(row), each=tuple(each), more=tuple(more)))
+
     # ---- values
 
     def _let(self, name: str, value: Node) -> Name:
@@ -272,6 +301,19 @@ class FormCode:
 
 def axis_of(name: str) -> str:
     return "pre" if name in PRE else "post" if name in POST else "matrix" if name in MATRICES else ""
+
+
+def _is_matrix(line: Line) -> bool:
+    return axis_of(line.target) == "matrix"
+
+
+def _of_given(value: Expression) -> Expression:
+    """With the new input, before x has its value."""
+    return transform(value, lambda e: Name("given") if e == Name("x") else e)
+
+
+def _matrix_of(product: Expression) -> str:
+    return next(name for name in MATRICES if name in reads(product))
 
 
 def reads_of(lines: Iterable[Line]) -> set[str]:
