@@ -147,6 +147,21 @@ def test_integers_truths_and_numbers_of_cells():
     assert same and number > 10 and worst < CLOSE
 
 
+@pytest.mark.parametrize("name", ["a_synapses", "z_synapses"])
+def test_synapses_go_on_before_or_after_their_groups_by_name(name):
+    cells = b2.NeuronGroup(3, "dv/dt = (1.5 + 0.2*i + s_all - v)/(2*ms) : 1\ns_all : 1", threshold="v > 1", reset="v = 0",
+                           method="euler", name="cells")
+    synapses = b2.Synapses(cells, cells, """ds/dt = (v_pre - 0.5*v_post - s)/(3*ms) : 1 (clock-driven)
+                                            s_all_post = 0.1*s : 1 (summed)""", method="euler", name=name)
+    synapses.connect()
+    network = b2.Network(cells, synapses, b2.SpikeMonitor(cells, name="spikes"),
+                         b2.StateMonitor(synapses, "s", True, name="states"))
+    model = cortexc.from_brian2(network, 10 * ms)
+    network.run(10 * ms)
+    same, number, worst = distance(monitored(network), simulated(model))
+    assert same and number > 5 and worst < CLOSE
+
+
 def linked():
     first, second_ = b2.NeuronGroup(1, "v : 1"), b2.NeuronGroup(1, "u : 1 (linked)")
     second_.u = b2.linked_var(first, "v")
