@@ -28,9 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-         "-fno-builtin", "-fno-tree-slp-vectorize", "-w", "-shared", "-fPIC", "-pthread",
+         "-fno-builtin", "-w", "-shared", "-fPIC", "-pthread",
          *(["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []))
-"""Without vectors of straight-line code: with them, gcc 12.2 makes other sums of tiles of single numbers."""
 
 
 Array = NDArray[Any]

@@ -276,11 +276,12 @@ def _sizes_in(whole: Int) -> Iterator[str]:
 def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], single: bool = False,
                     given: Collection[str] = ()) -> str:
     """The function of one operation: slots come as pointers, in the order of the kernel's arguments. `given`: lengths
-    that are arguments, behind the others, instead of literals."""
+    that are arguments, behind the others, instead of literals.
+
+    The pointers are not `restrict`: gcc 12.2 then takes a sum from before its last store where it inlines a tile."""
     named = dict(zip(kernel.arguments, arguments, strict=False))
     sizes = {n: size for n, size in sizes_of(kernel, arguments).items() if n not in given}
-    apart = _distinct(named)
-    parameters = [f"number *{'restrict ' if apart else ''}const {c_name(n)}" for n, a in named.items()
+    parameters = [f"number *const {c_name(n)}" for n, a in named.items()
                   if isinstance(a, Slot | Key)]
     parameters += [f"const int32_t *const {c_name(n)}" for n, a in named.items() if isinstance(a, IndexSlot)]
     parameters += [f"const number {c_name(n)}" for n, a in named.items() if isinstance(a, Constant | Gate)]
@@ -291,9 +292,3 @@ def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], 
     doc = comment(kernel.doc).replace("*/", "* /").replace("\n", " ")
     return "\n".join([f"/* {doc} */", f"IN void {name}({', '.join(parameters)}) {{",
                       *("    " + line for line in body), "}"]) + "\n"
-
-
-def _distinct(named: Mapping[str, Argument]) -> bool:
-    """Whether every pointer has a stretch of memory of its own."""
-    slots = [a.name for a in named.values() if isinstance(a, Slot | Key)]
-    return len(slots) == len(set(slots))
