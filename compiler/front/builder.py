@@ -49,6 +49,9 @@ class Network:
         verify(self._graph)
         return self._graph
 
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_()
+
     @property
     def text(self) -> str:
         """The circuit in the language, without its arrays."""

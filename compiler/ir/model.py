@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -241,6 +242,10 @@ class Graph:
     seeds: int = 1
     samples: int = 1
     arrays: dict[str, Array] = field(default_factory=dict, compare=False)
+
+    def _repr_html_(self) -> str:
+        """Its drawing, for notebooks, by what draws circuits: found by its name, since the IR knows nothing of it."""
+        return str(import_module("cortexc.plots").circuit(self)._repr_html_())
 
     @property
     def batch(self) -> int:

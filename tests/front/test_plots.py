@@ -49,6 +49,7 @@ def test_a_notebook_shows_pictures(found) -> None:
     net = Network()
     net.input("x", 2)
     assert ">x</text>" in (shown := plots.circuit(net)._repr_html_()) and ">2 cells</text>" in shown
+    assert net._repr_html_() == net.graph._repr_html_() == shown
 
 
 @pytest.mark.parametrize(("call", "code"), [
