@@ -16,9 +16,9 @@ $(VENV)/.installed: pyproject.toml .python-version .ci/setup
 demo: setup
 	$(BIN)/cortexc bench demo -o runs/demo
 
-test: setup  # what starts no Lava on two cores, then what does, one by one
+test: setup  # what starts no Lava, then what does, file by file: its processes wait for each other more than they compute
 	$(BIN)/pytest -n 2 --dist worksteal -m "not lava"
-	$(BIN)/pytest -m lava
+	$(BIN)/pytest -n 2 --dist loadfile -m lava
 
 test-long: setup  # hours: bits over long runs, many random circuits, many kills
 	CORTEXC_GRAPHS=10000 CORTEXC_JITTED_GRAPHS=300 $(BIN)/pytest -s -n 2 tests/backends/test_random_survey.py

@@ -9,7 +9,7 @@ from lava_programs import output_of
 
 pytestmark = pytest.mark.lava
 SCRIPT = Path(__file__).with_name("supervised_scenarios.py")
-CYCLES = int(os.environ.get("CORTEXC_CYCLES", "10"))
+CYCLES = int(os.environ.get("CORTEXC_CYCLES", "20"))
 
 
 def result(folder: Path, *arguments: str, seconds: float = 60.0):
