@@ -44,9 +44,9 @@ class Spikes:
         return (self.stop - self.start) * self.dt / 1000
 
     def rates(self) -> np.ndarray:
-        """(size,) Hz."""
+        """(size,) Hz; () where no step is looked at."""
         counts = np.bincount(self.cells, minlength=self.size)
-        return counts / self.seconds if self.seconds else np.zeros(self.size)
+        return counts / self.seconds if self.seconds > 0 else np.zeros(0)
 
     def intervals(self) -> tuple[np.ndarray, np.ndarray]:
         """Interspike intervals (ms) and the cell of each, by cell."""

@@ -70,6 +70,9 @@ def findings(results: Mapping[str, Any], recorded: Recorded) -> Iterator[str]:
              if own["rate"][0] is not None]
     if rates:
         yield f"Mean rates: {', '.join(rates)}."
+    seen = recorded.observed
+    if seen and int(results["steps"]) <= seen.start:
+        yield f"The run ends within its warm-up of {seen.start * seen.dt:g} ms, which no rate counts."
     for name, curve in recorded.curves.items():
         if "/angle " in name and len(curve) > 1 and np.isfinite(curve[[0, -1]]).all():
             yield f"The {_curve_name(name)} goes from {curve[0].mean():.1f}° to {curve[-1].mean():.1f}°."
@@ -201,7 +204,7 @@ def _spiking(results: Mapping[str, Any], graph: Graph, recorded: Recorded) -> Se
     sizes = {name: size for name, size in spiking(graph).items() if name in names}
     if not sizes and observed is None:
         return Section("Spikes", [])
-    seen = observed or Observed(graph.dt, 0, sizes, graph.batch)
+    seen = Observed(graph.dt, 0, observed.sizes if observed else sizes, graph.batch)
     own = {name: each[0] for name, each in spikes_of(seen, recorded.taken, STREAM, stop).items()}
     parts: list[Any] = [raster(own, stop)] if own else []
     if observed:

@@ -64,6 +64,14 @@ def test_memory_for_a_recording_does_not_grow_with_the_run():
         assert run.runner.buffer.nbytes < 3 * windows.WINDOW_BYTES
 
 
+def test_a_run_that_ends_within_its_warm_up_says_no_rate(tmp_path):
+    results = run_experiment(load_experiment("brunel", {**SMALL, "protocol.warm_up_ms": 30}), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert results["spikes"]["E"]["rate"] == [None]
+    assert "The run ends within its warm-up of 30 ms" in page and "Mean rates" not in page
+    assert "Spikes of up to" in page and "Population rates" in page
+
+
 @pytest.mark.parametrize("overrides, words", [
     ({"record.a": {"quantities": ["E_E.w"], "every": 1, "events": True}}, "no quantity of a population"),
     ({"record.a": {"quantities": ["E.v"], "every": 1, "events": True, "cells": 1}}, "both"),
