@@ -68,11 +68,11 @@ PASSES: dict[str, type[Pass]] = {
 PIPELINE: tuple[str, ...] = tuple(PASSES)
 
 
-def pipeline(names: Iterable[str] = PIPELINE) -> list[Pass]:
-    """The named passes with their default options, in the order given. Raises E261 for an unknown name."""
+def pipeline(names: str | Iterable[str] = PIPELINE) -> list[Pass]:
+    """The named passes (or the one) with their default options, in the order given. Raises E261 for an unknown name."""
     check_type("pipeline", names, Iterable, "names of passes")
     passes = []
-    for name in names:
+    for name in [names] if isinstance(names, str) else names:
         if name not in PASSES:
             raise unknown("E261", "pass", name, PASSES)
         passes.append(PASSES[name]())

@@ -54,6 +54,7 @@ def test_the_text_after_a_pass(pal) -> None:
     report = run_passes(pal(), pipeline())
     assert [record.name for record in report.records] == list(PIPELINE)
     assert "prev(prev(u))" in report.after("fold") and "prev(prev(u))" not in report.after("eliminate-lookahead")
+    assert pipeline("fold") == pipeline(["fold"])
     with pytest.raises(CortexError, match="E261 unknown pass 'flod'; known: .*Did you mean 'fold'"):
         report.after("flod")
 
