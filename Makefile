@@ -22,7 +22,8 @@ test: setup  # what starts no Lava, then what does, file by file: its processes 
 
 test-long: setup  # hours: bits over long runs, many random circuits, many kills
 	CORTEXC_GRAPHS=10000 CORTEXC_JITTED_GRAPHS=300 $(BIN)/pytest -s -n 2 tests/backends/test_random_survey.py
-	CORTEXC_STEPS=10000 $(BIN)/pytest -n 2 tests/fixed_point/test_circuits.py -k many_plastic
+	CORTEXC_STEPS=10000 $(BIN)/pytest -n 2 tests/fixed_point/test_circuits.py tests/verify/test_own_circuits.py -k "many_plastic or for_long"
+	CORTEXC_NAMES=5 $(BIN)/pytest tests/security/test_names_never_meet.py
 	CORTEXC_STEPS=10000 CORTEXC_LAVA_GRAPHS=100 CORTEXC_KILLS=100 $(BIN)/pytest -s tests/lava \
 		tests/fixed_point/test_circuits.py -k "lava_computes or kill or random"
 	CORTEXC_STEPS=10000 $(BIN)/pytest -n 2 tests/fixed_point/test_stock_processes.py -k "shipped" tests/lava/test_circuit_bits.py

@@ -16,7 +16,7 @@ from cortexc.compiler.verify.mutation.campaign import plain_python
 
 SMALL: dict[str, Any] = {"cases": ["error-neuron-digits"], "bits": [0, 8], "lines": [LINES[0]], "seeds": [1],
                          "epochs": 1, "jobs": 1, "data.limits": {"train": 10, "test": 10},
-                         "precision.calibration_steps": 200, "protocol.halve_at": []}
+                         "precision.calibration_steps": 80, "protocol.halve_at": []}
 
 
 @pytest.fixture(scope="module", autouse=True)

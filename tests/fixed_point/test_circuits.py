@@ -20,7 +20,7 @@ from cortexc.compiler.verify.runs import quantities
 from cortexc.reference.equations import REAL
 
 CASES = [(name, hardware) for name in PLASTIC for hardware in ("", "loihi2")]
-STEPS = int(os.environ.get("CORTEXC_STEPS", "1500"))
+STEPS = int(os.environ.get("CORTEXC_STEPS", "600"))
 """Of the long comparisons; CORTEXC_STEPS=10000 makes them as long, and of every circuit."""
 LAVA = [(name, granularity) for name in (PLASTIC if STEPS > 1500 else ("spiking", "pal", "errors-FA"))
         for granularity in ("population", "area", "network")]

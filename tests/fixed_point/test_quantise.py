@@ -22,7 +22,7 @@ from cortexc.compiler.verify.mutation.campaign import plain_python
 from cortexc.compiler.verify.runs import Setup, aligned, compiled, quantities, trajectory
 from cortexc.compiler.verify.verification import verify_setup
 
-STEPS = int(os.environ.get("CORTEXC_STEPS", "220"))
+STEPS = int(os.environ.get("CORTEXC_STEPS", "160"))
 EPOCHS = 2 if STEPS < 400 else 100
 """CORTEXC_STEPS=10000 compares that many steps."""
 SMALL = ["data.name=yin_yang", "data.split=pal", "data.limits={train=40,test=10}", "model.layers=[4,6,3]",
@@ -194,7 +194,7 @@ def test_saturation_is_counted_and_reported() -> None:
     quiet = run_experiment(load_experiment("pal_digits", [*SMALL, "precision.count=true"]))["precision"]
     assert "P0.drive" not in quiet["saturated"] and quiet["weights_at_limit"]["WPP_1"] < 0.05
     assert "WPP_0.tag" not in quiet["saturated"]
-    blind = run_experiment(load_experiment("pal_digits", [*SMALL]))
+    blind = run_experiment(load_experiment("pal_digits", SMALL), steps=20)
     assert blind["precision"]["saturated"] is None and "not counted" in run_summary(blind)
 
 

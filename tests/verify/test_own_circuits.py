@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from cortexc.compiler.verify import (
 )
 from cortexc.compiler.verify.mutation.campaign import plain_python
 
+STEPS = int(os.environ.get("CORTEXC_STEPS", "1200"))
 SIDES = [("native", "network"), ("native", "area"), ("native", "population")]
 """(on, granularity); a further backend is one more line, with its mark."""
 
@@ -253,7 +255,7 @@ def test_pal_against_the_torch_reference(variant, on, granularity):
 @pytest.mark.parametrize("variant", ["PAL", "FA", "BP"])
 def test_pal_against_the_torch_reference_for_long(variant):
     pytest.importorskip("torch")
-    result = verify_against_reference(replace(PAL, variant=variant, activation=("tanh", "logistic", "linear")), 4000)
+    result = verify_against_reference(replace(PAL, variant=variant, activation=("tanh", "logistic", "linear")), STEPS)
     assert result.passed and result.max_abs_error < 1e-11, result.reasons
 
 
