@@ -13,6 +13,7 @@ import numpy as np
 
 from cortexc.compiler.backends import feature_maps
 from cortexc.compiler.backends.events import nothing_underway, send, step_on
+from cortexc.compiler.backends.optimisers import OPTIMISERS, sum_in_order
 from cortexc.compiler.backends.start import Start
 from cortexc.compiler.backends.uniform import uniform
 from cortexc.compiler.ir import model
@@ -314,63 +315,6 @@ class Interpreter(Start):
         w = w + step
         w = np.where(w < low, low, w)
         self.values[f"{name}.w"] = np.where(w > high, high, w)
-
-
-def _none(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    return dw
-
-
-def _low_pass(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    held = self.values[f"{name}.low_pass"]
-    self.values[f"{name}.low_pass"] = held + arguments[0] * (dw - held)
-    return self.values[f"{name}.low_pass"]
-
-
-def _summed(self: Interpreter, name: str, kind: str, dw: Array, apply: bool) -> Array | None:
-    total = self.values[f"{name}.{kind}"] + dw
-    self.values[f"{name}.{kind}"] = np.zeros_like(total) if apply else total
-    return total if apply else None
-
-
-def _accumulate(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    return _summed(self, name, "accumulate", dw, apply)
-
-
-def _clipped(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    total = _summed(self, name, "clipped", dw, apply)
-    if total is None:
-        return None
-    summed = self.synapses[name].ordered(total) if name in self.synapses else total
-    axes = total.shape[1:-3] if total.ndim > 3 else total.shape[1:2]
-    cells, inputs = int(np.prod(axes)), int(np.prod(total.shape[1 + len(axes):]))
-    per_cell = sum_in_order(np.square(summed).reshape(len(total), cells, inputs), 2)
-    norms = np.sqrt(sum_in_order(per_cell, 1)).reshape(-1, *[1] * (total.ndim - 1))
-    return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
-
-
-def _adam(self: Interpreter, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    total = _summed(self, name, "adam", dw, apply)
-    if total is None:
-        return None
-    rate, beta1, beta2, epsilon = arguments
-    first, second = self.values[f"{name}.adam_first"], self.values[f"{name}.adam_second"]
-    powers = self.values.get(f"{name}.adam_powers", np.ones(2)) * (beta1, beta2)  # beta1^n, beta2^n after n steps
-    first, second = beta1 * first + (1 - beta1) * total, beta2 * second + (1 - beta2) * total * total
-    self.values |= {f"{name}.adam_first": first, f"{name}.adam_second": second, f"{name}.adam_powers": powers}
-    step: Array = rate * (first / (1 - powers[0])) / (np.sqrt(second / (1 - powers[1])) + epsilon)
-    return step
-
-
-OPTIMISERS: dict[str, Callable[[Interpreter, str, Array, list[Array], bool], Array | None]] = {
-    "none": _none, "low_pass": _low_pass, "accumulate": _accumulate, "clipped": _clipped, "adam": _adam}
-
-
-def sum_in_order(values: Array, axis: int) -> Array:
-    parts = np.moveaxis(values, axis, 0)
-    total = np.array(parts[0]) if len(parts) else np.zeros(parts.shape[1:])
-    for part in parts[1:]:
-        total = total + part
-    return total
 
 
 def _as_taps(w: Array) -> Array:

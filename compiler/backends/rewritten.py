@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from cortexc.compiler.backends.interpreter import Interpreter, sum_in_order
+from cortexc.compiler.backends.interpreter import Interpreter
+from cortexc.compiler.backends.optimisers import sum_in_order
 from cortexc.compiler.ir.evaluation import Values, evaluate, no_history
 from cortexc.compiler.ir.expressions import Expression, leaves
 from cortexc.compiler.ir.model import Array, Graph, Projection
