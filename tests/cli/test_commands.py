@@ -310,7 +310,8 @@ def test_a_run_that_failed_is_not_a_wrong_input(capsys):
             raise error
 
         assert _guarded(Output(False), fail) == 3 and capsys.readouterr().err.startswith(code)
-    assert coded_error(s.Interrupted(15, 3, True)).exit_code == 143
+    stopped = coded_error(s.Interrupted(15, 3, True))
+    assert (stopped.code, stopped.exit_code) == ("E704", 143)
     users = coded_error(s.ChildRaised("A", "CortexError: ...", ("D101", "no data.", "")))
     assert (users.code, users.exit_code) == ("D101", 2)
 

@@ -29,6 +29,11 @@ def test_every_code_that_is_used_has_a_meaning_and_every_meaning_is_used():
     assert set(used()) == set(meanings())
 
 
+def test_every_code_is_named_in_a_test():
+    texts = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    assert set(meanings()) <= set(re.findall(rf"\b{CODE.pattern}\b", texts))
+
+
 def test_the_table_is_in_order_and_every_meaning_is_its_own():
     lines = (ROOT / "compiler/ir/codes.txt").read_text().splitlines()
     codes = [line.split()[0] for line in lines]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -110,3 +112,17 @@ def test_more_cores_than_the_system_has() -> None:
 def test_a_map_without_a_mesh_has_no_hops() -> None:
     problem, mapping = cores_of(0, geometry_of(load_map("ideal")))
     assert hops(problem, place(problem, mapping)).weighted == 0
+
+
+@pytest.mark.parametrize("change, says", [
+    ({"demand": np.ones((29, 1))}, "demand has shape"), ({"rate": np.ones(29)}, "must have 30 edges"),
+    ({"reach": np.ones(3)}, "reach has 3 entries, expected 90")])
+def test_a_problem_whose_arrays_do_not_fit(change: dict[str, np.ndarray], says: str) -> None:
+    with pytest.raises(CortexError, match=f"M101 .*{says}"):
+        replace(cores_of(1, GRIDS[0])[0], **change)
+
+
+@pytest.mark.parametrize("cores, positions", [(29, 30), (30, 29)])
+def test_a_mapping_of_another_problem(cores: int, positions: int) -> None:
+    with pytest.raises(CortexError, match="M102 30 "):
+        check(cores_of(1, GRIDS[0])[0], Mapping(np.arange(cores), np.arange(positions)))

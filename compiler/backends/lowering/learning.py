@@ -13,7 +13,6 @@ from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.ir.connections import connection_mask
-from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Name, Node, Number, Prev, Where
 from cortexc.compiler.ir.model import LAVA_DRAWS, Graph, Projection, State
 
@@ -115,9 +114,7 @@ class Learning:
             return self.drawn[name]
         if name in self.shared and self.cell is None:
             return self._shared_at(name, int(isinstance(node, Prev)))
-        if any(s.name == name for s in self.rule.states):
-            return Name(f"old_{name}" if isinstance(node, Prev) else f"v_{name}")
-        raise CortexError("E515", f"rule '{self.rule.name}' reads '{name}', which is nothing that it has.")
+        return Name(f"old_{name}" if isinstance(node, Prev) else f"v_{name}")
 
     def _vector_at(self, name: str) -> Node:
         """Element of a vector at this synapse."""
