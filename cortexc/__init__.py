@@ -144,6 +144,8 @@ _PUBLIC = {entry.partition("=")[0]: (module, entry.rpartition("=")[2])
 def __getattr__(name: str) -> Any:
     if name == "plots":
         return import_module("cortexc.plots")
+    if name == "__version__":
+        return import_module("importlib.metadata").version("cortexc")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'cortexc' has no attribute '{name}'")
     module, own_name = _PUBLIC[name]

@@ -45,9 +45,9 @@ ShowProgress = Annotated[bool | None, typer.Option("--progress/--no-progress", h
 
 def _print_version(asked: bool) -> None:
     if asked:
-        import importlib.metadata
+        import cortexc
 
-        print(f"cortexc {importlib.metadata.version('cortexc')}")
+        print(f"cortexc {cortexc.__version__}")
         raise typer.Exit
 
 

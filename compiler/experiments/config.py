@@ -21,7 +21,7 @@ from cortexc.compiler.experiments.experiment import EARLIER, TABLES, Experiment
 from cortexc.compiler.experiments.files import shipped_experiments, user_path
 from cortexc.compiler.experiments.tables import Model, RecordTable, converted
 from cortexc.compiler.experiments.tasks.table import TASKS
-from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.errors import CortexError, check_type, unknown
 from cortexc.compiler.microcircuits import CIRCUITS
 
 if sys.version_info >= (3, 11):
@@ -55,6 +55,8 @@ def load_experiment(source: str | Path | Mapping[str, Any],
 def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str, Path]:
     if isinstance(source, Mapping):
         return _plain(source), "experiment", Path.cwd()
+    check_type("load", source, (str, Path), "a file, a name, a folder or tables",
+               "cortexc.simulate, train and verify take graphs and networks.")
     path = _find(str(source))
     if path.suffix in CIRCUIT_FILES:
         return {"model": {"circuit": str(path.resolve())}}, path.stem, Path.cwd()

@@ -1,7 +1,6 @@
 """What leaves a run: arrays for numpy and torch, and Lava code, with what has been learnt.
 
-X148 compiled code that was edited; X171 an unknown format; X172 a format that is not there yet; X173 one whose library
-is not installed.
+X148 compiled code that was edited; X171 an unknown format; X173 one whose library is not installed.
 """
 
 from __future__ import annotations
@@ -31,13 +30,16 @@ from cortexc.compiler.experiments.files import (
 )
 from cortexc.compiler.experiments.opened import open_run
 from cortexc.compiler.experiments.results import FINAL, MANIFEST
-from cortexc.compiler.ir import CortexError, show_graph, unknown
+from cortexc.compiler.front.nir.exporting import to_nir
+from cortexc.compiler.front.nir.reading import package
+from cortexc.compiler.ir import CortexError, parse_graph, show_graph, unknown
 
 
 def export_run(folder: str | Path, to: str, output: str | Path | None = None) -> Path:
-    """Writes what a run has learnt as `npz`, `torch` (a state dict of plain tensors) or `lava` (a folder that runs on
-    its own); returns the path. Only `lava` builds the circuit, which runs code where it is a function; the others read
-    arrays. Raises X170 to X175 and what writing raises."""
+    """Writes what a run has learnt as `npz`, `torch` (a state dict of plain tensors), `lava` (a folder that runs on
+    its own) or `nir` (with its rules beside it, in the metadata); returns the path. Only `lava` builds the circuit,
+    which runs code where it is a function; the others read text and arrays. Raises X170 to X175, for `nir` what
+    `to_nir` raises, and what writing raises."""
     if to not in EXPORTERS:
         raise unknown("X171", "export format", to, EXPORTERS)
     run = open_run(folder)
@@ -71,7 +73,12 @@ def _to_lava(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None
 
 
 def _to_nir(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    raise CortexError("X172", "export to NIR is not there yet.", "Use npz, torch or lava.")
+    """The circuit with the weights that were learnt; its states begin as they did."""
+    run = open_run(folder)
+    graph = parse_graph(run.graph_text).with_(arrays={**run.start, **run.weights})
+    nodes, buffer = to_nir(graph, plasticity="sidecar"), io.BytesIO()
+    package().write(buffer, nodes)
+    write_bytes(path, buffer.getvalue())
 
 
 EXPORTERS: dict[str, tuple[str, Callable[[Path, Mapping[str, np.ndarray], Path], None]]] = {

@@ -83,11 +83,15 @@ def check_finite(run: Running) -> None:
             count = int((~np.isfinite(array)).sum())
             raise CortexError("X152", f"'{name}' has {count} values that are not finite after {run.position} "
                                       "steps.", "Lower the learning rates.")
-    for name, array in states(run).items():
-        if np.isnan(array).any():
-            count = int(np.isnan(array).sum())
-            warnings.warn(CortexWarning("X206", f"'{name}' has {count} values that are NaN after {run.position} "
-                                                "steps.", "Look for 0 / 0, and for inf - inf."), stacklevel=3)
+    warn_of_nan(states(run), run.position)
+
+
+def warn_of_nan(arrays: Mapping[str, np.ndarray], steps: int) -> None:
+    """X206 of the first quantity with values that are NaN."""
+    for name, array in arrays.items():
+        if count := int(np.isnan(array).sum()):
+            warnings.warn(CortexWarning("X206", f"'{name}' has {count} values that are NaN after {steps} steps.",
+                                        "Look for 0 / 0, and for inf - inf."), stacklevel=4)
             return
 
 

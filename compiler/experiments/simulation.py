@@ -19,6 +19,7 @@ from cortexc.compiler.backends.table import BACKENDS, Given, Work
 from cortexc.compiler.experiments.circuits import with_seeds
 from cortexc.compiler.experiments.compilation import check_backend, check_installed, check_recorded
 from cortexc.compiler.experiments.quantities import numbers, shaped, states
+from cortexc.compiler.experiments.results import warn_of_nan
 from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.experiments.tables import converted
 from cortexc.compiler.experiments.tasks.plans import is_whole
@@ -130,6 +131,7 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
     with closing(BACKENDS[backend](work, found.given)) as runner:
         runner.run()
         recorded = {name: np.array(runner.records.rows(NAME, name)) for name in found.names}
+        warn_of_nan(recorded, found.steps)
         return Simulation(recorded, np.arange(every, found.steps + 1, every),
                           {name: runner.value(name) for name in kept}, found.graph.dt, tuple(found.seeds))
 
@@ -228,8 +230,9 @@ def _check_steps(**values: tuple[Any, int]) -> None:
 
 def _steps(graph: Graph, inputs: Mapping[str, Any], gates: Mapping[str, Any]) -> int:
     """Rows of what changes from step to step. Raises X208 where that is no one number."""
-    rows = {np.shape(value)[0] for values, ndim in ((inputs, 2), (gates, 1)) for value in values.values()
-            if np.ndim(value) >= ndim}
+    arrays = [(numbers(name, value), 2) for name, value in inputs.items()]
+    arrays += [(numbers(name, value), 1) for name, value in gates.items() if not isinstance(value, Mapping)]
+    rows = {len(array) for array, ndim in arrays if array.ndim >= ndim}
     if len(rows) != 1:
         found = f"have {', '.join(map(str, sorted(rows)))} rows" if rows else "do not change from step to step"
         raise CortexError("X208", f"steps is not said for graph '{graph.name}', and its inputs and gates {found}.",
@@ -244,7 +247,7 @@ def _seeds(graph: Graph, seed: int | Sequence[int]) -> list[int]:
     except (ValueError, TypeError):  # rows of different lengths
         given = np.array(None)
     if given.dtype.kind not in "iu" or given.ndim > 1 or not given.size:
-        raise CortexError("X203", f"seed is {seed!r}; it must be a whole number, or a sequence of them.")
+        raise CortexError("X203", f"seed is {seed!r}; it must be a whole number below 2**64, or a sequence of them.")
     return given.tolist() if given.ndim else [int(given) + i for i in range(graph.seeds)]
 
 

@@ -21,11 +21,12 @@ import numpy as np
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.experiment import Experiment
 from cortexc.compiler.experiments.files import write_npz, write_safetensors, write_text
+from cortexc.compiler.experiments.quantities import numbers, shaped
 from cortexc.compiler.experiments.results import final_arrays, weights
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.simulation import check_is_graph
-from cortexc.compiler.experiments.tasks.measures import READOUT
-from cortexc.compiler.experiments.tasks.plans import output as output_of
+from cortexc.compiler.experiments.tasks.measures import readouts
+from cortexc.compiler.experiments.tasks.plans import is_whole
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, show_graph
 
@@ -47,21 +48,23 @@ class Trained:
 
     def scores(self, X: Any) -> np.ndarray:
         """(samples, classes): the mean of the output's readouts, without learning. Raises X203."""
-        rows = _samples("X", X)
+        rows, inputs = _samples("X", X), self.samples["train_x"].shape[1]
+        if rows.shape[1] != inputs:
+            raise CortexError("X203", f"X has shape {rows.shape}; it must be (samples, {inputs}), as it was taught.")
         shown = {**self.samples, "test_x": rows, "test_y": np.zeros(len(rows), int)}
         tables = {**self.tables, "protocol": {**self.tables["protocol"], "epochs": 0, "settling_steps": 0}}
         with tempfile.TemporaryDirectory() as folder, _session(Path(folder), tables, shown, self.arrays) as run:
             run.run()
-            taken = run.records.rows(f"{READOUT}test", output_of(run.compiled.graph))
-        return taken.reshape(len(rows), -1, taken.shape[-1]).mean(axis=1)
+            return readouts(run.plan, run.records, [*run.plan.parts()][-1], 0)[0]
 
     def predict(self, X: Any) -> np.ndarray:
         """(samples,): the class whose output is largest."""
         return self.classes[self.scores(X).argmax(axis=1)]
 
     def score(self, X: Any, y: Any) -> float:
-        """The share of samples that is right."""
-        return float(np.mean(self.predict(X) == np.asarray(y)))
+        """The share of samples that is right. Raises X203."""
+        rows = _samples("X", X)
+        return float(np.mean(self.predict(rows) == _labels(y, len(rows))))
 
     def __repr__(self) -> str:
         last = f"{self.accuracy[-1]:.1%} of what was held out" if self.accuracy else "untrained"
@@ -90,15 +93,13 @@ def train(circuit: Experiment | Graph | Network, X: Any, y: Any, *, epochs: int 
     `train_gates`, `minibatch`, `readout`. Raises X203; and what the task raises for a circuit without inputs (X124), of
     other sizes (X120), for a key (X103) or value (X104).
     """
-    rows, labels = _samples("X", X), np.asarray(y)
-    if labels.shape != rows.shape[:1] or labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
-        raise CortexError("X203", f"y has shape {labels.shape} and type {labels.dtype}; it must have a class, a whole "
-                                  f"number or a word, for each of {len(rows)} samples.")
-    classes, numbers = np.unique(labels, return_inverse=True)
-    test = _held_out(numbers, held_out, seed)
-    data = {"train_x": rows[~test], "train_y": numbers[~test], "test_x": rows[test], "test_y": numbers[test]}
+    rows = _samples("X", X)
+    classes, answers = np.unique(_labels(y, len(rows)), return_inverse=True)
+    right = shaped("target", target, (2,)).tolist()
+    test = _held_out(answers, held_out, seed)
+    data = {"train_x": rows[~test], "train_y": answers[~test], "test_x": rows[test], "test_y": answers[test]}
     tables = _tables(circuit, output, {"epochs": epochs, "test_every": 1, "validation": "", **protocol}, steps)
-    tables["data"] = {"into": into, "target_into": target_into, "target": list(target)}
+    tables["data"] = {"into": into, "target_into": target_into, "target": right}
     tables["run"] = {**tables.get("run", {}), "seeds": [seed], "backend": backend}
     arrays = {} if isinstance(circuit, Experiment) else dict(_graph(circuit, output).arrays)
     with tempfile.TemporaryDirectory() as folder, _session(Path(folder), tables, data, arrays) as run:
@@ -154,22 +155,37 @@ def _session(folder: Path, tables: Mapping[str, Any], data: Mapping[str, np.ndar
 
 
 def _samples(name: str, values: Any) -> np.ndarray:
-    try:
-        found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        found = np.zeros(())
-    if found.ndim != 2 or not len(found) or not np.isfinite(found).all():
-        raise CortexError("X203", f"{name} has shape {np.shape(values)}; it must be (samples, inputs), finite.")
+    """(samples, inputs). Raises X203, X204."""
+    found = numbers(name, values)
+    if found.ndim != 2 or not len(found):
+        raise CortexError("X203", f"{name} has shape {found.shape}; it must be (samples, inputs).")
     return found
 
 
-def _held_out(numbers: np.ndarray, share: float, seed: int) -> np.ndarray:
+def _labels(values: Any, samples: int) -> np.ndarray:
+    """(samples,) of whole numbers, words or truth values. Raises X203."""
+    try:
+        found = np.array(values)
+    except ValueError:  # rows of different lengths
+        found = np.array(None)
+    if found.dtype.kind == "O" and all(isinstance(each, str) for each in found.flat):
+        found = found.astype(str)
+    parts = found.dtype.kind == "f" and (found != np.floor(found)).any()
+    if found.shape != (samples,) or found.dtype.kind not in "biufUS" or parts or isinstance(values, np.ma.MaskedArray):
+        raise CortexError("X203", f"y has shape {found.shape} and type {found.dtype}; it must have a class, a whole "
+                                  f"number or a word, for each of {samples} samples.")
+    return found
+
+
+def _held_out(answers: np.ndarray, share: float, seed: int) -> np.ndarray:
     """A share of each class, one at least. Raises X203."""
-    counts = np.bincount(numbers)
-    if not 0 < share < 1 or counts.min() < 2:
+    counts = np.bincount(answers)
+    if not is_whole(seed) or seed < 0:
+        raise CortexError("X203", f"seed is {seed!r}; it must be a whole number, 0 or more.")
+    if isinstance(share, bool) or not isinstance(share, float | int) or not 0 < share < 1 or counts.min() < 2:
         raise CortexError("X203", f"held_out is {share!r}, of classes of {counts.min()} samples and more; it must lie "
                                   "between 0 and 1, and every class needs 2 samples.")
-    draw, test = np.random.default_rng(seed), np.zeros(len(numbers), bool)
+    draw, test = np.random.default_rng(seed), np.zeros(len(answers), bool)
     for each, count in enumerate(counts):
-        test[draw.permutation(np.flatnonzero(numbers == each))[:min(max(round(share * count), 1), count - 1)]] = True
+        test[draw.permutation(np.flatnonzero(answers == each))[:min(max(round(share * count), 1), count - 1)]] = True
     return test

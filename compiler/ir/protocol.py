@@ -97,20 +97,20 @@ class Protocol:
         names, streams = {p.name for p in self.phases}, {s.name for s in self.streams}
         for name in self.sequence:
             if name not in names:
-                raise CortexError("E271", f"the protocol's sequence names phase '{name}'; known: {sorted(names)}.")
+                raise unknown("E271", "phase of the protocol's sequence", name, names)
         for phase in self.phases:
             if phase.count < 0 or phase.steps < 1:
                 raise CortexError("E272", f"phase '{phase.name}' has {phase.count} presentations of {phase.steps} "
                                           "steps; they must be at least 0 and 1.")
             for gate, pattern in phase.gates:
                 if gate not in gates:
-                    raise CortexError("E273", f"phase '{phase.name}' sets gate '{gate}'; known: {', '.join(gates)}.")
+                    raise unknown("E273", f"gate of phase '{phase.name}'", gate, gates)
                 if not len(pattern):
                     raise CortexError("E275", f"phase '{phase.name}' gives gate '{gate}' a pattern of no steps.",
                                       "Give at least one value.")
             for stream, rule in phase.records:
                 if stream not in streams:
-                    raise CortexError("E274", f"phase '{phase.name}' records '{stream}'; known: {sorted(streams)}.")
+                    raise unknown("E274", f"recording of phase '{phase.name}'", stream, streams)
                 rule.check(phase.name, stream)
 
     def place(self, stream: str, quantity: str) -> tuple[int, int]:

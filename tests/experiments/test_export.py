@@ -8,7 +8,8 @@ import pytest
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.export import compile_to_folder, export_run
 from cortexc.compiler.experiments.session import run_experiment
-from cortexc.compiler.ir import CortexError
+from cortexc.compiler.front.nir import from_nir
+from cortexc.compiler.ir import CortexError, show_graph
 
 
 @pytest.fixture
@@ -44,11 +45,27 @@ def test_compiled_folders_say_what_they_hold(tiny_classification, tmp_path, gran
     assert all((tmp_path / granularity / name).exists() for name in manifest["files"])
 
 
+def test_nir_has_the_weights_that_were_learnt(tmp_path):
+    nir = pytest.importorskip("nir")
+    nodes = {"input": nir.Input({"input": np.array([2])}), "linear": nir.Linear(np.array([[0.5, 1.0]])),
+             "leaky": nir.LI(tau=np.full(1, 5e-3), r=np.ones(1), v_leak=np.zeros(1)),
+             "output": nir.Output({"output": np.array([1])})}
+    plain = from_nir(nir.NIRGraph(nodes, [("input", "linear"), ("linear", "leaky"), ("leaky", "output")]), dt=1e-3)
+    learning = show_graph(plain).replace("synapse out_dense\n", "rule hebb\n  increment 0.01 * pre.out\nsynapse out_dense\n  rule hebb\n")
+    (tmp_path / "circuit.ir").write_text(learning)
+    np.savez(tmp_path / "start.npz", **plain.arrays)
+    run_experiment(load_experiment({"model": {"circuit": str(tmp_path / "circuit.ir"), "arrays": str(tmp_path / "start.npz")},
+                                    "data": {"inputs": {"input.value": [[1.0, 2.0]] * 5}}, "run": {"backend": "native"}}), tmp_path / "run")
+    again = from_nir(export_run(tmp_path / "run", "nir", tmp_path / "out.nir"))
+    name, = (q.name for q in again.projections if again.class_of(q.name).rule)
+    assert np.allclose(again.arrays[f"{name}.w"], [[0.5 + 0.01 * 5, 1.0 + 0.02 * 5]])
+
+
 def test_what_cannot_be_exported_is_coded(run_folder, tmp_path, monkeypatch):
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "experiment.toml").write_text("")
     for folder, to, code in ((tmp_path, "npz", "X170"), (tmp_path / "begun", "npz", "X170"),
-                             (run_folder, "onnx", "X171"), (run_folder, "nir", "X172")):
+                             (run_folder, "onnx", "X171")):
         with pytest.raises(CortexError) as caught:
             export_run(folder, to)
         assert caught.value.code == code

@@ -10,6 +10,7 @@ import pytest
 import cortexc
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.experiments.circuits import with_seeds
+from cortexc.compiler.ir.errors import CortexWarning
 from cortexc.compiler.passes import pipeline, run_passes
 from cortexc.compiler.verify.mutation.campaign import plain_python
 
@@ -159,7 +160,7 @@ def test_without_steps_and_without_inputs() -> None:
     ({"steps": -1}, "X208", "-1"), ({"steps": None, "inputs": {}, "gates": {}}, "X208", "do not change"), ({"steps": None, "gates": {"learn": np.ones(5)}}, "X208", "have 5, 12 rows"), ({"steps": 2.5}, "X208", "2.5"),
     ({"every": 0}, "X208", "0"), ({"seed": 1.5}, "X203", "1.5"), ({"seed": []}, "X203", "[]"),
     ({"graph": GRAPH.with_(seeds=2), "seed": [1, 2, 3]}, "E278", "3"), ({"graph": GRAPH.with_(arrays={})}, "E243", "W.w"),
-    ({"every": 10**30}, "X208", "2**53"), ({"record": None}, "X203", "None"), ({"backend": ["native"]}, "X157", "native"),
+    ({"steps": None, "inputs": {"lower.x": [[1.0], [1.0, 2.0]]}}, "X203", "lower.x"), ({"every": 10**30}, "X208", "2**53"), ({"record": None}, "X203", "None"), ({"backend": ["native"]}, "X157", "native"),
     ({"granularity": np.ones(2)}, "E601", "area"), ({"final": np.ones(2)}, "X203", "True"), ({"graph": TEXT}, "X111", "str"), ({"inputs": np.ones(40)}, "X203", "ndarray"), ({"record": [None]}, "X151", "None"),
     ({"graph": GRAPH.with_(cells=())}, "E202", "source"), ({"noise": "white"}, "X203", "noise"),
     ({"graph": GRAPH.with_(noise=cortexc.Noise("recorded"))}, "E277", "12 rows of 5")])
@@ -168,6 +169,12 @@ def test_what_cannot_be_is_said(options: dict[str, Any], code: str, says: str, b
     with pytest.raises(cortexc.CortexError) as caught:
         run(**{"backend": backend, **options})
     assert caught.value.code == code and says in str(caught.value)
+
+
+def test_what_becomes_nan_is_warned_of() -> None:
+    graph = GRAPH.with_(arrays={**GRAPH.arrays, "upper.tau": np.zeros(3)})
+    with pytest.warns(CortexWarning, match="X206 'upper.u' .* NaN after 12 steps"):
+        run(graph, record=["upper.u"])
 
 
 def test_recorded_noise_is_replayed() -> None:

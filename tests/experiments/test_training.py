@@ -47,6 +47,22 @@ def test_without_its_rule_it_learns_nothing(net: cx.Network) -> None:
     assert not found.weights["W.w"].any() and found.accuracy == (found.accuracy[0],) * 2 and found.accuracy[0] < 0.5
 
 
+@pytest.mark.parametrize("shown", [8, 13])
+def test_scores_of_minibatches_are_those_of_their_samples(net: cx.Network, shown: int) -> None:
+    found = cx.train(net, X, Y, epochs=2, minibatch=8, **{**TAUGHT, "readout": [1, 3]})
+    linear = X @ found.weights["W.w"].T
+    assert np.allclose(found.scores(X[:shown]), linear[:shown], rtol=1e-12)
+    assert found.score(X, Y) == np.mean(found.classes[linear.argmax(axis=1)] == Y)
+
+
+@pytest.mark.parametrize(("samples", "labels"), [
+    (X[:, :2], Y), ([[1.0, 2.0], [1.0]], Y), (X + 1j, Y), (np.ma.masked_less(X, 0.5), Y), (X, Y[:5]), (X, Y[:, None])])
+def test_what_cannot_be_scored(net: cx.Network, samples: Any, labels: Any) -> None:
+    found = cx.train(net, X, Y, epochs=1, **TAUGHT)
+    with pytest.raises(CortexError, match="X203"):
+        found.score(samples, labels)
+
+
 def test_an_experiment_brings_its_protocol() -> None:
     experiment = cx.load("pal_digits", {"model.layers": [3, 4, 3], "protocol.presentation_steps": 10})
     found = cx.train(experiment, X[:30], Y[:30], epochs=1)
@@ -55,7 +71,9 @@ def test_an_experiment_brings_its_protocol() -> None:
 
 @pytest.mark.parametrize(("samples", "labels", "options", "code"), [
     (X[0], Y, {}, "X203 X"), (X, Y[:5], {}, "X203 y"), (X, X[:, 0], {}, "X203 y"), (X, Y, {"held_out": 0}, "X203 held_out"),
-    (X * np.nan, Y, {}, "X203 X"), (X[:, :2], Y, {}, "X120"), (X, Y, {"output": "out.none"}, "X151"), (X, Y, {"hurry": 1}, "X103")])
+    (X * np.nan, Y, {}, "X204 .*X"), ([[1.0], [1.0, 2.0]], Y, {}, "X203 .*X"), (X, [[1], [1, 2]], {}, "X203 y"),
+    (X, [None] * 90, {}, "X203 y"), (X, Y, {"held_out": "a"}, "X203 held_out"), (X, Y, {"target": 1}, "X203 .*target"),
+    (X, Y, {"seed": -1}, "X203 seed"), (X[:, :2], Y, {}, "X120"), (X, Y, {"output": "out.none"}, "X151"), (X, Y, {"hurry": 1}, "X103")])
 def test_what_cannot_be_taught(net: cx.Network, samples: Any, labels: Any, options: dict[str, Any], code: str) -> None:
     with pytest.raises(CortexError, match=code):
         cx.train(net, samples, labels, epochs=1, **{**TAUGHT, **options})

@@ -39,8 +39,9 @@ from cortexc.compiler.microcircuits import CIRCUITS
 
 
 class Classify(Presented, frozen=True, tag="classify"):
-    """`minibatch`: samples that are shown at once and share the weights. `readout`: steps of a presentation at which
-    the output is read; by default the last four of five instants. `learning_lag`: steps at the start of a presentation
+    """`minibatch`: samples that are shown at once and share the weights; what is left over of an epoch waits for
+    another order. `readout`: steps of a presentation at which the output is read; by default the last four of five
+    instants. `learning_lag`: steps at the start of a presentation
     in which rules do not learn, so that the new sample can reach all layers. `halve_at`: epochs (0-based) from which
     on all rules learn half as fast as before. `update_every`: increments of rules without an optimiser or with a
     low-pass are summed at the synapse and applied after every so many presentations (0: as the rule says).

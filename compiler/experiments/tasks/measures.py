@@ -78,16 +78,22 @@ def confusion(plan: Plan, records: Any, position: int) -> list[list[list[int]]]:
 
 def _answers(plan: Plan, records: Any, part: Part, index: int) -> np.ndarray:
     """(seeds, samples): the class with the largest score."""
+    return readouts(plan, records, part, index).argmax(axis=-1)
+
+
+def readouts(plan: Plan, records: Any, part: Part, index: int) -> np.ndarray:
+    """(seeds, samples, classes): the mean over the instants at which the output is read; `index`: which of the phase's
+    parts. What fills up the last minibatch is left out."""
     labels, phase, stream = plan.labels[part.phase], _phase(plan, part.phase), f"{READOUT}{part.phase}"
     instants, count = len(dict(phase.records)[stream].at), phase.count
     if count == 0:
-        return np.zeros((len(labels), 0), int)
+        return np.zeros((len(labels), 0, 1))
     rows = records.rows(stream, _quantity(plan, stream))[index * count * instants:(index + 1) * count * instants]
     output = rows.reshape(count, instants, *rows.shape[1:]).mean(axis=1)
-    chosen = output.argmax(axis=-1)
-    samples = output.shape[1] // len(labels)
-    per_seed = chosen.reshape(count, len(labels), samples).swapaxes(0, 1)
-    return np.asarray(per_seed.reshape(len(labels), -1)[:, :labels.shape[1]] if phase.rows else per_seed[:, :, 0])
+    per_seed = output.reshape(count, len(labels), -1, output.shape[-1]).swapaxes(0, 1)
+    if not phase.rows:
+        return np.asarray(per_seed[:, :, 0])
+    return np.asarray(per_seed.reshape(len(labels), -1, output.shape[-1])[:, :labels.shape[1]])
 
 
 def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
