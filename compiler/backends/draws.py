@@ -19,7 +19,13 @@ def cell_draws(graph: Graph) -> list[tuple[str, str, str]]:
 
 def redrawn(graph: Graph) -> list[Mirror]:
     """Mirrors that draw a number per synapse and seed whenever they run."""
-    return [m for m in graph.mirrors if any(word.startswith("redraw:") for word in m.operations)]
+    return [m for m in dict.fromkeys(graph.mirrors) if any(word.startswith("redraw:") for word in m.operations)]
+
+
+def redrawn_name(graph: Graph, mirror: Mirror) -> str:
+    """Of the numbers of such a mirror; a further one of the same weights has numbers of its own."""
+    number = [m for m in redrawn(graph) if m.target == mirror.target].index(mirror)
+    return f"{mirror.target}.{number + 1}.redrawn" if number else f"{mirror.target}.redrawn"
 
 
 def synapses_drawn(graph: Graph, mirror: Mirror) -> int:
@@ -38,7 +44,7 @@ def noise_columns(graph: Graph) -> list[tuple[str, slice]]:
     seeds times weights), then (`projection.noise.key`, columns of seeds times the two halves of a key, or times a
     number of Lava's and 0)."""
     sizes = [(f"{p}.{name}", graph.population(p).size * graph.batch) for p, name, _ in cell_draws(graph)]
-    sizes += [(f"{m.target}.redrawn", synapses_drawn(graph, m) * graph.seeds) for m in redrawn(graph)]
+    sizes += [(redrawn_name(graph, m), synapses_drawn(graph, m) * graph.seeds) for m in redrawn(graph)]
     sizes += [(f"{q}.{name}.key", 2 * graph.seeds) for q, name, _ in rule_draws(graph)]
     return _side_by_side(sizes)
 

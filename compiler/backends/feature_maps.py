@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from cortexc.compiler.ir.model import Array, Convolution
 
@@ -19,7 +18,7 @@ def patches(c: Convolution, message: Array) -> Array:
     """(batch, positions, taps): what every position of the upper maps sees of the lower ones, after pooling."""
     padded = np.pad(pooled(c, message), ((0, 0), (0, 0), (c.padding, c.padding), (c.padding, c.padding)))
     rows_and_columns: Any = (2, 3)
-    windows = sliding_window_view(padded, (c.kernel, c.kernel), rows_and_columns)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (c.kernel, c.kernel), rows_and_columns)
     seen: Array = windows[:, :, ::c.stride, ::c.stride].transpose(0, 2, 3, 1, 4, 5)
     return seen.reshape(len(message), c.positions, c.taps)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from cortexc.compiler.backends import feature_maps
+from cortexc.compiler.backends.draws import redrawn_name
 from cortexc.compiler.backends.events import nothing_underway, send, step_on
 from cortexc.compiler.backends.optimisers import OPTIMISERS, sum_in_order
 from cortexc.compiler.backends.start import Start
@@ -286,7 +287,7 @@ class Interpreter(Start):
             elif operation.startswith("times:"):
                 w = w * self.graph.arrays[operation[6:]]
             elif operation.startswith("redraw:"):
-                drawn = self.values[f"{mirror.target}.redrawn"].reshape(len(target), *target.shape[1:])
+                drawn = self.values[redrawn_name(self.graph, mirror)].reshape(len(target), *target.shape[1:])
                 w = w * (self.graph.arrays[operation[7:]] * np.abs(drawn))
             else:
                 w = w + self.graph.arrays[operation[4:]]

@@ -310,7 +310,8 @@ def _call(function: str, parts: list[Values]) -> Values:
             return Values(min(max(x.low, low.low), high.low), min(max(x.high, low.high), high.high))
         case "fixed":
             reach = _binary("/", others[1], others[0])
-            return Values(-max(abs(reach.low), abs(reach.high)), max(abs(reach.low), abs(reach.high)))
+            most = max(abs(reach.low), abs(reach.high))
+            return _rounded(x, *others).within(-most, most)
         case "pow" if x.never_negative:
             return Values(0.0, _power(x.high, others[0].high) if others[0].never_negative else math.inf)
         case "shift_left" | "shift_right" if others[0].members and len(others[0].members) == 1:
@@ -321,6 +322,15 @@ def _call(function: str, parts: list[Values]) -> Values:
         case "stochastic_round":
             return _between(_at("floor", x.low), _at("floor", x.high) + 1)
     return ALL
+
+
+def _rounded(x: Values, scale: Values, limit: Values, offset: Values) -> Values:
+    """Of fixed(), which rises with x and the offset."""
+    if scale.members is None or limit.members is None or len(scale.members) * len(limit.members) > 1 or scale.low <= 0:
+        return ALL
+    low, high = (SCALAR["fixed"](end, scale.low, limit.low, edge) if math.isfinite(end + edge) else end
+                 for end, edge in ((x.low, offset.low), (x.high, offset.high)))
+    return _between(low, high)
 
 
 def _power(most: float, exponent: float) -> float:

@@ -11,6 +11,7 @@ earlier value is read is a name. What is left is a tag. Equal to the bit in real
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from cortexc.compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, Projection
@@ -47,8 +48,7 @@ def spelled_out(rule: PlasticityRule) -> PlasticityRule:
         if update.name not in kept and not _reads_later(rule, update.name):
             table[update.name] = substitute(update.expression, table)
     changed = rule_with(rule, lambda e: substitute(e, table))
-    return replace(changed, states=tuple(s for s in changed.states if s.name not in table),
-                   updates=tuple(u for u in changed.updates if u.name not in table))
+    return _without_states(changed, table)
 
 
 def _reads_later(rule: PlasticityRule, state: str) -> bool:
@@ -84,5 +84,10 @@ def _in_cell(expression: Expression, named: dict[str, str], side: str) -> Expres
 
 def _without(rule: PlasticityRule, named: dict[str, str]) -> PlasticityRule:
     changed = rule_with(rule, lambda e: rename(e, named))
-    return replace(changed, states=tuple(s for s in changed.states if s.name not in named),
-                   updates=tuple(u for u in changed.updates if u.name not in named))
+    return _without_states(changed, named)
+
+
+def _without_states(rule: PlasticityRule, gone: Collection[str]) -> PlasticityRule:
+    return replace(rule, states=tuple(s for s in rule.states if s.name not in gone),
+                   updates=tuple(u for u in rule.updates if u.name not in gone),
+                   units=tuple(pair for pair in rule.units if pair[0] not in gone))

@@ -11,27 +11,29 @@ from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.lava_circuits import graph_of, stock_circuit
 from cortexc.compiler.passes.stock_phases import phase_plan
 
-FILE = Path(__file__).parents[2] / "docs" / "lava.md"
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docs" / "lava.md"
 HEAD = "| circuit | projections | process | Lava's steps in each of its own |\n|---|---|---|---|\n"
 BITS = ["precision.weights=9", "precision.messages=7", "precision.factors=7", "precision.rounding=lava",
         "precision.map=loihi2", "precision.calibration_steps=50", "protocol.epochs=1", "run.seeds=[1]"]
 SPIKING = ["data.name=digits", "data.split=stratified", "model.layers=[64,10,10]", "precision.weights=8", "precision.credit=settled"]
 SMALL = ["model.layers=[64,8,10]"]
 CIRCUITS = {
-    "PAL, feedback frozen": ("pal_digits", [*SMALL, "model.variant=FA", "model.low_pass=false"]),
-    "PAL, all of it": ("pal_digits", SMALL),
-    "error-neuron, feedback frozen": ("error_neuron_digits", [*SMALL, "model.variant=FA"]),
-    "error-neuron, feedback copied": ("error_neuron_digits", SMALL),
-    "dendritic, feedback frozen": ("depth_dendritic", [*SMALL, "model.variant=FA"]),
-    "dpc, feedback frozen": ("depth_dpc", [*SMALL, "model.variant=FA"]),
-    "ann, feedback frozen": ("depth_ann", [*SMALL, "model.variant=FA"]),
-    "sign-concordant": ("sign_concordant_mnist_8bit", SPIKING),
+    "PAL, feedback frozen": ("pal_digits", [*BITS, *SMALL, "model.variant=FA", "model.low_pass=false"]),
+    "PAL, all of it": ("pal_digits", [*BITS, *SMALL]),
+    "error-neuron, feedback frozen": ("error_neuron_digits", [*BITS, *SMALL, "model.variant=FA"]),
+    "error-neuron, feedback copied": ("error_neuron_digits", [*BITS, *SMALL]),
+    "dendritic, feedback frozen": ("depth_dendritic", [*BITS, *SMALL, "model.variant=FA"]),
+    "dpc, feedback frozen": ("depth_dpc", [*BITS, *SMALL, "model.variant=FA"]),
+    "ann, feedback frozen": ("depth_ann", [*BITS, *SMALL, "model.variant=FA"]),
+    "sign-concordant": ("sign_concordant_mnist_8bit", [*BITS, *SPIKING]),
+    "pair STDP": (str(ROOT / "examples/lava/stdp.toml"), []),
 }
 
 
 def rows(name: str) -> list[str]:
     experiment, settings = CIRCUITS[name]
-    loaded = load_experiment(experiment, [*BITS, *settings])
+    loaded = load_experiment(experiment, settings)
     graph = stock_circuit(loaded, graph_of(loaded))
     plan, groups = phase_plan(graph), {}
     for q in graph.projections:

@@ -16,10 +16,12 @@ from lava_programs import output_of
 
 from cortexc.compiler.backends.draws import input_columns
 from cortexc.compiler.backends.feeding import sample_table
-from cortexc.compiler.experiments.lava_circuits import module_of
+from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.lava_circuits import graph_of, module_of, stock_circuit
 from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.passes.stock_phases import phase_plan, phase_text
-from cortexc.compiler.verify.runs import feed_of, trajectory
+from cortexc.compiler.verify.runs import Setup, feed_of, trajectory
 
 STEPS = int(os.environ.get("CORTEXC_STEPS", "100"))
 WHOLLY = {"pal-frozen": 2, "errors-frozen": 2, "dendritic-FA": 2, "dpc-FA": 2, "ann-frozen": 2, "spiking": 4}
@@ -56,7 +58,7 @@ def wrong_in(setup, steps=STEPS, plan=None):
     for step in range(steps):
         threads.run(plan.phases)
         for name in names:
-            if not np.array_equal(stock_value(threads, plan, name), rows[name][step]):
+            if not np.array_equal(stock_value(setup.graph, threads, plan, name), rows[name][step]):
                 return (name, step), moved
     return None, moved
 
@@ -72,7 +74,7 @@ def test_shipped_circuits_are_stock_and_have_the_same_bits(name):
 
 
 @pytest.mark.parametrize(("name", "why"), [
-    ("pal-moving", {"BPP_0": "a sum of 2 products"}),
+    ("pal-moving", {"BPP_0": "has the product w, which is not"}),
     ("dendritic-BP", {"WPP_1": "a mirror copies its weights"}),
     ("pal", {"WPP_0": "keeps 'tag' in every synapse"})])
 def test_what_is_not_stock_runs_beside_it(name, why):
@@ -87,6 +89,12 @@ def test_what_is_not_stock_runs_beside_it(name, why):
 @pytest.mark.parametrize(("old", "new"), [("3*2^-5*u0", "3*2^-4*u0"), ("rule.y1_tau = 1e18", "rule.y1_tau = 1"),
                                           (", 64))", ", 63))"), ("phases = 4", "phases = 5")])
 def test_a_planted_fault_is_found(old, new, monkeypatch):
+    plant(monkeypatch, old, new)
+    assert wrong_in(quantised("spiking"), 40)[0] is not None
+
+
+def plant(monkeypatch, old, new):
+    """In the emitted text."""
     from cortexc.compiler.backends.lava.ordinary import module
 
     made = module.circuit_module
@@ -99,7 +107,126 @@ def test_a_planted_fault_is_found(old, new, monkeypatch):
 
     for place in ("cortexc.compiler.experiments.lava_circuits", "cortexc.compiler.backends.lava.ordinary.module"):
         monkeypatch.setattr(f"{place}.circuit_module", broken)
-    assert wrong_in(quantised("spiking"), 40)[0] is not None
+
+
+# ---- spike timing: two products, of a graded trace and of an event
+
+
+TIMING = Path(__file__).parents[2] / "examples" / "lava" / "stdp.toml"
+
+
+@cache
+def timing(steps, source=TIMING):
+    """The library's additive pair rule, in 8 bits."""
+    experiment = load_experiment(source)
+    graph = stock_circuit(experiment, graph_of(experiment))
+    protocol = Protocol((Phase("run", 1, steps, gates=(("learn", (1.0,)),)),), ("run",))
+    return Setup(graph, protocol, np.zeros((1, sum(p.size for p in graph.populations))), (1,))
+
+
+def weights_of(setup):
+    return np.concatenate([chunk["W.w"] for chunk in trajectory(setup, ["W.w"], "interpreter")])[:, 0] * 256
+
+
+def test_pair_timing_is_a_learning_dense():
+    setup = timing(2 * STEPS)
+    plan = phase_plan(setup.graph)
+    rule = plan.stock["W"].rule
+    assert plan.why == {} and plan.phases == 3 and plan.stock["I"].process == "Dense"
+    assert str(rule.pre) == "Prev(name='x_W_factor', depth=1)" and rule.event.name == "spike" and len(rule.thirds) == 2
+    wrong, moved = wrong_in(setup, 2 * STEPS)
+    assert wrong is None and moved == ["W.w"]
+
+
+def fast(folder):
+    """With steps so large that weights reach both limits."""
+    text = TIMING.with_name("stdp.ir").read_text()
+    assert "learning_rate 1 = 0.0156" in text
+    (folder / "stdp_fast.ir").write_text(text.replace("learning_rate 1 = 0.0156", "learning_rate 1 = 0.0625"))
+    (folder / "stdp.toml").write_text(TIMING.read_text().replace("stdp.ir", "stdp_fast.ir"))
+    return timing(STEPS, folder / "stdp.toml")
+
+
+def test_weights_at_their_limits_move_as_the_sum_of_both_products(tmp_path):
+    setup = fast(tmp_path)
+    weights = weights_of(setup)
+    assert weights.min() == 0 and weights.max() == 255 and "W" in phase_plan(setup.graph).stock
+    assert wrong_in(setup)[0] is None
+
+
+@pytest.mark.parametrize(("old", "new"), [("x2_impulse=event", "x2_impulse=2 * event"), ("y2_tau = rule", "y2_tau = 1; rule"),
+                                          ("*u0*x1*y", "*u0*x2*y"), (" * (spike > 0)", ""), ("gate_learn[0] > 0", "gate_learn[0] < 0")])
+def test_a_planted_fault_in_timing_is_found(old, new, monkeypatch):
+    plant(monkeypatch, old, new)
+    assert wrong_in(timing(60), 60)[0] is not None
+
+
+def test_products_in_the_other_order_are_cut_off(tmp_path, monkeypatch):
+    setup = fast(tmp_path)
+    down, up = phase_plan(setup.graph).stock["W"].rule.dw.replace(" ", "").split("+")
+    plant(monkeypatch, f"{down}+{up}", f"{up}{down}")
+    assert wrong_in(setup)[0] is not None
+
+
+TWO_TRACES = """rule timing
+  increment 0.01 * (pre.fast * post.spike - pre.slow * post.spike)
+"""
+SIGNED = [("  limits 0 1", "  limits -1 1")]
+GRADED = [("  message spike\ncell lif", """  state fast = 0
+  state slow = 0
+  send fast = 0.5 * prev(fast) + spike
+  send slow = 0.75 * prev(slow) + spike
+  message spike
+cell lif"""), ("""rule timing = library.stdp_additive
+  parameter learning_rate 1 = 0.0156
+  parameter w_max = 1
+""", TWO_TRACES)]
+
+
+def changed(folder, changes, form="u8.8", steps=60):
+    """The circuit of spike timing with other lines."""
+    text = TIMING.with_name("stdp.ir").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "stdp.ir").write_text(text)
+    (folder / "stdp.toml").write_text(TIMING.read_text().replace("u8.8", form))
+    return timing(steps, folder / "stdp.toml")
+
+
+@pytest.mark.parametrize(("changes", "form", "words"), [
+    (SIGNED, "9.8", "2 products of either sign"), (GRADED, "u8.8", "2 presynaptic factors, of which")])
+def test_timing_that_is_no_learning_dense(changes, form, words, tmp_path):
+    assert words in phase_plan(changed(tmp_path, changes, form).graph).why["W"]
+
+
+# ---- lists of synapses
+
+
+LISTED = [("  limits 0 1", "  connectivity sparse\n  limits 0 1"), ("gate=learn\n", "gate=learn\n  connect probability 0.5 seed=1\n")]
+LATERAL = [("  port inhibition\npopulation", "  port inhibition\n  connectivity sparse\npopulation"),
+           ("cortex -> cortex\n", "cortex -> cortex\n  connect probability 0.5 seed=1\n")]
+GROWING = [(GRADED[1][0], """rule timing
+  state y 1 = 0
+  update y = 0.9 * prev(y) + post.spike
+  increment 0.05 * pre.spike * y
+"""), ("limits 0 1", "limits -1 1"), ("uniform(0.1, 0.5)", "uniform(-0.5, 0.7)")]
+
+
+def test_lists_are_sparse_processes(tmp_path):
+    setup = changed(tmp_path, [*LISTED, *GROWING, *LATERAL], "9.8")
+    plan = phase_plan(setup.graph)
+    assert {name: each.process for name, each in plan.stock.items()} == {"W": "LearningSparse", "I": "Sparse"}
+    wrong, moved = wrong_in(setup, 60)
+    assert wrong is None and moved == ["W.w"]
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    (LISTED, "of one sign"), ([*LISTED, *GROWING, ("probability 0.5 seed=1", "fixed_indegree 9 seed=1 multapses")], "several synapses between two cells"),
+    ([*LISTED, *GROWING, ("uniform(-0.5, 0.7)", "0")], "weights of 0, which LearningSparse leaves out"),
+    ([*LISTED, *GROWING, ("  w = uniform(-0.5, 0.7)", "  w = uniform(-0.5, 0.7)\n  delay = uniform(1, 4)")], "a delay of its own")])
+def test_lists_that_stay_ours(changes, words, tmp_path):
+    assert words in phase_plan(changed(tmp_path, changes, "u8.8" if changes == LISTED else "9.8").graph).why["W"]
 
 
 def test_what_is_not_in_fixed_point_is_refused():

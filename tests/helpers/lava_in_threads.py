@@ -8,6 +8,7 @@ from queue import Queue
 
 import numpy as np
 from random_graphs.differences import bits
+from scipy.sparse import issparse
 
 from cortexc.compiler.backends.draws import input_columns, noise_columns
 from cortexc.compiler.backends.feeding import sample_table
@@ -104,26 +105,35 @@ def _model(module, part, channels, kind):
         kept = getattr(cls, port.name)
         setattr(model, port.name, kept.cls(channels.get(port, []), model, port.shape, kept.d_type))
     for var in part.vars:
-        kept = getattr(cls, var.name)
-        value = var.init if isinstance(var.init, str) else np.full(var.shape, var.init, kept.d_type)
-        setattr(model, var.name, value)
+        setattr(model, var.name, _first_value(var, getattr(cls, var.name).d_type))
     return model
 
 
-def stock_value(threads, plan, name):
+def _first_value(var, kind):
+    if isinstance(var.init, str):
+        return var.init
+    return var.init.astype(kind) if issparse(var.init) else np.full(var.shape, var.init, kind)
+
+
+def stock_value(graph, threads, plan, name):
     """A quantity in a circuit some of whose projections are stock processes, which hold units."""
     owner, quantity = name.split(".")
     if owner not in plan.stock:
         return threads.value(owner, quantity)
     stock, units = plan.stock[owner], threads.models[owner].weights
+    if stock.listed:
+        cells = (graph.arrays[f"{owner}.{side}"].astype(int) for side in ("post", "pre"))
+        units = np.asarray(units[tuple(cells)]).ravel()
     return (units if stock.rule or stock.sign != "MIXED" else units / 2) * stock.unit
 
 
 def stock_model(part):
     """Lava's own, in fixed point."""
     from lava.proc.dense.models import PyDenseModelBitAcc, PyLearningDenseModelBitApproximate
+    from lava.proc.sparse.models import PyLearningSparseModelBitApproximate, PySparseModelBitAcc
 
-    return {"Dense": PyDenseModelBitAcc, "LearningDense": PyLearningDenseModelBitApproximate}[type(part).__name__]
+    return {"Dense": PyDenseModelBitAcc, "LearningDense": PyLearningDenseModelBitApproximate,
+            "Sparse": PySparseModelBitAcc, "LearningSparse": PyLearningSparseModelBitApproximate}[type(part).__name__]
 
 
 @dataclass

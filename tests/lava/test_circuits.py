@@ -47,6 +47,7 @@ EXPECTED = {
     "feed_and_monitor": r"v after 1, 100, 200 steps: \[0.037 0.037\] .*\nweights: \[\[0.428, 0.543",
     "one_population": r"u after 1, 100 and 500 steps: \[0.    0.001 0.001\] \[0.    0.055 0.109\] \[0.    0.194 0.389\]",
     "sensor_and_digits": r"'WPP_0': 0.0014[0-9]*, 'WPP_1': 3.3[0-9]*e-05, 'WIP_0': 0.006[0-9]*, 'BPP_0': 0.0, 'BPI_0': 0.0006",
+    "stdp_on_learning_dense": r"LearningDense -1\*2\^-1\*u0\*x2\*y1\+1\*2\^-1\*u0\*x1\*y2\nthe same weights: True moved: [5-8]\d",
     "supervised": r"Process_3: IndexError: index 50 is out of bounds .*\nv after 50 steps: \[3.493 6.71  5.882\]",
     "two_circuits": r"A \[1.656 1.654\] \[\[0.605, .*\nB \[0.967 0.887\] \[\[0.436, 0.128",
     "weights_in_a_pause": r"for a while: True\nfrom 0.25 on: (.*)\nlearning off: \1",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import noise_columns
+from cortexc.compiler.backends.draws import noise_columns, redrawn_name
 from cortexc.compiler.backends.kernels.layout import shape_of
 from cortexc.compiler.backends.kernels.nest import Array, Below, Kernel, KernelTable
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, SlotTable
@@ -49,8 +49,9 @@ class _MirrorCode:
                        for i, slot in enumerate(array_slots(graph, mirror))]
         self.drawn: Array | None = None
         if "redraw" in words:
-            columns = dict(noise_columns(graph))[f"{mirror.target}.redrawn"]
-            self.drawn = kernel.array("drawn", slots.add(f"{mirror.target}.redrawn", columns.stop - columns.start),
+            name = redrawn_name(graph, mirror)
+            columns = dict(noise_columns(graph))[name]
+            self.drawn = kernel.array("drawn", slots.add(name, columns.stop - columns.start),
                                       self.copies, self.n_post, self.n_pre)
 
     def write(self) -> None:

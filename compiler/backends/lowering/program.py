@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import noise_columns, noise_width, redrawn, rule_draws
+from cortexc.compiler.backends.draws import noise_columns, noise_width, redrawn, redrawn_name, rule_draws
 from cortexc.compiler.backends.kernels.layout import shape_of
 from cortexc.compiler.backends.kernels.nest import KernelTable
 from cortexc.compiler.backends.kernels.numba_module import module_source
@@ -311,8 +311,9 @@ class _Lowering:
                 column += population.size * batch
         columns = dict(noise_columns(self.graph))
         for mirror in redrawn(self.graph):
-            drawn = columns[f"{mirror.target}.redrawn"]
-            slot = self.slots.add(f"{mirror.target}.redrawn", drawn.stop - drawn.start)
+            name = redrawn_name(self.graph, mirror)
+            drawn = columns[name]
+            slot = self.slots.add(name, drawn.stop - drawn.start)
             result.append(Operation("noise", "draw", (drawn.stop - drawn.start, slot, drawn.start),
                                     self.graph.projection(mirror.target).group, (), (slot.name,), mirror.gate or "",
                                     label=mirror.target))

@@ -38,8 +38,10 @@ def learning(graph: Graph, projection: Projection, text: Text, names: Mapping[st
         if any(state.name in previous(e) for e in rule.expressions):
             members.variable(f"{name}_before", "w.shape", name)
             updates.append(f"self.{name}_before[:] = self.{name}")
-    updates += [f"self.{names[u.name]}[:] = {text.value(u.expression)}" for u in rule.updates]
-    increment = text.value(rule.increment)
+    kind = graph.class_of(projection.name).kind
+    collected = "self.maps.collected({}, self.w.shape)" if kind.maps else "{}"
+    updates += [f"self.{names[u.name]}[:] = {collected.format(text.value(u.expression))}" for u in rule.updates]
+    increment = collected.format(text.value(rule.increment))
     if connection_mask(graph, projection) is not None:
         increment = f"({increment}) * self.mask"
     arguments = [text.value(argument) for argument in rule.optimiser.arguments]
@@ -57,6 +59,7 @@ def learning(graph: Graph, projection: Projection, text: Text, names: Mapping[st
 
     made = Learning(guard, updates, [f"increment = {increment}"])
     learns = f"(increment if {gate} else 0.0)" if summed and gate and apply else "increment"
+    arguments += ["self.synapses.order"] if kind.listed and rule.optimiser.kind == "clipped" else []
     made.step = optimiser(members, learns, arguments, apply if summed else "", weights)
     return made
 
@@ -87,7 +90,8 @@ def _accumulate(members: ClassText, increment: str, arguments: list[str], apply:
 
 def _clipped(members: ClassText, increment: str, arguments: list[str], apply: str,
              weights: Callable[[str], str]) -> list[str]:
-    return _at_updates(members, "clipped", increment, apply, [weights(f"clipped(self.clipped, {arguments[0]})")])
+    step = f"clipped(self.clipped, {', '.join(arguments)})"
+    return _at_updates(members, "clipped", increment, apply, [weights(step)])
 
 
 def _adam(members: ClassText, increment: str, arguments: list[str], apply: str,

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import redrawn
 from cortexc.compiler.backends.lava.ordinary.cells import cell_class
 from cortexc.compiler.backends.lava.ordinary.naming import LAVA, attribute
 from cortexc.compiler.backends.lava.ordinary.phased import PhasedCell, PhasedSynapse
 from cortexc.compiler.backends.lava.ordinary.synapses import rule_reads, synapse_class
-from cortexc.compiler.backends.lava.ordinary.template import IMPORTS, STOCK_IMPORTS, support_text
+from cortexc.compiler.backends.lava.ordinary.template import IMPORTS, STOCK_IMPORTS, STOCK_LISTS, support_text
 from cortexc.compiler.backends.lava.ordinary.twin import joined
 from cortexc.compiler.backends.lava.ordinary.wiring import Parts, build_text, circuit_text, wires
 from cortexc.compiler.backends.lava.stock import nothing_stock
@@ -77,8 +76,9 @@ def circuit_module(graph: Graph, fixed: Fixed | None = None, stock: bool = False
         parts.names[name] = attribute(name, [*parts.names.values(), *parts.classes.values()])
     own = [*texts, build_text(parts, wired), circuit_text(parts)]
     called = {name for part in parts.all.values() for name in part.called} | (fixed.called if fixed else set())
-    imports = f"{IMPORTS}\n\n{STOCK_IMPORTS}" if parts.plan.stock else IMPORTS
-    head = [f"{docstring(_about(graph))}\n{imports}", f"dt = np.float64({number(graph.dt)})  # ms"]
+    lists = any(each.listed for each in parts.plan.stock.values())
+    imports = [IMPORTS, *([STOCK_IMPORTS] if parts.plan.stock else []), *([STOCK_LISTS] if lists else [])]
+    head = ["\n".join([docstring(_about(graph)), "\n\n".join(imports)]), f"dt = np.float64({number(graph.dt)})  # ms"]
     text = "\n\n\n".join([*head, *support_text("\n".join(own), called), *own])
     return CircuitModule(text + "\n", {**parts.arrays, **(fixed.begins if fixed else {})})
 
@@ -112,22 +112,6 @@ def check(graph: Graph) -> None:
     for population in graph.populations:
         if not population.size:
             raise _not_there(f"population '{population.name}' has no cells", "Leave it out.")
-    targets = [mirror.target for mirror in redrawn(graph)]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise _not_there(f"several mirrors of '{target}' redraw", "Use one of them.")
-    for projection in graph.projections:
-        kind = graph.class_of(projection.name).kind
-        if kind.maps:
-            raise _not_there(f"projection '{projection.name}' has connectivity '{kind.name}'",
-                             "Use another one; or granularity population.")
-        rule = graph.rule_of(projection)
-        if rule and rule.arrivals:
-            raise _not_there(f"rule '{rule.name}' of projection '{projection.name}' reads '{min(rule.arrivals)}'",
-                             "Use granularity population.")
-        if rule and rule.optimiser.kind == "clipped" and kind.listed:
-            raise _not_there(f"projection '{projection.name}' is a list whose steps are 'clipped' together",
-                             "Use granularity population.")
 
 
 def _check_members(parts: Parts) -> None:

@@ -19,13 +19,14 @@ from cortexc.compiler.backends.lava.ordinary.naming import visible
 from cortexc.compiler.backends.lava.ordinary.synapses import Read, Synapse, SynapseWriter
 from cortexc.compiler.ir.expressions import Name, Prev, number
 from cortexc.compiler.ir.model import Equation, Graph, Projection
-from cortexc.compiler.passes.stock_phases import PhasePlan, Quantity, StockRule
+from cortexc.compiler.passes.stock_phases import PhasePlan
+from cortexc.compiler.passes.stock_products import Quantity
 
 
 @dataclass(frozen=True)
 class Feed:
     """What goes to an in-port `into` of stock processes: a message `late` steps old, where `message` is named; in the
-    last phase a factor of their rule."""
+    last phase a factor of their rule, or where an `event` is, in phase `traced` the factor for all cells."""
 
     into: str
     unit: float
@@ -35,6 +36,8 @@ class Feed:
     factor_unit: float = 1.0
     offset: int = 0
     gate: str = ""
+    event: Quantity | None = None
+    traced: int = -1
 
 
 def feeds_of(graph: Graph, plan: PhasePlan, population: str) -> dict[Feed, list[str]]:
@@ -44,21 +47,19 @@ def feeds_of(graph: Graph, plan: PhasePlan, population: str) -> dict[Feed, list[
         q, rule = graph.projection(name), stock.rule
         if q.pre == population:
             feed = Feed("s_in", stock.message_unit, graph.class_of(name).message, stock.late)
-            feed = replace(feed, factor=rule.pre, factor_unit=rule.pre_unit, offset=rule.offset) if rule else feed
+            feed = replace(feed, factor=rule.pre, factor_unit=rule.pre_unit, offset=rule.offset, event=rule.event,
+                           traced=plan.traced.get(name, -1)) if rule else feed
             found.setdefault(feed, []).append(name)
-        if rule and q.post == population:
-            found.setdefault(_third(q, rule), []).append(name)
+        for i, third in enumerate(rule.thirds if rule and q.post == population else (), 1):
+            feed = Feed(f"s_in_y{i}", 1.0, factor=third.quantity, factor_unit=third.unit, gate=q.gate or "")
+            found.setdefault(feed, []).append(name)
     return found
-
-
-def _third(q: Projection, rule: StockRule) -> Feed:
-    return Feed("s_in_y1", 1.0, factor=rule.post, factor_unit=rule.post_unit, gate=q.gate or "")
 
 
 class PhasedCell(CellWriter):
     def __init__(self, graph: Graph, population: str, order: list[Equation], sends: list[str], plan: PhasePlan):
         self.plan, self.phase = plan, 0
-        self.feeds = feeds_of(graph, plan, population)
+        self.feeds, self.feed_ports = feeds_of(graph, plan, population), dict[Feed, str]()
         self.received: set[tuple[str, int]] = set()
         order = sorted(order, key=lambda e: plan.made[population, e.name])
         super().__init__(graph, population, order, sends)
@@ -67,7 +68,7 @@ class PhasedCell(CellWriter):
         self._name_all()
         self._declare()
         self.made.text.phases = self.plan.phases
-        ports = {feed: self._declare_feed(feed, names) for feed, names in self.feeds.items()}
+        ports = self.feed_ports = {feed: self._declare_feed(feed, names) for feed, names in self.feeds.items()}
         for feed, port in ports.items():
             if feed.late:
                 self._send_units(port, self._value(port, Prev(feed.message, feed.late), -1), feed.unit)
@@ -81,7 +82,7 @@ class PhasedCell(CellWriter):
         while self.phase < self.plan.phases - 1:
             self._end_of_phase()
         self._receive_all()
-        self._learn(ports)
+        self._learn()
         self.made.text.methods["step"] = [line.replace("self.time_step", "self.step_number") for line in self.lines]
         return self.made
 
@@ -93,13 +94,19 @@ class PhasedCell(CellWriter):
 
     def _earlier(self, state: str) -> list[tuple[int, int]]:
         late = [(-1, feed.late) for feed in self.feeds if feed.message == state]
-        factors = [feed.factor for feed in self.feeds if feed.factor and feed.factor.name == state]
-        depths = [(len(self.order), 0 if isinstance(leaf, Name) else leaf.depth) for leaf in factors]
+        factors = [(self._ready(at), leaf) for feed in self.feeds for at, leaf in (
+            (-1, feed.factor), (feed.traced, feed.factor), (-1, feed.event)) if leaf and leaf.name == state]
+        depths = [(place, 0 if isinstance(leaf, Name) else leaf.depth) for place, leaf in factors]
         return [*super()._earlier(state), *late, *depths]
+
+    def _ready(self, phase: int) -> int:
+        """How many equations are done at the end of a phase; -1: of the last."""
+        return sum(phase < 0 or self.plan.made[self.population, e.name] <= phase for e in self.order)
 
     def _declare_feed(self, feed: Feed, projections: list[str]) -> str:
         text = self.made.text
-        word = visible(feed.message or feed.factor.name) + ("_units" if feed.message else "_y1")  # type: ignore[union-attr]
+        word = visible(feed.message or feed.factor.name)  # type: ignore[union-attr]
+        word += "_units" if feed.message else feed.into.removeprefix("s_in")
         taken = {*text.members(), *self.made.names.values()}
         name = next(n for n in (word, *(f"{word}{i}" for i in range(2, 100_000))) if f"{n}_out" not in taken)
         port = text.port(name, "Out", "(size,)", "to stock processes")
@@ -120,6 +127,9 @@ class PhasedCell(CellWriter):
 
     def _end_of_phase(self) -> None:
         self._receive_all()
+        for feed, port in self.feed_ports.items():
+            if feed.traced == self.phase:
+                self.lines.append(f"self.{port}.send({self._graded(feed, port, self._ready(self.phase))})")
         self.lines.append("yield")
         self.phase += 1
 
@@ -162,16 +172,20 @@ class PhasedCell(CellWriter):
         stock = self.plan.stock.get(q.name)
         return f" * {number(stock.unit * stock.message_unit)}" if stock else ""
 
-    def _learn(self, ports: dict[Feed, str]) -> None:
-        for feed, port in ports.items():
+    def _graded(self, feed: Feed, port: str, position: int) -> str:
+        assert feed.factor
+        return f"graded({self._value(port, feed.factor, position)}, {number(feed.factor_unit)}, {feed.offset})"
+
+    def _learn(self) -> None:
+        for feed, port in self.feed_ports.items():
             if feed.factor is None:
                 continue
-            value = self._value(port, feed.factor, len(self.order))
             if feed.message:
-                self.lines.append(f"self.{port}.send(graded({value}, {number(feed.factor_unit)}, {feed.offset}))")
+                event = f" * ({self._value(port, feed.event, len(self.order))} > 0)" if feed.event else ""
+                self.lines.append(f"self.{port}.send({self._graded(feed, port, len(self.order))}{event})")
                 continue
             gated = f" * (self.gate_{feed.gate}[0] > 0)" if feed.gate else ""
-            self._send_units(port, f"{value}{gated}", feed.factor_unit)
+            self._send_units(port, f"{self._value(port, feed.factor, len(self.order))}{gated}", feed.factor_unit)
 
 
 class PhasedSynapse(SynapseWriter):

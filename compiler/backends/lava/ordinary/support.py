@@ -11,7 +11,9 @@ from lava.magma.core.model.sub.model import AbstractSubProcessModel
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
+from scipy.sparse import csr_matrix
 
+from cortexc.compiler.backends.feature_maps import forward, patches, positions, transposed
 from cortexc.compiler.backends.runtime import CHUNK, WEIGHTS, counter_generator, step_keys
 
 
@@ -51,9 +53,10 @@ def weighted_sum(w, values):
     return np.add.accumulate(w * values, axis=1)[:, -1] + 0.0
 
 
-def clipped(total, norm):
-    """Scaled down to a norm of at most so much over all synapses, summed cell by cell."""
-    rows = np.square(total) if total.ndim > 1 else np.square(total)[:, None]
+def clipped(total, norm, order=slice(None)):
+    """Scaled down to a norm of at most so much over all synapses, summed cell by cell, of a list in its order."""
+    cells = total.shape[:-3] if total.ndim > 3 else total.shape[:1]
+    rows = np.square(total[order]).reshape(math.prod(cells), -1)
     size = np.sqrt(np.add.accumulate(np.add.accumulate(rows, axis=1)[:, -1])[-1])
     return total * (norm / size) if size > norm else total
 
@@ -198,11 +201,19 @@ def graded(values, unit, offset):
     return np.maximum(2 * (integers(values, unit) + offset), 1)
 
 
-def three_factors(dw, epoch):
-    """The rule of a LearningDense whose third factor counts as it is sent, without Lava's decay."""
-    rule = Loihi3FLearningRule(dw=dw, x1_tau=1e18, t_epoch=epoch, rng_seed=0)
+def three_factors(dw, epoch, event=0):
+    """The rule of a LearningDense whose third factors count as they are sent, without Lava's decay. x2 is `event` where
+    a spike comes in the last step of the epoch, else 0."""
+    rule = Loihi3FLearningRule(dw=dw, x1_tau=1e18, x2_impulse=event, t_epoch=epoch, rng_seed=0)
     rule.y1_tau = 1e18
+    rule.y2_tau = rule.y3_tau = 1e18
     return rule
+
+
+def sparse(units, pre, post, cells):
+    """The matrix of a list of synapses."""
+    places = np.asarray(post, int), np.asarray(pre, int)
+    return csr_matrix((units, places), shape=cells[::-1])
 
 
 class Synapses:
@@ -223,11 +234,52 @@ class Synapses:
         underway[:-1], underway[-1] = underway[1:].copy(), 0.0
         return current
 
+    def arrived(self, now, past, age):
+        """What the presynaptic cells had when the messages that arrive now, or some steps earlier, were computed."""
+        return np.vstack((now, past))[age + self.late, self.pre]
+
     def sums(self, w):
         """Of the weights that end in the cell of each synapse."""
         total = np.zeros(self.cells[1])
         np.add.at(total, self.post[self.order], w[self.order])
         return total[self.post]
+
+
+class Maps:
+    """Between feature maps: (channels, height, width) of the lower and the upper ones; `back`: from the upper to the
+    lower ones. A `local` kernel is another one for every position. Rules see (1, positions, channels, taps), local
+    (1, channels, positions, taps)."""
+
+    def __init__(self, pre, post, kernel, stride, padding, pool, back, local):
+        self.pre, self.post, self.kernel, self.stride, self.padding = pre, post, kernel, stride, padding
+        self.pool, self.back, self.local = pool, back, local
+        self.taps, self.positions = pre[0] * kernel * kernel, post[1] * post[2]
+
+    def current(self, w, message):
+        way = transposed if self.back else forward
+        return way(self, self.in_taps(w), message[None])[0]
+
+    def in_taps(self, w):
+        return w.reshape(1, len(w), *((self.positions,) if self.local else ()), self.taps)
+
+    def synaptic(self, w):
+        return self.in_taps(w) if self.local else self.in_taps(w)[:, None]
+
+    def lower(self, values):
+        seen = patches(self, values[None])
+        return seen[:, None] if self.local else seen[:, :, None]
+
+    def upper(self, values):
+        if self.local:
+            return values.reshape(1, self.post[0], self.positions, 1)
+        return positions(self, values[None])[..., None]
+
+    def collected(self, value, shape):
+        """For every weight, added over the positions that share it."""
+        if self.local:
+            return np.broadcast_to(value, (1, self.post[0], self.positions, self.taps)).reshape(shape)
+        value = np.broadcast_to(value, (1, self.positions, self.post[0], self.taps))[0]
+        return np.add.accumulate(value)[-1].reshape(shape)
 
 
 class FixedModel(Model):

@@ -3,7 +3,7 @@ circuit's order."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cortexc.compiler.backends.lava.ordinary.equations import Text
 from cortexc.compiler.backends.lava.ordinary.learning import learning
@@ -14,11 +14,14 @@ from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, leaves, number, previous, show
 from cortexc.compiler.ir.model import LAVA_DRAWS, SUMMED, Graph, PlasticityRule, Projection
 from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.ir.synapses import synapses_of
 
 Read = tuple[str, str]
 """("pre", quantity) or ("post", quantity)."""
 LIST = ("pre", "post", "cells", "late", "order")
 """Arguments of lists of synapses."""
+MAPS = ("cells", "maps")
+"""Arguments of projections between feature maps."""
 OWN = frozenset({"w", "mask", "gate", "apply", "current", "increment", "low_pass", *SUMMED, "adam_first", "adam_second",
                  "adam_powers"})
 
@@ -40,14 +43,16 @@ class Synapse:
     draws: dict[str, str] = field(default_factory=dict)
 
 
-def rule_reads(rule: PlasticityRule | None) -> dict[Read, int]:
-    """What a rule reads of its cells, and how many steps back."""
+def rule_reads(rule: PlasticityRule | None, age: int = 0) -> dict[Read, int]:
+    """What a rule reads of its cells, and how many steps back; `age`: of the oldest message that arrives."""
     found: dict[Read, int] = {}
     for expression in rule.expressions if rule else ():
         for node in leaves(expression):
             side, dot, quantity = node.name.partition(".")
+            depth = previous(expression).get(node.name, 0)
+            if side == "arrived":
+                side, depth = "pre", depth + age
             if dot and side in ("pre", "post") and node.name != WEIGHT_SUM:
-                depth = previous(expression).get(node.name, 0)
                 found[side, quantity] = max(found.get((side, quantity), 0), depth)
     return found
 
@@ -65,11 +70,15 @@ class SynapseWriter:
         self.depth = message_depth(graph, projection)
         self.message: Read = ("pre", self.synapse.message)
         self.delayed = f"{projection.name}.delay" in graph.arrays or projection.delays is not None
-        self.reads = rule_reads(self.rule)
+        self.reads = rule_reads(self.rule, self._age() if self.rule and self.rule.arrivals else 0)
         learns = f", which learn by rule '{self.rule.name}'" if self.rule else ""
         text = ClassText(camel(self.synapse.name), f"Synapses '{self.synapse.name}'{learns}: message "
                          f"'{self.synapse.message}' into port '{self.synapse.port}'.")
         self.made = Synapse(text, set())
+
+    def _age(self) -> int:
+        """Steps since the oldest message left that arrives now."""
+        return self.depth + (synapses_of(self.graph, self.projection).slots - 1 if self.delayed else 0)
 
     def write(self) -> Synapse:
         made, text = self.made, self.made.text
@@ -100,9 +109,10 @@ class SynapseWriter:
         words = [".".join(read) for read in dict.fromkeys([self.message, *self.reads])]
         words += [*(p.name for p in rule.parameters), *(s.name for s in rule.states), *(n for n, _ in rule.noise)] \
             if rule else []
-        listed = self.synapse.kind.listed
+        kind = self.synapse.kind
+        own = {*OWN, *(LIST if kind.listed else MAPS if kind.maps else ())}
         for word in words:
-            taken[word] = attribute(word.replace(".", "_"), {*taken.values(), *OWN, *(LIST if listed else ())})
+            taken[word] = attribute(word.replace(".", "_"), {*taken.values(), *own})
 
     def _kept(self, read: Read) -> bool:
         return read in self.reads or self.depth > 0
@@ -118,8 +128,8 @@ class SynapseWriter:
             text.arguments, sizes = ["w"], {"pre": "w.size", "post": "w.size"}
         else:
             text.arguments, sizes = ["size"], {"pre": "size", "post": "size"}
-        if kind.listed:
-            sizes = self._declare_list()
+        if kind.listed or kind.maps:
+            sizes = self._declare_list() if kind.listed else self._declare_maps()
         for read in dict.fromkeys([self.message, *self.reads]):
             made.takes[read] = text.port(made.names[".".join(read)], "In", f"({sizes[read[0]]},)")
         text.port("current", "Out", f"({sizes['post']},)")
@@ -150,6 +160,13 @@ class SynapseWriter:
             text.arguments.append("underway=0.0")
             rows = "(int(np.max(late, initial=0)) + 1, cells[1])"
             text.variable("underway", rows, "underway", "currents of this step and of later ones")
+        return {"pre": "cells[0]", "post": "cells[1]"}
+
+    def _declare_maps(self) -> dict[str, str]:
+        text = self.made.text
+        text.arguments = ["w", *MAPS]
+        text.parameters += MAPS
+        text.start.append('self.maps = Maps(*proc_params["maps"])')
         return {"pre": "cells[0]", "post": "cells[1]"}
 
     def _declare_rule(self) -> None:
@@ -190,7 +207,7 @@ class SynapseWriter:
         if kind == "uniform" and self.synapse.kind.listed:
             index = "self.synapses.numbers"
         key = "np.uint64(0), np.uint64(0)" if silent else f"*step_key(self.seed, self.stream + {k}, self.time_step)"
-        return f"uniform({key}, {index})"
+        return self._synaptic(f"uniform({key}, {index})") if kind == "uniform" else f"uniform({key}, {index})"
 
     def _declare_taken(self, read: Read, shape: str) -> None:
         made, text = self.made, self.made.text
@@ -238,13 +255,16 @@ class SynapseWriter:
         w = self._delivered()
         if kind.listed:
             return f"self.synapses.current({w}, {message}{', self.underway' * self.delayed})"
+        if kind.maps:
+            return f"self.maps.current({w}, {message})"
         return f"weighted_sum({w}, {message})" if kind.matrix else f"{w} * {message}"
 
     def _delivered(self) -> str:
         """What messages are multiplied with; a mask holds for what is made of the weights too."""
         if self.rule is None or not self.rule.shapes:
             return "self.w"
-        value = self._text().value(self.rule.deliver)
+        text = replace(self._text(), now=lambda name: self._now(name, delivered=True))
+        value = text.value(self.rule.deliver)
         masked = connection_mask(self.graph, self.projection) is not None
         return f"full(self.w.shape, {value})" + " * self.mask" * masked
 
@@ -255,7 +275,7 @@ class SynapseWriter:
     def _text(self) -> Text:
         return Text(self._now, self._before, self.made.called)
 
-    def _now(self, name: str) -> str:
+    def _now(self, name: str, delivered: bool = False) -> str:
         if name == "dt":
             return "dt"
         if name.startswith("gate."):
@@ -268,17 +288,38 @@ class SynapseWriter:
             return "self.synapses.sums(self.w)"
         if name == WEIGHT_SUM:
             return "weighted_sum(self.w, 1)[:, None]" if self.synapse.kind.matrix else "self.w"
-        side, dot, _ = name.partition(".")
-        return self._beside(f"self.{self.made.names.get(name, name)}", side if dot else "")
+        side, dot, quantity = name.partition(".")
+        if side == "arrived":
+            return self._arrived(quantity, 0)
+        own = f"self.{self.made.names.get(name, name)}"
+        if not dot and not delivered and (name == "w" or self.rule and any(s.name == name for s in self.rule.states)):
+            return self._synaptic(own)
+        return self._beside(own, side if dot else "")
 
     def _before(self, name: str, depth: int) -> str:
         side, dot, quantity = name.partition(".")
+        if side == "arrived":
+            return self._arrived(quantity, depth)
         if dot:
             return self._beside(self.made.pasts[side, quantity].read(depth), side)
-        return f"self.{self.made.names[name]}_before"
+        return self._synaptic(f"self.{self.made.names[name]}_before")
+
+    def _arrived(self, quantity: str, earlier: int) -> str:
+        """What the presynaptic cell had when the message that arrives now, or some steps earlier, was computed."""
+        past, age = self.made.pasts["pre", quantity], self.depth + earlier
+        if not self.delayed or not past.rows:
+            return self._beside(past.read(age), "pre")
+        return f"self.synapses.arrived(self.{past.variable}, self.{past.kept}, {age})"
+
+    def _synaptic(self, text: str) -> str:
+        """What every synapse has, between feature maps with an axis for the positions."""
+        return f"self.maps.synaptic({text})" if self.synapse.kind.maps else text
 
     def _beside(self, text: str, side: str) -> str:
         """Postsynaptic values stand along the rows of a matrix; of a list, every synapse has those of its cells."""
-        if side and self.synapse.kind.listed:
+        kind = self.synapse.kind
+        if side and kind.listed:
             return f"{text}[self.synapses.{side}]"
+        if side and kind.maps:
+            return f"self.maps.{'lower' if (side == 'pre') != kind.back else 'upper'}({text})"
         return f"{text}[:, None]" if side == "post" and self.synapse.kind.matrix else text

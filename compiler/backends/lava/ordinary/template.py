@@ -6,13 +6,14 @@ import ast
 import functools
 from pathlib import Path
 
-from cortexc.compiler.backends import runtime, uniform
+from cortexc.compiler.backends import feature_maps, runtime, uniform
 from cortexc.compiler.backends.lava.ordinary.arithmetic import functions_text
 
 SUPPORT = Path(__file__).with_name("support.py")
 COPIED = {runtime: ("CHUNK", "DRAWS", "WEIGHTS", "counter_generator", "lava_numbers", "mix64", "step_keys"),
-          uniform: ("BITS", "MASK", "uniform")}
-"""How noise is drawn, of the files in which that is defined."""
+          uniform: ("BITS", "MASK", "uniform"),
+          feature_maps: ("forward", "patches", "pooled", "positions", "transposed")}
+"""How noise is drawn and what feature maps are, of the files in which that is defined."""
 NOT_INSIDE = frozenset({"implements", "requires", "tag"})
 """Names that no constructor and no model reads."""
 IMPORTS = """import math
@@ -42,6 +43,8 @@ STOCK_IMPORTS = """import lava.proc.dense.process as stock
 from lava.magma.core.learning.constants import GradedSpikeCfg
 from lava.magma.core.learning.learning_rule import Loihi3FLearningRule
 from lava.utils.weightutils import SignMode"""
+STOCK_LISTS = """import lava.proc.sparse.process as stock_sparse
+from scipy.sparse import csr_matrix"""
 
 
 @functools.cache
@@ -90,6 +93,7 @@ def support_text(own: str, called: set[str]) -> list[str]:
 @functools.cache
 def own_names() -> frozenset[str]:
     """What the module has besides the circuit's names."""
-    imported = {alias.asname or alias.name for node in ast.walk(ast.parse(IMPORTS + "\n" + STOCK_IMPORTS))
+    lines = "\n".join((IMPORTS, STOCK_IMPORTS, STOCK_LISTS))
+    imported = {alias.asname or alias.name for node in ast.walk(ast.parse(lines))
                 if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
     return frozenset({*imported, *pieces(), "Circuit", "CircuitModel", "build", "dt"}) - NOT_INSIDE

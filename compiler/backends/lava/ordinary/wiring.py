@@ -14,7 +14,8 @@ from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.expressions import number
 from cortexc.compiler.ir.model import Array, Graph, Population, Projection, cell_parameters, rule_parameters
-from cortexc.compiler.passes.stock_phases import TAG, PhasePlan, StockSynapse
+from cortexc.compiler.passes.stock_phases import PhasePlan, StockSynapse
+from cortexc.compiler.passes.stock_products import TAG
 
 
 @dataclass
@@ -53,14 +54,30 @@ def build_text(parts: Parts, wired: list[Wire]) -> str:
 def _list(parts: Parts, projection: Projection) -> list[str]:
     """The cells of the synapses of a list, by how many steps they are late, and their order."""
     name, found = projection.name, parts.start.synapses[projection.name]
-    sizes = tuple(parts.graph.population(each).size for each in (projection.pre, projection.post))
-    arguments = [_array(parts, f"{name}.{side}", found.given(found.cells(side))) for side in ("pre", "post")]
-    arguments.append(str(sizes))
+    arguments = _cells(parts, projection)
     if found.delay is not None:
-        underway = parts.start.values[f"{name}.underway"].reshape(-1, sizes[1])
+        size = parts.graph.population(projection.post).size
+        underway = parts.start.values[f"{name}.underway"].reshape(-1, size)
         arguments += [f"late={_array(parts, f'{name}.late', found.given(found.late))}",
                       f"underway={_array(parts, f'{name}.underway', underway)}"]
     return arguments if found.order is None else [*arguments, f"order={_array(parts, f'{name}.order', found.order)}"]
+
+
+def _cells(parts: Parts, projection: Projection) -> list[str]:
+    """Of the synapses of a list on both sides, and how many there are."""
+    found = parts.start.synapses[projection.name]
+    sizes = tuple(parts.graph.population(each).size for each in (projection.pre, projection.post))
+    return [*(_array(parts, f"{projection.name}.{side}", found.given(found.cells(side))) for side in ("pre", "post")),
+            str(sizes)]
+
+
+def _maps(parts: Parts, projection: Projection) -> list[str]:
+    """The cells and the shapes of feature maps."""
+    c, kind = projection.convolution, parts.graph.class_of(projection.name).kind
+    if c is None:
+        return []
+    cells = tuple(parts.graph.population(each).size for each in (projection.pre, projection.post))
+    return [str(cells), str((c.pre, c.post, c.kernel, c.stride, c.padding, c.pool, kind.back, kind.local))]
 
 
 def _drawn(text: ClassText, stream: int) -> list[str]:
@@ -103,7 +120,7 @@ def _projection_line(parts: Parts, projection: Projection) -> str:
     weighted = graph.class_of(name).kind.weighted
     arguments = [_array(parts, f"{name}.w", values[f"{name}.w"][0]) if weighted else
                  str(graph.population(projection.post).size)]
-    arguments += _list(parts, projection) if graph.class_of(name).kind.listed else []
+    arguments += _list(parts, projection) if graph.class_of(name).kind.listed else _maps(parts, projection)
     if "mask" in synapse.text.variables:
         mask = connection_mask(graph, projection)
         assert mask is not None
@@ -136,16 +153,21 @@ def _stock_line(parts: Parts, name: str, stock: StockSynapse) -> str:
     mask = None if mask is None else np.reshape(mask, weights.shape) != 0
     given = _array(parts, f"{name}.w", weights if mask is None else weights * mask)
     units = f"integers({given}, {number(stock.unit)})"
+    if stock.listed:
+        pre, post, cells = _cells(parts, parts.graph.projection(name))
+        units = f"sparse({units}, {pre}, {post}, {cells})"
     doubled = stock.sign == "MIXED" and not stock.rule
     arguments = [f"weights={'2 * ' * doubled}{units}", f"weight_exp={-1 if doubled else 0}",
                  f"sign_mode=SignMode.{stock.sign}", "num_message_bits=24"]
     if stock.rule:
         bits = 9 if stock.sign == "MIXED" else 8
+        impulse = f", {stock.rule.impulse}" if stock.rule.event else ""
+        dw = quoted(stock.rule.dw.replace(" ", ""))
         arguments += [f"num_weight_bits={bits}", "graded_spike_cfg=GradedSpikeCfg.OVERWRITE",
-                      f"learning_rule=three_factors({quoted(stock.rule.dw.replace(' ', ''))}, {parts.plan.phases})"]
+                      f"learning_rule=three_factors({dw}, {parts.plan.phases}{impulse})"]
         arguments += [f"tag_1={TAG} * {_array(parts, f'{name}.mask', mask)}"] if mask is not None else []
-    kind = "LearningDense" if stock.rule else "Dense"
-    return f"    {parts.names[name]} = stock.{kind}({', '.join([*arguments, f'name={quoted(name)}'])})"
+    made = f"stock{'_sparse' if stock.listed else ''}.{stock.process}"
+    return f"    {parts.names[name]} = {made}({', '.join([*arguments, f'name={quoted(name)}'])})"
 
 
 Wire = tuple[str, str, str, str]
@@ -164,9 +186,9 @@ def wires(parts: Parts) -> list[Wire]:
 def _wires(parts: Parts, projection: Projection) -> list[Wire]:
     graph, name, port = parts.graph, projection.name, _port(parts, projection)
     if name in parts.plan.stock:
-        owners = {"s_in": projection.pre, "s_in_y1": projection.post}
-        fed = [(owner, parts.cells[owner].stock[name, into], name, into) for into, owner in owners.items()
-               if (name, into) in parts.cells[owner].stock]
+        owners = dict.fromkeys((projection.pre, projection.post))
+        fed = [(owner, out, name, into) for owner in owners
+               for (each, into), out in parts.cells[owner].stock.items() if each == name]
         return [*fed, (name, "a_out", projection.post, port)]
     if name not in parts.synapses:
         message = parts.cells[projection.pre].sends[graph.class_of(name).message]
