@@ -30,8 +30,12 @@ from cortexc.compiler.ir.model import Array
 from cortexc.compiler.ir.schedule import Delivery, Segment, message_depth, schedule
 from cortexc.compiler.passes.stock_forms import NotStock
 from cortexc.compiler.passes.stock_products import LIMITS, StockRule, grid_of, stock_rule
+from cortexc.compiler.passes.whole_numbers import initial_values
 
 SUMS = 2.0**31
+"""Lava's currents are int32."""
+DELAY = 63
+"""Most steps of a DelaySparse."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,12 @@ class StockSynapse:
     sign: str
     rule: StockRule | None = None
     listed: bool = False
+    delayed: bool = False
 
     @property
     def process(self) -> str:
-        return f"{'Learning' if self.rule else ''}{'Sparse' if self.listed else 'Dense'}"
+        prefix = "Learning" if self.rule else "Delay" if self.delayed else ""
+        return f"{prefix}{'Sparse' if self.listed else 'Dense'}"
 
     @property
     def text(self) -> str:
@@ -80,7 +86,17 @@ def phase_plan(graph: Graph) -> PhasePlan:
         except NotStock as reason:
             plan.why[q.name] = str(reason)
     _count(graph, plan)
+    while late := [name for name, stock in plan.stock.items() if stock.delayed and _latest(graph, plan, name) > DELAY]:
+        for name in late:
+            del plan.stock[name]
+            plan.why[name] = f"its delays exceed {DELAY} of Lava's steps"
+        _count(graph, plan)
     return plan
+
+
+def _latest(graph: Graph, plan: PhasePlan, projection: str) -> int:
+    """Steps of Lava's by which the message of the slowest synapse comes later than that of the fastest."""
+    return int(graph.arrays[f"{projection}.delay"].max(initial=1) - 1) * plan.phases
 
 
 def _count(graph: Graph, plan: PhasePlan) -> None:
@@ -129,7 +145,7 @@ def _synapse(graph: Graph, q: Projection) -> StockSynapse:
     if max(abs(message.low), abs(message.high)) * _reach(graph, q, weights) >= SUMS:
         raise NotStock("its sums may exceed Lava's int32")
     return StockSynapse(synapse.unit, message.unit, message_depth(graph, q), sign,
-                        stock_rule(graph, q, rule, sign) if rule else None, synapse.kind.listed)
+                        stock_rule(graph, q, rule, sign) if rule else None, synapse.kind.listed, _delayed(graph, q))
 
 
 def _reach(graph: Graph, q: Projection, weights: Array) -> float:
@@ -165,8 +181,14 @@ def _not_stock(graph: Graph, q: Projection) -> Iterator[str]:
         yield "a mirror copies its weights"
     if message_depth(graph, q) and graph.cell_of(q.pre).state(message) is None:
         yield f"its message '{message}' comes later and is no state"
-    if f"{q.name}.delay" in graph.arrays or q.delays is not None:
-        yield "each synapse has a delay of its own"
+    if _delayed(graph, q) and graph.rule_of(q):
+        yield "it learns, and each synapse has a delay of its own"
+    if _delayed(graph, q) and np.any(initial_values(graph, q.pre, message)):
+        yield f"each synapse has a delay of its own, and the first '{message}' is not 0"
+
+
+def _delayed(graph: Graph, q: Projection) -> bool:
+    return f"{q.name}.delay" in graph.arrays or q.delays is not None
 
 
 def _weights(graph: Graph, q: Projection) -> Array:

@@ -221,6 +221,14 @@ def test_lists_are_sparse_processes(tmp_path):
     assert wrong is None and moved == ["W.w"]
 
 
+def test_lists_with_delays_are_delay_sparse(tmp_path):
+    setup = changed(tmp_path, [*LATERAL, ("  w = 0.25", "  w = 0.25\n  delay = uniform(1, 6)")])
+    assert phase_plan(setup.graph).stock["I"].process == "DelaySparse"
+    assert len(set(setup.graph.arrays["I.delay"])) > 2 and wrong_in(setup, 60) == (None, ["W.w"])
+    slow = changed(tmp_path, [*LATERAL, ("  w = 0.25", "  w = 0.25\n  delay = uniform(1, 60)")])
+    assert "its delays exceed 63 of Lava's steps" in phase_plan(slow.graph).why["I"]
+
+
 @pytest.mark.parametrize(("changes", "words"), [
     (LISTED, "of one sign"), ([*LISTED, *GROWING, ("probability 0.5 seed=1", "fixed_indegree 9 seed=1 multapses")], "several synapses between two cells"),
     ([*LISTED, *GROWING, ("uniform(-0.5, 0.7)", "0")], "weights of 0, which LearningSparse leaves out"),

@@ -130,10 +130,15 @@ def stock_value(graph, threads, plan, name):
 def stock_model(part):
     """Lava's own, in fixed point."""
     from lava.proc.dense.models import PyDenseModelBitAcc, PyLearningDenseModelBitApproximate
-    from lava.proc.sparse.models import PyLearningSparseModelBitApproximate, PySparseModelBitAcc
+    from lava.proc.sparse.models import (
+        PyDelaySparseModelBitAcc,
+        PyLearningSparseModelBitApproximate,
+        PySparseModelBitAcc,
+    )
 
     return {"Dense": PyDenseModelBitAcc, "LearningDense": PyLearningDenseModelBitApproximate,
-            "Sparse": PySparseModelBitAcc, "LearningSparse": PyLearningSparseModelBitApproximate}[type(part).__name__]
+            "Sparse": PySparseModelBitAcc, "DelaySparse": PyDelaySparseModelBitAcc,
+            "LearningSparse": PyLearningSparseModelBitApproximate}[type(part).__name__]
 
 
 @dataclass

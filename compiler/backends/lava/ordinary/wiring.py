@@ -166,6 +166,10 @@ def _stock_line(parts: Parts, name: str, stock: StockSynapse) -> str:
         arguments += [f"num_weight_bits={bits}", "graded_spike_cfg=GradedSpikeCfg.OVERWRITE",
                       f"learning_rule=three_factors({dw}, {parts.plan.phases}{impulse})"]
         arguments += [f"tag_1={TAG} * {_array(parts, f'{name}.mask', mask)}"] if mask is not None else []
+    if stock.delayed:
+        late = parts.start.synapses[name]
+        steps = f"{parts.plan.phases} * integers({_array(parts, f'{name}.late', late.given(late.late))}, 1)"
+        arguments.append(f"delays=sparse({steps}, {pre}, {post}, {cells}).astype(int)")
     made = f"stock{'_sparse' if stock.listed else ''}.{stock.process}"
     return f"    {parts.names[name]} = {made}({', '.join([*arguments, f'name={quoted(name)}'])})"
 
