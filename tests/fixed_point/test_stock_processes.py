@@ -225,7 +225,7 @@ def test_lists_with_delays_are_delay_sparse(tmp_path):
     setup = changed(tmp_path, [*LATERAL, ("  w = 0.25", "  w = 0.25\n  delay = uniform(1, 6)")])
     assert phase_plan(setup.graph).stock["I"].process == "DelaySparse"
     assert len(set(setup.graph.arrays["I.delay"])) > 2 and wrong_in(setup, 60) == (None, ["W.w"])
-    slow = changed(tmp_path, [*LATERAL, ("  w = 0.25", "  w = 0.25\n  delay = uniform(1, 60)")])
+    slow = changed(tmp_path, [*LATERAL, ("  w = 0.25", "  w = 0.25\n  delay = uniform(1, 60)")], steps=10)
     assert "its delays exceed 63 of Lava's steps" in phase_plan(slow.graph).why["I"]
 
 
