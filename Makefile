@@ -25,7 +25,7 @@ test-long: setup  # hours: bits over long runs, many random circuits, many kills
 	CORTEXC_STEPS=10000 $(BIN)/pytest -n 2 tests/fixed_point/test_circuits.py tests/verify/test_own_circuits.py -k "many_plastic or for_long"
 	CORTEXC_NAMES=5 $(BIN)/pytest tests/security/test_names_never_meet.py
 	CORTEXC_STEPS=10000 CORTEXC_LAVA_GRAPHS=100 CORTEXC_KILLS=100 $(BIN)/pytest -s tests/lava \
-		tests/fixed_point/test_circuits.py -k "lava_computes or kill or random"
+		tests/fixed_point/test_circuits.py -k "lava_computes or kill or random or native_records"
 	CORTEXC_STEPS=10000 $(BIN)/pytest -n 2 tests/fixed_point/test_stock_processes.py -k "shipped" tests/lava/test_circuit_bits.py
 	CORTEXC_WHEEL=1 $(BIN)/pytest -s tests/cli/test_wheel.py
 	CORTEXC_SWEEP=200 $(BIN)/pytest -s tests/experiments/test_sweep_cluster.py -k digests

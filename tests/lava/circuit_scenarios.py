@@ -21,9 +21,9 @@ from cortexc.compiler.passes.stock_phases import phase_plan
 SMALL = ["model.layers=[5,4,3]"]
 
 
-def vars_are_recordings():
+def vars_are_recordings(steps):
     """PAL on Lava, every Var against what native recorded."""
-    graph, steps = graph_of(cortexc.load("pal_digits", SMALL)), 60
+    graph = graph_of(cortexc.load("pal_digits", SMALL))
     gates, rng = dict.fromkeys(graph.gates, 1.0), np.random.default_rng(3)
     feed = {"input.value": rng.uniform(0, 1, (steps, 5)), "teacher.value": rng.uniform(0, 1, (steps, 3))}
     circuit = cortexc.lava.Circuit(graph, gates=gates)

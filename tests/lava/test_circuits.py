@@ -14,12 +14,15 @@ CYCLES = os.environ.get("CORTEXC_CYCLES", "12")
 EXAMPLES = ROOT / "examples" / "lava"
 
 
-def scenario(name, folder):
-    return json.loads(output_of(folder, HERE / "circuit_scenarios.py", name).splitlines()[-1])
+def scenario(name, folder, *arguments, seconds=60):
+    output = output_of(folder, HERE / "circuit_scenarios.py", name, *arguments, seconds=seconds)
+    return json.loads(output.splitlines()[-1])
 
 
 def test_get_of_every_var_is_what_native_records(tmp_path):
-    found = scenario("vars_are_recordings", tmp_path)
+    """CORTEXC_STEPS=10000 for as many."""
+    steps = os.environ.get("CORTEXC_STEPS", "60")
+    found = scenario("vars_are_recordings", tmp_path, steps, seconds=60 + int(steps) / 20)
     assert found["wrong"] == [] and found["compared"] == 20
 
 
