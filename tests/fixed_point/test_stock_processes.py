@@ -5,6 +5,7 @@ CORTEXC_STEPS=10000 for as many."""
 
 import json
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from cortexc.compiler.backends.draws import input_columns
 from cortexc.compiler.backends.feeding import sample_table
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.lava_circuits import graph_of, module_of, stock_circuit
-from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir import CortexError, parse_graph, show_graph
 from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.passes.stock_phases import phase_plan, phase_text
 from cortexc.compiler.verify.runs import Setup, feed_of, trajectory
@@ -198,6 +199,18 @@ def changed(folder, changes, form="u8.8", steps=60):
     (SIGNED, "9.8", "2 products of either sign"), (GRADED, "u8.8", "2 presynaptic factors, of which")])
 def test_timing_that_is_no_learning_dense(changes, form, words, tmp_path):
     assert words in phase_plan(changed(tmp_path, changes, form).graph).why["W"]
+
+
+def test_timing_behind_a_mask():
+    setup = timing(60)
+    text, arrays = show_graph(setup.graph), setup.graph.arrays
+    assert "  port current\n  rule timing_W\n" in text
+    mask = (np.random.default_rng(1).random(arrays["W.w"].shape) < 0.6) * 1.0
+    graph = parse_graph(text.replace("  port current\n  rule", "  port current\n  connectivity masked\n  rule")).with_(
+        arrays={**arrays, "W.w": arrays["W.w"] * mask, "W.mask": mask})
+    rule = phase_plan(graph).stock["W"].rule
+    assert rule.dw.count("*t") == 2 and rule.impulse == 16
+    assert wrong_in(replace(setup, graph=graph), 60) == (None, ["W.w"])
 
 
 # ---- lists of synapses
