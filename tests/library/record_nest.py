@@ -18,6 +18,10 @@ SIMPLE = {"a": 0.02, "b": 0.2, "c": -65.0, "d": 8.0, "I_e": 6.0, "consistent_int
 CONDUCTANCE = {"tau_syn_ex": 1.0, "tau_syn_in": 3.0, "I_e": 270.0}
 ADAPTIVE = {"tau_syn_ex": 1.0, "tau_syn_in": 3.0, "V_peak": -40.0, "t_ref": 1.0, "I_e": 600.0, "gsl_error_tol": 1e-2}
 
+TAUGHT = {"phi_max": 0.4, "rate_slope": 0.5, "theta": -57.0, "t_ref": 3.0, "V_m.p": -68.0, "C_m.p": 280.0, "tau_syn_ex.p": 2.5,
+          "tau_syn_in.s": 4.0, "I_e.s": 60.0}
+"""Of compartments, by the suffixes of their recordables: .s soma, .p dendrite."""
+COMPARTMENTS = {"s": "soma", "p": "dendritic"}
 VOLTAGE_BASED = {"tau_syn_ex": 1.0, "I_e": 700.0, "A_LTP": 1e-3, "A_LTD": 1e-2, "tau_u_bar_plus": 14.0,
                  "delay_u_bars": 0.03, "u_bar_plus": -65.0, "u_bar_minus": -65.0}
 
@@ -37,6 +41,9 @@ class Circuit(NamedTuple):
     quantities: tuple = ("V_m",)
     synapse: str = ""
     synapse_parameters: dict = {}
+    somatic: float = 0.0
+    """Scale of static synapses onto the soma, where plastic ones end on the dendrite; those of sources in the last
+    quarter are inhibitory."""
 
 
 CIRCUITS = {
@@ -48,7 +55,10 @@ CIRCUITS = {
     "hodgkin_huxley_alpha": Circuit("hh_psc_alpha", {"tau_syn_ex": 1.0, "I_e": 500.0}, 80.0, 0.01, 0.5, start=(-65.0, 4.0)),
     "clopath": Circuit("hh_psc_alpha_clopath", VOLTAGE_BASED, 40.0, 0.005, 0.5,
                        quantities=("V_m", "u_bar_plus", "u_bar_minus"), synapse="clopath_synapse",
-                       synapse_parameters={"tau_x": 15.0, "Wmax": 100.0})}
+                       synapse_parameters={"tau_x": 15.0, "Wmax": 100.0}),
+    "urbanczik": Circuit("pp_cond_exp_mc_urbanczik", TAUGHT, 300.0, 0.005, 0.5, 60.0, (-70.0, 4.0),
+                         quantities=("V_m.s", "V_m.p", "g_ex.s", "g_in.s", "I_ex.p"), synapse="urbanczik_synapse",
+                         synapse_parameters={"eta": 0.3, "tau_Delta": 50.0, "Wmin": 0.0, "Wmax": 1e4}, somatic=6.0)}
 
 
 def trains(rng, count, rate, step, duration):
@@ -77,6 +87,26 @@ def sources(spikes):
     return parrots
 
 
+def nested(parameters):
+    found = {}
+    for name, value in parameters.items():
+        plain, _, suffix = name.partition(".")
+        (found.setdefault(COMPARTMENTS[suffix], {}) if suffix else found)[plain] = value
+    return found
+
+
+def onto_somata(circuit, rng, cells, parrots):
+    """Weights below 0 are those of the inhibitory receptor."""
+    source, target, weight, delay = connections(rng, SOURCES, CELLS, 0.5, circuit.somatic, circuit.step)
+    weight[source >= SOURCES * 3 // 4] *= -1.0
+    kinds = nest.GetDefaults(circuit.model)["receptor_types"]
+    for one, other, size, late in zip(source, target, weight, delay, strict=True):
+        receptor = kinds["soma_exc" if size >= 0 else "soma_inh"]
+        nest.Connect(parrots[int(one)], cells[int(other)], "one_to_one",
+                     {"receptor_type": receptor, "weight": abs(size), "delay": late})
+    return {"in_source": source, "in_target": target, "in_weight": weight, "in_delay": delay}
+
+
 def fixed(circuit, rng, cells, parrots):
     inside, outside = (connections(rng, count, CELLS, 0.4, factor * circuit.scale, circuit.step)
                        for count, factor in ((CELLS, 1), (SOURCES, 3)))
@@ -92,6 +122,8 @@ def plastic(circuit, rng, cells, parrots):
     NEST keeps voltages for this long, and looks them up a little later."""
     source, target, weight, delay = connections(rng, SOURCES, CELLS, 0.5, circuit.scale, circuit.step)
     parameters = {name: np.full(len(source), value) for name, value in circuit.synapse_parameters.items()}
+    if circuit.somatic:
+        parameters["receptor_type"] = np.full(len(source), nest.GetDefaults(circuit.model)["receptor_types"]["dendritic_exc"])
     nest.Connect(np.array(parrots.tolist())[source], np.array(cells.tolist())[target], "one_to_one",
                  {"synapse_model": circuit.synapse, "weight": weight, "delay": delay, **parameters})
     nest.Connect(parrots[0], nest.Create("parrot_neuron"), "one_to_one", {"delay": 5.0})
@@ -107,10 +139,10 @@ def recording(circuit):
     rng = np.random.default_rng(SEED)
     nest.ResetKernel()
     nest.SetKernelStatus({"resolution": circuit.step, "rng_seed": 1, "local_num_threads": 1})
-    cells = nest.Create(circuit.model, CELLS, circuit.parameters)
+    cells = nest.Create(circuit.model, CELLS, nested(circuit.parameters))
     start = circuit.start[0] + circuit.start[1] * rng.random(CELLS)
     for cell, voltage in zip(cells, start, strict=True):
-        cell.V_m = voltage
+        cell.set({"soma": {"V_m": voltage}} if circuit.somatic else {"V_m": voltage})
     spikes = trains(rng, SOURCES, 80.0, circuit.step, circuit.duration)
     parrots, kept = sources(spikes), []
     meter = nest.Create("multimeter", {"interval": circuit.every, "record_from": list(circuit.quantities)})
@@ -119,6 +151,7 @@ def recording(circuit):
     nest.Connect(cells, recorder)
     if circuit.synapse:
         wiring, made = plastic(circuit, rng, cells, parrots)
+        wiring |= onto_somata(circuit, rng, cells, parrots) if circuit.somatic else {}
         for _ in range(int(circuit.duration)):
             nest.Simulate(1.0)
             kept.append(nest.GetStatus(made, "weight"))
@@ -134,7 +167,7 @@ def recording(circuit):
         about |= {"synapse": circuit.synapse, "synapse_parameters": circuit.synapse_parameters}
         wiring["weight_every_ms"] = np.array(kept)
     return {"about": json.dumps(about), "start_V_m": start, "in_spikes": np.array(left), **wiring,
-            **{name: meter.events[name][order].reshape(-1, CELLS) for name in circuit.quantities},
+            **{"V_m" if name == "V_m.s" else name: meter.events[name][order].reshape(-1, CELLS) for name in circuit.quantities},
             "times": meter.events["times"][order][::CELLS], "spikes": found[np.lexsort((found[:, 1], found[:, 0]))]}
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,26 +47,29 @@ MOST = 2**27
 """Steps times sources, or cells, of one recording: numbers of 1 GiB."""
 DEVICES = 1.0
 """The delay (ms) of NEST's generators and recorders."""
-def nest_recording(name: str, arrays: Arrays) -> Recording:
-    """Raises V103 to V111, V113, V116 and V117."""
-    return _File(name, arrays).recording()
-
 
 @dataclass
-class _File:
+class NestFile:
+    """`recording()` is the circuit of the library's parts, with what was recorded. Raises V103 to V111, V113, V116 to
+    V118."""
+
     name: str
     arrays: Arrays
+    models: ClassVar[Mapping[str, CellModel]] = CELLS
+    gates: ClassVar[tuple[str, ...]] = ()
+    fields: ClassVar[tuple[str, ...]] = ()
+    """Arrays beside those of every recording that are given, not compared."""
 
     def __post_init__(self) -> None:
         self.about = _object(text_of(self.arrays, "about"), "about")
         model = str(self.about.get("model"))
-        if model not in CELLS:
-            raise unknown("V103", f"cell model of '{self.name}'", model, CELLS)
-        self.cell: CellModel = CELLS[model]
+        if model not in self.models:
+            raise unknown("V103", f"cell model of '{self.name}'", model, self.models)
+        self.cell = self.models[model]
         known = {name: default for name, (_, default) in self.cell.parameters.items()}
         known |= {name: self.cell.start[state] for name, state in self.cell.first.items()}
         known |= {**self.cell.solver, **self.cell.shared}
-        self.given = _parameters(self.about, "parameters", known, self.cell.only)
+        self.given = parameters_of(self.about, "parameters", known, self.cell.only)
         self.dt = self._time("dt_ms", 0.1)
         voltages = numbers(self.arrays, "V_m", (None, None), "rows x cells, mV")
         self.cells = voltages.shape[1]
@@ -100,18 +103,24 @@ class _File:
     def recording(self) -> Recording:
         given = {ours: self.given[theirs] for theirs, (ours, _) in self.cell.parameters.items()}
         text = NETWORK.format(dt=self.dt, part=self.cell.part, lines=self.cell.lines, cells=self.cells,
-                              given=_lines(given))
-        text += "".join(f"output {theirs} = N.{ours}\n" for theirs, ours in self.cell.states.items())
+                              given=_lines(given), gates="".join(f"  gate {gate}\n" for gate in self.gates))
+        text += "".join(f"output {theirs.replace('.', '_')} = N.{ours}\n" for theirs, ours in self.cell.states.items())
         self._first_states()
-        text += self._plastic() if self.plastic else self._fixed()
+        if self.cell.fed:
+            self.inputs["N"] = self._trains("spikes", self.cells)
+        text += self._circuit()
         graph = parse_graph(text).with_(arrays=self.bound)
         samples = np.concatenate([self.inputs[p.name] for p in graph.populations if p.name in self.inputs], axis=1)
         setup = Setup(graph, one_step_protocol(self.steps, self._gates()), samples)
         sampled = self._sampled()
-        known = {"about", "times", "start_V_m", "in_spikes", "reward_spikes", "start_weight", *sampled,
+        known = {"about", "times", "start_V_m", "spikes", "in_spikes", "reward_spikes", "start_weight", *sampled,
+                 *self.fields,
                  *(prefix + key for prefix in ("", "in_") for key in ("source", "target", "weight", "delay"))}
         return Recording(self.name, setup, {}, {}, "published-simulator", sampled=sampled,
                          not_compared=tuple(sorted(set(self.arrays) - known)), arrays=self.arrays)
+
+    def _circuit(self) -> str:
+        return self._plastic() if self.plastic else self._fixed()
 
     def _gates(self) -> Arrays:
         """`slice` is on in the first step of every slice, `handed` in its last one."""
@@ -129,14 +138,15 @@ class _File:
         if "start_V_m" in self.arrays:
             self.bound["N.v"] = numbers(self.arrays, "start_V_m", (self.cells,), "mV")
 
-    def _connections(self, prefix: str, weight: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """source, target, weight, delay in steps."""
+    def _connections(self, prefix: str, weight: str, targets: int | None = None) -> tuple[np.ndarray, ...]:
+        """source, target, weight, delay in steps; `targets`: how many there are, all cells unless said."""
         count = len(numbers(self.arrays, f"{prefix}source", (None,)))
         source, target, weights, delay = (numbers(self.arrays, key, (count,)) for key in (
             f"{prefix}source", f"{prefix}target", weight, f"{prefix}delay"))
         self._whole(f"{prefix}source", source)
-        self._whole(f"{prefix}target", target, self.cells)
+        self._whole(f"{prefix}target", target, self.cells if targets is None else targets)
         steps = self.steps_of(f"{prefix}delay", delay)
+        self.delays = np.concatenate([self.delays, steps])
         if count and steps.min() < 1:
             raise CortexError("V116", f"'{prefix}delay' of '{self.name}' has a delay of {delay.min()} ms; the least is "
                                       f"one step, {self.dt} ms.")
@@ -170,16 +180,22 @@ class _File:
 
     def _fixed(self) -> str:
         """Weights that stay: between cells, and from the inputs."""
-        inside, outside = self._connections("", "weight"), self._connections("in_", "in_weight")
-        self.inputs["S"] = self._trains("in_spikes", 1 + int(outside[0].max(initial=-1)))
+        inside = self._connections("", "weight")
         self._whole("source", inside[0].astype(np.float64), self.cells)
+        return self._from_inputs() + self._into_ports("REC", "N", *inside)
+
+    def _from_inputs(self) -> str:
+        outside = self._connections("in_", "in_weight")
+        self.inputs["S"] = self._trains("in_spikes", 1 + int(outside[0].max(initial=-1)))
         text = INPUTS.format(inputs=self.inputs["S"].shape[1])
         text += "".join(TO_PORT.format(port=port) for port in self.cell.ports)
-        for owner, pre, found in (("IN", "S", outside), ("REC", "N", inside)):
-            for port, chosen, sign in self._ports(found[2]):
-                source, target, weight, delay = (part[chosen] for part in found)
-                text += self._list(f"{owner}_{port}", f"to_{port} {pre} -> N", source, target, sign * weight, delay)
-        return text
+        return text + self._into_ports("IN", "S", *outside)
+
+    def _into_ports(self, owner: str, pre: str, source: np.ndarray, target: np.ndarray, weight: np.ndarray,
+                    delay: np.ndarray) -> str:
+        return "".join(self._list(f"{owner}_{port}", f"to_{port} {pre} -> N", source[chosen], target[chosen],
+                                  sign * weight[chosen], delay[chosen])
+                       for port, chosen, sign in self._ports(weight))
 
     def _ports(self, weights: np.ndarray) -> Iterable[tuple[str, np.ndarray, float]]:
         """(port, the connections into it, what their weights are multiplied with)."""
@@ -200,14 +216,14 @@ class _File:
         if synapse not in RULES:
             raise unknown("V103", f"synapse model of '{self.name}'", synapse, RULES)
         model: RuleModel = RULES[synapse]
-        own = _parameters(self.about, "synapse_parameters", model.defaults, model.only)
+        own = parameters_of(self.about, "synapse_parameters", model.defaults, model.only)
         given = {**{name: self.given[name] for name in self.cell.shared}, **own}
         source, target, weight, delay = self._connections("", "start_weight")
         if (weight < 0).any():
             raise CortexError("V106", f"'start_weight' of '{self.name}' has {weight.min()}; plastic weights below 0 "
                                       "are not modelled.")
         count, (part, values), (low, high) = len(source), model.part(given), model.bounds(given)
-        self.connected, self.first_weights, self.delays, self.rewarded = source, weight, delay, model.rewarded
+        self.connected, self.first_weights, self.rewarded = source, weight, model.rewarded
         leaving = self._trains("in_spikes", 1 + int(source.max(initial=-1)))
         self.inputs["T"] = leaving[:, source]
         spines, ones = np.arange(count), np.ones(count)
@@ -218,17 +234,19 @@ class _File:
         if missing := [name for name in model.reads if f"message {name}_told late" not in self.cell.lines]:
             raise CortexError("V106", f"'{synapse}' onto '{self.about['model']}' is not modelled: the cell has no "
                                       f"'{missing[0]}'.")
-        seen = "".join(SEEN.format(name=name) for name in model.reads)
-        text = SPINES.format(rule=part, seen=seen, lines=lines, wait=wait, port=self.cell.ports[0], low=low, high=high,
+        seen = "".join(SEEN.format(name=name, first=first) for name, first in model.reads.items())
+        text = SPINES.format(rule=part, seen=seen, lines=lines, wait=wait, low=low, high=high,
+                             port=self.cell.plastic or self.cell.ports[0],
                              synapses=count, given=_lines(values), tau_n=_lines(tau_n))
         self._list("OUT", "", spines, target, ones, delay - wait + 1)
         self._list("BACK", "", target, spines, ones, delay)
         self.bound |= {"W.w": weight, **{f"W.{state}": value * ones for state, value in model.first(given).items()}}
         for name in model.reads:
             text += SEES.format(name=name)
-            earlier = 0 if name == "v" else self._earlier(given["delay_u_bars"])
+            earlier = self._earlier(given["delay_u_bars"]) if name.startswith("u_") else 0
             self._list(f"BACK_{name}", "", target, spines, ones, delay + earlier)
-        return text + (self._rewards(count) if model.rewarded else "")
+        text += self._rewards(count) if model.rewarded else ""
+        return text + (self._from_inputs() if "in_source" in self.arrays else "")
 
     def _earlier(self, delay: float) -> int:
         """Steps by which NEST's low-passed voltages are older than the rule's, which are those of the step before."""
@@ -258,7 +276,9 @@ class _File:
         spikes = numbers(self.arrays, "spikes", (None, 2), "time in ms, cell")
         self._whole("spikes", spikes[:, 1], self.cells)
         trains = self._trains("spikes", self.cells)[:seen]
-        found = {"spikes": Sampled("N.spike", np.arange(seen), every, trains, 0.0, nothing)}
+        found: dict[str, Sampled] = {}
+        if not self.cell.fed:
+            found["spikes"] = Sampled("N.spike", np.arange(seen), every, trains, 0.0, nothing)
         for theirs, ours in self.cell.compared(self.given).items():
             if theirs in self.arrays:
                 values = numbers(self.arrays, theirs, (len(self.rows), self.cells), "rows x cells")
@@ -316,7 +336,7 @@ def _object(text: str, what: str) -> dict[str, Any]:
     return found
 
 
-def _parameters(about: Mapping[str, Any], key: str, defaults: Mapping[str, float],
+def parameters_of(about: Mapping[str, Any], key: str, defaults: Mapping[str, float],
                 only: Mapping[str, float]) -> dict[str, float]:
     """All of them, as numbers. Raises V104, V105, V106."""
     given = about.get(key, {})

@@ -51,6 +51,10 @@ class CellModel:
     """What the cell has beside the library's lines."""
     shared: dict[str, float] = field(default_factory=lambda: dict(TRACES))
     """Parameters that its plastic synapses use."""
+    plastic: str = ""
+    """The port of plastic synapses, where it is not the first one."""
+    fed: bool = False
+    """Whether it draws its spikes: those that were recorded are given to it, by its input `fired`."""
 
     def limit(self, quantity: str, dt: float) -> float:
         return min(max(LIMIT, self.limits.get(quantity, 0.0) * (dt / RESOLUTION) ** 4), GREATEST)
@@ -73,8 +77,8 @@ class RuleModel:
     only: dict[str, float] = field(default_factory=dict)
     rewarded: bool = False
     """Whether a volume transmitter brings dopamine."""
-    reads: tuple[str, ...] = ()
-    """What the rule reads of the postsynaptic cell beside its spikes."""
+    reads: Mapping[str, float] = field(default_factory=dict)
+    """What the rule reads of the postsynaptic cell beside its spikes -> its value before the first step."""
 
 
 TWO = ("excitatory", "inhibitory")
@@ -111,6 +115,16 @@ LOW_PASSED = """  parameter tau_u_plus ms = 114
               for name in ("v", "u_plus", "u_minus"))
 """Before the first step NEST has told its synapses of no voltage."""
 TOLERANCE = {"gsl_error_tol": 1e-6}
+TAUGHT = "  input fired\n  spike when fired > 0\n  state mismatch_told = 0\n  receive mismatch_told = mismatch\n" \
+         "  message mismatch_told late\n"
+TWO_COMPARTMENTS: Names = {
+    "C_m.s": ("capacitance", 300.0), "g_L.s": ("leak", 30.0), "E_L.s": ("v_rest", -70.0), "I_e.s": ("bias", 0.0),
+    "E_ex.s": ("e_excitatory", 0.0), "E_in.s": ("e_inhibitory", -75.0), "tau_syn_ex.s": ("tau_excitatory", 3.0),
+    "tau_syn_in.s": ("tau_inhibitory", 3.0), "C_m.p": ("dendrite_capacitance", 300.0), "g_L.p": ("dendrite_leak", 30.0),
+    "E_L.p": ("dendrite_rest", -70.0), "tau_syn_ex.p": ("tau_dendritic", 3.0), "I_e.p": ("dendrite_bias", 0.0),
+    "g_sp": ("coupling", 600.0), "g_ps": ("back_coupling", 0.0), "phi_max": ("phi_max", 0.15), "rate_slope": ("k", 0.5),
+    "beta": ("beta", 1 / 3), "theta": ("theta", -55.0), "t_ref": ("t_refractory", 3.0)}
+"""NEST's nested parameters by the suffixes of its recordables: `.s` of the soma, `.p` of the dendrite."""
 CURRENTS = {"V_m": "v", "I_syn_ex": "i_excitatory", "I_syn_in": "i_inhibitory"}
 
 CELLS: dict[str, CellModel] = {
@@ -134,7 +148,14 @@ CELLS: dict[str, CellModel] = {
     "aeif_cond_alpha": CellModel("adex_alpha", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, {}, SOLVED_ADAPTIVE, True,
                                  TOLERANCE),
     "hh_psc_alpha": CellModel("hodgkin_huxley_alpha", TWO, HODGKIN_HUXLEY, {
-        **CURRENTS, "Act_m": "m", "Inact_h": "h", "Act_n": "n"}, RESTING, {}, SOLVED_STEEP)}
+        **CURRENTS, "Act_m": "m", "Inact_h": "h", "Act_n": "n"}, RESTING, {}, SOLVED_STEEP),
+    "pp_cond_exp_mc_urbanczik": CellModel(
+        "urbanczik_senn_cell", TWO, TWO_COMPARTMENTS,
+        {"V_m": "v", "V_m.p": "v_dendrite", "g_ex.s": "g_excitatory", "g_in.s": "g_inhibitory",
+         "I_ex.p": "i_dendritic"},
+        {"v": -70.0, "v_dendrite": -70.0}, {}, {"V_m": 1e-8, "I_ex.p": 2e-8}, True, lines=TAUGHT,
+        first={"V_m.s": "v", "V_m.p": "v_dendrite"}, shared={"C_m.p": 300.0, "g_L.p": 30.0, "tau_syn_ex.p": 3.0},
+        plastic="dendritic", fed=True)}
 
 
 def _pair(given: Given) -> tuple[str, dict[str, float]]:
@@ -171,6 +192,13 @@ def _vogels_sprekeler(given: Given) -> tuple[str, dict[str, float]]:
 def _clopath(given: Given) -> tuple[str, dict[str, float]]:
     return "clopath", {"a_ltp": given["A_LTP"], "a_ltd": given["A_LTD"], "tau_x": given["tau_x"],
                        **{key: given[key] for key in ("theta_plus", "theta_minus")}}
+
+
+def _urbanczik(given: Given) -> tuple[str, dict[str, float]]:
+    """NEST's learning rate has 15^2 beside the membrane's constants."""
+    tau = given["C_m.p"] / given["g_L.p"]
+    return "urbanczik_senn_exact", {"learning_rate": 225.0 * given["eta"] * tau * given["tau_syn_ex.p"], "tau_l": tau,
+                                    "tau_s": given["tau_syn_ex.p"], "tau_delta": given["tau_Delta"]}
 
 
 def _tsodyks_markram(given: Given) -> tuple[str, dict[str, float]]:
@@ -213,7 +241,10 @@ RULES: dict[str, RuleModel] = {
     "vogels_sprekeler_synapse": RuleModel({
         "tau": 20.0, "eta": 0.001, "alpha": 0.12, "Wmax": 1.0, "Kplus": 0.0}, _vogels_sprekeler, _to_most, _trace),
     "clopath_synapse": RuleModel({"tau_x": 15.0, "x_bar": 0.0, "Wmin": 0.0, "Wmax": 100.0}, _clopath, _between,
-                                 lambda given: {"x": given["x_bar"]}, reads=("v", "u_plus", "u_minus")),
+                                 lambda given: {"x": given["x_bar"]},
+                                 reads=dict.fromkeys(("v", "u_plus", "u_minus"), -1000.0)),
+    "urbanczik_synapse": RuleModel({"eta": 0.07, "tau_Delta": 100.0, "Wmin": 0.0, "Wmax": 100.0}, _urbanczik, _between,
+                                   reads={"mismatch": 0.0}),
     "tsodyks2_synapse": RuleModel({
         "U": 0.5, "u": 0.5, "x": 1.0, "tau_rec": 800.0, "tau_fac": 0.0}, _tsodyks_markram, _not_negative,
         only={"x": 1.0})}

@@ -5,7 +5,7 @@ NETWORK = """graph recorded
   gate learn
   gate slice
   gate handed
-cell terminal
+{gates}cell terminal
   input value
   state spike = 0
   send spike = value
@@ -52,7 +52,7 @@ population D spine {synapses}
 {given}projection OUT onward D -> N delay=0
 projection BACK back N -> D
 """
-SEEN = "  port {name}_there\n  state {name} = -1000\n  receive {name} = {name}_there\n"
+SEEN = "  port {name}_there\n  state {name} = {first!r}\n  receive {name} = {name}_there\n"
 SEES = """synapse back_{name}
   message {name}_told
   port {name}_there
@@ -113,3 +113,57 @@ takes from the eligibility (`fresh`) meets dopamine that came later (`late`), an
 `again`. A `second` spike of a slice goes out from where the first one (`_1`) has left the synapse."""
 REWARD = "population R terminal {neurons}\nprojection V diffuse R -> D delay={delay}\n"
 TO_PORT = "synapse to_{port}\n  message spike\n  port {port}\n  connectivity sparse\n"
+
+EPROP_CELL = """  receive v = v_rest + where(gate.begin > 0, 0, kept) + (1 - keep) * tau_m * bias / capacitance @ soma
+  receive after = where(spike > 0, floor(t_refractory / dt + 0.5) - 1, max(prev(quiet) - 1, 0))
+  receive quiet = where(gate.begin > 0, 0, after)
+  receive psi = where(prev(quiet) * (1 - gate.begin) > 0, 0, height * max(0, 1 - abs(v - v_threshold) / width)) @ soma
+"""
+EPROP_READOUT = """cell readout = library.eprop_readout
+  receive v = where(gate.begin_out > 0, v_rest, v_rest + keep * (prev(v) - v_rest) + (1 - keep) * synapses) @ soma
+population Y readout {readouts}
+  tau_m = {tau_m!r}
+"""
+EPROP_SYNAPSES = """rule eligible = library.eprop
+  parameter learning_rate 1 = {rate!r}
+  parameter tau_m ms = {tau_m!r}
+  parameter tau_out ms = {tau_out!r}
+  update trace = where(gate.begin > 0, 0, alpha * prev(trace) + prev(pre.spike))
+  update e = post.psi * trace
+  update eligibility = where(gate.begin > 0, 0, kappa * prev(eligibility)) + e
+  state once = 0
+  state twice = 0
+  update once = prev(eligibility)
+  update twice = prev(once)
+  increment -(learning_rate * post.signal * prev(twice))
+  optimiser accumulate
+rule delta
+  parameter kappa = exp(-dt / {tau_out!r})
+  state trace = 0
+  state once = 0
+  update trace = where(gate.begin > 0, 0, kappa * prev(trace) + pre.spike)
+  update once = prev(trace)
+  increment -({rate_out!r} * post.error * prev(once))
+  optimiser accumulate
+synapse plastic
+  message spike
+  port synapses
+  connectivity sparse
+  limits {low!r} {high!r}
+  rule eligible
+synapse reading
+  message spike
+  port synapses
+  connectivity sparse
+  limits {low!r} {high!r}
+  rule delta
+synapse back
+  message error
+  port feedback
+  connectivity sparse
+population S terminal {inputs}
+projection IN plastic S -> N gate=learn apply=update
+projection REC plastic N -> N gate=learn apply=update
+projection OUT reading N -> Y gate=learn apply=update
+projection BACK back Y -> N
+"""

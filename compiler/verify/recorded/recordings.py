@@ -40,7 +40,7 @@ from cortexc.compiler.verify.recorded.format import (
     stimulus_chunks,
     text_of,
 )
-from cortexc.compiler.verify.recorded.nest import nest_recording
+from cortexc.compiler.verify.recorded.nest_eprop import nest_recording
 from cortexc.compiler.verify.recorded.readers import published_recording
 from cortexc.compiler.verify.runs import Setup, aligned, input_columns, quantities, trajectory
 
