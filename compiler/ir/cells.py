@@ -13,7 +13,7 @@ Stage = Literal["send", "receive", "factor"]
 STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
 STREAMS = ("normal", "uniform")
 """Noise of cells: standard normal numbers, or numbers in [0, 1)."""
-INTEGRATORS = ("euler", "exponential_euler", "exact", "rk4")
+INTEGRATORS = ("euler", "exponential_euler", "exact", "rk4", "rk5")
 """What derivatives of a cell may mean."""
 
 

@@ -19,10 +19,10 @@ from cortexc.compiler.ir.model import INTEGRATORS, CellType, Equation
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.constants import with_constants
 from cortexc.compiler.passes.exact import exact
-from cortexc.compiler.passes.integrators import euler, exponential_euler, rk4, stepped
+from cortexc.compiler.passes.integrators import euler, exponential_euler, rk4, rk5, stepped
 
 STEPS: dict[str, Callable[[CellType], tuple[Equation, ...]]] = {
-    "euler": euler, "exponential_euler": exponential_euler, "rk4": rk4}
+    "euler": euler, "exponential_euler": exponential_euler, "rk4": rk4, "rk5": rk5}
 
 
 @dataclass(frozen=True)

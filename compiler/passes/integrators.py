@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from cortexc.compiler.ir import CortexError, Equation, Expression, show
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Number, Where, names, substitute
@@ -111,21 +112,55 @@ def _relaxed(equation: Equation, form: Linear, slope: str, decay: str) -> list[E
 def rk4(cell: CellType) -> tuple[Equation, ...]:
     """x = x0 + dt / 6 (k1 + 2 k2 + 2 k3 + k4), k1 = f(x0), k2 = f(x0 + dt / 2 k1), k3 = f(x0 + dt / 2 k2),
     k4 = f(x0 + dt k3)."""
-    flows, taken = derivatives(cell.equations), names_of(cell)
-    slopes: list[dict[str, str]] = []
-    for number in range(1, 5):
-        slopes.append({e.name: fresh(f"{e.name}_k{number}", taken) for e in flows})
-        taken |= {*slopes[-1].values()}
+    flows = derivatives(cell.equations)
+    slopes = _slopes(cell, 4)
     steps = [None, DT / 2.0, DT / 2.0, DT]
     stages = []
     for number, step in enumerate(steps):
-        reached = {e.name: e.begins if step is None else e.begins + step * Name(slopes[number - 1][e.name])
-                   for e in flows}
-        stages += [_settled(replace(e, name=slopes[number][e.name]), substitute(e.expression, reached)) for e in flows]
-    kept = [e for e in cell.equations if not e.derivative]
-    return (*kept, *stages, *(_settled(e, _weighted(e, [s[e.name] for s in slopes])) for e in flows))
+        reached = {e.name: e.begins if step is None else e.begins + step * slopes[number - 1][e.name] for e in flows}
+        stages += [_stage(e, slopes[number], reached) for e in flows]
+    return (*_kept(cell), *stages, *(_settled(e, _weighted(e, [s[e.name] for s in slopes])) for e in flows))
 
 
-def _weighted(equation: Equation, slopes: list[str]) -> Expression:
-    k1, k2, k3, k4 = map(Name, slopes)
+def _slopes(cell: CellType, count: int) -> list[dict[str, Name]]:
+    """New names: of every stage and every quantity with a derivative."""
+    taken, found = names_of(cell), list[dict[str, Name]]()
+    for number in range(1, count + 1):
+        found.append({e.name: Name(fresh(f"{e.name}_k{number}", taken)) for e in derivatives(cell.equations)})
+        taken |= {name.name for name in found[-1].values()}
+    return found
+
+
+def _stage(equation: Equation, slopes: dict[str, Name], reached: dict[str, Expression]) -> Equation:
+    return _settled(replace(equation, name=slopes[equation.name].name), substitute(equation.expression, reached))
+
+
+def _kept(cell: CellType) -> list[Equation]:
+    return [e for e in cell.equations if not e.derivative]
+
+
+def _weighted(equation: Equation, slopes: list[Name]) -> Expression:
+    k1, k2, k3, k4 = slopes
     return equation.begins + DT / 6.0 * (k1 + (k2 + k2) + (k3 + k3) + k4)
+
+
+FEHLBERG = ((), (1 / 4,), (3 / 32, 9 / 32), (1932 / 2197, -7200 / 2197, 7296 / 2197),
+            (439 / 216, -8.0, 3680 / 513, -845 / 4104), (-8 / 27, 2.0, -3544 / 2565, 1859 / 4104, -11 / 40))
+"""Fehlberg's six stages: how far each goes along the slopes of those before, in dt."""
+FIFTH = (16 / 135, 0.0, 6656 / 12825, 28561 / 56430, -9 / 50, 2 / 55)
+"""What each stage counts for in the solution of order 5."""
+
+
+def rk5(cell: CellType) -> tuple[Equation, ...]:
+    """Order 5 in six stages (Fehlberg 1969, NASA TR R-315, table III, the upper solution)."""
+    flows = derivatives(cell.equations)
+    slopes = _slopes(cell, len(FEHLBERG))
+    stages = [_stage(e, slopes[number], {x.name: _along(x, slopes, weights) for x in flows})
+              for number, weights in enumerate(FEHLBERG) for e in flows]
+    return (*_kept(cell), *stages, *(_settled(e, _along(e, slopes, FIFTH)) for e in flows))
+
+
+def _along(equation: Equation, slopes: list[dict[str, Name]], weights: tuple[float, ...]) -> Expression:
+    """x0 + dt (the weighted slopes)."""
+    terms = [weight * slope[equation.name] for weight, slope in zip(weights, slopes, strict=False) if weight]
+    return equation.begins + DT * reduce(lambda a, b: a + b, terms) if terms else equation.begins

@@ -103,6 +103,11 @@ def test_of_spikes_that_nest_draws_one_that_is_left_out_is_missed_by_the_weights
     assert result.first_divergence.variable == "weight_every_ms"
 
 
+def test_a_membrane_whose_spikes_nest_divides_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CortexError, match="V106 'dt_ms' .* 0.1 ms; above 0.02 ms"):
+        native(changed(tmp_path, DRAWN.with_name("nest_hodgkin_huxley_alpha.npz"), {"dt_ms": 0.1}))
+
+
 @pytest.mark.parametrize("about, arrays, says", [
     ({"model": "eprop_iaf"}, {}, "V103.*eprop_iaf_bsshslm_2020"), ({"readout": {"loss": 1.0}}, {}, "V105.*'readout'.*loss"),
     ({"parameters": {"c_reg": 300.0}}, {}, "V106.*c_reg"), ({}, {"out_delay": np.full(10, 2.0)}, "V106 'out_delay'.*2 steps"),

@@ -30,7 +30,7 @@ from cortexc.compiler.verify.recorded.format import (
     one_step_protocol,
     text_of,
 )
-from cortexc.compiler.verify.recorded.nest_models import CELLS, RULES, CellModel, RuleModel
+from cortexc.compiler.verify.recorded.nest_models import CELLS, LIMIT, RULES, CellModel, RuleModel
 from cortexc.compiler.verify.recorded.nest_text import (
     INPUTS,
     LATE_REWARDS,
@@ -71,6 +71,11 @@ class NestFile:
         known |= {**self.cell.solver, **self.cell.shared}
         self.given = parameters_of(self.about, "parameters", known, self.cell.only)
         self.dt = self._time("dt_ms", 0.1)
+        if self.dt > self.cell.coarsest:
+            raise CortexError("V106", f"'dt_ms' of '{self.name}' is {self.dt:g} ms; above {self.cell.coarsest:g} ms "
+                                      f"NEST's integrator takes several steps within one of '{model}', which is not "
+                                      "modelled.",
+                              "Record with finer steps.")
         voltages = numbers(self.arrays, "V_m", (None, None), "rows x cells, mV")
         self.cells = voltages.shape[1]
         self.rows = self.steps_of("times", numbers(self.arrays, "times", (len(voltages),), "of the rows, ms")) - 1
@@ -282,7 +287,7 @@ class NestFile:
         for theirs, ours in self.cell.compared(self.given).items():
             if theirs in self.arrays:
                 values = numbers(self.arrays, theirs, (len(self.rows), self.cells), "rows x cells")
-                found[theirs] = Sampled(f"N.{ours}", self.rows, at, values, self.cell.limit(theirs, self.dt), nothing)
+                found[theirs] = Sampled(f"N.{ours}", self.rows, at, values, LIMIT, nothing)
         return found | (self._weights() if self.plastic and "weight_every_ms" in self.arrays else {})
 
     def _weights(self) -> dict[str, Sampled]:
@@ -293,7 +298,7 @@ class NestFile:
                                       f"recording lasts {self.steps * self.dt} ms.")
         values = values[:, self._columns(values[:1])]
         at = self._brought_in(rows) if self.rewarded else self._handed_on(rows)
-        return {"weight_every_ms": Sampled("W.w", rows - 1, at, values, self.cell.limit("weight", self.dt),
+        return {"weight_every_ms": Sampled("W.w", rows - 1, at, values, LIMIT,
                                            self.first_weights, True)}
 
     def _handed_on(self, rows: np.ndarray) -> np.ndarray:

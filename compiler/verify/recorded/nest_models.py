@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from cortexc.compiler.ir import CortexError
 
@@ -15,13 +16,10 @@ Given = Mapping[str, float]
 Names = dict[str, tuple[str, float]]
 """NEST's name -> (ours, NEST's default)."""
 
-LIMIT, GREATEST = 1e-9, 0.1
-"""What quantities of cells that both sides solve exactly are held to, and the most that any is allowed: mV, pA, nS,
-weights relative to themselves."""
-RESOLUTION = 0.01
-"""ms: where the limits of cells hold that NEST solves by Runge-Kutta-Fehlberg steps (order 5), we by the classical
-ones. These err with the fourth power of the step, and so do their limits: about ten times what was measured
-(spikes of Hodgkin and Huxley rise by 300 mV/ms, so that 1e-2 mV are 3e-5 ms)."""
+LIMIT = 1e-9
+"""Of every error: mV, pA, nS, weights relative to themselves."""
+FEHLBERG = "  integrator rk5\n"
+"""NEST solves conductance-based cells by Runge-Kutta-Fehlberg steps of order 5; the library's have order 4."""
 ONE_STEP = 1e-2
 """NEST's adaptive cells look for their threshold after every step of their integrator. With this tolerance
 (gsl_error_tol) or more, and fine resolutions, it takes one per step; otherwise voltages are not compared."""
@@ -32,7 +30,8 @@ TRACES: dict[str, float] = {"tau_minus": 20.0, "tau_minus_triplet": 110.0}
 @dataclass(frozen=True)
 class CellModel:
     """`states`: recorded quantity -> ours; `start`: our states -> their first values, unless the recording has them;
-    `only`: parameters of which one value is modelled; `limits`: recorded quantity -> its limit at RESOLUTION."""
+    `only`: parameters of which one value is modelled; `coarsest`: the longest step (ms) in which NEST's
+    integrator takes one of its own."""
 
     part: str
     ports: tuple[str, ...]
@@ -40,7 +39,7 @@ class CellModel:
     states: dict[str, str]
     start: dict[str, float]
     only: dict[str, float] = field(default_factory=dict)
-    limits: dict[str, float] = field(default_factory=dict)
+    coarsest: float = inf
     sizes: bool = False
     """Whether the weights of inhibitory synapses are sizes: negative ones change their sign."""
     solver: dict[str, float] = field(default_factory=dict)
@@ -55,9 +54,6 @@ class CellModel:
     """The port of plastic synapses, where it is not the first one."""
     fed: bool = False
     """Whether it draws its spikes: those that were recorded are given to it, by its input `fired`."""
-
-    def limit(self, quantity: str, dt: float) -> float:
-        return min(max(LIMIT, self.limits.get(quantity, 0.0) * (dt / RESOLUTION) ** 4), GREATEST)
 
     def compared(self, given: Given) -> dict[str, str]:
         """Those of `states` that the two sides have alike."""
@@ -95,17 +91,15 @@ ADAPTIVE: Names = {
     "Delta_T": ("slope", 2.0), "tau_w": ("tau_w", 144.0), "a": ("a", 4.0), "b": ("b", 80.5)}
 CONDUCTANCES = {"V_m": "v", "g_ex": "g_excitatory", "g_in": "g_inhibitory"}
 ADAPTING = {**CONDUCTANCES, "w": "adaptation"}
-OPEN = {"g_ex": 2e-7, "g_in": 2e-7, "I_syn_ex": 2e-6, "I_syn_in": 2e-6}
-SOLVED = {**OPEN, "V_m": 1e-8}
-SOLVED_ADAPTIVE = {**OPEN, "V_m": 3e-5, "w": 6e-5}
-SOLVED_STEEP = {**OPEN, "V_m": 1e-2, "Act_m": 1e-3, "Inact_h": 1e-3, "Act_n": 1e-3, "u_bar_plus": 1e-3,
-                "u_bar_minus": 1e-3, "weight": 1e-6}
+STEEP = 0.02
+"""ms: membranes of Hodgkin and Huxley that spike need finer steps of NEST's integrator above."""
 HODGKIN_HUXLEY: Names = {
     "C_m": ("capacitance", 100.0), "g_Na": ("g_na", 12000.0), "g_K": ("g_k", 3600.0), "g_L": ("g_leak", 30.0),
     "E_Na": ("e_na", 50.0), "E_K": ("e_k", -77.0), "E_L": ("e_leak", -54.402), "t_ref": ("t_refractory", 2.0),
     "I_e": ("bias", 0.0), **QUICK}
 RESTING = {"v": -65.0, "m": 0.05293248525724958, "h": 0.5961207535084603, "n": 0.3176769140606974}
-LOW_PASSED = """  parameter tau_u_plus ms = 114
+LOW_PASSED = """  integrator rk5
+  parameter tau_u_plus ms = 114
   parameter tau_u_minus ms = 10
   state u_plus = v
   state u_minus = v
@@ -115,8 +109,12 @@ LOW_PASSED = """  parameter tau_u_plus ms = 114
               for name in ("v", "u_plus", "u_minus"))
 """Before the first step NEST has told its synapses of no voltage."""
 TOLERANCE = {"gsl_error_tol": 1e-6}
-TAUGHT = "  input fired\n  spike when fired > 0\n  state mismatch_told = 0\n  receive mismatch_told = mismatch\n" \
-         "  message mismatch_told late\n"
+TAUGHT = FEHLBERG + """  input fired
+  spike when fired > 0
+  state mismatch_told = 0
+  receive mismatch_told = mismatch
+  message mismatch_told late
+"""
 TWO_COMPARTMENTS: Names = {
     "C_m.s": ("capacitance", 300.0), "g_L.s": ("leak", 30.0), "E_L.s": ("v_rest", -70.0), "I_e.s": ("bias", 0.0),
     "E_ex.s": ("e_excitatory", 0.0), "E_in.s": ("e_inhibitory", -75.0), "tau_syn_ex.s": ("tau_excitatory", 3.0),
@@ -139,21 +137,25 @@ CELLS: dict[str, CellModel] = {
     "hh_psc_alpha_clopath": CellModel("hodgkin_huxley_alpha", TWO, {
         **HODGKIN_HUXLEY, "tau_u_bar_plus": ("tau_u_plus", 114.0), "tau_u_bar_minus": ("tau_u_minus", 10.0)}, {
         **CURRENTS, "u_bar_plus": "u_plus", "u_bar_minus": "u_minus"}, {**RESTING, "u_plus": 0.0, "u_minus": 0.0}, {
-        "A_LTD_const": 1.0}, SOLVED_STEEP, first={"V_m": "v", "u_bar_plus": "u_plus", "u_bar_minus": "u_minus"},
+        "A_LTD_const": 1.0}, STEEP, first={"V_m": "v", "u_bar_plus": "u_plus", "u_bar_minus": "u_minus"},
         lines=LOW_PASSED, shared={"A_LTP": 8e-5, "A_LTD": 14e-5, "theta_plus": -45.3, "theta_minus": -70.6,
                                   "delay_u_bars": 5.0}),
-    "iaf_cond_exp": CellModel("lif_cond_exp", TWO, LEAKY_CONDUCTANCE, CONDUCTANCES, {"v": -70.0}, {}, SOLVED, True),
-    "iaf_cond_alpha": CellModel("lif_cond_alpha", TWO, LEAKY_CONDUCTANCE, CONDUCTANCES, {"v": -70.0}, {}, SOLVED, True),
-    "aeif_cond_exp": CellModel("adex", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, {}, SOLVED_ADAPTIVE, True, TOLERANCE),
-    "aeif_cond_alpha": CellModel("adex_alpha", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, {}, SOLVED_ADAPTIVE, True,
-                                 TOLERANCE),
+    "iaf_cond_exp": CellModel("lif_cond_exp", TWO, LEAKY_CONDUCTANCE, CONDUCTANCES, {"v": -70.0}, sizes=True,
+                              lines=FEHLBERG),
+    "iaf_cond_alpha": CellModel("lif_cond_alpha", TWO, LEAKY_CONDUCTANCE, CONDUCTANCES, {"v": -70.0}, sizes=True,
+                              lines=FEHLBERG),
+    "aeif_cond_exp": CellModel("adex", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, sizes=True, solver=TOLERANCE,
+                               lines=FEHLBERG),
+    "aeif_cond_alpha": CellModel("adex_alpha", TWO, ADAPTIVE, ADAPTING, {"v": -70.6}, sizes=True, solver=TOLERANCE,
+                                 lines=FEHLBERG),
     "hh_psc_alpha": CellModel("hodgkin_huxley_alpha", TWO, HODGKIN_HUXLEY, {
-        **CURRENTS, "Act_m": "m", "Inact_h": "h", "Act_n": "n"}, RESTING, {}, SOLVED_STEEP),
+        **CURRENTS, "Act_m": "m", "Inact_h": "h", "Act_n": "n"}, RESTING, coarsest=STEEP,
+        lines=FEHLBERG),
     "pp_cond_exp_mc_urbanczik": CellModel(
         "urbanczik_senn_cell", TWO, TWO_COMPARTMENTS,
         {"V_m": "v", "V_m.p": "v_dendrite", "g_ex.s": "g_excitatory", "g_in.s": "g_inhibitory",
          "I_ex.p": "i_dendritic"},
-        {"v": -70.0, "v_dendrite": -70.0}, {}, {"V_m": 1e-8, "I_ex.p": 2e-8}, True, lines=TAUGHT,
+        {"v": -70.0, "v_dendrite": -70.0}, sizes=True, lines=TAUGHT,
         first={"V_m.s": "v", "V_m.p": "v_dendrite"}, shared={"C_m.p": 300.0, "g_L.p": 30.0, "tau_syn_ex.p": 3.0},
         plastic="dendritic", fed=True)}
 
