@@ -49,6 +49,7 @@ projection W plastic a -> b gate=learn
 output spike = b.spike
 """
 PAIRED = "0.1 * pre.x * post.spike - 0.1 * pre.spike * prev(post.y)"
+SUMMED = PAIRED + " + where(gate.scale > 0, w * (20 / post.sum(w) - 1), 0)"
 SCALED = PAIRED + " + gate.scale * (0.9 - 1) * w"
 
 
@@ -64,7 +65,7 @@ def run(circuit, **where):
 
 @pytest.mark.parametrize("increment", [PAIRED, SCALED, "0.1 * pre.x * post.spike", "-0.1 * pre.spike * prev(post.y)",
                                        "0.1 * pre.x * post.paired",
-                                       PAIRED + " + where(gate.scale > 0, w * (20 / post.sum(w) - 1), 0)",
+                                       SUMMED,
                                        "0.1 * pre.x * post.spike * (4 - w) - 0.01 * w * pre.spike"])
 def test_bits_of_the_interpreter(increment):
     circuit = graph(increment)
@@ -82,9 +83,10 @@ def test_what_moves_at_any_time_is_not_left_out(increment):
     assert (run(circuit)["W.w"] == run(circuit, backend="interpreter")["W.w"]).all()
 
 
-def test_silent_cells_are_not_visited():
-    """A weight that is not finite shows where a kernel has been."""
-    circuit = graph(PAIRED)
+@pytest.mark.parametrize("increment", [PAIRED, SUMMED])
+def test_silent_cells_are_not_visited(increment):
+    """A weight that is not finite shows where a kernel has been. Sums that no step has made yet are no reason to."""
+    circuit = graph(increment)
     work = run_pipeline(circuit, Request(), Target("network")).graph
     protocol = Protocol((Phase("run", 1, 20, gates=(("learn", (1.0,)),)),), ("run",))
     native = Native(lower(work), protocol, np.zeros((1, SOURCES)), [1])

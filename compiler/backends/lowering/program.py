@@ -259,6 +259,8 @@ class _Lowering:
         shared = {q.slot(state): side for q in self.projections.values() for state, side in q.shared.items()}
         initial |= {q.slot(WILD): np.ones(1) for q in self.projections.values() if q.slot(WILD) in self.slots.sizes
                     and starts_wild(self.start.values[q.slot("w")])}
+        initial |= {slot: np.ones(self.slots.sizes[slot]) for q in self.projections.values()
+                    if q.rule and (slot := q.own("weight_sum")) in self.slots.sizes}
         for q in self.projections.values():
             initial |= nothing_arrived(q, self.start) if q.rule else {}
         for slot, side in shared.items():
