@@ -17,7 +17,7 @@ from cortexc.compiler.backends.lowering.c_module import c_source
 from cortexc.compiler.backends.lowering.program import GroupProgram
 from cortexc.compiler.backends.lowering.transfers import Transfer
 from cortexc.compiler.backends.native import Native
-from cortexc.compiler.backends.recording import current, record_pieces
+from cortexc.compiler.backends.recording import record_pieces
 from cortexc.compiler.backends.runtime import Block
 from cortexc.compiler.ir.model import Array
 
@@ -84,10 +84,6 @@ class Grouped(Native):
         sent = source.program.view(source.memory, transfer.slot)[cells]
         for target in map(self.parts.__getitem__, transfer.targets):
             target.program.view(target.memory, transfer.slot)[cells] = sent
-
-    def value(self, quantity: str) -> Array:
-        """A stored quantity now, in user shape."""
-        return current(self.program, quantity, self._read)
 
     def _read(self, slot: str) -> Array:
         found = np.zeros(self.program.slots.sizes[slot])

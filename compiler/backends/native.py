@@ -9,7 +9,7 @@ import numpy as np
 from cortexc.compiler.backends.in_process import InProcess, State
 from cortexc.compiler.backends.loading import CKernels, Kernels, c_compiler, load_c, load_kernels
 from cortexc.compiler.backends.lowering.c_module import c_source
-from cortexc.compiler.backends.lowering.program import Program
+from cortexc.compiler.backends.lowering.program import Program, aligned
 from cortexc.compiler.backends.lowering.threads import too_few
 from cortexc.compiler.backends.recording import current, packed, record_pieces, unpack
 from cortexc.compiler.backends.runtime import Block
@@ -49,11 +49,14 @@ class Native(InProcess):
 
     def value(self, quantity: str) -> Array:
         """A stored quantity now, in user shape."""
-        return current(self.program, quantity, lambda slot: np.array(self.group.view(self.memory, slot)))
+        return current(self.program, quantity, self._read)
+
+    def _read(self, slot: str) -> Array:
+        return np.array(self.group.view(self.memory, slot))
 
     def put(self, quantity: str, values: Array) -> None:
         """Sets a stored quantity, given in user shape; not a hoisted weight."""
-        for slot, found in packed(self.program, quantity, values).items():
+        for slot, found in packed(self.program, quantity, values, self._read).items():
             self.group.view(self.memory, slot)[:len(found)] = found
 
     def _memory(self) -> State:
@@ -84,4 +87,6 @@ class Single(Native):
                               "Use the backend native.")
         assert compiler is not None
         source = c_source(self.program, [self.group], whole=True, single=True)
-        self._bind(CKernels(load_c(source, compiler)), self.group.memory().astype(np.float32))
+        memory = aligned(len(found := self.group.memory()), np.float32)
+        memory[:] = found
+        self._bind(CKernels(load_c(source, compiler)), memory)

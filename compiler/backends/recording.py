@@ -63,14 +63,18 @@ def pack(program: Program, quantity: str, values: Array) -> Array:
     return pack_state(values)
 
 
-def packed(program: Program, quantity: str, values: Array) -> dict[str, Array]:
-    """What a quantity that is set changes, by slot."""
+def packed(program: Program, quantity: str, values: Array, read: Callable[[str], Array]) -> dict[str, Array]:
+    """What a quantity that is set changes, by slot; `read` gives slots as they lie in memory."""
+    if half := program.joined.get(quantity):
+        return half.written(pack(program, quantity, values), read)
     found, wild = {quantity: pack(program, quantity, values)}, f"{quantity.removesuffix('.w')}.{WILD}"
     return {**found, wild: np.ones(1)} if wild in program.slots.sizes and starts_wild(values) else found
 
 
 def current(program: Program, quantity: str, read: Callable[[str], Array]) -> Array:
     """A quantity in user shape from slots as they lie in memory; hoisted weights are brought up to date."""
+    if half := program.joined.get(quantity):
+        return unpack(program, quantity, half.read(read))
     graph, (owner, name) = program.graph, quantity.split(".", 1)
     projection = next((q for q in graph.projections if q.name == owner and q.lowering == "hoisted"), None)
     form = form_of(graph, projection) if projection else None

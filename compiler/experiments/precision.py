@@ -81,9 +81,10 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int,
     """Name -> greatest magnitude seen of every quantity, weight and tag in the first `steps` steps of training.
     `sampler`: takes its samples on the way."""
     equations = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations}
-    runner = Native(lower(graph, frozenset(equations)), training(plan.protocol), plan.samples, seeds)
-    moving, weights = _slots(runner, graph)
-    peaks = dict.fromkeys([*moving, *weights], 0.0)
+    weights = {f"{q.name}.w" for q in graph.projections if graph.class_of(q.name).kind.weighted}
+    runner = Native(lower(graph, frozenset(equations | weights)), training(plan.protocol), plan.samples, seeds)
+    moving, synaptic = _slots(runner, graph)
+    peaks = dict.fromkeys([*moving, *synaptic], 0.0)
     end = min(steps, runner.feed.total)
     while (step := runner.position) < end:
         if sampler:
@@ -93,8 +94,8 @@ def calibrate(graph: Graph, plan: Plan, seeds: list[int], steps: int,
             sampler.after(runner, step)
         _raise(peaks, runner, moving)
         if step % WEIGHTS_EVERY == 0 or step >= CLOSELY:
-            _raise(peaks, runner, weights)
-    _raise(peaks, runner, weights)
+            _raise(peaks, runner, synaptic)
+    _raise(peaks, runner, synaptic)
     for p in graph.populations:
         for parameter in graph.cell(p.cell).parameters:
             array = graph.arrays[f"{p.name}.{parameter.name}"]

@@ -141,8 +141,8 @@ def test_the_table_has_its_documented_keys_and_the_lines(capfd):
 
 def without_the_pending_increment(monkeypatch):
     rows = ProjectionLowering._product_of_rows
-    monkeypatch.setattr(ProjectionLowering, "_product_of_rows", lambda self, kernel, axes, w, pre, current, learning, skip:
-                        rows(self, kernel, axes, w, pre, current, None, skip))
+    monkeypatch.setattr(ProjectionLowering, "_product_of_rows", lambda self, kernel, axes, pre, sums, learning, skip:
+                        rows(self, kernel, axes, pre, sums, None, skip))
 
 
 def without_the_increment_of_the_product(monkeypatch):

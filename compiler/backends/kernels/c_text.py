@@ -8,9 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import reduce
 from itertools import product
 
+from cortexc.compiler.backends.kernels.blocking import (
+    VECTORS,
+    Stretch,
+    cuts,
+    indices_in,
+    shared,
+    stretches,
+    turns_are_apart,
+    unmoved,
+)
 from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
     Axis,
@@ -18,6 +29,7 @@ from cortexc.compiler.backends.kernels.nest import (
     Kernel,
     Let,
     Load,
+    Signed,
     Statement,
     Store,
     Uniform,
@@ -32,20 +44,20 @@ from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, 
 
 LANES = {False: (8, 4, 1), True: (16, 8, 4, 1)}
 """Numbers per vector in double and in single precision, the widest first."""
-VECTORS = 4
-"""Vectors of sums per block, and places of a tile along one of its axes."""
 SUMS = 16
 """Vectors of sums that registers hold."""
 
 
 class CText(Text):
-    """`sizes`: the values of the kernel's lengths. `single`: numbers are of single precision."""
+    """`sizes`: the values of the kernel's lengths. `single`: numbers are of single precision. `apart`: every array is
+    a stretch of memory of its own."""
 
     words = {"and": "&&", "or": "||", "//": "/"}
     other = "else"
 
-    def __init__(self, sizes: Mapping[str, int], single: bool = False):
-        self.sizes, self.single = sizes, single
+    def __init__(self, sizes: Mapping[str, int], single: bool = False, apart: bool = True):
+        self.sizes, self.single, self.apart = sizes, single, apart
+        self.kept: dict[Load, str] = {}
 
     def size(self, name: str) -> str:
         return str(self.sizes[name]) if name in self.sizes else c_name(name)
@@ -70,7 +82,7 @@ class CText(Text):
         return c_name(name)
 
     def place(self, load: Load) -> str:
-        return f"{c_name(load.array)}[{self.whole(load.at)}]"
+        return self.kept.get(load) or f"{c_name(load.array)}[{self.whole(load.at)}]"
 
     def choice(self, condition: Node, then: Node, otherwise: Node) -> str:
         return f"({self.condition(condition)} ? {self.value(then)} : {self.value(otherwise)})"
@@ -81,6 +93,12 @@ class CText(Text):
     def lookup(self, lookup: Lookup, index: str) -> str:
         table = f"table_{lookup.table}"
         return f"{lookup.function}({c_name(table)}, {self.sizes[f'entries_{lookup.table}']}, {index})"
+
+    def sign_bit(self, value: str) -> str:
+        return f"sign_bit({value})"
+
+    def flipped(self, value: str, by: str) -> str:
+        return f"flipped({value}, {by})"
 
     def shown(self, sample: Int) -> str:
         return f"(number)shown[{self.whole(sample)}]"
@@ -112,7 +130,20 @@ class CText(Text):
     def statement(self, statement: Statement) -> list[str]:
         if isinstance(statement, Accumulation) and self._fits(statement):
             return self._blocked(statement)
+        if isinstance(statement, For) and self.apart and turns_are_apart(statement):
+            return self._elementwise(statement)
         return super().statement(statement)
+
+    def _elementwise(self, loop: For) -> list[str]:
+        """A loop that the compiler may turn into vectors; what is the same in all turns is loaded before, as it cannot
+        see that no turn stores there."""
+        inner, stored = CText(self.sizes, self.single), {s.to.array for s in loop.body if isinstance(s, Store)}
+        same = dict.fromkeys(n for n in nodes(loop.body) if isinstance(n, Load) and n.array not in stored
+                             and loop.index.name not in indices_in(n.at))
+        inner.kept = {load: f"same_{i}" for i, load in enumerate(same)}
+        loads = [f"const number {name} = {self.place(load)};" for load, name in inner.kept.items()]
+        lines = self.block(f"APART_EACH {self.loop(loop)}", inner.lines(loop.body))
+        return self.block("", [*loads, *lines]) if loads else lines
 
     def _fits(self, sum_: Accumulation) -> bool:
         """Whether vectors have all its operations."""
@@ -121,62 +152,90 @@ class CText(Text):
         return simple and all(isinstance(n, VECTOR_NODES) for n in found)
 
     def _blocked(self, sum_: Accumulation) -> list[str]:
-        width, done, lines = int(self.whole(sum_.lanes.length)), 0, []
-        tiles = [*product(*(_cuts(int(self.whole(axis.length))) for axis in sum_.tile))]
-        most = min(VECTORS, max(SUMS // math.prod(cut.step for cut in tiles[0]), 1))
-        for lanes in LANES[self.single]:
-            for vectors in (most, (width - done) // lanes % most):
-                cut = range(done, width - (width - done) % (lanes * vectors), lanes * vectors) if vectors else ()
-                if cut:
-                    found = [line for tile in tiles for line in self._block(sum_, tile, cut, lanes)]
-                    lines += self.block(self._steps(sum_.lanes, cut), found)
-                    done = cut.stop
+        tiles = [*product(*(cuts(int(self.whole(axis.length))) for axis in sum_.tile))]
+        most = max(SUMS // math.prod((*(cut.step for cut in tiles[0]), len(sum_.sums))), 1)
+        plain = not unmoved(sum_) and not any(isinstance(s, Store) for s in sum_.each)
+        lines = []
+        for stretch in stretches(int(self.whole(sum_.lanes.length)), most if plain else min(most, VECTORS), plain,
+                                 LANES[self.single]):
+            found = [line for tile in tiles for line in self._block(sum_, tile, stretch)]
+            lines += self.block(self._steps(sum_.lanes, stretch.cut), found)
         return lines
 
     def _steps(self, axis: Axis, cut: range) -> str:
         name = f"first_{c_name(axis.index.name)}"
         return f"for (long {name} = {cut.start}; {name} < {cut.stop}; {name} += {cut.step})"
 
-    def _block(self, sum_: Accumulation, tile: tuple[range, ...], along: range, lanes: int) -> list[str]:
+    def _block(self, sum_: Accumulation, tile: tuple[range, ...], stretch: Stretch) -> list[str]:
         """Blocks of the tile for neighbours from one of the lanes on; the sums of a block stay in registers."""
-        axes = (*sum_.tile, sum_.lanes)
-        names = [c_name(axis.index.name) for axis in axes]
-        widths = [*[1] * len(sum_.tile), lanes]
-        counts = [cut.step // width for cut, width in zip((*tile, along), widths, strict=True)]
-        inner = VectorText(self.sizes, self.single, sum_.lanes.index.name, lanes) if lanes > 1 else self
-        place = reduce(lambda at, new: f"({at} * {new[1]} + unit_{new[0]})", zip(names, counts, strict=True), "0")
-
-        def every(*body: str) -> list[str]:
-            lines = list(body)
-            for name, count, width in reversed([*zip(names, counts, widths, strict=True)]):
-                lines = self.block(f"UNROLL for (long unit_{name} = 0; unit_{name} < {count}; unit_{name}++)",
-                                   [f"const long {name} = first_{name} + {width} * unit_{name};", *lines])
-            return lines
-
-        sums = [(f"sums[{place} + {i * math.prod(counts)}]", f"{c_name(to.array)} + {self.whole(to.at)}", term)
-                for i, (to, term) in enumerate(sum_.sums)]
-        inside = every(*inner.lines(sum_.each), *(f"{own} += {inner.value(term)};" for own, _, term in sums))
-        kept = self.block(self.when(self.condition(sum_.keep)), inside) if sum_.keep is not None else inside
-        lines = [*self.lines(sum_.row), *kept]
+        lanes, units = stretch.lanes, [*map(_tile_unit, sum_.tile, tile), _lane_unit(sum_.lanes, stretch)]
+        size = math.prod(unit.count for unit in units)
+        place = reduce(lambda at, unit: f"({at} * {unit.count} + unit_{unit.name})", units, "0")
+        sums = [(f"sums[{place} + {i * size}]", f"{c_name(to.array)} + {self.whole(to.at)}") for i, (to, _) in
+                enumerate(sum_.sums)]
+        inner = VectorText(self.sizes, self.single, sum_.lanes.index.name, lanes) if lanes > 1 else CText(
+            self.sizes, self.single)
+        fixed = {load: f"kept[{place} + {i * size}]" for i, load in enumerate(unmoved(sum_) if self.apart else ())}
+        loads = [f"{own} = {inner.value(load)};" for load, own in fixed.items()]
+        turn = self._turn(sum_, units, inner, fixed, [own for own, _ in sums])
         for axis in reversed(sum_.over):
-            lines = self.block(self.loop(For(axis.index, 0, axis.length, 1, ())), lines)
+            turn = self.block(self.loop(For(axis.index, 0, axis.length, 1, ())), turn)
         zero = None if sum_.start is None else f"ALL{lanes}({self.number(sum_.start)})"
-        lines = [f"vector{lanes} sums[{len(sums) * math.prod(counts)}];",
-                 *every(*(f"{own} = {zero or f'GET{lanes}({to})'};" for own, to, _ in sums)), *lines,
-                 *every(*(f"SET{lanes}({to}, {own});" for own, to, _ in sums))]
+        lines = [f"vector{lanes} sums[{len(sums) * size}];",
+                 *([f"vector{lanes} kept[{len(loads) * size}];", *self._every(units, *loads)] if loads else []),
+                 *self._every(units, *(f"{own} = {zero or f'GET{lanes}({to})'};" for own, to in sums)), *turn,
+                 *self._every(units, *(f"SET{lanes}({to}, {own});" for own, to in sums))]
         for axis, cut in reversed([*zip(sum_.tile, tile, strict=True)]):
             lines = self.block(self._steps(axis, cut), lines)
         return lines
 
+    def _turn(self, sum_: Accumulation, units: list[Unit], inner: CText, fixed: dict[Load, str],
+              sums: list[str]) -> list[str]:
+        """One turn of the loops around a block. What its tile shares is loaded once."""
+        *_, lane = units
+        once = {load: f"shared[unit_{lane.name} + {i * lane.count}]" for i, load in enumerate(shared(sum_))}
+        loads = [f"{own} = {inner.value(load)}; IN_REGISTER({own});" for load, own in once.items()]
+        inner.kept = fixed | once
+        terms = [f"{own} += {inner.value(term)};" for own, (_, term) in zip(sums, sum_.sums, strict=True)]
+        lines = self._every(units, *inner.lines(sum_.each), *terms)
+        if loads:
+            lines = [f"vector{lane.width} shared[{len(loads) * lane.count}];", *self._every([lane], *loads), *lines]
+        kept = self.block(self.when(self.condition(sum_.keep)), lines) if sum_.keep is not None else lines
+        return [*self.lines(sum_.row), *kept]
 
-def _cuts(length: int) -> list[range]:
-    """Of an axis of a tile, into equal parts and what is left."""
-    step = length if length <= VECTORS + 1 else VECTORS
-    whole = length - length % step
-    return [cut for cut in (range(0, whole, step), range(whole, length, max(length - whole, 1))) if cut]
+    def _every(self, units: list[Unit], *lines: str) -> list[str]:
+        """At every place of a block."""
+        found = [*lines]
+        for unit in reversed(units):
+            found = self.block(f"UNROLL for (long unit_{unit.name} = 0; unit_{unit.name} < {unit.count}; "
+                               f"unit_{unit.name}++)", [f"const long {unit.name} = {unit.place};", *found])
+        return found
 
 
-VECTOR_NODES = (Number, Name, Load, Negate, Binary, Where)
+@dataclass(frozen=True)
+class Unit:
+    """One axis of a block: so many vectors (or numbers, of width 1) side by side. `twice`: see `Stretch`."""
+
+    name: str
+    count: int
+    width: int = 1
+    twice: int = 0
+
+    @property
+    def place(self) -> str:
+        back = f" - (unit_{self.name} == {self.count - 1} ? {self.twice} : 0)" if self.twice else ""
+        return f"first_{self.name} + {self.width} * unit_{self.name}{back}"
+
+
+def _tile_unit(axis: Axis, cut: range) -> Unit:
+    return Unit(c_name(axis.index.name), cut.step)
+
+
+def _lane_unit(axis: Axis, stretch: Stretch) -> Unit:
+    return Unit(c_name(axis.index.name), stretch.vectors, stretch.lanes, stretch.twice)
+
+
+VECTOR_NODES = (Number, Name, Load, Negate, Binary, Where, Signed)
 
 
 class VectorText(CText):
@@ -188,8 +247,9 @@ class VectorText(CText):
         self.vectors: set[str] = set()
 
     def is_vector(self, node: Node) -> bool:
+        leaves = (n.of if isinstance(n, Signed) else n for n in walk(node))
         return any(isinstance(n, Name) and n.name in self.vectors or isinstance(n, Load) and self._moves(n.at)
-                   for n in walk(node))
+                   for n in leaves)
 
     def _moves(self, place: Int) -> bool:
         if isinstance(place, Joined):
@@ -197,7 +257,7 @@ class VectorText(CText):
         return getattr(place, "name", None) == self.index
 
     def place(self, load: Load) -> str:
-        if not self._moves(load.at):
+        if load in self.kept or not self._moves(load.at):
             return super().place(load)
         return f"GET{self.lanes}({c_name(load.array)} + {self.whole(load.at)})"
 
@@ -214,6 +274,8 @@ class VectorText(CText):
                 return f"({self.mask(left)} {'&' if operator == 'and' else '|'} {self.mask(right)})"
             case Binary(operator, left, right) if operator in TRUTHS:
                 return f"({self.spread(left)} {operator} {self.spread(right)})"
+            case Signed(of):
+                return f"((masks{self.lanes}){self.value(of)} < 0)"
         return f"({self.value(node)} != ALL{self.lanes}(0))"
 
     def mask(self, node: Node) -> str:
@@ -243,6 +305,7 @@ RESERVED = frozenset((  # noqa: SIM905
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof "
     "number whole vector1 vector4 vector8 vector16 masks4 masks8 masks16 GET1 GET4 GET8 GET16 SET1 SET4 SET8 SET16 "
     "ALL1 ALL4 ALL8 ALL16 MASK4 MASK8 MASK16 choose4 choose8 choose16 UNROLL VECTOR NAN INFINITY IN APART main sums "
+    "sign_bit flipped IN_REGISTER kept APART_EACH "
     "shown gates call m t i record due late before load "
     "draw indices").split())
 
@@ -288,7 +351,8 @@ def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], 
     parameters += {"delivery": ["const int64_t *const shown", "const int pending"],
                    "closing": ["const int end_of_block"]}.get(kernel.kind, [])
     parameters += [f"const long {c_name(n)}" for n in given]
-    body = CText(sizes, single).lines(kernel.body)
+    slots = [a.name for a in named.values() if isinstance(a, Slot | Key)]
+    body = CText(sizes, single, len(slots) == len({*slots})).lines(kernel.body)
     doc = comment(kernel.doc).replace("*/", "* /").replace("\n", " ")
     return "\n".join([f"/* {doc} */", f"IN void {name}({', '.join(parameters)}) {{",
                       *("    " + line for line in body), "}"]) + "\n"

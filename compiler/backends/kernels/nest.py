@@ -93,6 +93,21 @@ class Below(Node):
 
 
 @dataclass(frozen=True)
+class Signed(Node):
+    """Whether the sign bit of a number is set, also that of a zero."""
+
+    of: Name | Load
+
+
+@dataclass(frozen=True)
+class Flipped(Node):
+    """A local, times -1 where the sign bit of another one is set."""
+
+    of: Name
+    by: Name
+
+
+@dataclass(frozen=True)
 class Let:
     """A local; `again`: it has a value already."""
 
@@ -250,9 +265,11 @@ class Kernel:
         if body:
             self.body.append(For(index, start, stop, step, tuple(body)))
 
-    def blocks(self, name: str, length: int, size: int) -> Iterator[tuple[Int, int]]:
-        """Stretches of an axis, each with its first index and its length."""
+    def blocks(self, name: str, length: int, size: int, least: int = 1) -> Iterator[tuple[Int, int]]:
+        """Stretches of an axis, each with its first index and its length. What is left, if less than `least`, joins the
+        last one."""
         whole = length - length % size
+        whole -= size if whole and 0 < length % size < least else 0
         for start, stop, count in ((0, whole, size), (whole, length, length - whole)):
             if stop > start:
                 with self.loop(name, stop, start, count) as first:

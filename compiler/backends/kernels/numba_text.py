@@ -63,6 +63,12 @@ class NumbaText(Text):
     def lookup(self, lookup: Lookup, index: str) -> str:
         return f"{lookup.function}(m, table_{lookup.table}, entries_{lookup.table}, {index})"
 
+    def sign_bit(self, value: str) -> str:
+        return f"np.signbit({value})"
+
+    def flipped(self, value: str, by: str) -> str:
+        return f"(-{value} if {self.sign_bit(by)} else {value})"
+
     def shown(self, sample: Int) -> str:
         return f"rows_of_samples[t, {self.whole(sample)}]"
 

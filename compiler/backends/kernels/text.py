@@ -9,11 +9,13 @@ from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
     Below,
     Counter,
+    Flipped,
     For,
     If,
     Let,
     Load,
     Shown,
+    Signed,
     Statement,
     Store,
     Uniform,
@@ -88,6 +90,8 @@ class Text(ABC):
                 return self.choice(condition, then, otherwise)
             case Lookup(_, index):
                 return self.lookup(node, self.value(index))
+            case Flipped(of, by):
+                return self.flipped(self.value(of), self.value(by))
             case Shown(sample):
                 return self.shown(sample)
             case Uniform():
@@ -102,6 +106,8 @@ class Text(ABC):
                 return f"({self.value(left)} {operator} {self.value(right)})"
             case Below(left, right):
                 return f"({self.whole(left)} < {self.whole(right)})"
+            case Signed(of):
+                return self.sign_bit(self.value(of))
             case Binary(operator, left, right) if operator in TRUTHS:
                 return f"({self.condition(left)} {self.words[operator]} {self.condition(right)})"
         return f"({self.value(node)} != 0.0)"
@@ -126,6 +132,12 @@ class Text(ABC):
 
     @abstractmethod
     def lookup(self, lookup: Lookup, index: str) -> str: ...
+
+    @abstractmethod
+    def sign_bit(self, value: str) -> str: ...
+
+    @abstractmethod
+    def flipped(self, value: str, by: str) -> str: ...
 
     @abstractmethod
     def shown(self, sample: Int) -> str: ...

@@ -90,7 +90,7 @@ class LavaRun:
 
     def put(self, quantity: str, values: Array) -> None:
         """Sets a stored quantity in every process that has it, between runs; not a hoisted weight."""
-        for slot, found in packed(self.program, quantity, values).items():
+        for slot, found in packed(self.program, quantity, values, self.host.value).items():
             self.host.put(slot, found)
 
     def state(self) -> dict[str, Array]:

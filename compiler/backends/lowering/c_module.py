@@ -35,7 +35,8 @@ Every function is one operation of a step; its pointers are slots of a group's m
 
 #define IN static inline __attribute__((always_inline))
 #define APART static __attribute__((noinline))
-#define UNROLL _Pragma("GCC unroll 8")
+#define APART_EACH _Pragma("GCC ivdep")
+#define UNROLL _Pragma("GCC unroll 17")
 #define INFINITY __builtin_inf()
 #define NAN __builtin_nan("")
 
@@ -54,6 +55,13 @@ VECTOR(4)
 VECTOR(8)
 VECTOR(16)
 typedef number vector1;
+
+/* Loads it once, where several use it. */
+#ifdef __AVX512F__
+#define IN_REGISTER(x) __asm__("" : "+v"(x))
+#else
+#define IN_REGISTER(x)
+#endif
 #define ALL1(x) (x)
 #define GET1(place) (*(place))
 #define SET1(place, value) (*(place) = (value))
@@ -74,6 +82,19 @@ typedef union {
     double value;
     uint64_t bits;
 } Bits;
+
+typedef union {
+    number value;
+    whole bits;
+} Number;
+
+IN int sign_bit(const number x) { return (Number){x}.bits < 0; }
+
+/* Times -1 where the sign bit of `by` is set. */
+IN number flipped(const number x, const number by) {
+    const whole others = sizeof(whole) == 8 ? INT64_MAX : INT32_MAX;
+    return (Number){.bits = (Number){x}.bits ^ ((Number){by}.bits & ~others)}.value;
+}
 
 /* 2**n for whole n from -1022 to 1023. */
 IN double power_of_two(const double n) {

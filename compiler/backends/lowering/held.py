@@ -36,6 +36,7 @@ class Held:
     def __init__(self, owner: SynapseCode, form: Form, summed: Summed | None):
         self.owner, self.projection, self.shape = owner, owner.projection, owner.shape
         self.form, self.summed = form, summed
+        self.twin: Held | None = None
         self.book = owner.slots.add(owner.slot("held_book"), ROWS + self.shape.batch)
         lengths = {"pre": self.shape.cells[0] * self.shape.batch, "post": self.shape.post_cells * self.shape.batch}
         self.lengths = {name: lengths[axis] for axis, names in (("pre", PRE), ("post", POST)) for name in names}
@@ -43,7 +44,9 @@ class Held:
     def slot(self, name: str) -> Slot:
         """Of a vector or matrix of the form."""
         o, rule = self.owner, self.owner.rule
-        if name in ("w", "current"):
+        if name == "w":
+            return o.weight_slot
+        if name == "current":
             return Slot(o.slot(name))
         if name == "held":
             assert rule is not None
@@ -68,7 +71,9 @@ class Held:
     # ---- delivery
 
     def delivery(self) -> Operation:
-        """Delivers W x; `pending` says that the last step learned."""
+        """Delivers W x; `pending` says that the last step learned. The second of twins: what the first one's left."""
+        if self.owner.leader:
+            return self._sending()
         kernel = Kernel("W x of a held input, when the presentation or the weights have changed.", "delivery")
         form, code = self.form, FormCode(self, kernel)
         code.write(form.deliver)
@@ -87,6 +92,12 @@ class Held:
         return self._operation("product", kernel, [self.slot("w"), self.slot("given"), *shared],
                                [self.slot("current"), *moved], self.projection.gate or "" if form.learn else "",
                                "hoisted")
+
+    def _sending(self) -> Operation:
+        kernel = Kernel("Sends the product of a held input.")
+        FormCode(self, kernel).write(self.form.send)
+        shared = [Slot(slot_name(self.projection.pre, self.form.u))] if self.form.u else []
+        return self._operation("sending", kernel, [self.slot("product"), *shared], [self.slot("current")])
 
     # ---- learning
 
@@ -118,11 +129,10 @@ class Held:
         kernel = Kernel(f"Applies the summed increments of rule {summed.rule.name} ({summed.kind}).")
         code = FormCode(self, kernel)
         learning = code.learning
-        optimiser, w = OPTIMISERS[summed.kind](summed, learning), learning.weights("w", "w")
+        optimiser = OPTIMISERS[summed.kind](summed, learning)
 
         def direct(at: At, increment: Node) -> None:
-            kernel.let("x", w[at])
-            summed.step(learning, optimiser, at, kernel.let("total", increment))
+            summed.step(learning, optimiser, at, increment)
 
         if summed.kind == "clipped":  # needs the norm of all sums first
             self._apply_sums(code, summed, optimiser)
@@ -208,8 +218,9 @@ class FormCode:
         left, right = (side.name for side in (line.value.left, line.value.right) if isinstance(side, Name))
         owner, skips = self.held.owner, self.held.skips
         if axis_of(line.target) == "post":
-            owner.product(self.kernel, self.held.slot(right), self.held.slot(line.target), None, self.axes, skips,
-                          self.held.slot(left))
+            to = [held.slot(line.target) for held in (self.held, self.held.twin) if held]
+            owner.product(self.kernel, self.held.slot(right), to, None, self.axes, skips,
+                          None if owner.twin else self.held.slot(left))
         else:
             sums = self._matrix(line.target)
             owner.increments_by_rows(self.learning, lambda at, increment: self.kernel.add(sums[at], increment), skips,

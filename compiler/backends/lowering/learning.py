@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from cortexc.compiler.backends.kernels.layout import Shape
-from cortexc.compiler.backends.kernels.nest import Array, Kernel, Load, Uniform, any_of, compared
+from cortexc.compiler.backends.kernels.nest import Array, Flipped, Kernel, Load, Uniform, any_of, compared
 from cortexc.compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, slot_name
 from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
@@ -88,6 +88,7 @@ class Learning:
         self.sample: Int = 0
         self.drawn: dict[str, Node] = {}
         self.row_locals: dict[str, Name] = {}
+        self.signed = False
         self.translation = Translation(kernel, graph, slots, self._leaf, factors.is_parameter, factors.scalar_value)
 
     def slot(self, quantity: str) -> str:
@@ -95,6 +96,7 @@ class Learning:
 
     def weights(self, name: str, quantity: str) -> Array:
         """An array with a number per weight, which operations go along, but for those of lists."""
+        quantity = "signed" if self.signed and quantity == "w" else quantity
         slot = self.slots.add(self.slot(quantity), self.shape.weights)
         return self.axes.weights(name, replace(slot, along=self.shape.listed is None))
 
@@ -185,7 +187,7 @@ class Learning:
 
     def masked(self, increment: Node, at: tuple[Int, Int, Int]) -> Node:
         """Times the mask, where the projection has one."""
-        if connection_mask(self.graph, self.projection) is None:
+        if self.signed or connection_mask(self.graph, self.projection) is None:
             return increment
         return increment * self.weights("mask", "mask")[at]
 
@@ -216,6 +218,21 @@ class Learning:
         kernel.set(x, x + increment)
         self.limit()
         kernel.store(self.weights("w", "w")[at], x)
+
+    def load(self, at: tuple[Int, Int, Int], increment: Node) -> Node:
+        """The old weight as `x`; its increment, which is the negative one for the second of two twins."""
+        kernel, old = self.kernel, self.weights("w", "w")[at]
+        if not self.signed:
+            kernel.let("x", old)
+            return increment
+        sign = kernel.let("old", old)
+        kernel.let("x", Flipped(sign, sign))
+        return Flipped(kernel.let("of_first", increment), sign)
+
+    def keep(self, at: tuple[Int, Int, Int]) -> None:
+        """Stores the weight `x`."""
+        x = Name("x")
+        self.kernel.store(self.weights("w", "w")[at], Flipped(x, Name("old")) if self.signed else x)
 
     def limit(self) -> None:
         """The weight `x` within its bounds."""

@@ -7,14 +7,14 @@ over a row of pixels times samples; the taps of one kernel row are added in one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from cortexc.compiler.backends.kernels.nest import Accumulation, Array, Axis, Below, Kernel, Load
 from cortexc.compiler.backends.kernels.operations import Slot
 from cortexc.compiler.backends.kernels.whole import Index, Int
 from cortexc.compiler.backends.lowering.factors import VECTOR
-from cortexc.compiler.backends.lowering.learning import Axes, Learning
+from cortexc.compiler.backends.lowering.learning import Axes, Delivered, Learning
 from cortexc.compiler.backends.lowering.projections import ProjectionLowering
 from cortexc.compiler.backends.lowering.synapse_code import ROWS, RowsFiller
 from cortexc.compiler.backends.lowering.translation import Translation
@@ -24,8 +24,12 @@ from cortexc.compiler.ir.model import Convolution, PlasticityRule
 
 ONE = Axis(Index("one"), 1)
 """No lanes."""
+FEW_SAMPLES, KERNELS = 16, 4
+"""Of as many kernels, so many samples stay in the innermost cache."""
 SAMPLES = 32
 """Samples whose maps stay in a cache."""
+LEAST = 8
+"""Samples that are worth a loop of their own."""
 
 
 Term = Callable[[Callable[[str], Node], Node], Node]
@@ -60,16 +64,20 @@ class MapLowering(ProjectionLowering):
                               "Lowered are rules over the postsynaptic cell and one presynaptic quantity, on forward "
                               "connectivity. Run others on the interpreter (--backend interpreter).")
 
-    def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,
+    def product(self, kernel: Kernel, pre_slot: Slot, currents: Sequence[Slot], learning: Learning | None = None,
                 axes: Axes | None = None, skip: bool = False, weights: Slot | None = None) -> None:
-        code = MapCode(self, kernel, axes or Axes(kernel, self.shape), pre_slot)
-        current = kernel.array("current", current_slot, self.shape.post_cells * self.shape.batch)
-        if self.back:
-            code.backward(current.name)
-        else:
+        axes = axes or Axes(kernel, self.shape)
+        code = MapCode(self, kernel, axes, pre_slot)
+        if not self.back:
             code.pool()
-            self.clear(kernel, current)
-            (code.forward_local if self.local else code.forward)(current.name)
+        for i, (slot, w) in enumerate(zip(currents, self.delivered_together(kernel, axes), strict=True)):
+            current = kernel.array(f"current{i or ''}", slot, self.shape.post_cells * self.shape.batch)
+            code.w = w
+            if self.back:
+                code.backward(current.name)
+            else:
+                self.clear(kernel, current)
+                (code.forward_local if self.local else code.forward)(current.name)
 
     def rows_filler(self, kernel: Kernel, axes: Axes, post: Array, pre: Array, own: bool) -> tuple[RowsFiller, int]:
         code = MapCode(self, kernel, axes, pre)
@@ -118,7 +126,7 @@ class MapCode:
         self.patches = kernel.array("patches", slot, self.channels, self.height, self.columns, self.copies,
                                     self.repeats)
         self.seen = Array(self.patches.name if self.pads or owner.back else self.pre.name, self.patches.axes)
-        self.w = axes.weights("w", Slot(owner.slot("w"), along=True))
+        self.w: Delivered
         self.rule: Term | None = None
 
     @property
@@ -164,12 +172,12 @@ class MapCode:
         """Several kernels at a time, along samples, or along the pixels of one."""
         o, h, ky, kx, i = map(Index, ("o", "h", "ky", "kx", "i"))
         upper, joined = self._above(current), self.stride == 1 and self.batch == 1
-        for first, count in self.kernel.blocks("first", self.repeats, SAMPLES):
+        for first, count in self.kernel.blocks("first", self.repeats, SAMPLES, LEAST):
             with self.loops(y=self.above[0], x=1 if joined else self.above[1], c=self.copies) as (y, x, c):
                 seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, first]
                 self.kernel.body.append(Accumulation(
                     beside(upper[o, y, x, c, first], i), Axis(i, self.above[1] if joined else count),
-                    self._taps(h, ky, kx), self.w[self.tap(h, ky, kx), o, c] * beside(seen, i),
+                    self._taps(h, ky, kx), self.w((self.tap(h, ky, kx), o, c)) * beside(seen, i),
                     (Axis(o, self.kernels),)))
 
     def _taps(self, *indices: Index) -> tuple[Axis, ...]:
@@ -181,7 +189,7 @@ class MapCode:
             unit = (o * self.above[0] + y) * self.above[1] + x
             seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, r]
             self.kernel.body.append(Accumulation(upper[o, y, x, c, r], Axis(r, self.repeats), self._taps(h, ky, kx),
-                                                 self.w[self.tap(h, ky, kx), unit, c] * seen))
+                                                 self.w((self.tap(h, ky, kx), unit, c)) * seen))
 
     # ---- back
 
@@ -204,7 +212,7 @@ class MapCode:
         with self.loops(o=self.kernels, y=self.above[0], x=self.above[1]) as (up, y, right):
             self.kernel.store(widened[up, y, right + (self.size - 1)], upper[up, y, right])
         with self.kernel.loop("y", self.height) as y:
-            term = self.w[self.tap(h, ky, kx), o, 0] * widened[o, y - ky, x + (self.size - 1) - kx]
+            term = self.w((self.tap(h, ky, kx), o, 0)) * widened[o, y - ky, x + (self.size - 1) - kx]
             self.kernel.body.append(Accumulation(
                 self.patches[h, y, x, 0, 0], Axis(x, self.columns), self._back_taps(o, ky, kx), term,
                 (Axis(h, self.channels),), keep=self._falls_into(y, ky, self.above[0])))
@@ -223,12 +231,12 @@ class MapCode:
         """Along the samples of a pixel."""
         h, o, ky, kx, r = map(Index, ("h", "o", "ky", "kx", "r"))
         upper = self._above(self.pre.name)
-        for first, count in self.kernel.blocks("first", self.repeats, SAMPLES):
+        for first, count in self.kernel.blocks("first", self.repeats, SAMPLES, LEAST):
             with self.loops(y=self.height, x=self.columns, c=self.copies) as (y, x, c):
                 above_y, above_x = (y - ky) // self.stride, (x - kx) // self.stride
                 column = (o * self.above[0] + above_y) * self.above[1] + above_x if self.owner.local else o
                 keep = Binary("and", self._falls_into(y, ky, self.above[0]), self._falls_into(x, kx, self.above[1]))
-                term = self.w[self.tap(h, ky, kx), column, c] * upper[o, above_y, above_x, c, first + r]
+                term = self.w((self.tap(h, ky, kx), column, c)) * upper[o, above_y, above_x, c, first + r]
                 self.kernel.body.append(Accumulation(
                     self.patches[h, y, x, c, first + r], Axis(r, count), self._back_taps(o, ky, kx), term,
                     (Axis(h, self.channels),), keep=keep))
@@ -249,21 +257,22 @@ class MapCode:
         """Products summed over positions, for every sample; then over samples. To begin with -0 keeps the sign of a
         zero."""
         kernel, kx, o, y, x, r = self.kernel, *map(Index, ("kx", "o", "y", "x", "r"))
-        slot = self.owner.slots.add(self.owner.slot("sample"), self.size * self.kernels * SAMPLES)
-        sample = kernel.array("sample", slot, self.size, self.kernels, SAMPLES)
-        tile = (Axis(kx, self.size), Axis(o, self.kernels))
+        slot = self.owner.slots.add(self.owner.slot("sample"), self.size * self.kernels * (FEW_SAMPLES + LEAST))
+        sample = kernel.array("sample", slot, self.size, self.kernels, FEW_SAMPLES + LEAST)
         over = (Axis(y, self.above[0]), Axis(x, self.above[1]))
         with self.loops(i=self.owner.shape.weights) as (i,):
             kernel.store(Load(rows.name, i), -0.0)
-        for first, count in kernel.blocks("first", self.repeats, SAMPLES):
-            with self.loops(h=self.channels, ky=self.size, c=self.copies) as (h, ky, c):
-                with kernel.apart() as each:
-                    seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, first + r]
-                    term = self._term(post, (o, y, x, c, first + r), seen)
-                kernel.body += [
-                    Accumulation(sample[kx, o, r], Axis(r, count), over, term, tile, each=tuple(each), start=-0.0),
-                    Accumulation(rows[self.tap(h, ky, kx), c, o], ONE, (Axis(r, count),), sample[kx, o, r], tile,
-                                 start=None)]
+        for first, count in kernel.blocks("first", self.repeats, FEW_SAMPLES, LEAST):
+            for some, kernels in kernel.blocks("some", self.kernels, KERNELS):
+                tile = (Axis(kx, self.size), Axis(o, kernels))
+                with self.loops(h=self.channels, ky=self.size, c=self.copies) as (h, ky, c):
+                    with kernel.apart() as each:
+                        seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, first + r]
+                        term = self._term(post, (some + o, y, x, c, first + r), seen)
+                    kernel.body += [
+                        Accumulation(sample[kx, o, r], Axis(r, count), over, term, tile, each=tuple(each), start=-0.0),
+                        Accumulation(rows[self.tap(h, ky, kx), c, some + o], ONE, (Axis(r, count),), sample[kx, o, r],
+                                     tile, start=None)]
 
     def row_local(self, j: Int, rows: Array, post: str) -> None:
         h, ky, kx = self._of_tap(j)

@@ -42,6 +42,7 @@ from cortexc.compiler.backends.lowering.shared_states import pack_shared
 from cortexc.compiler.backends.lowering.storage import plan_storage
 from cortexc.compiler.backends.lowering.threads import cut_starts, shares, usable
 from cortexc.compiler.backends.lowering.transfers import Transfer, transfers_of
+from cortexc.compiler.backends.lowering.twins import Half, join_twins, signed
 from cortexc.compiler.backends.lowering.visits import WILD, starts_wild
 from cortexc.compiler.backends.names import check_names
 from cortexc.compiler.backends.start import Start
@@ -53,6 +54,8 @@ from cortexc.compiler.ir.synapses import Synapses
 from cortexc.compiler.passes.events import sends_events
 from cortexc.compiler.passes.hoist_constant_input import permitted
 
+LINE = 64
+"""Bytes."""
 ACTIVE = 0.01
 """About which part of the cells that send events, or of a list of synapses, sends something in a step; for estimates of
 time."""
@@ -79,6 +82,8 @@ class Program:
     """(population, noise name, distribution, column in the noise table)."""
     shared: dict[str, str] = field(default_factory=dict)
     """States of rules that the synapses of a cell share -> the cell's side."""
+    joined: dict[str, Half] = field(default_factory=dict)
+    """Numbers per synapse that two projections keep in one slot."""
     transfers: list[Transfer] = field(default_factory=list)
     owners: dict[str, list[Piece]] = field(default_factory=dict)
     """Who owns what of every slot that an operation writes."""
@@ -153,8 +158,9 @@ class GroupProgram:
     def _place(self, key: str) -> None:
         if key in self.offsets:
             return
-        self.offsets[key] = self.size
-        self.size += 1 if key.startswith("constant ") else padded(max(self.program.slots.sizes[key], 1))
+        alone = not key.startswith("constant ")
+        self.offsets[key] = padded(self.size) if alone else self.size
+        self.size = self.offsets[key] + (padded(max(self.program.slots.sizes[key], 1)) if alone else 1)
 
     def _table(self) -> Array:
         width = max((len(o.arguments) for o in (*self.step, *self.flush)), default=0) + 2
@@ -202,7 +208,7 @@ class GroupProgram:
 
     def memory(self) -> Array:
         """A fresh memory with every slot's initial value."""
-        m = np.zeros(max(self.size, 1))
+        m = aligned(max(self.size, 1))
         self.fill(m)
         return m
 
@@ -222,6 +228,14 @@ class GroupProgram:
         """A slot of this group's memory."""
         offset = self.offsets[name]
         return m[offset:offset + self.program.slots.sizes[name]]
+
+
+def aligned(size: int, dtype: type = np.float64) -> Array:
+    """Zeros that begin where a line of the cache does."""
+    width = np.dtype(dtype).itemsize * size
+    room = np.zeros(width + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start:start + width].view(dtype)
 
 
 def _key(argument: Slot | Key | Constant) -> str:
@@ -246,6 +260,7 @@ class _Lowering:
         self.projections = {q.name: (MapLowering if q.convolution else ProjectionLowering)(
             self.storage, q, self.slots, self.kernels, self.observed, evaluate_scalar, self.start)
             for q in self.graph.projections}
+        self.joined = join_twins(self.projections.values())
         self.inputs: list[tuple[str, str, int]] = []
         self.noise: list[tuple[str, str, str, int]] = []
 
@@ -263,6 +278,7 @@ class _Lowering:
                     if q.rule and (slot := q.own("weight_sum")) in self.slots.sizes}
         for q in self.projections.values():
             initial |= nothing_arrived(q, self.start) if q.rule else {}
+        initial |= {q.weight_slot.name: signed(q) for q in self.projections.values() if q.twin}
         for slot, side in shared.items():
             initial[slot] = pack_shared(self.start.values[slot], self.start.synapses[slot.split(".")[0]], side, slot)
         for name, lowering in self.projections.items():
@@ -271,7 +287,7 @@ class _Lowering:
                 nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
                 initial |= lowering.held.initial(initial.get(message, nothing))
         program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source,
-                          self.start.synapses, tuple(self.inputs), tuple(self.noise), shared)
+                          self.start.synapses, tuple(self.inputs), tuple(self.noise), shared, self.joined)
         program.transfers = transfers_of(step, self.slots)
         program.owners = pieces(step, self.slots.sizes, self._strides())
         return program

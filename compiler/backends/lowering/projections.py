@@ -70,6 +70,8 @@ class ProjectionLowering(SynapseCode):
             return [self._copy()] if self.slot("current") in self.observed else []
         if self.shape.listed is not None:
             return listed.deliveries(self, message_slot(self.storage, self.projection))
+        if self.leader and not self.held:
+            return []
         return [self.held.delivery() if self.held else self._delivery()]
 
     def _copy(self) -> Operation:
@@ -89,12 +91,16 @@ class ProjectionLowering(SynapseCode):
         if self.projection.lowering == "fused" and self.rule:
             return self._fused(message)
         return self.operation(f"deliver_{self.variant}", self._delivery_kernel(message),
-                              (*self.read_by_delivery, message), (self.slot("current"),))
+                              (*self.read_by_delivery, message), tuple(q.slot("current") for q in self.together))
 
     def _delivery_kernel(self, message: str) -> Kernel:
         kernel = Kernel("current[k] = sum over j, left to right, of w[j, k] * pre[j].")
-        self.product(kernel, Slot(message, self.shape.one_to_one), along(Slot(self.slot("current"))))
+        self.product(kernel, Slot(message, self.shape.one_to_one), self._currents)
         return kernel
+
+    @property
+    def _currents(self) -> list[Slot]:
+        return [along(Slot(q.slot("current"))) for q in self.together]
 
     # ---- learning
 
@@ -104,7 +110,7 @@ class ProjectionLowering(SynapseCode):
         deliver = self._delivery_kernel(message)
         for name, argument in deliver.arguments.items():
             both.argument(name, argument)
-        self.product(both, Slot(message, self.shape.one_to_one), along(Slot(self.slot("current"))), self.learning(both))
+        self.product(both, Slot(message, self.shape.one_to_one), self._currents, self.learning(both))
         update = self.kernels.add(f"learn_and_deliver_{self.variant}_{self._rule_name}", both)
         return Operation("fused", self.kernels.add(f"deliver_{self.variant}", deliver),
                          tuple(both.arguments.values()), self.projection.group, (self.slot("w"), message),
@@ -117,7 +123,7 @@ class ProjectionLowering(SynapseCode):
         return self.rule.name
 
     def factor_operations(self) -> list[Operation]:
-        if not self.rule:
+        if not self.rule or self.leader:
             return []
         summed = [self._weight_sum()] if self.factors.sums_weights else []
         return [*summed, *arrivals(self), *self.factors.operations(self._gate)]
@@ -139,10 +145,12 @@ class ProjectionLowering(SynapseCode):
 
     def early_operations(self) -> list[Operation]:
         """What must run before this step's messages replace the last ones."""
-        return [self.factors.keep(self._gate)] if self.rule and self.factors.kept_at_synapse else []
+        return [self.factors.keep(self._gate)] if self.rule and self.factors.kept_at_synapse and not self.leader else []
 
     def increment_operations(self) -> list[Operation]:
         """Increments into memory where the update does not compute them itself, and into their sum."""
+        if self.leader:
+            return []
         if self.held and self.summed:
             return [self.held.gather()]
         if not self.rule or self.projection.lowering:
@@ -165,7 +173,7 @@ class ProjectionLowering(SynapseCode):
 
     def update_operation(self) -> Operation | None:
         """The gated step of the weights; flushes the pending one where the projection is fused."""
-        if not self.rule:
+        if not self.rule or self.leader:
             return None
         if self.held:
             return self.held.apply() if self.summed else self.held.flush()

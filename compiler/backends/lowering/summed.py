@@ -73,18 +73,17 @@ class Summed:
 
     def apply_sums(self, learning: Learning, optimiser: Optimiser) -> None:
         """The step of every weight from its sum, which starts again at 0."""
-        kernel, held, w = learning.kernel, self.sums(learning), learning.weights("w", "w")
+        kernel, held = learning.kernel, self.sums(learning)
         optimiser.prepare(held)
         with learning.axes.each_weight() as at:
-            kernel.let("x", w[at])
-            self.step(learning, optimiser, at, kernel.let("total", held[at]))
+            self.step(learning, optimiser, at, held[at])
             kernel.store(held[at], 0.0)
 
     def step(self, learning: Learning, optimiser: Optimiser, at: At, total: Node) -> None:
-        """The weight `x` after one update from its summed increments."""
-        optimiser.step(at, total)
+        """One update of a weight from its summed increments."""
+        optimiser.step(at, learning.kernel.let("total", learning.load(at, total)))
         learning.limit()
-        learning.kernel.store(learning.weights("w", "w")[at], Name("x"))
+        learning.keep(at)
 
 
 class Optimiser:

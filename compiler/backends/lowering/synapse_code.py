@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from cortexc.compiler.backends.kernels.layout import shape_of
@@ -13,9 +13,10 @@ from cortexc.compiler.backends.kernels.nest import (
     Kernel,
     KernelTable,
     Load,
+    Signed,
     compared,
 )
-from cortexc.compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable, slot_name
+from cortexc.compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable, along, slot_name
 from cortexc.compiler.backends.kernels.whole import Index, Int
 from cortexc.compiler.backends.lowering import events
 from cortexc.compiler.backends.lowering.arrivals import arrived_at
@@ -41,6 +42,8 @@ ROWS = 16
 """Rows whose increments are made at once."""
 
 RowsFiller = Callable[[Int, int, Array], None]
+Sums = list[tuple[Array, Delivered]]
+"""Currents, and what the message is multiplied with."""
 
 
 class SynapseCode:
@@ -50,7 +53,9 @@ class SynapseCode:
                  observed: frozenset[str], scalar: Callable[[Expression, dict[str, float]], float],
                  start: Start):
         self.storage, self.projection, self.slots, self.kernels = storage, projection, slots, kernels
-        self.graph, self.observed = storage.graph, observed
+        self.graph, self.observed, self.start = storage.graph, observed, start
+        self.twin: SynapseCode | None = None
+        self.leader: SynapseCode | None = None
         self.synapse = self.graph.class_of(projection.name)
         self.rule = self.graph.rule_of(projection) if self.synapse.kind.weighted else None
         synapses = start.synapses.get(projection.name)
@@ -88,6 +93,16 @@ class SynapseCode:
             return False
         finite = self.rule is None or self.visits is not None and self.rule.deliver == Name("w")
         return finite and sends_events(self.graph, self.projection)
+
+    @property
+    def weight_slot(self) -> Slot:
+        """Where the weights lie; those of twins with their signs."""
+        return self.slots.add(self.slot("signed"), self.shape.weights) if self.twin else Slot(self.slot("w"))
+
+    @property
+    def together(self) -> list[SynapseCode]:
+        """The projections that are delivered with this one."""
+        return [self, self.twin] if self.twin else [self]
 
     def slot(self, quantity: str) -> str:
         return slot_name(self.projection.name, quantity)
@@ -142,6 +157,7 @@ class SynapseCode:
     def learning(self, kernel: Kernel, whole: bool = False) -> Learning:
         axes = axes_of(kernel, self.shape, self.projection.name, whole)
         found = Learning(kernel, self.graph, self.projection, self.factors, self.slots, axes, self.shared)
+        found.signed = self.twin is not None
         found.arrived_at = lambda vector, place, s: arrived_at(
             self, kernel, vector, place, kernel.indices("of_late", IndexSlot(f"{self.projection.name}.late"))[s])
         return found
@@ -153,29 +169,51 @@ class SynapseCode:
         layout = "paired" if self.shape.one_to_one else "dense" if self.shape.listed is None else "listed"
         return layout if self.shape.batch == 1 else f"{layout}_batch"
 
-    def product(self, kernel: Kernel, pre_slot: Slot, current_slot: Slot, learning: Learning | None = None,
+    def product(self, kernel: Kernel, pre_slot: Slot, currents: Sequence[Slot], learning: Learning | None = None,
                 axes: Axes | None = None, skip: bool = False, weights: Slot | None = None) -> None:
-        """current := W pre. `learning`: every weight learns on the way; `skip`: rows whose message is 0 are left out;
-        `weights`: others than W."""
+        """current := W pre, of every one that is delivered together. `learning`: every weight learns on the way;
+        `skip`: rows whose message is 0 are left out; `weights`: others than W."""
         axes = axes or (learning.axes if learning else Axes(kernel, self.shape))
-        w = axes.weights("w", weights).__getitem__ if weights else self.delivered(kernel, axes)
-        pre, current = axes.cells("pre", pre_slot), axes.cells("current", current_slot)
+        matrices = [axes.weights("w", weights).__getitem__] if weights else self.delivered_together(kernel, axes)
+        pre = axes.cells("pre", pre_slot)
+        sums = [(axes.cells(f"current{i or ''}", slot), w) for i, (slot, w) in
+                enumerate(zip(currents, matrices, strict=True))]
         if self.shape.batch == 1 and not self.shape.one_to_one and not learning and self.sends_events:
-            self._product_of_events(kernel, axes, w, pre, current)
+            self._product_of_events(kernel, axes, pre, sums)
         elif self.shape.repeats >= ALONG and not learning and not self.shape.one_to_one:
-            self._product_of_samples(kernel, axes, w, pre, current)
+            self._product_of_samples(kernel, axes, pre, sums)
         elif self.shape.batch > 1 or self.shape.one_to_one:
-            self._product_of_batch(kernel, axes, w, pre, current, learning)
+            for current, w in sums:
+                self._product_of_batch(kernel, axes, w, pre, current, learning)
         else:
-            self._product_of_rows(kernel, axes, w, pre, current, learning, skip)
+            self._product_of_rows(kernel, axes, pre, sums, learning, skip)
 
-    def _product_of_events(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array) -> None:
+    def _product_of_events(self, kernel: Kernel, axes: Axes, pre: Array, sums: Sums) -> None:
+        (current, w), = sums
         if not self.rule:
             return events.product(kernel, axes, w, pre, current)
         with kernel.when(compared(kernel.array("wild", self.wild, 1)[0], "==", 0.0)):
             events.product(kernel, axes, w, pre, current)
         with kernel.otherwise():
-            self._product_of_rows(kernel, axes, w, pre, current, None, False)
+            self._product_of_rows(kernel, axes, pre, sums, None, False)
+
+    def delivered_together(self, kernel: Kernel, axes: Axes) -> list[Delivered]:
+        """For every one that is delivered with this one."""
+        if not self.twin:
+            return [self.delivered(kernel, axes)]
+        w, none = axes.weights("w", along(self.weight_slot)), Number(0.0)
+        halves: list[Delivered] = [lambda at: Where(Signed(w[at]), none, w[at]),
+                                   lambda at: Where(Signed(w[at]), -w[at], none)]
+        return halves if self.shape.repeats < ALONG else self._apart(kernel, axes, halves)
+
+    def _apart(self, kernel: Kernel, axes: Axes, halves: list[Delivered]) -> list[Delivered]:
+        """In matrices of their own."""
+        found = [axes.weights(f"half{i}", along(self.slots.add(q.slot("half"), self.shape.weights)))
+                 for i, q in enumerate(self.together)]
+        with axes.each_weight() as at:
+            for matrix, half in zip(found, halves, strict=True):
+                kernel.store(matrix[at], half(at))
+        return [matrix.__getitem__ for matrix in found]
 
     def delivered(self, kernel: Kernel, axes: Axes) -> Delivered:
         """What the message is multiplied with at (j, k, c): the weight, or what the rule says."""
@@ -209,12 +247,12 @@ class SynapseCode:
     def read_by_delivery(self) -> tuple[str, ...]:
         """Slots that `delivered` needs."""
         if not self.rule or not self.rule.shapes:
-            return (self.slot("w"),)
+            return (self.weight_slot.name,)
         shared = (self.shared_slot(name).name for name in self.shared)
         return (*map(self.slot, ("w", *self._per_synapse(self.rule))), *shared)
 
-    def _product_of_rows(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array,
-                         learning: Learning | None, skip: bool) -> None:
+    def _product_of_rows(self, kernel: Kernel, axes: Axes, pre: Array, sums: Sums, learning: Learning | None,
+                         skip: bool) -> None:
         j, k, keep = Index("j"), Index("k"), None
         with kernel.apart() as row:
             p = kernel.let("p", pre[j, 0, 0])
@@ -224,11 +262,12 @@ class SynapseCode:
             elif skip or self.synapse.unit:  # weights in whole units are finite: 0 times them adds nothing
                 keep = compared(p, "!=", 0.0)
         with kernel.apart() as each:
-            x = kernel.let("x", w((j, k, 0)))
+            weights = [kernel.let(f"x{i or ''}", w((j, k, 0))) for i, (_, w) in enumerate(sums)]
             if learning:
                 learning.step((j, k, 0), learning.increment((j, k, 0)))
-        kernel.body.append(Accumulation(current[k, 0, 0], Axis(k, axes.width), (Axis(j, axes.rows),), x * p,
-                                        row=tuple(row), keep=keep, each=tuple(each)))
+        (to, term), *more = [(current[k, 0, 0], x * p) for x, (current, _) in zip(weights, sums, strict=True)]
+        kernel.body.append(Accumulation(to, Axis(k, axes.width), (Axis(j, axes.rows),), term, row=tuple(row), keep=keep,
+                                        each=tuple(each), more=tuple(more)))
 
     def _product_of_batch(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array,
                           learning: Learning | None) -> None:
@@ -250,16 +289,18 @@ class SynapseCode:
         with kernel.loop("i", length) as i:
             kernel.store(Load(array.name, i), 0.0)
 
-    def _product_of_samples(self, kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array) -> None:
+    def _product_of_samples(self, kernel: Kernel, axes: Axes, pre: Array, sums: Sums) -> None:
         """Along the samples, which share the weight, and several postsynaptic cells at a time."""
         j, k, r = Index("j"), Index("k"), Index("r")
-        self.clear(kernel, current)
+        for current, _ in sums:
+            self.clear(kernel, current)
         for first, count in kernel.blocks("first", self.shape.rows, BLOCK):
             with kernel.loop("c", self.shape.copies) as c:
-                with kernel.apart() as each:
-                    term = w((first + j, k, c)) * pre[first + j, c, r]
-                kernel.body.append(Accumulation(current[k, c, r], Axis(r, self.shape.repeats), (Axis(j, count),), term,
-                                                (Axis(k, axes.width),), each=tuple(each), start=None))
+                for current, w in sums:
+                    with kernel.apart() as each:
+                        term = w((first + j, k, c)) * pre[first + j, c, r]
+                    kernel.body.append(Accumulation(current[k, c, r], Axis(r, self.shape.repeats), (Axis(j, count),),
+                                                    term, (Axis(k, axes.width),), each=tuple(each), start=None))
 
     # ---- increments that are one postsynaptic times one presynaptic factor, row by row
 
@@ -270,6 +311,8 @@ class SynapseCode:
         kernel, axes = learning.kernel, learning.axes
         factors = (axes.cells("post", post or self.factors.vectors["P0"]),
                    axes.cells("pre", pre or self.factors.vectors["Q0"]))
+        if self.shape.repeats == 1 and not self.shape.maps:
+            return self._increments_one_by_one(learning, each, skip, *factors)
         fill, most = self.rows_filler(kernel, axes, *factors, post is None)
         slot = self.slots.add(self.slot("row"), most * self.shape.width * self.shape.copies)
         rows = kernel.array("row", slot, most, self.shape.copies, axes.width)
@@ -282,14 +325,15 @@ class SynapseCode:
     def rows_filler(self, kernel: Kernel, axes: Axes, post: Array, pre: Array, own: bool) -> tuple[RowsFiller, int]:
         """Prepares; what leaves the increments of some rows from j on in an array, and of how many at most. `own`: the
         factors are the rule's."""
-        if self.shape.repeats > 1:
-            return self._sums_over_samples(kernel, axes, post, pre), ROWS
+        return self._sums_over_samples(kernel, axes, post, pre), ROWS
 
-        def fill(j: Int, count: int, rows: Array) -> None:
-            with axes.each_along() as (k, c):
-                kernel.store(rows[0, c, k], post[k, c, 0] * pre[j, c, 0])
-
-        return fill, 1
+    @staticmethod
+    def _increments_one_by_one(learning: Learning, each: Callable[[tuple[Int, Int, Int], Node], object], skip: bool,
+                               post: Array, pre: Array) -> None:
+        kernel, axes = learning.kernel, learning.axes
+        with axes.each_row() as j, kernel.when_any([compared(pre[j, 0, 0], "!=", 0.0)] if skip else []), \
+                axes.each_along(j) as (k, c):
+            each((j, k, c), learning.masked(kernel.let("dw", post[k, c, 0] * pre[j, c, 0]), (j, k, c)))
 
     def _sums_over_samples(self, kernel: Kernel, axes: Axes, post: Array, pre: Array) -> RowsFiller:
         """Along the postsynaptic cells, which `turned` has innermost."""
