@@ -1,7 +1,8 @@
 """A circuit, built piece by piece in Python: cells and rules from lines of the language, the rest from calls.
 
     net = Network(dt=0.1)
-    net.cell("leaky", "port dendrite; parameter tau ms = 5; state u; receive du/dt = (dendrite - u) / tau; message u")
+    net.cell("leaky", "port dendrite; parameter tau ms = 5; state u = 0; message u;"
+                      "receive du/dt = (dendrite - u) / tau")
     net.input("stimulus", 3)
     net.add("hidden", 2, "leaky", tau=[4, 6])
     net.connect("stimulus", "hidden", w=weights, rule="increment 0.1 * post.u * pre.rate", gate="learn")
@@ -64,7 +65,7 @@ class Network:
     # ---- kinds of things
 
     def cell(self, name: str, lines: str | Iterable[str] = ()) -> str:
-        """A type of cell: `net.cell("leaky", "state u; receive du/dt = -u / 5; message u")`, or
+        """A type of cell: `net.cell("leaky", "state u = 0; receive du/dt = -u / 5; message u")`, or
         `net.cell("lif", "library.lif_exp")`, after which lines may replace some of the library's. Returns its name."""
         return self._kind("cell", name, lines)
 
