@@ -213,10 +213,20 @@ def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> P
                           "Declare it as a state.")
     for name in sorted(own ^ {u.name for u in rule.updates}):
         yield CortexError("E220", f"state '{name}' of rule '{rule.name}' needs exactly one 'state' and one 'update'.")
+    yield from _read_early(rule)
     kind, wanted, given = rule.optimiser.kind, rule.optimiser.traits.arguments, len(rule.optimiser.arguments)
     if given != len(wanted):
         yield CortexError("E221", f"optimiser '{kind}' of rule '{rule.name}' takes {len(wanted)} arguments {wanted}, "
                                   f"got {given}.")
+
+
+def _read_early(rule: PlasticityRule) -> Problems:
+    """Updates run in their order; derivatives go on from the last step together."""
+    for at, update in enumerate(rule.updates):
+        later = {u.name for u in rule.updates[at:] if not (update.derivative and u.derivative)}
+        for read in sorted(names(update.expression) & later):
+            yield CortexError("E269", f"state '{update.name}' of rule '{rule.name}' reads '{read}', whose value of "
+                                      "this step is not there yet.", f"Write prev({read}), or put its update first.")
 
 
 def names_in_code(graph: Graph) -> Problems:

@@ -221,6 +221,8 @@ BAD: list[tuple[str, str, Callable[[], Graph]]] = [
         lambda: edited(("post.error *", "prev(post.error) *")),
     ),
     ("E219", "reads prev\\(prev\\(e\\)\\); a synapse keeps one", lambda: edited(("prev(e)", "prev(prev(e))"))),
+    ("E269", "state 'e' of rule 'hebb' reads 'e', whose value of this step is not there yet",
+     lambda: edited(("prev(e)", "e"))),
     (
         "E220",
         "state 'f' of rule 'hebb' needs exactly one",
