@@ -11,7 +11,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 RUN = {"backend": "run.backend", "granularity": "run.granularity", "epochs": "protocol.epochs", "seeds": "run.seeds"}
 """Short forms of an experiment's keys."""
-LISTS = ("models", "nets", "sizes", "seeds", "bits", "cases", "lines", "widen")
+LISTS = ("models", "nets", "sizes", "seeds", "bits", "cases", "lines", "widen", "rates", "tasks")
 COUNTS = ("jobs", "epochs", "trials", "steps")
 
 

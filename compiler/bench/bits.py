@@ -1,24 +1,27 @@
 """`cortexc bench bits`: accuracy against bits, beside backprop in the same circuit and a frozen hidden layer.
 
-Rows {circuit, dataset, line, weight_bits, state_bits, message_bits, rounding, factor_rounding, legal_on, accuracy,
-spread, seeds, ...};
-`legal_on` names the maps on which every rule fits the learning engine, in its form and in its integers. Options:
-`cases`, `bits` (0 is float), `lines`, `seeds`, `epochs`, `jobs`, `backend`; keys of an experiment for all runs;
+Rows {circuit, dataset, line, weight_bits, state_bits, message_bits, rounding, factor_rounding, legal_on, why_not,
+accuracy, spread, seeds, ...};
+`legal_on` names the maps on which every rule fits the learning engine, in its form and in its integers, `why_not` has
+the first reason of the others. Options: `cases`, `bits` (0 is float), `lines`, `seeds`, which share a run and its
+formats, `epochs`, `jobs`, `backend`; keys of an experiment for all runs;
 `widen`, which gives 16 bits to one quantity at a time: a width of [precision] or the weights that fit a pattern, such
-as `["", "messages", "tags", "B*.w"]`. With `-o FOLDER` every run keeps its results there and is not run again;
-`bits.svg` is the plot.
+as `["", "messages", "tags", "B*.w"]`; `rates`, which multiply the rate of forward learning, one at a time: the last
+accuracy on validation data, of which digits then have some, is in `validation`. With `-o FOLDER` every run keeps its
+results there and is not run again; `bits.svg` is the plot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from cortexc.compiler.bench import checked, overrides_of, run_all
-from cortexc.compiler.bench.runs import Job, accuracy, by_label, kept, mean_seconds
+from cortexc.compiler.bench.runs import Job, accuracy, kept
+from cortexc.compiler.experiments.compilation import Compiled
 from cortexc.compiler.experiments.experiment import Experiment
 from cortexc.compiler.experiments.results import results
 from cortexc.compiler.experiments.session import Session
@@ -29,6 +32,7 @@ from cortexc.compiler.passes.legality import rule_reports
 from cortexc.compiler.passes.widths import Widths
 
 BITS = (0, 16, 12, 10, 8, 6, 4)
+SEEDS = (1, 2, 3)
 WIDE, LEAST_BITS, MOST_BITS = 16, 2, 24
 MAPS = ("loihi1", "loihi2")
 LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen", "feedback frozen")
@@ -37,7 +41,7 @@ LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen", "feed
 @dataclass(frozen=True)
 class Case:
     """A circuit on a data set. `lines`: overrides of every line; `fixed`: what fixed point needs besides the bits;
-    `formats`: of weights, with the bits left open."""
+    `formats`: of weights, with the bits left open; `validated`: what gives it data to validate on."""
 
     experiment: str
     dataset: str
@@ -45,6 +49,7 @@ class Case:
     common: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     formats: Mapping[str, str] = field(default_factory=dict)
+    validated: Mapping[str, Any] = field(default_factory=dict)
 
 
 LEGAL = {"precision.map": "loihi2"}
@@ -52,13 +57,14 @@ JITTERED = {"precision.factor_rounding": "stochastic"}
 """Errors of less than half a unit must count: rounded to the nearest, a silent output cell stays silent."""
 SETTLED = {**LEGAL, "precision.credit": "never", "protocol.update_every": 1, "protocol.learning_lag": 4}
 """A synapse sums its increments in a tag and learns once a presentation, after rates have settled."""
-PAL_FEEDBACK = {"BPP_0.w": "{bits}.{bits}-1", "BPI_0.w": "{bits}.{bits}-1"}
+PAL_FEEDBACK: Mapping[str, str] = {"BPP_0.w": "{bits}.{bits}-1", "BPI_0.w": "{bits}.{bits}-1"}
 """The apical dendrite sees their difference: one grid, so that they can cancel."""
-PAL_YIN_YANG = {"run.seeds": [123456], "model.eta_fw": [200.0, 0.1], "protocol.epochs": 20,
+PAL_YIN_YANG = {"model.eta_fw": [200.0, 0.1], "protocol.epochs": 20,
                 "protocol.halve_at": [10, 14, 17]}
 ERROR_NEURON_YIN_YANG = {
     "data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "model.activation": "logistic",
     "model.eta_fw": [64.0, 8.0], "protocol.epochs": 60, "protocol.halve_at": [30, 42, 52]}
+A_TENTH = {"data.valid_fraction": 0.1}
 FEEDBACK_FROZEN = {"model.eta_bw": 0.0, "model.eta_PI": 0.0}
 PAL_FROZEN = {"model.eta_fw": [0.0, 0.5], "model.ranges": {"WPP": [-1.0, 1.0], "BPP": [-1.0, 1.0]}}
 """The hidden weights must be of some size where they stay as they are, and the output's rate is their best."""
@@ -68,14 +74,14 @@ SC_FORMATS = {f"w{kind}_{layer}.w": f"u{{bits}}.{{bits}}+{2 - layer}" for kind i
 CASES: dict[str, Case] = {
     "pal-digits": Case("pal_digits", "digits", {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
-        fixed={**SETTLED, **JITTERED}, formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}),
+        fixed={**SETTLED, **JITTERED}, formats={"WPP_0.w": "{bits}.{bits}-4", **PAL_FEEDBACK}, validated=A_TENTH),
     "pal-yin_yang": Case("pal_yinyang", "yin_yang", {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
         common=PAL_YIN_YANG, fixed={**SETTLED, **JITTERED, "precision.calibration_steps": 3_000_000},
         formats=PAL_FEEDBACK),
     "pal-chip-digits": Case("pal_chip", "digits", {LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, fixed={
         **LEGAL, **JITTERED}, formats={"WPP_0.w": "{bits}.{bits}-4", "B_0.w": "{bits}.{bits}-2",
-                                       "B_0.accumulate": "9.13"}),
+                                       "B_0.accumulate": "9.13"}, validated=A_TENTH),
     "pal-chip-yin_yang": Case("pal_chip_yinyang", "yin_yang", {
         LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, fixed={**LEGAL, **JITTERED}, formats={
             "WPP_0.w": "{bits}.{bits}-7", "WPP_1.w": "{bits}.{bits}-1", "WIP_0.w": "{bits}.{bits}",
@@ -83,7 +89,7 @@ CASES: dict[str, Case] = {
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},
-        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-1", "WPP_1.w": "{bits}.{bits}-1"}),
+        fixed=SETTLED, formats={"WPP_0.w": "{bits}.{bits}-1", "WPP_1.w": "{bits}.{bits}-1"}, validated=A_TENTH),
     "error-neuron-yin_yang": Case("error_neuron_digits", "yin_yang", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 8.0]}}, common=ERROR_NEURON_YIN_YANG,
@@ -91,22 +97,26 @@ CASES: dict[str, Case] = {
         formats={"WPP_0.w": "{bits}.{bits}-5", "WPP_1.w": "{bits}.{bits}-4"}),
     "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
         "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 60,
-        "protocol.halve_at": [30, 42, 51]}, fixed={**LEGAL, **JITTERED}, formats=SC_FORMATS),
+        "protocol.halve_at": [30, 42, 51]}, fixed={**LEGAL, **JITTERED}, formats=SC_FORMATS, validated=A_TENTH),
     "sign-concordant-mnist": Case("sign_concordant_mnist_8bit", "mnist", SC_LINES, fixed=LEGAL, formats=SC_FORMATS),
 }
 
 
 def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Raises X182 for an unknown case, line or option, or where none is left; X184 for a value."""
-    chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity", "widen")
-    jobs = list(_jobs(chosen))
-    found = run_all(run_job, jobs, int(chosen.get("jobs", 2)))
-    rows = [_row(label, runs) for label, runs in by_label(jobs, found)]
+    chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity", "widen",
+                     "rates")
+    rows = rows_of(_jobs(chosen), chosen)
     if chosen.get("output"):
         from cortexc.compiler.bench.bits_plot import plot
 
         plot(rows, Path(chosen["output"]) / "bits.svg")
     return rows
+
+
+def rows_of(jobs: Sequence[Job], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_row(dict(job.label), found)
+            for job, found in zip(jobs, run_all(run_job, jobs, int(options.get("jobs", 2))), strict=True)]
 
 
 def _jobs(options: Mapping[str, Any]) -> list[Job]:
@@ -120,18 +130,18 @@ def _jobs(options: Mapping[str, Any]) -> list[Job]:
                                       f"{MOST_BITS}, or 0 for float.")
     result: list[Job] = []
     for name in options.get("cases", list(CASES)):
-        case, seeds = CASES[name], options.get("seeds", (1, 2))
+        case = CASES[name]
         for line in [each for each in case.lines if each in options.get("lines", LINES)]:
             for width in options.get("bits", BITS):
-                result += [_job(name, case, line, int(width), int(seed), options, wide)
-                           for wide in options.get("widen", ("",)) for seed in seeds]
+                result += [_at_rate(job_of(name, case, line, int(width), options, wide), case, rate)
+                           for wide in options.get("widen", ("",)) for rate in options.get("rates", (None,))]
     if not result:
         raise CortexError("X182", "none of these cases has one of these lines.",
                           "Lines: " + "; ".join(f"{n}: {', '.join(c.lines)}" for n, c in CASES.items()) + ".")
     return result
 
 
-def _job(name: str, case: Case, line: str, width: int, seed: int, options: Mapping[str, Any], wide: str = "") -> Job:
+def job_of(name: str, case: Case, line: str, width: int, options: Mapping[str, Any], wide: str = "") -> Job:
     table = {"run.backend": "native", **case.common, **case.lines[line], "precision.weights": width,
              "precision.formats": {}}
     if width:
@@ -145,13 +155,26 @@ def _job(name: str, case: Case, line: str, width: int, seed: int, options: Mappi
             table["precision.formats"][wide] = str(WIDE)
     else:
         table |= {key: value for key, value in case.fixed.items() if key.startswith("protocol.")}
-    table |= {**overrides_of(options, "epochs", "backend", "granularity"), "run.seeds": [seed]}
+    seeds = list(options.get("seeds", SEEDS))
+    table |= {**overrides_of(options, "epochs", "backend", "granularity"), "run.seeds": seeds}
     label = {"circuit": name.removesuffix(f"-{case.dataset}"), "dataset": case.dataset, "line": line,
              "weight_bits": width or "float", "widened": wide}
     folder = options.get("output")
-    text = "_".join([name, line.replace(" ", "-"), str(width), *([wide.replace("*", "")] if wide else []), str(seed)])
+    parts = [name, line.replace(" ", "-"), str(width), *([wide.replace("*", "")] if wide else [])]
+    text = "_".join([*parts, *map(str, seeds)])
     file = Path(folder) / f"{text}.json" if folder else None
     return Job(case.experiment, tuple(label.items()), table, file)
+
+
+def _at_rate(job: Job, case: Case, rate: float | None) -> Job:
+    """With the rate of forward learning times `rate`, and data to validate on; None: as it is."""
+    if rate is None:
+        return job
+    options = job.loaded().model.options
+    key = "eta_fw" if "eta_fw" in options else "eta"
+    table = {**job.overrides, **case.validated, f"model.{key}": [float(rate) * eta for eta in options[key]]}
+    file = job.kept_in.with_stem(f"{job.kept_in.stem}_rate_{rate}") if job.kept_in else None
+    return Job(job.experiment, (*job.label, ("rate", float(rate))), table, file)
 
 
 def _format(text: str, width: int) -> str:
@@ -171,25 +194,29 @@ def _run(experiment: Experiment) -> dict[str, Any]:
     with Session(experiment) as session:
         session.run()
         table = results(session)
-        legal = _legal_on(session)
-    found = {key: table[key] for key in ("test_accuracy", "backend", "granularity", "experiment_sha256", "steps",
+        legality = legality_of(session.compiled)
+    found = {key: table[key] for key in ("seeds", "validations", "backend", "granularity", "experiment_sha256", "steps",
                                          "wall_s")}
-    return found | {"epochs": experiment.protocol.epochs, "precision": table.get("precision"), "legal_on": legal}
+    return {**found, "epochs": experiment.protocol.epochs, "precision": table.get("precision"), **legality}
 
 
-def _legal_on(session: Session) -> list[str]:
-    """Maps whose engine runs every rule as it is run here."""
-    report, precision = session.compiled.report, session.experiment.precision
-    if not precision.weights or not precision.map:
-        return []
-    written = parse_graph(report.after("legalise"))
-    return [name for name in MAPS if not engine_reasons(report.graph, the_map(name))
-            and all(r.legal for r in rule_reports(written, the_map(name), precision.credit))]
+def legality_of(compiled: Compiled) -> dict[str, Any]:
+    """`legal_on`: maps whose engine runs every rule as it is run here; `why_not`: the first reason of the others."""
+    report, precision = compiled.report, compiled.experiment.precision
+    if not precision.weights:
+        return {"legal_on": [], "why_not": {}}
+    ran = parse_graph(report.after("legalise")) if precision.map else compiled.graph
+    reasons = {name: [*(rule.text for rule in rule_reports(ran, the_map(name), precision.credit) if not rule.legal),
+                      *engine_reasons(report.graph, the_map(name))] for name in MAPS}
+    return {"legal_on": [name for name, found in reasons.items() if not found],
+            "why_not": {name: found[0] for name, found in reasons.items() if found}}
 
 
-def _row(label: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
-    precision = runs[0]["precision"] or {}
+def _row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    precision, validations = found["precision"] or {}, found["validations"] if "rate" in label else []
     return {**label, "state_bits": precision.get("states", "float"), "message_bits": precision.get("messages", "float"),
             "rounding": precision.get("rounding", ""), "factor_rounding": precision.get("factor_rounding", ""),
-            "legal_on": runs[0]["legal_on"], **accuracy(runs), "epochs": runs[0]["epochs"],
-            "backend": runs[0]["backend"], "simulated": True, "wall_s": mean_seconds(runs)}
+            "legal_on": found["legal_on"], "why_not": found["why_not"], **accuracy(found["seeds"]),
+            **({"validation": validations[-1]["mean"]} if validations else {}), "epochs": found["epochs"],
+            "backend": found["backend"], "granularity": found["granularity"], "simulated": True,
+            "wall_s": found["wall_s"]}

@@ -77,6 +77,9 @@ def cases() -> Iterator[Case]:
                        name in LEARNED)
         yield Case("chain", circuit, "frozen", f"depth_{circuit}",
                    {**own, "model.variant": "FA", "model.eta_fw": [0, 0.5]})
+    for name, more in (("PAL", {}), ("FA", {"model.eta_bw": 0.0}),
+                       ("frozen", {"model.eta_bw": 0.0, "model.eta_fw": [0.0, 10.0]})):
+        yield Case("chain", "pal-chip", name, "pal_chip_chain", more, name == "PAL")
     for name in ("PAL", "FA", "DFA", "BP"):
         yield Case("code", "layered-pal", name, CODE, {"model.variant": name}, name == "PAL")
     yield Case("code", "layered-pal", "frozen", CODE,

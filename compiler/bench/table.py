@@ -23,6 +23,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {name: Benchmark(place, what) for name, place, what in [
     ("demo", "compiler.bench.demo:rows", "the main job: compile, verify, train on Lava, report"),
     ("bits", "compiler.bench.bits:bits", "accuracy against bits of a weight"),
+    ("chip-steps", "compiler.bench.chip_steps:rows", "PAL's way to legal rules, step by step"),
     ("speed", "compiler.bench.speed:rows", "microseconds per step and ratios, side by side"),
     ("spiking", "compiler.bench.spiking_speed:rows", "spiking circuits beside NEST and Brian2"),
     ("spiking-statistics", "compiler.bench.spike_statistics:rows", "spiking circuits against NEST, statistically"),

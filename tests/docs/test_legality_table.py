@@ -19,9 +19,10 @@ FILE = Path(__file__).parents[2] / "docs" / "legality.md"
 HEAD = ("| circuit | variant | rule (projections) | Loihi 2, as written | with `precision.map=loihi2` | Loihi 1 |\n"
         "|---|---|---|---|---|---|\n")
 EXAMPLES = {"pal": "pal_digits", "sign-concordant": "sign_concordant_mnist_8bit", "error-neuron": "error_neuron_digits",
-            "dendritic": "depth_dendritic", "dpc": "depth_dpc", "ann": "depth_ann"}
+            "dendritic": "depth_dendritic", "dpc": "depth_dpc", "ann": "depth_ann", "layered-pal": "pal_autoencoder"}
 WORD = {"sign-concordant": "feedback"}
-FURTHER = [("sign-concordant", "locked, Adam", "sign_concordant_mnist", []),
+FURTHER = [("layered-pal", "PAL, convolutional", "pal_cifar10", []),
+           ("sign-concordant", "locked, Adam", "sign_concordant_mnist", []),
            ("sign-concordant", "locked, convolutional", "sign_concordant_cnn", []),
            ("sign-concordant", "locked, trace membrane", "sign_concordant_mnist_8bit", ["model.trace=membrane"]),
            ("sign-concordant", "locked, two lines", "sign_concordant_mnist_8bit", ["model.message=two_line"]),

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cortexc.compiler.bench.bits import CASES, LINES, _job, bits
+from cortexc.compiler.bench import chip_steps
+from cortexc.compiler.bench.bits import CASES, LINES, _at_rate, _row, bits, job_of, legality_of
 from cortexc.compiler.experiments.compilation import compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.ir import CortexError
@@ -36,6 +37,7 @@ def test_a_row_per_width(rows: tuple[list[dict[str, Any]], Path]) -> None:
     assert (whole["weight_bits"], whole["state_bits"], whole["legal_on"]) == ("float", "float", [])
     assert (eight["weight_bits"], eight["state_bits"], eight["message_bits"]) == (8, 24, 8)
     assert eight["legal_on"] == ["loihi2"] and eight["rounding"] == "stochastic"
+    assert set(eight["why_not"]) == {"loihi1"} and "loihi1 knows traces" in eight["why_not"]["loihi1"]
     assert all(row["circuit"] == "error-neuron" and row["dataset"] == "digits" and 0 <= row["accuracy"] <= 1
                and row["seeds"] == 1 and row["epochs"] == 1 and row["simulated"] for row in rows[0])
 
@@ -63,8 +65,8 @@ def test_one_quantity_at_a_time_gets_16_bits() -> None:
 
 
 def test_wider_factors_are_not_made_coarse_for_the_engine() -> None:
-    jobs = {wide: _job("error-neuron-digits", CASES["error-neuron-digits"], LINES[0], 6, 1,
-                       {key: value for key, value in SMALL.items() if "." in key}, wide) for wide in ("", "factors")}
+    jobs = {wide: job_of("error-neuron-digits", CASES["error-neuron-digits"], LINES[0], 6,
+                          {key: value for key, value in SMALL.items() if "." in key}, wide) for wide in ("", "factors")}
     found = {wide: compile_experiment(load_experiment(job.experiment, dict(job.overrides))).report.graph
              for wide, job in jobs.items()}
     bits_of = {wide: {e.name: e.expression.arguments[2].value for cell in graph.cells for e in cell.equations
@@ -76,7 +78,7 @@ def test_wider_factors_are_not_made_coarse_for_the_engine() -> None:
 @pytest.mark.parametrize("option", [{"precision.map": ""}, {"precision.factor_rounding": "nearest"},
                                     {"precision.formats": {"WPP_0.w": "8.3"}}, {"protocol.update_every": 0}])
 def test_settings_of_the_user_come_last(option: dict[str, Any]) -> None:
-    job = _job("pal-digits", CASES["pal-digits"], LINES[0], 8, 1, option)
+    job = job_of("pal-digits", CASES["pal-digits"], LINES[0], 8, option)
     assert {key: job.overrides[key] for key in option} == option
 
 
@@ -98,3 +100,47 @@ def test_unknown_case() -> None:
 def test_a_pattern_that_fits_nothing() -> None:
     with pytest.raises(CortexError, match=r"X163.*'Q\*\.w'"):
         bits({**SMALL, "bits": [8], "widen": ["Q*.w"]})
+
+
+def test_rates_are_compared_on_validation_data() -> None:
+    case = CASES["error-neuron-digits"]
+    job = _at_rate(job_of("error-neuron-digits", case, LINES[0], 8, {"output": "out"}), case, 0.5)
+    assert job.overrides["model.eta_fw"] == [0.5, 0.1] and job.loaded().data.valid_fraction == 0.1
+    assert dict(job.label)["rate"] == 0.5 and str(job.kept_in).endswith("_8_1_2_3_rate_0.5.json")
+    found = {"precision": None, "validations": [{"mean": 0.2}, {"mean": 0.7}], "seeds": [{"test_accuracy": 0.5}],
+             **dict.fromkeys(("legal_on", "why_not", "epochs", "backend", "granularity", "wall_s"))}
+    assert _row(dict(job.label), found)["validation"] == 0.7 and "validation" not in _row({}, found)
+
+
+def test_seeds_share_a_run_and_its_formats() -> None:
+    job = job_of("pal-chip-digits", CASES["pal-chip-digits"], LINES[0], 8, {"seeds": [4, 5]})
+    assert job.loaded().run.seeds == [4, 5]
+
+
+# ---- PAL's way to legal rules
+
+
+@pytest.mark.parametrize("task", chip_steps.TASKS)
+def test_every_step_is_an_experiment_with_all_changes_before_it(task: str) -> None:
+    loaded = [load_experiment(job.experiment, dict(job.overrides))
+              for job in chip_steps._jobs({"tasks": [task], "bits": [8]})]
+    written = [each.model.options for each in loaded]
+    assert [each.precision.map for each in loaded] == [""] * 5 + ["loihi2"] * 2
+    assert [each.protocol.update_every for each in loaded] == [0] + [1] * 6
+    assert written[2]["joined"] is False and written[2]["alpha"] == written[3]["alpha"] == 1e-6
+    assert "alpha" not in written[4] and loaded[6].precision.formats and not loaded[5].precision.formats
+    assert loaded[6].precision == load_experiment(loaded[6].name).precision
+
+
+def test_the_rules_of_the_last_steps_are_legal_in_form() -> None:
+    small = {"data.limits": {"train": 10, "test": 10}, "precision.calibration_steps": 20, "protocol.halve_at": []}
+    jobs = chip_steps._jobs({"tasks": ["digits"], "bits": [8], "lines": [3, 7], "seeds": [1], "epochs": 1, **small})
+    separate, legal = (legality_of(compile_experiment(job.loaded()))["why_not"] for job in jobs)
+    assert separate["loihi2"].startswith("rule 'feedback_alignment' of projection 'BPP_0'")
+    assert not legal.get("loihi2", "").startswith("rule ") and "is graded" in legal["loihi1"]
+
+
+@pytest.mark.parametrize("option", [{"tasks": ["digit"]}, {"lines": [0]}, {"lines": [8]}])
+def test_steps_that_are_none(option: dict[str, Any]) -> None:
+    with pytest.raises(CortexError, match="X182 unknown (task|step)"):
+        chip_steps.rows(option)

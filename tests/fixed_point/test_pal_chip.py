@@ -38,7 +38,7 @@ def angle(a, b):
 
 def learnt(**options):
     """What feedback weights gained in a while, against the transpose of the forward weights (degrees)."""
-    held = setup(1500, eta_fw=(0.0, 0.0), eta_IP=0.0, up=1.0, **options)
+    held = setup(1500, eta_fw=(0.0, 0.0), eta_IP=0.0, up=(-1.0, 1.0), **options)
     chunks = list(trajectory(held, ["B_0.w", "WPP_1.w"], "native"))
     b = np.concatenate([chunk["B_0.w"] for chunk in chunks])
     return angle(b[-1] - b[20], chunks[-1]["WPP_1.w"][-1].swapaxes(-1, -2))

@@ -9,6 +9,7 @@ from cortexc.compiler.ir import CortexError
 from cortexc.compiler.microcircuits import layered_pal_cells as texts
 from cortexc.compiler.microcircuits.layered_pal import LayeredPal, build
 from cortexc.compiler.verify import verify_against_reference
+from cortexc.compiler.verify.mutation.campaign import mutation_score, rehearsals
 from cortexc.compiler.verify.oracles.layered_pal import reference_setup
 
 pytest.importorskip("torch")
@@ -59,6 +60,15 @@ def test_a_planted_fault_is_found(text, monkeypatch):
     monkeypatch.setattr(texts, text, getattr(texts, text).replace(right, wrong))
     found = compare(circuit, steps=10)
     assert not found["passed"] and found["first_divergence"]["variable"].startswith(begins)
+
+
+@pytest.mark.slow
+def test_a_sample_of_small_mistakes_is_found():
+    """All but those that only two pixels of exactly the same rate would tell."""
+    score = mutation_score(rehearsals("layered-pal", 25), 60, seed=1)
+    assert score.total == 60 and not score.raised and len(score.killed) > 40
+    survivors = [description for description in score.survivors if ": seen_" not in description]
+    assert len(survivors) < 0.05 * len(score.killed), survivors
 
 
 def test_sizes_that_do_not_reconstruct():

@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Graph, verify
+from cortexc.compiler.ir import CortexError, Graph, unknown, verify
 from cortexc.compiler.verify.compare import Comparison
 from cortexc.compiler.verify.mutation.equivalence import still_the_same
 from cortexc.compiler.verify.mutation.mutants import mutants
+from cortexc.compiler.verify.oracles.base import Oracle
 from cortexc.compiler.verify.oracles.table import ORACLES
+from cortexc.compiler.verify.recorded.format import Source
 from cortexc.compiler.verify.recorded.readers import published_files, published_recording
 from cortexc.compiler.verify.recorded.recordings import Recording, load_recording
-from cortexc.compiler.verify.runs import aligned, compiled, interpreted
+from cortexc.compiler.verify.runs import aligned, compiled, interpreted, quantities
 
 CHUNK = 10
 """Steps between two looks at whether a mutant is found."""
@@ -179,19 +181,36 @@ def gate_columns(recording: Recording) -> dict[str, np.ndarray]:
 
 def rehearsals(circuit: str, steps: int = 100) -> list[Recording]:
     """Trajectories of the torch reference that tell apart what the published ones do not: learning gates and target
-    that change independently of each other, noise that ends again, more layers, half a look-ahead."""
-    oracle = next(oracle for oracle in ORACLES.values() if circuit in oracle.rehearsed)
-    assert oracle.record
-    return [published_recording(f"reference_{name}", oracle.record(each, steps, seed))
+    that change independently of each other, noise that ends again, more layers, half a look-ahead. Raises V103."""
+    oracle = _rehearsing(circuit)
+    return [published_recording(f"reference_{name}", oracle.record(each, steps, seed)) if oracle.record
+            else _followed(f"reference_{name}", oracle, each, steps, seed)
             for seed, (name, each) in enumerate(oracle.rehearsed[circuit].items(), 1)]
+
+
+def _rehearsing(circuit: str) -> Oracle:
+    for oracle in ORACLES.values():
+        if circuit in oracle.rehearsed:
+            return oracle
+    raise unknown("V103", "circuit of the mutations", circuit, [name for o in ORACLES.values() for name in o.rehearsed])
+
+
+def _followed(name: str, oracle: Oracle, circuit: Any, steps: int, seed: int) -> Recording:
+    """Of a circuit without published recordings: the reference in a setup of its own."""
+    setup = oracle.setup(circuit, steps, (seed,))
+    wanted = oracle.wanted(circuit, set(quantities(setup.graph)))
+    chunks = list(oracle.trajectory(circuit, setup, set(wanted), steps))
+    expected = {quantity: np.concatenate([chunk[quantity] for chunk in chunks]) for quantity in chunks[0]}
+    sources = {quantity: Source(quantity, single=False) for quantity in expected}
+    return Recording(name, setup, expected, sources, "independent-reference", circuit=circuit)
 
 
 def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
     """`cortexc bench mutations`: a row per place of the mistake, the sum, and a row per survivor. Options: circuit
-    (pal, error-neuron, dendritic, dpc, ann), golden (the folder of the published recordings), sample (how many mutants;
-    default all), seed. Raises V101."""
+    (pal, layered-pal, error-neuron, dendritic, dpc, ann), golden (the folder of the published recordings, where there
+    are any), sample (how many mutants; default all), seed. Raises V101, V103."""
     circuit = str(options.get("circuit", "pal"))
-    files = published_files(circuit, options.get("golden"))
+    files = published_files(circuit, options.get("golden")) if _rehearsing(circuit).record else []
     score = mutation_score([*files, *rehearsals(circuit)], options.get("sample"), int(options.get("seed", 0)))
     return [*score.as_rows(), *({"place": f"survivor: {d}", "reason": why} for d, why in score.survivors.items())]
 

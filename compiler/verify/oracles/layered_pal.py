@@ -138,4 +138,13 @@ def reference_setup(circuit: LayeredPal, steps: int, seeds: Sequence[int] = (1,)
     return Setup(graph, Protocol((phase,), ("train",)), inputs, tuple(seeds))
 
 
-ORACLE = Oracle(reference_setup, wanted, trajectory)
+DEEP = LayeredPal((4, 3, 2, 3), activation=("tanh", "linear", "logistic"), eta_fw=(0.8, 0.4, 0.6), eta_bw=(0, 3, 2),
+                  alpha=(0, 1e-2, 1e-3), sigma=(0.3, 0.2, 0.1))
+MAPS = LayeredPal(("1x6x6", "2c3", "m2", "2c2", 3), activation=("logistic", "linear", "tanh", "logistic"),
+                  eta_fw=(0.5,), eta_bw=(2,), alpha=(1e-2,), sigma=(0.1, 0.2, 0.1, 0.05))
+POOLED = LayeredPal(("1x4x4", "2c1", "m2", 3), activation=("relu", "linear", "logistic"), eta_fw=(0.5,), eta_bw=(2,),
+                    alpha=(1e-2,), sigma=(0.1, 0.2, 0.1))
+REHEARSED = {"layered-pal": {"dense": DEEP, **{v: replace(DEEP, variant=v) for v in ("FA", "BP", "DFA")},
+                             "code": replace(DEEP, layers=(4, 3, 2, 4), reconstructs=True), "pooled": POOLED,
+                             "maps": MAPS}}
+ORACLE = Oracle(reference_setup, wanted, trajectory, rehearsed=REHEARSED)
