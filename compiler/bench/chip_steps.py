@@ -1,4 +1,4 @@
-"""`cortexc bench chip-steps`: what each step costs from PAL as published to the one whose every rule is legal on a chip.
+"""`cortexc bench chip-steps`: what each step costs from PAL as published to the one whose every rule is legal on Loihi.
 
 Rows {dataset, step, weight_bits, legal_on, why_not, accuracy, spread, seeds, ...}, as `cortexc bench bits` makes them;
 each step has all changes of those before. Float rows have the legal rules where the step has them. Options: `tasks`
