@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Graph, unknown, verify
+from cortexc.compiler.ir import CortexError, Graph, verify
 from cortexc.compiler.verify.compare import Comparison
 from cortexc.compiler.verify.mutation.equivalence import still_the_same
 from cortexc.compiler.verify.mutation.mutants import mutants
@@ -181,18 +181,16 @@ def gate_columns(recording: Recording) -> dict[str, np.ndarray]:
 
 def rehearsals(circuit: str, steps: int = 100) -> list[Recording]:
     """Trajectories of the torch reference that tell apart what the published ones do not: learning gates and target
-    that change independently of each other, noise that ends again, more layers, half a look-ahead. Raises V103."""
+    that change independently of each other, noise that ends again, more layers, half a look-ahead."""
     oracle = _rehearsing(circuit)
+    assert oracle
     return [published_recording(f"reference_{name}", oracle.record(each, steps, seed)) if oracle.record
             else _followed(f"reference_{name}", oracle, each, steps, seed)
             for seed, (name, each) in enumerate(oracle.rehearsed[circuit].items(), 1)]
 
 
-def _rehearsing(circuit: str) -> Oracle:
-    for oracle in ORACLES.values():
-        if circuit in oracle.rehearsed:
-            return oracle
-    raise unknown("V103", "circuit of the mutations", circuit, [name for o in ORACLES.values() for name in o.rehearsed])
+def _rehearsing(circuit: str) -> Oracle | None:
+    return next((oracle for oracle in ORACLES.values() if circuit in oracle.rehearsed), None)
 
 
 def _followed(name: str, oracle: Oracle, circuit: Any, steps: int, seed: int) -> Recording:
@@ -210,7 +208,8 @@ def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
     (pal, layered-pal, error-neuron, dendritic, dpc, ann), golden (the folder of the published recordings, where there
     are any), sample (how many mutants; default all), seed. Raises V101, V103."""
     circuit = str(options.get("circuit", "pal"))
-    files = published_files(circuit, options.get("golden")) if _rehearsing(circuit).record else []
+    oracle = _rehearsing(circuit)
+    files = [] if oracle and not oracle.record else published_files(circuit, options.get("golden"))
     score = mutation_score([*files, *rehearsals(circuit)], options.get("sample"), int(options.get("seed", 0)))
     return [*score.as_rows(), *({"place": f"survivor: {d}", "reason": why} for d, why in score.survivors.items())]
 
