@@ -129,7 +129,8 @@ EPROP_SYNAPSES = """rule eligible = library.eprop
   parameter tau_m ms = {tau_m!r}
   parameter tau_out ms = {tau_out!r}
   update trace = where(gate.begin > 0, 0, alpha * prev(trace) + prev(pre.spike))
-  update e = post.psi * trace
+  update e = post.psi * (trace - beta * prev(slow))
+  update slow = rho * prev(slow) + e
   update eligibility = where(gate.begin > 0, 0, kappa * prev(eligibility)) + e
   state once = 0
   state twice = 0
