@@ -1,5 +1,5 @@
 # make setup | demo | test | test-fast | test-long | fuzz | check | docs
-# PYTHON=COMMAND: by default the first of .python-version that can be set up
+# PYTHON=COMMAND: by default the first of .python-version, newest first, that can be set up
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS = 1
