@@ -33,13 +33,11 @@ from cortexc.compiler.mapping.problem import (
     Mapping,
     MappingProblem,
     Resource,
-    busiest_link,
-    hops,
-    packets,
     usage,
     violations,
 )
 from cortexc.compiler.mapping.procedural import Sheet, sheet_problem
+from cortexc.compiler.mapping.traffic import busiest_link, flow, hops
 from cortexc.hardware_maps import HardwareMap, load_map
 
 MAPS = ("loihi1", "loihi2")
@@ -61,10 +59,10 @@ def rows(options: dict[str, Any]) -> list[dict[str, Any]]:
 
 def measured(problem: MappingProblem, mapping: Mapping) -> dict[str, Any]:
     """The figures of one mapping."""
-    between = packets(problem, mapping)
-    way, link = hops(problem, mapping, between), busiest_link(problem, mapping, between)
+    sent = flow(problem, mapping)
+    way, link = hops(problem, mapping, sent), busiest_link(problem, mapping, sent)
     return {"cores": mapping.cores, "violations": len(violations(problem, mapping)),
-            "packets_per_step": float(between.sum()), "hops_per_step": way.hops, "weighted_hops": way.weighted,
+            "packets_per_step": float(sent.leaving.sum()), "hops_per_step": way.hops, "weighted_hops": way.weighted,
             "chip_crossings": way.crossings, "busiest_link": link.packets}
 
 

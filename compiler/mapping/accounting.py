@@ -22,8 +22,8 @@ from cortexc.compiler.ir import CellType, Expression, Graph, Population, Project
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, walk
 from cortexc.compiler.ir.model import cell_parameters
 from cortexc.compiler.ir.synapses import most_delay
-from cortexc.compiler.mapping.alike import even, list_moments, reach_of, runs_of
-from cortexc.compiler.mapping.connectivity import RANDOM, Connectivity, Maps, connectivity_of
+from cortexc.compiler.mapping.alike import draws_of, even, list_moments, reach_of, runs_of
+from cortexc.compiler.mapping.connectivity import RANDOM, Connectivity, Drawn, Maps, connectivity_of
 from cortexc.compiler.mapping.order import ordered, positions_of
 from cortexc.compiler.passes.ranges import Ranges, value_ranges
 from cortexc.compiler.passes.read_sets import compartment
@@ -139,7 +139,8 @@ class Accounting:
         runs = runs_of(c, [(first, last)])
         counts = runs.counts[:, 0]
         if isinstance(c, RANDOM):
-            mean, variance = list_moments(lambda n: self._lists(n, each), counts / (last - first), last - first)
+            mean, free, known = list_moments(lambda n: self._lists(n, each), *draws_of(c, runs, last - first))
+            variance = known if isinstance(c, Drawn) and c.settled else free
             return float(runs.cells @ mean + NormalDist().inv_cdf(QUANTILE) * (runs.cells @ variance) ** 0.5)
         return float(runs.cells @ (self._lists(counts, each) * (counts > 0)))
 

@@ -1,7 +1,7 @@
 """Presynaptic cells that cannot be told apart, in runs: what a mapping needs of them is computed once per run.
 
-All sources of dense connectivity and of a fixed probability are one run, those of a rule over columns one per column;
-one to one, sources are alike where their targets lie in the same range. The other kinds have a run per cell.
+All sources of dense connectivity, of a fixed probability and of a wiring are one run, those of a rule over columns one
+per column; one to one, sources are alike where their targets lie in the same range. Other kinds have a run per cell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from cortexc.compiler.mapping.connectivity import RANDOM, Connectivity, Dense, Distance, FixedProbability, OneToOne
+from cortexc.compiler.mapping.connectivity import (
+    RANDOM,
+    Connectivity,
+    Dense,
+    Distance,
+    Drawn,
+    FixedProbability,
+    OneToOne,
+)
 
 Range = tuple[int, int]
 CHUNK = 4_000_000
@@ -30,8 +38,8 @@ class Runs(NamedTuple):
 def runs_of(connectivity: Connectivity, ranges: Sequence[Range]) -> Runs:
     """The runs of a connectivity for these postsynaptic ranges."""
     c, sizes = connectivity, np.array([[last - first for first, last in ranges]], dtype=float)
-    if isinstance(c, (Dense, FixedProbability)):
-        return Runs(np.array([c.pre]), sizes * (c.probability if isinstance(c, FixedProbability) else 1.0))
+    if isinstance(c, Dense | FixedProbability | Drawn):
+        return Runs(np.array([c.pre]), sizes * (1.0 if isinstance(c, Dense) else c.probability))
     if isinstance(c, Distance):
         columns = len(c.pre_places)
         return Runs(np.full(columns, c.pre // columns), np.stack([c.per_column(*r) for r in ranges], axis=1))
@@ -48,7 +56,7 @@ def runs_of(connectivity: Connectivity, ranges: Sequence[Range]) -> Runs:
 def even(connectivity: Connectivity) -> bool:
     """Whether two ranges of one size need the same, wherever they begin."""
     c = connectivity
-    return isinstance(c, (Dense, FixedProbability)) or (isinstance(c, OneToOne) and c.pre >= c.post)
+    return isinstance(c, Dense | FixedProbability | Drawn) or (isinstance(c, OneToOne) and c.pre >= c.post)
 
 
 def reach_of(connectivity: Connectivity, runs: Runs, ranges: Sequence[Range]) -> np.ndarray:
@@ -56,19 +64,31 @@ def reach_of(connectivity: Connectivity, runs: Runs, ranges: Sequence[Range]) ->
     if not isinstance(connectivity, RANDOM):
         return np.asarray(runs.counts > 0)
     sizes = np.array([max(last - first, 1) for first, last in ranges])
+    if isinstance(connectivity, Drawn):
+        return connectivity.reach(sizes)[None]
     return np.asarray(1.0 - np.power(1.0 - np.minimum(runs.counts / sizes, 1.0), sizes))
 
 
+def draws_of(connectivity: Connectivity, runs: Runs, cells: int) -> tuple[np.ndarray, int]:
+    """Of one range of so many cells: (probability of each draw by run, draws) of which a source's synapses are."""
+    trials = connectivity.trials(cells) if isinstance(connectivity, Drawn) else cells
+    return runs.counts[:, 0] / max(trials, 1), trials
+
+
 def list_moments(bits: Callable[[np.ndarray], np.ndarray], probability: np.ndarray,
-                 cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the bits of one source's list onto `cells` cells, per probability of a synapse."""
-    values, inverse = np.unique(np.round(probability, 12), return_inverse=True)
+                 cells: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the bits of one source's list, with as many synapses as of `cells` draws are, per probability: mean, variance,
+    and the variance that is left where it is known how many synapses all lists have together."""
+    most = max(float(probability.max(initial=0.0)), 1e-300)
+    values, inverse = np.unique(most * np.round(probability / most, 12), return_inverse=True)
     expected = cells * float(values.max(initial=0.0))
     count = np.arange(min(cells, int(expected + 10 * expected ** 0.5) + 20) + 1.0)
     ways, size = gammaln(cells + 1) - gammaln(count + 1) - gammaln(cells - count + 1), bits(count)
-    mean, square = np.zeros(len(values)), np.zeros(len(values))
+    mean, square, joint = np.zeros((3, len(values)))
     for part in np.array_split(np.arange(len(values)), -(-len(values) * len(count) // CHUNK)):
         p = np.clip(values[part], 1e-300, 1 - 1e-15)[:, None]
         chances = np.exp(ways + count * np.log(p) + (cells - count) * np.log1p(-p))
-        mean[part], square[part] = chances @ size, chances @ size ** 2
-    return mean[inverse], np.maximum(square - mean ** 2, 0.0)[inverse]
+        mean[part], square[part], joint[part] = chances @ size, chances @ size ** 2, chances @ (size * count)
+    variance = np.maximum(square - mean ** 2, 0.0)
+    explained = (joint - mean * cells * values) ** 2 / np.maximum(cells * values * (1 - values), 1e-300)
+    return mean[inverse], variance[inverse], np.maximum(variance - explained, 0.0)[inverse]

@@ -2,9 +2,9 @@
 
 A connectivity answers for any contiguous range of postsynaptic cells. `counts(range)` is the number of synapses that
 each presynaptic cell has onto the range; everything else follows from it. The random ones (`FixedProbability`,
-`Distance`) answer by expectation.
+`Drawn`, `Distance`) answer by expectation.
 
-    Dense, OneToOne, Masked, Listed, Blocks, Maps (convolution, local, and back), FixedProbability, Distance
+    Dense, OneToOne, Masked, Listed, Blocks, Maps (convolution, local, and back), FixedProbability, Drawn, Distance
 
 `connectivity_of(graph, projection, rules)` reads them off a graph; `rules` gives those that the graph has no word for.
 """
@@ -18,12 +18,14 @@ from typing import Protocol
 
 import numpy as np
 import scipy.sparse
+from scipy.special import gammaln
 
 from cortexc.compiler.ir import CortexError, Graph, Projection
 from cortexc.compiler.ir.drawing import expected_count
 from cortexc.compiler.ir.model import Convolution as Shapes
 from cortexc.compiler.ir.model import wired
 from cortexc.compiler.ir.synapses import synapses_of
+from cortexc.compiler.ir.wiring import Wiring
 
 
 class Connectivity(Protocol):
@@ -232,6 +234,54 @@ class FixedProbability:
         return np.full(self.pre, (last - first) * self.probability)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """As a wiring draws it, every source alike; that a cell may be left out as its own partner is not told apart."""
+
+    pre: int
+    post: int
+    wiring: Wiring
+    synapses: float
+    layout: str = "sparse"
+
+    @property
+    def probability(self) -> float:
+        """Expected synapses of a pair."""
+        return self.synapses / max(self.pre * self.post, 1)
+
+    def counts(self, first: int, last: int) -> np.ndarray:
+        return np.full(self.pre, (last - first) * self.probability)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the synapses onto a block are always as many."""
+        return self.wiring.rule == "fixed_indegree"
+
+    def trials(self, cells: int) -> int:
+        """Independent draws of which each may be a synapse of one source onto a block: with multapses all that fall on
+        the block or start at the source, else the pairs."""
+        number = int(self.wiring.number)
+        each = {"fixed_indegree": number * cells, "fixed_outdegree": number, "fixed_total": number}
+        return each[self.wiring.rule] if self.wiring.multapses else cells
+
+    def reach(self, cells: np.ndarray) -> np.ndarray:
+        """Probability that a source has a synapse onto a block of so many cells."""
+        total = {"fixed_total": self.pre * self.post, "fixed_outdegree": self.post}.get(self.wiring.rule)
+        if total and not self.wiring.multapses:
+            return 1.0 - _none_of(total, int(self.wiring.number), cells)
+        trials = np.array([self.trials(int(size)) for size in cells])
+        with np.errstate(divide="ignore"):
+            return -np.expm1(trials * np.log1p(-np.minimum(cells * self.probability / np.maximum(trials, 1), 1.0)))
+
+
+def _none_of(total: int, chosen: int, block: np.ndarray) -> np.ndarray:
+    """Probability that of `chosen` different ones of `total` none is in a block."""
+    rest = np.maximum(total - block, 0)
+    ways = gammaln(rest + 1) - gammaln(np.maximum(rest - chosen, 0) + 1) - gammaln(total + 1) + gammaln(
+        total - chosen + 1)
+    return np.where(rest >= chosen, np.exp(np.minimum(ways, 0.0)), 0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class Distance:
     """With probability `peak` * exp(-distance / scale), between places (n, dimensions) in the unit of `scale`.
@@ -271,11 +321,13 @@ class Distance:
         return np.clip(np.minimum(last, starts + width) - np.maximum(first, starts), 0, None).astype(float)
 
 
-RANDOM = (FixedProbability, Distance)
+RANDOM = (FixedProbability, Drawn, Distance)
 
 
 def synapses_in(connectivity: Connectivity, first: int, last: int) -> float:
     """Synapses onto a range, expected where they are drawn."""
+    if isinstance(connectivity, FixedProbability | Drawn):
+        return connectivity.pre * (last - first) * connectivity.probability
     return float(connectivity.counts(first, last).sum())
 
 
@@ -303,8 +355,7 @@ def _listed(graph: Graph, q: Projection) -> Connectivity:
     """By expectation what a rule draws; else as it is. Raises M110."""
     _, pre, post, recurrent = wired(graph, q)
     if q.wiring:
-        expected = expected_count(q.wiring, pre, post, recurrent)
-        return FixedProbability(pre, post, expected / max(pre * post, 1))
+        return Drawn(pre, post, q.wiring, expected_count(q.wiring, pre, post, recurrent))
     if not {f"{q.name}.pre", f"{q.name}.post"} <= graph.arrays.keys():
         raise CortexError("M110", f"projection '{q.name}' is sparse, but arrays '{q.name}.pre' and '{q.name}.post' are "
                                   "not there.", "Bind them, or say a rule: connect fixed_indegree 100.")

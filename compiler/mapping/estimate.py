@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from cortexc.compiler.mapping.accounting import Accounting, ProjectionAccount
 from cortexc.compiler.mapping.connectivity import Connectivity, Maps, OneToOne, synapses_in
 from cortexc.compiler.mapping.items import Rates
-from cortexc.compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem
+from cortexc.compiler.mapping.traffic import Flow, busiest_link, flow, hops
 from cortexc.hardware_maps import HardwareMap, Scalar
 
 
@@ -154,18 +154,20 @@ def _spikes(accounts: Accounting, population: str, rates: Rates) -> float:
 def estimates(accounts: Accounting, problem: MappingProblem, mapping: Mapping, rates: Rates,
               steps: int) -> list[dict[str, Any]]:
     """One per cost profile of the map; none where no figure was published."""
-    between = packets(problem, mapping)
-    work = work_of_cores(accounts, problem, mapping, rates, np.asarray(between.sum(axis=1)).ravel())
-    mesh = _mesh(problem, mapping, between)
+    if not accounts.hardware.profiles:
+        return []
+    sent = flow(problem, mapping)
+    work, mesh = work_of_cores(accounts, problem, mapping, rates, sent.leaving), _mesh(problem, mapping, sent)
     return [_estimate(accounts.hardware, name, work, mesh, steps) for name in accounts.hardware.profiles]
 
 
-def _mesh(problem: MappingProblem, mapping: Mapping, between: sparse.csr_matrix) -> Mesh:
-    source, target = between.nonzero()
-    way = hops(problem, mapping, between)
+def _mesh(problem: MappingProblem, mapping: Mapping, sent: Flow) -> Mesh:
     row, column = problem.geometry.tiles(mapping.positions)
-    ways = np.stack([np.abs(x[source] - x[target]) for x in (column, row)], axis=1)
-    return Mesh(way.hops, busiest_link(problem, mapping, between).packets,
+    wide = int(column.max(initial=0)) + 1
+    tiles, way = sent.between(row * wide + column, row * wide + column), hops(problem, mapping, sent)
+    (rows, columns), (to_rows, to_columns) = (np.divmod(tile, wide) for tile in (tiles.row, tiles.col))
+    ways = np.abs(np.stack([columns - to_columns, rows - to_rows], axis=1))
+    return Mesh(way.hops, busiest_link(problem, mapping, sent).packets,
                 len(np.unique(mapping.positions // problem.geometry.cores_per_chip)), way.crossings, ways)
 
 

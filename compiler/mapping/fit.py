@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.mapping.accounting import Accounting, account
-from cortexc.compiler.mapping.connectivity import Connectivity
+from cortexc.compiler.mapping.accounting import QUANTILE, Accounting, account
+from cortexc.compiler.mapping.connectivity import RANDOM, Connectivity
 from cortexc.compiler.mapping.estimate import estimates, neurobench, plasticity_text, spikes_per_neuron
 from cortexc.compiler.mapping.items import Rates
 from cortexc.compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, open_limits, unchecked
 from cortexc.compiler.mapping.methods import METHODS, Problems, mapped
-from cortexc.compiler.mapping.problem import Mapping, MappingProblem, busiest_link, hops, packets, usage
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, usage
+from cortexc.compiler.mapping.traffic import Flow, busiest_link, flow, hops
 from cortexc.compiler.passes.legality import RuleReport, rule_reports
 from cortexc.hardware_maps import HardwareMap
 
@@ -121,14 +122,23 @@ class Fit:
                 "advice": ADVICE[resource.name], "share": float(self.shares[core, column])}
 
     @cached_property
+    def sent(self) -> Flow:
+        return flow(self.problem, self.mapping)
+
+    @cached_property
     def traffic(self) -> dict[str, Any]:
-        between = packets(self.problem, self.mapping)
-        way, link = hops(self.problem, self.mapping, between), busiest_link(self.problem, self.mapping, between)
-        return {"packets_per_step": float(between.sum()), "hops_per_step": way.hops,
+        way = hops(self.problem, self.mapping, self.sent)
+        link = busiest_link(self.problem, self.mapping, self.sent)
+        return {"packets_per_step": float(self.sent.leaving.sum()), "hops_per_step": way.hops,
                 "chip_crossings_per_step": way.crossings, "busiest_link_packets_per_step": link.packets,
                 "busiest_link": {"from": list(link.source), "to": list(link.target)},
                 "spikes_per_neuron_and_step": spikes_per_neuron(self.accounts, self.rates)
                 if self.rates.measured else self.rates.assumed, "rates": self.rates.text}
+
+    @property
+    def drawn(self) -> list[str]:
+        """Projections that a rule draws: what they need is expected, their memory a quantile; all else is exact."""
+        return [q.name for q in self.accounts.projections.values() if isinstance(q.connectivity, RANDOM)]
 
     def core(self, core: int) -> dict[str, Any]:
         """What is on a core and what it uses."""
@@ -148,6 +158,7 @@ class Fit:
         binding = self.binding
         return {"map": self.hardware.name, "title": self.hardware.title, "fits": self.verdict,
                 "cores": self.mapping.cores, "chips": self.chips, "method": self.method,
+                "expected": {"projections": self.drawn, "memory_quantile": QUANTILE} if self.drawn else None,
                 "violations": violations, "unchecked": self.unchecked, "open": self.open,
                 "assumed": {name: self.hardware.scalar(name).text for name in self.hardware.assumed},
                 "binding": binding and {k: _finite(v) for k, v in binding.items()},

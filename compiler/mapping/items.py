@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -93,9 +93,11 @@ def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: R
     names = tuple(p.name for p in accounts.placed)
     hardware = accounts.hardware
     edges = list(_edges(accounts, cuts, rates or Rates()))
-    starts = np.cumsum([0, *(len(edge.targets) for edge in edges)])
-    drawn = any(edge.reach is not None for edge in edges)
-    reach = [np.ones(len(edge.targets)) if edge.reach is None else edge.reach for edge in edges] if drawn else []
+    audiences = list({id(edge.audience): edge.audience for edge in edges}.values())
+    numbers = {id(audience): number for number, audience in enumerate(audiences)}
+    starts = np.cumsum([0, *(len(audience.targets) for audience in audiences)])
+    drawn = any(a.reach is not None for a in audiences)
+    reach = [np.ones(len(a.targets)) if a.reach is None else a.reach for a in audiences] if drawn else []
     problem = MappingProblem(
         populations=names,
         population_of=np.array([names.index(name) for name, _, _ in cuts], dtype=np.int64),
@@ -104,22 +106,30 @@ def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: R
         resources=tuple(resource(hardware, name) for name in ADDITIVE[:-1]),
         demand=np.array([accounts.demand(*cut)[:-1] for cut in cuts]).reshape(len(cuts), len(ADDITIVE) - 1),
         edge_source=np.array([edge.source for edge in edges], dtype=np.int64),
-        edge_starts=starts.astype(np.int64), edge_targets=_joined([edge.targets for edge in edges]),
+        edge_starts=starts.astype(np.int64), edge_targets=_joined([a.targets for a in audiences]),
         rate=np.array([edge.rate for edge in edges], dtype=float),
         axons=np.array([edge.axons for edge in edges], dtype=float),
         reach=np.concatenate(reach) if drawn else None,
         axons_in=resource(hardware, AXONS), axons_out=resource(hardware, "core.axons_out"),
-        tables=tuple(_tables(accounts, cuts)), geometry=geometry_of(hardware))
+        tables=tuple(_tables(accounts, cuts)), geometry=geometry_of(hardware),
+        audience=None if len(audiences) == len(edges) else np.array([numbers[id(edge.audience)] for edge in edges]))
     return replace(problem, group_of=_groups(graph, cuts, problem))
+
+
+@dataclass(frozen=True, eq=False)
+class _Audience:
+    """Items, and the fraction of a source's kind that has a target in each; None: all."""
+
+    targets: np.ndarray
+    reach: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
 class _Edge:
     source: int
-    targets: np.ndarray
+    audience: _Audience
     axons: float
     rate: float
-    reach: np.ndarray | None = None
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -137,29 +147,39 @@ def _edges(accounts: Accounting, cuts: Sequence[Cut], rates: Rates) -> Iterator[
         ranges = [cuts[item][1:] for item in targets]
         runs = runs_of(projection.connectivity, ranges)
         reach, ends = reach_of(projection.connectivity, runs, ranges), np.cumsum(runs.cells)
+        alike = [_audience(targets, each) for each in reach] if len(runs.cells) == 1 else []
         for source in items.get(projection.pre, [HOST]):
             first, last = cuts[source][1:] if source != HOST else (0, projection.connectivity.pre)
             some = slice(int(np.searchsorted(ends, first, "right")), int(np.searchsorted(ends, last)) + 1)
             cells = np.minimum(ends[some], last) - np.maximum(ends[some] - runs.cells[some], first)
-            yield from _edges_of(projection, source, reach[some], cells, targets, rates.of(projection))
+            found = zip(alike, cells, strict=True) if alike else _audiences(projection, reach[some], cells, targets)
+            yield from _edges_of(projection, source, found, rates.of(projection))
 
 
-def _edges_of(projection: ProjectionAccount, source: int, reach: np.ndarray, cells: np.ndarray, targets: np.ndarray,
-              rate: float) -> Iterator[_Edge]:
-    """Hyperedges of the sources of one block: those with the same targets together, drawn ones as their mean."""
+def _audiences(projection: ProjectionAccount, reach: np.ndarray, cells: np.ndarray,
+               targets: np.ndarray) -> Iterator[tuple[_Audience, int]]:
+    """Of the sources of one block: those with the same targets together, drawn ones as their mean."""
     if isinstance(projection.connectivity, RANDOM):
         patterns, counts = (cells @ reach)[None] / cells.sum(), np.array([cells.sum()])
     else:
         patterns, counts = _patterns(reach, cells)
-    for pattern, count in zip(patterns, counts, strict=True):
-        chosen = np.flatnonzero(pattern)
-        if not len(chosen):
+    yield from ((_audience(targets, pattern), count) for pattern, count in zip(patterns, counts, strict=True))
+
+
+def _audience(targets: np.ndarray, pattern: np.ndarray) -> _Audience:
+    chosen = np.flatnonzero(pattern)
+    exact = bool((pattern[chosen] == 1.0).all())
+    return _Audience(targets[chosen], None if exact else pattern[chosen].astype(float))
+
+
+def _edges_of(projection: ProjectionAccount, source: int, found: Iterable[tuple[_Audience, int]],
+              rate: float) -> Iterator[_Edge]:
+    for audience, count in found:
+        if not len(audience.targets):
             continue
-        exact = bool((pattern[chosen] == 1.0).all())
-        fraction = None if exact else pattern[chosen].astype(float)
-        yield _Edge(source, targets[chosen], float(count), float(count * rate), fraction)
+        yield _Edge(source, audience, float(count), float(count * rate))
         if projection.slots > 1:
-            yield _Edge(HOST, targets[chosen], float(count * (projection.slots - 1)), 0.0, fraction)
+            yield _Edge(HOST, audience, float(count * (projection.slots - 1)), 0.0)
 
 
 def _patterns(reach: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.mapping.accounting import Accounting
 from cortexc.compiler.mapping.items import Cut, Rates, cuts_of, problem_of
 from cortexc.compiler.mapping.problem import Mapping, MappingProblem, Resource
-from cortexc.compiler.mapping.sequential import fills
+from cortexc.compiler.mapping.sequential import Filled, fills
 
 SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
 METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
@@ -24,11 +24,18 @@ NO_ANSWER = ("M120", "M121")
 
 
 class Problems:
-    """The problems of one circuit, each cut built once."""
+    """The fills and problems of one circuit, each made once."""
 
     def __init__(self, graph: Graph, accounts: Accounting, rates: Rates):
         self.graph, self.accounts, self.rates = graph, accounts, rates
         self.known: dict[tuple[Cut, ...], MappingProblem] = {}
+        self.filled: dict[bool, list[Filled]] = {}
+
+    def fills(self, together: bool) -> list[Filled]:
+        """The sequential fills, populations side by side on a core or not."""
+        if together not in self.filled:
+            self.filled[together] = fills(self.accounts, together)
+        return self.filled[together]
 
     def of(self, cuts: list[Cut]) -> MappingProblem:
         """The problem of these cuts."""
@@ -42,15 +49,15 @@ def mapped(graph: Graph, accounts: Accounting, method: str, rates: Rates,
            problems: Problems | None = None) -> Iterator[tuple[MappingProblem, Mapping]]:
     """The problem and the mapping that a method finds; nothing where it finds none. `problems`: shared by methods."""
     problems = problems or Problems(graph, accounts, rates)
-    whole = fills(accounts)[-1]
-    if method != SEQUENTIAL and len(problems.of(whole.cuts).edge_targets) > PAIRS:
+    whole = problems.fills(True)[-1]
+    if method != SEQUENTIAL and problems.of(whole.cuts).pairs > PAIRS:
         return
     if method == PARTITIONED:
         shared = [cuts_of(accounts, share, limits=whole.limits) for share in SHARES]
         small = [cuts for cuts, most in zip(shared, SHARES.values(), strict=True) if len(cuts) <= most]
         yield from _partitioned(problems, [whole.cuts, *small])
     else:
-        for filled in fills(accounts, together=method == SEQUENTIAL):
+        for filled in problems.fills(method == SEQUENTIAL):
             yield problems.of(filled.cuts), filled.mapping
 
 

@@ -27,11 +27,12 @@ from cortexc.compiler.mapping.problem import (
     MappingProblem,
     Violation,
     compact,
-    traffic,
+    spread,
     usage,
     violations,
 )
 from cortexc.compiler.mapping.refine import DENSE, refined
+from cortexc.compiler.mapping.traffic import traffic
 from cortexc.compiler.mapping.views import contract, incoming
 
 CLIQUE = 40
@@ -194,7 +195,7 @@ def least_cores(problem: MappingProblem) -> int:
 def _search(problem: MappingProblem, known: list[Mapping], options: Partitioner) -> list[Mapping]:
     """Feasible mappings on the smallest number of cores for which one is found; none where the search would be long."""
     least, most = least_cores(problem), min((m.cores for m in known), default=problem.items)
-    if len(problem.edge_targets) * least > LONG or problem.items * least**2 > MANY:
+    if problem.pairs * least > LONG or problem.items * least**2 > MANY:
         return []
     view, graph = incoming(problem), expanded(problem)
     filled = [m for m in (known if len(known[0].core_of_item) == problem.items else baselines(problem).values())]
@@ -253,7 +254,8 @@ def _packed_clusters(problem: MappingProblem, graph: sparse.csr_matrix, cores: i
 
 def expanded(problem: MappingProblem) -> sparse.csr_matrix:
     """(items, items), symmetric: a star from each source to its targets, a clique over few targets of the host."""
-    edge, target = problem.edge_of_target, problem.edge_targets
+    problem = spread(problem)
+    edge, target = problem.audience_of_target, problem.edge_targets
     source = problem.edge_source[edge]
     weight = problem.rate[edge] * (-np.expm1(problem.missed))
     star = source != HOST

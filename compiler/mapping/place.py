@@ -20,7 +20,8 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.mapping.geometry import Geometry
 from cortexc.compiler.mapping.partition import cut
-from cortexc.compiler.mapping.problem import Mapping, MappingProblem, hops, packets
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem
+from cortexc.compiler.mapping.traffic import flow, hops
 
 FEW = 2_000
 """Most cores that are placed by cooling; more are placed by swaps that do not cost."""
@@ -47,17 +48,18 @@ class Slots:
 
 def place(problem: MappingProblem, mapping: Mapping, options: Placer = Placer()) -> Mapping:
     """The mapping with positions, never worse in weighted hops than the identity. Raises M130."""
-    geometry, between = problem.geometry, packets(problem, mapping)
+    geometry = problem.geometry
     if mapping.cores > geometry.cores:
         raise CortexError("M130", f"the mapping needs {mapping.cores:,} cores, the system has {geometry.cores:,}.",
                           "Take a map with more chips.")
-    identity = np.arange(mapping.cores)
+    identity, sent = np.arange(mapping.cores), flow(problem, mapping)
+    between = sent.matrix()
     graph = (between + between.T).tocsr()
     found = [identity, _on_chips(graph, geometry, options)]
     if mapping.cores <= geometry.cores_per_chip:
         found.append(_refined(graph, identity, np.zeros(mapping.cores, np.int64), _slots(geometry, 1), options))
     placed = [replace(mapping, position=position) for position in found]
-    return min(placed, key=lambda each: hops(problem, each, between).weighted)
+    return min(placed, key=lambda each: hops(problem, each, sent).weighted)
 
 
 def _on_chips(graph: sparse.csr_matrix, geometry: Geometry, options: Placer) -> np.ndarray:

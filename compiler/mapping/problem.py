@@ -11,20 +11,19 @@ nengo-loihi counts them in hardware/validate.py).
 
 Where connectivity is a rule, `reach` is the expected fraction of a hyperedge's sources that have a target in the
 destination item; a core with several of them is reached by 1 - prod(1 - reach). Axons and traffic are then expected
-numbers.
+numbers. All sources of a population whose connectivity is such a rule have one *audience*, the same targets with the
+same fractions; so a network of any size is a few audiences, and pairs of blocks are nowhere listed.
 
 M101 arrays of a problem that do not belong together; M102 a mapping that does not belong to its problem.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.mapping.geometry import Geometry
@@ -34,9 +33,6 @@ HOST = -1
 """Source of a hyperedge that comes from outside the chip: it takes input axons, but sends nothing between cores."""
 TOLERANCE = 1e-6
 """Relative excess over a limit that is still rounding."""
-PART = 1_000_000
-"""Pairs of cores that are looked at at once."""
-STEPS = {"east": (0, 1), "west": (0, -1), "south": (1, 0), "north": (-1, 0)}
 CERTAIN = -40.0
 """log(1 - reach) of a source that surely arrives: 1 - exp(-40) is 1 in float64, and sums of it stay finite."""
 
@@ -70,9 +66,10 @@ class MappingProblem:
 
     `population_of`, `start`, `stop`: item i is neurons start[i] .. stop[i] - 1 of `populations[population_of[i]]`.
     `demand` (n_items, len(resources)) adds up over the items of a core.
-    Hyperedge e: from item `edge_source[e]` (or HOST) to `edge_targets[edge_starts[e]:edge_starts[e + 1]]` (items, each
-    once; the source may be among them), `axons[e]` sources, `rate[e]` packets per step of all of them together to one
-    core; `reach` beside `edge_targets`, or None where every source reaches every target.
+    Hyperedge e: from item `edge_source[e]` (or HOST) to audience a = `audience[e]` (None: e), which is
+    `edge_targets[edge_starts[a]:edge_starts[a + 1]]` (items, each once; the source may be among them), `axons[e]`
+    sources, `rate[e]` packets per step of all of them together to one core; `reach` beside `edge_targets`, or None
+    where every source reaches every target.
     `group_of` (n_items,): items of the same group >= 0 should stay together where they fit; -1 is none.
     """
 
@@ -93,13 +90,14 @@ class MappingProblem:
     tables: tuple[Table, ...] = ()
     group_of: np.ndarray | None = None
     geometry: Geometry = field(default_factory=Geometry)
+    audience: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         items, edges = len(self.start), len(self.edge_source)
         if self.demand.shape != (items, len(self.resources)) or len(self.stop) != items:
             raise CortexError("M101", f"demand has shape {self.demand.shape}, expected {items, len(self.resources)}.")
-        if {len(self.rate), len(self.axons), len(self.edge_starts) - 1} != {edges}:
-            raise CortexError("M101", f"rate, axons and edge_starts must have {edges} edges.")
+        if {len(self.rate), len(self.axons), len(self.audience_of)} != {edges}:
+            raise CortexError("M101", f"rate, axons and audience (or edge_starts) must have {edges} edges.")
         if self.reach is not None and len(self.reach) != len(self.edge_targets):
             raise CortexError("M101", f"reach has {len(self.reach)} entries, expected {len(self.edge_targets)}.")
 
@@ -125,10 +123,24 @@ class MappingProblem:
         """Limit of each column; infinity where none was published."""
         return np.array([resource.bound for resource in self.columns])
 
+    @property
+    def audiences(self) -> int:
+        return len(self.edge_starts) - 1
+
     @cached_property
-    def edge_of_target(self) -> np.ndarray:
-        """Hyperedge of each entry of `edge_targets`."""
-        return np.repeat(np.arange(self.edges), np.diff(self.edge_starts))
+    def audience_of(self) -> np.ndarray:
+        """Audience of each hyperedge."""
+        return np.arange(self.audiences) if self.audience is None else self.audience
+
+    @property
+    def pairs(self) -> int:
+        """Of a hyperedge and a target."""
+        return int(np.diff(self.edge_starts)[self.audience_of].sum())
+
+    @cached_property
+    def audience_of_target(self) -> np.ndarray:
+        """Audience of each entry of `edge_targets`: its hyperedge, where all have their own."""
+        return np.repeat(np.arange(self.audiences), np.diff(self.edge_starts))
 
     @cached_property
     def missed(self) -> np.ndarray:
@@ -168,11 +180,22 @@ class Violation(NamedTuple):
 
 
 class Arrivals(NamedTuple):
-    """Pairs (hyperedge, core with targets of it) and the fraction of the hyperedge's sources that arrive there."""
+    """Pairs (audience, core with targets of it) and the fraction of a hyperedge's sources that arrive there."""
 
-    edge: np.ndarray
+    audience: np.ndarray
     core: np.ndarray
     fraction: np.ndarray
+
+
+def spread(problem: MappingProblem) -> MappingProblem:
+    """The same problem, every hyperedge with an audience of its own."""
+    if problem.audience is None:
+        return problem
+    sizes = np.diff(problem.edge_starts)[problem.audience]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    places = np.arange(starts[-1]) + np.repeat(problem.edge_starts[problem.audience] - starts[:-1], sizes)
+    return replace(problem, edge_starts=starts, edge_targets=problem.edge_targets[places], audience=None,
+                   reach=None if problem.reach is None else problem.reach[places])
 
 
 def compact(core_of_item: np.ndarray) -> Mapping:
@@ -193,34 +216,35 @@ def check(problem: MappingProblem, mapping: Mapping) -> None:
 
 
 def arrivals(problem: MappingProblem, mapping: Mapping) -> Arrivals:
-    """Which hyperedges reach which cores."""
+    """Which audiences are on which cores."""
     core = mapping.core_of_item[problem.edge_targets]
-    keys = problem.edge_of_target * np.int64(mapping.cores) + core
+    keys = problem.audience_of_target * np.int64(mapping.cores) + core
     if (keys[1:] > keys[:-1]).all():
-        return Arrivals(problem.edge_of_target, core, -np.expm1(problem.missed))
+        return Arrivals(problem.audience_of_target, core, -np.expm1(problem.missed))
     if (keys[1:] >= keys[:-1]).all():
         new = np.concatenate([[True], keys[1:] > keys[:-1]])
         missed = np.bincount(np.cumsum(new) - 1, problem.missed)
-        return Arrivals(problem.edge_of_target[new], core[new], -np.expm1(missed))
+        return Arrivals(problem.audience_of_target[new], core[new], -np.expm1(missed))
     if problem.reach is None:
         found = np.unique(keys)
         fraction = np.ones(len(found))
     else:
         found, inverse = np.unique(keys, return_inverse=True)
         fraction = -np.expm1(np.bincount(inverse, problem.missed, len(found)))
-    edge, core = np.divmod(found, mapping.cores) if mapping.cores else (found, found)
-    return Arrivals(edge, core, fraction)
+    audience, core = np.divmod(found, mapping.cores) if mapping.cores else (found, found)
+    return Arrivals(audience, core, fraction)
 
 
 def usage(problem: MappingProblem, mapping: Mapping) -> np.ndarray:
     """(cores, columns): what every core uses of every resource, in the order of `problem.columns`."""
     found, core, cores = arrivals(problem, mapping), mapping.core_of_item, mapping.cores
     parts = [np.bincount(core, problem.demand[:, r], cores) for r in range(len(problem.resources))]
-    sources = problem.axons[found.edge] * found.fraction
-    parts.append(np.bincount(found.core, sources, cores))
-    sender = problem.edge_source[found.edge]
-    inside = sender != HOST
-    parts.append(np.bincount(core[sender[inside]], sources[inside], cores))
+    sources = np.bincount(problem.audience_of, problem.axons, problem.audiences)
+    parts.append(np.bincount(found.core, sources[found.audience] * found.fraction, cores))
+    reached = np.bincount(found.audience, found.fraction, problem.audiences)
+    inside = problem.edge_source != HOST
+    sent = (problem.axons * reached[problem.audience_of])[inside]
+    parts.append(np.bincount(core[problem.edge_source[inside]], sent, cores))
     return np.stack([*parts, *(_entries(table, core, cores) for table in problem.tables)], axis=1)
 
 
@@ -240,98 +264,3 @@ def violations(problem: MappingProblem, mapping: Mapping, used: np.ndarray | Non
         available = Resource("cores", problem.geometry.cores, "cores")
         found.insert(0, Violation(available, -1, mapping.cores))
     return tuple(found)
-
-
-def packets(problem: MappingProblem, mapping: Mapping) -> sparse.csr_matrix:
-    """(cores, cores): packets per step from the core of a source to each other core; none from the host."""
-    found = arrivals(problem, mapping)
-    sender = problem.edge_source[found.edge]
-    origin = mapping.core_of_item[sender]
-    keep = (sender != HOST) & (origin != found.core)
-    rate = (problem.rate[found.edge] * found.fraction)[keep]
-    shape = (mapping.cores, mapping.cores)
-    return sparse.csr_matrix((rate, (origin[keep], found.core[keep])), shape=shape)
-
-
-def traffic(problem: MappingProblem, mapping: Mapping) -> float:
-    """Packets between cores per step: rate x (number of other cores that hold targets), over all hyperedges."""
-    return float(packets(problem, mapping).sum())
-
-
-class Hops(NamedTuple):
-    """Per step: `weighted` sum of rate x cost of the way; its parts: packets x tile-to-tile hops, chip crossings."""
-
-    weighted: float
-    hops: float
-    crossings: float
-
-
-def hops(problem: MappingProblem, mapping: Mapping, between: sparse.csr_matrix | None = None) -> Hops:
-    """Cost of all ways. `between`: what `packets` gave."""
-    geometry, between = problem.geometry, packets(problem, mapping) if between is None else between
-    row, column = geometry.tiles(mapping.positions)
-    chip_row, chip_column = row // geometry.rows, column // geometry.columns
-    total = np.zeros(3)
-    for source, target, rate in _parts(between):
-        tall, wide, tall_chips, wide_chips = (np.abs(x[source] - x[target])
-                                              for x in (row, column, chip_row, chip_column))
-        crossings = tall_chips + wide_chips
-        cost = ((wide - wide_chips) * geometry.east_west + (tall - tall_chips) * geometry.north_south
-                + crossings * geometry.chip_cost)
-        total += rate @ cost, rate @ (tall + wide), rate @ crossings
-    return Hops(*map(float, total))
-
-
-def _parts(between: sparse.csr_matrix) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(core of the source, of the target, packets), so many at a time that little memory is needed."""
-    pairs = between.tocoo()
-    for first in range(0, max(pairs.nnz, 1), PART):
-        part = slice(first, first + PART)
-        yield pairs.row[part], pairs.col[part], pairs.data[part]
-
-
-class Link(NamedTuple):
-    """The most loaded link between neighbouring tiles: `packets` per step, from tile to tile (row, column)."""
-
-    packets: float
-    source: tuple[int, int]
-    target: tuple[int, int]
-
-
-def link_loads(problem: MappingProblem, mapping: Mapping,
-               between: sparse.csr_matrix | None = None) -> dict[str, np.ndarray]:
-    """Packets per step on every link of the mesh, (rows, columns) of the tile that sends east, west, north or south.
-
-    Ways are XY: first along the row of the sender, then along the column of the receiver. North is towards row 0.
-    """
-    between = packets(problem, mapping) if between is None else between
-    row, column = problem.geometry.tiles(mapping.positions)
-    shape = (int(row.max(initial=0)) + 1, int(column.max(initial=0)) + 1)
-    loads = {way: np.zeros(shape) for way in STEPS}
-    for source, target, rate in _parts(between):
-        loads["east"] += _spans(shape, row[source], column[source], column[target], rate)
-        loads["west"] += _spans(shape, row[source], -1 - column[source], -1 - column[target], rate)[:, ::-1]
-        loads["south"] += _spans(shape[::-1], column[target], row[source], row[target], rate).T
-        loads["north"] += _spans(shape[::-1], column[target], -1 - row[source], -1 - row[target], rate)[:, ::-1].T
-    return loads
-
-
-def _spans(shape: tuple[int, int], line: np.ndarray, begin: np.ndarray, end: np.ndarray,
-           rate: np.ndarray) -> np.ndarray:
-    """Loads of the links begin .. end - 1 of each line, where begin < end; negative places count from the end."""
-    begin, end = begin % shape[1], end % shape[1]
-    ahead = begin < end
-    line, begin, end, rate = line[ahead], begin[ahead], end[ahead], rate[ahead]
-    size = shape[0] * shape[1]
-    change = np.bincount(line * shape[1] + begin, rate, size) - np.bincount(line * shape[1] + end, rate, size)
-    loads = np.cumsum(change.reshape(shape), axis=1)
-    return np.where(loads > 1e-12 * rate.sum(), loads, 0.0)
-
-
-def busiest_link(problem: MappingProblem, mapping: Mapping, between: sparse.csr_matrix | None = None) -> Link:
-    """The most loaded link, with XY ways."""
-    loads = link_loads(problem, mapping, between)
-    way = max(loads, key=lambda w: float(loads[w].max(initial=0)))
-    row, column = map(int, np.unravel_index(int(np.argmax(loads[way])), loads[way].shape))
-    down, right = STEPS[way]
-    return Link(float(loads[way].max(initial=0)), (row, column), (row + down, column + right))

@@ -105,7 +105,7 @@ def column_pairs(sheet: Sheet) -> Pairs:
 
 def memory_at(sheet: Sheet, pairs: Pairs, form: ListFormat, cells: int) -> np.ndarray:
     """(columns,): bits that a block of `cells` of each column needs at the quantile."""
-    mean, variance = list_moments(form.bits, pairs.probability, cells)
+    mean, variance, _ = list_moments(form.bits, pairs.probability, cells)
     expected = np.bincount(pairs.post, mean * sheet.cells, sheet.columns)
     spread = np.sqrt(np.maximum(np.bincount(pairs.post, variance * sheet.cells, sheet.columns), 0.0))
     return expected + NormalDist().inv_cdf(sheet.quantile) * spread + cells * sheet.state_bits

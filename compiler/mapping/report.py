@@ -62,6 +62,7 @@ def _detail(table: dict[str, Any]) -> Iterator[str]:
         yield f"  open         {name}: {why}"
     if table["unchecked"]:
         yield f"  not checked  {', '.join(table['unchecked'])} (not published)"
+    yield f"  counted      {counting(table)}"
     yield from _cores(table)
     if table["learning_loops"]:
         yield "  loops        " + ", ".join(f"area {area} on {cores:,} core{'s' if cores > 1 else ''}"
@@ -70,6 +71,16 @@ def _detail(table: dict[str, Any]) -> Iterator[str]:
     yield f"  plasticity   {table['plasticity']}"
     for estimate in table["estimates"]:
         yield from _estimate(estimate)
+
+
+def counting(table: dict[str, Any]) -> str:
+    """Whether amounts are exact or expected."""
+    if not table["expected"]:
+        return "exactly, synapse by synapse"
+    drawn = len(table["expected"]["projections"])
+    quantile = table["expected"]["memory_quantile"]
+    return (f"{drawn} projection{'s are' if drawn > 1 else ' is'} drawn by rule: their synapses, axons and packets "
+            f"are expected numbers, their memory is the {quantile:g} quantile; the rest is exact")
 
 
 def _cores(table: dict[str, Any]) -> Iterator[str]:

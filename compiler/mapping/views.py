@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cortexc.compiler.mapping.problem import CERTAIN, HOST, MappingProblem
+from cortexc.compiler.mapping.problem import CERTAIN, HOST, MappingProblem, spread
 
 
 class Incoming(NamedTuple):
@@ -26,11 +26,12 @@ class Incoming(NamedTuple):
 
 def incoming(problem: MappingProblem) -> Incoming:
     """The transposed arrays of a problem."""
+    problem = spread(problem)
     order = np.argsort(problem.edge_targets, kind="stable")
     starts = _starts(problem.edge_targets, problem.items)
     inside = np.flatnonzero(problem.edge_source != HOST)
     sent = inside[np.argsort(problem.edge_source[inside], kind="stable")]
-    return Incoming(starts, problem.edge_of_target[order], problem.missed[order],
+    return Incoming(starts, problem.audience_of_target[order], problem.missed[order],
                     _starts(problem.edge_source[inside], problem.items), sent, *_table_entries(problem))
 
 
@@ -55,8 +56,8 @@ def _table_entries(problem: MappingProblem) -> tuple[np.ndarray, np.ndarray, np.
 
 def contract(problem: MappingProblem, label: np.ndarray) -> MappingProblem:
     """The problem in which all items of one label (0 .. n - 1, none left out) are one item."""
-    count = int(label.max(initial=-1)) + 1
-    keys = problem.edge_of_target * np.int64(count) + label[problem.edge_targets]
+    problem, count = spread(problem), int(label.max(initial=-1)) + 1
+    keys = problem.audience_of_target * np.int64(count) + label[problem.edge_targets]
     found, inverse = np.unique(keys, return_inverse=True)
     missed = np.maximum(np.bincount(inverse, problem.missed, len(found)), CERTAIN)
     edge, target = np.divmod(found, max(count, 1))

@@ -14,7 +14,6 @@ import numpy as np
 
 from cortexc.compiler.mapping.fit import Fit
 from cortexc.compiler.mapping.limits import chips_of, holds
-from cortexc.compiler.mapping.problem import packets
 from cortexc.compiler.mapping.report import percent
 from cortexc.compiler.report.drawing import Drawing, Shape, rect, words
 from cortexc.compiler.report.parts import heat
@@ -162,18 +161,13 @@ def _node(node: Node) -> Shape:
 
 def _arrows(fit: Fit, nodes: list[Node], large: bool) -> Iterator[Shape]:
     """The strongest flows between nodes, the widest first drawn."""
-    between = packets(fit.problem, fit.mapping).tocoo()
-    label = {f"{node.name}": i for i, node in enumerate(nodes)}
-    chip = chips_of(fit.problem, fit.mapping)
-    flows: dict[tuple[int, int], float] = {}
-    for a, b, rate in zip(between.row, between.col, between.data, strict=True):
-        pair = ((label[f"chip {chip[a]}"], label[f"chip {chip[b]}"]) if large else (int(a), int(b)))
-        if pair[0] != pair[1]:
-            flows[pair] = flows.get(pair, 0.0) + float(rate)
-    strongest = sorted(flows.items(), key=lambda item: -item[1])[:MOST_ARROWS]
-    top = strongest[0][1] if strongest else 1.0
-    for (a, b), rate in strongest:
-        yield _arrow(nodes[a], nodes[b], rate, top)
+    chips = chips_of(fit.problem, fit.mapping)
+    label = np.unique(chips, return_inverse=True)[1] if large else np.arange(fit.mapping.cores)
+    between = fit.sent.between(label, label)
+    flows = [(a, b, rate) for a, b, rate in zip(between.row, between.col, between.data, strict=True) if a != b]
+    strongest = sorted(flows, key=lambda found: -found[2])[:MOST_ARROWS]
+    for a, b, rate in strongest:
+        yield _arrow(nodes[a], nodes[b], float(rate), float(strongest[0][2]))
 
 
 def _arrow(a: Node, b: Node, rate: float, top: float) -> Shape:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cortexc.compiler.mapping.fit import NO, OPEN, YES, Fit
-from cortexc.compiler.mapping.report import binds, energies, percent, priced, times
+from cortexc.compiler.mapping.report import binds, counting, energies, percent, priced, times
 from cortexc.compiler.report.chip import chip_drawing
 from cortexc.compiler.report.parts import Cell, Facts, Listing, Page, Section, Table, Text, counted, number, rendered
 from cortexc.hardware_maps import FIELDS
@@ -67,7 +67,7 @@ def sentence(table: dict[str, Any]) -> str:
     binding, traffic = table["binding"], table["traffic"]
     text = (f"{counted(table['cores'], 'core')} on {counted(table['chips'], 'chip')}; "
             f"{traffic['packets_per_step']:,.4g} packets between cores per step over {traffic['hops_per_step']:,.4g} "
-            f"tile hops ({traffic['rates']}).")
+            f"tile hops ({traffic['rates']}). Counted: {counting(table)}.")
     if not binding:
         return text + " No limit binds."
     if binding["share"] is None:

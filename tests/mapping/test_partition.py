@@ -22,12 +22,11 @@ from cortexc.compiler.mapping.problem import (
     Table,
     arrivals,
     check,
-    packets,
-    traffic,
     usage,
     violations,
 )
 from cortexc.compiler.mapping.refine import refined
+from cortexc.compiler.mapping.traffic import packets, traffic
 from cortexc.compiler.mapping.views import contract
 
 
@@ -113,9 +112,9 @@ def test_traffic_is_that_of_the_definition_and_usage_adds_up(seed: int, drawn: b
     assert traffic(problem, mapping) == pytest.approx(slow_traffic(problem, mapping), rel=1e-9)
     used, found = usage(problem, mapping), arrivals(problem, mapping)
     assert used[:, :3].sum(axis=0) == pytest.approx(problem.demand.sum(axis=0))
-    assert used[:, 3].sum() == pytest.approx((problem.axons[found.edge] * found.fraction).sum())
-    inside = problem.edge_source[found.edge] != HOST
-    assert used[:, 4].sum() == pytest.approx((problem.axons[found.edge] * found.fraction)[inside].sum())
+    assert used[:, 3].sum() == pytest.approx((problem.axons[found.audience] * found.fraction).sum())
+    inside = problem.edge_source[found.audience] != HOST
+    assert used[:, 4].sum() == pytest.approx((problem.axons[found.audience] * found.fraction)[inside].sum())
     assert packets(problem, mapping).diagonal().sum() == 0
 
 

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.mapping.geometry import Geometry, geometry_of
 from cortexc.compiler.mapping.place import Placer, place
-from cortexc.compiler.mapping.problem import (
-    Mapping,
-    MappingProblem,
-    Resource,
-    busiest_link,
-    check,
-    hops,
-    link_loads,
-    packets,
-)
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, Resource, check
+from cortexc.compiler.mapping.traffic import busiest_link, hops, link_loads, packets
 from cortexc.hardware_maps import load_map
 
 GRIDS = (Geometry(cores_per_chip=40), Geometry(cores_per_chip=7, chips=6, rows=2, columns=2, cores_per_tile=2,

@@ -13,7 +13,7 @@ from cortexc.compiler.mapping.alike import list_moments, reach_of, runs_of
 from cortexc.compiler.mapping.connectivity import Dense, FixedProbability, Maps, OneToOne
 from cortexc.compiler.mapping.partition import partition
 from cortexc.compiler.mapping.place import place
-from cortexc.compiler.mapping.problem import Mapping, check, traffic, usage, violations
+from cortexc.compiler.mapping.problem import Mapping, check, usage, violations
 from cortexc.compiler.mapping.procedural import (
     ListFormat,
     Sheet,
@@ -24,6 +24,7 @@ from cortexc.compiler.mapping.procedural import (
     reached,
     sheet_problem,
 )
+from cortexc.compiler.mapping.traffic import traffic
 from cortexc.hardware_maps import load_map
 
 SMALL = Sheet(columns=9, cells=60, fan_in=80, quantile=0.999)
@@ -69,7 +70,7 @@ def test_the_expected_sources_are_those_of_drawn_circuits() -> None:
 def test_lists_take_whole_words() -> None:
     form = ListFormat(synapse=21, header=10, block=64, word=64)
     assert form.bits(np.array([0, 1, 2, 3, 64, 65])).tolist() == [0, 64, 64, 128, 1408, 1408]
-    mean, variance = list_moments(form.bits, np.array([0.0, 1.0, 0.3]), 2)
+    mean, variance, _ = list_moments(form.bits, np.array([0.0, 1.0, 0.3]), 2)
     assert mean.tolist() == pytest.approx([0, 64, 64 * (1 - 0.49)])
     assert variance.tolist() == pytest.approx([0, 0, 64**2 * 0.51 * 0.49])
 
