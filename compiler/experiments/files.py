@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ import numpy as np
 import cortexc
 from cortexc.compiler.ir.errors import CortexError
 
+SAFETENSORS = {**{f"{kind}{size}": f"{letter}{8 * size}" for kind, letter in zip("fiu", "FIU", strict=True)
+                for size in (1, 2, 4, 8)}, "b1": "BOOL"}
+"""NumPy's kinds of numbers -> those of the format."""
 EXAMPLES = Path(cortexc.__file__).with_name("examples")
 
 
@@ -106,15 +110,21 @@ def _take_place(aside: Path, target: Path, last: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file completely or not at all; what was there before stays until then. Raises X131."""
+    write_parts(path, [content], len(content))
+
+
+def write_parts(path: Path, content: Iterable[bytes | memoryview], size: int) -> None:
+    """The same, part by part; `size` in all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            file.write(content)
+            for part in content:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise CortexError("X131", f"cannot write '{path}' ({len(content)} bytes): {error.strerror}.",
+        raise CortexError("X131", f"cannot write '{path}' ({size} bytes): {error.strerror}.",
                           "Free some space or choose another folder; what was there before is intact.") from None
     finally:
         with contextlib.suppress(OSError):
@@ -147,10 +157,19 @@ def _plain(value: Any) -> Any:
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
-    from safetensors.numpy import save
-
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_bytes(path, save(contiguous, dict(metadata or {})))
+    """One array after the other: those of a mapping that makes them when it is asked never lie in memory together."""
+    table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    kinds = {name: (array.dtype.str[1:], array.shape, array.nbytes) for name, array in arrays.items()}
+    names = sorted(kinds, key=lambda name: (-int(kinds[name][0][1:]), name))
+    for name in names:
+        kind, shape, size = kinds[name]
+        table[name] = {"dtype": SAFETENSORS[kind], "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    head = json.dumps(table, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    parts = (np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data for name in names)
+    write_parts(path, itertools.chain([len(head).to_bytes(8, "little"), head], parts), 8 + len(head) + end)
 
 
 def write_figure(path: Path, figure: Any, **options: Any) -> None:

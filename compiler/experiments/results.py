@@ -16,8 +16,9 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,27 @@ FINAL, STATES, RESULTS = "final.safetensors", "states.safetensors", "results.jso
 # ---- arrays
 
 
-def weights(run: Running) -> Arrays:
+class Read(Mapping[str, np.ndarray]):
+    """Arrays that are made when they are asked for: of a large network there is room for one at a time."""
+
+    def __init__(self, made: Mapping[str, Callable[[], np.ndarray]]):
+        self.made = made
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.made[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.made)
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+
+def weights(run: Running) -> Read:
     """All weights now: `projection.w` -> (copies, n_post, n_pre)."""
     graph, parts = run.compiled.report.graph, run.compiled.parts
     kept = [f"{q.name}.w" for q in graph.projections if graph.class_of(q.name).kind.weighted]
-    return {name: run.value(name) for name in dict.fromkeys(whole_of(each, parts) for each in kept)}
+    return Read({name: partial(run.value, name) for name in dict.fromkeys(whole_of(each, parts) for each in kept)})
 
 
 def states(run: Running) -> Arrays:
@@ -55,15 +72,22 @@ def states(run: Running) -> Arrays:
     return _values(run, of_cells(run.compiled.report.graph))
 
 
-def final_arrays(run: Running) -> Arrays:
+def final_arrays(run: Running) -> Mapping[str, np.ndarray]:
     """What a new run of the circuit can start from: weights, optimiser and synaptic states, and the states of those
     populations of which a pass has removed none; in the shape in which a graph binds them."""
     graph, kept = run.compiled.graph, states(run)
-    found = weights(run) | _values(run, (name for name in synaptic(graph) if not name.endswith(".w")))
+    found = _values(run, (name for name in synaptic(graph) if not name.endswith(".w")))
     for p in graph.populations:
         own = [f"{p.name}.{s.name}" for s in graph.cell(p.cell).states]
         found |= {name: kept[name] for name in own} if set(own) <= set(kept) else {}
-    return found if graph.batch > 1 else {name: array[0] for name, array in found.items()}
+    made: dict[str, Callable[[], np.ndarray]] = {**weights(run).made}
+    made |= {name: partial(found.__getitem__, name) for name in found}
+    return Read(made if graph.batch > 1 else {name: partial(_first, each) for name, each in made.items()})
+
+
+def _first(made: Callable[[], np.ndarray]) -> np.ndarray:
+    first: np.ndarray = made()[0]
+    return first
 
 
 def _values(run: Running, names: Iterable[str]) -> Arrays:
@@ -97,12 +121,13 @@ def warn_of_nan(arrays: Mapping[str, np.ndarray], steps: int) -> None:
 
 def seed_sha256(found: Mapping[str, np.ndarray], index: int, seeds: int) -> str:
     """Digest of one seed's weights (copies, ...): the same whether the seed ran alone or in a batch."""
-    own = {}
-    for name, array in found.items():
+    def own(name: str) -> np.ndarray:
+        array = found[name]
         share = max(len(array) // seeds, 1)
         start = index * share if len(array) >= seeds else 0
-        own[name] = array[start] if share == 1 else array[start:start + share]
-    return arrays_sha256(own)
+        return array[start] if share == 1 else array[start:start + share]
+
+    return arrays_sha256(Read({name: partial(own, name) for name in found}))
 
 
 # ---- results
