@@ -39,15 +39,16 @@ class Records:
         copies, n_post, n_pre). Raises E279."""
         index, place = self.protocol.place(stream, quantity)
         spec, count, start = self.protocol.streams[index], self.feed.rows_written[index], int(self.feed.bases[index])
-        if spec.window:
-            held = self.buffer[start:int(self.feed.bases[index + 1])].reshape(-1, spec.width)
-            begin = first % spec.window
-            whole = begin + count - first <= spec.window
-            table = held[begin:begin + count - first] if whole else held[np.arange(first, count) % spec.window]
-        else:
-            table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)[first:]
         column = sum(self.sizes[q] for q in spec.quantities[:place])
-        return self.shaped(quantity, table[:, column:column + self.sizes[quantity]])
+        own = slice(column, column + self.sizes[quantity])
+        if not spec.window:
+            table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)
+            return self.shaped(quantity, table[first:, own])
+        table = self.buffer[start:int(self.feed.bases[index + 1])].reshape(-1, spec.width)[:, own]
+        begin, end = first % spec.window, first % spec.window + count - first
+        whole = end <= spec.window
+        return self.shaped(quantity, table[begin:end] if whole else np.concatenate(
+            [table[begin:], table[:end - spec.window]]))
 
 
 class InProcess(ABC):

@@ -22,15 +22,17 @@ from cortexc.compiler.ir.verify import verify, verify_discrete
 
 class Start:
     """Of one graph. `values`: `population.state` (batch, n); `projection.w`, `.increment`, `.<optimiser>` and
-    `.<state>` (copies, n_post, n_pre). `parameters`: by owner and name, numbers or (1 or batch, n). Raises what the
-    language forbids, and E511 to E513."""
+    `.<state>` (copies, n_post, n_pre). `parameters`: by owner and name, numbers or (1 or batch, n). `later`: weights
+    that are drawn and never change are left out, for who has no room for them twice (`drawn_weights` has them). Raises
+    what the language forbids, and E511 to E513."""
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, later: bool = False):
         verify(graph, units=False)
         verify_discrete(graph)
         check_names(graph)
         self.graph = graph
         self.values: Values = {}
+        self.later = later
         afford_synapses(graph)
         self.synapses = {q.name: synapses_of(graph, q) for q in graph.projections if graph.class_of(q.name).kind.listed}
         self.parameters: dict[str, dict[str, float | Array]] = {
@@ -70,8 +72,7 @@ class Start:
             return
         copies = model.weight_copies(graph, name)
         rule = graph.rule_of(projection)
-        keys = ["w", *(rule.learnt if rule else ())]
-        for key in keys:
+        for key in () if self.waits(projection) else ("w", *(rule.learnt if rule else ())):
             array = graph.arrays.get(f"{name}.{key}")
             if array is None and key == "w" and name in self.synapses:
                 array = drawn_weights(graph, projection, self.synapses[name])
@@ -94,9 +95,19 @@ class Start:
         if rule and rule.optimiser.kind == "adam":
             self.values |= {f"{name}.adam_{moment}": np.zeros((copies, *shape)) for moment in ("first", "second")}
 
+    def waits(self, projection: Projection) -> bool:
+        """Whether its weights are left out of `values`."""
+        graph, name = self.graph, projection.name
+        return (self.later and name in self.synapses and projection.weights is not None
+                and f"{name}.w" not in graph.arrays and graph.rule_of(projection) is None
+                and model.weight_copies(graph, name) == 1 and not graph.class_of(name).unit)
+
     def delivered(self, projection: Projection) -> Array:
         """What messages are multiplied with, per copy of the weights."""
-        w, rule = self.values[f"{projection.name}.w"], self.graph.rule_of(projection)
+        rule = self.graph.rule_of(projection)
+        synapses = self.synapses[projection.name] if self.waits(projection) else None
+        waiting = drawn_weights(self.graph, projection, synapses) if synapses else None
+        w = self.values[f"{projection.name}.w"] if waiting is None else waiting[None]
         if rule is None or not rule.shapes:
             return w
         value = np.broadcast_to(evaluate(rule.deliver, lambda n: self.look(projection.name, n), no_history), w.shape)
@@ -108,7 +119,7 @@ class Start:
         graph, name, cells = self.graph, projection.name, self.graph.population(projection.post).size
         sent = self.values.get(f"{projection.pre}.{graph.class_of(name).message}")
         found = nothing_underway(synapses, graph.batch, cells)
-        if sent is not None:
+        if sent is not None and sent.any():
             w = self.delivered(projection)
             w = np.repeat(synapses.ordered(w), graph.batch // len(w), axis=0)
             found = underway_at_start(synapses, w, sent, cells)

@@ -156,16 +156,18 @@ def _complemented(keys: Integers, many: NDArray[np.bool_], candidates: int) -> I
 def weights(drawn: Numbers, seed: int, projection: str, number: int,
             bounds: tuple[float, float]) -> NDArray[np.float64]:
     """In canonical order; what lies beyond the bounds of the synapse class is set to them."""
-    found = _values(drawn, seed, projection, "w", number)
-    np.clip(found, *bounds, out=found)
+    found = np.empty(number)
+    for part, values in _values(drawn, seed, projection, "w", number):
+        np.clip(values, *bounds, out=found[part])
     return found
 
 
 def delays(drawn: Numbers, seed: int, projection: str, number: int, dt: float) -> NDArray[np.int32]:
     """Steps, in canonical order: to the nearest step, at least 1, at most the language's limit."""
-    found = _values(drawn, seed, projection, "delay", number)
-    found = found / dt if drawn.unit == "ms" else found
-    steps: NDArray[np.int32] = np.clip(np.floor(found + 0.5), 1, DELAY).astype(np.int32)
+    steps = np.empty(number, np.int32)
+    for part, values in _values(drawn, seed, projection, "delay", number):
+        values = values / dt if drawn.unit == "ms" else values
+        steps[part] = np.clip(np.floor(values + 0.5), 1, DELAY)
     return steps
 
 
@@ -177,12 +179,11 @@ def most_steps(drawn: Numbers, dt: float) -> int:
     return max(1, min(DELAY, math.ceil(most / dt if drawn.unit == "ms" else most)))
 
 
-def _values(drawn: Numbers, seed: int, projection: str, what: str, number: int) -> NDArray[np.float64]:
-    found = np.empty(number)
+def _values(drawn: Numbers, seed: int, projection: str, what: str,
+            number: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     for block, first in enumerate(range(0, number, VALUES)):
-        part = found[first:first + VALUES]
-        part[:] = _block(drawn, generator(seed, projection, what, block), len(part))
-    return found
+        last = min(first + VALUES, number)
+        yield slice(first, last), _block(drawn, generator(seed, projection, what, block), last - first)
 
 
 def _block(drawn: Numbers, source: np.random.Generator, size: int) -> NDArray[np.float64]:

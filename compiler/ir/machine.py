@@ -6,11 +6,11 @@ import os
 
 from cortexc.compiler.ir import drawing
 from cortexc.compiler.ir.errors import CortexError
-from cortexc.compiler.ir.model import Graph, wired
+from cortexc.compiler.ir.model import Graph, Projection, wired
 
-PER_SYNAPSE = 20
-"""Bytes that a drawn synapse takes at most at once: 8 for its weight, 4 for its target, and either 4 for its delay or 8
-while it is drawn."""
+PER_SYNAPSE, LATE, LEARNING, STATE, WHILE_DRAWN = 16, 4, 28, 16, 8
+"""Bytes of a drawn synapse in a run: its weight, its target and where it adds; its delay; what learning takes more, and
+each state of its rule; and those of the largest projection, whose weights are drawn beside the memory."""
 
 
 def available() -> int:
@@ -23,10 +23,18 @@ def available() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def synapse_bytes(graph: Graph, projection: Projection) -> int:
+    """Of each of its synapses, but for what is held only while it is drawn."""
+    rule = graph.rule_of(projection)
+    learning = LEARNING + STATE * len(rule.states) if rule else 0
+    return PER_SYNAPSE + LATE * (projection.delays is not None) + learning
+
+
 def afford_synapses(graph: Graph) -> None:
     """Raises E516 where the synapses that rules would draw need more memory than there is."""
     drawn = {q.name: drawing.expected_count(q.wiring, *wired(graph, q)[1:]) for q in graph.projections if q.wiring}
-    needed, free = PER_SYNAPSE * sum(drawn.values()), available()
+    needed = sum(drawn[name] * synapse_bytes(graph, graph.projection(name)) for name in drawn)
+    needed, free = needed + WHILE_DRAWN * max(drawn.values(), default=0), available()
     if needed > free:
         most = max(drawn, key=lambda name: drawn[name])
         raise CortexError("E516", f"graph '{graph.name}' draws {sum(drawn.values()):.4g} synapses, which need "

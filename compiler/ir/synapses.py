@@ -65,6 +65,16 @@ class Synapses:
         return np.zeros_like(self.post) if self.delay is None else self.delay - np.int32(1)
 
     @property
+    def place(self) -> NDArray[np.int32]:
+        """Where every synapse adds to a ring of currents, seen from this step's: `late` * targets + `post`."""
+        found: NDArray[np.int32] = self.late * np.int32(self.targets) + self.post
+        return found
+
+    def length(self, key: str) -> int:
+        """Of `starts`, `column_starts`, or what has a number per synapse."""
+        return {"starts": len(self.starts), "column_starts": self.targets + 1}.get(key, len(self.post))
+
+    @property
     def slots(self) -> int:
         """How many steps of currents are under way: the greatest delay, at least 1."""
         return 1 if self.delay is None else int(self.delay.max(initial=1))

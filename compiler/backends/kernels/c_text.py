@@ -22,10 +22,12 @@ from cortexc.compiler.backends.kernels.blocking import (
     turns_are_apart,
     unmoved,
 )
+from cortexc.compiler.backends.kernels.event_loops import arrays_at, event_of, events_in
 from cortexc.compiler.backends.kernels.nest import (
     Accumulation,
     Axis,
     For,
+    If,
     Kernel,
     Let,
     Load,
@@ -36,7 +38,16 @@ from cortexc.compiler.backends.kernels.nest import (
     nodes,
     widths,
 )
-from cortexc.compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
+from cortexc.compiler.backends.kernels.operations import (
+    Argument,
+    Constant,
+    First,
+    Gate,
+    IndexSlot,
+    Key,
+    Slot,
+    Span,
+)
 from cortexc.compiler.backends.kernels.text import TRUTHS, Text
 from cortexc.compiler.backends.kernels.whole import Int, Joined, Size
 from cortexc.compiler.backends.quoting import comment
@@ -44,6 +55,8 @@ from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, 
 
 LANES = {False: (8, 4, 1), True: (16, 8, 4, 1)}
 """Numbers per vector in double and in single precision, the widest first."""
+AHEAD = 2
+"""Rows that are fetched while another one is added."""
 SUMS = 16
 """Vectors of sums that registers hold."""
 
@@ -130,6 +143,8 @@ class CText(Text):
     def statement(self, statement: Statement) -> list[str]:
         if isinstance(statement, Accumulation) and self._fits(statement):
             return self._blocked(statement)
+        if isinstance(statement, For) and (event := event_of(statement)):
+            return self._events(statement, *event)
         if isinstance(statement, For) and self.apart and turns_are_apart(statement):
             return self._elementwise(statement)
         return super().statement(statement)
@@ -144,6 +159,26 @@ class CText(Text):
         loads = [f"const number {name} = {self.place(load)};" for load, name in inner.kept.items()]
         lines = self.block(f"APART_EACH {self.loop(loop)}", inner.lines(loop.body))
         return self.block("", [*loads, *lines]) if loads else lines
+
+    def _events(self, rows: For, sent: Let, load: Load, body: If) -> list[str]:
+        """Over the rows that send something, which are known; what they read is fetched while others are added."""
+        j, array = c_name(rows.index.name), c_name(load.array)
+        after = f"next < count_{array} && next <= at + {AHEAD}"
+        ahead = self.block(f"for (long next = at ? at + {AHEAD} : 0; {after}; next++)",
+                           [f"const long {j} = found_{array}[next];", *self._fetches(body)])
+        inner = [*ahead, f"const long {j} = found_{array}[at];", *self.lines((sent, *body.then))]
+        return self.block(f"for (long at = 0; at < count_{array}; at++)", inner)
+
+    def _fetches(self, body: If) -> list[str]:
+        """Of the first numbers that the loop over a row reads."""
+        loop = next((s for s in body.then if isinstance(s, For)), None)
+        if loop is None:
+            return []
+        read = dict.fromkeys(name for node in nodes(loop.body) if isinstance(node, Load)
+                             for name in arrays_at(node, loop.index))
+        read |= dict.fromkeys(name for s in loop.body if isinstance(s, Store) for name in arrays_at(s.to, loop.index))
+        ends = [self.whole(end) for end in (loop.start, loop.stop)]
+        return [f"fetch({', '.join(f'{c_name(name)} + {end}' for end in ends)});" for name in read]
 
     def _fits(self, sum_: Accumulation) -> bool:
         """Whether vectors have all its operations."""
@@ -307,7 +342,7 @@ RESERVED = frozenset((  # noqa: SIM905
     "ALL1 ALL4 ALL8 ALL16 MASK4 MASK8 MASK16 choose4 choose8 choose16 UNROLL VECTOR NAN INFINITY IN APART main sums "
     "sign_bit flipped IN_REGISTER kept APART_EACH "
     "shown gates call m t i record due late before load "
-    "draw indices").split())
+    "draw indices wrapped events fetch").split())
 
 
 def c_name(name: str) -> str:
@@ -351,6 +386,8 @@ def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], 
     parameters += {"delivery": ["const int64_t *const shown", "const int pending"],
                    "closing": ["const int end_of_block"]}.get(kernel.kind, [])
     parameters += [f"const long {c_name(n)}" for n in given]
+    parameters += [f"const int32_t *const found_{c_name(n)}, const long count_{c_name(n)}"
+                   for n in events_in(kernel.body)]
     slots = [a.name for a in named.values() if isinstance(a, Slot | Key)]
     body = CText(sizes, single, len(slots) == len({*slots})).lines(kernel.body)
     doc = comment(kernel.doc).replace("*/", "* /").replace("\n", " ")

@@ -110,6 +110,11 @@ else:
     pow, floor = libm(math.pow, np.power), np.floor
 
 
+@scalar
+def wrapped(x, length):
+    return x - length if x >= length else x
+
+
 '''
 
 FIXED = '''

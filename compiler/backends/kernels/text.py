@@ -38,6 +38,8 @@ class Text(ABC):
 
     def whole(self, number: Int) -> str:
         match number:
+            case Joined("wrap", left, right):
+                return f"wrapped({self.whole(left)}, {self.whole(right)})"
             case Joined(operator, left, right):
                 return f"({self.whole(left)} {self.words.get(operator, operator)} {self.whole(right)})"
             case Entry(indices, at):

@@ -62,6 +62,8 @@ class Entry(Whole):
 
 @dataclass(frozen=True)
 class Joined(Whole):
+    """`wrap`: a number below twice another one, less that where it is not below it."""
+
     operator: str
     left: Int
     right: Int

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from cortexc.compiler.backends.kernels.c_library import library
 from cortexc.compiler.backends.kernels.c_text import c_name, function_source, open_sizes
+from cortexc.compiler.backends.kernels.event_loops import IN_C, events_of
 from cortexc.compiler.backends.kernels.nest import KernelTable
 from cortexc.compiler.backends.kernels.operations import (
     Argument,
@@ -78,6 +79,7 @@ typedef number vector1;
 #define SET8(place, value) (*(vector8 *)(place) = (value))
 #define SET16(place, value) (*(vector16 *)(place) = (value))
 
+LOOPS
 typedef union {
     double value;
     uint64_t bits;
@@ -129,13 +131,19 @@ typedef struct {
     long samples_width, batch, gates_width, noise_width, streams, n_pieces;
 } Call;
 
-void record(const Call *c, const long t) {
+/* One of several equal parts of what is recorded. */
+IN void record_part(const Call *const c, const long t, const uint64_t part, const uint64_t parts) {
     for (long p = 0; p < c->n_pieces; p++) {
-        const uint64_t *const piece = c->pieces + 5 * p;
+        const uint64_t *const piece = c->pieces + 5 * p, last = piece[2] * (part + 1) / parts;
         const int64_t position = c->positions[t * c->streams + piece[0]];
         if (position >= 0)
-            for (uint64_t k = 0; k < piece[2]; k++) c->records[position + piece[3] + k] = c->m[piece[1] + k];
+            for (uint64_t k = piece[2] * part / parts; k < last; k++)
+                c->records[position + piece[3] + k] = c->m[piece[1] + k];
     }
+}
+
+void record(const Call *c, const long t) {
+    record_part(c, t, 0, 1);
 }
 
 int weights_due(const Call *c, const long t) {
@@ -164,6 +172,7 @@ ROWS = """
 static void operation_GROUP(const Call *const c, const long i, const long t, const int late) {
     number *const m = c->m;
     const double *const g = c->gates + t * c->gates_width, *const before = g - c->gates_width;
+COUNTS
     (void)m, (void)g, (void)before, (void)late;
     switch (i) {
 CASES
@@ -186,6 +195,7 @@ STEP = """
 static void step_GROUP(const Call *const c, const long t, const int late) {
     number *const m = c->m;
     const double *const g = c->gates + t * c->gates_width, *const before = g - c->gates_width;
+COUNTS
     (void)m, (void)g, (void)before, (void)late;
 LINES
 }
@@ -221,7 +231,7 @@ def c_source(program: Program, groups: Sequence[GroupProgram], *, whole: bool = 
 
 def head(single: bool = False) -> str:
     """What stands before everything."""
-    return HEAD.replace("PRECISION", PRECISION[single])
+    return HEAD.replace("PRECISION", PRECISION[single]).replace("LOOPS", IN_C)
 
 
 class Functions:
@@ -268,13 +278,12 @@ def _group(number: int, group: GroupProgram, functions: Functions, whole: bool) 
     rows = (*group.step, *group.flush)
     if whole and group.shares:
         return _shared_group(number, group, functions)
-    calls = [_call(o, group, functions) for o in rows]
-    n = len(group.step)
+    calls, n = [_call(o, group, functions) for o in rows], len(group.step)
     apart = range(n, len(rows)) if whole else range(len(rows))
     cases = "\n".join(f"        case {i}: {' '.join(calls[i])} break;" for i in apart)
-    straight = "\n".join("    " + line for lines in calls[:n] for line in lines)
+    straight = "\n".join("    " + line for line in _straight(group.step, group, functions))
     templates = [ROWS, *([STEP, WHOLE] if whole else [PARTS])]
-    texts = {"CASES": cases, "LINES": straight, "ROWS": str(len(rows)), "GROUP": str(number)}
+    texts = {"CASES": cases, "LINES": straight, "ROWS": str(len(rows)), "GROUP": str(number), "COUNTS": _counts(group)}
     return "\n".join([_sizes(number, group), *(_filled(text, texts) for text in templates)])
 
 
@@ -291,19 +300,37 @@ def _shared_group(number: int, group: GroupProgram, functions: Functions) -> str
     """Of several threads: a step for each."""
     steps, n = [], len(group.step)
     for thread, own in enumerate(group.shares):
-        lines = [line for part in own for line in (
-            *(["meet(gate);"] if part.meet else []),
-            *(_call(part.operation, group, functions) if part.operation else []))]
-        steps.append(_filled(SHARE, {"GROUP": f"{number}_{thread}", "LINES": "\n".join("    " + x for x in lines)}))
+        lines = _straight([part.operation for part in own], group, functions, thread, [part.meet for part in own])
+        steps.append(_filled(SHARE, {"GROUP": f"{number}_{thread}", "LINES": "\n".join("    " + x for x in lines),
+                                     "COUNTS": _counts(group)}))
     cases = "\n".join(f"        case {i}: {' '.join(_call(o, group, functions))} break;"
                       for i, o in enumerate(group.flush, n))
     texts = {"CASES": cases, "ROWS": str(n + len(group.flush)), "GROUP": str(number), "THREADS": str(len(group.shares)),
+             "COUNTS": _counts(group),
              "STEPS": ", ".join(f"share_{number}_{thread}" for thread in range(len(group.shares)))}
     return "\n".join([MEETING, *steps, _sizes(number, group), *(_filled(text, texts) for text in (ROWS, THREADS))])
 
 
-def _call(operation: Operation, group: GroupProgram, functions: Functions) -> list[str]:
-    """The lines that run one operation where its gate is on."""
+def _counts(group: GroupProgram) -> str:
+    names = [f"count_{n} = 0" for n in range(len(group.sending))]
+    return f"    long {', '.join(names)};" if names else ""
+
+
+def _straight(step: Sequence[Operation | None], group: GroupProgram, functions: Functions, thread: int = 0,
+              meets: Sequence[bool] = ()) -> list[str]:
+    """The lines of a step, or of what one thread does of it; which cells send something is looked for once."""
+    lines: list[str] = []
+    known: set[str] = set()
+    for at, (operation, whole) in enumerate(zip(step, group.step, strict=True)):
+        lines += ["meet(gate);"] if meets and meets[at] else []
+        lines += _call(operation, group, functions, thread, known) if operation else []
+        known -= set(whole.writes)
+    return lines
+
+
+def _call(operation: Operation, group: GroupProgram, functions: Functions, thread: int = 0,
+          known: set[str] | None = None) -> list[str]:
+    """The lines that run one operation where its gate is on. `known`: slots of which it is known who sends."""
     gate = group.program.gates.index(operation.gate)
     on = f"if (g[{gate}] > 0.0) " if operation.gate else ""
     if operation.kind in ("load", "noise"):
@@ -320,7 +347,17 @@ def _call(operation: Operation, group: GroupProgram, functions: Functions) -> li
                    else f"{gates}[{group.program.gates.index(a.name)}]" for a in arguments
                    if isinstance(a, Constant | Gate)]
         sizes = map(str, functions.given(name, operation).values())
-        return f"{functions.name(name, operation)}({', '.join([*pointers, *numbers, *more, *sizes])});"
+        sent = [f"(const int32_t *)(m + {group.found(slot, thread)}), count_{group.sending.index(slot)}"
+                for slot, _ in events_of(functions.table.kernels[name], operation)]
+        return f"{functions.name(name, operation)}({', '.join([*pointers, *numbers, *more, *sizes, *sent])});"
+
+    looked = []
+    known = set() if known is None else known
+    for name, cells in events_of(functions.table.kernels[operation.kernel], operation):
+        if name not in known:
+            looked.append(f"count_{group.sending.index(name)} = events(m + {group.offsets[name]}, {cells}, "
+                          f"(int32_t *)(m + {group.found(name, thread)}));")
+        known.add(name)
 
     late = f"late && before[{gate}] > 0.0"
     if operation.kind == "hoisted":
@@ -329,7 +366,7 @@ def _call(operation: Operation, group: GroupProgram, functions: Functions) -> li
         return [call(operation.kernel, "g", "late")]
     if operation.kind == "fused":
         return [f"if ({late}) {call(operation.update, 'before')} else {call(operation.kernel, 'g')}"]
-    return [on + call(operation.kernel, "g")]
+    return [*looked, on + call(operation.kernel, "g")]
 
 
 def _int(argument: Argument) -> int:

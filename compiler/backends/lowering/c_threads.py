@@ -30,6 +30,7 @@ SHARE = """
 static void share_GROUP(const Call *const c, const long t, const int late, Gate *const gate) {
     number *const m = c->m;
     const double *const g = c->gates + t * c->gates_width, *const before = g - c->gates_width;
+COUNTS
     (void)m, (void)g, (void)before, (void)late;
 LINES
 }
@@ -51,7 +52,7 @@ static int recorded_GROUP(const Call *const c, const long t) {
     return 0;
 }
 
-/* One thread's steps; the first one also does what is behind a step. */
+/* One thread's steps; the first one also applies what is pending behind a step. */
 static void *work_GROUP(void *const given) {
     const Work_GROUP *const w = given;
     const Call *const c = w->c;
@@ -62,11 +63,12 @@ static void *work_GROUP(void *const given) {
         const int due = weights_due(c, t), flush = due || t + 1 == w->stop;
         shares_GROUP[w->number](c, t, pending, w->gate);
         meet(w->gate);
-        if (flush || recorded_GROUP(c, t)) {
-            if (w->number == 0) {
-                for (long i = w->last; flush && i < ROWS; i++) operation_GROUP(c, i, t, !due);
-                record(c, t);
-            }
+        if (flush && w->last < ROWS) {
+            for (long i = w->last; w->number == 0 && i < ROWS; i++) operation_GROUP(c, i, t, !due);
+            meet(w->gate);
+        }
+        if (recorded_GROUP(c, t)) {
+            record_part(c, t, w->number, THREADS);
             meet(w->gate);
         }
         pending = !flush;

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from cortexc.compiler.backends.kernels.nest import Array, Counter, Kernel, KernelTable, Load, compared
 from cortexc.compiler.backends.kernels.operations import (
@@ -21,7 +22,7 @@ from cortexc.compiler.backends.kernels.operations import (
     ring_slot,
     slot_name,
 )
-from cortexc.compiler.backends.kernels.whole import Int
+from cortexc.compiler.backends.kernels.whole import Int, Joined
 from cortexc.compiler.backends.lowering.storage import Storage
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.backends.quoting import identifier
@@ -47,22 +48,40 @@ class SegmentLowering:
         self.kernel = Kernel(f"{self.cell.name}: {', '.join(segment.equations)}.")
         self.translation = Translation(self.kernel, self.graph, slots, self._leaf, self._constant, scalar)
         self.k: Int = 0
+        self.now: dict[str, Int] = {}
+        self.rings: dict[str, tuple[Array, int]] = {}
 
     def lower(self, kernels: KernelTable) -> Operation | None:
         """None for a segment of which nothing is read or observed."""
         if not self._equations():
             return None
         n = self.kernel.size("n", Span(self.population.size * self.graph.batch))
-        with self.kernel.loop("k", n) as self.k:
+        self.rings = {name: (self._ring_place(name), far[-1]) for name in self.segment.equations
+                      if (far := self.storage.far(self.cell.name, name))}
+        with ExitStack() as rings:
+            for name in self.rings:
+                first = Counter(self.rings[name][0][0])
+                self.now[name] = rings.enter_context(self.kernel.loop(f"now_{identifier(name)}", first + 1, first))
+            self.k = rings.enter_context(self.kernel.loop("k", n))
             body = [(e.name, self.translation.value(e.expression)) for e in self._equations()]
             for local, value in self.loaded.items():
                 self.kernel.let(local, value)
             for name, value in body:
                 self.kernel.let(self._local(name), value)
             self._store_all()
+        for place, length in self.rings.values():
+            with self.kernel.loop("k", n) as k:
+                after = place[k] + 1.0
+                self.kernel.store(place[k], Where(compared(after, "<", float(length)), after, Number(0.0)))
         kernel = kernels.add(f"{self.cell.name}_{self.segment.index}", self.kernel)
         return Operation("kernel", kernel, tuple(self.kernel.arguments.values()), self.population.group,
                          tuple(self.reads), tuple(self.writes), label=self.population.name)
+
+    def _ring_place(self, name: str) -> Array:
+        """Where a ring's oldest values are: the same for every cell, so that each stretch of cells has its own."""
+        cells = self.population.size * self.graph.batch
+        return self._array(f"place_{identifier(name)}",
+                           along(self.slots.add(slot_name(self.population.name, f"{name}#place"), cells)))
 
     def _equations(self) -> list[Equation]:
         """The segment's equations that memory needs, directly or through another one."""
@@ -142,12 +161,11 @@ class SegmentLowering:
         stride = self.kernel.size("stride", cells)
         ring = self.kernel.array(f"ring_{identifier(name)}", along(self.slots.add(ring_name, length * cells)), length,
                                  stride)
-        place = self._array(f"place_{identifier(name)}", along(self.slots.add(place_name, cells)))[self.k]
-        now = Counter(place)
+        now = self.now[name]
         for slot in far:
-            self.kernel.store(self._place(name, slot), ring[(now + (length - slot)) % length, self.k])
+            at = Joined("wrap", now + (length - slot), length) if slot < length else now
+            self.kernel.store(self._place(name, slot), ring[at, self.k])
         self.kernel.store(ring[now, self.k], Name(self._local(name)))
-        self.kernel.store(place, Where(compared(place + 1.0, "<", float(length)), place + 1.0, Number(0.0)))
         for own in (ring_name, place_name):
             self._note_read(own)
         self.writes += [ring_name, place_name]

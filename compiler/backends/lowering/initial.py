@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from cortexc.compiler.backends.kernels.layout import pack_state, pack_weights, shape_of
@@ -13,11 +16,15 @@ from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir import model
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.model import Array, Graph
+from cortexc.compiler.ir.synapses import Synapses, drawn_weights
+
+Values = dict[str, Array | Callable[[], Array]]
+"""By slot, as they lie in memory; what is drawn anew for every memory is a function."""
 
 
-def initial_values(graph: Graph, storage: Storage, start: Start) -> dict[str, Array]:
-    """By slot, as they lie in memory."""
-    result = {name: np.asarray(array, np.float64) for name, array in graph.arrays.items() if name.startswith("table.")}
+def initial_values(graph: Graph, storage: Storage, start: Start) -> Values:
+    result: Values = {name: np.asarray(array, np.float64) for name, array in graph.arrays.items()
+                      if name.startswith("table.")}
     for population in graph.populations:
         cell = graph.cell(population.cell)
         for state in cell.states:
@@ -38,7 +45,7 @@ def initial_values(graph: Graph, storage: Storage, start: Start) -> dict[str, Ar
     return result
 
 
-def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -> dict[str, Array]:
+def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -> Values:
     if not graph.class_of(projection.name).kind.weighted:
         return {}
     shape = shape_of(graph, projection)
@@ -46,10 +53,13 @@ def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -
     keys = ["w", *([s.name for s in rule.states] if rule else [])]
     keys += [rule.optimiser.kind] if rule and rule.optimiser.kind != "none" else []
     powers = {slot_name(projection.name, "adam_powers"): np.ones(2)} if "adam" in keys else {}
+    if start.waits(projection):
+        return _initial_lists(projection.name, start, {}) | {
+            slot_name(projection.name, "w"): partial(_drawn, graph, projection, start.synapses[projection.name])}
     values = {key: start.values[f"{projection.name}.{key}"] for key in keys}
     if projection.name in start.synapses:
         return _initial_lists(projection.name, start, values) | powers
-    result = {slot_name(projection.name, key): pack_weights(found, shape) for key, found in values.items()}
+    result: Values = {slot_name(projection.name, key): pack_weights(found, shape) for key, found in values.items()}
     mask = connection_mask(graph, projection)
     if mask is not None:
         copies = np.broadcast_to(mask, (shape.copies, *model.weight_shape(graph, projection)))
@@ -57,8 +67,15 @@ def _initial_weights(graph: Graph, projection: model.Projection, start: Start) -
     return result | powers
 
 
-def _initial_lists(name: str, start: Start, values: dict[str, Array]) -> dict[str, Array]:
+def _drawn(graph: Graph, projection: model.Projection, synapses: Synapses) -> Array:
+    weights = drawn_weights(graph, projection, synapses)
+    assert weights is not None
+    return synapses.ordered(weights)
+
+
+def _initial_lists(name: str, start: Start, values: dict[str, Array]) -> Values:
     """Weights and what is beside them, in canonical order, and currents that are under way."""
-    result = {slot_name(name, key): pack_state(start.synapses[name].ordered(found)) for key, found in values.items()}
+    result: Values = {slot_name(name, key): pack_state(start.synapses[name].ordered(found))
+                      for key, found in values.items()}
     underway = start.values.get(f"{name}.underway")
     return result if underway is None else result | {slot_name(name, "underway"): pack_state(underway)}

@@ -18,6 +18,7 @@ from cortexc.compiler.backends.kernels.operations import First, IndexSlot, Opera
 from cortexc.compiler.backends.kernels.whole import Int, Joined
 from cortexc.compiler.backends.lowering.learning import Axes
 from cortexc.compiler.ir.expressions import Name
+from cortexc.compiler.ir.limits import SIZE
 
 if TYPE_CHECKING:
     from cortexc.compiler.backends.lowering.projections import ProjectionLowering
@@ -91,17 +92,28 @@ class Delivery:
             yield s, self.axes.post_place(s)
 
     @contextmanager
+    def each_place(self, j: Int, joined: bool) -> Iterator[tuple[Int, Int]]:
+        """(synapse, its place in a ring of currents, from this step's on). `joined`: one number says it."""
+        with self.kernel.loop("s", *self.axes.stretch(j)) as s:
+            index = self.axes.indices
+            cells = self.kernel.size("cells", self.shape.post)
+            yield s, index("place")[s] if joined else cells * index("late")[s] + index("post")[s]
+
+    @contextmanager
     def each_current(self) -> Iterator[tuple[Int, Int, Int]]:
         with self.axes.each_target() as k, self.kernel.loop("c", self.shape.copies) as c, \
                 self.kernel.loop("r", self.shape.repeats) as r:
             yield k, c, r
 
 
-def deliveries(owner: ProjectionLowering, message: str) -> list[Operation]:
-    """The operations that deliver this step's messages."""
-    if owner.steps_ahead == 1:
-        return [_now(owner, message)]
-    return [_later(owner, message), owner.step_on(owner.slot("cursor"), owner.steps_ahead)]
+def delivery(owner: ProjectionLowering, message: str) -> Operation:
+    """The operation that delivers this step's messages."""
+    return _now(owner, message) if owner.steps_ahead == 1 else _later(owner, message)
+
+
+def moving_on(owner: ProjectionLowering) -> list[Operation]:
+    """What comes behind all deliveries of a step, so that threads meet once for all of it."""
+    return [owner.step_on(owner.slot("cursor"), owner.steps_ahead)] if owner.steps_ahead > 1 else []
 
 
 def _now(owner: ProjectionLowering, message: str) -> Operation:
@@ -117,17 +129,17 @@ def _later(owner: ProjectionLowering, message: str) -> Operation:
     d = Delivery(owner, message, "underway[now + late, post] += w * pre[j] of every synapse whose cell is not silent; "
                                  "current = underway[now].")
     kernel, shape, steps = d.kernel, owner.shape, owner.steps_ahead
-    count = kernel.size("steps", steps)
-    slot = owner.slots.add(owner.slot("underway"), steps * shape.post * shape.batch)
-    underway = kernel.array("underway", slot, count, shape.post, shape.copies, shape.repeats)
-    first = Counter(_cursor(owner, kernel))
+    places = steps * shape.post
+    count, cells = kernel.size("places", places), kernel.size("cells", shape.post)
+    slot = owner.slots.add(owner.slot("underway"), places * shape.batch)
+    underway = kernel.array("underway", slot, count, shape.copies, shape.repeats)
+    first = cells * Counter(_cursor(owner, kernel))
     with kernel.loop("now", first + 1, first) as now:
-        with d.each_event() as (j, c, r, p), d.each_synapse(j) as (s, k):
-            at = Joined("%", now + d.axes.indices("late")[s], count)
-            kernel.add(underway[at, k, c, r], d.w((j, s, c)) * p)
+        with d.each_event() as (j, c, r, p), d.each_place(j, owner.rule is None and places <= SIZE) as (s, place):
+            kernel.add(underway[Joined("wrap", now + place, count), c, r], d.w((j, s, c)) * p)
         with d.each_current() as (k, c, r):
-            kernel.store(d.current[k, c, r], underway[now, k, c, r])
-            kernel.store(underway[now, k, c, r], 0.0)
+            kernel.store(d.current[k, c, r], underway[now + k, c, r])
+            kernel.store(underway[now + k, c, r], 0.0)
     return d.operation()
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cortexc.compiler.backends.draws import noise_columns, noise_width, redrawn, redrawn_name, rule_draws
+from cortexc.compiler.backends.kernels.event_loops import events_of
 from cortexc.compiler.backends.kernels.layout import shape_of
 from cortexc.compiler.backends.kernels.nest import KernelTable
 from cortexc.compiler.backends.kernels.numba_module import module_source
@@ -34,7 +35,7 @@ from cortexc.compiler.backends.kernels.operations import (
 from cortexc.compiler.backends.lowering.arrivals import nothing_arrived
 from cortexc.compiler.backends.lowering.cells import SegmentLowering, vector_parameters
 from cortexc.compiler.backends.lowering.cuts import Piece, cut, pieces
-from cortexc.compiler.backends.lowering.initial import initial_values
+from cortexc.compiler.backends.lowering.initial import Values, initial_values
 from cortexc.compiler.backends.lowering.maps import MapLowering
 from cortexc.compiler.backends.lowering.mirrors import mirror_operation
 from cortexc.compiler.backends.lowering.projections import ProjectionLowering
@@ -69,7 +70,7 @@ class Program:
     step: list[Operation]
     flush: list[Operation]
     slots: SlotTable
-    initial: dict[str, Array]
+    initial: Values
     kinds: list[tuple[str, str, str]]
     kernels: KernelTable
     source: str
@@ -119,6 +120,12 @@ class Program:
         """Column 0 is the gate that is always on."""
         return ("", *self.graph.gates)
 
+    def length(self, name: str) -> int:
+        """Of `indices`."""
+        owner, _, key = name.partition(".")
+        found = self.synapses[owner].length(key.partition("@")[0])
+        return found - 1 if "@" in key else found
+
     def indices(self, name: str) -> Array:
         """Of `projection.starts`, `.post` or `.delay`, whole numbers that never change."""
         owner, _, key = name.partition(".")
@@ -152,8 +159,18 @@ class GroupProgram:
                     self._place(_key(argument))
                 elif isinstance(argument, IndexSlot) and argument.name not in self.index_offsets:
                     self.index_offsets[argument.name] = self.index_size
-                    self.index_size += len(program.indices(argument.name))
+                    self.index_size += program.length(argument.name)
+        self.sending = list(dict.fromkeys(slot for o in self.step if o.kernel in program.kernels.kernels
+                                          for slot, _ in events_of(program.kernels.kernels[o.kernel], o)))
+        self.lists = self.size
+        for slot in self.sending:
+            self.size += program.threads * padded(program.slots.sizes[slot])
         self.table = self._table()
+
+    def found(self, slot: str, thread: int) -> int:
+        """Where a thread keeps which cells of a slot are not silent."""
+        sizes, at = [padded(self.program.slots.sizes[name]) for name in self.sending], self.sending.index(slot)
+        return self.lists + self.program.threads * sum(sizes[:at]) + thread * sizes[at]
 
     def _place(self, key: str) -> None:
         if key in self.offsets:
@@ -200,7 +217,7 @@ class GroupProgram:
 
     def indices(self) -> Array:
         """The whole numbers of every list of synapses, int32."""
-        found = np.zeros(self.index_size, np.int32)
+        found = aligned(self.index_size, np.int32)
         for name, offset in self.index_offsets.items():
             values = self.program.indices(name)
             found[offset:offset + len(values)] = values
@@ -217,7 +234,8 @@ class GroupProgram:
             if key.startswith("constant "):
                 m[offset] = float.fromhex(key.split(" ", 1)[1])
             elif key in self.program.initial:
-                values = self.program.initial[key]
+                found = self.program.initial[key]
+                values = found() if callable(found) else found
                 m[offset:offset + len(values)] = values
 
     @property
@@ -231,9 +249,11 @@ class GroupProgram:
 
 
 def aligned(size: int, dtype: type = np.float64) -> Array:
-    """Zeros that begin where a line of the cache does."""
+    """Zeros that begin where a line of the cache does; written, so that numpy asks for large pages, which rows of
+    synapses all over memory need."""
     width = np.dtype(dtype).itemsize * size
-    room = np.zeros(width + LINE, np.uint8)
+    room = np.empty(width + LINE, np.uint8)
+    room.fill(0)
     start = -room.ctypes.data % LINE
     return room[start:start + width].view(dtype)
 
@@ -255,7 +275,7 @@ class _Lowering:
         check_names(graph)
         self.observed = observed | {quantity for _, quantity in graph.outputs}
         self.graph = permitted(_with_groups(graph), self.observed)
-        self.storage, self.start = plan_storage(self.graph, self.observed), Start(self.graph)
+        self.storage, self.start = plan_storage(self.graph, self.observed), Start(self.graph, later=True)
         self.slots, self.kernels = SlotTable(self.graph), KernelTable()
         self.projections = {q.name: (MapLowering if q.convolution else ProjectionLowering)(
             self.storage, q, self.slots, self.kernels, self.observed, evaluate_scalar, self.start)
@@ -285,7 +305,7 @@ class _Lowering:
             if lowering.held:
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
                 nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
-                initial |= lowering.held.initial(initial.get(message, nothing))
+                initial |= lowering.held.initial(np.asarray(initial.get(message, nothing)))
         program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source,
                           self.start.synapses, tuple(self.inputs), tuple(self.noise), shared, self.joined)
         program.transfers = transfers_of(step, self.slots)
@@ -349,7 +369,7 @@ class _Lowering:
                 result += [lowered] if (lowered := self._segment(operation)) else []
             else:
                 result += self.projections[operation.projection].deliveries()
-        return result
+        return result + [operation for q in self.projections.values() for operation in q.moving_on()]
 
     def _segment(self, segment: Segment) -> Operation | None:
         population = self.graph.population(segment.population)

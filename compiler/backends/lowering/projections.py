@@ -69,10 +69,13 @@ class ProjectionLowering(SynapseCode):
         if not self.synapse.kind.weighted:
             return [self._copy()] if self.slot("current") in self.observed else []
         if self.shape.listed is not None:
-            return listed.deliveries(self, message_slot(self.storage, self.projection))
+            return [listed.delivery(self, message_slot(self.storage, self.projection))]
         if self.leader and not self.held:
             return []
         return [self.held.delivery() if self.held else self._delivery()]
+
+    def moving_on(self) -> list[Operation]:
+        return listed.moving_on(self) if self.synapse.kind.weighted and self.shape.listed is not None else []
 
     def _copy(self) -> Operation:
         """Of a message that is itself the current, for who looks at it."""

@@ -24,7 +24,7 @@ from cortexc.compiler.ir.expressions import (
 from cortexc.compiler.ir.model import CellType, Graph, Projection
 from cortexc.compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
 
-NEAR = 32
+NEAR = 4
 """So many earlier values move from slot to slot."""
 
 

@@ -151,7 +151,8 @@ def _accesses(operation: Operation, kernels: KernelTable, split: bool) -> tuple[
             for name in names:
                 slot = slots.get(name)
                 if isinstance(slot, Slot | Key):
-                    own = split and isinstance(slot, Slot) and slot.along
+                    own = split and isinstance(slot, Slot) and (
+                        slot.along or operation.apart and slot.name in operation.writes)
                     found[slot.name] = own and found.get(slot.name, True)
     return reads, writes
 

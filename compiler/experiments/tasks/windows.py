@@ -19,7 +19,7 @@ from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.protocol import Protocol, Stream
 
 Arrays = dict[str, np.ndarray]
-WINDOW_BYTES = 64 * 2**20
+WINDOW_BYTES = 8 * 2**20
 STEP, CELL = ".step", ".cell"
 
 
@@ -86,7 +86,8 @@ class Windows:
 
 def events(values: np.ndarray, steps: np.ndarray) -> Arrays:
     """What is not 0 of values (rows, batch, cells), row by row."""
-    row, element, cell = np.nonzero(values)
+    there = np.flatnonzero(values != 0)
+    row, element, cell = np.unravel_index(there, values.shape)
     return {STEP: steps[row], ".element": element.astype(np.int32), CELL: cell.astype(np.int32),
             ".value": values[row, element, cell]}
 

@@ -1,0 +1,91 @@
+"""Loops over rows of which only those do something whose cell sends: C visits these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cortexc.compiler.backends.kernels.nest import For, If, Kernel, Let, Load, Statement
+from cortexc.compiler.backends.kernels.operations import First, Operation, Slot, Span
+from cortexc.compiler.backends.kernels.whole import Entry, Index, Int, Joined, Size
+from cortexc.compiler.ir.expressions import Binary, Name, Number
+
+IN_C = """/* Which of n numbers are not 0, rising; returns how many. */
+IN long events(const number *const x, const long n, int32_t *const places) {
+    typedef whole __attribute__((may_alias)) bits;
+    long count = 0, j = 0;
+    for (; j + 8 <= n; j += 8) {
+        whole any = 0;
+        for (long i = 0; i < 8; i++) any |= ((const bits *)x)[j + i] & ~((whole)1 << (8 * sizeof(whole) - 1));
+        if (any)
+            for (long i = j; i < j + 8; i++)
+                if (x[i] != 0.0) places[count++] = (int32_t)i;
+    }
+    for (; j < n; j++)
+        if (x[j] != 0.0) places[count++] = (int32_t)j;
+    return count;
+}
+
+/* What lies between two places into the cache, as far as it is not too much. */
+IN void fetch(const void *const place, const void *const end) {
+    for (const char *line = place; line < (const char *)end && line < (const char *)place + 4096; line += 64)
+        __builtin_prefetch(line);
+}
+
+/* Of x below 2 n: its place in a ring of n. */
+IN long wrapped(const long x, const long n) {
+    return x < n ? x : x - n;
+}
+"""
+"""What these loops call in C."""
+
+
+def event_of(rows: For) -> tuple[Let, Load, If] | None:
+    """Of a loop over rows of which each asks first whether a number of an array is 0, and does nothing then."""
+    match rows:
+        case For(index, 0, _, 1, (Let(name, Load(_, at) as load) as sent, If(condition, _, ()) as body)):
+            asks = condition == Binary("!=", Name(name), Number(0.0))
+            return (sent, load, body) if asks and at == index else None
+    return None
+
+
+def events_in(body: Iterable[Statement]) -> dict[str, Int]:
+    """Arrays of which a kernel visits the numbers that are not 0, with their lengths."""
+    found: dict[str, Int] = {}
+    for statement in body:
+        match statement:
+            case For(_, _, stop, _, within):
+                event = event_of(statement)
+                found |= {event[1].array: stop} if event else events_in(within)
+            case If(_, then, otherwise):
+                found |= events_in((*then, *otherwise))
+    return found
+
+
+def events_of(kernel: Kernel, operation: Operation) -> list[tuple[str, int]]:
+    """Slots of which an operation visits the numbers that are not 0, with their lengths."""
+    named = dict(zip(kernel.arguments, operation.arguments, strict=False))
+    found = []
+    for array, length in events_in(kernel.body).items():
+        slot = named[array]
+        assert isinstance(slot, Slot)
+        found.append((slot.name, _length(named[length.name] if isinstance(length, Size) else length)))
+    return found
+
+
+def arrays_at(load: Load, index: Index) -> Iterator[str]:
+    """Arrays and lists whose numbers at an index a place needs."""
+    if load.at == index:
+        yield load.array
+    yield from _entries(load.at, index)
+
+
+def _entries(whole: Int, index: Index) -> Iterator[str]:
+    match whole:
+        case Joined(_, left, right):
+            yield from (*_entries(left, index), *_entries(right, index))
+        case Entry(name, at) if at == index:
+            yield name
+
+
+def _length(value: object) -> int:
+    return value.value if isinstance(value, Span | First) else int(str(value))
