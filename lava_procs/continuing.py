@@ -1,5 +1,6 @@
-"""Mends what Lava 0.10 cannot do with a network that has run: `run(RunSteps(n))` after a pause waits for ever, and
-`run` after `stop` ends the whole program. Imported for its effect, once."""
+"""Mends what Lava 0.10 cannot do with a network that has run: `run(RunSteps(n))` after a pause waits for ever, `run`
+after `stop` ends the whole program, and `set` of a value of another size leaves numbers on the way that the next `get`
+takes for its own. Imported for its effect, once."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
 from lava.magma.runtime.runtime import Runtime
 from lava.magma.runtime.runtime_services.runtime_service import LoihiPyRuntimeService
 
@@ -43,6 +46,23 @@ def _starting_anew(run: Callable[..., None]) -> Callable[..., None]:
     return started
 
 
+def _of_one_size(setting: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(setting)
+    def checked(var: Any, value: Any, idx: Any = None) -> None:
+        plain = idx is None and not isinstance(value, str) and not hasattr(value, "tocsr")
+        setting(var, _fitting(var, value) if plain else value, idx)
+
+    return checked
+
+
+def _fitting(var: Any, value: Any) -> np.ndarray:
+    found = np.asarray(value)
+    if found.dtype.kind not in "biuf" or found.size != np.prod(var.shape):
+        raise ValueError(f"Var '{var.name}' has shape {var.shape}; a value of shape {found.shape} and type "
+                         f"{found.dtype} cannot be set.")
+    return found
+
+
 def forget_channels(executable: Any) -> None:
     """Those of the last run, after which a network can be started again."""
     for builder in executable.proc_builders.values():
@@ -53,5 +73,6 @@ def forget_channels(executable: Any) -> None:
 if not hasattr(Runtime, "stopped"):
     Runtime.stopped = False
     Runtime.stop = _noting(Runtime.stop)
+    Var.set = _of_one_size(Var.set)
     LoihiPyRuntimeService._handle_pause = _forgetting(LoihiPyRuntimeService._handle_pause)
     AbstractProcess.run = _starting_anew(AbstractProcess.run)

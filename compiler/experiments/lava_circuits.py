@@ -23,8 +23,10 @@ from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.experiment import Experiment
 from cortexc.compiler.experiments.export import check_unedited, digests
 from cortexc.compiler.experiments.files import user_path, write_json, write_text, written_aside
+from cortexc.compiler.experiments.quantities import shaped
 from cortexc.compiler.experiments.results import FINAL, MANIFEST
 from cortexc.compiler.experiments.tables import Model
+from cortexc.compiler.experiments.tasks.plans import is_whole
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CellType, CortexError, Graph, parse_graph, show_graph
 from cortexc.compiler.ir.protocol import Phase, Protocol
@@ -57,7 +59,7 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     have its bits (`stock_circuit`); by default what the experiment's run.stock says. `learning_phase`: off, rules learn
     in `run_spk`: the same bits in less time, since Lava's runtime does not visit every process once more.
 
-    Raises X150 where Lava is not installed, X158 for other sources, E273 for gates, E531 for what ordinary Lava does
+    Raises X150 where Lava is not installed, X158 for other sources, X203, X204 and E273 for gates and seeds, E531 for what ordinary Lava does
     not say, and what loading, building and checking a circuit raise.
     """
     check_installed("lava")
@@ -67,13 +69,16 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     graph = graph_of(experiment or source)
     graph = graph if arrays is None else graph.with_(arrays={**graph.arrays, **arrays})
     verify(graph)
-    values = tuple((gate, (float(value),)) for gate, value in (gates or {}).items())
-    Protocol((Phase("run", 0, 1, gates=values),), ("run",)).check(graph.gates)
+    values = {gate: float(shaped(f"gate {gate}", value, ())) for gate, value in (gates or {}).items()}
+    Protocol((Phase("run", 0, 1, gates=tuple((gate, (value,)) for gate, value in values.items())),),
+             ("run",)).check(graph.gates)
     first = experiment.run.seeds[0] if experiment else 1
+    if seed is not None and not is_whole(seed):
+        raise CortexError("X203", f"seed is {seed!r}; it must be a whole number.")
     if stock is None:
         stock = experiment is not None and experiment.run.stock
     made = module_of(*_given(experiment, graph, stock), learning_phase).Circuit
-    return made(gates=gates or {}, seed=first if seed is None else seed, name=name or graph.name)
+    return made(gates=values, seed=first if seed is None else seed, name=name or graph.name)
 
 
 def _given(experiment: Experiment | None, graph: Graph, stock: bool) -> tuple[Graph, Fixed | None, bool]:
@@ -109,6 +114,9 @@ def _with_states(cell: CellType, written: Graph) -> CellType:
 def experiment_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment | None:
     """None for graphs. Of a run folder, with what was learnt there."""
     if isinstance(source, Graph | Network | Experiment) or _is_text(source):
+        if overrides:
+            raise CortexError("X158", f"overrides= was given for a {type(source).__name__}.",
+                              "Override while it is loaded: cortexc.load(name, overrides).")
         return source if isinstance(source, Experiment) else None
     if not isinstance(source, str | Path):
         raise CortexError("X158", f"a circuit cannot be made of a {type(source).__name__}.",
@@ -123,7 +131,7 @@ def experiment_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] =
 def _is_text(source: Source) -> bool:
     """A graph's text, or a file of it."""
     text = str(source)
-    return text.endswith(".ir") or text.lstrip().startswith("graph ") and "\n" in text
+    return text.endswith(".ir") or "\n" in text
 
 
 def graph_of(source: Source) -> Graph:

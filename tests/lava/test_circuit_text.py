@@ -126,10 +126,21 @@ def test_what_is_refused(graph, words):
 def test_sources_gates_and_weights_are_checked():
     for code, call in (("X158", lambda: cortexc.lava.Circuit(3)), ("X101", lambda: cortexc.lava.Circuit("no_such")),
                        ("E273", lambda: cortexc.lava.Circuit(leaky(), gates={"lern": 1})),
-                       ("E243", lambda: cortexc.lava.Circuit(LEAKY.replace("OPTIMISER", "none")))):
+                       ("X203", lambda: cortexc.lava.Circuit(leaky(), gates={"learn": "on"})),
+                       ("X204", lambda: cortexc.lava.Circuit(leaky(), gates={"learn": np.nan})),
+                       ("X203", lambda: cortexc.lava.Circuit(leaky(), seed="a")),
+                       ("X158", lambda: cortexc.lava.Circuit(leaky(), overrides=["run.seeds=[2]"])),
+                       ("E243", lambda: cortexc.lava.Circuit("# mine\n" + LEAKY.replace("OPTIMISER", "none")))):
         with pytest.raises(CortexError) as error:
             call()
         assert error.value.code == code
+
+
+def test_a_var_takes_no_value_of_another_size():
+    circuit = cortexc.lava.Circuit(leaky())
+    for value in (np.eye(2), np.eye(4), [1, 2], [None] * 9):
+        with pytest.raises(ValueError, match=r"'W_w' has shape \(3, 3\)"):
+            circuit.W_w.set(value)
 
 
 def test_a_circuit_has_vars_and_ports_by_name():
