@@ -20,6 +20,7 @@ import numpy as np
 
 from cortexc.compiler.experiments.files import brief
 from cortexc.compiler.experiments.tables import Model, converted
+from cortexc.compiler.front.builder import Network
 from cortexc.compiler.front.nir import from_nir
 from cortexc.compiler.ir import CortexError, Graph, parse_circuit, unknown
 from cortexc.compiler.microcircuits import CIRCUITS, Circuit
@@ -119,6 +120,9 @@ def _stacked(graphs: Sequence[Graph], path: str) -> Arrays:
 def _check_options(function: Callable, path: str, name: str, options: dict[str, Any]) -> None:
     takes = inspect.signature(function).parameters.values()
     known = [p.name for p in takes if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if "seed" in known and "seed" in options:
+        raise CortexError("X112", f"[model] gives '{Path(path).name}:{name}' the key 'seed', which comes from run.seeds.",
+                          f"Say run.seeds = [{options['seed']}] instead.")
     for key in options:
         if key not in known and not any(p.kind is p.VAR_KEYWORD for p in takes):
             raise unknown("X112", f"key in [model] of '{Path(path).name}:{name}'", key, known)
@@ -129,6 +133,7 @@ def _check_options(function: Callable, path: str, name: str, options: dict[str, 
 
 def _called(function: Callable, path: str, options: dict[str, Any]) -> Graph:
     graph = _guarded(path, lambda: function(**options))
+    graph = graph.graph if isinstance(graph, Network) else graph
     if not isinstance(graph, Graph):
         raise CortexError("X111", f"'{path}' returned a {type(graph).__name__}, not a Graph.")
     return graph

@@ -76,6 +76,12 @@ def test_an_ir_file_with_arrays_is_the_same_as_a_function(mine):
     assert text["weights_sha256"] == function["weights_sha256"] and text["steps"] == 6
 
 
+def test_a_function_may_return_a_network(mine):
+    (mine / "net.py").write_text("import cortexc as cx\n\ndef build():\n    net = cx.Network()\n    net.input('stimulus', 2)\n    return net\n")
+    run = run_experiment(load_experiment(tables(f"{mine / 'net.py'}:build"), {"data.inputs": {"stimulus.value": [[1.0, 0.0]]}}))
+    assert run["circuit"] == "network"
+
+
 def test_every_seed_builds_its_own_arrays(mine):
     both = run_experiment(load_experiment(tables(f"{mine / 'mine.py'}:build", scale=0.3), {"run.seeds": [4, 5]}))
     alone = run_experiment(load_experiment(tables(f"{mine / 'mine.py'}:build", scale=0.3), {"run.seeds": [5]}))
@@ -104,7 +110,7 @@ def test_the_user_data_reach_the_circuit_and_the_output_is_recorded(mine, tmp_pa
     ("nothing.ir", {}, "X110", "cannot read circuit"), ("nothing.py:build", {}, "X110", "cannot read circuit"),
     ("mine.py:biuld", {}, "X113", "Did you mean 'build'?"), ("bad.py:build", {}, "X111", "line 1"),
     ("mine.py:broken", {}, "X111", "ZeroDivisionError"), ("mine.py:number", {"size": 3}, "X111", "not a Graph"),
-    ("mine.py:number", {}, "X112", "model.size"), ("mine.py:build", {"scal": 3}, "X112", "Did you mean 'scale'?"),
+    ("mine.py:number", {}, "X112", "model.size"), ("mine.py:build", {"seed": 3}, "X112", "run.seeds = [3]"), ("mine.py:build", {"scal": 3}, "X112", "Did you mean 'scale'?"),
     ("mine.ir", {}, "E243", "W"), ("mine.ir", {"arrays": "nothing.npz"}, "X114", "nothing.npz"),
     ("mine.ir", {"arrays": "mine.py"}, "X114", "mine.py")])
 def test_mistakes_are_coded(mine, circuit, options, code, words):

@@ -228,6 +228,12 @@ def test_user_table(tmp_path):
     assert np.bincount(load_dataset(path).test_y).tolist() == [2, 2, 2]
 
 
+def test_fields_in_quotation_marks_are_what_is_between_them(tmp_path):
+    rows = [f'"{i}.5",{i},"{word}"' for word in ("dog", "wild cat") for i in range(10)]
+    data = load_dataset(write(tmp_path / "own.csv", '"a","b","kind"\n' + "\n".join(rows)))
+    assert data.words == ("dog", "wild cat") and data.n_in == 2 and set(data.train_x[:, 0] % 1) == {0.5}
+
+
 def test_user_table_with_a_header_only_is_an_empty_set(tmp_path):
     data = load_dataset(write(tmp_path / "own.csv", "a,b,label\n"))
     assert (data.n_in, len(data.train_y), data.classes) == (2, 0, 0)
@@ -236,7 +242,8 @@ def test_user_table_with_a_header_only_is_an_empty_set(tmp_path):
 @pytest.mark.parametrize("text, expected", [
     ("", "D408"), ("\n\n", "D408"), ("1,2\n3\n", "D408"), ("1,2\nx,1\n", "D408"), ("1\n0\n", "D408"),
     ("1,2,0.5\n", "D405"), ("1,2,-1\n", "D405"), ("nan,2,1\n", "D403"), ("1,inf,1\n", "D403"),
-    ("1,2,0\n1,2,1\n", "D405"), ("1;2;0\n", "D408"), ("a\nb\n", "D408")])
+    ("1,2,0\n1,2,1\n", "D405"), ("1;2;0\n", "D408"), ("a\nb\n", "D408"),
+    ('1,2,"a,b"\n', "D408"), ('1,2,"a\n', "D408")])
 def test_user_tables_that_cannot_be_used(tmp_path, text, expected):
     assert code(load_dataset, write(tmp_path / "own.csv", text)) == expected
 

@@ -8,6 +8,7 @@ cannot be used; D406 an option that does not fit the data set; D408 a file that 
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 from collections.abc import Collection, Mapping
@@ -357,7 +358,19 @@ def _table_rows(file: Path) -> list[str]:
         raise _no_table(file, error) from error
     if not lines:
         raise _no_table(file, ValueError("the file is empty"))
+    lines = _unquoted(file, lines) if any('"' in line for line in lines) else lines
     return ["", *lines] if any(map(_is_number, lines[0].split(","))) else lines
+
+
+def _unquoted(file: Path, lines: list[str]) -> list[str]:
+    """Rows whose fields are in quotation marks, without them. D408 for commas and line ends between these."""
+    try:
+        rows = list(csv.reader(lines, strict=True))
+    except csv.Error as error:
+        raise _no_table(file, error) from error
+    if any("," in field for row in rows for field in row):
+        raise _no_table(file, ValueError("a field in quotation marks has a comma"))
+    return [",".join(row) for row in rows]
 
 
 def _table(file: Path, rows: list[str]) -> np.ndarray:
