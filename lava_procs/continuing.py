@@ -55,7 +55,7 @@ def _of_one_size(setting: Callable[..., None]) -> Callable[..., None]:
     return checked
 
 
-def _fitting(var: Any, value: Any) -> np.ndarray:
+def _fitting(var: Any, value: Any) -> Any:
     found = np.asarray(value)
     if found.dtype.kind not in "biuf" or found.size != np.prod(var.shape):
         raise ValueError(f"Var '{var.name}' has shape {var.shape}; a value of shape {found.shape} and type "

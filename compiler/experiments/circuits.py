@@ -121,7 +121,7 @@ def _check_options(function: Callable, path: str, name: str, options: dict[str, 
     takes = inspect.signature(function).parameters.values()
     known = [p.name for p in takes if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     if "seed" in known and "seed" in options:
-        raise CortexError("X112", f"[model] gives '{Path(path).name}:{name}' the key 'seed', which comes from run.seeds.",
+        raise CortexError("X112", f"[model] gives '{Path(path).name}:{name}' the key 'seed', which run.seeds gives.",
                           f"Say run.seeds = [{options['seed']}] instead.")
     for key in options:
         if key not in known and not any(p.kind is p.VAR_KEYWORD for p in takes):

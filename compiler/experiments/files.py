@@ -1,12 +1,14 @@
 """Files of a run folder, never half-written: everything goes to a temporary name and is renamed when complete.
 
 X130 a folder that cannot be written; X131 a file that cannot be written (disk full, no permission); X132 a folder that
-holds something else; X133 a home folder that is not there.
+holds something else; X133 a home folder that is not there; X149 a folder that another process writes to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import io
 import itertools
 import json
@@ -25,6 +27,7 @@ from cortexc.compiler.ir.errors import CortexError
 SAFETENSORS = {**{f"{kind}{size}": f"{letter}{8 * size}" for kind, letter in zip("fiu", "FIU", strict=True)
                 for size in (1, 2, 4, 8)}, "b1": "BOOL"}
 """NumPy's kinds of numbers -> those of the format."""
+LOCK = ".lock"
 EXAMPLES = Path(cortexc.__file__).with_name("examples")
 
 
@@ -70,6 +73,41 @@ def made_for(folder: Path | None) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def held(folder: Path | None) -> Iterator[None]:
+    """A folder that no other process holds meanwhile; one that was made for it goes again if it stays empty. Raises
+    X130 and X149."""
+    if folder is None:
+        yield
+        return
+    made = None if folder.exists() else folder
+    with made_for(made):
+        lock = writable_folder(folder) / LOCK
+        file = _locked(lock)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            os.close(file)
+
+
+def _locked(path: Path) -> int:
+    """A lock of this process, which ends with it, whoever it has started. Raises X149."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                os.close(file)
+                raise CortexError("X149", f"another run writes to folder '{path.parent}'.",
+                                  "Wait for it, or choose another folder with -o.") from None
+            return file  # a file system without locks
+        if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
+            return file
+        os.close(file)  # whoever held it has removed it
 
 
 @contextlib.contextmanager

@@ -59,8 +59,8 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     have its bits (`stock_circuit`); by default what the experiment's run.stock says. `learning_phase`: off, rules learn
     in `run_spk`: the same bits in less time, since Lava's runtime does not visit every process once more.
 
-    Raises X150 where Lava is not installed, X158 for other sources, X203, X204 and E273 for gates and seeds, E531 for what ordinary Lava does
-    not say, and what loading, building and checking a circuit raise.
+    Raises X150 where Lava is not installed, X158 for other sources, X203, X204 and E273 for gates and seeds, E531 for
+    what ordinary Lava does not say, and what loading, building and checking a circuit raise.
     """
     check_installed("lava")
     experiment = experiment_of(source, overrides)

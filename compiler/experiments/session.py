@@ -23,7 +23,7 @@ from cortexc.compiler.experiments import quantities
 from cortexc.compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
 from cortexc.compiler.experiments.compilation import make_runner
 from cortexc.compiler.experiments.experiment import Experiment
-from cortexc.compiler.experiments.files import user_path, writable_folder, write_json
+from cortexc.compiler.experiments.files import held, user_path, writable_folder, write_json
 from cortexc.compiler.experiments.results import (
     RESULTS,
     check_finite,
@@ -254,31 +254,38 @@ def run_experiment(experiment: Experiment, folder: str | Path | None = None, *, 
 
     `resume` continues from the folder's checkpoint, and starts at the beginning, saying so on stderr, where there is
     none. `force` replaces the run that the folder holds. `edited`: a compiled folder whose Lava code is run. Raises
-    coded errors (X146 for a folder with a run, before any work; X147 for `resume` with `force`; X152 for weights that
-    are not finite at the end), and Interrupted on SIGINT, SIGTERM or SIGHUP.
+    coded errors (X146 for a folder with a run, before any work; X149 for one that another run writes to; X147 for
+    `resume` with `force`; X152 for weights that are not finite at the end), and Interrupted on SIGINT, SIGTERM or
+    SIGHUP.
     """
     folder = None if folder is None else user_path(folder)
-    goes_on = _goes_on(folder, resume, force)
-    code = folder / "lava" if folder is not None else None
-    with Session(experiment, folder, progress=progress, code=code, edited=edited, force=force) as session:
-        if goes_on:
-            session.resume()
+    with held(folder):
+        goes_on = _goes_on(folder, resume, force)
+        code = folder / "lava" if folder is not None else None
+        with Session(experiment, folder, progress=progress, code=code, edited=edited, force=force) as session:
+            if goes_on:
+                session.resume()
+            return _to_the_end(session, steps)
+
+
+def _to_the_end(session: Session, steps: int | None) -> dict[str, Any]:
+    """Its results, which its folder has, too."""
+    if session.checkpoints:
+        session.checkpoint()
+    if session.folder:
+        remove_results(session.folder)
+        write_start(session.folder, session.compiled)
+    session.run(steps)
+    table = results(session)
+    if session.folder:
+        write_arrays(session, session.folder)
+        write_report(session, session.folder, table)
         if session.checkpoints:
             session.checkpoint()
-        if session.folder:
-            remove_results(session.folder)
-            write_start(session.folder, session.compiled)
-        session.run(steps)
-        table = results(session)
-        if session.folder:
-            write_arrays(session, session.folder)
-            write_report(session, session.folder, table)
-            if session.checkpoints:
-                session.checkpoint()
-            write_json(session.folder / RESULTS, table)
-        announce(session.underflow, session.compiled.underflow)
-        check_finite(session)
-        return table
+        write_json(session.folder / RESULTS, table)
+    announce(session.underflow, session.compiled.underflow)
+    check_finite(session)
+    return table
 
 
 def _goes_on(folder: Path | None, resume: bool, force: bool) -> bool:

@@ -41,7 +41,8 @@ class Simulation(Mapping[str, np.ndarray]):
 
     `steps` (rows,): after how many steps each row was taken; `time` (rows,): the same in ms. `final`: weights and
     states after the last step, without the axis of rows;
-    `graph.with_(arrays={**graph.arrays, **simulation.final})` goes on from them.
+    `graph.with_(arrays={**graph.arrays, **simulation.final})` begins from them: exactly as if it went on, where nothing
+    older counts (`prev(prev(x))`, messages on their way by a delay, Adam's moments).
     """
 
     recorded: Mapping[str, np.ndarray]

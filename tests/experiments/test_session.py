@@ -1,6 +1,8 @@
 """Runs: results, batches of seeds, run folders, and wrong requests."""
 
 import json
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -204,3 +206,20 @@ def test_states_that_are_nan_are_said(tmp_path):
         run_experiment(load_experiment(tables))
     messages = [str(w.message) for w in said if w.category is CortexWarning]
     assert len(messages) == 1 and messages[0].startswith("X206 'A.u' has 1 values that are NaN after 2 steps")
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(tiny_classification, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    program = (f"from cortexc.compiler.experiments.files import held; from pathlib import Path\n"
+               f"with held(Path({str(folder)!r})): print('held', flush=True); input()")
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(CortexError, match="X149"):
+            run_experiment(load_experiment(tiny_classification), folder)
+        other.kill()
+    run_experiment(load_experiment(tiny_classification), folder)
+    assert (folder / "results.json").exists() and not (folder / ".lock").exists()
+    with pytest.raises(CortexError, match="X120"):
+        run_experiment(load_experiment(tiny_classification, {"data.name": "yin_yang"}), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
