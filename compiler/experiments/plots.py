@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+import math
 from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
@@ -90,8 +91,9 @@ def traces(found: Recorded, *quantities: str, cells: int = 5) -> Figure:
     """Values over time (ms) of up to so many cells, or weights, of each quantity."""
     figure, drawn = axes("", "ms", "")
     for colour, name in enumerate(quantities):
-        values = _recorded(found, name)[:, 0].reshape(len(found.steps), -1)[:, :cells]
-        lines = drawn.plot(found.time, values, linewidth=0.8, color=f"C{colour}")
+        values = _recorded(found, name)[:, 0]
+        shown = values.reshape(len(values), math.prod(values.shape[1:]))[:, :cells]
+        lines = drawn.plot(found.time, shown, linewidth=0.8, color=f"C{colour}")
         for line in lines[:1]:
             line.set_label(name)
     drawn.legend(frameon=False, fontsize=8)

@@ -52,13 +52,15 @@ class Simulation(Mapping[str, np.ndarray]):
     seeds: tuple[int, ...] = ()
 
     def to_xarray(self) -> Any:
-        """An `xarray.Dataset` of what was recorded, with dims seed, time and cell_POPULATION, or post_PROJECTION and
-        pre_PROJECTION of matrices; the coordinate time is in ms. Raises X216 where xarray is not installed."""
+        """An `xarray.Dataset` of what was recorded, with dims seed (or element, of samples), time and cell_POPULATION,
+        or post_PROJECTION and pre_PROJECTION of matrices; the coordinate time is in ms. Raises X216 where xarray is not
+        installed."""
         try:
             import xarray
         except ImportError:
             raise CortexError("X216", "xarray is not installed.", "pip install xarray.") from None
-        arrays = {name: (_dimensions(name, array), np.swapaxes(array, 0, 1)) for name, array in self.recorded.items()}
+        arrays = {name: (["seed" if array.shape[1] == len(self.seeds) else "element", "time", *_own_axes(name, array)],
+                         np.swapaxes(array, 0, 1)) for name, array in self.recorded.items()}
         found = xarray.Dataset(arrays, {"time": ("time", self.time, {"units": "ms"})})
         fits = len(self.seeds) == found.sizes.get("seed", 0)
         return found.assign_coords(seed=list(self.seeds)) if fits and self.seeds else found
@@ -69,10 +71,12 @@ class Simulation(Mapping[str, np.ndarray]):
 
     def spikes(self, message: str, element: int = 0) -> Spikes:
         """Events of a recorded message: `steps`, `cells`, `rates()` in Hz, `irregularity()`, `correlations()`. Raises
-        X151 where it was not recorded, X208 where not every step was."""
+        X151 where it was not recorded, X203 for the element, X208 where not every step was."""
         if message not in self.recorded:
             raise unknown("X151", "recorded quantity", message, self.recorded)
         values = self.recorded[message]
+        if not is_whole(element) or not -values.shape[1] <= element < values.shape[1]:
+            raise CortexError("X203", f"element is {element!r}; '{message}' has elements 0 to {values.shape[1] - 1}.")
         if len(self.steps) and self.steps[-1] != len(self.steps):
             raise CortexError("X208", f"'{message}' was recorded every {self.steps[0]} steps; spikes need every step.")
         steps, cells = np.nonzero(values[:, element])
@@ -137,11 +141,12 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
                           {name: runner.value(name) for name in kept}, found.graph.dt, tuple(found.seeds))
 
 
-def _dimensions(quantity: str, array: np.ndarray) -> list[str]:
-    """With elements first: those of cells, of matrices, of lists of synapses."""
-    owner = quantity.partition(".")[0]
-    own = {3: ["cell"], 4: ["post", "pre"]}.get(array.ndim, [f"axis_{i}" for i in range(array.ndim - 2)])
-    return ["seed", "time", *(f"{each}_{owner}" for each in own)]
+def _own_axes(quantity: str, array: np.ndarray) -> list[str]:
+    """Those of cells, of matrices, of lists of synapses; what arrives is of postsynaptic cells."""
+    owner, _, key = quantity.partition(".")
+    named = {3: ["post" if key == "current" else "cell"], 4: ["post", "pre"]}
+    own = named.get(array.ndim, [f"axis_{i}" for i in range(array.ndim - 2)])
+    return [f"{each}_{owner}" for each in own]
 
 
 def verify_graph(graph: Graph | Network, steps: int | None = None, *, inputs: Mapping[str, Any] | None = None,

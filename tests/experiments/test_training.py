@@ -89,6 +89,13 @@ def test_recordings_become_a_dataset(net: cx.Network) -> None:
     assert np.array_equal(table["W.w"].isel(seed=1, time=-1).values, found["W.w"][-1, 1])
 
 
+def test_lists_of_synapses_and_samples_become_datasets(net: cx.Network) -> None:
+    pytest.importorskip("xarray")
+    net.connect("x", "out", name="L", port="drive", arrays={"pre": [0, 1, 2, 0], "post": [0, 0, 1, 1]}, w=1.0)
+    table = cx.simulate(net.graph.with_(samples=2), 5, record=["out.u", "L.w", "L.current", "W.w", "W.current"]).to_xarray()
+    assert dict(table.sizes) == {"element": 2, "time": 5, "cell_out": 3, "seed": 1, "cell_L": 4, "post_L": 3, "post_W": 3, "pre_W": 3}
+
+
 def test_without_xarray_it_is_said(net: cx.Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "xarray", None)
     with pytest.raises(CortexError, match="X216"):

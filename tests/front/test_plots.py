@@ -36,6 +36,15 @@ def test_traces_are_the_values(found) -> None:
     assert np.array_equal(lines[4].get_ydata(), found["W.w"][:, 0, 0, 1])
 
 
+def test_nothing_recorded_is_drawn_empty() -> None:
+    net = Network()
+    net.add("e", 2, "library.lif_exp")
+    nothing = cortexc.simulate(net, 0, record=["e.v", "e.spike"])
+    assert len(plots.traces(nothing, "e.v").axes[0].lines[0].get_xdata()) == 0 and "0 steps" in nothing._repr_html_()
+    with pytest.raises(CortexError, match="X203 element is 1; 'e.spike' has elements 0 to 0"):
+        nothing.spikes("e.spike", 1)
+
+
 def test_weights_and_angles(found) -> None:
     assert np.array_equal(plots.weights(found, "W.w").axes[0].images[0].get_array(), found["W.w"][-1, 0])
     (line,) = plots.angles(found, "B.w", "W.w").axes[0].lines
