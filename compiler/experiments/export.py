@@ -33,6 +33,7 @@ from cortexc.compiler.experiments.results import FINAL, MANIFEST
 from cortexc.compiler.front.nir.exporting import to_nir
 from cortexc.compiler.front.nir.reading import package
 from cortexc.compiler.ir import CortexError, parse_graph, show_graph, unknown
+from cortexc.compiler.ir.errors import check_type
 
 
 def export_run(folder: str | Path, to: str, output: str | Path | None = None) -> Path:
@@ -95,6 +96,7 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     folder that holds something else, X148 for one whose code was edited, unless `force`. Nothing is written where
     something fails, and an older program stays.
     """
+    check_type("compile_to_folder", experiment, Experiment, "an Experiment", "cortexc.load reads one.")
     from cortexc.compiler.backends.in_process import sized
     from cortexc.compiler.backends.lava import emit
     from cortexc.compiler.experiments.cores import fitting_mapping

@@ -23,6 +23,7 @@ from cortexc.compiler.experiments.figures import angle
 from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, unknown
+from cortexc.compiler.ir.errors import check_type
 from cortexc.compiler.report.drawing import Drawing, circuit_drawing, circuit_parts
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def angles(found: Recorded, feedback: str, forward: str) -> Figure:
 def circuit(graph: Graph | Network) -> Drawing:
     """Cells with their compartments by area, and projections between them, as a notebook shows it."""
     graph = graph.graph if isinstance(graph, Network) else graph
+    check_type("plots.circuit", graph, Graph, "a graph or Network")
     drawn = circuit_drawing(circuit_parts(graph))
     if drawn is None:
         raise CortexError("X203", f"a circuit of {len(graph.populations)} populations is not drawn.")

@@ -1,5 +1,7 @@
 """The Python API."""
 
+import pytest
+
 import cortexc
 
 
@@ -20,3 +22,10 @@ def test_an_experiment_in_a_few_lines(monkeypatch, tmp_path):
     with cortexc.Session(experiment) as session:
         session.run(5)
         assert session.position == 5
+
+
+@pytest.mark.parametrize("call", [cortexc.nir_losses, cortexc.plots.circuit, cortexc.load, cortexc.compile,
+                                  lambda found: cortexc.compile_to_folder(found, "never")])
+def test_what_is_no_circuit_is_said(call):
+    with pytest.raises(cortexc.CortexError, match="E237"):
+        call(None)

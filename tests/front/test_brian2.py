@@ -294,3 +294,9 @@ def test_without_brian2_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "brian2", None)
     with pytest.raises(CortexError, match=r"U101 .*cortexc\[brian2\]"):
         cortexc.from_brian2([], 1.0)
+
+
+@pytest.mark.parametrize(("duration", "code"), [(5 * b2.mV, "U103"), (float("nan"), "U103"), ("10*ms", "E237"), (-1 * ms, "U103")])
+def test_a_duration_is_a_time(duration, code):
+    with pytest.raises(CortexError, match=code):
+        cortexc.from_brian2([b2.NeuronGroup(1, "v : 1")], duration)

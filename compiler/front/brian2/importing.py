@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from cortexc.compiler.front.brian2.naming import plain
 from cortexc.compiler.front.brian2.pathways import Ends
 from cortexc.compiler.front.brian2.projections import Made, check_order, projections
 from cortexc.compiler.front.brian2.synapses import Joined
-from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir.errors import CortexError, check_type
 from cortexc.compiler.ir.model import Graph, Population
 from cortexc.compiler.ir.verify import verify
 
@@ -81,8 +82,13 @@ def from_brian2(network: Any, duration: Any, *, namespace: Mapping[str, Any] | N
     frame = inspect.currentframe()
     around = frame.f_back if frame else None
     known = {**around.f_globals, **around.f_locals} if namespace is None and around else dict(namespace or {})
+    check_type("from_brian2", network, (brian2.Network, list, tuple, set), "a Network of Brian2 or its objects")
     if float(getattr(network, "t_", 0.0)):
         raise CortexError("U103", "the network has run already.", "Import it before it runs.")
+    check_type("from_brian2", duration, (Real, brian2.Quantity), "a time, such as 100 * ms")
+    plain = not isinstance(duration, brian2.Quantity) or brian2.have_same_dimensions(duration, brian2.second)
+    if not plain or not np.isfinite(float(duration)):
+        raise CortexError("U103", f"the duration is {duration}; it must be a time.", "Such as 100 * ms.")
     objects = network.objects if isinstance(network, brian2.Network) else list(network)
     return _Import(objects, float(duration), known, name).imported()
 

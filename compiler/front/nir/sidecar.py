@@ -15,6 +15,7 @@ import numpy as np
 
 from cortexc.compiler.front.nir.reading import TOLD, Network, Node
 from cortexc.compiler.ir import CellType, CortexError, Graph, parse_circuit, show_graph
+from cortexc.compiler.ir.errors import check_type
 from cortexc.compiler.ir.expressions import reads
 
 TEXT, ARRAYS, NODES, LOST = "graph", "arrays", "nodes", "losses"
@@ -23,6 +24,7 @@ SIDECARS = ("use", "ignore")
 
 def losses(graph: Graph) -> list[str]:
     """What a tool that reads only the nodes of `to_nir(graph, plasticity="sidecar")` does not see."""
+    check_type("nir_losses", graph, Graph, "a Graph")
     found = [f"rule '{rule.name}' of projection '{q.name}': its weights stay as they are"
              for q in graph.projections if (rule := graph.rule_of(q))]
     found += [f"mirror '{m.target}' of '{m.source}': weights stay as they are" for m in graph.mirrors]
