@@ -17,7 +17,7 @@ from cortexc.compiler.ir import Expression, Graph, PlasticityRule, Projection, s
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, leaves, reads, walk
 from cortexc.compiler.ir.model import State, SynapseClass
 from cortexc.compiler.passes.engine_limits import Limits, has_engine
-from cortexc.compiler.passes.fixed_point import rounding_of
+from cortexc.compiler.passes.fixed_point import bits_between, rounding_of
 from cortexc.compiler.passes.fold import constant
 from cortexc.compiler.passes.legalise import Term, expanded
 from cortexc.compiler.passes.read_sets import read_sets
@@ -60,7 +60,9 @@ def _register_unit(graph: Graph, q: Projection, limits: Limits) -> float:
 
 
 def _weight_bits(synapse: SynapseClass) -> int:
-    return _bits(synapse.limits[1] / synapse.unit) + (synapse.limits[0] < 0)
+    """Inhibitory weights have no sign of their own."""
+    low, high = synapse.limits if synapse.limits[1] > 0 else sorted(abs(limit) for limit in synapse.limits)
+    return bits_between(low / synapse.unit, high / synapse.unit) if synapse.unit else 2
 
 
 def least_scale(hardware: HardwareMap, factor_bits: int) -> float:

@@ -99,6 +99,11 @@ class Rounding:
         return Binary(">=", Call("abs", (self.inner,)), Number((self.limit + 1) / self.scale))
 
 
+def bits_between(low: float, high: float) -> int:
+    """Of whole numbers of units from `low` to `high`, with the sign where some are negative."""
+    return max(math.ceil(math.log2(max(high, -low - 1, 0) + 1)), 1) + (low < 0)
+
+
 def rounding_of(expression: Expression | None) -> Rounding | None:
     match expression:
         case Call("fixed", (inner, Number(scale), Number(limit), offset)):

@@ -8,7 +8,7 @@ import numpy as np
 
 from cortexc.compiler.ir import Graph
 from cortexc.compiler.ir.expressions import Number
-from cortexc.compiler.passes.fixed_point import Format, rounding_of
+from cortexc.compiler.passes.fixed_point import Format, bits_between, rounding_of
 from cortexc.compiler.passes.widths import is_counter
 
 
@@ -23,7 +23,7 @@ def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:
         synapse, rule = graph.class_of(q.name), graph.rule_of(q)
         if synapse.unit:
             low, high = synapse.limits
-            bits = round(float(np.log2(high / synapse.unit + 1))) + (low < 0)
+            bits = bits_between(low / synapse.unit, high / synapse.unit)
             yield f"{q.name}.w", (Format(bits, -int(np.log2(synapse.unit)), low >= 0), not (rule and rule.noise))
         for s in rule.states if rule else ():
             if s.dtype != "float64" and not is_counter(s.name):
