@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import reduce
 
 from cortexc.compiler.ir import CortexError, Equation, Expression, show
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Number, Where, names, substitute
@@ -162,5 +161,12 @@ def rk5(cell: CellType) -> tuple[Equation, ...]:
 
 def _along(equation: Equation, slopes: list[dict[str, Name]], weights: tuple[float, ...]) -> Expression:
     """x0 + dt (the weighted slopes)."""
-    terms = [weight * slope[equation.name] for weight, slope in zip(weights, slopes, strict=False) if weight]
-    return equation.begins + DT * reduce(lambda a, b: a + b, terms) if terms else equation.begins
+    terms = [(weight > 0, abs(weight) * slope[equation.name])
+             for weight, slope in zip(weights, slopes, strict=False) if weight]
+    if not terms:
+        return equation.begins
+    (adds, total), *rest = terms
+    total = total if adds else -total
+    for adds, term in rest:
+        total = total + term if adds else total - term
+    return equation.begins + DT * total
