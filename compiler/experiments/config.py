@@ -12,6 +12,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -80,9 +81,9 @@ def _plain(value: Any) -> Any:
 
 def _find(source: str) -> Path:
     path, shipped = user_path(source), shipped_experiments()
-    if path.is_dir() and (path / "experiment.toml").exists():
+    if isfile(path / "experiment.toml"):
         return path / "experiment.toml"
-    if path.is_file():
+    if isfile(path):
         return path
     if source in CIRCUITS and CIRCUITS[source].example in shipped:
         return shipped[CIRCUITS[source].example]

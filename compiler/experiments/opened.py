@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cortexc.compiler.experiments.circuits import read_arrays
-from cortexc.compiler.experiments.files import brief
+from cortexc.compiler.experiments.files import brief, user_path
 from cortexc.compiler.experiments.results import FINAL, STATES
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.ir.errors import check_type
@@ -26,8 +27,8 @@ EXPERIMENT, GRAPH, START, RESULTS, RECORDS = (
 def open_run(folder: str | Path) -> RunFolder:
     """A run folder, to be read. Nothing in it is imported or run, and its circuit is not built. Raises X170."""
     check_type("open_run", folder, (str, Path), "the path of a folder")
-    path = Path(folder)
-    if not path.is_dir() or not (path / EXPERIMENT).is_file():
+    path = user_path(folder)
+    if not isfile(path / EXPERIMENT):
         raise CortexError("X170", f"'{path}' is no run folder: there is no {EXPERIMENT} in it.",
                           "Name the folder that `cortexc run -o` wrote.")
     return RunFolder(path)

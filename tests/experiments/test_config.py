@@ -90,7 +90,7 @@ def test_files_that_cannot_be_read_are_coded(tmp_path):
     (tmp_path / "bad.toml").write_text("[model\n")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     for source, code in ((tmp_path / "bad.toml", "X102"), (tmp_path / "binary.toml", "X102"), ("pal_digit", "X101"),
-                         (tmp_path, "X101")):
+                         (tmp_path, "X101"), ("x" * 300, "X101")):
         with pytest.raises(CortexError) as caught:
             load_experiment(source)
         assert caught.value.code == code

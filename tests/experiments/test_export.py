@@ -64,7 +64,7 @@ def test_nir_has_the_weights_that_were_learnt(tmp_path):
 def test_what_cannot_be_exported_is_coded(run_folder, tmp_path, monkeypatch):
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "experiment.toml").write_text("")
-    for folder, to, code in ((tmp_path, "npz", "X170"), (tmp_path / "begun", "npz", "X170"),
+    for folder, to, code in ((tmp_path, "npz", "X170"), (tmp_path / "begun", "npz", "X170"), ("x" * 300, "npz", "X170"),
                              (run_folder, "onnx", "X171")):
         with pytest.raises(CortexError) as caught:
             export_run(folder, to)
