@@ -36,6 +36,7 @@ def test_codes_are_those_of_the_weights_sample_by_sample():
         found = task.scores(plan, session.records, session.position)
         tests = task._codes(plan, session.records, "test")
     assert [len(each) for each in (codes, tests, found)] == [2, 2, 2] and codes[1].shape == (2, 40, 2)
+    assert [each.epoch for each in found] == [-1, 1]  # before the first epoch; after the second one
     for seed in range(2):
         hidden = np.tanh(plan.samples[:40] @ weights["W_1.w"][seed].T + weights["b_1.w"][seed].T)
         expected = hidden @ weights["W_2.w"][seed].T + weights["b_2.w"][seed].T

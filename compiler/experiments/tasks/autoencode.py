@@ -10,6 +10,7 @@ X122 a protocol that cannot be made; X120 data that do not fit the circuit.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -80,11 +81,12 @@ class Autoencode(Presented, frozen=True, tag="autoencode"):
                      rows=count if graph.samples > 1 else 0)
 
     def scores(self, plan: Plan, records: Any, position: int) -> list[Measured]:
-        """The probe's accuracy on the test samples, every time they have been shown."""
+        """The probe's accuracy on the test samples, every time they have been shown: first by the untrained circuit."""
         codes = {name: self._codes(plan, records, name) for name in PROBES}
-        return completed(plan, ("test",), position, lambda part, index: tuple(
+        found = completed(plan, ("test",), position, lambda part, index: tuple(
             probe(codes["label"][index][seed], plan.labels["label"][seed], codes["test"][index][seed], labels)
             for seed, labels in enumerate(plan.labels["test"])))
+        return [*(replace(untrained, epoch=-1) for untrained in found[:1]), *found[1:]]
 
     def _codes(self, plan: Plan, records: Any, name: str) -> list[np.ndarray]:
         """Every time they were shown: (seeds, samples, n)."""
