@@ -54,7 +54,7 @@ class EpropFile(NestFile):
         self.inputs["S"] = self._early(self._trains("in_spikes", 1))
         self.inputs["Y"] = self.targets
         tau = {"tau_m": self.given["tau_m"], "tau_out": own["tau_m_readout"]}
-        keep = {key: np.exp(-self.dt / value) for key, value in tau.items()}
+        keep = {key: float(np.exp(-self.dt / value)) for key, value in tau.items()}
         rate = own["eta"] * (1 - keep["tau_out"])
         text = EPROP_READOUT.format(readouts=self.targets.shape[1], tau_m=readout["tau_m"])
         text += EPROP_SYNAPSES.format(inputs=self.inputs["S"].shape[1], rate=rate * (1 - keep["tau_m"]), rate_out=rate,
