@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -209,3 +211,15 @@ def test_a_graph_is_verified_as_written_and_as_it_is_run() -> None:
 def test_what_is_no_circuit_has_a_code(ask: Any, given: Any) -> None:
     with pytest.raises(cortexc.CortexError, match="X111 a graph or Network is asked for"):
         ask(given)
+
+
+def test_sizes_may_be_numpys_own(tmp_path, monkeypatch):
+    """Compiled kernels did not know them."""
+    monkeypatch.setenv("CORTEXC_CACHE", str(tmp_path))
+    monkeypatch.setenv("CORTEXC_JIT", "1")
+    sized = GRAPH.with_(populations=tuple(replace(p, size=np.int64(p.size)) for p in GRAPH.populations))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = cortexc.simulate(sized, STEPS, inputs=INPUTS, gates=GATES, record=["W.w"])
+    expected = cortexc.simulate(GRAPH, STEPS, inputs=INPUTS, gates=GATES, record=["W.w"], backend="interpreter")
+    assert np.array_equal(found["W.w"], expected["W.w"])

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
+from numbers import Integral
 
 from cortexc.compiler.backends.kernels.blocking import (
     VECTORS,
@@ -354,7 +355,8 @@ def c_name(name: str) -> str:
 def sizes_of(kernel: Kernel, arguments: tuple[Argument, ...]) -> dict[str, int]:
     """The lengths among the arguments, by name."""
     named = zip(kernel.arguments, arguments, strict=False)
-    return {n: a.value if isinstance(a, Span | First) else a for n, a in named if isinstance(a, int | Span | First)}
+    sizes = {n: a.value if isinstance(a, Span | First) else a for n, a in named}
+    return {n: int(size) for n, size in sizes.items() if isinstance(size, Integral)}  # numpy's, too
 
 
 def open_sizes(kernel: Kernel, arguments: tuple[Argument, ...]) -> dict[str, int]:
