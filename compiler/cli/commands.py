@@ -339,11 +339,10 @@ def bench(out: Output, name: str, output: str | None, golden: str | None, overri
         raise unknown("X185", "benchmark", name, BENCHMARKS)
     options = dict(parse_override(text) for text in overrides or ())
     options |= recordings(name, golden)
-    options |= {"output": output} if output else {}
     folder = writable_folder(output) if output else None
     start = time.perf_counter()
     with out.captured():
-        rows = BENCHMARKS[name].rows(options)
+        rows = BENCHMARKS[name].rows({**options, **({"output": output} if output else {})})
     table = {"name": name, "rows": rows, "machine": machine(), "options": options,
              "wall_s": time.perf_counter() - start}
     if folder:

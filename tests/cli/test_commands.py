@@ -209,6 +209,7 @@ def test_bench_lists_rows(call, call_json, monkeypatch):
     code, table = call_json("bench", "pal-feedback", "--set", "seeds=[123]", "--golden", "somewhere", "-o", "out")
     assert code == 0 and table["name"] == "pal-feedback" and table["machine"]["cores"]
     assert table["rows"][0]["options"] == "{'seeds': [123], 'golden': 'somewhere', 'output': 'out'}"
+    assert table["options"] == {"seeds": [123], "golden": "somewhere"}  # where results lie is not how they were made
     code, out, _ = call("bench", "pal-feedback")
     assert code == 0 and out.split()[:2] == ["figure", "options"]
 
