@@ -1,12 +1,13 @@
 """A circuit as one process for Lava networks of one's own: `cortexc.lava.Circuit`, and what `compile --circuit` writes.
 
-X158 what no circuit can be made of.
+X158 what no circuit can be made of; X217 noise that nobody draws.
 """
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from cortexc.compiler.experiments.tables import Model
 from cortexc.compiler.experiments.tasks.plans import is_whole
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CellType, CortexError, Graph, parse_graph, show_graph
+from cortexc.compiler.ir.errors import CortexWarning
 from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.ir.verify import verify
 from cortexc.compiler.passes import Request, Target, run_pipeline
@@ -60,7 +62,7 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     in `run_spk`: the same bits in less time, since Lava's runtime does not visit every process once more.
 
     Raises X150 where Lava is not installed, X158 for other sources, X203, X204 and E273 for gates and seeds, E531 for
-    what ordinary Lava does not say, and what loading, building and checking a circuit raise.
+    what ordinary Lava does not say, and what loading, building and checking a circuit raise. Warns with X217.
     """
     check_installed("lava")
     experiment = experiment_of(source, overrides)
@@ -72,6 +74,7 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     values = {gate: float(shaped(f"gate {gate}", value, ())) for gate, value in (gates or {}).items()}
     Protocol((Phase("run", 0, 1, gates=tuple((gate, (value,)) for gate, value in values.items())),),
              ("run",)).check(graph.gates)
+    _say_who_draws(graph, values)
     first = experiment.run.seeds[0] if experiment else 1
     if seed is not None and not is_whole(seed):
         raise CortexError("X203", f"seed is {seed!r}; it must be a whole number.")
@@ -79,6 +82,16 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
         stock = experiment is not None and experiment.run.stock
     made = module_of(*_given(experiment, graph, stock), learning_phase).Circuit
     return made(gates=values, seed=first if seed is None else seed, name=name or graph.name)
+
+
+def _say_who_draws(graph: Graph, gates: Mapping[str, float]) -> None:
+    """X217 where noise is on that processes do not draw themselves."""
+    drawn = [f"{p.name}_{name}_in" for p in graph.populations for name, _ in graph.cell(p.cell).noise]
+    on = graph.noise.gate is None or gates.get(graph.noise.gate, 0) > 0
+    if drawn and on and graph.noise.kind in ("legacy", "recorded"):
+        warnings.warn(CortexWarning("X217", f"noise of graph '{graph.name}' is {graph.noise.kind}, which its processes "
+                                            f"do not draw: it is what arrives at {', '.join(drawn)}, or 0.",
+                                    "Connect those ports, or give run.noise=counter."), stacklevel=3)
 
 
 def _given(experiment: Experiment | None, graph: Graph, stock: bool) -> tuple[Graph, Fixed | None, bool]:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -168,3 +169,14 @@ def test_compiled_folders(tmp_path):
     with pytest.raises(CortexError, match="edited"):
         compile_circuit(experiment, tmp_path / "pal")
     assert compile_circuit(experiment, tmp_path / "pal", force=True) == manifest
+
+
+def test_noise_that_nobody_draws_is_told_of():
+    """Of the authors' generators, where its gate is on."""
+    with pytest.warns(UserWarning, match="X217 noise .* is legacy.* P0_white_in") as told:
+        circuit = cortexc.lava.Circuit("pal_fig4ab", gates={"noise": 1})
+    assert len(told) == 1 and circuit.P0_white_in
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        cortexc.lava.Circuit("pal_fig4ab")
+        cortexc.lava.Circuit("pal_fig4ab", gates={"noise": 1}, overrides=["run.noise=counter"])
