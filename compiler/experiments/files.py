@@ -55,8 +55,10 @@ def writable_folder(folder: str | Path) -> Path:
     probe = path / f".cortexc_probe_{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"cortexc")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"cortexc")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise CortexError("X130", f"cannot write to folder '{path}': {error.strerror}.",
                           "Choose another one with -o.") from None
