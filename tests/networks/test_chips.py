@@ -18,7 +18,7 @@ from cortexc.compiler.mapping.traffic import busiest_link, flow, hops
 from cortexc.compiler.microcircuits.potjans_diesmann import PotjansDiesmann, build
 from cortexc.compiler.passes.legalise import the_map
 
-TWO = """graph two
+NET = """graph net
 cell c
   port a
   state v = 0
@@ -29,13 +29,12 @@ synapse x
   message s
   port a
   connectivity sparse
-population A c 3000
-population B c 2000
+population A c {a}
+population B c {b}
 projection AB x A -> B
-  connect fixed_total 900000
-projection BA x B -> A
-  connect fixed_total 900000
+  connect {rule}
 """
+TWO = NET.format(a=3000, b=2000, rule="fixed_total 900000\nprojection BA x B -> A\n  connect fixed_total 900000")
 
 
 def test_cells_of_a_core_are_reached_as_pair_by_pair():
@@ -67,22 +66,6 @@ def test_a_circuit_with_too_many_pairs_of_blocks_is_filled_in_order_alone(monkey
     assert tried(methods.SEQUENTIAL) and not tried(methods.SINGLE) and not tried(methods.PARTITIONED)
 
 
-SMALL = """graph small
-cell c
-  port a
-  state v = 0
-  send s = prev(v)
-  receive v = a
-  message s
-synapse x
-  message s
-  port a
-  connectivity sparse
-population A c 60
-population B c 45
-projection AB x A -> B
-  connect {rule} seed={seed}{flags}
-"""
 RULES = ("fixed_indegree 12", "fixed_outdegree 9", "fixed_total 700", "probability 0.2")
 
 
@@ -94,7 +77,7 @@ def test_a_rule_expects_the_sources_and_memory_that_are_drawn(rule, flags):
     if rule.startswith("probability") and flags:
         pytest.skip("a pair is joined once at most")
     blocks = [(0, 1), (3, 10), (5, 45)]
-    graphs = [parse_graph(SMALL.format(rule=rule, seed=seed, flags=flags)) for seed in range(60)]
+    graphs = [parse_graph(NET.format(a=60, b=45, rule=f"{rule} seed={seed}{flags}")) for seed in range(60)]
     drawn = [connectivity_of(g, g.projection("AB")) for g in map(with_drawn, graphs)]
     told = connectivity_of(graphs[0], graphs[0].projection("AB"))
     runs = runs_of(told, blocks)

@@ -64,7 +64,7 @@ def test_what_is_set_is_what_is_read_and_only_that():
     assert np.array_equal(native.value("wI_2.w"), before["wI_2.w"])
 
 
-@pytest.mark.parametrize("case", ["none", "observed", "overlap", "gate", "rate", "epsilon"])
+@pytest.mark.parametrize("case", ["none", "observed", "overlap", "gate", "rate", "epsilon", "sign"])
 def test_who_joins(case):
     graph, observed = graph_of(options(optimiser="adam"), 1), frozenset({"wE_2.w"} if case == "observed" else ())
     arrays, second = dict(graph.arrays), graph.projection("wI_2")
@@ -72,6 +72,11 @@ def test_who_joins(case):
         arrays["wI_2.mask"] = np.ones_like(arrays["wI_2.mask"])
     parameters = dict(second.parameters) | {"rate": {"eta": 0.1}, "epsilon": {"epsilon": 0.0}}.get(case, {})
     second = replace(second, parameters=tuple(parameters.items()), apply="learn" if case == "gate" else second.apply)
+    rule, synapse = graph.rule_of(second), graph.class_of(second.name)
+    if case == "sign":  # both increments have the same one
+        rule = replace(rule, name="turned", increment=graph.rule_of(graph.projection("wE_2")).increment)
+        synapse, second = replace(synapse, name="turned", rule="turned"), replace(second, synapse="turned")
+        graph = graph.with_(rules=(*graph.rules, rule), synapses=(*graph.synapses, synapse))
     graph = graph.with_(arrays=arrays, projections=tuple(
         second if q.name == second.name else q for q in graph.projections))
     joined = {half.matrix.partition(".")[0] for half in lower(graph, observed).joined.values()}
