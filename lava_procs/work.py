@@ -161,11 +161,11 @@ class GroupWork:
     # ---- for the parent, between runs
 
     def feed_now(self) -> Any:
-        """Brings the parent's copy of the feed to the child's position, drawing the block again; returns it."""
+        """Brings the parent's copy of the feed to the child's position; returns it."""
         state = self.mailbox.read() if self.feed.position != self.at[1] else None
         if state:
             self.feed.restore(state)
-            self.feed.block(int(self.at[0]))
+            self.feed.block(int(self.at[0]), drawn=False)
         return self.feed
 
 

@@ -111,17 +111,18 @@ class Feed:
         rows = self.count_rows(stream["name"])
         return min(rows, stream["window"]) if stream["window"] else rows
 
-    def block(self, steps: int) -> Block:
-        """The next `steps` steps (fewer at the end of the protocol)."""
+    def block(self, steps: int, drawn: bool = True) -> Block:
+        """The next `steps` steps (fewer at the end of the protocol). Not `drawn`: without noise that is keyed by the
+        step, for whoever only follows."""
         steps = min(steps, self.total - self.position)
         block = Block(np.zeros((steps, self.batch), np.int64), np.zeros((steps, 1 + len(self.gates))),
                       np.zeros((steps, self.noise.width)), np.full((steps, len(self.streams)), -1, np.int64))
         done = 0
         while done < steps:
-            done += self._fill(block, done, steps - done)
+            done += self._fill(block, done, steps - done, drawn)
         return block
 
-    def _fill(self, block: Block, at: int, room: int) -> int:
+    def _fill(self, block: Block, at: int, room: int, drawn: bool) -> int:
         phase = self.phases[self.sequence[self.phase_index]]
         length: int = phase["count"] * phase["steps"]
         if self.phase_step == 0:
@@ -135,9 +136,11 @@ class Feed:
             block.gates[part, 0] = 1.0
             for gate, pattern in phase["gates"]:
                 block.gates[part, 1 + self.gates.index(gate)] = np.asarray(pattern)[steps % len(pattern)]
-            self._draw(block, part)
-            self._draw_weights(block, part)
-            self._draw_keys(block, part)
+            if drawn or self.noise.kind == "legacy":
+                self._draw(block, part)
+            if drawn:
+                self._draw_weights(block, part)
+                self._draw_keys(block, part)
             self._place(block, phase, at, take)
         self.phase_step, self.position = self.phase_step + take, self.position + take
         if self.phase_step == length:

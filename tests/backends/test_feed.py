@@ -46,6 +46,20 @@ def test_a_restored_feed_goes_on_with_the_same_bits(kind):
         assert np.array_equal(array, after_second[name]), name
 
 
+@pytest.mark.parametrize("kind", ["counter", "legacy"])
+def test_who_follows_draws_no_noise_that_the_step_tells(kind, monkeypatch):
+    """What comes after has the same bits."""
+    columns = ((3, 4, "normal"),)
+    ahead, follower = feed(kind, columns=columns), feed(kind, columns=columns)
+    assert ahead.block(77).noise.any()
+    with monkeypatch.context() as patch:
+        patch.setattr(follower, "_counter", None)
+        follower.block(77, drawn=False)
+    after, followed = vars(ahead.block(60)), vars(follower.block(60))
+    for name, array in after.items():
+        assert np.array_equal(array, followed[name]), name
+
+
 def test_legacy_draws_shuffle_and_noise_from_one_generator():
     columns = ((0, 2, "normal"), (1, 3, "normal"))
     rows, _, noise, _ = everything(feed("legacy", seeds=(5,), columns=columns), [30, 50, 50, 50])
