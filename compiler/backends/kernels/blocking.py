@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cortexc.compiler.backends.kernels.nest import Accumulation, Counter, For, Let, Load, Store, nodes
-from cortexc.compiler.backends.kernels.whole import Entry, Index, Int, Joined, Size
+from cortexc.compiler.backends.kernels.nest import Accumulation, For, Let, Load, Store, indices_in, nodes, stored
+from cortexc.compiler.backends.kernels.whole import Index, Int, Joined, Size
 from cortexc.compiler.ir.expressions import walk
 
 VECTORS = 4
@@ -48,9 +48,9 @@ def stretches(width: int, most: int, may_overlap: bool, lanes: Sequence[int]) ->
 def unmoved(sum_: Accumulation) -> list[Load]:
     """What is read in every turn, moves along the lanes alone, and is not stored to."""
     values = [*nodes(sum_.each), *(node for _, term in sum_.sums for node in walk(term))]
-    stored = {s.to.array for s in (*sum_.row, *sum_.each) if isinstance(s, Store)}
+    written = stored((*sum_.row, *sum_.each))
     turning = {axis.index.name for axis in sum_.over}
-    loads = dict.fromkeys(n for n in values if isinstance(n, Load) and n.array not in stored)
+    loads = dict.fromkeys(n for n in values if isinstance(n, Load) and n.array not in written)
     return [load for load in loads if _along(sum_, load) and turning.isdisjoint(indices_in(load.at))][:MOST_KEPT]
 
 
@@ -88,18 +88,6 @@ def _strides_with(place: Int, index: str) -> bool:
             return any(_strides_with(side, index) and isinstance(other, int | Size) for side, other in (
                 (left, right), (right, left)))
     return place == Index(index)
-
-
-def indices_in(place: Int) -> Iterator[str]:
-    match place:
-        case Joined(_, left, right):
-            yield from (*indices_in(left), *indices_in(right))
-        case Entry(indices, at):
-            yield from (indices, *indices_in(at))
-        case Counter(load):
-            yield from indices_in(load.at)
-        case Index(name):
-            yield name
 
 
 def cuts(length: int) -> list[range]:

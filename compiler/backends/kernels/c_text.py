@@ -7,50 +7,18 @@ bits of the plain row sum: every cell's terms are added in the same order.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
 from numbers import Integral
 
-from cortexc.compiler.backends.kernels.blocking import (
-    VECTORS,
-    Stretch,
-    cuts,
-    indices_in,
-    shared,
-    stretches,
-    turns_are_apart,
-    unmoved,
-)
+from cortexc.compiler.backends.kernels import blocking, nest
+from cortexc.compiler.backends.kernels import operations as op
 from cortexc.compiler.backends.kernels.event_loops import arrays_at, event_of, events_in
-from cortexc.compiler.backends.kernels.nest import (
-    Accumulation,
-    Axis,
-    For,
-    If,
-    Kernel,
-    Let,
-    Load,
-    Signed,
-    Statement,
-    Store,
-    Uniform,
-    nodes,
-    widths,
-)
-from cortexc.compiler.backends.kernels.operations import (
-    Argument,
-    Constant,
-    First,
-    Gate,
-    IndexSlot,
-    Key,
-    Slot,
-    Span,
-)
-from cortexc.compiler.backends.kernels.text import TRUTHS, Text
-from cortexc.compiler.backends.kernels.whole import Int, Joined, Size
+from cortexc.compiler.backends.kernels.nest import Accumulation, Axis, For, Kernel, Let, Load, Signed, Store
+from cortexc.compiler.backends.kernels.python_text import TRUTHS, PythonText
+from cortexc.compiler.backends.kernels.whole import Int, Size
 from cortexc.compiler.backends.quoting import comment
 from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
 
@@ -62,7 +30,7 @@ SUMS = 16
 """Vectors of sums that registers hold."""
 
 
-class CText(Text):
+class CText(PythonText):
     """`sizes`: the values of the kernel's lengths. `single`: numbers are of single precision. `apart`: every array is
     a stretch of memory of its own."""
 
@@ -84,6 +52,9 @@ class CText(Text):
 
     def counter(self, place: str) -> str:
         return f"(long){place}"
+
+    def divisor(self, node: Node) -> str:
+        return self.value(node)
 
     def number(self, value: float) -> str:
         if math.isnan(value):
@@ -117,7 +88,7 @@ class CText(Text):
     def shown(self, sample: Int) -> str:
         return f"(number)shown[{self.whole(sample)}]"
 
-    def uniform(self, drawn: Uniform) -> str:
+    def uniform(self, drawn: nest.Uniform) -> str:
         at = self.whole(0 if drawn.number is None else 2 * drawn.number)
         key = c_name(drawn.key)
         return f"uniform((int64_t){key}[{at}], (int64_t){key}[{at} + 1], {self.whole(drawn.index)})"
@@ -141,27 +112,27 @@ class CText(Text):
 
     # ---- blocks of postsynaptic cells
 
-    def statement(self, statement: Statement) -> list[str]:
+    def statement(self, statement: nest.Statement) -> list[str]:
         if isinstance(statement, Accumulation) and self._fits(statement):
             return self._blocked(statement)
         if isinstance(statement, For) and (event := event_of(statement)):
             return self._events(statement, *event)
-        if isinstance(statement, For) and self.apart and turns_are_apart(statement):
+        if isinstance(statement, For) and self.apart and blocking.turns_are_apart(statement):
             return self._elementwise(statement)
         return super().statement(statement)
 
     def _elementwise(self, loop: For) -> list[str]:
         """A loop that the compiler may turn into vectors; what is the same in all turns is loaded before, as it cannot
         see that no turn stores there."""
-        inner, stored = CText(self.sizes, self.single), {s.to.array for s in loop.body if isinstance(s, Store)}
-        same = dict.fromkeys(n for n in nodes(loop.body) if isinstance(n, Load) and n.array not in stored
-                             and loop.index.name not in indices_in(n.at))
+        inner, written = CText(self.sizes, self.single), nest.stored(loop.body)
+        same = dict.fromkeys(n for n in nest.nodes(loop.body) if isinstance(n, Load) and n.array not in written
+                             and loop.index.name not in nest.indices_in(n.at))
         inner.kept = {load: f"same_{i}" for i, load in enumerate(same)}
         loads = [f"const number {name} = {self.place(load)};" for load, name in inner.kept.items()]
         lines = self.block(f"APART_EACH {self.loop(loop)}", inner.lines(loop.body))
         return self.block("", [*loads, *lines]) if loads else lines
 
-    def _events(self, rows: For, sent: Let, load: Load, body: If) -> list[str]:
+    def _events(self, rows: For, sent: Let, load: Load, body: nest.If) -> list[str]:
         """Over the rows that send something, which are known; what they read is fetched while others are added."""
         j, array = c_name(rows.index.name), c_name(load.array)
         after = f"next < count_{array} && next <= at + {AHEAD}"
@@ -170,12 +141,12 @@ class CText(Text):
         inner = [*ahead, f"const long {j} = found_{array}[at];", *self.lines((sent, *body.then))]
         return self.block(f"for (long at = 0; at < count_{array}; at++)", inner)
 
-    def _fetches(self, body: If) -> list[str]:
+    def _fetches(self, body: nest.If) -> list[str]:
         """Of the first numbers that the loop over a row reads."""
         loop = next((s for s in body.then if isinstance(s, For)), None)
         if loop is None:
             return []
-        read = dict.fromkeys(name for node in nodes(loop.body) if isinstance(node, Load)
+        read = dict.fromkeys(name for node in nest.nodes(loop.body) if isinstance(node, Load)
                              for name in arrays_at(node, loop.index))
         read |= dict.fromkeys(name for s in loop.body if isinstance(s, Store) for name in arrays_at(s.to, loop.index))
         ends = [self.whole(end) for end in (loop.start, loop.stop)]
@@ -184,16 +155,16 @@ class CText(Text):
     def _fits(self, sum_: Accumulation) -> bool:
         """Whether vectors have all its operations."""
         simple = all(isinstance(s, Let | Store) for s in sum_.each)
-        found = [*nodes(sum_.each), *(node for _, term in sum_.sums for node in walk(term))]
+        found = [*nest.nodes(sum_.each), *(node for _, term in sum_.sums for node in walk(term))]
         return simple and all(isinstance(n, VECTOR_NODES) for n in found)
 
     def _blocked(self, sum_: Accumulation) -> list[str]:
-        tiles = [*product(*(cuts(int(self.whole(axis.length))) for axis in sum_.tile))]
+        tiles = [*product(*(blocking.cuts(int(self.whole(axis.length))) for axis in sum_.tile))]
         most = max(SUMS // math.prod((*(cut.step for cut in tiles[0]), len(sum_.sums))), 1)
-        plain = not unmoved(sum_) and not any(isinstance(s, Store) for s in sum_.each)
+        plain = not blocking.unmoved(sum_) and not any(isinstance(s, Store) for s in sum_.each)
         lines = []
-        for stretch in stretches(int(self.whole(sum_.lanes.length)), most if plain else min(most, VECTORS), plain,
-                                 LANES[self.single]):
+        most = most if plain else min(most, blocking.VECTORS)
+        for stretch in blocking.stretches(int(self.whole(sum_.lanes.length)), most, plain, LANES[self.single]):
             found = [line for tile in tiles for line in self._block(sum_, tile, stretch)]
             lines += self.block(self._steps(sum_.lanes, stretch.cut), found)
         return lines
@@ -202,16 +173,19 @@ class CText(Text):
         name = f"first_{c_name(axis.index.name)}"
         return f"for (long {name} = {cut.start}; {name} < {cut.stop}; {name} += {cut.step})"
 
-    def _block(self, sum_: Accumulation, tile: tuple[range, ...], stretch: Stretch) -> list[str]:
+    def _block(self, sum_: Accumulation, tile: tuple[range, ...], stretch: blocking.Stretch) -> list[str]:
         """Blocks of the tile for neighbours from one of the lanes on; the sums of a block stay in registers."""
-        lanes, units = stretch.lanes, [*map(_tile_unit, sum_.tile, tile), _lane_unit(sum_.lanes, stretch)]
+        lanes, units = stretch.lanes, [Unit(c_name(axis.index.name), cut.step) for axis, cut in
+                                       zip(sum_.tile, tile, strict=True)]
+        units.append(Unit(c_name(sum_.lanes.index.name), stretch.vectors, lanes, stretch.twice))
         size = math.prod(unit.count for unit in units)
         place = reduce(lambda at, unit: f"({at} * {unit.count} + unit_{unit.name})", units, "0")
         sums = [(f"sums[{place} + {i * size}]", f"{c_name(to.array)} + {self.whole(to.at)}") for i, (to, _) in
                 enumerate(sum_.sums)]
         inner = VectorText(self.sizes, self.single, sum_.lanes.index.name, lanes) if lanes > 1 else CText(
             self.sizes, self.single)
-        fixed = {load: f"kept[{place} + {i * size}]" for i, load in enumerate(unmoved(sum_) if self.apart else ())}
+        unmoved = blocking.unmoved(sum_) if self.apart else ()
+        fixed = {load: f"kept[{place} + {i * size}]" for i, load in enumerate(unmoved)}
         loads = [f"{own} = {inner.value(load)};" for load, own in fixed.items()]
         turn = self._turn(sum_, units, inner, fixed, [own for own, _ in sums])
         for axis in reversed(sum_.over):
@@ -229,7 +203,7 @@ class CText(Text):
               sums: list[str]) -> list[str]:
         """One turn of the loops around a block. What its tile shares is loaded once."""
         *_, lane = units
-        once = {load: f"shared[unit_{lane.name} + {i * lane.count}]" for i, load in enumerate(shared(sum_))}
+        once = {load: f"shared[unit_{lane.name} + {i * lane.count}]" for i, load in enumerate(blocking.shared(sum_))}
         loads = [f"{own} = {inner.value(load)}; IN_REGISTER({own});" for load, own in once.items()]
         inner.kept = fixed | once
         terms = [f"{own} += {inner.value(term)};" for own, (_, term) in zip(sums, sum_.sums, strict=True)]
@@ -263,14 +237,6 @@ class Unit:
         return f"first_{self.name} + {self.width} * unit_{self.name}{back}"
 
 
-def _tile_unit(axis: Axis, cut: range) -> Unit:
-    return Unit(c_name(axis.index.name), cut.step)
-
-
-def _lane_unit(axis: Axis, stretch: Stretch) -> Unit:
-    return Unit(c_name(axis.index.name), stretch.vectors, stretch.lanes, stretch.twice)
-
-
 VECTOR_NODES = (Number, Name, Load, Negate, Binary, Where, Signed)
 
 
@@ -288,9 +254,7 @@ class VectorText(CText):
                    for n in leaves)
 
     def _moves(self, place: Int) -> bool:
-        if isinstance(place, Joined):
-            return self._moves(place.left) or self._moves(place.right)
-        return getattr(place, "name", None) == self.index
+        return self.index in nest.indices_in(place)
 
     def place(self, load: Load) -> str:
         if load in self.kept or not self._moves(load.at):
@@ -324,7 +288,7 @@ class VectorText(CText):
             return f"({self.condition(condition)} ? {self.spread(then)} : {self.spread(otherwise)})"
         return super().choice(condition, then, otherwise)
 
-    def statement(self, statement: Statement) -> list[str]:
+    def statement(self, statement: nest.Statement) -> list[str]:
         match statement:
             case Let(name, value, again):
                 self.vectors.add(name)
@@ -352,28 +316,23 @@ def c_name(name: str) -> str:
     return f"{plain}_" if plain in RESERVED else plain
 
 
-def sizes_of(kernel: Kernel, arguments: tuple[Argument, ...]) -> dict[str, int]:
+def sizes_of(kernel: Kernel, arguments: tuple[op.Argument, ...]) -> dict[str, int]:
     """The lengths among the arguments, by name."""
     named = zip(kernel.arguments, arguments, strict=False)
-    sizes = {n: a.value if isinstance(a, Span | First) else a for n, a in named}
+    sizes = {n: a.value if isinstance(a, op.Span | op.First) else a for n, a in named}
     return {n: int(size) for n, size in sizes.items() if isinstance(size, Integral)}  # numpy's, too
 
 
-def open_sizes(kernel: Kernel, arguments: tuple[Argument, ...]) -> dict[str, int]:
+def open_sizes(kernel: Kernel, arguments: tuple[op.Argument, ...]) -> dict[str, int]:
     """Lengths that a function can also be given: its text need not know them."""
-    known = {name for width in widths(kernel.body) for name in _sizes_in(width)}
+    cut = (axis.length for s in nest.statements(kernel.body) if isinstance(s, Accumulation)
+           for axis in (s.lanes, *s.tile))
+    known = {part.name for length in cut for part in nest.parts(length) if isinstance(part, Size)}
     return {n: size for n, size in sizes_of(kernel, arguments).items()
             if n not in known and not n.startswith("entries_")}
 
 
-def _sizes_in(whole: Int) -> Iterator[str]:
-    if isinstance(whole, Joined):
-        yield from (*_sizes_in(whole.left), *_sizes_in(whole.right))
-    elif isinstance(whole, Size):
-        yield whole.name
-
-
-def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], single: bool = False,
+def function_source(name: str, kernel: Kernel, arguments: tuple[op.Argument, ...], single: bool = False,
                     given: Collection[str] = ()) -> str:
     """The function of one operation: slots come as pointers, in the order of the kernel's arguments. `given`: lengths
     that are arguments, behind the others, instead of literals.
@@ -382,15 +341,15 @@ def function_source(name: str, kernel: Kernel, arguments: tuple[Argument, ...], 
     named = dict(zip(kernel.arguments, arguments, strict=False))
     sizes = {n: size for n, size in sizes_of(kernel, arguments).items() if n not in given}
     parameters = [f"number *const {c_name(n)}" for n, a in named.items()
-                  if isinstance(a, Slot | Key)]
-    parameters += [f"const int32_t *const {c_name(n)}" for n, a in named.items() if isinstance(a, IndexSlot)]
-    parameters += [f"const number {c_name(n)}" for n, a in named.items() if isinstance(a, Constant | Gate)]
+                  if isinstance(a, op.Slot | op.Key)]
+    parameters += [f"const int32_t *const {c_name(n)}" for n, a in named.items() if isinstance(a, op.IndexSlot)]
+    parameters += [f"const number {c_name(n)}" for n, a in named.items() if isinstance(a, op.Constant | op.Gate)]
     parameters += {"delivery": ["const int64_t *const shown", "const int pending"],
                    "closing": ["const int end_of_block"]}.get(kernel.kind, [])
     parameters += [f"const long {c_name(n)}" for n in given]
     parameters += [f"const int32_t *const found_{c_name(n)}, const long count_{c_name(n)}"
                    for n in events_in(kernel.body)]
-    slots = [a.name for a in named.values() if isinstance(a, Slot | Key)]
+    slots = [a.name for a in named.values() if isinstance(a, op.Slot | op.Key)]
     body = CText(sizes, single, len(slots) == len({*slots})).lines(kernel.body)
     doc = comment(kernel.doc).replace("*/", "* /").replace("\n", " ")
     return "\n".join([f"/* {doc} */", f"IN void {name}({', '.join(parameters)}) {{",

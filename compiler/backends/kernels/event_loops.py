@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from cortexc.compiler.backends.kernels.nest import For, If, Kernel, Let, Load, Statement
+from cortexc.compiler.backends.kernels.nest import For, If, Kernel, Let, Load, Statement, parts, statements
 from cortexc.compiler.backends.kernels.operations import First, Operation, Slot, Span
-from cortexc.compiler.backends.kernels.whole import Entry, Index, Int, Joined, Size
+from cortexc.compiler.backends.kernels.whole import Entry, Index, Int, Size
 from cortexc.compiler.ir.expressions import Binary, Name, Number
 
 IN_C = """/* Which of n numbers are not 0, rising; returns how many. */
@@ -50,15 +50,7 @@ def event_of(rows: For) -> tuple[Let, Load, If] | None:
 
 def events_in(body: Iterable[Statement]) -> dict[str, Int]:
     """Arrays of which a kernel visits the numbers that are not 0, with their lengths."""
-    found: dict[str, Int] = {}
-    for statement in body:
-        match statement:
-            case For(_, _, stop, _, within):
-                event = event_of(statement)
-                found |= {event[1].array: stop} if event else events_in(within)
-            case If(_, then, otherwise):
-                found |= events_in((*then, *otherwise))
-    return found
+    return {event[1].array: s.stop for s in statements(body) if isinstance(s, For) and (event := event_of(s))}
 
 
 def events_of(kernel: Kernel, operation: Operation) -> list[tuple[str, int]]:
@@ -72,19 +64,10 @@ def events_of(kernel: Kernel, operation: Operation) -> list[tuple[str, int]]:
     return found
 
 
-def arrays_at(load: Load, index: Index) -> Iterator[str]:
+def arrays_at(load: Load, index: Index) -> list[str]:
     """Arrays and lists whose numbers at an index a place needs."""
-    if load.at == index:
-        yield load.array
-    yield from _entries(load.at, index)
-
-
-def _entries(whole: Int, index: Index) -> Iterator[str]:
-    match whole:
-        case Joined(_, left, right):
-            yield from (*_entries(left, index), *_entries(right, index))
-        case Entry(name, at) if at == index:
-            yield name
+    own = [load.array] if load.at == index else []
+    return own + [part.indices for part in parts(load.at) if isinstance(part, Entry) and part.at == index]
 
 
 def _length(value: object) -> int:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from cortexc.compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
-from cortexc.compiler.backends.kernels.whole import Entry, Index, Int, Size, Whole
+from cortexc.compiler.backends.kernels.whole import Entry, Index, Int, Joined, Size, Whole
 from cortexc.compiler.backends.quoting import identifier
 from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Number, as_node, walk
 
@@ -208,7 +208,9 @@ class Kernel:
 
     def functions(self) -> set[str]:
         """Names of the functions that the kernel calls."""
-        return {name for node in nodes(self.body) if (name := called(node))}
+        found = [*nodes(self.body)]
+        drawing = {"uniform" for node in found if isinstance(node, Uniform)}
+        return drawing | {node.function for node in found if isinstance(node, Call | Lookup)}
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -321,51 +323,51 @@ class Kernel:
             yield body
 
 
+def statements(body: Iterable[Statement]) -> Iterator[Statement]:
+    """Every statement, also those within others."""
+    for statement in body:
+        yield statement
+        match statement:
+            case For():
+                yield from statements(statement.body)
+            case If():
+                yield from statements((*statement.then, *statement.otherwise))
+
+
 def nodes(body: Iterable[Statement]) -> Iterator[Node]:
     """Every node of every value."""
-    for statement in body:
+    for statement in statements(body):
         match statement:
-            case Let(_, value) | Store(_, value):
+            case Let(_, value) | Store(_, value) | If(value):
                 yield from walk(value)
-            case For(_, _, _, _, within):
-                yield from nodes(within)
-            case If(condition, then, otherwise):
-                yield from walk(condition)
-                yield from nodes((*then, *otherwise))
             case Accumulation():
                 yield from nodes(statement.plain())
 
 
-def widths(body: Iterable[Statement]) -> Iterator[Int]:
-    """Of every accumulation: what is cut into blocks."""
-    for statement in body:
-        match statement:
-            case For(_, _, _, _, within):
-                yield from widths(within)
-            case If(_, then, otherwise):
-                yield from widths((*then, *otherwise))
-            case Accumulation():
-                yield from (axis.length for axis in (statement.lanes, *statement.tile))
+def stored(body: Iterable[Statement]) -> set[str]:
+    """Arrays that statements write to."""
+    found = [*statements(body)]
+    sums = (stored(s.plain()) for s in found if isinstance(s, Accumulation))
+    return {s.to.array for s in found if isinstance(s, Store)}.union(*sums)
 
 
-def called(node: Node) -> str | None:
-    match node:
-        case Call(function):
-            return function
-        case Lookup():
-            return node.function
-        case Uniform():
-            return "uniform"
-    return None
+def parts(place: Int) -> Iterator[Int]:
+    """A whole number and all that it is computed from."""
+    yield place
+    match place:
+        case Joined(_, left, right):
+            yield from (*parts(left), *parts(right))
+        case Entry(_, at) | Counter(Load(_, at)):
+            yield from parts(at)
+
+
+def indices_in(place: Int) -> set[str]:
+    """Loop variables that a place depends on."""
+    return {part.name for part in parts(place) if isinstance(part, Index)}
 
 
 def compared(left: Node, operator: str, right: Node | float) -> Node:
     return Binary(operator, left, as_node(right))
-
-
-def sum_of(terms: Sequence[Node]) -> Node:
-    """From left to right."""
-    return reduce(lambda left, right: left + right, terms)
 
 
 def any_of(conditions: Sequence[Node]) -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cortexc.compiler.backends.kernels.nest import KernelTable
-from cortexc.compiler.backends.kernels.numba_text import NumbaText, kernel_source
+from cortexc.compiler.backends.kernels.python_text import PythonText, kernel_source
 from cortexc.compiler.backends.uniform import SOURCE as UNIFORM
 from cortexc.compiler.ir.functions import DEFINITIONS, LOOPS, closure, definition
 
@@ -238,7 +238,7 @@ def _call(kind: str, name: str, update: str) -> list[str]:
 
 def module_source(table: KernelTable, kinds: list[tuple[str, str, str]]) -> str:
     """The whole module; only the library functions that the kernels call are written."""
-    printer = NumbaText()
+    printer = PythonText()
     texts = "\n\n".join(kernel_source(name, table.kernels[name], printer) for name in sorted(table.kernels))
     constants = "".join(f"unsigned_{n} = unsigned({n})\n" for n in sorted(printer.literals))
     library = library_source({name for kernel in table.kernels.values() for name in kernel.functions()})
