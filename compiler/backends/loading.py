@@ -20,6 +20,8 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,24 +49,10 @@ class CallTable(ctypes.Structure):
                                                      "n_pieces"))]
 
 
-class CKernels:
-    """A compiled C module. `bind` gives one of its groups a memory."""
-
-    def __init__(self, library: ctypes.CDLL):
-        self.library = library
-        library.weights_due.restype = ctypes.c_int
-        library.weights_due.argtypes = library.record.argtypes = [ctypes.c_void_p, ctypes.c_long]
-
-    def bind(self, number: int, memory: Array, indices: Array, table: Array, pieces: Array,
-             samples: Array, records: Array) -> CGroup:
-        """Raises ValueError for a memory that is shorter than the module's."""
-        return CGroup(self.library, number, memory, indices, pieces, samples, records)
-
-
 class CGroup:
-    """One group's kernels on its memory."""
+    """One group's kernels on its memory. Raises ValueError for a memory that is shorter than the module's."""
 
-    def __init__(self, library: ctypes.CDLL, number: int, memory: Array, indices: Array, pieces: Array,
+    def __init__(self, library: ctypes.CDLL, number: int, memory: Array, indices: Array, table: Array, pieces: Array,
                  samples: Array, records: Array):
         for name, array in (("memory", memory), ("indices", indices)):
             needed = ctypes.c_long.in_dll(library, f"{name}_{number}").value
@@ -77,6 +65,7 @@ class CGroup:
         places = {name: array.ctypes.data for name, array in self.arrays.items()}
         self.table = CallTable(**places, samples_width=samples.shape[1], n_pieces=len(pieces))
         self.address = ctypes.addressof(self.table)
+        library.weights_due.argtypes = library.record.argtypes = [ctypes.c_void_p, ctypes.c_long]
         self.block: Any = None
         self.library, self.call = library, getattr(library, f"run_{number}")
         self.call.argtypes = [ctypes.c_void_p, *[ctypes.c_long] * 4, ctypes.c_int, ctypes.c_int]
@@ -114,22 +103,11 @@ def _checked(array: Array, kind: type) -> Array:
     return array
 
 
-class PythonKernels:
-    """A generated Python module, with numba or without."""
-
-    def __init__(self, module: ModuleType):
-        self.module = module
-
-    def bind(self, number: int, memory: Array, indices: Array, table: Array, pieces: Array,
-             samples: Array, records: Array) -> PythonGroup:
-        return PythonGroup(self.module, memory, indices, table, pieces, samples, records)
-
-
 class PythonGroup:
-    """One group's kernels on its memory."""
+    """The same of a generated Python module, with numba or without."""
 
-    def __init__(self, module: ModuleType, memory: Array, indices: Array, table: Array,
-                 pieces: Array, samples: Array, records: Array):
+    def __init__(self, module: ModuleType, number: int, memory: Array, indices: Array, table: Array, pieces: Array,
+                 samples: Array, records: Array):
         self.module, self.memory, self.samples, self.records = module, memory, samples, records
         self.indices = _checked(indices, np.int32)
         self.integer = np.uint64 if module.JIT else int
@@ -148,7 +126,11 @@ class PythonGroup:
         return bool(self.module.weights_due(self.pieces, block.positions, t))
 
 
-Kernels = CKernels | PythonKernels
+@dataclass(frozen=True)
+class Kernels:
+    """A module. `bind` gives one of its groups (number, memory, indices, table, pieces, samples, records)."""
+
+    bind: Callable[..., CGroup | PythonGroup]
 
 
 def load_kernels(python: str | None, c: str | Callable[[], str] | None) -> Kernels:
@@ -156,7 +138,7 @@ def load_kernels(python: str | None, c: str | Callable[[], str] | None) -> Kerne
     them: the other is to run, whatever happens. Raises what the compiler says, then."""
     if c is not None and (compiler := c_compiler()):
         try:
-            return CKernels(load_c(c if isinstance(c, str) else c(), compiler))
+            return Kernels(partial(CGroup, load_c(c if isinstance(c, str) else c(), compiler)))
         except (subprocess.CalledProcessError, OSError) as error:
             reason = (getattr(error, "stderr", None) or str(error)).strip()
             if python is None:
@@ -164,7 +146,7 @@ def load_kernels(python: str | None, c: str | Callable[[], str] | None) -> Kerne
             warnings.warn(f"{compiler} cannot compile the kernels, numba does: {reason}", stacklevel=2)
     if python is None:
         raise RuntimeError("there is no C compiler")
-    return PythonKernels(load_python(python))
+    return Kernels(partial(PythonGroup, load_python(python)))
 
 
 def c_compiler() -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cortexc.compiler.backends.in_process import InProcess, State
-from cortexc.compiler.backends.loading import CKernels, Kernels, c_compiler, load_c, load_kernels
+from cortexc.compiler.backends.loading import Kernels, c_compiler, load_kernels
 from cortexc.compiler.backends.lowering.c_module import c_source
 from cortexc.compiler.backends.lowering.program import Program, aligned
 from cortexc.compiler.backends.lowering.threads import too_few
@@ -75,18 +75,17 @@ class Single(Native):
     computed in double precision; recordings are float64. Raises E525 where the circuit needs more digits."""
 
     def _load(self) -> None:
-        compiler, graph = c_compiler(), self.program.graph
+        graph = self.program.graph
         drawn = [q.name for q in graph.projections if (rule := graph.rule_of(q)) and rule.noise]
         whole = [s.name for s in graph.synapses if s.unit]
         wide = [s.name for c in graph.cells for s in c.states if s.dtype.startswith("int") and int(s.dtype[3:]) > 24]
         for problem in (*(["no C compiler is there, or CORTEXC_JIT or CORTEXC_KERNELS ask for another target"]
-                          if compiler is None else ()), *(f"state '{name}' has more bits" for name in wide),
+                          if c_compiler() is None else ()), *(f"state '{name}' has more bits" for name in wide),
                         *(f"the rule of '{name}' draws numbers from keys of 32 bits" for name in drawn),
                         *(f"weights of '{name}' are whole units" for name in whole)):
             raise CortexError("E525", f"float32 cannot run this: {problem}; a number has 24 bits.",
                               "Use the backend native.")
-        assert compiler is not None
         source = c_source(self.program, [self.group], whole=True, single=True)
         memory = aligned(len(found := self.group.memory()), np.float32)
         memory[:] = found
-        self._bind(CKernels(load_c(source, compiler)), memory)
+        self._bind(load_kernels(None, source), memory)
