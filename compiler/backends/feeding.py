@@ -45,8 +45,8 @@ def _afford_recordings(graph: Graph, protocol: Protocol, feed: Feed) -> None:
     """Raises E528 where what is recorded needs more memory than there is; none has been taken yet."""
     needed, free = 8 * feed.record_size, available()
     if needed > free:
-        rows = ", ".join(f"'{stream.name}' {feed.count_rows(stream.name):,} rows of {stream.width:,} numbers"
-                         for stream in protocol.streams)
+        rows = ", ".join(f"'{stream.name}' {count:,} rows of {stream.width:,} numbers"
+                         for stream, count in zip(protocol.streams, feed.counts, strict=True))
         raise CortexError("E528", f"the recordings of graph '{graph.name}' need {needed / 2**30:.4g} GiB ({rows}); "
                                   f"{free / 2**30:.4g} GiB are free.", "Record less, or less often.")
 

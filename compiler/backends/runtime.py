@@ -10,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -24,12 +27,9 @@ CHUNK = 1024
 """Steps per chunk of counter noise; part of the definition of the stream."""
 MOST_DRAWN = 2**30
 """Bytes of counter noise that are drawn ahead; where a chunk of all draws takes more, as many as a block needs."""
-DRAWS = 2**16
-"""The second draw of a population comes from the stream of its index plus this, and so on; part of it too."""
-
-
-WEIGHTS = 2**31
-"""Draws per synapse come from the streams from this on; part of it too."""
+DRAWS, WEIGHTS = 2**16, 2**31
+"""The second draw of a population comes from the stream of its index plus `DRAWS`, and so on; draws per synapse come
+from the streams from `WEIGHTS` on; part of it too."""
 
 
 @dataclasses.dataclass
@@ -69,6 +69,14 @@ class NoiseSpec:
     def width(self) -> int:
         return self.cells + (sum(n for _, n, _ in self.weights) + 2 * len(self.keys)) * len(self.seeds)
 
+    def vectors(self) -> Iterator[tuple[int, int, str, slice]]:
+        """(stream, batch element, distribution, columns) of everything that cells draw in a step."""
+        batch, column, owners = len(self.seeds) * self.samples, 0, [owner for owner, _, _ in self.columns]
+        for place, (owner, n, distribution) in enumerate(self.columns):
+            stream, end = owner + DRAWS * owners[:place].count(owner), column + n * batch
+            yield from ((stream, b, distribution, slice(column + b, end, batch)) for b in range(batch))
+            column = end
+
 
 class Feed:
     """Blocks of a protocol. `position` counts steps; `state()` and `restore()` are complete."""
@@ -76,40 +84,24 @@ class Feed:
     def __init__(self, protocol: Table, gates: list[str], noise: NoiseSpec, recorded: Array | None = None):
         self.phases = {p["name"]: p for p in protocol["phases"]}
         self.sequence, self.streams = list(protocol["sequence"]), list(protocol["streams"])
-        self.gates, self.noise, self.recorded = list(gates), noise, recorded
+        self.lengths: list[int] = [self.phases[name]["count"] * self.phases[name]["steps"] for name in self.sequence]
+        self.total = sum(self.lengths)
+        self.gates, self.noise, self.recorded = list(gates), noise, np.asarray([] if recorded is None else recorded)
         self.batch = len(noise.seeds) * noise.samples
         self.generators = [np.random.RandomState(s % 2**32) for s in noise.seeds]
         for generator in self.generators:
             generator.random_sample(protocol["spent"])
         self.orders: dict[str, Array] = {}
-        self.shuffles = 0
-        self.position, self.phase_index, self.phase_step = 0, 0, 0
-        self.current: Array | None = None
+        self.position = self.phase_index = self.phase_step = self.shuffles = 0
+        self.current: Array = np.zeros((0, self.batch), np.int64)
         self.rows_written = [0] * len(self.streams)
-        self.bases = np.cumsum([0, *(self.held_rows(s) * s["width"] for s in self.streams)])
+        self.counts = self._rows_until(len(self.sequence), 0)
+        held = [min(n, s["window"] or n) for n, s in zip(self.counts, self.streams, strict=True)]
+        self.bases = np.cumsum([0, *(n * s["width"] for n, s in zip(held, self.streams, strict=True))])
+        self.record_size = int(self.bases[-1])
         self.threads = 1
         self.chunks: dict[tuple[int, int], dict[int, Array]] = {}
         self.drawing: dict[tuple[int, int], tuple[int, np.random.Generator]] = {}
-
-    @property
-    def total(self) -> int:
-        return sum(p["count"] * p["steps"] for p in map(self.phases.__getitem__, self.sequence))
-
-    @property
-    def record_size(self) -> int:
-        return int(self.bases[-1])
-
-    def count_rows(self, stream: str) -> int:
-        per_phase = {name: sum(count_due(r, p, p["count"] * p["steps"]) for s, r in p["records"] if s == stream)
-                     for name, p in self.phases.items()}
-        rows = sum(per_phase[name] for name in self.sequence)
-        most = next(s for s in self.streams if s["name"] == stream)["most"]
-        return min(rows, most) if most else rows
-
-    def held_rows(self, stream: Table) -> int:
-        """Rows of a stream that the record buffer has room for."""
-        rows = self.count_rows(stream["name"])
-        return min(rows, stream["window"]) if stream["window"] else rows
 
     def block(self, steps: int, drawn: bool = True) -> Block:
         """The next `steps` steps (fewer at the end of the protocol). Not `drawn`: without noise that is keyed by the
@@ -123,25 +115,21 @@ class Feed:
         return block
 
     def _fill(self, block: Block, at: int, room: int, drawn: bool) -> int:
-        phase = self.phases[self.sequence[self.phase_index]]
-        length: int = phase["count"] * phase["steps"]
+        phase, length = self.phases[self.sequence[self.phase_index]], self.lengths[self.phase_index]
         if self.phase_step == 0:
             self._enter(phase)
         take = min(room, length - self.phase_step)
-        part = slice(at, at + take)
-        steps = np.arange(self.phase_step, self.phase_step + take)
-        if take:
-            assert self.current is not None
-            block.rows[part] = self.current[steps // phase["steps"]]
-            block.gates[part, 0] = 1.0
-            for gate, pattern in phase["gates"]:
-                block.gates[part, 1 + self.gates.index(gate)] = np.asarray(pattern)[steps % len(pattern)]
-            if drawn or self.noise.kind == "legacy":
-                self._draw(block, part)
-            if drawn:
-                self._draw_weights(block, part)
-                self._draw_keys(block, part)
-            self._place(block, phase, at, take)
+        part, steps = slice(at, at + take), np.arange(self.phase_step, self.phase_step + take)
+        block.rows[part] = self.current[steps // phase["steps"]]
+        block.gates[part, 0] = 1.0
+        for gate, pattern in phase["gates"]:
+            block.gates[part, 1 + self.gates.index(gate)] = np.asarray(pattern)[steps % len(pattern)]
+        if self.noise.kind == "legacy" or drawn and self.noise.kind != "none":
+            self._draw(block, part)
+        if drawn and self.noise.kind != "none":
+            self._draw_weights(block, part)
+            self._draw_keys(block, part)
+        self._place(block, phase, at, take)
         self.phase_step, self.position = self.phase_step + take, self.position + take
         if self.phase_step == length:
             self.phase_step, self.phase_index = 0, self.phase_index + 1
@@ -162,17 +150,17 @@ class Feed:
         if phase.get("rows"):
             places = np.minimum(np.arange(phase["count"] * samples), max(rows - 1, 0))
             shown = order[places].reshape(phase["count"], samples, seeds).swapaxes(1, 2)
-        first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
-        self.current = first[None, :] + shown.reshape(phase["count"], self.batch)
+        self.current = self._first(phase) + shown.reshape(phase["count"], self.batch)
+
+    def _first(self, phase: Table) -> Array:
+        """The row of the sample table at which every batch element begins."""
+        return np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
 
     def _shuffle(self, order: Array) -> None:
         """Shuffles every seed's column; shuffles compound."""
         for s, seed in enumerate(self.noise.seeds):
-            column = np.ascontiguousarray(order[:, s])
-            if self.noise.kind == "legacy":
-                self.generators[s].shuffle(column)
-            else:
-                counter_generator(seed, 2**32 - 1, self.shuffles).shuffle(column)
+            column, keyed = np.ascontiguousarray(order[:, s]), counter_generator(seed, 2**32 - 1, self.shuffles)
+            (self.generators[s] if self.noise.kind == "legacy" else keyed).shuffle(column)
             order[:, s] = column
         self.shuffles += 1
 
@@ -180,10 +168,9 @@ class Feed:
 
     def _draw(self, block: Block, part: slice) -> None:
         on = block.gates[part, self.noise.gate] > 0
-        if not self.noise.cells or not on.any() or self.noise.kind == "none":
+        if not self.noise.cells or not on.any():
             return
         if self.noise.kind == "recorded":
-            assert self.recorded is not None
             block.noise[part, :self.noise.cells] = self.recorded[self.position:self.position + len(on)]
         elif self.noise.kind == "legacy":
             block.noise[np.arange(part.start, part.stop)[on], :self.noise.cells] = self._legacy(int(on.sum()))
@@ -193,19 +180,18 @@ class Feed:
     def _draw_weights(self, block: Block, part: slice) -> None:
         """Keyed by seed, mirror and step, whatever the kind of the cells' noise."""
         column = self.noise.cells
-        for stream, synapses, gate in self.noise.weights if self.noise.kind != "none" else ():
+        for stream, synapses, gate in self.noise.weights:
             for t in np.flatnonzero(block.gates[part, gate] > 0):
-                for s, seed in enumerate(self.noise.seeds):
-                    generator = counter_generator(seed, WEIGHTS + stream, self.position + int(t))
-                    at = column + s * synapses
-                    block.noise[part.start + t, at:at + synapses] = generator.standard_normal(synapses)
+                drawn = [counter_generator(seed, WEIGHTS + stream, self.position + int(t)).standard_normal(synapses)
+                         for seed in self.noise.seeds]
+                block.noise[part.start + t, column:column + synapses * len(drawn)] = np.concatenate(drawn)
             column += synapses * len(self.noise.seeds)
 
     def _draw_keys(self, block: Block, part: slice) -> None:
         column = self.noise.width - 2 * len(self.noise.keys) * len(self.noise.seeds)
         steps = np.arange(self.position, self.position + part.stop - part.start)
         generators = self.noise.generators or [[]] * len(self.noise.keys)
-        for stream, generator in zip(self.noise.keys, generators, strict=True) if self.noise.kind != "none" else ():
+        for stream, generator in zip(self.noise.keys, generators, strict=True):
             for seed in self.noise.seeds:
                 if generator:
                     block.noise[part, column] = lava_numbers(generator, seed, steps)
@@ -217,46 +203,32 @@ class Feed:
 
     def _legacy(self, steps: int) -> Array:
         """One shared generator per seed; per step the populations in order, of each cell all samples."""
-        draws = np.stack([self._shared(g, steps) for g in self.generators], axis=2)
-        return draws.reshape(steps, -1)
-
-    def _shared(self, generator: np.random.RandomState, steps: int) -> Array:
-        """(steps, cells, samples)."""
-        columns, samples = self.noise.columns, self.noise.samples
-        if all(distribution == "normal" for _, _, distribution in columns):
-            return generator.normal(0, 1, (steps, sum(n for _, n, _ in columns), samples))
-        rows = [[getattr(generator, kind)(0, 1, (n, samples)) for _, n, kind in columns] for _ in range(steps)]
-        return np.stack([np.concatenate(row) for row in rows])
+        columns, samples, draws = self.noise.columns, self.noise.samples, []
+        for g in self.generators:
+            if all(kind == "normal" for _, _, kind in columns):
+                draws.append(g.normal(0, 1, (steps, sum(n for _, n, _ in columns), samples)))
+            else:
+                draws.append(np.stack([np.concatenate([getattr(g, kind)(0, 1, (n, samples)) for _, n, kind in columns])
+                                       for _ in range(steps)]))
+        return np.reshape(np.stack(draws, axis=2), (steps, -1))
 
     def _counter(self, block: Block, part: slice) -> None:
-        column, streams = 0, self._streams()
-        ahead = 8 * CHUNK * self.batch * sum(cells for _, cells, _ in streams) <= MOST_DRAWN
+        ahead = 8 * CHUNK * self.noise.cells <= MOST_DRAWN
         if ahead:
-            self._draw_chunks(streams, self.position // CHUNK, (self.position + part.stop - part.start - 1) // CHUNK)
-        for stream, cells, distribution in streams:
-            for b in range(self.batch):
-                columns = slice(column + b, column + cells * self.batch, self.batch)
-                if ahead:
-                    self._copy(block.noise[part, columns], self.chunks[stream, b])
-                else:
-                    self._draw_rows(block.noise[part, columns], stream, distribution, b)
-            column += cells * self.batch
-
-    def _streams(self) -> list[tuple[int, int, str]]:
-        """(stream, cells, distribution) of all draws of cells."""
-        found: list[tuple[int, int, str]] = []
-        for place, (population, cells, distribution) in enumerate(self.noise.columns):
-            earlier = [other for other, _, _ in self.noise.columns[:place]].count(population)
-            found.append((population + DRAWS * earlier, cells, distribution))
-        return found
+            self._draw_chunks(self.position // CHUNK, (self.position + part.stop - part.start - 1) // CHUNK)
+        for stream, b, distribution, columns in self.noise.vectors():
+            if ahead:
+                self._copy(block.noise[part, columns], self.chunks[stream, b])
+            else:
+                self._draw_rows(block.noise[part, columns], stream, distribution, b)
 
     def _copy(self, to: Array, chunks: dict[int, Array]) -> None:
-        at, start = 0, self.position
+        at = 0
         while at < len(to):
-            chunk, offset = divmod(start + at, CHUNK)
-            take = min(len(to) - at, CHUNK - offset)
-            to[at:at + take] = chunks[chunk][offset:offset + take]
-            at += take
+            chunk, offset = divmod(self.position + at, CHUNK)
+            found = chunks[chunk][offset:offset + len(to) - at]
+            to[at:at + len(found)] = found
+            at += len(found)
 
     def _draw_rows(self, to: Array, stream: int, distribution: str, b: int) -> None:
         """The draws of the next steps alone, by a generator that stays where it is in its chunk."""
@@ -275,39 +247,31 @@ class Feed:
         seed = self.noise.seeds[b // self.noise.samples]
         return counter_generator(seed, stream * self.noise.samples + b % self.noise.samples, chunk)
 
-    def _draw_chunks(self, streams: list[tuple[int, int, str]], first: int, last: int) -> None:
+    def _draw_chunks(self, first: int, last: int) -> None:
         """Chunks first..last of all draws; several threads draw as many chunks at a time, in memory of earlier ones."""
         tasks = []
-        for stream, cells, distribution in streams:
-            for b in range(self.batch):
-                held = self.chunks.setdefault((stream, b), {})
-                missing = [chunk for chunk in range(first, last + 1) if chunk not in held]
-                if missing:
-                    missing += range(last + 1, missing[0] + self.threads)
-                free = [held.pop(chunk) for chunk in list(held) if missing and chunk < first]
-                for chunk in missing:
-                    held[chunk] = free.pop() if free else np.empty((CHUNK, cells))
-                    tasks.append((stream, distribution, b, chunk, held[chunk]))
-        if self.threads > 1 and len(tasks) > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(lambda task: self._draw_chunk(*task), tasks))
-        else:
-            for task in tasks:
-                self._draw_chunk(*task)
-
-    def _draw_chunk(self, stream: int, distribution: str, b: int, chunk: int, into: Array) -> None:
-        _draw(self._generator(stream, b, chunk), distribution, into)
+        for stream, b, distribution, columns in self.noise.vectors():
+            held = self.chunks.setdefault((stream, b), {})
+            missing = [chunk for chunk in range(first, last + 1) if chunk not in held]
+            if missing:
+                missing += range(last + 1, missing[0] + self.threads)
+            free = [held.pop(chunk) for chunk in list(held) if missing and chunk < first]
+            for chunk in missing:
+                held[chunk] = free.pop() if free else np.empty((CHUNK, len(range(self.noise.cells)[columns])))
+                tasks.append((self._generator(stream, b, chunk), distribution, held[chunk]))
+        with ThreadPoolExecutor(self.threads) if self.threads > 1 < len(tasks) else nullcontext() as pool:
+            list((pool.map if pool else map)(lambda task: _draw(*task), tasks))
 
     # ---- recordings
 
     def _place(self, block: Block, phase: Table, at: int, take: int) -> None:
         for stream, rule in phase["records"]:
-            index = next(i for i, s in enumerate(self.streams) if s["name"] == stream)
+            index, spec = next((i, s) for i, s in enumerate(self.streams) if s["name"] == stream)
             due = due_steps(rule, phase, self.phase_step, self.phase_step + take) - self.phase_step + at
-            first, width, most = self.rows_written[index], self.streams[index]["width"], self.streams[index]["most"]
-            due = due[:max(most - first, 0)] if most else due
-            rows = np.arange(first, first + len(due)) % (self.streams[index]["window"] or sys.maxsize)
-            block.positions[due, index] = self.bases[index] + width * rows
+            first = self.rows_written[index]
+            due = due[:max(spec["most"] - first, 0)] if spec["most"] else due
+            rows = np.arange(first, first + len(due)) % (spec["window"] or sys.maxsize)
+            block.positions[due, index] = self.bases[index] + spec["width"] * rows
             self.rows_written[index] += len(due)
 
     # ---- checkpoints
@@ -315,10 +279,8 @@ class Feed:
     def state(self) -> dict[str, Array]:
         """Everything that the next block depends on, as arrays."""
         result = {"position": np.array([self.position, self.phase_index, self.phase_step, self.shuffles]),
-                  "rows_written": np.array(self.rows_written, np.int64)}
+                  "rows_written": np.array(self.rows_written, np.int64), "current": self.current}
         result |= {f"order.{name}": order for name, order in self.orders.items()}
-        if self.current is not None:
-            result["current"] = self.current
         for s, generator in enumerate(self.generators):
             _, key, index, has_gauss, gauss = generator.get_state(legacy=True)
             result[f"generator{s}.key"] = np.asarray(key, dtype=np.int64)
@@ -328,51 +290,50 @@ class Feed:
     def check(self, state: dict[str, Array]) -> None:
         """Raises ValueError or KeyError unless these arrays are a place in this protocol."""
         position, index, step, _ = (int(value) for value in state["position"])
-        lengths = [p["count"] * p["steps"] for p in map(self.phases.__getitem__, self.sequence)]
-        _expect(0 <= index <= len(lengths) and position == sum(lengths[:index]) + step, "position")
-        _expect(step == 0 or index < len(lengths) and 0 < step < lengths[index], "position")
+        _expect(0 <= index <= len(self.lengths) and position == sum(self.lengths[:index]) + step, "position")
+        _expect(0 <= step < max([*self.lengths, 0][index], 1), "position")
         _expect(state["rows_written"].tolist() == self._rows_until(index, step), "rows_written")
-        self._check_orders({name[6:]: order for name, order in state.items() if name.startswith("order.")})
-        entered = {self.phases[name]["order"] for name in self.sequence[:index + (step > 0)]} - {""}
-        _expect(all(f"order.{name}" in state for name in entered), "order")
+        orders = _orders(state)
+        for name, order in orders.items():
+            rows = {p.get("rows") or p["count"] for p in self.phases.values() if p["order"] == name}
+            _expect(order.ndim == 2 and len(order) in rows and order.shape[1] == len(self.noise.seeds), name)
+            _expect(bool((np.sort(order, axis=0) == np.arange(len(order))[:, None]).all()), name)
+        entered = {self.phases[name]["order"] for name in self.sequence[:index + (step > 0)]}
+        _expect(entered - {""} <= orders.keys(), "order")
         if step:
-            self._check_shown(self.phases[self.sequence[index]], state["current"])
+            phase, shown = self.phases[self.sequence[index]], state["current"]
+            _expect(shown.shape == (phase["count"], self.batch) and shown.dtype.kind == "i", "current")
+            places = shown - self._first(phase)
+            _expect(places.min() >= 0 and places.max() < (phase.get("rows") or phase["count"]), "current")
         for s in range(len(self.generators)):
             place, has_gauss, gauss = state[f"generator{s}.rest"]
             _expect(0 <= place <= 624 and has_gauss in (0, 1) and math.isfinite(gauss), f"generator{s}.rest")
             _expect(state[f"generator{s}.key"].shape == (624,), f"generator{s}.key")
 
-    def _check_orders(self, orders: dict[str, Array]) -> None:
-        for name, order in orders.items():
-            lengths = {p.get("rows") or p["count"] for p in self.phases.values() if p["order"] == name}
-            _expect(order.ndim == 2 and len(order) in lengths and order.shape[1] == len(self.noise.seeds), name)
-            _expect(bool((np.sort(order, axis=0) == np.arange(len(order))[:, None]).all()), name)
-
-    def _check_shown(self, phase: Table, shown: Array) -> None:
-        first = np.asarray(list(phase["first"]) * (self.batch // len(phase["first"])))
-        _expect(shown.shape == (phase["count"], self.batch) and shown.dtype.kind == "i", "current")
-        places = shown - first
-        _expect(places.min() >= 0 and places.max() < (phase.get("rows") or phase["count"]), "current")
-
     def _rows_until(self, index: int, step: int) -> list[int]:
-        """Rows that every stream has when so many steps of this phase are done."""
-        phases = [self.phases[name] for name in self.sequence[:index + 1]]
-        parts = [(p, step if i == index else p["count"] * p["steps"]) for i, p in enumerate(phases)]
-        counts = [sum(count_due(rule, p, end) for p, end in parts for name, rule in p["records"]
-                      if name == stream["name"]) for stream in self.streams]
-        return [min(n, s["most"]) if s["most"] else n for n, s in zip(counts, self.streams, strict=True)]
+        """Rows that every stream has when so many phases of the sequence, and steps of the next one, are done."""
+        done = [(self.phases[name], times) for name, times in Counter(self.sequence[:index]).items()]
+        parts = [(phase, phase["count"] * phase["steps"], times) for phase, times in done]
+        parts += [(self.phases[self.sequence[index]], step, 1)] if step else []
+        counts = [sum(times * _before(end, *_rhythm(rule, phase)) for phase, end, times in parts
+                      for name, rule in phase["records"] if name == stream["name"]) for stream in self.streams]
+        return [min(n, s["most"] or n) for n, s in zip(counts, self.streams, strict=True)]
 
     def restore(self, state: dict[str, Array]) -> None:
         """Goes on from `state()`. Raises ValueError or KeyError for what is no place in this protocol."""
         self.check(state)
         self.position, self.phase_index, self.phase_step, self.shuffles = map(int, state["position"])
         self.rows_written = [int(r) for r in state["rows_written"]]
-        self.orders = {k[6:]: np.array(v) for k, v in state.items() if k.startswith("order.")}
-        self.current = np.array(state["current"]) if "current" in state else None
+        self.orders = _orders(state)
+        self.current = np.array(state.get("current", self.current))
         for s, generator in enumerate(self.generators):
             index, has_gauss, gauss = state[f"generator{s}.rest"]
             key = state[f"generator{s}.key"].astype(np.uint32)
             generator.set_state(("MT19937", key, int(index), int(has_gauss), float(gauss)))
+
+
+def _orders(state: dict[str, Array]) -> dict[str, Array]:
+    return {name[6:]: np.array(order) for name, order in state.items() if name.startswith("order.")}
 
 
 def _expect(condition: bool, what: str) -> None:
@@ -415,25 +376,24 @@ def mix64(x: Array) -> Array:
     return mixed
 
 
-def count_due(rule: Table, phase: Table, stop: int) -> int:
-    """How many steps of the phase before `stop` record, without listing them."""
-    if rule["every"]:
-        return int(max(-(-(stop - rule["offset"]) // rule["every"]), 0))
-    if rule["steps"]:
-        return int(np.searchsorted(rule["steps"], stop))
-    at = set(rule["at"])
-    shown, rest = divmod(stop, phase["steps"])
-    return int(shown * len(at) + sum(step < rest for step in at))
-
-
 def due_steps(rule: Table, phase: Table, start: int, stop: int) -> Array:
     """Steps of the phase in [start, stop) at which a stream records."""
+    first, steps, period = rhythm = _rhythm(rule, phase)
+    turns, places = np.divmod(np.arange(_before(start, *rhythm), _before(stop, *rhythm)), max(len(steps), 1))
+    due: Array = first + turns * period + steps[places]
+    return due
+
+
+def _rhythm(rule: Table, phase: Table) -> tuple[int, Array, int]:
+    """The first step, steps after it that record, rising, and after how many they come again."""
     if rule["every"]:
-        first = rule["offset"] + -(-max(start - rule["offset"], 0) // rule["every"]) * rule["every"]
-        return np.arange(first, stop, rule["every"])
+        return rule["offset"], np.zeros(1, np.int64), rule["every"]
     if rule["steps"]:
-        listed = np.asarray(rule["steps"], np.int64)
-        return listed[np.searchsorted(listed, start):np.searchsorted(listed, stop)]
-    shown = np.arange(start // phase["steps"], -(-stop // phase["steps"]))
-    steps: Array = (shown[:, None] * phase["steps"] + np.unique(np.asarray(rule["at"], np.int64))).ravel()
-    return steps[(steps >= start) & (steps < stop)]
+        return 0, np.asarray(rule["steps"], np.int64), sys.maxsize
+    return 0, np.array(sorted({step for step in rule["at"] if step < phase["steps"]}), np.int64), phase["steps"]
+
+
+def _before(stop: int, first: int, steps: Array, period: int) -> int:
+    """How many steps before `stop` record, without listing them."""
+    turns, rest = divmod(max(stop - first, 0), period)
+    return int(turns * len(steps) + np.searchsorted(steps, rest))
