@@ -27,9 +27,10 @@ CHUNK = 1024
 """Steps per chunk of counter noise; part of the definition of the stream."""
 MOST_DRAWN = 2**30
 """Bytes of counter noise that are drawn ahead; where a chunk of all draws takes more, as many as a block needs."""
-DRAWS, WEIGHTS = 2**16, 2**31
-"""The second draw of a population comes from the stream of its index plus `DRAWS`, and so on; draws per synapse come
-from the streams from `WEIGHTS` on; part of it too."""
+DRAWS = 2**16
+"""The second draw of a population comes from the stream of its index plus this, and so on; part of it too."""
+WEIGHTS = 2**31
+"""Draws per synapse come from the streams from this on; part of it too."""
 
 
 @dataclasses.dataclass
@@ -380,8 +381,7 @@ def due_steps(rule: Table, phase: Table, start: int, stop: int) -> Array:
     """Steps of the phase in [start, stop) at which a stream records."""
     first, steps, period = rhythm = _rhythm(rule, phase)
     turns, places = np.divmod(np.arange(_before(start, *rhythm), _before(stop, *rhythm)), max(len(steps), 1))
-    due: Array = first + turns * period + steps[places]
-    return due
+    return np.add(first + turns * period, steps[places])
 
 
 def _rhythm(rule: Table, phase: Table) -> tuple[int, Array, int]:
