@@ -22,7 +22,7 @@ from cortexc.compiler.backends.runtime import Block, Feed
 from cortexc.compiler.backends.table import BACKENDS, Given, Work
 from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.model import weight_shape
-from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.ir.protocol import Protocol, Record, Stream
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.discretise import Discretise
 from cortexc.compiler.passes.partition import Partition
@@ -181,18 +181,15 @@ def recording_protocol(protocol: Protocol, stored: tuple[str, ...]) -> Protocol:
 
 
 def _in_windows(setup: Setup, work: Work, on: str, protocol: Protocol, total: int, chunk: int) -> Iterator[Chunk]:
-    """Runs with a record buffer of one chunk, read and rewound after each."""
+    """Runs with a record buffer of one chunk, read after each."""
     stored = protocol.streams[0].quantities
     width = sum(work.program.slots.sizes[name] for name in stored)
     chunk = max(1, min(chunk, total, WINDOW_BYTES // (8 * max(width, 1))))
-    window = Phase("window of verify", 1, chunk, records=((STREAM, Record(every=1)),))
-    small = replace(protocol, phases=(*protocol.phases, window), sequence=(window.name,))
-    run = BACKENDS[on](work, Given(small, setup.samples, setup.seeds, setup.noise))
-    run.feed.sequence = list(protocol.sequence)
-    while run.feed.position < total:
-        run.feed.rows_written[0] = 0
-        run.run(min(chunk, total - run.feed.position))
-        yield {name: run.records.rows(STREAM, name).copy() for name in stored}
+    protocol = replace(protocol, streams=(replace(protocol.streams[0], window=chunk),))
+    run = BACKENDS[on](work, Given(protocol, setup.samples, setup.seeds, setup.noise))
+    while (first := run.position) < total:
+        run.run(min(chunk, total - first))
+        yield {name: run.records.rows(STREAM, name, first).copy() for name in stored}
 
 
 def _whole(setup: Setup, work: Work, on: str, protocol: Protocol, total: int, chunk: int) -> Iterator[Chunk]:
