@@ -132,8 +132,7 @@ def test_numbers_that_cannot_be_are_refused(number):
 
 
 @pytest.mark.parametrize(("options", "why"), [
-    ({"backend": "interpreter"}, "interpreter"), ({"granularity": "population"}, "several processes"),
-    ({"seed": [1, 2]}, "2 samples at once")], ids=str)
+    ({"backend": "interpreter"}, "interpreter"), ({"granularity": "population"}, "several processes")], ids=str)
 def test_where_one_thread_has_to_do_a_warning_says_why(options, why):
     with pytest.warns(UserWarning, match=f"1 thread, not 2: .*{why}"):
         run(2, **options)

@@ -16,8 +16,9 @@ from numbers import Integral
 from cortexc.compiler.backends.kernels import blocking, nest
 from cortexc.compiler.backends.kernels import operations as op
 from cortexc.compiler.backends.kernels.event_loops import arrays_at, event_of, events_in
-from cortexc.compiler.backends.kernels.nest import Accumulation, Axis, For, Kernel, Let, Load, Signed, Store
+from cortexc.compiler.backends.kernels.nest import Accumulation, Axis, For, Kernel, Let, Load, Meet, Signed, Store
 from cortexc.compiler.backends.kernels.python_text import TRUTHS, PythonText
+from cortexc.compiler.backends.kernels.sharing import Share, Sharing
 from cortexc.compiler.backends.kernels.whole import Int, Size
 from cortexc.compiler.backends.quoting import comment
 from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
@@ -113,6 +114,8 @@ class CText(PythonText):
     # ---- blocks of postsynaptic cells
 
     def statement(self, statement: nest.Statement) -> list[str]:
+        if isinstance(statement, Meet):
+            return ["meet(gate);"]
         if isinstance(statement, Accumulation) and self._fits(statement):
             return self._blocked(statement)
         if isinstance(statement, For) and (event := event_of(statement)):
@@ -171,7 +174,7 @@ class CText(PythonText):
 
     def _steps(self, axis: Axis, cut: range) -> str:
         name = f"first_{c_name(axis.index.name)}"
-        return f"for (long {name} = {cut.start}; {name} < {cut.stop}; {name} += {cut.step})"
+        return f"for (long {name} = {axis.first + cut.start}; {name} < {axis.first + cut.stop}; {name} += {cut.step})"
 
     def _block(self, sum_: Accumulation, tile: tuple[range, ...], stretch: blocking.Stretch) -> list[str]:
         """Blocks of the tile for neighbours from one of the lanes on; the sums of a block stay in registers."""
@@ -307,7 +310,7 @@ RESERVED = frozenset((  # noqa: SIM905
     "ALL1 ALL4 ALL8 ALL16 MASK4 MASK8 MASK16 choose4 choose8 choose16 UNROLL VECTOR NAN INFINITY IN APART main sums "
     "sign_bit flipped IN_REGISTER kept APART_EACH "
     "shown gates call m t i record due late before load "
-    "draw indices wrapped events fetch").split())
+    "draw indices wrapped events fetch gate meet").split())
 
 
 def c_name(name: str) -> str:
@@ -333,9 +336,9 @@ def open_sizes(kernel: Kernel, arguments: tuple[op.Argument, ...]) -> dict[str, 
 
 
 def function_source(name: str, kernel: Kernel, arguments: tuple[op.Argument, ...], single: bool = False,
-                    given: Collection[str] = ()) -> str:
+                    given: Collection[str] = (), share: Share | None = None) -> str:
     """The function of one operation: slots come as pointers, in the order of the kernel's arguments. `given`: lengths
-    that are arguments, behind the others, instead of literals.
+    that are arguments, behind the others, instead of literals. `share`: for one of several threads.
 
     The pointers are not `restrict`: gcc 12.2 then takes a sum from before its last store where it inlines a tile."""
     named = dict(zip(kernel.arguments, arguments, strict=False))
@@ -349,8 +352,10 @@ def function_source(name: str, kernel: Kernel, arguments: tuple[op.Argument, ...
     parameters += [f"const long {c_name(n)}" for n in given]
     parameters += [f"const int32_t *const found_{c_name(n)}, const long count_{c_name(n)}"
                    for n in events_in(kernel.body)]
-    slots = [a.name for a in named.values() if isinstance(a, op.Slot | op.Key)]
-    body = CText(sizes, single, len(slots) == len({*slots})).lines(kernel.body)
+    parameters += ["Gate *const gate"] if share else []
+    slots = {n: a.name for n, a in named.items() if isinstance(a, op.Slot | op.Key)}
+    statements = Sharing(share, sizes, slots).body(kernel.body) if share else kernel.body
+    body = CText(sizes, single, len(slots) == len({*slots.values()})).lines(statements)
     doc = comment(kernel.doc).replace("*/", "* /").replace("\n", " ")
     return "\n".join([f"/* {doc} */", f"IN void {name}({', '.join(parameters)}) {{",
                       *("    " + line for line in body), "}"]) + "\n"

@@ -143,10 +143,11 @@ class If:
 
 @dataclass(frozen=True)
 class Axis:
-    """An index from 0 to below a length."""
+    """An index, so many values of it from the first on."""
 
     index: Index
     length: Int
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -187,11 +188,16 @@ class Accumulation:
 def nested(axes: Iterable[Axis], body: tuple[Statement, ...]) -> tuple[Statement, ...]:
     """Loops, the first one outermost."""
     for axis in reversed([*axes]):
-        body = (For(axis.index, 0, axis.length, 1, body),)
+        body = (For(axis.index, axis.first, axis.first + axis.length, 1, body),)
     return body
 
 
-Statement = Let | Store | For | If | Accumulation
+@dataclass(frozen=True)
+class Meet:
+    """All threads of a kernel wait here for each other."""
+
+
+Statement = Let | Store | For | If | Accumulation | Meet
 
 
 class Kernel:

@@ -21,8 +21,10 @@ from cortexc.compiler.backends.kernels.operations import (
     Slot,
     Span,
 )
+from cortexc.compiler.backends.kernels.sharing import Share
 from cortexc.compiler.backends.lowering.c_threads import MEETING, SHARE, THREADS
 from cortexc.compiler.backends.lowering.program import GroupProgram, Program
+from cortexc.compiler.backends.lowering.threads import Part
 
 PRECISION = {False: "typedef double number;\ntypedef int64_t whole;",
              True: '#pragma GCC optimize ("fp-contract=fast")\ntypedef float number;\ntypedef int32_t whole;'}
@@ -226,7 +228,8 @@ def c_source(program: Program, groups: Sequence[GroupProgram], *, whole: bool = 
     names = {name for k in kernels & set(table.kernels) for name in table.kernels[k].functions()}
     functions = Functions(table, single, groups)
     texts = [_group(i, group, functions, whole) for i, group in enumerate(groups)]
-    return "\n".join([head(single), library(names, single), *functions.texts(), *texts])
+    meeting = [MEETING] if program.threads > 1 else []
+    return "\n".join([head(single), library(names, single), *meeting, *functions.texts(), *texts])
 
 
 def head(single: bool = False) -> str:
@@ -259,9 +262,9 @@ class Functions:
         """Lengths that the function of an operation gets."""
         return self._open(kernel, operation) if kernel in self.general else {}
 
-    def name(self, kernel: str, operation: Operation) -> str:
+    def name(self, kernel: str, operation: Operation, share: Share | None) -> str:
         text = function_source(UNNAMED, self.table.kernels[kernel], operation.arguments, self.single,
-                               self.given(kernel, operation))
+                               self.given(kernel, operation), share)
         self.uses[text] += 1
         self.many |= {text} if kernel in self.general or self.uses[text] > self.FEW else set()
         return self.names.setdefault(text, f"{c_name(kernel)}_{len(self.names)}")
@@ -300,7 +303,7 @@ def _shared_group(number: int, group: GroupProgram, functions: Functions) -> str
     """Of several threads: a step for each."""
     steps, n = [], len(group.step)
     for thread, own in enumerate(group.shares):
-        lines = _straight([part.operation for part in own], group, functions, thread, [part.meet for part in own])
+        lines = _straight([part.operation for part in own], group, functions, thread, own)
         steps.append(_filled(SHARE, {"GROUP": f"{number}_{thread}", "LINES": "\n".join("    " + x for x in lines),
                                      "COUNTS": _counts(group)}))
     cases = "\n".join(f"        case {i}: {' '.join(_call(o, group, functions))} break;"
@@ -308,7 +311,7 @@ def _shared_group(number: int, group: GroupProgram, functions: Functions) -> str
     texts = {"CASES": cases, "ROWS": str(n + len(group.flush)), "GROUP": str(number), "THREADS": str(len(group.shares)),
              "COUNTS": _counts(group),
              "STEPS": ", ".join(f"share_{number}_{thread}" for thread in range(len(group.shares)))}
-    return "\n".join([MEETING, *steps, _sizes(number, group), *(_filled(text, texts) for text in (ROWS, THREADS))])
+    return "\n".join([*steps, _sizes(number, group), *(_filled(text, texts) for text in (ROWS, THREADS))])
 
 
 def _counts(group: GroupProgram) -> str:
@@ -317,20 +320,22 @@ def _counts(group: GroupProgram) -> str:
 
 
 def _straight(step: Sequence[Operation | None], group: GroupProgram, functions: Functions, thread: int = 0,
-              meets: Sequence[bool] = ()) -> list[str]:
+              parts: Sequence[Part] = ()) -> list[str]:
     """The lines of a step, or of what one thread does of it; which cells send something is looked for once."""
     lines: list[str] = []
     known: set[str] = set()
     for at, (operation, whole) in enumerate(zip(step, group.step, strict=True)):
-        lines += ["meet(gate);"] if meets and meets[at] else []
-        lines += _call(operation, group, functions, thread, known) if operation else []
+        lines += ["meet(gate);"] if parts and parts[at].meet else []
+        together = bool(parts) and parts[at].together
+        lines += _call(operation, group, functions, thread, known, together) if operation else []
         known -= set(whole.writes)
     return lines
 
 
 def _call(operation: Operation, group: GroupProgram, functions: Functions, thread: int = 0,
-          known: set[str] | None = None) -> list[str]:
-    """The lines that run one operation where its gate is on. `known`: slots of which it is known who sends."""
+          known: set[str] | None = None, together: bool = False) -> list[str]:
+    """The lines that run one operation where its gate is on. `known`: slots of which it is known who sends. `together`:
+    all threads call it, each for its share."""
     gate = group.program.gates.index(operation.gate)
     on = f"if (g[{gate}] > 0.0) " if operation.gate else ""
     if operation.kind in ("load", "noise"):
@@ -349,7 +354,9 @@ def _call(operation: Operation, group: GroupProgram, functions: Functions, threa
         sizes = map(str, functions.given(name, operation).values())
         sent = [f"(const int32_t *)(m + {group.found(slot, thread)}), count_{group.sending.index(slot)}"
                 for slot, _ in events_of(functions.table.kernels[name], operation)]
-        return f"{functions.name(name, operation)}({', '.join([*pointers, *numbers, *more, *sizes, *sent])});"
+        share = Share(thread, len(group.shares)) if together else None
+        given = [*pointers, *numbers, *more, *sizes, *sent, *(["gate"] if share else [])]
+        return f"{functions.name(name, operation, share)}({', '.join(given)});"
 
     looked = []
     known = set() if known is None else known

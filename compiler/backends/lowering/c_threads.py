@@ -5,10 +5,18 @@ from __future__ import annotations
 MEETING = """
 #include <pthread.h>
 #include <sched.h>
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define FUTEX(gate, operation, value) syscall(SYS_futex, &(gate)->round, operation, value, 0, 0, 0)
+#else
+#define FUTEX(gate, operation, value) sched_yield()
+#endif
 
-/* Where threads wait for each other. */
+/* Where threads wait for each other: a while awake, for 30,000 looks, then asleep, which leaves the core to others. */
 typedef struct {
-    int threads;
+    int threads, asleep;
     int arrived __attribute__((aligned(64)));
     int round __attribute__((aligned(64)));
 } Gate;
@@ -17,11 +25,15 @@ static void meet(Gate *const gate) {
     const int round = __atomic_load_n(&gate->round, __ATOMIC_ACQUIRE);
     if (__atomic_add_fetch(&gate->arrived, 1, __ATOMIC_ACQ_REL) == gate->threads) {
         __atomic_store_n(&gate->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&gate->round, round + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&gate->round, round + 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&gate->asleep, __ATOMIC_SEQ_CST)) FUTEX(gate, FUTEX_WAKE_PRIVATE, INT32_MAX);
         return;
     }
-    for (long turn = 0; __atomic_load_n(&gate->round, __ATOMIC_ACQUIRE) == round; turn++)
-        if (turn > 4000) sched_yield();
+    for (long look = 0; look < 30000; look++)
+        if (__atomic_load_n(&gate->round, __ATOMIC_ACQUIRE) != round) return;
+    __atomic_add_fetch(&gate->asleep, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&gate->round, __ATOMIC_SEQ_CST) == round) FUTEX(gate, FUTEX_WAIT_PRIVATE, round);
+    __atomic_sub_fetch(&gate->asleep, 1, __ATOMIC_SEQ_CST);
 }
 """
 

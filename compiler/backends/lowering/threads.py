@@ -3,7 +3,7 @@
     cells of E (n = 10000)          thread 0: cells 0..5000            thread 1: cells 5000..10000
     W: E -> E, a list               synapses whose target is below     the other ones
                                     5000, row by row
-    a mirror                        all of it                          nothing
+    minibatches, feature maps       the first turns of the loops       the other ones (`kernels/sharing.py`)
 
 Every number is still computed by one thread, with its terms in their order. Threads meet between two operations where
 one may touch what the other one has written, or writes what the other one may still read.
@@ -46,7 +46,6 @@ def usable(graph: Graph, threads: int, why: str = "") -> int:
     check_threads(threads)
     groups = {*(p.group for p in graph.populations), *(q.group for q in graph.projections)}
     why = why or ("there is no C compiler, or another target is asked for" if c_compiler() is None else
-                  f"it has {graph.batch} samples at once" if graph.batch > 1 else
                   "it runs as several processes" if len(groups) > 1 or "+" in "".join(groups) else "")
     if threads > 1 and why:
         warnings.warn(f"graph '{graph.name}' runs in 1 thread, not {threads}: {why}", stacklevel=2)
@@ -60,10 +59,12 @@ def boundary(cells: int, part: int, parts: int) -> int:
 
 @dataclass(frozen=True)
 class Part:
-    """What one thread does of an operation; None: nothing. `meet`: all threads meet before it."""
+    """What one thread does of an operation; None: nothing. `meet`: all threads meet before it. `together`: all of them
+    take the whole operation, each its share of the loops."""
 
     operation: Operation | None
     meet: bool
+    together: bool
 
 
 def shares(graph: Graph, step: Sequence[Operation], kernels: KernelTable, parts: int) -> list[list[Part]]:
@@ -71,11 +72,12 @@ def shares(graph: Graph, step: Sequence[Operation], kernels: KernelTable, parts:
     found: list[list[Part]] = [[] for _ in range(parts)]
     touched, alone = _Touched(), _alone(graph)
     for operation in step:
-        split = operation.label not in alone and _splits(operation, kernels)
+        split = graph.batch == 1 and operation.label not in alone and _splits(operation, kernels)
+        together = not split and operation.kind not in ("load", "noise")
         meet = touched.add(_accesses(operation, kernels, split), split)
         for number, own in enumerate(found):
-            mine = _part(operation, number, parts) if split else operation if number == 0 else None
-            own.append(Part(mine, meet))
+            mine = _part(operation, number, parts) if split else operation if together or number == 0 else None
+            own.append(Part(mine, meet, together))
     return found
 
 
