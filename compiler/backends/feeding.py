@@ -22,9 +22,7 @@ def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: 
     """The feed of a protocol whose streams have their widths. Raises E271 to E275, E277, E278 and
     E528."""
     protocol.check(graph.gates)
-    if len(seeds) != graph.seeds:
-        raise CortexError("E278", f"graph '{graph.name}' runs {graph.seeds} seeds, got {len(seeds)}.",
-                          "Give one per element of the seeds axis.")
+    check_seeds(graph, seeds)
     for phase in protocol.phases:
         if not phase.first or graph.batch % len(phase.first):
             raise CortexError("E276", f"phase '{phase.name}' begins at {len(phase.first)} rows, but {graph.batch} "
@@ -39,6 +37,13 @@ def make_feed(graph: Graph, protocol: Protocol, seeds: Sequence[int], recorded: 
     feed = Feed(protocol.as_data(), list(graph.gates), spec, recorded)
     _afford_recordings(graph, protocol, feed)
     return feed
+
+
+def check_seeds(graph: Graph, seeds: Sequence[int]) -> None:
+    """Raises E278."""
+    if len(seeds) != graph.seeds:
+        raise CortexError("E278", f"graph '{graph.name}' runs {graph.seeds} seeds, got {len(seeds)}.",
+                          "Give one per element of the seeds axis.")
 
 
 def _afford_recordings(graph: Graph, protocol: Protocol, feed: Feed) -> None:

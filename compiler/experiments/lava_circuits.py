@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from cortexc.compiler.backends.feeding import check_seeds
 from cortexc.compiler.backends.lava.ordinary import Fixed, circuit_module, is_a_process, write_circuit
 from cortexc.compiler.experiments.checkpoints import graph_sha256
-from cortexc.compiler.experiments.circuits import build_circuit
+from cortexc.compiler.experiments.circuits import build_circuit, with_seeds
 from cortexc.compiler.experiments.compilation import check_installed, compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.experiment import Experiment
@@ -26,6 +27,7 @@ from cortexc.compiler.experiments.export import check_unedited, digests
 from cortexc.compiler.experiments.files import user_path, write_json, write_text, written_aside
 from cortexc.compiler.experiments.quantities import shaped
 from cortexc.compiler.experiments.results import FINAL, MANIFEST
+from cortexc.compiler.experiments.simulation import seeds_of
 from cortexc.compiler.experiments.tables import Model
 from cortexc.compiler.experiments.tasks.plans import is_whole
 from cortexc.compiler.front.builder import Network
@@ -45,7 +47,7 @@ _MODULES: dict[str, Any] = {}
 
 def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = (),
             arrays: Mapping[str, np.ndarray] | None = None, gates: Mapping[str, float] | None = None,
-            seed: int | None = None, name: str | None = None, stock: bool | None = None,
+            seed: int | Sequence[int] | None = None, name: str | None = None, stock: bool | None = None,
             learning_phase: bool = True) -> Any:
     """The circuit as a hierarchical Lava process: runs in any Lava network, learns while it runs.
 
@@ -57,31 +59,35 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     `source`: a shipped experiment's name, its file, a run folder (with what was learnt there), an `Experiment`, a
     graph, a `Network`, a graph's text or its file `.ir`. `arrays`: weights and first values by name, in place of the
     circuit's. `gates`: gate -> a number, on where it is above 0; what is not named is off. `seed`: of the noise, by
-    default that of the experiment, or 1. `stock`: in fixed point, on Lava's own Dense and LearningDense wherever they
+    default that of the experiment, or 1. Several are so many circuits side by side, those of an experiment each with
+    the weights that it has with that seed: states are (n, seeds), weights (n_post, n_pre, seeds). Of an experiment that
+    learns in minibatches states are (n, samples), or (n, seeds, samples). `stock`: in fixed point, on Lava's own Dense and LearningDense wherever they
     have its bits (`stock_circuit`); by default what the experiment's run.stock says. `learning_phase`: off, rules learn
     in `run_spk`: the same bits in less time, since Lava's runtime does not visit every process once more.
 
-    Raises X150 where Lava is not installed, X158 for other sources, X203, X204 and E273 for gates and seeds, E531 for
-    what ordinary Lava does not say, and what loading, building and checking a circuit raise. Warns with X217.
+    Raises X150 where Lava is not installed, X158 for other sources, X203, X204, E273 and E278 for gates and seeds, E531
+    for what ordinary Lava does not say, and what loading, building and checking a circuit raise. Warns with X217.
     """
     check_installed("lava")
     experiment = experiment_of(source, overrides)
     if experiment and arrays is not None and experiment.precision.weights:
         raise CortexError("X158", "arrays= was given for an experiment in fixed point.", "Name them in model.arrays.")
-    graph = graph_of(experiment or source)
+    several = () if seed is None or is_whole(seed) else seeds_of(Graph("seeds"), seed)
+    graph = graph_of(experiment or source, several)
     graph = graph if arrays is None else graph.with_(arrays={**graph.arrays, **arrays})
+    graph = with_seeds(graph, len(several)) if several and graph.seeds == 1 else graph
     verify(graph)
+    first = experiment.run.seeds[0] if experiment else 1
+    seeds = several or seeds_of(graph, first if seed is None else seed)
+    check_seeds(graph, seeds)
     values = {gate: float(shaped(f"gate {gate}", value, ())) for gate, value in (gates or {}).items()}
     Protocol((Phase("run", 0, 1, gates=tuple((gate, (value,)) for gate, value in values.items())),),
              ("run",)).check(graph.gates)
     _say_who_draws(graph, values)
-    first = experiment.run.seeds[0] if experiment else 1
-    if seed is not None and not is_whole(seed):
-        raise CortexError("X203", f"seed is {seed!r}; it must be a whole number.")
     if stock is None:
         stock = experiment is not None and experiment.run.stock
-    made = module_of(*_given(experiment, graph, stock), learning_phase).Circuit
-    return made(gates=values, seed=first if seed is None else seed, name=name or graph.name)
+    made = module_of(*_given(experiment, graph, stock, several), learning_phase).Circuit
+    return made(gates=values, seed=seeds if len(seeds) > 1 else seeds[0], name=name or graph.name)
 
 
 def _say_who_draws(graph: Graph, gates: Mapping[str, float]) -> None:
@@ -94,19 +100,20 @@ def _say_who_draws(graph: Graph, gates: Mapping[str, float]) -> None:
                                     "Connect those ports, or give run.noise=counter."), stacklevel=3)
 
 
-def _given(experiment: Experiment | None, graph: Graph, stock: bool) -> tuple[Graph, Fixed | None, bool]:
+def _given(experiment: Experiment | None, graph: Graph, stock: bool,
+           seeds: Sequence[int] = ()) -> tuple[Graph, Fixed | None, bool]:
     if not stock:
-        return prepared(graph), in_fixed_point(experiment), False
-    return stock_circuit(experiment, graph), None, True
+        return prepared(graph), in_fixed_point(experiment, seeds), False
+    return stock_circuit(experiment, graph, seeds), None, True
 
 
-def stock_circuit(experiment: Experiment | None, graph: Graph) -> Graph:
+def stock_circuit(experiment: Experiment | None, graph: Graph, seeds: Sequence[int] = ()) -> Graph:
     """What an experiment with a table [precision] runs in fixed point; a graph is in fixed point as it is."""
-    return _quantised(experiment) if experiment and experiment.precision.weights else prepared(graph)
+    return _quantised(experiment, seeds) if experiment and experiment.precision.weights else prepared(graph)
 
 
-def _quantised(experiment: Experiment) -> Graph:
-    run = experiment.with_run(backend="lava", granularity="population", seeds=list(experiment.run.seeds[:1]))
+def _quantised(experiment: Experiment, seeds: Sequence[int]) -> Graph:
+    run = experiment.with_run(backend="lava", granularity="population", seeds=list(seeds or experiment.run.seeds[:1]))
     return compile_experiment(run).report.graph
 
 
@@ -147,20 +154,22 @@ def _is_text(source: Source) -> bool:
     return text.endswith(".ir") or "\n" in text
 
 
-def graph_of(source: Source) -> Graph:
+def graph_of(source: Source, seeds: Sequence[int] = ()) -> Graph:
+    """An experiment's is that of its first seed, unless others are given, with the samples of its minibatches."""
     if isinstance(source, Graph | Network):
         return source.graph if isinstance(source, Network) else source
     if not isinstance(source, Experiment):
         return build_circuit(Model(circuit=str(source)), [1]) if str(source).endswith(".ir") else \
             parse_graph(str(source))
-    return source.protocol.with_gates(build_circuit(source.model, source.run.seeds[:1], source.run.noise))
+    protocol, run = source.protocol, source.run
+    return protocol.with_gates(build_circuit(source.model, seeds or run.seeds[:1], run.noise, protocol.minibatch))
 
 
-def in_fixed_point(experiment: Experiment | None) -> Fixed | None:
-    """What an experiment with a table [precision] runs, with its first seed; takes its data, for the ranges."""
+def in_fixed_point(experiment: Experiment | None, seeds: Sequence[int] = ()) -> Fixed | None:
+    """What an experiment with a table [precision] runs, with its first seed or these; takes its data, for the ranges."""
     if experiment is None or not experiment.precision.weights:
         return None
-    graph = _quantised(experiment)
+    graph = _quantised(experiment, seeds)
     circuit = module_of(graph).Circuit()
     gates = [var for gate in circuit.gates.values() for var in gate.variables]
     return Fixed(graph, {f"fixed/{name}/{var.name}": np.array(var.init, float)

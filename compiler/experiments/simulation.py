@@ -186,7 +186,7 @@ class Prepared:
            record: str | Iterable[str], every: int, gates: Mapping[str, Any] | None, backend: str, granularity: str,
            seed: int | Sequence[int], noise: np.ndarray | None) -> Prepared:
         graph = graph.graph if isinstance(graph, Network) else graph
-        seeds = _seeds(graph, seed) if isinstance(graph, Graph) else []
+        seeds = seeds_of(graph, seed) if isinstance(graph, Graph) else []
         graph = with_seeds(graph, len(seeds)) if seeds and graph.seeds == 1 else graph
         _check(graph, backend, granularity)
         shown, switched = _named("inputs", inputs), _named("gates", gates)
@@ -246,7 +246,7 @@ def _steps(graph: Graph, inputs: Mapping[str, Any], gates: Mapping[str, Any]) ->
     return rows.pop()
 
 
-def _seeds(graph: Graph, seed: int | Sequence[int]) -> list[int]:
+def seeds_of(graph: Graph, seed: int | Sequence[int]) -> list[int]:
     """One per element of the seeds axis: from a single one on, or as given. Raises X203."""
     try:
         given = np.array(seed)

@@ -2,7 +2,7 @@
 protocol. What a circuit does there it does in Lava, in a hundredth of the time."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from queue import Queue
 
@@ -14,6 +14,7 @@ from cortexc.compiler.backends.draws import input_columns, noise_columns
 from cortexc.compiler.backends.feeding import sample_table
 from cortexc.compiler.backends.lava.ordinary import Fixed
 from cortexc.compiler.backends.lava.ordinary.naming import attribute
+from cortexc.compiler.experiments.circuits import with_seeds
 from cortexc.compiler.experiments.experiment import Experiment
 from cortexc.compiler.experiments.lava_circuits import graph_of, in_fixed_point, module_of, prepared
 from cortexc.compiler.experiments.simulation import simulate
@@ -151,33 +152,49 @@ class Found:
 
 
 def stimulus(graph: Graph, steps: int) -> dict[str, np.ndarray]:
+    """(steps, batch, n) of every input."""
     rng = np.random.default_rng(2)
-    return {f"{p.name}.{name}": rng.uniform(0, 1, (steps, p.size)) for p in graph.populations
+    return {f"{p.name}.{name}": rng.uniform(0, 1, (steps, graph.batch, p.size)) for p in graph.populations
             for name in graph.cell(p.cell).inputs}
 
 
-def differences(source: Graph | Experiment, steps: int, kind: str = "", seed: int = 1, **options: bool) -> Found:
+def behind(graph: Graph, name: str, values: np.ndarray) -> np.ndarray:
+    """(..., seeds, samples) of a quantity that native has with one axis, of all copies, before the others."""
+    copies = graph.seeds if len(values) == graph.seeds else graph.batch
+    lengths = [n for n in (graph.seeds, copies // graph.seeds) if n > 1] if len(values) > 1 else []
+    parts = values.reshape(*lengths, *values.shape[1:])
+    return np.ascontiguousarray(np.moveaxis(parts, range(len(lengths)), range(-len(lengths), 0)))
+
+
+def differences(source: Graph | Experiment, steps: int, kind: str = "", seed: int | Sequence[int] = 1,
+                **options: bool) -> Found:
     """Every state, weight and sum of a rule after so many steps, against the native backend; all gates on."""
-    graph = graph_of(source)
-    fixed = _fixed(source) if isinstance(source, Experiment) else None
+    seeds = [] if isinstance(seed, int) else list(seed)
+    graph = graph_of(source, seeds)
+    graph = with_seeds(graph, len(seeds)) if seeds else graph
+    fixed = _fixed(source, tuple(seeds)) if isinstance(source, Experiment) else None
     run = fixed.graph if fixed and kind else graph
     gates, feed, names = dict.fromkeys(graph.gates, 1.0), stimulus(graph, steps), kept(run)
     module = module_of(prepared(graph), fixed, **options)
-    ports = {name.replace(".", "_") + "_in": rows for name, rows in feed.items()}
+    ports = {name.replace(".", "_") + "_in": [behind(graph, name, row) for row in rows] for name, rows in feed.items()}
     threads = Threads(module, module.Circuit(gates=gates, seed=seed), ports, kind)
     threads.run(steps)
     recorded = simulate(run, steps, inputs=feed, record=names, gates=gates, granularity="population", seed=seed)
     wrong = [name for name in names
-             if threads.value(*name.split(".")).tobytes() != np.ascontiguousarray(recorded[name][-1, 0]).tobytes()]
+             if not identical(threads.value(*name.split(".")), behind(run, name, recorded[name][-1]))]
     moved = [name for name in names if name.endswith(".w") and (recorded[name][-1] != recorded[name][0]).any()]
     return Found(len(names), wrong, len(moved))
 
 
-def _fixed(experiment: Experiment) -> Fixed | None:
+def identical(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    return ours.shape == theirs.shape and ours.tobytes() == theirs.tobytes()
+
+
+def _fixed(experiment: Experiment, seeds: tuple[int, ...]) -> Fixed | None:
     """Made once: it takes seconds."""
-    key = experiment.sha256()
+    key = f"{experiment.sha256()} {seeds}"
     if key not in _FIXED:
-        _FIXED[key] = in_fixed_point(experiment)
+        _FIXED[key] = in_fixed_point(experiment, seeds)
     return _FIXED[key]
 
 
@@ -195,17 +212,18 @@ def wrong_in(setup: Setup) -> list[str]:
     graph, names = setup.graph, kept(setup.graph)
     module, feed = module_of(graph), feed_of(setup)
     table, block = sample_table(graph, setup.protocol, setup.samples), feed.block(setup.protocol.total)
-    ports = {name: table[block.rows[:, 0]][:, part] for name, part in input_columns(graph)}
+    ports = {name: table[block.rows][:, :, part] for name, part in input_columns(graph)}
     if graph.noise.kind in ("legacy", "recorded"):
-        ports |= {name: block.noise[:, part] for name, part in noise_columns(graph)
-                  if not name.endswith((".key", ".redrawn"))}
-    ports = {name.replace(".", "_") + "_in": rows for name, rows in ports.items()}
+        ports |= {name: block.noise[:, part].reshape(len(block.noise), -1, graph.batch).swapaxes(1, 2)
+                  for name, part in noise_columns(graph) if not name.endswith((".key", ".redrawn"))}
+    ports = {name.replace(".", "_") + "_in": [behind(graph, name, row) for row in rows] for name, rows in ports.items()}
     ports |= {f"gate_{gate}_in": block.gates[:, i + 1:i + 2] for i, gate in enumerate(graph.gates)}
-    threads = Threads(module, module.Circuit(seed=setup.seeds[0]), ports)
+    threads = Threads(module, module.Circuit(seed=list(setup.seeds) if graph.seeds > 1 else setup.seeds[0]), ports)
     expected = list(trajectory(setup, names, "interpreter"))
-    rows = {name: np.concatenate([chunk[name] for chunk in expected])[:, 0] for name in names}
+    rows = {name: np.concatenate([chunk[name] for chunk in expected]) for name in names}
     wrong: set[str] = set()
     for step in range(setup.protocol.total):
         threads.run(1)
-        wrong |= {name for name in names if (bits(threads.value(*name.split("."))) != bits(rows[name][step])).any()}
+        wrong |= {name for name in names if (bits(threads.value(*name.split("."))) != bits(
+            behind(graph, name, rows[name][step]))).any()}
     return sorted(wrong)

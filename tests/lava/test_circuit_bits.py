@@ -185,7 +185,7 @@ def survey(setups):
 
 def test_random_circuits(monkeypatch):
     monkeypatch.setenv("CORTEXC_JIT", "0")
-    kinds = Kinds(batch=False, empty=False)
+    kinds = Kinds(empty=False)
     seeds = range(FIRST, FIRST + MANY)
     compared, refused, wrong = survey((seed, random_setup(RandomChoices(seed), kinds)) for seed in seeds)
     assert wrong == {} and refused == 0 and compared == MANY
@@ -193,7 +193,7 @@ def test_random_circuits(monkeypatch):
 
 def test_random_circuits_in_integers(monkeypatch):
     monkeypatch.setenv("CORTEXC_JIT", "0")
-    kinds = replace(KINDS, batch=False, empty=False)
+    kinds = replace(KINDS, empty=False)
     found = ((seed, integer_program(seed, kinds)) for seed in range(FIRST, FIRST + MANY))
     compared, _, wrong = survey((seed, made[0]) for seed, made in found if made)
     assert wrong == {} and compared > MANY / 8

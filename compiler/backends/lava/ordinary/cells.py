@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cortexc.compiler.backends.lava.ordinary.batch import batch_axes
 from cortexc.compiler.backends.lava.ordinary.equations import Text
 from cortexc.compiler.backends.lava.ordinary.naming import attribute, camel, visible
 from cortexc.compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
@@ -43,8 +44,8 @@ class CellWriter:
         self.states = {s.name: s for s in self.cell.states}
         self.parameters = [p.name for p in self.cell.parameters]
         about = f"Cells '{self.cell.name}'."
-        text = ClassText(camel(self.cell.name), about, ["size"], ["size"])
-        self.made = Cell(text, set())
+        text = ClassText(camel(self.cell.name), about, ["size"], ["size"], axes=batch_axes(graph))
+        self.made, self.per_cell = Cell(text, set()), text.shape("size")
         self.lines: list[str] = []
         self.arrived: set[str] = set()
         self.vectors = {*self.states, *(p.name for p in self.cell.ports), *self.cell.inputs,
@@ -92,13 +93,14 @@ class CellWriter:
         for port in self.cell.ports:
             for i in range(self._senders(port.name)):
                 name = visible(port.name) + f"_{i + 1}" * (i > 0)
-                made.ports[port.name, i] = text.port(name, "In", "(size,)", f"@ {port.compartment}" if i == 0 else "")
+                says = f"@ {port.compartment}" if i == 0 else ""
+                made.ports[port.name, i] = text.port(name, "In", self.per_cell, says)
         for each in self.cell.inputs:
-            made.inputs[each] = text.port(visible(each), "In", "(size,)")
+            made.inputs[each] = text.port(visible(each), "In", self.per_cell)
         for gate in self._gates():
             made.gates[gate] = [text.port(f"gate_{gate}", "In", "(1,)")]
         for quantity in self.sent:
-            made.sends[quantity] = text.port(visible(quantity), "Out", "(size,)")
+            made.sends[quantity] = text.port(visible(quantity), "Out", self.per_cell)
         self._declare_variables()
 
     def _senders(self, port: str) -> int:
@@ -134,27 +136,28 @@ class CellWriter:
             names = {**self.made.names, **{f"table.{t}": f"self.{own}.init" for t, own in self.made.tables.items()}}
             first = Text(lambda n: names.get(n, n), lambda n, _: names.get(n, n), self.made.called).value(state.initial)
             text.setup.append(f"{name} = {first} if {name} is None else {name}")
-        text.variable(name, "(size,)", name)
+        text.variable(name, self.per_cell, name)
         if past.rows:
-            text.variable(past.kept, past.shape("size"), name, "before that")
+            text.variable(past.kept, text.shape(*past.sizes("size")), name, "before that")
 
     def _declare_noise(self) -> None:
         made, text = self.made, self.made.text
         for name, kind in self.cell.noise:
-            text.variable(made.names[name], "(size,)", "0.0", f"{kind} noise, the last draw")
+            text.variable(made.names[name], self.per_cell, "0.0", f"{kind} noise, the last draw")
         if not self.cell.noise or self.graph.noise.kind == "none":
             return
         if self.graph.noise.kind != "counter":  # somebody else draws
             for name, _ in self.cell.noise:
-                made.inputs[name] = text.port(visible(name), "In", "(size,)")
+                made.inputs[name] = text.port(visible(name), "In", self.per_cell)
             return
         made.called.add("Draws")
         text.arguments += ["seed=1", "stream=0"]
         text.parameters += ["seed", "stream"]
         text.start.append('seed, stream, size = (proc_params[each] for each in ("seed", "stream", "size"))')
+        text.start += ["seed = every_seed(seed, seeds)"] if "seeds" in text.axes else []
         for i, (name, kind) in enumerate(self.cell.noise):
             stream = f"stream + {i} * DRAWS" if i else "stream"
-            text.start.append(f'self.{made.names[name]}_draws = Draws(seed, {stream}, size, "{kind}")')
+            text.start.append(f'self.{made.names[name]}_draws = Draws(seed, {stream}, {self.per_cell}, "{kind}")')
 
     # ---- the step
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cortexc.compiler.backends.lava.ordinary.batch import INDEX, added_axes, shape_text, weight_axes
 from cortexc.compiler.backends.lava.ordinary.equations import Text
 from cortexc.compiler.backends.lava.ordinary.text import ClassText
 from cortexc.compiler.ir.connections import connection_mask
@@ -38,8 +39,7 @@ def learning(graph: Graph, projection: Projection, text: Text, names: Mapping[st
         if any(state.name in previous(e) for e in rule.expressions):
             members.variable(f"{name}_before", "w.shape", name)
             updates.append(f"self.{name}_before[:] = self.{name}")
-    kind = graph.class_of(projection.name).kind
-    collected = "self.maps.collected({}, self.w.shape)" if kind.maps else "{}"
+    kind, collected = graph.class_of(projection.name).kind, _collected(graph, projection)
     updates += [f"self.{names[u.name]}[:] = {collected.format(text.value(u.expression))}" for u in rule.updates]
     increment = collected.format(text.value(rule.increment))
     if connection_mask(graph, projection) is not None:
@@ -59,9 +59,20 @@ def learning(graph: Graph, projection: Projection, text: Text, names: Mapping[st
 
     made = Learning(guard, updates, [f"increment = {increment}"])
     learns = f"(increment if {gate} else 0.0)" if summed and gate and apply else "increment"
-    arguments += ["self.synapses.order"] if kind.listed and rule.optimiser.kind == "clipped" else []
+    if rule.optimiser.kind == "clipped":
+        arguments += ["self.synapses.order"] if kind.listed else []
+        copies = len(weight_axes(graph, projection.name))
+        arguments += [f"copies={copies}"] if copies else []
     made.step = optimiser(members, learns, arguments, apply if summed else "", weights)
     return made
+
+
+def _collected(graph: Graph, projection: Projection) -> str:
+    """How a rule's value is added up for each weight: over the places that share it, then over samples."""
+    added, kind = added_axes(graph, projection.name), graph.class_of(projection.name).kind
+    own = "self.maps.collected({}, self.w.shape)" if kind.maps else "{}"
+    counters = ", ".join(INDEX[axis] for axis in added)
+    return f"added_up(lambda {counters}: {own}, {shape_text(*added)})" if added else own
 
 
 def _limit(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cortexc.compiler.backends.draws import redrawn
+from cortexc.compiler.backends.lava.ordinary.batch import weight_axes, with_axes
 from cortexc.compiler.backends.lava.ordinary.naming import attribute
 from cortexc.compiler.backends.lava.ordinary.text import ClassText
 from cortexc.compiler.ir.model import Graph, Mirror, Projection
@@ -42,11 +43,13 @@ def _copy(graph: Graph, mirror: Mirror, i: int, made: Mirroring, text: ClassText
     name = "source" if not made.ins else f"source_{len(made.ins) + 1}"
     text.arguments.insert(-1, f"{name}_shape={sizes}")
     made.ins[i] = text.port(name, "In", f"{name}_shape", "weights that these are a copy of")
-    value = f"self.{made.ins[i]}.recv()"
+    copies = weight_axes(graph, mirror.target)
+    value = with_axes(f"self.{made.ins[i]}.recv()", len(copies) - len(weight_axes(graph, mirror.source)))
     draws = mirror in redrawn(graph) and graph.noise.kind != "none"
     stream = redrawn(graph).index(mirror) if draws else None
     for operation in mirror.operations:
-        value = _operated(operation, value, made, text, stream)
+        value = f"({value}).swapaxes(0, 1)" if operation == "transpose" and copies else \
+            _operated(operation, value, made, text, stream)
     if not mirror.gate:
         return [f"self.w[:] = {value}"]
     return [f"copy = {value}", f"if self.gate_{mirror.gate}[0] > 0:", "    self.w[:] = copy"]

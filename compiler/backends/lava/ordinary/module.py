@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cortexc.compiler.backends.lava.ordinary.batch import batch_axes
 from cortexc.compiler.backends.lava.ordinary.cells import cell_class
 from cortexc.compiler.backends.lava.ordinary.naming import LAVA, attribute
 from cortexc.compiler.backends.lava.ordinary.phased import PhasedCell, PhasedSynapse
@@ -78,9 +79,13 @@ def circuit_module(graph: Graph, fixed: Fixed | None = None, stock: bool = False
     called = {name for part in parts.all.values() for name in part.called} | (fixed.called if fixed else set())
     lists = any(each.listed for each in parts.plan.stock.values())
     imports = [IMPORTS, *([STOCK_IMPORTS] if parts.plan.stock else []), *([STOCK_LISTS] if lists else [])]
-    head = ["\n".join([docstring(_about(graph)), "\n\n".join(imports)]), f"dt = np.float64({number(graph.dt)})  # ms"]
+    head = ["\n".join([docstring(_about(graph)), "\n\n".join(imports)]), "\n".join(_constants(graph))]
     text = "\n\n\n".join([*head, *support_text("\n".join(own), called), *own])
     return CircuitModule(text + "\n", {**parts.arrays, **(fixed.begins if fixed else {})})
+
+
+def _constants(graph: Graph) -> list[str]:
+    return [f"dt = np.float64({number(graph.dt)})  # ms", *(f"{axis} = {getattr(graph, axis)}" for axis in batch_axes(graph))]
 
 
 def _parts(graph: Graph, plan: PhasePlan | None = None, learning_phase: bool = True) -> Parts:
@@ -98,6 +103,9 @@ def _parts(graph: Graph, plan: PhasePlan | None = None, learning_phase: bool = T
 
 
 def _stock_plan(graph: Graph) -> PhasePlan:
+    if graph.batch != 1:
+        raise _not_there(f"graph '{graph.name}' has {graph.seeds} seeds and {graph.samples} samples, and Lava's own "
+                         "Dense and LearningDense take one", "Use one seed and minibatches of 1, or stock off.")
     plan = phase_plan(graph)
     if not plan.stock:
         raise nothing_stock(graph, plan.why)
@@ -106,9 +114,6 @@ def _stock_plan(graph: Graph) -> PhasePlan:
 
 def check(graph: Graph) -> None:
     """Raises E531 for what ordinary Lava does not say yet."""
-    if graph.batch != 1:
-        raise _not_there(f"graph '{graph.name}' has {graph.seeds} seeds and {graph.samples} samples",
-                         "A Lava network is one circuit; use seeds 1 and samples 1.")
     for population in graph.populations:
         if not population.size:
             raise _not_there(f"population '{population.name}' has no cells", "Leave it out.")

@@ -53,8 +53,31 @@ def weighted_sum(w, values):
     return np.add.accumulate(w * values, axis=1)[:, -1] + 0.0
 
 
-def clipped(total, norm, order=slice(None)):
-    """Scaled down to a norm of at most so much over all synapses, summed cell by cell, of a list in its order."""
+def weighted_sums(w, values):
+    """The same for every seed and sample, of which the weights may have a copy each, or share one."""
+    w, total = beside(w, values), 0.0
+    for j, value in enumerate(values):
+        total = total + w[:, j] * value
+    return total
+
+
+def beside(w, values, own=2):
+    """The weights, which have so many axes of `own`, with an axis of length 1 for each that only the values have."""
+    return w.reshape(*w.shape, *[1] * (values.ndim - 1 + own - w.ndim))
+
+
+def added_up(increment, lengths):
+    """Of all samples, one after the other."""
+    return reduce(np.add, (increment(*at) for at in np.ndindex(*lengths)))
+
+
+def clipped(total, norm, order=slice(None), copies=0):
+    """Scaled down to a norm of at most so much over all synapses, summed cell by cell, of a list in its order; every
+    copy on its own, along so many of the last axes."""
+    if copies:
+        parts = total.reshape(*total.shape[:-copies], -1)
+        each = [clipped(parts[..., i], norm, order) for i in range(parts.shape[-1])]
+        return np.stack(each, axis=-1).reshape(total.shape)
     cells = total.shape[:-3] if total.ndim > 3 else total.shape[:1]
     rows = np.square(total[order]).reshape(math.prod(cells), -1)
     size = np.sqrt(np.add.accumulate(np.add.accumulate(rows, axis=1)[:, -1])[-1])
@@ -72,7 +95,7 @@ def sign(w):
 
 def truncated(w, shape):
     """Cut, or filled with zeros."""
-    cut, (rows, columns) = np.zeros(shape), np.minimum(w.shape, shape)
+    cut, (rows, columns) = np.zeros(shape), np.minimum(w.shape[:2], shape[:2])
     cut[:rows, :columns] = w[:rows, :columns]
     return cut
 
@@ -234,52 +257,74 @@ class Synapses:
         underway[:-1], underway[-1] = underway[1:].copy(), 0.0
         return current
 
+    def currents(self, w, message, underway=None):
+        """Of every seed and sample."""
+        w, found = beside(w, message, 1), np.empty((self.cells[1], *message.shape[1:]))
+        w = np.broadcast_to(w, (len(w), *message.shape[1:]))
+        for at in np.ndindex(message.shape[1:]):
+            own = (..., *at)
+            found[own] = self.current(w[own], message[own], None if underway is None else underway[own])
+        return found
+
     def arrived(self, now, past, age):
         """What the presynaptic cells had when the messages that arrive now, or some steps earlier, were computed."""
-        return np.vstack((now, past))[age + self.late, self.pre]
+        return np.concatenate((now[None], past.reshape(-1, *now.shape)))[age + self.late, self.pre]
 
     def sums(self, w):
         """Of the weights that end in the cell of each synapse."""
-        total = np.zeros(self.cells[1])
+        total = np.zeros((self.cells[1], *w.shape[1:]))
         np.add.at(total, self.post[self.order], w[self.order])
         return total[self.post]
 
 
 class Maps:
     """Between feature maps: (channels, height, width) of the lower and the upper ones; `back`: from the upper to the
-    lower ones. A `local` kernel is another one for every position. Rules see (1, positions, channels, taps), local
-    (1, channels, positions, taps)."""
+    lower ones. A `local` kernel is another one for every position. Seeds and samples come first inside. Rules see
+    (1, positions, channels, taps), local (1, channels, positions, taps)."""
 
     def __init__(self, pre, post, kernel, stride, padding, pool, back, local):
         self.pre, self.post, self.kernel, self.stride, self.padding = pre, post, kernel, stride, padding
         self.pool, self.back, self.local = pool, back, local
         self.taps, self.positions = pre[0] * kernel * kernel, post[1] * post[2]
+        self.channels = post if local else post[:1]
 
     def current(self, w, message):
-        way = transposed if self.back else forward
-        return way(self, self.in_taps(w), message[None])[0]
+        way, cells = transposed if self.back else forward, in_front(message, 1)
+        w = self.in_taps(w)
+        found = way(self, np.repeat(w, len(cells) // len(w), axis=0) if len(w) > 1 else w, cells)
+        return found.T.reshape(-1, *message.shape[1:])
 
     def in_taps(self, w):
-        return w.reshape(1, len(w), *((self.positions,) if self.local else ()), self.taps)
+        w = in_front(w, len(self.channels) + 3)
+        return w.reshape(len(w), self.post[0], *((self.positions,) if self.local else ()), self.taps)
 
     def synaptic(self, w):
         return self.in_taps(w) if self.local else self.in_taps(w)[:, None]
 
     def lower(self, values):
-        seen = patches(self, values[None])
+        seen = patches(self, in_front(values, 1))
         return seen[:, None] if self.local else seen[:, :, None]
 
     def upper(self, values):
+        values = in_front(values, 1)
         if self.local:
-            return values.reshape(1, self.post[0], self.positions, 1)
-        return positions(self, values[None])[..., None]
+            return values.reshape(len(values), self.post[0], self.positions, 1)
+        return positions(self, values)[..., None]
 
     def collected(self, value, shape):
         """For every weight, added over the positions that share it."""
+        copies = math.prod(shape[len(self.channels) + 3:])
         if self.local:
-            return np.broadcast_to(value, (1, self.post[0], self.positions, self.taps)).reshape(shape)
-        value = np.broadcast_to(value, (1, self.positions, self.post[0], self.taps))[0]
-        return np.add.accumulate(value)[-1].reshape(shape)
+            total = np.broadcast_to(value, (copies, self.post[0], self.positions, self.taps))
+        else:
+            value = np.broadcast_to(value, (copies, self.positions, self.post[0], self.taps))
+            total = np.add.accumulate(value, axis=1)[:, -1]
+        return total.reshape(copies, -1).T.reshape(shape)
+
+
+def in_front(values, own):
+    """All axes behind the first `own` ones as one before them."""
+    return np.moveaxis(values.reshape(*values.shape[:own], -1), -1, 0)
 
 
 class FixedModel(Model):
@@ -295,31 +340,48 @@ class FixedModel(Model):
 
 
 class Draws:
-    """Random numbers of one stream, a vector per step, drawn in chunks."""
+    """Random numbers of one stream, of this shape in every step; every seed and sample has a generator of its own."""
 
-    def __init__(self, seed, stream, size, kind):
-        self.seed, self.stream, self.size, self.kind, self.chunk = seed, stream, size, kind, -1
+    def __init__(self, seed, stream, shape, kind):
+        seeds, self.shape, self.kind, self.next = seeds_of(seed), shape, kind, 0
+        samples = math.prod(shape[1:]) // len(seeds)
+        self.streams = [(each, stream * samples + i) for each in seeds for i in range(samples)]
 
     def __call__(self, step):
-        """Of step 1, 2 ..."""
-        chunk, row = divmod(step - 1, CHUNK)
-        if chunk != self.chunk:
-            generator = counter_generator(self.seed, self.stream, chunk)
-            draw = generator.standard_normal if self.kind == "normal" else generator.random
-            self.chunk, self.rows = chunk, draw((CHUNK, self.size))
-        return self.rows[row]
+        """Of step 1, 2 ..., which begin anew at every chunk."""
+        place = (step - 1) % CHUNK
+        if not 0 < self.next <= place or step - place != self.begun:
+            self.begun, self.next = step - place, 0
+            self.generators = [counter_generator(*each, (step - 1) // CHUNK) for each in self.streams]
+        for _ in range(place + 1 - self.next):
+            drawn = [self.draw(each) for each in self.generators]
+        self.next = place + 1
+        return np.stack(drawn, axis=-1).reshape(self.shape)
+
+    def draw(self, generator):
+        return (generator.standard_normal if self.kind == "normal" else generator.random)(self.shape[0])
+
+
+def seeds_of(seed):
+    return seed if isinstance(seed, list) else [seed]
+
+
+def every_seed(seed, seeds):
+    """One for every copy: as given, or from a number on."""
+    return [seed + i for i in range(seeds)] if np.ndim(seed) == 0 else [int(each) for each in seed]
 
 
 def step_key(seed, stream, step):
-    """Both halves of the key of step 1, 2 ... of a synapse's rule."""
-    key = step_keys(seed, stream, np.array([step - 1]))
+    """Both halves of the keys of step 1, 2 ... of a synapse's rule, one for every seed."""
+    key = np.concatenate([step_keys(each, stream, np.array([step - 1])) for each in seeds_of(seed)])
     return key & np.uint64(2**32 - 1), key >> np.uint64(32)
 
 
 def redrawn(w, factor, seed, stream, step):
-    """The weights times the factor and the magnitude of a normal number each."""
-    normal = counter_generator(seed, WEIGHTS + stream, step - 1).standard_normal(w.size).reshape(w.shape)
-    return w * (factor * np.abs(normal))
+    """The weights times the factor and the magnitude of a normal number each, of every seed."""
+    generators = [counter_generator(each, WEIGHTS + stream, step - 1) for each in seeds_of(seed)]
+    normal = [each.standard_normal(factor.size // len(generators)) for each in generators]
+    return w * (factor * np.abs(np.stack(normal, axis=-1).reshape(factor.shape)))
 
 
 class Gate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from cortexc.compiler.backends.lava.ordinary.batch import INDEX, added_axes, batch_axes, weight_axes, with_axes
 from cortexc.compiler.backends.lava.ordinary.equations import Text
 from cortexc.compiler.backends.lava.ordinary.learning import learning
 from cortexc.compiler.backends.lava.ordinary.mirroring import Mirroring, mirroring
@@ -12,7 +13,7 @@ from cortexc.compiler.backends.lava.ordinary.naming import attribute, camel
 from cortexc.compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, leaves, number, previous, show
-from cortexc.compiler.ir.model import LAVA_DRAWS, SUMMED, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir.model import LAVA_DRAWS, SUMMED, Graph, PlasticityRule, Projection, weight_shape
 from cortexc.compiler.ir.schedule import message_depth
 from cortexc.compiler.ir.synapses import synapses_of
 
@@ -73,7 +74,8 @@ class SynapseWriter:
         self.reads = rule_reads(self.rule, self._age() if self.rule and self.rule.arrivals else 0)
         learns = f", which learn by rule '{self.rule.name}'" if self.rule else ""
         text = ClassText(camel(self.synapse.name), f"Synapses '{self.synapse.name}'{learns}: message "
-                         f"'{self.synapse.message}' into port '{self.synapse.port}'.")
+                         f"'{self.synapse.message}' into port '{self.synapse.port}'.", axes=batch_axes(graph))
+        self.copies, self.added = weight_axes(graph, projection.name), added_axes(graph, projection.name)
         self.made = Synapse(text, set())
 
     def _age(self) -> int:
@@ -125,17 +127,18 @@ class SynapseWriter:
         if kind.matrix:
             text.arguments, sizes = ["w"], {"pre": "w.shape[1]", "post": "w.shape[0]"}
         elif kind.weighted:
-            text.arguments, sizes = ["w"], {"pre": "w.size", "post": "w.size"}
+            text.arguments, sizes = ["w"], {"pre": "len(w)", "post": "len(w)"}
         else:
             text.arguments, sizes = ["size"], {"pre": "size", "post": "size"}
         if kind.listed or kind.maps:
             sizes = self._declare_list() if kind.listed else self._declare_maps()
         for read in dict.fromkeys([self.message, *self.reads]):
-            made.takes[read] = text.port(made.names[".".join(read)], "In", f"({sizes[read[0]]},)")
-        text.port("current", "Out", f"({sizes['post']},)")
+            made.takes[read] = text.port(made.names[".".join(read)], "In", text.shape(sizes[read[0]]))
+        text.port("current", "Out", text.shape(sizes["post"]))
         if kind.weighted:
             text.setup.insert(0, "w = np.array(w, float)")
-            text.variable("w", "w.shape", "w", "(postsynaptic, presynaptic)" if kind.matrix else "")
+            text.variable("w", "w.shape", "w", f"({', '.join(('postsynaptic', 'presynaptic', *self.copies))})"
+                          if kind.matrix else "")
         if connection_mask(self.graph, self.projection) is not None and self.rule:
             text.arguments.append("mask")
             text.variable("mask", "w.shape", "mask")
@@ -144,7 +147,7 @@ class SynapseWriter:
         self._declare_noise()
         for read in made.takes:
             if self._kept(read):
-                self._declare_taken(read, f"({sizes[read[0]]},)")
+                self._declare_taken(read, sizes[read[0]])
         for name in self._named_gates():
             made.gates.setdefault(name, []).append(text.port(f"gate_{name}", "In", "(1,)"))
             text.variable(f"gate_{name}", "(1,)", "0.0")
@@ -158,7 +161,7 @@ class SynapseWriter:
         text.start.append(f"self.synapses = Synapses(*(proc_params[each] for each in {LIST}))")
         if self.delayed:
             text.arguments.append("underway=0.0")
-            rows = "(int(np.max(late, initial=0)) + 1, cells[1])"
+            rows = text.shape("int(np.max(late, initial=0)) + 1", "cells[1]")
             text.variable("underway", rows, "underway", "currents of this step and of later ones")
         return {"pre": "cells[0]", "post": "cells[1]"}
 
@@ -195,28 +198,41 @@ class SynapseWriter:
         text.arguments += ["seed=1", "stream=0"]
         text.parameters += ["seed", "stream"]
         text.start.append('self.seed, self.stream = proc_params["seed"], proc_params["stream"]')
+        text.start += ["self.seed = every_seed(self.seed, seeds)"] if "seeds" in text.axes else []
         for k, (name, kind) in enumerate(self.rule.noise if self.rule else ()):
             made.draws[name] = self._drawn(k, kind)
 
     def _drawn(self, k: int, kind: str) -> str:
+        """Of every seed of which the weights have a copy, or of that whose increment is computed."""
+        seed = "self.seed[seed]" if "seeds" in self.added else "self.seed"
         silent = self.graph.noise.kind == "none"
         if kind in LAVA_DRAWS:
-            number_ = f"lava_numbers({list(LAVA_DRAWS[kind])}, self.seed, np.array([self.time_step - 1]))"
-            return "0.0" if silent else number_
-        index = "np.arange(self.w.size).reshape(self.w.shape)" if kind == "uniform" else "0"
-        if kind == "uniform" and self.synapse.kind.listed:
-            index = "self.synapses.numbers"
-        key = "np.uint64(0), np.uint64(0)" if silent else f"*step_key(self.seed, self.stream + {k}, self.time_step)"
-        return self._synaptic(f"uniform({key}, {index})") if kind == "uniform" else f"uniform({key}, {index})"
+            drawn = f"lava_numbers({list(LAVA_DRAWS[kind])}, {seed}, np.array([self.time_step - 1]))"
+            if "seeds" in self.copies:
+                drawn = f"np.hstack([{drawn.replace(seed, 'each')} for each in self.seed])"
+            return "0.0" if silent else self._of_copies(drawn)
+        rank = len(weight_shape(self.graph, self.projection))
+        shape = f"self.w.shape[:{rank}]" if self.copies else "self.w.shape"
+        index = "0" if kind == "shared" else "self.synapses.numbers" if self.synapse.kind.listed else \
+            f"np.arange(math.prod({shape})).reshape({shape})"
+        index = with_axes(index, "seeds" in self.copies and kind == "uniform")
+        key = "np.uint64(0), np.uint64(0)" if silent else f"*step_key({seed}, self.stream + {k}, self.time_step)"
+        drawn = self._of_copies(f"uniform({key}, {index})")
+        return self._synaptic(drawn) if kind == "uniform" else drawn
 
-    def _declare_taken(self, read: Read, shape: str) -> None:
+    def _of_copies(self, drawn: str) -> str:
+        """Samples have the numbers of their seed."""
+        drawn = with_axes(drawn, "samples" in self.copies)
+        return f"full(self.w.shape, {drawn})" if self.copies and self.synapse.kind.maps else drawn
+
+    def _declare_taken(self, read: Read, size: str) -> None:
         made, text = self.made, self.made.text
         name = made.names[".".join(read)]
         past = made.pasts[read] = Past(name, self._rows(read))
         text.arguments.append(f"{name}=0.0")
-        text.variable(name, shape, name)
+        text.variable(name, text.shape(size), name)
         if past.rows:
-            text.variable(past.kept, past.shape(shape[1:-2]), name, "before that")
+            text.variable(past.kept, text.shape(*past.sizes(size)), name, "before that")
         if past.rows or read == self.message and self.depth > 0:
             made.starts[read] = name
 
@@ -254,10 +270,13 @@ class SynapseWriter:
             return message
         w = self._delivered()
         if kind.listed:
-            return f"self.synapses.current({w}, {message}{', self.underway' * self.delayed})"
+            method = "currents" if self.made.text.axes else "current"
+            return f"self.synapses.{method}({w}, {message}{', self.underway' * self.delayed})"
         if kind.maps:
             return f"self.maps.current({w}, {message})"
-        return f"weighted_sum({w}, {message})" if kind.matrix else f"{w} * {message}"
+        if kind.matrix:
+            return f"{'weighted_sums' if self.made.text.axes else 'weighted_sum'}({w}, {message})"
+        return f"{with_axes(w, len(self.added))} * {message}"
 
     def _delivered(self) -> str:
         """What messages are multiplied with; a mask holds for what is made of the weights too."""
@@ -266,7 +285,8 @@ class SynapseWriter:
         text = replace(self._text(), now=lambda name: self._now(name, delivered=True))
         value = text.value(self.rule.deliver)
         masked = connection_mask(self.graph, self.projection) is not None
-        return f"full(self.w.shape, {value})" + " * self.mask" * masked
+        whole = f"full(self.w.shape, {value})"
+        return f"({whole} * self.mask)" if masked else whole
 
     def _receive(self, read: Read) -> list[str]:
         past = self.made.pasts[read]
@@ -294,22 +314,27 @@ class SynapseWriter:
         own = f"self.{self.made.names.get(name, name)}"
         if not dot and not delivered and (name == "w" or self.rule and any(s.name == name for s in self.rule.states)):
             return self._synaptic(own)
-        return self._beside(own, side if dot else "")
+        return self._beside(self._counted(own), side) if dot else own
 
     def _before(self, name: str, depth: int) -> str:
         side, dot, quantity = name.partition(".")
         if side == "arrived":
             return self._arrived(quantity, depth)
         if dot:
-            return self._beside(self.made.pasts[side, quantity].read(depth), side)
+            return self._beside(self._counted(self.made.pasts[side, quantity].read(depth)), side)
         return self._synaptic(f"self.{self.made.names[name]}_before")
 
     def _arrived(self, quantity: str, earlier: int) -> str:
         """What the presynaptic cell had when the message that arrives now, or some steps earlier, was computed."""
         past, age = self.made.pasts["pre", quantity], self.depth + earlier
         if not self.delayed or not past.rows:
-            return self._beside(past.read(age), "pre")
-        return f"self.synapses.arrived(self.{past.variable}, self.{past.kept}, {age})"
+            return self._beside(self._counted(past.read(age)), "pre")
+        now, kept = (self._counted(f"self.{each}") for each in (past.variable, past.kept))
+        return f"self.synapses.arrived({now}, {kept}, {age})"
+
+    def _counted(self, text: str) -> str:
+        """What cells have in the sample whose increment is computed."""
+        return f"{text}[..., {', '.join(INDEX[axis] for axis in self.added)}]" if self.added else text
 
     def _synaptic(self, text: str) -> str:
         """What every synapse has, between feature maps with an axis for the positions."""
@@ -318,8 +343,8 @@ class SynapseWriter:
     def _beside(self, text: str, side: str) -> str:
         """Postsynaptic values stand along the rows of a matrix; of a list, every synapse has those of its cells."""
         kind = self.synapse.kind
-        if side and kind.listed:
+        if kind.listed:
             return f"{text}[self.synapses.{side}]"
-        if side and kind.maps:
+        if kind.maps:
             return f"self.maps.{'lower' if (side == 'pre') != kind.back else 'upper'}({text})"
-        return f"{text}[:, None]" if side == "post" and self.synapse.kind.matrix else text
+        return f"{text}[:, None]" if side == "post" and kind.matrix else text

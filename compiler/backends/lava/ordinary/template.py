@@ -96,4 +96,4 @@ def own_names() -> frozenset[str]:
     lines = "\n".join((IMPORTS, STOCK_IMPORTS, STOCK_LISTS))
     imported = {alias.asname or alias.name for node in ast.walk(ast.parse(lines))
                 if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
-    return frozenset({*imported, *pieces(), "Circuit", "CircuitModel", "build", "dt"}) - NOT_INSIDE
+    return frozenset({*imported, *pieces(), "Circuit", "CircuitModel", "build", "dt", "seeds", "samples"}) - NOT_INSIDE

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from cortexc.compiler.backends.lava.ordinary.batch import shape_text
 from cortexc.compiler.backends.lava.ordinary.naming import attribute
 from cortexc.compiler.backends.quoting import comment, docstring
 from cortexc.compiler.ir.expressions import Expression, Lookup, walk
@@ -40,8 +41,14 @@ class ClassText:
     """Port -> the line that makes it."""
     phases: int = 1
     """Steps of Lava's in each step of the circuit."""
+    axes: tuple[str, ...] = ()
+    """Of the batch, behind those of cells."""
     integers: set[str] = field(default_factory=set)
     """Out-ports that send integers."""
+
+    def shape(self, *sizes: str) -> str:
+        """Of what cells have."""
+        return shape_text(*sizes, *self.axes)
 
     def members(self) -> set[str]:
         return {*self.variables, *self.ins, *self.outs}
@@ -160,8 +167,8 @@ class Past:
             return [f"self.{self.kept}[:] = self.{self.variable}"]
         return [f"remember(self.{self.kept}, self.{self.variable})"]
 
-    def shape(self, size: str) -> str:
-        return f"({size},)" if self.rows == 1 else f"({self.rows}, {size})"
+    def sizes(self, size: str) -> tuple[str, ...]:
+        return (size,) if self.rows == 1 else (str(self.rows), size)
 
 
 def table_variables(text: ClassText, expressions: Iterable[Expression], names: Collection[str]) -> dict[str, str]:

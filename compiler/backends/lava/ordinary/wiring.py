@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cortexc.compiler.backends.lava.ordinary.batch import of_cells, of_weights
 from cortexc.compiler.backends.lava.ordinary.cells import Cell
 from cortexc.compiler.backends.lava.ordinary.synapses import Synapse
 from cortexc.compiler.backends.lava.ordinary.text import ClassText, in_lines
@@ -13,7 +14,16 @@ from cortexc.compiler.backends.quoting import quoted
 from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.expressions import number
-from cortexc.compiler.ir.model import Array, Graph, Population, Projection, cell_parameters, rule_parameters
+from cortexc.compiler.ir.model import (
+    Array,
+    Graph,
+    Population,
+    Projection,
+    cell_parameters,
+    over_batch,
+    rule_parameters,
+    weight_shape,
+)
 from cortexc.compiler.passes.stock_phases import PhasePlan, StockSynapse
 from cortexc.compiler.passes.stock_products import TAG
 
@@ -57,9 +67,9 @@ def _list(parts: Parts, projection: Projection) -> list[str]:
     arguments = _cells(parts, projection)
     if found.delay is not None:
         size = parts.graph.population(projection.post).size
-        underway = parts.start.values[f"{name}.underway"].reshape(-1, size)
+        underway = parts.start.values[f"{name}.underway"].reshape(parts.graph.batch, -1, size)
         arguments += [f"late={_array(parts, f'{name}.late', found.given(found.late))}",
-                      f"underway={_array(parts, f'{name}.underway', underway)}"]
+                      f"underway={_array(parts, f'{name}.underway', of_cells(parts.graph, underway))}"]
     return arguments if found.order is None else [*arguments, f"order={_array(parts, f'{name}.order', found.order)}"]
 
 
@@ -96,35 +106,46 @@ def _population_line(parts: Parts, population: Population, index: int) -> str:
     arguments = [str(population.size)]
     for parameter in graph.cell(population.cell).parameters:
         array = f"{population.name}.{parameter.name}"
-        value = _array(parts, array, graph.arrays[array]) if array in graph.arrays else \
+        value = _of_cells(parts, array, over_batch(graph, graph.arrays[array], 1)) if array in graph.arrays else \
             number(scalars[parameter.name])
         if array in graph.arrays or scalars[parameter.name] != parameter.default:
             arguments.append(f"{cell.names[parameter.name]}={value}")
     for state in graph.cell(population.cell).states:
         if (array := f"{population.name}.{state.name}") in graph.arrays:
-            arguments.append(f"{cell.names[state.name]}={_array(parts, array, parts.start.values[array][0])}")
+            arguments.append(f"{cell.names[state.name]}={_of_cells(parts, array, parts.start.values[array])}")
     arguments += [f"{own}={_array(parts, f'table.{table}', graph.arrays[f'table.{table}'])}"
                   for table, own in cell.tables.items()]
     return _made(parts, population.name, [*arguments, *_drawn(cell.text, index)])
 
 
 def _array(parts: Parts, name: str, values: Array) -> str:
-    parts.arrays[name] = np.asarray(values, np.float64).squeeze(0) if np.ndim(values) > 1 and len(values) == 1 and \
-        not name.endswith(".w") else np.asarray(values, np.float64)
+    parts.arrays[name] = np.asarray(values, np.float64)
     return f"arrays[{quoted(name)}]"
+
+
+def _of_cells(parts: Parts, name: str, values: Array) -> str:
+    """One for the whole batch, or one per element."""
+    return _array(parts, name, of_cells(parts.graph, values))
+
+
+def _of_weights(parts: Parts, projection: str, name: str, values: Array) -> str:
+    """One for all copies of a projection's weights, or one per copy."""
+    rank = len(weight_shape(parts.graph, parts.graph.projection(projection)))
+    copies = values if np.ndim(values) > rank else np.asarray(values)[None]
+    return _array(parts, name, of_weights(parts.graph, projection, copies))
 
 
 def _projection_line(parts: Parts, projection: Projection) -> str:
     graph, name, synapse = parts.graph, projection.name, parts.synapses[projection.name]
     rule, values = graph.rule_of(projection), parts.start.values
     weighted = graph.class_of(name).kind.weighted
-    arguments = [_array(parts, f"{name}.w", values[f"{name}.w"][0]) if weighted else
+    arguments = [_of_weights(parts, name, f"{name}.w", values[f"{name}.w"]) if weighted else
                  str(graph.population(projection.post).size)]
     arguments += _list(parts, projection) if graph.class_of(name).kind.listed else _maps(parts, projection)
     if "mask" in synapse.text.variables:
         mask = connection_mask(graph, projection)
         assert mask is not None
-        arguments.append(_array(parts, f"{name}.mask", mask))
+        arguments.append(_of_weights(parts, name, f"{name}.mask", mask))
     if rule:
         scalars = rule_parameters(graph, projection)
         arguments += [f"{synapse.names[p.name]}={number(scalars[p.name])}" for p in rule.parameters
@@ -132,16 +153,19 @@ def _projection_line(parts: Parts, projection: Projection) -> str:
         for learnt in rule.learnt:
             if f"{name}.{learnt}" in graph.arrays:
                 own = synapse.names.get(learnt, learnt)
-                arguments.append(f"{own}={_array(parts, f'{name}.{learnt}', values[f'{name}.{learnt}'][0])}")
+                array = f"{name}.{learnt}"
+                arguments.append(f"{own}={_of_weights(parts, name, array, values[array])}")
     for (side, quantity), own in synapse.starts.items():
         owner = projection.pre if side == "pre" else projection.post
         arguments.append(f"{own}={parts.names[owner]}.{parts.cells[owner].names[quantity]}.init")
-    arguments += [f"{own}={_array(parts, array, graph.arrays[array])}" for own, array in synapse.mirrors.arrays.items()]
+    arguments += [f"{own}={_of_weights(parts, name, array, graph.arrays[array])}"
+                  for own, array in synapse.mirrors.arrays.items()]
     arguments += [f"{own}={_array(parts, f'table.{table}', graph.arrays[f'table.{table}'])}"
                   for table, own in synapse.tables.items()]
     arguments += _drawn(synapse.text, 16 * graph.projections.index(projection))
     for i, port in synapse.mirrors.ins.items():
-        shape = parts.start.values[f"{graph.mirrors[i].source}.w"].shape[1:]
+        source = graph.mirrors[i].source
+        shape = of_weights(graph, source, parts.start.values[f"{source}.w"]).shape
         arguments.append(f"{port.removesuffix('_in')}_shape={shape}")
     return _made(parts, name, arguments)
 
