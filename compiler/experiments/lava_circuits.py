@@ -19,12 +19,13 @@ import numpy as np
 from cortexc.compiler.backends.feeding import check_seeds
 from cortexc.compiler.backends.lava.ordinary import Fixed, circuit_module, is_a_process, write_circuit
 from cortexc.compiler.experiments.checkpoints import graph_sha256
-from cortexc.compiler.experiments.circuits import build_circuit, with_seeds
+from cortexc.compiler.experiments.circuits import build_circuit, read_arrays, with_seeds
 from cortexc.compiler.experiments.compilation import check_installed, compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.experiment import Experiment
 from cortexc.compiler.experiments.export import check_unedited, digests
-from cortexc.compiler.experiments.files import user_path, write_json, write_text, written_aside
+from cortexc.compiler.experiments.files import user_path, write_json, write_npz, write_text, written_aside
+from cortexc.compiler.experiments.opened import open_run
 from cortexc.compiler.experiments.quantities import shaped
 from cortexc.compiler.experiments.results import FINAL, MANIFEST
 from cortexc.compiler.experiments.simulation import seeds_of
@@ -33,6 +34,7 @@ from cortexc.compiler.experiments.tasks.plans import is_whole
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CellType, CortexError, Graph, parse_graph, show_graph
 from cortexc.compiler.ir.errors import CortexWarning
+from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.ir.verify import verify
 from cortexc.compiler.passes import Request, Target, run_pipeline
@@ -61,33 +63,45 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     circuit's. `gates`: gate -> a number, on where it is above 0; what is not named is off. `seed`: of the noise, by
     default that of the experiment, or 1. Several are so many circuits side by side, those of an experiment each with
     the weights that it has with that seed: states are (n, seeds), weights (n_post, n_pre, seeds). Of an experiment that
-    learns in minibatches states are (n, samples), or (n, seeds, samples). `stock`: in fixed point, on Lava's own Dense and LearningDense wherever they
-    have its bits (`stock_circuit`); by default what the experiment's run.stock says. `learning_phase`: off, rules learn
-    in `run_spk`: the same bits in less time, since Lava's runtime does not visit every process once more.
+    learns in minibatches states are (n, samples), or (n, seeds, samples). `stock`: in fixed point, on Lava's own Dense
+    and LearningDense wherever they have its bits (`stock_circuit`); by default what the experiment's run.stock says.
+    `learning_phase`: off, rules learn in `run_spk`: the same bits in less time, since Lava's runtime does not visit
+    every process once more.
 
     Raises X150 where Lava is not installed, X158 for other sources, X203, X204, E273 and E278 for gates and seeds, E531
     for what ordinary Lava does not say, and what loading, building and checking a circuit raise. Warns with X217.
     """
     check_installed("lava")
-    experiment = experiment_of(source, overrides)
+    several = () if seed is None or is_whole(seed) else seeds_of(Graph("seeds"), seed)
+    experiment = experiment_of(source, overrides, several)
     if experiment and arrays is not None and experiment.precision.weights:
         raise CortexError("X158", "arrays= was given for an experiment in fixed point.", "Name them in model.arrays.")
-    several = () if seed is None or is_whole(seed) else seeds_of(Graph("seeds"), seed)
-    graph = graph_of(experiment or source, several)
-    graph = graph if arrays is None else graph.with_(arrays={**graph.arrays, **arrays})
-    graph = with_seeds(graph, len(several)) if several and graph.seeds == 1 else graph
-    verify(graph)
+    graph = _with(graph_of(experiment or source, several), arrays or {}, several)
+    values = _gate_values(graph, gates or {})
     first = experiment.run.seeds[0] if experiment else 1
     seeds = several or seeds_of(graph, first if seed is None else seed)
     check_seeds(graph, seeds)
-    values = {gate: float(shaped(f"gate {gate}", value, ())) for gate, value in (gates or {}).items()}
-    Protocol((Phase("run", 0, 1, gates=tuple((gate, (value,)) for gate, value in values.items())),),
-             ("run",)).check(graph.gates)
     _say_who_draws(graph, values)
     if stock is None:
         stock = experiment is not None and experiment.run.stock
     made = module_of(*_given(experiment, graph, stock, several), learning_phase).Circuit
     return made(gates=values, seed=seeds if len(seeds) > 1 else seeds[0], name=name or graph.name)
+
+
+def _with(graph: Graph, arrays: Mapping[str, np.ndarray], seeds: Sequence[int]) -> Graph:
+    """With arrays and a seeds axis of the user's, checked."""
+    graph = graph.with_(arrays={**graph.arrays, **arrays}) if arrays else graph
+    graph = with_seeds(graph, len(seeds)) if seeds and graph.seeds == 1 else graph
+    verify(graph)
+    return graph
+
+
+def _gate_values(graph: Graph, gates: Mapping[str, float]) -> dict[str, float]:
+    """Raises X203, X204, E273."""
+    values = {gate: float(shaped(f"gate {gate}", value, ())) for gate, value in gates.items()}
+    held = tuple((gate, (value,)) for gate, value in values.items())
+    Protocol((Phase("run", 0, 1, gates=held),), ("run",)).check(graph.gates)
+    return values
 
 
 def _say_who_draws(graph: Graph, gates: Mapping[str, float]) -> None:
@@ -131,8 +145,9 @@ def _with_states(cell: CellType, written: Graph) -> CellType:
     return replace(cell, states=(*cell.states, *lost))
 
 
-def experiment_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Experiment | None:
-    """None for graphs. Of a run folder, with what was learnt there."""
+def experiment_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] = (),
+                  seeds: Sequence[int] = ()) -> Experiment | None:
+    """None for graphs. Of a run folder, with what was learnt there, of several seeds with these or the first."""
     if isinstance(source, Graph | Network | Experiment) or _is_text(source):
         if overrides:
             raise CortexError("X158", f"overrides= was given for a {type(source).__name__}.",
@@ -144,8 +159,28 @@ def experiment_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] =
     experiment = load_experiment(source, overrides)
     if not (learnt := Path(source) / FINAL).is_file():
         return experiment
+    learnt = _of_seeds(Path(source), learnt, seeds)
     model = msgspec.structs.replace(experiment.model, arrays=str(learnt.resolve()))
     return msgspec.structs.replace(experiment, model=model)
+
+
+def _of_seeds(folder: Path, learnt: Path, seeds: Sequence[int]) -> Path:
+    """Arrays that a run folder has for these of its seeds, or for the first. Raises X158."""
+    ran = list(load_experiment(folder).run.seeds)
+    if len(ran) == 1:
+        return learnt
+    for seed in seeds:
+        if seed not in ran:
+            raise CortexError("X158", f"seed {seed} is not one of run folder '{folder}': {', '.join(map(str, ran))}.")
+    graph, rows = parse_graph(open_run(folder).graph_text), [ran.index(seed) for seed in seeds or ran[:1]]
+    ranks = {p.name: 1 for p in graph.populations} | {q.name: len(weight_shape(graph, q)) for q in graph.projections}
+    found = {name: array if array.ndim == ranks[name.partition(".")[0]] else
+             np.concatenate([np.split(array, len(ran))[row] for row in rows])
+             for name, array in read_arrays(learnt).items()}
+    _FOLDERS.append(tempfile.TemporaryDirectory(prefix="cortexc_"))
+    chosen = Path(_FOLDERS[-1].name) / "chosen.npz"
+    write_npz(chosen, found)
+    return chosen
 
 
 def _is_text(source: Source) -> bool:
@@ -166,7 +201,7 @@ def graph_of(source: Source, seeds: Sequence[int] = ()) -> Graph:
 
 
 def in_fixed_point(experiment: Experiment | None, seeds: Sequence[int] = ()) -> Fixed | None:
-    """What an experiment with a table [precision] runs, with its first seed or these; takes its data, for the ranges."""
+    """What an experiment with a table [precision] runs, with its first seed or these. Takes its data, for ranges."""
     if experiment is None or not experiment.precision.weights:
         return None
     graph = _quantised(experiment, seeds)

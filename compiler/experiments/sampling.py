@@ -17,6 +17,7 @@ from cortexc.compiler.ir import Expression, Graph, PlasticityRule, Projection
 from cortexc.compiler.ir.connections import connection_mask
 from cortexc.compiler.ir.evaluation import evaluate
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Name, Prev, walk
+from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.ir.protocol import Protocol
 from cortexc.compiler.passes.count_underflow import Change, changes
 from cortexc.compiler.passes.fixed_point import Format
@@ -171,7 +172,7 @@ def _pairs(sampler: Sampler, q: Projection, change: Change,
     graph = sampler.graph
     rule, mask = graph.rule_of(q), connection_mask(graph, q)
     assert rule is not None
-    joined = np.ones(1) if mask is None else mask[chosen_synapses(sampler, q)]
+    joined = np.ones(1) if mask is None else mask.reshape(-1, *weight_shape(graph, q))[0][chosen_synapses(sampler, q)]
     for values in sampler.taken:
         real, fixed = (_Scope(graph, q, values, f) for f in ({}, formats))
         try:

@@ -12,6 +12,7 @@ from lava.magma.core.run_conditions import RunContinuous, RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.source import PySendModelFloat, RingBuffer
 from lava.proc.lif.process import LIF
+from lava.proc.monitor.process import Monitor
 
 import cortexc
 import cortexc.lava
@@ -84,6 +85,33 @@ def fixed_point():
                       "spikes": bool(circuit.populations["input"].rate.get().any())}
         circuit.stop()
     return found
+
+
+def coupled_minibatches(steps=40):
+    """What the cortex of circuit A says is what the retina of B sees: samples of two seeds, on Lava and on native."""
+    text, rng = (Path(__file__).parents[2] / "examples/lava/oja.ir").read_text(), np.random.default_rng(3)
+    first = cortexc.parse_graph(text).with_(samples=3, arrays={"W.w": rng.uniform(0, 0.5, (2, 4))})
+    second = cortexc.parse_graph(text.replace("source 4", "source 2")).with_(
+        samples=3, arrays={"W.w": rng.uniform(0, 0.5, (2, 2))})
+    a, b = (cortexc.lava.Circuit(graph, gates={"learn": 1}, seed=[4, 9], name=name)
+            for graph, name in ((first, "A"), (second, "B")))
+    data, monitor = rng.uniform(0, 1, (4, 2, 3, steps)), Monitor()
+    source = RingBuffer(data=data)
+    source.s_out.connect(a.retina_value_in)
+    a.cortex_rate_out.connect(b.retina_value_in)
+    monitor.probe(b.cortex_v, steps)
+    b.run(RunSteps(steps), Loihi2SimCfg())
+    seen = np.moveaxis(data.reshape(4, 6, steps), (2, 1), (0, 1))
+    ran = cortexc.simulate(first, inputs={"retina.value": seen}, record=["cortex.rate", "W.w"], gates={"learn": 1},
+                           granularity="population", seed=[4, 9])
+    then = cortexc.simulate(second, inputs={"retina.value": ran["cortex.rate"]}, record=["cortex.v", "W.w"],
+                            gates={"learn": 1}, granularity="population", seed=[4, 9])
+    v = monitor.get_data()["B"]["cortex_v"]
+    found = {"A.w": (a.W_w.get(), np.moveaxis(ran["W.w"][-1], 0, -1)), "B.w": (b.W_w.get(), np.moveaxis(
+        then["W.w"][-1], 0, -1)), "v": (v, np.moveaxis(then["cortex.v"].reshape(steps, 2, 3, 2), -1, 1))}
+    b.stop()
+    return {"shapes": [list(ours.shape) for ours, _ in found.values()], "moved": bool((found["B.w"][0] != b.W_w.init).all()),
+            "equal": [ours.tobytes() == np.ascontiguousarray(theirs).tobytes() for ours, theirs in found.values()]}
 
 
 NINE_BITS = ["model.layers=[64,4,10]", "model.variant=FA", "model.low_pass=false", "model.eta_fw=[3000,300]",

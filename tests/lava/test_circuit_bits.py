@@ -33,14 +33,13 @@ def test_shipped_circuits(name):
     assert found.wrong == [] and found.compared > 10 and found.moved >= 2
 
 
-ONE = ["protocol.minibatch=1"]
 SMALL = {
     "brunel": ["model.order=25"], "potjans_diesmann": ["model.scale=0.01"], "diehl_cook": ["model.cells=20"],
-    "pal_mnist": ["model.layers=[784,5,10]"], "pal_autoencoder": ["model.layers=[784,6,2,6,784]", *ONE],
-    "pal_cifar10": ["model.layers=['3x32x32','2c5','m2','2c5','m2',6,10]", "data.limits.train=100", *ONE],
-    "sign_concordant_cnn": ["model.layers=['1x28x28','2c5','p2','2c5','p2',6,10]", *ONE],
-    "sign_concordant_fashion": ["model.layers=[784,6,5,10]", *ONE], "sign_concordant_mnist": ["model.layers=[784,6,10]", *ONE],
-    "sign_concordant_mnist_8bit": ["model.layers=[784,6,10]", *ONE], "sign_concordant_mnist_online": ["model.layers=[784,6,10]"]}
+    "pal_mnist": ["model.layers=[784,5,10]"], "pal_autoencoder": ["model.layers=[784,6,2,6,784]"],
+    "pal_cifar10": ["model.layers=['3x32x32','2c5','m2','2c5','m2',6,10]", "data.limits.train=200"],
+    "sign_concordant_cnn": ["model.layers=['1x28x28','2c5','p2','2c5','p2',6,10]"],
+    "sign_concordant_fashion": ["model.layers=[784,6,5,10]"], "sign_concordant_mnist": ["model.layers=[784,6,10]"],
+    "sign_concordant_mnist_8bit": ["model.layers=[784,6,10]"], "sign_concordant_mnist_online": ["model.layers=[784,6,10]"]}
 SILENT = ("brunel", "derivative_transfer", "potjans_diesmann")
 """Nothing learns."""
 
@@ -53,6 +52,24 @@ def test_every_shipped_experiment(name):
     assert found.wrong == [] and found.compared >= 9 and (found.moved > 0) == (name not in SILENT)
 
 
+MANY_SEEDS = {"pal_digits": ["model.layers=[5,4,3]"], "error_neuron_digits": ["model.layers=[5,4,3]"], "rstdp": [],
+              "brunel": ["model.order=25"], "eprop": [], "diehl_cook": ["model.cells=20"]}
+
+
+@pytest.mark.parametrize("name", MANY_SEEDS)
+def test_several_seeds(name):
+    """Side by side: of rate circuits, and of spiking ones with lists of synapses, delays and noise."""
+    found = differences(load_experiment(name, [*MANY_SEEDS[name], "run.noise=counter"]), 25, seed=[4, 9])
+    assert found.wrong == [] and found.compared >= 9 and (found.moved > 0) == (name != "brunel")
+
+
+def test_a_minibatch():
+    """The shipped one, of 100 samples that share the weights, whose increments are summed until the update."""
+    experiment = load_experiment("sign_concordant_mnist", ["model.layers=[5,4,3]"])
+    found = differences(experiment, STEPS)
+    assert experiment.protocol.minibatch == 100 and found.wrong == [] and found.moved >= 2
+
+
 def test_learning_in_the_spiking_phase_has_the_same_bits():
     found = differences(load_experiment("pal_digits", ["model.layers=[5,4,3]"]), 30, learning_phase=False)
     assert found.wrong == [] and found.moved >= 2
@@ -61,10 +78,10 @@ def test_learning_in_the_spiking_phase_has_the_same_bits():
 EIGHT_BITS = ["model.layers=[64,4,10]", "precision.weights=8", "precision.calibration_steps=50", "protocol.epochs=1"]
 
 
-@pytest.mark.parametrize("kind", ["", "Fixed"])
-@pytest.mark.parametrize("name", ["pal_digits", "error_neuron_digits"])
-def test_both_models_of_a_circuit_in_fixed_point(name, kind):
-    found = differences(load_experiment(name, EIGHT_BITS), STEPS, kind)
+@pytest.mark.parametrize("name, seed, kind", [("pal_digits", 1, ""), ("pal_digits", 1, "Fixed"), (
+    "error_neuron_digits", 1, "Fixed"), ("error_neuron_digits", [4, 9], ""), ("error_neuron_digits", [4, 9], "Fixed")])
+def test_both_models_of_a_circuit_in_fixed_point(name, seed, kind):
+    found = differences(load_experiment(name, EIGHT_BITS), STEPS, kind, seed)
     assert found.wrong == [] and found.compared > 15 and found.moved >= 2
 
 
@@ -76,14 +93,17 @@ def test_optimisers(optimiser):
     head, _, tail = text.partition("  increment ")
     line, _, rest = tail.partition("\n")
     graph = parse_graph(f"{head}  increment {line}\n  optimiser {optimiser}\n{rest}")
-    found = differences(graph.with_(arrays={"W.w": np.full((2, 4), 0.25)}), 30)
-    assert found.wrong == [] and found.moved == 1 and found.compared > 2
+    graph = graph.with_(arrays={"W.w": np.full((2, 4), 0.25)})
+    for batch, seed in ((graph, 1), (graph.with_(samples=2), [4, 9])):
+        found = differences(batch, 30, seed=seed)
+        assert found.wrong == [] and found.moved == 1 and found.compared > 2
 
 
-@pytest.mark.parametrize("layer", ["2c3", "2l3"])
-def test_feature_maps(layer):
+@pytest.mark.parametrize("layer, samples, seed", [("2c3", 1, 1), ("2c3", 3, [4, 9]), ("2l3", 3, [4, 9])])
+def test_feature_maps(layer, samples, seed):
     layers = f"model.layers=['1x6x6', '{layer}', 'p2', 4, 3]"
-    found = differences(load_experiment("sign_concordant_cnn", [layers, "protocol.minibatch=1"]), 12)
+    experiment = load_experiment("sign_concordant_cnn", [layers, f"protocol.minibatch={samples}"])
+    found = differences(experiment, 12, seed=seed)
     assert found.wrong == [] and found.moved >= 2
 
 
@@ -120,8 +140,10 @@ def test_rules_that_read_what_arrives():
     """Of one delay for all synapses, and of one of its own for each."""
     cells = {"L.pre": np.array([2, 0, 1, 2]), "L.post": np.array([0, 1, 1, 1]), "L.delay": np.array([1, 4, 2, 3])}
     weights = {"W.w": np.full((2, 3), 0.25), "V.w": np.full((3, 2), -0.25), "L.w": np.array([0.5, 0.25, -0.5, 0.125])}
-    found = differences(parse_graph(LATE).with_(arrays={**cells, **weights}), 25)
-    assert found.wrong == [] and found.moved == 3
+    graph = parse_graph(LATE).with_(arrays={**cells, **weights})
+    for seed in (1, [4, 9]):
+        found = differences(graph, 25, seed=seed)
+        assert found.wrong == [] and found.moved == 3
 
 
 def test_steps_of_a_list_that_are_clipped_together():

@@ -111,7 +111,6 @@ def test_names_of_the_module_and_of_lava_can_be_the_circuits():
 
 
 @pytest.mark.parametrize("graph, words", [
-    (lambda: leaky().with_(samples=2), "2 samples"),
     (lambda: leaky().with_(populations=(replace(leaky().populations[0], size=0),), arrays={"W.w": np.zeros((0, 0))}),
      "no cells"),
     (lambda: parse_graph(LEAKY.replace("OPTIMISER", "none").replace("state v = 0", "state v = 0\n  state params = 0")
@@ -124,12 +123,20 @@ def test_what_is_refused(graph, words):
     assert error.value.code == "E531"
 
 
+def test_stock_processes_take_one_sample():
+    with pytest.raises(CortexError, match="1 seeds and 2 samples.*one seed and minibatches of 1") as error:
+        circuit_module(leaky().with_(samples=2), stock=True)
+    assert error.value.code == "E531"
+
+
 def test_sources_gates_and_weights_are_checked():
     for code, call in (("X158", lambda: cortexc.lava.Circuit(3)), ("X101", lambda: cortexc.lava.Circuit("no_such")),
                        ("E273", lambda: cortexc.lava.Circuit(leaky(), gates={"lern": 1})),
                        ("X203", lambda: cortexc.lava.Circuit(leaky(), gates={"learn": "on"})),
                        ("X204", lambda: cortexc.lava.Circuit(leaky(), gates={"learn": np.nan})),
                        ("X203", lambda: cortexc.lava.Circuit(leaky(), seed="a")),
+                       ("X203", lambda: cortexc.lava.Circuit(leaky(), seed=[])),
+                       ("E278", lambda: cortexc.lava.Circuit(leaky().with_(seeds=2), seed=[1, 2, 3])),
                        ("X158", lambda: cortexc.lava.Circuit(leaky(), overrides=["run.seeds=[2]"])),
                        ("E243", lambda: cortexc.lava.Circuit("# mine\n" + LEAKY.replace("OPTIMISER", "none")))):
         with pytest.raises(CortexError) as error:
@@ -153,6 +160,18 @@ def test_a_circuit_has_vars_and_ports_by_name():
     assert circuit.gates["learn"].get() == 1.0
     circuit.gates["learn"].set(0)
     assert circuit.gates["learn"].get() == 0.0
+
+
+def test_a_run_folder_of_several_seeds_gives_what_they_learnt(tmp_path):
+    table = {"model.layers": [64, 4, 10], "run.seeds": [5, 6, 7], "run.backend": "interpreter"}
+    cortexc.run(cortexc.load("pal_digits", table), tmp_path / "run", steps=20)
+    learnt = cortexc.open_run(tmp_path / "run").arrays["WPP_0.w"]
+    for seeds, rows in ((None, [0]), (9, [0]), ([6], [1]), ([7, 5], [2, 0])):
+        w = cortexc.lava.Circuit(tmp_path / "run", seed=seeds).WPP_0_w.get()
+        assert np.array_equal(w.reshape(4, 64, -1), np.moveaxis(learnt[rows], 0, -1))
+    with pytest.raises(CortexError, match="seed 8 is not one of .*: 5, 6, 7") as error:
+        cortexc.lava.Circuit(tmp_path / "run", seed=[5, 8])
+    assert error.value.code == "X158"
 
 
 def test_a_graph_is_loaded_once():

@@ -32,6 +32,11 @@ def test_run_pause_go_on_stop_and_run_again(tmp_path):
     assert found["first 0"] == found["first 1"] != [[0.25] * 4] * 2
 
 
+def test_minibatches_of_two_circuits_that_are_coupled(tmp_path):
+    assert scenario("coupled_minibatches", tmp_path) == {
+        "shapes": [[2, 4, 2], [2, 2, 2], [40, 2, 2, 3]], "moved": True, "equal": [True, True, True]}
+
+
 def test_tags_choose_between_real_numbers_and_fixed_point(tmp_path):
     found = scenario("fixed_point", tmp_path)
     assert all(each["moved"] and each["spikes"] for each in found.values())
@@ -48,6 +53,7 @@ def test_cycles_leave_nothing(tmp_path):
 EXPECTED = {
     "beside_lif": r"spikes behind the circuit: \[28. 23.\] weights: \[\[0.405, 0.746",
     "feed_and_monitor": r"v after 1, 100, 200 steps: \[0.037 0.037\] .*\nweights: \[\[0.428, 0.543",
+    "minibatch": r"v of \(100, 2, 3, 8\) mean at the end: 1.016\nweights of the seeds: \(2, 4, 3\) \[0.512 ",
     "one_population": r"u after 1, 100 and 500 steps: \[0.    0.001 0.001\] \[0.    0.055 0.109\] \[0.    0.194 0.389\]",
     "sensor_and_digits": r"'WPP_0': 0.0014[0-9]*, 'WPP_1': 3.3[0-9]*e-05, 'WIP_0': 0.006[0-9]*, 'BPP_0': 0.0, 'BPI_0': 0.0006",
     "stdp_on_learning_dense": r"LearningDense -1\*2\^-1\*u0\*x2\*y1\+1\*2\^-1\*u0\*x1\*y2\nthe same weights: True moved: [5-8]\d",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cortexc.compiler.backends.lava.ordinary.batch import INDEX, added_axes, shape_text, weight_axes
+from cortexc.compiler.backends.lava.ordinary.batch import INDEX, added_axes, weight_axes
 from cortexc.compiler.backends.lava.ordinary.equations import Text
 from cortexc.compiler.backends.lava.ordinary.text import ClassText
 from cortexc.compiler.ir.connections import connection_mask
@@ -43,7 +43,7 @@ def learning(graph: Graph, projection: Projection, text: Text, names: Mapping[st
     updates += [f"self.{names[u.name]}[:] = {collected.format(text.value(u.expression))}" for u in rule.updates]
     increment = collected.format(text.value(rule.increment))
     if connection_mask(graph, projection) is not None:
-        increment = f"({increment}) * self.mask"
+        increment = f"{increment if collected != '{}' else f'({increment})'} * self.mask"
     arguments = [text.value(argument) for argument in rule.optimiser.arguments]
     optimiser = OPTIMISERS[rule.optimiser.kind]
     gate, apply = (f"self.{role}[0] > 0" if column else "" for role, column in (
@@ -72,7 +72,7 @@ def _collected(graph: Graph, projection: Projection) -> str:
     added, kind = added_axes(graph, projection.name), graph.class_of(projection.name).kind
     own = "self.maps.collected({}, self.w.shape)" if kind.maps else "{}"
     counters = ", ".join(INDEX[axis] for axis in added)
-    return f"added_up(lambda {counters}: {own}, {shape_text(*added)})" if added else own
+    return f"added_up({', '.join(added)}, lambda {counters}: {own})" if added else own
 
 
 def _limit(value: float) -> str:

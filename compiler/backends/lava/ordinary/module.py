@@ -85,7 +85,8 @@ def circuit_module(graph: Graph, fixed: Fixed | None = None, stock: bool = False
 
 
 def _constants(graph: Graph) -> list[str]:
-    return [f"dt = np.float64({number(graph.dt)})  # ms", *(f"{axis} = {getattr(graph, axis)}" for axis in batch_axes(graph))]
+    sizes = [f"{axis} = {getattr(graph, axis)}" for axis in batch_axes(graph)]
+    return [f"dt = np.float64({number(graph.dt)})  # ms", *sizes]
 
 
 def _parts(graph: Graph, plan: PhasePlan | None = None, learning_phase: bool = True) -> Parts:

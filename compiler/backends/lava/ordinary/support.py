@@ -66,8 +66,9 @@ def beside(w, values, own=2):
     return w.reshape(*w.shape, *[1] * (values.ndim - 1 + own - w.ndim))
 
 
-def added_up(increment, lengths):
-    """Of all samples, one after the other."""
+def added_up(*given):
+    """What the last argument is of every sample, or seed and sample, one after the other; the others are how many."""
+    *lengths, increment = given
     return reduce(np.add, (increment(*at) for at in np.ndindex(*lengths)))
 
 

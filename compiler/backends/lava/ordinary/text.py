@@ -138,8 +138,11 @@ def in_lines(line: str) -> list[str]:
 
 
 def _filled(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDEST, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
-                         drop_whitespace=True)
+    """Brackets stay in one line."""
+    kept = re.sub(r"\[[^\[\]\"]*\]", lambda found: found[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(kept, WIDEST, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+                          drop_whitespace=True)
+    return [line.replace("\0", " ") for line in lines]
 
 
 @dataclass(frozen=True)
