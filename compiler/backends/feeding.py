@@ -13,7 +13,7 @@ import numpy as np
 from cortexc.compiler.backends.draws import noise_spec
 from cortexc.compiler.backends.runtime import Feed
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.ir.machine import available
+from cortexc.compiler.ir.arrays import available
 from cortexc.compiler.ir.model import Array
 from cortexc.compiler.ir.protocol import Protocol
 

@@ -18,7 +18,7 @@ from cortexc.compiler.backends.optimisers import OPTIMISERS, sum_in_order
 from cortexc.compiler.backends.start import Start
 from cortexc.compiler.backends.uniform import uniform
 from cortexc.compiler.ir import model
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.evaluation import Values, evaluate, no_history
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, previous
 from cortexc.compiler.ir.kinds import Kind

@@ -11,10 +11,9 @@ import numpy as np
 from cortexc.compiler.backends.events import nothing_underway, underway_at_start
 from cortexc.compiler.backends.names import check_names
 from cortexc.compiler.ir import model
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import afford_synapses, connection_mask
 from cortexc.compiler.ir.evaluation import Values, evaluate, no_history
 from cortexc.compiler.ir.expressions import Number
-from cortexc.compiler.ir.machine import afford_synapses
 from cortexc.compiler.ir.model import Array, Graph, Population, Projection
 from cortexc.compiler.ir.synapses import Synapses, drawn_weights, synapses_of
 from cortexc.compiler.ir.verify import verify, verify_discrete

@@ -11,9 +11,8 @@ from cortexc.compiler.experiments.experiment import Experiment
 from cortexc.compiler.experiments.precision import training
 from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.expressions import Lookup, walk
-from cortexc.compiler.passes.formats import formats_of
 from cortexc.compiler.passes.group_weights import whole_of
-from cortexc.compiler.passes.widths import TAG, TAGGED
+from cortexc.compiler.passes.widths import TAG, TAGGED, formats_of
 
 
 @dataclass(frozen=True)

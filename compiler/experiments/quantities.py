@@ -19,11 +19,11 @@ import numpy as np
 from cortexc.compiler.experiments.compilation import Compiled
 from cortexc.compiler.experiments.running import Running
 from cortexc.compiler.ir import CortexError, Graph, parse_graph, unknown
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import reads
 from cortexc.compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
 from cortexc.compiler.passes import observable
-from cortexc.compiler.passes.constants import with_constants
+from cortexc.compiler.passes.discretise import with_constants
 from cortexc.compiler.passes.group_weights import in_parts
 
 Owner = Population | Projection

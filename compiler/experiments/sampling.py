@@ -14,15 +14,14 @@ import numpy as np
 from cortexc.compiler.backends.table import Runner
 from cortexc.compiler.experiments.underflow import Underflow
 from cortexc.compiler.ir import Expression, Graph, PlasticityRule, Projection
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.evaluation import evaluate
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Name, Prev, walk
 from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.ir.protocol import Protocol
 from cortexc.compiler.passes.count_underflow import Change, changes
 from cortexc.compiler.passes.fixed_point import Format
-from cortexc.compiler.passes.formats import formats_of
-from cortexc.compiler.passes.widths import TAG, TAGGED
+from cortexc.compiler.passes.widths import TAG, TAGGED, formats_of
 
 STEPS, SIDE = 300, 32
 """Steps that are sampled at most, and cells of either side of a projection."""

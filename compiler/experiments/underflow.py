@@ -16,14 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cortexc.compiler.ir import Expression, Graph, Projection
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.errors import CortexWarning
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Number, Prev, Where
 from cortexc.compiler.ir.model import State
 from cortexc.compiler.ir.protocol import Protocol
 from cortexc.compiler.passes.fixed_point import COMPARISONS
-from cortexc.compiler.passes.formats import formats_of
-from cortexc.compiler.passes.widths import NONZERO, TAGGED, UNDERFLOWED, least_step
+from cortexc.compiler.passes.widths import NONZERO, TAGGED, UNDERFLOWED, formats_of, least_step
 
 KINDS = {
     "array": (0.1, "E620", "Give more bits (precision.weights), a format of its own (precision.formats), or a unit per "

@@ -1,16 +1,18 @@
-"""The arrays that a graph binds: their names, shapes and values, and the memory that all of them take."""
+"""The arrays that a graph binds: names, shapes and values; mirrors, which copy them; and the memory that all takes."""
 
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 
-from cortexc.compiler.ir import model
+from cortexc.compiler.ir import drawing, model
 from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.functions import Floats
 from cortexc.compiler.ir.language import READABLE, Problems
 from cortexc.compiler.ir.limits import MEMORY
-from cortexc.compiler.ir.model import Graph
+from cortexc.compiler.ir.model import Graph, Projection, wired
 from cortexc.compiler.ir.synapses import LISTS, list_problems
 
 
@@ -101,3 +103,112 @@ def amounts(graph: Graph) -> Problems:
         yield CortexError("E236", f"graph '{graph.name}' needs {needed / 2**30:.4g} GiB for states and weights, "
                                   f"{8 * taken[most] / 2**30:.4g} GiB of it for {most}; the limit is "
                                   f"{MEMORY / 2**30:g} GiB.", "Make it smaller.")
+
+
+# ---- which pairs of cells a projection joins
+
+
+def connection_mask(graph: Graph, projection: Projection) -> Floats | None:
+    """0 and 1 in the weights' shape, or None where every pair is connected."""
+    told = graph.class_of(projection.name).kind.mask
+    mask = graph.arrays.get(f"{projection.name}.mask")
+    if mask is not None and (told == "array" or projection.convolution):
+        return np.asarray(mask != 0, np.float64)
+    if told != "blocks" or projection.blocks is None:
+        return None
+    post, pre, pairs = projection.blocks
+    rows, columns = np.cumsum((0, *post)), np.cumsum((0, *pre))
+    mask = np.zeros((rows[-1], columns[-1]))
+    for i, j in pairs:
+        mask[rows[i]:rows[i + 1], columns[j]:columns[j + 1]] = 1.0
+    return mask
+
+
+# ---- mirrors
+
+
+def mirrors_fit(graph: Graph) -> Problems:
+    for m in graph.mirrors:
+        yield from _mirror_ends(graph, m)
+        shape, target = (model.weight_shape(graph, graph.projection(name)) for name in (m.source, m.target))
+        for operation in m.operations:
+            array = operation.partition(":")[2]
+            if array and array not in graph.arrays:
+                yield CortexError("E243", f"mirror '{m.target}' uses array '{array}', which is missing.")
+            if array and shape != target:
+                yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape} where it uses array "
+                                          f"'{array}', which has the target's shape.", "Truncate first.")
+            if operation == "transpose":
+                shape = shape[::-1]
+            if operation == "truncate":
+                shape = target
+        if shape != target:
+            yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' has shape {shape}, expected {target}.",
+                              "Add 'truncate', or check the order of the operations.")
+
+
+def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
+    source, target = (graph.class_of(name) for name in (m.source, m.target))
+    for name, synapse in ((m.source, source), (m.target, target)):
+        if synapse.kind.pairs or synapse.kind.listed:
+            yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': projection '{name}' is of "
+                                      f"connectivity '{synapse.connectivity}'.",
+                              "A mirror needs a weight matrix at both ends.")
+    copies = [model.weight_copies(graph, name) for name in (m.source, m.target)]
+    if copies[0] not in (1, copies[1]):
+        yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': the source has {copies[0]} copies "
+                                  f"({source.role}), the target {copies[1]} ({target.role}).",
+                          "Give both the same role.")
+    yield from _mirror_words(graph, m)
+
+
+def _mirror_words(graph: Graph, m: model.Mirror) -> Problems:
+    words = [word.partition(":")[0] for word in m.operations]
+    target, maps = graph.class_of(m.target), (graph.class_of(m.source), graph.class_of(m.target))
+    if any(synapse.kind.maps for synapse in maps):
+        for word in sorted({"transpose", "truncate"}.intersection(words)):
+            yield CortexError("E254", f"mirror '{m.target}' of '{m.source}' has operation '{word}', but weights "
+                                      "between feature maps are no matrix.",
+                              "Mirror between equal shapes; the transposed connectivity reads forward weights.")
+    copies = model.weight_copies(graph, m.target)
+    if "redraw" in words and copies != graph.seeds:
+        yield CortexError("E256", f"mirror '{m.target}' of '{m.source}' draws a number per synapse and seed, but the "
+                                  f"target has {copies} copies ({target.role}) for {graph.seeds} seeds.",
+                          f"Give synapse class '{target.name}' the role per_seed.")
+
+
+# ---- what this machine has left, asked before much is taken
+
+
+PER_SYNAPSE, LATE, LEARNING, STATE, WHILE_DRAWN = 16, 4, 28, 16, 8
+"""Bytes of a drawn synapse in a run: its weight, its target and where it adds; its delay; what learning takes more, and
+each state of its rule; and those of the largest projection, whose weights are drawn beside the memory."""
+
+
+def available() -> int:
+    """Bytes of memory that can be taken now; of all memory, where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            found = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
+        return int(found) * 1024
+    except (OSError, StopIteration, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def synapse_bytes(graph: Graph, projection: Projection) -> int:
+    """Of each of its synapses, but for what is held only while it is drawn."""
+    rule = graph.rule_of(projection)
+    learning = LEARNING + STATE * len(rule.states) if rule else 0
+    return PER_SYNAPSE + LATE * (projection.delays is not None) + learning
+
+
+def afford_synapses(graph: Graph) -> None:
+    """Raises E516 where the synapses that rules would draw need more memory than there is."""
+    drawn = {q.name: drawing.expected_count(q.wiring, *wired(graph, q)[1:]) for q in graph.projections if q.wiring}
+    needed = sum(drawn[name] * synapse_bytes(graph, graph.projection(name)) for name in drawn)
+    needed, free = needed + WHILE_DRAWN * max(drawn.values(), default=0), available()
+    if needed > free:
+        most = max(drawn, key=lambda name: drawn[name])
+        raise CortexError("E516", f"graph '{graph.name}' draws {sum(drawn.values()):.4g} synapses, which need "
+                                  f"{needed / 2**30:.4g} GiB; {free / 2**30:.4g} GiB are free. Projection '{most}' "
+                                  f"has {drawn[most]:.4g} of them.", "Scale it down, or use a larger machine.")

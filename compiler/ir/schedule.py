@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import names, previous
@@ -31,6 +32,7 @@ class Delivery:
 
 
 Operation = Segment | Delivery
+Found = TypeVar("Found")
 
 
 def reached(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
@@ -40,6 +42,13 @@ def reached(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> 
         if (name := waiting.pop()) not in found:
             found.add(name)
             waiting += following(name)
+    return found
+
+
+def settled(found: Found, step: Callable[[Found], Found]) -> Found:
+    """What a step that is taken again and again no longer changes."""
+    while (after := step(found)) != found:
+        found = after
     return found
 
 

@@ -12,17 +12,15 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from cortexc.compiler.ir import model
-from cortexc.compiler.ir.arrays import amounts, arrays_fit
+from cortexc.compiler.ir.arrays import amounts, arrays_fit, mirrors_fit
 from cortexc.compiler.ir.dimensions import units_fit
 from cortexc.compiler.ir.errors import CortexError, check_type, unknown
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Expression, Lookup, names, previous, reads, walk
 from cortexc.compiler.ir.language import Problems, part_problems
-from cortexc.compiler.ir.mirrors import mirrors_fit
 from cortexc.compiler.ir.model import CellType, Graph, PlasticityRule, Projection
-from cortexc.compiler.ir.parameters import formulas, parameters_given, said_twice
+from cortexc.compiler.ir.parameters import formulas, parameters_given, said_twice, values_fit
 from cortexc.compiler.ir.schedule import instantaneous, message_depth, schedule
 from cortexc.compiler.ir.synapses import lists_fit, most_delay
-from cortexc.compiler.ir.values import values_fit
 from cortexc.compiler.ir.wiring_checks import wirings_fit
 
 OF_WEIGHTS = frozenset({"mask", "current", "increment", "redrawn", "adam_first", "adam_second", "adam_powers",

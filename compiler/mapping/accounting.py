@@ -22,9 +22,8 @@ from cortexc.compiler.ir import CellType, Expression, Graph, Population, Project
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, walk
 from cortexc.compiler.ir.model import cell_parameters
 from cortexc.compiler.ir.synapses import most_delay
-from cortexc.compiler.mapping.alike import draws_of, even, list_moments, reach_of, runs_of
+from cortexc.compiler.mapping.alike import draws_of, even, list_moments, ordered, positions_of, reach_of, runs_of
 from cortexc.compiler.mapping.connectivity import RANDOM, Connectivity, Drawn, Maps, connectivity_of
-from cortexc.compiler.mapping.order import ordered, positions_of
 from cortexc.compiler.passes.ranges import Ranges, value_ranges
 from cortexc.compiler.passes.read_sets import compartment
 from cortexc.hardware_maps import HardwareMap

@@ -1,17 +1,24 @@
-"""Presynaptic cells that cannot be told apart, in runs: what a mapping needs of them is computed once per run.
+"""Presynaptic cells that cannot be told apart, in runs; and in which order cells are cut into blocks.
 
-All sources of dense connectivity, of a fixed probability and of a wiring are one run, those of a rule over columns one
-per column; one to one, sources are alike where their targets lie in the same range. Other kinds have a run per cell.
+What a mapping needs of a run is computed once. All sources of dense connectivity, of a fixed probability and of a
+wiring are one run, those of a rule over columns one per column; one to one, sources are alike where their targets lie
+in the same range. Other kinds have a run per cell.
+
+Cells of feature maps are numbered channel by channel, so that a block of neighbouring numbers sees a whole picture of
+every channel below. Cut position by position, the channels of one together, a block sees a patch: far fewer input
+axons. `positions_of` says for which populations that order can be taken, `permutation` what it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaln
 
+from cortexc.compiler.ir import Graph
 from cortexc.compiler.mapping.connectivity import (
     RANDOM,
     Connectivity,
@@ -19,6 +26,9 @@ from cortexc.compiler.mapping.connectivity import (
     Distance,
     Drawn,
     FixedProbability,
+    Listed,
+    Maps,
+    Masked,
     OneToOne,
 )
 
@@ -92,3 +102,56 @@ def list_moments(bits: Callable[[np.ndarray], np.ndarray], probability: np.ndarr
     variance = np.maximum(square - mean ** 2, 0.0)
     explained = (joint - mean * cells * values) ** 2 / np.maximum(cells * values * (1 - values), 1e-300)
     return mean[inverse], variance[inverse], np.maximum(variance - explained, 0.0)[inverse]
+
+
+# ---- the order of cells
+
+
+def positions_of(graph: Graph) -> dict[str, int]:
+    """Population of feature maps -> its positions; empty where that is not the same from all its projections, or where
+    blocks by area would be torn apart. Populations that are connected one to one have the same order."""
+    found: dict[str, int] = {}
+    for name, positions in _declared(graph):
+        if found.setdefault(name, positions) != positions:
+            return {}
+    pairs = [(q.pre, q.post) for q in graph.projections
+             if graph.class_of(q.name).kind.pairs]
+    for _ in graph.populations:
+        for pre, post in pairs:
+            for one, other in ((pre, post), (post, pre)):
+                if one in found and found.setdefault(other, found[one]) != found[one]:
+                    return {}
+    torn = any(graph.class_of(q.name).kind.mask == "blocks" and {q.pre, q.post} & set(found)
+               for q in graph.projections)
+    return {} if torn else found
+
+
+def _declared(graph: Graph) -> list[tuple[str, int]]:
+    result = []
+    for q in graph.projections:
+        kind, c = graph.class_of(q.name).kind, q.convolution
+        if c and kind.maps:
+            low, high = c.pre[1] * c.pre[2], c.positions
+            result += [(q.pre, low), (q.post, high)] if not kind.back else [(q.pre, high),
+                                                                                                (q.post, low)]
+    return result
+
+
+def permutation(size: int, positions: int | None) -> np.ndarray:
+    """Numbers of the cells in the order in which they are cut."""
+    if positions is None:
+        return np.arange(size)
+    return np.arange(size).reshape(-1, positions).T.ravel()
+
+
+def ordered(connectivity: Connectivity, pre: int | None, post: int | None) -> Connectivity:
+    """The connectivity between cells in that order; `pre`, `post`: positions of either side, or None."""
+    if isinstance(connectivity, Maps) and pre is not None and post is not None:
+        return replace(connectivity, by_position=True)
+    if isinstance(connectivity, Masked) and (pre is not None or post is not None):
+        rows, columns = permutation(connectivity.post, post), permutation(connectivity.pre, pre)
+        return Masked(connectivity.mask[np.ix_(rows, columns)])
+    if isinstance(connectivity, Listed) and (pre is not None or post is not None):
+        rows, columns = permutation(connectivity.post, post), permutation(connectivity.pre, pre)
+        return Listed(connectivity.matrix[rows][:, columns])
+    return connectivity

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from cortexc.compiler.mapping.problem import TOLERANCE, Mapping, MappingProblem, compact, violations
-from cortexc.compiler.mapping.views import Incoming, incoming
+from cortexc.compiler.mapping.problem import TOLERANCE, Incoming, Mapping, MappingProblem, compact, incoming, violations
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.0)
 """Shares of every limit that are tried in turn: output axons are known only when all is placed."""

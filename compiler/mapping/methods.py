@@ -1,16 +1,25 @@
-"""The ways of mapping a circuit that are compared: two baselines, and blocks partitioned by what travels."""
+"""The ways of mapping a circuit that are compared: two baselines, and blocks partitioned by what travels.
+
+The baselines: cores filled in the circuit's order, and one population (or part of one) per core. A core takes as many
+cells of the next population as every limit leaves room for. A limit that not even one cell of a population can keep on
+a core of its own is not waited for: it would split the population to no avail, and shows as a violation. Assumed limits
+are kept while that costs few cores (`fills`).
+"""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
 
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.mapping.accounting import Accounting
+from cortexc.compiler.mapping.accounting import ADDITIVE, Accounting
+from cortexc.compiler.mapping.geometry import geometry_of
 from cortexc.compiler.mapping.items import Cut, Rates, cuts_of, problem_of
 from cortexc.compiler.mapping.problem import Mapping, MappingProblem, Resource
-from cortexc.compiler.mapping.sequential import Filled, fills
 
 SEQUENTIAL, SINGLE, PARTITIONED = "sequential", "one-population-per-core", "partitioned"
 METHODS = (SEQUENTIAL, SINGLE, PARTITIONED)
@@ -91,3 +100,89 @@ def _without(problem: MappingProblem, names: Collection[str]) -> MappingProblem:
     return replace(problem, resources=tuple(map(free, problem.resources)), axons_in=free(problem.axons_in),
                    axons_out=free(problem.axons_out),
                    tables=tuple(replace(table, resource=free(table.resource)) for table in problem.tables))
+
+
+# ---- the baselines
+
+
+class Filled(NamedTuple):
+    """`limits`: that were kept, in the order of ADDITIVE."""
+
+    cuts: list[Cut]
+    mapping: Mapping
+    limits: np.ndarray
+
+
+TINY = 4
+"""Times as many cores as without them that the assumed limits may take. Beyond it they would cut blocks to crumbs."""
+
+
+def fills(accounts: Accounting, together: bool = True) -> list[Filled]:
+    """The sequential fill. It keeps the assumed limits unless that takes over `TINY` times as many cores; where the
+    system has too few cores for it, there is also the one that does not keep them."""
+    free = sequential(accounts, together, accounts.limits(assumed=False))
+    if (accounts.limits(assumed=False) == accounts.limits()).all():
+        return [free]
+    kept = sequential(accounts, together, most=TINY * free.mapping.cores)
+    if kept.mapping.cores > TINY * free.mapping.cores:
+        return [free]
+    return [kept] if kept.mapping.cores <= geometry_of(accounts.hardware).cores else [kept, free]
+
+
+def sequential(accounts: Accounting, together: bool = True, limits: np.ndarray | None = None,
+               most: float = np.inf) -> Filled:
+    """Cuts, and the core of each. `together` False: no core holds two populations. `limits`: other ones than the map's,
+    in the order of ADDITIVE; `most`: cores beyond which it is given up, with what is not yet cut left out."""
+    limits = accounts.limits() if limits is None else limits
+    cuts: list[Cut] = []
+    cores: list[int] = []
+    core, used = 0, np.zeros(len(ADDITIVE))
+    for population in accounts.placed:
+        if not together and cuts:
+            core, used = core + 1, np.zeros(len(ADDITIVE))
+        for on, cut, total in _filled(accounts, population.name, core, used, limits):
+            core, used = on, total
+            cuts.append(cut)
+            cores.append(core)
+            if core >= most:
+                return Filled(cuts, Mapping(np.array(cores, dtype=np.int64)), limits)
+    return Filled(cuts, Mapping(np.array(cores, dtype=np.int64)), limits)
+
+
+def _filled(accounts: Accounting, population: str, core: int, used: np.ndarray,
+            limits: np.ndarray) -> Iterator[tuple[int, Cut, np.ndarray]]:
+    """(core, cut, what the core uses then) for the parts of one population."""
+    limits = np.where(accounts.demand(population, 0, 1) > limits, np.inf, limits)
+    first, size, likely = 0, accounts.populations[population].size, 1
+    while first < size:
+        last = _largest(accounts, population, first, used, limits, likely)
+        if last == first:
+            core, used = core + 1, np.zeros(len(ADDITIVE))
+            last = max(first + 1, _largest(accounts, population, first, used, limits, likely))
+        used = used + accounts.demand(population, first, last)
+        yield core, (population, first, last), used
+        first, likely = last, last - first
+
+
+def _largest(accounts: Accounting, population: str, first: int, used: np.ndarray, limits: np.ndarray,
+             likely: int) -> int:
+    """The largest `last` for which cells first..last-1 still fit; `first` where not even one does. It is looked for
+    from first + `likely` on, in steps that double."""
+    def fits(last: int) -> bool:
+        return bool((used + accounts.demand(population, first, last) <= limits).all())
+
+    size, step = accounts.populations[population].size, 1
+    low = high = min(first + likely, size)
+    if fits(high):
+        while low < size and fits(high := min(low + step, size)):
+            low, step = high, 2 * step
+        high = max(low, high - 1)
+    else:
+        low, high = first, high - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low

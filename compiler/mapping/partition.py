@@ -27,13 +27,14 @@ from cortexc.compiler.mapping.problem import (
     MappingProblem,
     Violation,
     compact,
+    contract,
+    incoming,
     spread,
     usage,
     violations,
 )
 from cortexc.compiler.mapping.refine import DENSE, refined
 from cortexc.compiler.mapping.traffic import traffic
-from cortexc.compiler.mapping.views import contract, incoming
 
 CLIQUE = 40
 """Most targets of a hyperedge that become a clique."""

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cortexc.compiler.mapping.problem import Mapping, MappingProblem, Resource, compact
+from cortexc.compiler.mapping.problem import Mapping, MappingProblem, Resource, compact, contract
 from cortexc.compiler.mapping.traffic import traffic
-from cortexc.compiler.mapping.views import contract
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from cortexc.compiler.mapping.problem import TOLERANCE, Mapping, MappingProblem, compact
-from cortexc.compiler.mapping.views import Incoming, incoming
+from cortexc.compiler.mapping.problem import TOLERANCE, Incoming, Mapping, MappingProblem, compact, incoming
 
 DENSE = 40_000_000
 """Most (hyperedges x cores) for which the table of sums is kept (8 bytes each)."""

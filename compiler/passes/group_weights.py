@@ -25,7 +25,7 @@ from typing import ClassVar
 import numpy as np
 
 from cortexc.compiler.ir import CortexError, Graph, Projection
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.functions import Floats
 from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.passes.base import Request

@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cortexc.compiler.ir.evaluation import evaluate, no_history
-from cortexc.compiler.ir.expressions import Expression, parse
-from cortexc.compiler.ir.model import Array, Graph, Projection
-from cortexc.compiler.passes.held_input import held_input, postsynaptic_factor, reads_earlier
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Expression, Name, Prev, parse, reads
+from cortexc.compiler.ir.model import Array, CellType, Graph, Projection
 
 SCALARS = ("valid", "first", "behind", "keep", "total", "share", "shares", "square", "cross", "gathered", "empty")
 POST = ("current", "moved", "g", "sum_g", "p_first", "product", "q", "p")
@@ -183,3 +182,63 @@ def as_read(form: Form, name: str, look: Callable[[str], Array]) -> Array:
 def first_values(form: Form) -> dict[str, float]:
     """Of scalars that do not begin at 0."""
     return {"keep": 1.0} if "keep" in form.keeps else {}
+
+
+# ---- which projections these are
+
+
+def held_input(graph: Graph, projection: Projection) -> tuple[str, str | None] | None:
+    """(the input x, the quantity u or None) if the message is x or x times u."""
+    cell, population = graph.cell_of(projection.pre), projection.pre
+    equation = cell.equation(graph.class_of(projection.name).message)
+    if equation is None:
+        return None
+    match equation.expression:
+        case Name(x) if x in cell.inputs:
+            return x, None
+        case Binary("*", Name(left), Name(right)):
+            for x, u in ((left, right), (right, left)):
+                if x in cell.inputs and is_uniform(graph, population, u, frozenset()):
+                    return x, u
+    return None
+
+
+def is_uniform(graph: Graph, population: str, name: str, visited: frozenset[str]) -> bool:
+    """Whether a state has the same value in all cells of the population: it reads gates and numbers alone."""
+    cell = graph.cell_of(population)
+    equation, state = cell.equation(name), cell.state(name)
+    if equation is None or state is None or f"{population}.{name}" in graph.arrays:
+        return False
+    leaves = reads(equation.expression) | reads(state.initial)
+    return all(leaf in visited | {name} or _is_number(graph, cell, population, leaf)
+               or is_uniform(graph, population, leaf, visited | {name}) for leaf in leaves)
+
+
+def _is_number(graph: Graph, cell: CellType, population: str, name: str) -> bool:
+    parameter = any(p.name == name for p in cell.parameters) and f"{population}.{name}" not in graph.arrays
+    return name == "dt" or name.startswith("gate.") or parameter
+
+
+def postsynaptic_factor(graph: Graph, projection: Projection, expression: Expression,
+                        earlier: bool = True) -> Expression | None:
+    """p, if an increment is p times the message of this step, or with `earlier` the last; p reads the postsynaptic
+    cell, and nothing else but constants and gates."""
+    message = f"pre.{graph.class_of(projection.name).message}"
+    match expression:
+        case Binary("*", left, right):
+            for p, x in ((left, right), (right, left)):
+                if x == Name(message) or earlier and x == Prev(message, 1):
+                    return p if _is_postsynaptic(p) else None
+    return None
+
+
+def reads_earlier(expression: Expression) -> bool:
+    """Whether an increment that is such a product has the message of the last step."""
+    return isinstance(expression, Binary) and any(isinstance(side, Prev) and side.name.startswith("pre.")
+                                                  for side in (expression.left, expression.right))
+
+
+def _is_postsynaptic(expression: Expression) -> bool:
+    found = reads(expression)
+    return any(name.startswith("post.") for name in found) and not any(
+        name.startswith("pre.") or name in ("w", WEIGHT_SUM) for name in found)

@@ -23,7 +23,7 @@ from typing import ClassVar
 from cortexc.compiler.ir import Graph, Projection
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.fuse_update import can_defer
-from cortexc.compiler.passes.held_input import held_input, postsynaptic_factor
+from cortexc.compiler.passes.held_forms import held_input, postsynaptic_factor
 
 
 @dataclass(frozen=True)

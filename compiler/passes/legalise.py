@@ -27,7 +27,7 @@ from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.engine_limits import Limits, has_engine, mantissa_bits, nearest_scale
 from cortexc.compiler.passes.engine_text import verdict
 from cortexc.compiler.passes.fold import constant, literal, simplify
-from cortexc.compiler.passes.held_input import held_input
+from cortexc.compiler.passes.held_forms import held_input
 from cortexc.compiler.passes.name_products import without_division
 from cortexc.compiler.passes.normal_form import TooManyTerms
 from cortexc.compiler.passes.rewriting import exchanged, product, total

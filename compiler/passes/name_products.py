@@ -32,6 +32,7 @@ from cortexc.compiler.ir.expressions import (
     substitute,
     transform,
 )
+from cortexc.compiler.ir.schedule import settled
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.fixed_point import COMPARISONS, is_nonlinear, rounded_constant
 from cortexc.compiler.passes.fold import constant, literal, simplify
@@ -207,13 +208,13 @@ def _merged(expression: Expression, functions: dict[str, Expression]) -> Express
 
 def _live(cell: CellType, equations: list[Equation], used: frozenset[str]) -> list[Equation]:
     """Without inner quantities that nothing reads any more."""
-    before = {e.name: e for e in cell.equations}
-    while True:
-        read = {name for e in equations for name in reads(e.expression)} | {s.name for s in cell.states}
-        kept = [e for e in equations if e.name in read | used or not is_table(before.get(e.name, e).expression)]
-        if len(kept) == len(equations):
-            return kept
-        equations = kept
+    before, states = {e.name: e for e in cell.equations}, {s.name for s in cell.states}
+
+    def kept(equations: list[Equation]) -> list[Equation]:
+        read = states.union(used, *(reads(e.expression) for e in equations))
+        return [e for e in equations if e.name in read or not is_table(before.get(e.name, e).expression)]
+
+    return settled(equations, kept)
 
 
 def normal(expression: Expression, significant: int, stored: object = None) -> Expression:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,6 @@ from cortexc.compiler.passes.fixed_point import Extent, Format, extent, rounding
 from cortexc.compiler.passes.fold import simplify
 from cortexc.compiler.passes.name_products import is_table, quantities
 from cortexc.compiler.passes.quantised_formats import Formats, read_of_cells
-from cortexc.compiler.passes.tables import best_table
 from cortexc.compiler.passes.widths import COUNTER, TABLES_HEADROOM, tally
 
 GUARD = 8
@@ -156,3 +156,29 @@ class _Cell:
 
     def _table(self, name: str) -> Extent:
         return Extent(0, float(np.abs(self.formats.arrays[f"table.{name}"]).max()))
+
+
+# ---- tables
+
+
+REACHES, SAMPLES = 12, 4096
+"""How many powers of two a table's reach is sought among, and where its error is measured."""
+
+
+def best_table(function: Callable[[Floats], Floats], largest: float, half: int,
+               found: Format) -> tuple[float, Floats]:
+    """(reach, 2 * half entries from -reach up). `largest`: what the argument may be. The reach is the power of two that
+    keeps the worst error of straight lines between the entries least."""
+    top = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0
+    best: tuple[float, float, Floats] | None = None
+    for reach in (top / 2.0**k for k in range(REACHES + 1)):
+        entries = found.round(function((np.arange(2 * half) - half) * (reach / half)))
+        outside = np.geomspace(reach, max(largest, reach), SAMPLES // 16)
+        inside = (np.arange(SAMPLES) + 0.5) / SAMPLES * 2 * reach - reach
+        points = np.concatenate([-outside, inside, outside])
+        place = np.clip(points * (half / reach) + half, 0, 2 * half - 1)
+        error = float(np.abs(np.interp(place, np.arange(2 * half), entries) - function(points)).max())
+        if best is None or error < best[0]:
+            best = error, reach, entries
+    assert best
+    return best[1], best[2]

@@ -25,7 +25,7 @@ from typing import Any, Literal
 from cortexc.compiler.ir import CellType, CortexError, Expression, Graph, PlasticityRule, Projection, show
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Name, Negate, Prev, Where, depth_of, leaves, reads
 from cortexc.compiler.ir.model import OPTIMISERS
-from cortexc.compiler.ir.schedule import message_depth
+from cortexc.compiler.ir.schedule import message_depth, settled
 from cortexc.compiler.passes.quantities import Quantities, sources_of
 from cortexc.compiler.passes.ranges import value_ranges
 from cortexc.compiler.passes.specialise import specialised
@@ -212,20 +212,9 @@ def _compartments(cell: CellType, quantity: str, visited: frozenset[str]) -> set
 
 def traces(cell: CellType, message: str) -> set[str]:
     """Quantities that are functions of the message's history, of themselves and of constants alone."""
-    constants = {"dt", *(p.name for p in cell.parameters)}
-    found = {e.name for e in cell.equations if e.name != message}
-    while True:
-        known = constants | {message} | found
-        kept = {name for name in found if _reads_of(cell, name) <= known}
-        if kept == found:
-            return found
-        found = kept
-
-
-def _reads_of(cell: CellType, quantity: str) -> set[str]:
-    equation = cell.equation(quantity)
-    assert equation is not None
-    return {name for name in reads(equation.expression) if not name.startswith("gate.")}
+    constants = {"dt", message, *(p.name for p in cell.parameters)}
+    read = {e.name: {n for n in reads(e.expression) if not n.startswith("gate.")} for e in cell.equations}
+    return settled(read.keys() - {message}, lambda found: {n for n in found if read[n] <= constants | found})
 
 
 # --- sums of products -----------------------------------------------------------------------------------

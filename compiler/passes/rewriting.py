@@ -31,7 +31,7 @@ def _states(states: tuple[State, ...], change: Change) -> tuple[State, ...]:
 
 
 def _equations(equations: tuple[Equation, ...], change: Change) -> tuple[Equation, ...]:
-    return tuple(replace(e, expression=change(e.expression)) for e in equations)
+    return tuple(replace(e, expression=change(e.expression), start=e.start and change(e.start)) for e in equations)
 
 
 def exchanged(graph: Graph, old: CellType | PlasticityRule | Projection, new: object) -> Graph:

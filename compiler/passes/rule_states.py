@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from cortexc.compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, Projection
 from cortexc.compiler.ir.expressions import Name, Prev, reads, rename, substitute, walk
+from cortexc.compiler.ir.schedule import settled
 from cortexc.compiler.passes.rewriting import exchanged, rule_with
 
 SIDES = ("pre", "post")
@@ -59,14 +60,11 @@ def _reads_later(rule: PlasticityRule, state: str) -> bool:
 
 def _of_side(graph: Graph, q: Projection, rule: PlasticityRule, side: str) -> set[str]:
     """States that the cell of one side can keep."""
-    found = {u.name for u in rule.updates if f"{q.name}.{u.name}" not in graph.arrays
-             and not _reads_later(rule, u.name) and any(n.startswith(f"{side}.") for n in reads(u.expression))}
-    while True:
-        kept = {u.name for u in rule.updates if u.name in found and all(
-            n in found or n.startswith((f"{side}.", "gate.")) for n in reads(u.expression))}
-        if kept == found:
-            return found
-        found = kept
+    read = {u.name: reads(u.expression) for u in rule.updates}
+    some = {name for name in read if f"{q.name}.{name}" not in graph.arrays and not _reads_later(rule, name)
+            and any(n.startswith(f"{side}.") for n in read[name])}
+    return settled(some, lambda found: {name for name in found if all(
+        n in found or n.startswith((f"{side}.", "gate.")) for n in read[name])})
 
 
 def _with_traces(cell: CellType, rule: PlasticityRule, named: dict[str, str], side: str) -> CellType:

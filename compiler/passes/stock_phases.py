@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cortexc.compiler.ir import Graph, Projection
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import names
 from cortexc.compiler.ir.model import Array
 from cortexc.compiler.ir.schedule import Delivery, Segment, message_depth, schedule

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from cortexc.compiler.ir import Graph, Projection
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import Name, Prev, depth_of
 from cortexc.compiler.ir.model import PlasticityRule
 from cortexc.compiler.passes.fixed_point import rounding_of

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import numpy as np
 
@@ -14,19 +14,16 @@ from cortexc.compiler.ir import Graph
 from cortexc.compiler.ir.expressions import Name, Prev
 from cortexc.compiler.ir.functions import Floats
 from cortexc.compiler.ir.model import cell_parameters, weight_shape
+from cortexc.compiler.ir.schedule import settled
 from cortexc.compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Polynomial, Range, of_atom, polynomial_of
 
 
 def whole_quantities(graph: Graph, learnt: Callable[[str], bool] = lambda projection: False) -> frozenset[str]:
     """`population.quantity` of everything that is an integer; the greatest set that is true of itself. `learnt` says
     whether a plastic projection keeps its weights integers."""
-    found = {f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations
-             if _whole_start(graph, p.name, e.name)}
-    while True:
-        kept = {q for q in found if _stays_whole(graph, q, found, learnt)}
-        if kept == found:
-            return frozenset(found)
-        found = kept
+    some = frozenset(f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations
+                     if _whole_start(graph, p.name, e.name))
+    return settled(some, lambda found: frozenset(q for q in found if _stays_whole(graph, q, found, learnt)))
 
 
 def _whole_start(graph: Graph, population: str, quantity: str) -> bool:
@@ -48,7 +45,7 @@ def initial_values(graph: Graph, population: str, quantity: str) -> Floats:
     return np.asarray(float(found[0][1]) if found and not found[0][0] else np.nan if found else 0.0)
 
 
-def _stays_whole(graph: Graph, quantity: str, found: set[str], learnt: Callable[[str], bool]) -> bool:
+def _stays_whole(graph: Graph, quantity: str, found: Set[str], learnt: Callable[[str], bool]) -> bool:
     population, _, name = quantity.partition(".")
     cell = graph.cell_of(population)
     equation = cell.equation(name)
@@ -67,7 +64,7 @@ def whole_vector(graph: Graph, population: str, atom: Atom) -> bool:
     return array is not None and bool((array == np.floor(array)).all())
 
 
-def _whole_port(graph: Graph, population: str, port: str, found: set[str], learnt: Callable[[str], bool]) -> bool:
+def _whole_port(graph: Graph, population: str, port: str, found: Set[str], learnt: Callable[[str], bool]) -> bool:
     for q in graph.into(population, port):
         synapse = graph.class_of(q.name)
         drawn = (0.0 if q.weights is None else q.weights.arguments[0] if q.weights.kind == "constant" else 0.5,)
@@ -112,4 +109,3 @@ def message_range(graph: Graph, population: str, message: str) -> Range:
 
 def all_equations(graph: Graph, population: str) -> frozenset[str]:
     return frozenset(e.name for e in graph.cell_of(population).equations)
-

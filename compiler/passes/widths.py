@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cortexc.compiler.ir import CortexError, Equation, Expression
+import numpy as np
+
+from cortexc.compiler.ir import CortexError, Equation, Expression, Graph
 from cortexc.compiler.ir.expressions import Number, Prev, Where
 from cortexc.compiler.ir.model import OPTIMISERS
-from cortexc.compiler.passes.fixed_point import Format, format_for
+from cortexc.compiler.passes.fixed_point import Format, bits_between, format_for, rounding_of
 
 ROUNDING = ("stochastic", "shared", "lava", "nearest")
 """A number per synapse; one for all synapses; the one that a stock LearningDense would draw; none."""
@@ -78,3 +80,25 @@ def is_counter(name: str) -> bool:
 def tally(name: str, condition: Expression) -> Equation:
     """Counts the steps in which it holds."""
     return Equation(name, Prev(name, 1) + Where(condition, Number(1.0), Number(0.0)), "factor")
+
+
+# ---- read back from a quantised graph
+
+
+def formats_of(graph: Graph) -> Iterator[tuple[str, tuple[Format, bool]]]:
+    """(quantity, (format, whether it is rounded to the nearest)) of what is rounded: cells, then weights and tags."""
+    for p in graph.populations:
+        for e in graph.cell(p.cell).equations:
+            if held := rounding_of(e.expression):
+                found = Format(int(held.limit + 1).bit_length(), int(np.log2(held.scale)))
+                yield f"{p.name}.{e.name}", (found, held.offset == Number(0.5))
+    for q in graph.projections:
+        synapse, rule = graph.class_of(q.name), graph.rule_of(q)
+        if synapse.unit:
+            low, high = synapse.limits
+            bits = bits_between(low / synapse.unit, high / synapse.unit)
+            yield f"{q.name}.w", (Format(bits, -int(np.log2(synapse.unit)), low >= 0), not (rule and rule.noise))
+        for s in rule.states if rule else ():
+            if s.dtype != "float64" and not is_counter(s.name):
+                found = Format(int(s.dtype[3:]), -int(np.log2(s.scale)))
+                yield f"{q.name}.{s.name}", (found, not (rule and rule.noise))

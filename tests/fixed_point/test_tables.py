@@ -17,7 +17,7 @@ from cortexc.compiler.passes.base import run_passes
 from cortexc.compiler.passes.fixed_point import Extent, Format, extent
 from cortexc.compiler.passes.name_products import NameProducts
 from cortexc.compiler.passes.quantise import Quantise
-from cortexc.compiler.passes.tables import best_table
+from cortexc.compiler.passes.quantised_cells import best_table
 from cortexc.compiler.verify.mutation.campaign import plain_python
 
 TABLE = np.array([0.5, -1.0, 2.0, 2.25, -0.125])

@@ -5,7 +5,7 @@ import pytest
 
 from cortexc.compiler.ir import parse_graph
 from cortexc.compiler.passes.engine import engine_reasons
-from cortexc.compiler.passes.formats import formats_of
+from cortexc.compiler.passes.widths import formats_of
 from cortexc.hardware_maps import load_map
 
 TEXT = """

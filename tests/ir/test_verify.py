@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from cortexc.compiler.ir import CortexError, Graph, model, parse_graph, problems, schedule, verify
-from cortexc.compiler.ir.arrays import arrays_fit
+from cortexc.compiler.ir.arrays import arrays_fit, mirrors_fit
 from cortexc.compiler.ir.language import part_problems
-from cortexc.compiler.ir.mirrors import mirrors_fit
 from cortexc.compiler.ir.parameters import parameters_given
 from cortexc.compiler.ir.verify import verify_discrete
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from cortexc.compiler.ir.model import Convolution
 from cortexc.compiler.mapping.accounting import ADDITIVE, account, operations
-from cortexc.compiler.mapping.alike import reach_of, runs_of
+from cortexc.compiler.mapping.alike import permutation, positions_of, reach_of, runs_of
 from cortexc.compiler.mapping.connectivity import (
     Blocks,
     Connectivity,
@@ -25,9 +25,8 @@ from cortexc.compiler.mapping.connectivity import (
     connectivity_of,
 )
 from cortexc.compiler.mapping.items import Rates, cuts_of, problem_of
-from cortexc.compiler.mapping.order import permutation, positions_of
+from cortexc.compiler.mapping.methods import sequential
 from cortexc.compiler.mapping.problem import Mapping, usage
-from cortexc.compiler.mapping.sequential import sequential
 from cortexc.hardware_maps import load_map
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -22,12 +22,12 @@ from cortexc.compiler.mapping.problem import (
     Table,
     arrivals,
     check,
+    contract,
     usage,
     violations,
 )
 from cortexc.compiler.mapping.refine import refined
 from cortexc.compiler.mapping.traffic import packets, traffic
-from cortexc.compiler.mapping.views import contract
 
 
 def random_problem(seed: int, items: int = 24, edges: int = 40, drawn: bool = False) -> MappingProblem:

@@ -12,8 +12,8 @@ from cortexc.compiler.mapping.accounting import ADDITIVE, QUANTILE, account
 from cortexc.compiler.mapping.alike import reach_of, runs_of
 from cortexc.compiler.mapping.connectivity import connectivity_of
 from cortexc.compiler.mapping.items import problem_of
+from cortexc.compiler.mapping.methods import fills
 from cortexc.compiler.mapping.problem import Mapping, arrivals, spread, usage
-from cortexc.compiler.mapping.sequential import fills
 from cortexc.compiler.mapping.traffic import busiest_link, flow, hops
 from cortexc.compiler.microcircuits.potjans_diesmann import PotjansDiesmann, build
 from cortexc.compiler.passes.legalise import the_map

@@ -13,7 +13,7 @@ from cortexc.compiler.ir import CortexError, Graph, parse_graph, verify
 from cortexc.compiler.ir.model import cell_parameters, rule_parameters
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.discretise import Discretise
-from cortexc.compiler.passes.exact import propagators
+from cortexc.compiler.passes.integrators import propagators
 
 HEAD = "graph g\n  dt {dt}\ncell c\n  input drive\n  parameter tau = 10\n"
 LEAK = HEAD + "  state v = 1\n  receive dv/dt = (drive - v) / tau\n  integrator {integrator}\npopulation a c 3\n"

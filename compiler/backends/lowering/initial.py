@@ -14,7 +14,7 @@ from cortexc.compiler.backends.lowering.mirrors import mirror_arrays
 from cortexc.compiler.backends.lowering.storage import Storage
 from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir import model
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.model import Array, Graph
 from cortexc.compiler.ir.synapses import Synapses, drawn_weights
 

@@ -12,7 +12,7 @@ from cortexc.compiler.backends.kernels.operations import First, Gate, Key, Slot,
 from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
 from cortexc.compiler.backends.lowering.translation import Translation
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import Name, Node, Number, Prev, Where
 from cortexc.compiler.ir.model import LAVA_DRAWS, Graph, Projection, State
 

@@ -28,7 +28,7 @@ from cortexc.compiler.backends.lowering.storage import Storage
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.backends.lowering.visits import WILD, Visits, visits_of
 from cortexc.compiler.backends.start import Start
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Expression, Name, Node, Number, Where
 from cortexc.compiler.ir.model import PlasticityRule, Projection

@@ -20,7 +20,7 @@ import numpy as np
 
 from cortexc.compiler.backends.kernels.layout import pack_weights
 from cortexc.compiler.backends.lowering.cells import message_slot
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.evaluation import evaluate_scalar
 from cortexc.compiler.ir.expressions import Binary, Expression, Name, Negate, Number, Prev, transform
 from cortexc.compiler.ir.model import Array, Graph, Projection, rule_parameters

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from cortexc.compiler.front.brian2.cells import Cell
-from cortexc.compiler.front.brian2.generators import Generator
 from cortexc.compiler.front.brian2.monitors import Monitors
 from cortexc.compiler.front.brian2.naming import plain
 from cortexc.compiler.front.brian2.pathways import Ends
 from cortexc.compiler.front.brian2.projections import Made, check_order, projections
 from cortexc.compiler.front.brian2.synapses import Joined
+from cortexc.compiler.ir.cells import State
 from cortexc.compiler.ir.errors import CortexError, check_type
+from cortexc.compiler.ir.expressions import Name
+from cortexc.compiler.ir.firing import SPIKE
 from cortexc.compiler.ir.model import Graph, Population
 from cortexc.compiler.ir.verify import verify
 
@@ -218,3 +220,23 @@ def _step(objects: Iterable[Any]) -> float:
         raise CortexError("U103", f"a network has one step, and this one has {said or 'none'}.", "Use one dt.")
     (o,) = found.values()
     return float(o.clock.dt_)
+
+
+class Generator(Cell):
+    """A SpikeGeneratorGroup: spikes are an input."""
+
+    def begin(self) -> None:
+        group = self.group
+        spikes = np.zeros((self.steps, len(group)))
+        first = np.floor(group._spike_time / self.dt + 1e-3).astype(np.int64)
+        period = int(np.round(float(group.variables["period"].get_value()[0]) / self.dt))
+        for start in range(0, self.steps, period) if period else [0]:
+            inside = first + start < self.steps
+            spikes[first[inside] + start, group._neuron_index[inside]] = 1.0
+        self.inputs[self.own("value")] = spikes
+        self.states.append(State(SPIKE))
+        self.emit(SPIKE, Name(self.own("value")), "send")
+        self.publish(Name(SPIKE), SPIKE)
+
+    def build(self) -> None:
+        """Nothing happens in it."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from cortexc.compiler.front.nir.cells import CURRENTS, MS, NEURONS, RESETS, Choices, cell_text, message, unit
-from cortexc.compiler.front.nir.order import ARRIVALS, Order
 from cortexc.compiler.front.nir.reading import TOLD, package, read
 from cortexc.compiler.front.nir.sidecar import sidecar, static
+from cortexc.compiler.front.nir.wiring import ARRIVALS, Order
 from cortexc.compiler.ir import CellType, CortexError, Graph, Parameter, Population, Projection, parse_graph, unknown
 from cortexc.compiler.ir.firing import fresh
 from cortexc.compiler.ir.model import cell_parameters, weight_shape

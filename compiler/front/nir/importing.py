@@ -26,11 +26,10 @@ from cortexc.compiler.front.nir.cells import (
     message,
     parameters,
 )
-from cortexc.compiler.front.nir.order import ARRIVALS, Order
 from cortexc.compiler.front.nir.reading import Edge, Network, Node, read
 from cortexc.compiler.front.nir.shapes import shapes
 from cortexc.compiler.front.nir.sidecar import SIDECARS, graph_beside
-from cortexc.compiler.front.nir.wiring import Wiring, weighted, wirings
+from cortexc.compiler.front.nir.wiring import ARRIVALS, Order, Wiring, weighted, wirings
 from cortexc.compiler.ir import CellType, CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
 from cortexc.compiler.ir.cells import INTEGRATORS
 from cortexc.compiler.ir.firing import fresh

@@ -1,15 +1,18 @@
-"""How what arrives at a node is weighted, as connectivity of the IR."""
+"""How what arrives at a node is weighted, as connectivity of the IR; and which edges carry a value of this step."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from cortexc.compiler.front.nir.reading import Node
+from cortexc.compiler.front.nir.reading import Edge, Node
 from cortexc.compiler.front.nir.shapes import CONVOLUTIONS, POOLS, Shape, own_shape, same_size, windows
 from cortexc.compiler.ir import Convolution
+from cortexc.compiler.ir.schedule import reached
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,33 @@ def _kernels(node: Node, arriving: Shape, kernel: Shape) -> tuple[np.ndarray, in
         value = 1.0 / math.prod(kernel) if node.kind == "AvgPool2d" else 1.0
         return np.full((arriving[0], 1, *kernel), value), arriving[0]
     return _floats(node, "weight"), int(node.fields["groups"])
+
+
+# ---- the order of a step
+
+
+ARRIVALS = ("same", "next")
+
+
+class Order:
+    """`stateful`: the names of what keeps a state."""
+
+    def __init__(self, names: Iterable[str], edges: Collection[Edge], stateful: Collection[str]):
+        self.names, self.edges, self.stateful = tuple(names), edges, set(stateful)
+
+    @cached_property
+    def _follows(self) -> dict[str, set[str]]:
+        """Name -> itself and all that it leads to."""
+        after = {name: [b for a, b in self.edges if a == name] for name in self.names}
+        return {name: reached([name], after.__getitem__) for name in self.names}
+
+    def on_circle(self, edge: Edge) -> bool:
+        return edge[0] in self._follows[edge[1]]
+
+    def arrives(self, edge: Edge) -> bool:
+        """Whether it leads from something with a state to something else that has one."""
+        return edge[0] in self.stateful and bool(self.stateful & self._follows[edge[1]])
+
+    def depth(self, edge: Edge, arrival: str) -> int:
+        """How many steps before this one what arrives was sent."""
+        return int(self.arrives(edge) and (arrival == "next" or self.on_circle(edge)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cortexc.compiler.backends.lava.ordinary.batch import INDEX, added_axes, weight_axes
 from cortexc.compiler.backends.lava.ordinary.equations import Text
 from cortexc.compiler.backends.lava.ordinary.text import ClassText
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import Number, number, previous
 from cortexc.compiler.ir.model import SUMMED, Graph, Projection
 

@@ -11,7 +11,7 @@ from cortexc.compiler.backends.lava.ordinary.learning import learning
 from cortexc.compiler.backends.lava.ordinary.mirroring import Mirroring, mirroring
 from cortexc.compiler.backends.lava.ordinary.naming import attribute, camel
 from cortexc.compiler.backends.lava.ordinary.text import ClassText, Past, table_variables
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, leaves, number, previous, show
 from cortexc.compiler.ir.model import LAVA_DRAWS, SUMMED, Graph, PlasticityRule, Projection, weight_shape
 from cortexc.compiler.ir.schedule import message_depth

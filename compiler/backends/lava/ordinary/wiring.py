@@ -12,7 +12,7 @@ from cortexc.compiler.backends.lava.ordinary.synapses import Synapse
 from cortexc.compiler.backends.lava.ordinary.text import ClassText, in_lines
 from cortexc.compiler.backends.quoting import quoted
 from cortexc.compiler.backends.start import Start
-from cortexc.compiler.ir.connections import connection_mask
+from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import number
 from cortexc.compiler.ir.model import (
     Array,
