@@ -77,15 +77,11 @@ def _copies(graph: Graph, array: str) -> set[int]:
     targets = [m.target for m in graph.mirrors if array in (word.partition(":")[2] for word in m.operations)]
     if targets:
         return set.intersection(*({1, model.weight_copies(graph, target)} for target in targets))
-    owner = array.split(".")[0]
+    owner, _, key = array.partition(".")
     if owner not in {q.name for q in graph.projections}:
         return {graph.seeds, graph.batch}
-    return set() if _is_list(graph, array) else {1, model.weight_copies(graph, owner)}
-
-
-def _is_list(graph: Graph, array: str) -> bool:
-    owner, _, key = array.partition(".")
-    return key in LISTS and graph.class_of(owner).kind.listed
+    listed = key in LISTS and graph.class_of(owner).kind.listed
+    return set() if listed else {1, model.weight_copies(graph, owner)}
 
 
 def amounts(graph: Graph) -> Problems:

@@ -74,7 +74,7 @@ class OneOf:
         if not isinstance(value, str):
             yield from WORD.problems(field, owner, value)
         elif value not in self.known:
-            yield unknown(self.code, f"{field} of {owner}" if field else owner, printable(value), self.known)
+            yield unknown(self.code, f"{field} of {owner}" if field else owner, shown(value)[1:-1], self.known)
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,6 @@ def called(part: object) -> str:
     label = NOUNS[type(part)]
     name = getattr(part, "target" if isinstance(part, model.Mirror) else "name", None)
     return label if name is None else f"{label} {shown(name)}"
-
-
-def printable(word: str) -> str:
-    return shown(word)[1:-1]
 
 
 # ---- what holds

@@ -103,14 +103,19 @@ class PlasticityRule:
         return self.increment, *(u.expression for u in self.updates)
 
     @property
+    def read(self) -> set[str]:
+        """Every name that the increment and the updates read."""
+        return set[str]().union(*map(reads, self.expressions))
+
+    @property
     def sums_weights(self) -> bool:
         """Whether it reads `post.sum(w)`, of all synapses of a postsynaptic cell."""
-        return any(WEIGHT_SUM in reads(e) for e in self.expressions)
+        return WEIGHT_SUM in self.read
 
     @property
     def arrivals(self) -> set[str]:
         """What it reads of messages when they arrive, `arrived.x`."""
-        return {name for e in self.expressions for name in reads(e) if name.startswith("arrived.")}
+        return {name for name in self.read if name.startswith("arrived.")}
 
     @property
     def learnt(self) -> tuple[str, ...]:

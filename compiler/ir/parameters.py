@@ -42,15 +42,12 @@ def parameters_given(graph: Graph) -> Problems:
     for p in graph.populations:
         cell = graph.cell(p.cell)
         drawn = {name for name, _ in p.drawn}
-        yield from _given(f"population '{p.name}'", cell.parameters, p.parameters, _bound(graph, p.name) | drawn)
+        bound = {key.split(".", 1)[1] for key in graph.arrays if key.startswith(f"{p.name}.")}
+        yield from _given(f"population '{p.name}'", cell.parameters, p.parameters, bound | drawn)
         yield from _drawn(graph, p)
     for q in graph.projections:
         rule = graph.rule_of(q)
         yield from _given(f"projection '{q.name}'", rule.parameters if rule else (), q.parameters, set())
-
-
-def _bound(graph: Graph, owner: str) -> set[str]:
-    return {key.split(".", 1)[1] for key in graph.arrays if key.startswith(owner + ".")}
 
 
 def _given(who: str, declared: tuple[Parameter, ...], given: tuple[tuple[str, float], ...],
@@ -60,16 +57,11 @@ def _given(who: str, declared: tuple[Parameter, ...], given: tuple[tuple[str, fl
     for name in sorted(set(values) - known):
         yield unknown("E222", f"parameter of {who}", name, known)
     for parameter in declared:
-        if parameter.formula is not None:
-            yield from _not_given(who, parameter.name, {*values, *bound})
-        elif parameter.default is None and parameter.name not in values and parameter.name not in bound:
+        if parameter.formula is not None and parameter.name in {*values, *bound}:
+            yield CortexError("E249", f"{who} gives a value for '{parameter.name}', which has a formula.",
+                              "Give values to what the formula reads.")
+        elif parameter.formula is None and parameter.default is None and parameter.name not in {*values, *bound}:
             yield CortexError("E223", f"{who} gives no value for parameter '{parameter.name}' ({parameter.unit}).")
-
-
-def _not_given(who: str, name: str, given: set[str]) -> Problems:
-    if name in given:
-        yield CortexError("E249", f"{who} gives a value for '{name}', which has a formula.",
-                          "Give values to what the formula reads.")
 
 
 def _drawn(graph: Graph, population: Population) -> Problems:
@@ -200,9 +192,8 @@ def _ranged(cell: CellType) -> Iterator[Argument]:
         match e.expression:
             case Binary("+", _, Binary("*", width, drawn)) if _is_drawn(e, drawn):
                 yield Argument(f"the width of noise '{e.name}'", width, FROM_0)
-        if _counts_down(e):
-            assert isinstance(e.expression, Where)
-            yield Argument("the refractory time, in steps,", e.expression.then, FROM_0)
+            case Where(_, steps, Call("max", (Binary("-", Prev(name, 1), Number(1.0)), Number(0.0)))) if name == e.name:
+                yield Argument("the refractory time, in steps,", steps, FROM_0)
 
 
 def _is_drawn(e: Equation, value: Expression) -> bool:
@@ -210,19 +201,11 @@ def _is_drawn(e: Equation, value: Expression) -> bool:
     return isinstance(value, Name) and value.name.startswith(f"{e.name}_drawn")
 
 
-def _counts_down(e: Equation) -> bool:
-    match e.expression:
-        case Where(_, _, Call("max", (Binary("-", Prev(name, 1), Number(1.0)), Number(0.0)))):
-            return name == e.name
-    return False
-
-
 def _divisors(graph: Graph, p: Population, cell: CellType) -> Problems:
     """A distribution that may be 0, of what divides."""
-    dividing = {name for e in cell.equations for node in walk(e.expression) if isinstance(node, Binary)
-                and node.operator == "/" for name in _factors(node.right)}
-    dividing |= {name for q in cell.parameters if q.formula for node in walk(q.formula) if isinstance(node, Binary)
-                 and node.operator == "/" for name in _factors(node.right)}
+    every = (*(e.expression for e in cell.equations), *(q.formula for q in cell.parameters if q.formula))
+    dividing = {name for e in every for node in walk(e) if isinstance(node, Binary) and node.operator == "/"
+                for name in _factors(node.right)}
     for name, drawn in p.drawn:
         low, high = drawn.support
         if name in dividing and low <= 0 <= high and f"{p.name}.{name}" not in graph.arrays:

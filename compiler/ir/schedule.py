@@ -71,8 +71,15 @@ def message_depth(graph: Graph, projection: Projection) -> int:
     message, cell = graph.class_of(projection.name).message, graph.cell_of(projection.pre)
     if message in cell.late:
         return projection.delay
-    same_step = message in instantaneous(cell) or projection.delay == 0 and not remembers(cell, message)
+    same_step = message in instantaneous(cell) or projection.delay == 0 and not _remembers(cell, message)
     return projection.delay if same_step else projection.delay - 1
+
+
+def _remembers(cell: CellType, name: str) -> bool:
+    """Whether a quantity depends on an earlier step, directly or not; otherwise on inputs and noise of this one."""
+    equations = {e.name: e for e in cell.equations}
+    found = reached([name], lambda n: names(equations[n].expression) if n in equations else ())
+    return any(previous(equations[n].expression) or equations[n].derivative for n in found & equations.keys())
 
 
 def as_old_as(before: Graph, graph: Graph) -> Graph:
@@ -81,13 +88,6 @@ def as_old_as(before: Graph, graph: Graph) -> Graph:
     return graph.with_(projections=tuple(
         replace(q, delay=q.delay + message_depth(before, before.projection(q.name)) - message_depth(graph, q))
         for q in graph.projections))
-
-
-def remembers(cell: CellType, name: str) -> bool:
-    """Whether a quantity depends on an earlier step, directly or not; otherwise on inputs and noise of this one."""
-    equations = {e.name: e for e in cell.equations}
-    found = reached([name], lambda n: names(equations[n].expression) if n in equations else ())
-    return any(previous(equations[n].expression) or equations[n].derivative for n in found & equations.keys())
 
 
 def schedule(graph: Graph) -> tuple[Operation, ...]:
@@ -105,7 +105,8 @@ def schedule(graph: Graph) -> tuple[Operation, ...]:
     def advance() -> bool:
         before = len(order)
         for projection in graph.projections:
-            if projection.name not in delivered and _can_deliver(graph, projection, done):
+            sent = graph.class_of(projection.name).message in done[projection.pre]
+            if projection.name not in delivered and (sent or message_depth(graph, projection) > 0):
                 delivered.add(projection.name)
                 order.append(Delivery(projection.name))
         for population in graph.populations:
@@ -125,12 +126,6 @@ def schedule(graph: Graph) -> tuple[Operation, ...]:
         pass
     _check_complete(graph, done, delivered)
     return tuple(order)
-
-
-def _can_deliver(graph: Graph, projection: Projection, done: dict[str, set[str]]) -> bool:
-    if message_depth(graph, projection) > 0:
-        return True
-    return graph.class_of(projection.name).message in done[projection.pre]
 
 
 def _ready(graph: Graph, population: Population, done: set[str], delivered: set[str],

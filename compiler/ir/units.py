@@ -7,6 +7,7 @@ and pA/pF and mV/ms do not. A `Variable` in the product is a unit that nobody sa
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -161,14 +162,9 @@ TEXTS = ("1", "ms", "s", "min", "h", "deg", "percent", "ms^2", *SYMBOLS, "1/ms",
 
 
 @cache
-def _names() -> dict[frozenset[tuple[str | Variable, Fraction]], str]:
-    return {frozenset(unit(text).items()): text for text in reversed(TEXTS)}
-
-
-@cache
-def _measures() -> dict[frozenset[tuple[str | Variable, Fraction]], str]:
-    """At any scale."""
-    return {frozenset(_measure(unit(text)).items()): text for text in reversed(TEXTS)}
+def _names(part: Callable[[Unit], Unit] = dict) -> dict[frozenset[tuple[str | Variable, Fraction]], str]:
+    """By the unit, or a part of it."""
+    return {frozenset(part(unit(text)).items()): text for text in reversed(TEXTS)}
 
 
 def _measure(given: Unit) -> Unit:
@@ -176,7 +172,8 @@ def _measure(given: Unit) -> Unit:
 
 
 def _scaled(known: Unit) -> str:
-    text = _measures().get(frozenset(_measure(known).items()), "")
+    """So much of a unit that measures the same."""
+    text = _names(_measure).get(frozenset(_measure(known).items()), "")
     factor = factor_between(known, unit(text)) if text else None
     return f"{float(factor):g} {text}" if factor is not None else ""
 

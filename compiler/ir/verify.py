@@ -32,7 +32,7 @@ def problems(graph: Graph, units: bool = True) -> list[CortexError]:
     """Every violation; later checks run only when every value is of the language, then when names resolve. `units`:
     whether those have to fit, as in all that people write."""
     check_type("check_graph", graph, Graph, "a Graph", "cortexc.parse_graph reads text.")
-    for checks in ((domains,), NAME_CHECKS, (wirings_fit,), MEANING_CHECKS,
+    for checks in ((part_problems,), NAME_CHECKS, (wirings_fit,), MEANING_CHECKS,
                    (values_fit, *((units_fit,) if units else ()))):
         found = [p for check in checks for p in check(graph)]
         if found:
@@ -49,19 +49,11 @@ def verify(graph: Graph, units: bool = True) -> None:
         raise CortexError(found[0].code, found[0].message, (found[0].hint + more).strip())
 
 
-def domains(graph: Graph) -> Problems:
-    """Every field of every part holds what `cortexc.compiler.ir.language` allows."""
-    yield from part_problems(graph)
-
-
 def unique_names(graph: Graph) -> Problems:
     for kind in ("gates", "cells", "rules", "synapses", "populations", "projections", "outputs"):
-        for name in _repeated(x[0] if isinstance(x, tuple) else getattr(x, "name", x) for x in getattr(graph, kind)):
+        names = Counter(x[0] if isinstance(x, tuple) else getattr(x, "name", x) for x in getattr(graph, kind))
+        for name in sorted(name for name, count in names.items() if count > 1):
             yield CortexError("E201", f"two {kind} of graph '{graph.name}' are called '{name}'.", "Rename one.")
-
-
-def _repeated(names: Iterable[str]) -> list[str]:
-    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def references(graph: Graph) -> Problems:
@@ -175,13 +167,13 @@ def names_in_rules(graph: Graph) -> Problems:
 
 def _rule_names(graph: Graph, projection: Projection, rule: PlasticityRule) -> Problems:
     pre, post = graph.cell_of(projection.pre), graph.cell_of(projection.post)
-    offered = {f"{side}.{n}" for side, cell in (("pre", pre), ("arrived", pre), ("post", post)) for n in _offered(cell)}
+    sides = (("pre", pre), ("arrived", pre), ("post", post))
+    offered = {f"{side}.{n}" for side, cell in sides for n in (*(e.name for e in cell.equations), *cell.inputs)}
     own, drawn = {s.name for s in rule.states}, {name for name, _ in rule.noise}
     visible = offered | own | drawn | {"w", "dt", *(p.name for p in rule.parameters),
                                        *(f"gate.{g}" for g in graph.gates)}
     visible |= {WEIGHT_SUM} if not projection.convolution else set()
-    stored = own | {f"{side}.{s.name}" for side, cell in (("pre", pre), ("arrived", pre), ("post", post))
-                    for s in cell.states}
+    stored = own | {f"{side}.{s.name}" for side, cell in sides for s in cell.states}
     constants = {"dt", *(p.name for p in rule.parameters)}
     yield from said_twice(f"rule '{rule.name}'", [*(s.name for s in rule.states),
                                                       *(p.name for p in rule.parameters), *(n for n, _ in rule.noise)])
@@ -229,7 +221,7 @@ def _read_early(rule: PlasticityRule) -> Problems:
 
 def names_in_code(graph: Graph) -> Problems:
     """Names that are not of the language, and those that have two meanings: what a backend must not see."""
-    for problem in (*domains(graph), *(p for rule in graph.rules for p in _taken(rule))):
+    for problem in (*part_problems(graph), *(p for rule in graph.rules for p in _taken(rule))):
         if problem.code in ("E209", "E212"):
             yield problem
 
@@ -238,10 +230,6 @@ def _taken(rule: PlasticityRule) -> Problems:
     for name in sorted({*(s.name for s in rule.states), *(n for n, _ in rule.noise)} & OF_WEIGHTS):
         yield CortexError("E212", f"'{name}' is defined twice in rule '{rule.name}': every projection has such a "
                                   "quantity.", "Rename it.")
-
-
-def _offered(cell: CellType) -> set[str]:
-    return {e.name for e in cell.equations} | set(cell.inputs)
 
 
 def sizes(graph: Graph) -> Problems:

@@ -84,7 +84,9 @@ def run_passes(graph: Graph, passes: Iterable[Pass], request: Request | None = N
     request, records = request or Request(), list(done)
     if not done:
         verify(graph)
-    _check_observed(graph, request)
+    known = observable(graph)
+    for name in sorted(request.observed - known):
+        raise unknown("E262", f"observed quantity of graph '{graph.name}'", name, known)
     before = show_graph(graph)
     for each in passes:
         start = time.perf_counter()
@@ -112,12 +114,6 @@ def _run(each: Pass, graph: Graph, request: Request, before: list[str]) -> Graph
         raise CortexError("E263", f"{who} left a graph that is not valid: {error.code} {error.message}",
                           "This is a fault of the compiler; leave the pass out.") from error
     return result
-
-
-def _check_observed(graph: Graph, request: Request) -> None:
-    known = observable(graph)
-    for name in sorted(request.observed - known):
-        raise unknown("E262", f"observed quantity of graph '{graph.name}'", name, known)
 
 
 def observable(graph: Graph) -> set[str]:

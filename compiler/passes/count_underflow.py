@@ -39,20 +39,12 @@ class CountUnderflow:
     def apply(self, graph: Graph, request: Request) -> Graph:
         graph = graph.with_(cells=tuple(_counting_cell(cell) for cell in graph.cells))
         for q in graph.projections:
-            if graph.rule_of(q) and _can_count(graph, q):
+            shared = graph.samples > 1 and graph.class_of(q.name).role != "per_sample"
+            if graph.rule_of(q) and not shared and q.convolution is None:
                 graph = _counting_projection(graph, q)
         synapses = tuple(s for s in graph.synapses if any(q.synapse == s.name for q in graph.projections))
         rules = tuple(r for r in graph.rules if any(s.rule == r.name for s in synapses))
         return merge_equal(graph.with_(synapses=synapses, rules=rules))
-
-
-def _can_count(graph: Graph, q: Projection) -> bool:
-    shared = graph.samples > 1 and graph.class_of(q.name).role != "per_sample"
-    return not shared and q.convolution is None
-
-
-def _is_not(value: Expression) -> Expression:
-    return Binary("!=", value, ZERO)
 
 
 # ---- cells
@@ -70,8 +62,9 @@ def _of_copy(e: Equation) -> Iterator[Equation]:
     """Of an equation that only rounds another quantity, to the nearest."""
     match e.expression:
         case Call("fixed", (Name(source), _, _, Number(0.5))) if not is_counter(e.name):
-            yield tally(e.name + NONZERO, _is_not(Name(source)))
-            yield tally(e.name + UNDERFLOWED, Binary("and", _is_not(Name(source)), Binary("==", Name(e.name), ZERO)))
+            some = Binary("!=", Name(source), ZERO)
+            yield tally(e.name + NONZERO, some)
+            yield tally(e.name + UNDERFLOWED, Binary("and", some, Binary("==", Name(e.name), ZERO)))
 
 
 # ---- synapses
@@ -129,14 +122,11 @@ def _counting_projection(graph: Graph, q: Projection) -> Graph:
     """The projection with a rule and a class of its own, as gates are a projection's."""
     rule, synapse = graph.rule_of(q), graph.class_of(q.name)
     assert rule is not None
-    tallies = [each for change in changes(q, rule) if not change.at_random for each in _tallies(change)]
+    tallies = [tally(change.name + suffix, condition) for change in changes(q, rule) if not change.at_random
+               for suffix, condition in ((NONZERO, change.moves),
+                                         (UNDERFLOWED, Binary("and", change.moves, change.lost)))]
     rule = replace(rule, name=f"{rule.name}_of_{q.name}", updates=(*rule.updates, *tallies),
                    states=(*rule.states, *(State(t.name) for t in tallies)))
     synapse = replace(synapse, name=f"{synapse.name}_of_{q.name}", rule=rule.name)
     graph = graph.with_(rules=(*graph.rules, rule), synapses=(*graph.synapses, synapse))
     return exchanged(graph, q, replace(q, synapse=synapse.name))
-
-
-def _tallies(change: Change) -> list[Equation]:
-    return [tally(change.name + NONZERO, change.moves),
-            tally(change.name + UNDERFLOWED, Binary("and", change.moves, change.lost))]

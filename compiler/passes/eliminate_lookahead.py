@@ -67,16 +67,11 @@ class EliminateLookahead:
     fidelity: ClassVar[str] = "algebra"
 
     def apply(self, graph: Graph, request: Request) -> Graph:
-        for cell in graph.cells:
-            graph = _eliminate_in_cell(graph, cell.name, request)
+        for name in [cell.name for cell in graph.cells]:
+            while (found := next(lookaheads(graph, graph.cell(name)), None)) is not None:
+                kept = _rewrite(graph, name, found, found.initial)
+                graph = _without_voltage(graph, name, found, request) or remove_dead(kept, request)
         return graph
-
-
-def _eliminate_in_cell(graph: Graph, name: str, request: Request) -> Graph:
-    while (found := next(lookaheads(graph, graph.cell(name)), None)) is not None:
-        kept = _rewrite(graph, name, found, found.initial)
-        graph = _without_voltage(graph, name, found, request) or remove_dead(kept, request)
-    return graph
 
 
 def lookaheads(graph: Graph, cell: CellType) -> Iterator[Lookahead]:
@@ -141,16 +136,11 @@ def _without_voltage(graph: Graph, name: str, found: Lookahead, request: Request
     graph = _rewrite(graph, name, found, voltage.initial)
     cell, table = graph.cell(name), {found.voltage: found.drive}
     states = tuple(replace(s, initial=rename(s.initial, table)) for s in cell.states)
-    arrays = {new: array for old, array in graph.arrays.items() for new in _bound_to(graph, name, found, old)}
-    graph = remove_dead(exchanged(graph, cell, replace(cell, states=states)).with_(arrays=arrays), request)
+    bound = {f"{p.name}.{found.drive}": graph.arrays[old] for p in graph.populations
+             if p.cell == name and (old := f"{p.name}.{found.voltage}") in graph.arrays}
+    graph = exchanged(graph, cell, replace(cell, states=states)).with_(arrays={**graph.arrays, **bound})
+    graph = remove_dead(graph, request)
     return graph if graph.cell(name).equation(found.voltage) is None else None
-
-
-def _bound_to(graph: Graph, cell: str, found: Lookahead, array: str) -> tuple[str, ...]:
-    """The names under which an array is bound: the voltage's also under the drive's."""
-    owner, _, quantity = array.partition(".")
-    ours = any(p.name == owner and p.cell == cell for p in graph.populations)
-    return (array, f"{owner}.{found.drive}") if ours and quantity == found.voltage else (array,)
 
 
 def _constants(cell: CellType) -> set[str]:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 
 from cortexc.compiler.ir import Expression, Graph, PlasticityRule, Projection, show
-from cortexc.compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, leaves, reads, walk
+from cortexc.compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, leaves, walk
 from cortexc.compiler.ir.model import State, SynapseClass
 from cortexc.compiler.passes.engine_limits import Limits, has_engine
 from cortexc.compiler.passes.fixed_point import bits_between, rounding_of
@@ -83,7 +83,7 @@ def _widths(graph: Graph, q: Projection, rule: PlasticityRule, limits: Limits) -
     synapse = graph.class_of(q.name)
     found = [(f"weight of '{q.name}'", _weight_bits(synapse), "numeric.weight_bits", 0)] if synapse.unit else []
     found += [(f"tag of '{q.name}'", _dtype_bits(s.dtype), "numeric.tag_bits", 1) for s in _tags(rule)]
-    for name in sorted({name for e in rule.expressions for name in reads(e)}):
+    for name in sorted(rule.read):
         if name.startswith(("pre.", "post.")):
             found.append((f"'{name}' of rule '{rule.name}'", _quantity(graph, q, name)[1], "trace_bits", 1))
     for what, bits, field, sign in found:
@@ -91,10 +91,6 @@ def _widths(graph: Graph, q: Projection, rule: PlasticityRule, limits: Limits) -
         if limit is not None and bits > limit + sign:
             yield f"{what} has {bits} bits; {limits.hardware.name} has {limit:.0f}{' and a sign' if sign else ''} " \
                   f"{limits.source(field)}"
-
-
-def _bits(units: float) -> int:
-    return math.ceil(math.log2(units + 1)) if units > 0 else 1
 
 
 def _dtype_bits(dtype: str) -> int:
@@ -111,7 +107,7 @@ def _quantity(graph: Graph, q: Projection, name: str) -> tuple[float, int]:
     cell = graph.cell_of(q.pre if side == "pre" else q.post)
     equation, state = cell.equation(quantity), cell.state(quantity)
     if equation and (held := rounding_of(equation.expression)):
-        return 1 / held.scale, _bits(held.limit) + 1
+        return 1 / held.scale, max(math.ceil(math.log2(held.limit + 1)), 1) + 1
     return (state.scale, _dtype_bits(state.dtype)) if state and state.dtype != "float64" else (1.0, 2)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from cortexc.compiler.ir import CellType, Expression, show
+from cortexc.compiler.ir import Expression, show
 from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, walk
 from cortexc.compiler.ir.schedule import instantaneous
 from cortexc.compiler.passes.engine_limits import Limits
@@ -214,20 +214,15 @@ def _check_factor(draft: Draft, post: Polynomial, leaves: Polynomial) -> None:
         low, high = terms.post.range(divisor)
         if low <= 0 <= high:
             draft.refuse(f"'{text}' divides by what can be 0")
-    given = [terms.expression(a[1]) for m, _ in post for a in m]
-    if draft.early and reads_now(terms.post.cell, given):
+    now = instantaneous(terms.post.cell)
+    given = [node for m, _ in post for a in m for node in walk(terms.expression(a[1]))]
+    if draft.early and any(isinstance(node, Name) and node.name.removeprefix("post.") in now for node in given):
         draft.refuse(f"'{text}' is known a step after the message that it goes with")
 
 
 def _unit(polynomial: Polynomial) -> Polynomial:
     """A single product without its number."""
     return polynomial * (1 / polynomial[0][1]) if len(polynomial) == 1 else polynomial
-
-
-def reads_now(cell: CellType, given: list[Expression]) -> bool:
-    """Whether postsynaptic factors depend on messages of this very step."""
-    now = instantaneous(cell)
-    return any(isinstance(node, Name) and node.name.removeprefix("post.") in now for e in given for node in walk(e))
 
 
 def _factor(draft: Draft, post: Polynomial, leaves: Polynomial) -> tuple[Fraction, tuple[Word, ...]]:

@@ -55,7 +55,8 @@ def checked(form: str, terms: RuleTerms, roles: dict[str, str]) -> Verdict:
 
 
 def settle_scales(draft: Draft) -> None:
-    """Numbers that no scale holds go into factors and impulses."""
+    """Numbers that no scale holds go into factors and impulses; into a factor first so that it is what the rule reads.
+    """
     words = dict.fromkeys(w for p in draft.products for w in p.words)
     sinks = [w for kind in ("Y", "x", "y") for w in words if w[0] == kind]
     for word in sinks:
@@ -64,7 +65,9 @@ def settle_scales(draft: Draft) -> None:
         using = [p for p in draft.products if p.words.count(word) == 1]
         if all(draft.limits.holds(p.scale) for p in using):
             continue
-        for scale in (*_named_scales(draft, word), *(abs(p.scale) for p in using)):
+        named = draft.factors[word[1]].written if word[0] == "Y" else ZERO
+        read = [1 / abs(named[0][1])] if len(named) == 1 else []
+        for scale in (*read, *(abs(p.scale) for p in using)):
             if all(draft.limits.holds(p.scale / scale) for p in using):
                 _absorb(draft, word, scale, using)
                 break
@@ -78,12 +81,6 @@ def _in_two(limits: Limits, product: Product) -> list[Product]:
     if limits.holds(product.scale) or not limits.holds(rest):
         return [product]
     return [replace(product, scale=first), replace(product, scale=rest)]
-
-
-def _named_scales(draft: Draft, word: Word) -> Iterator[Fraction]:
-    """Of a factor: those with which it is what the rule reads."""
-    if word[0] == "Y" and len(draft.factors[word[1]].written) == 1:
-        yield 1 / abs(draft.factors[word[1]].written[0][1])
 
 
 def _absorb(draft: Draft, word: Word, scale: Fraction, using: list[Product]) -> None:
@@ -107,11 +104,11 @@ def _reasons(draft: Draft) -> Iterator[str]:
             continue
         if not limits.holds(product.scale):
             yield limits.no_scale(product.scale)
+        leak = product.own == (product.target,) != ("w",) and not product.words
         if not product.words and product.own:
-            own = product.own == (product.target,) != ("w",)
-            yield from limits.out_of_range(product.scale, "leak of the tag" if own else
+            yield from limits.out_of_range(product.scale, "leak of the tag" if leak else
                                            f"term in {' * '.join(product.own)}")
-        if product.own == (product.target,) != ("w",) and not product.words and not -2 <= product.scale <= 0:
+        if leak and not -2 <= product.scale <= 0:
             yield f"'{product.target}' grows: every step leaves {float(1 + product.scale):g} of it"
     if not draft.unreadable:
         yield from _counts(draft)
@@ -164,7 +161,7 @@ def _words(draft: Draft) -> Iterator[str]:
                "[LAVA]")
     if any("w" in p.own for p in draft.products) and "w" not in limits.names("synaptic_variables"):
         yield f"{limits.hardware.name} has no variable of the synapse 'w' {limits.source('synaptic_variables')}"
-    depends = {dependency(p).rstrip("0") if dependency(p) == "u0" else dependency(p) for p in draft.products}
+    depends = {"u" if word == "u0" else word for word in map(dependency, draft.products)}
     for missing in sorted(depends - set(limits.names("dependencies"))):
         yield f"{limits.hardware.name} has no dependency '{missing}' {limits.source('dependencies')}"
 
@@ -209,7 +206,8 @@ def text(draft: Draft) -> str:
         gate = f"y{1 + sum(w[0] in 'yY' for w in names)}"
         sums["t"].append(f"-u0*{gate}*t")
         sums["w"].append(f"u0*{gate}*t")
-    parts = [f"d{role} = {_sum_text(sums[role])}" for role in ("t", "d", "w") if role in sums]
+    parts = [f"d{role} = {' + '.join(sums[role] or ['0']).replace('+ -', '- ')}" for role in ("t", "d", "w")
+             if role in sums]
     parts += _bindings(draft, names)
     if draft.terms.applied:
         parts.append(f"{gate} = 1 at gate '{draft.terms.applied}', in a step of its own")
@@ -248,10 +246,6 @@ def _product_text(product: Product, names: dict[Word, str], roles: dict[str, str
         rest.remove(first)
     scale = {1.0: "", -1.0: "-"}.get(float(product.scale), scale_text(float(product.scale)) + "*")
     return scale + "*".join([first, *rest, *sorted((roles[v] for v in product.own), reverse=True)])
-
-
-def _sum_text(products: list[str]) -> str:
-    return " + ".join(products or ["0"]).replace("+ -", "- ")
 
 
 def _bindings(draft: Draft, names: dict[Word, str]) -> Iterator[str]:
@@ -298,5 +292,3 @@ def _text_of(draft: Draft, word: Word) -> str:
         return _message(draft)
     source = _spike_text(draft) if word[0] == "y" else _message(draft)
     return f"trace of {source}"
-
-

@@ -66,17 +66,16 @@ def _all_gates(names: frozenset[str]) -> bool:
     return all(name.startswith(GATE) for name in names)
 
 
-def is_event_of(graph: Graph, projection: Projection, name: str) -> bool:
-    """Whether a rule's name, `pre.x` or `post.x`, is an event."""
-    side, _, quantity = name.partition(".")
-    ends = {"pre": projection.pre, "post": projection.post}
-    return side in ends and is_event(graph.cell_of(ends[side]), quantity)
-
-
 def moves_at_events(graph: Graph, projection: Projection) -> bool:
     """Whether a dense matrix of one copy, without state at the synapse, moves its weights at events alone."""
     rule = graph.rule_of(projection)
     if rule is None or rule.states or rule.noise or rule.optimiser.kind != "none" or graph.batch > 1:
         return False
-    waiting = waits_for(rule.increment, lambda name: is_event_of(graph, projection, name))
+    ends = {"pre": graph.cell_of(projection.pre), "post": graph.cell_of(projection.post)}
+
+    def event(name: str) -> bool:
+        side, _, quantity = name.partition(".")
+        return side in ends and is_event(ends[side], quantity)
+
+    waiting = waits_for(rule.increment, event)
     return graph.class_of(projection.name).kind.matrix and waiting is not None and not _all_gates(waiting)

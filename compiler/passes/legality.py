@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cortexc.compiler.ir import Graph, Projection
+from cortexc.compiler.ir import Graph
 from cortexc.compiler.passes.engine_limits import Limits, has_engine
 from cortexc.compiler.passes.engine_text import Verdict, verdict
 from cortexc.compiler.passes.legalise import legalised
@@ -54,17 +54,17 @@ class RuleReport:
 
 def rule_reports(graph: Graph, hardware: HardwareMap, credit: str = "held") -> list[RuleReport]:
     """One per projection that learns or is overwritten by a mirror, in declaration order."""
-    written, nearest = specialised(graph), legalised(graph, hardware, credit)
-    mirrored = {m.target for m in graph.mirrors}
-    return [_report(graph, q, _judged(written, q.name, hardware), _judged(nearest, q.name, hardware))
-            for q in graph.projections if graph.rule_of(q) or q.name in mirrored]
-
-
-def _report(graph: Graph, q: Projection, written: Verdict, nearest: Verdict) -> RuleReport:
-    rule, legal = graph.rule_of(q), not written.reasons
-    best = f"none: {nearest.reasons[0]}" if nearest.reasons else nearest.form
-    return RuleReport(q.name, rule.name if rule else "mirror", legal, written.form, written.reasons,
-                      "" if legal else best, best if legal and nearest.form != written.form else "")
+    written, legal = specialised(graph), legalised(graph, hardware, credit)
+    mirrored, found = {m.target for m in graph.mirrors}, []
+    for q in graph.projections:
+        rule = graph.rule_of(q)
+        if rule or q.name in mirrored:
+            own, nearest = _judged(written, q.name, hardware), _judged(legal, q.name, hardware)
+            best = f"none: {nearest.reasons[0]}" if nearest.reasons else nearest.form
+            runs = best if not own.reasons and nearest.form != own.form else ""
+            found.append(RuleReport(q.name, rule.name if rule else "mirror", not own.reasons, own.form, own.reasons,
+                                    best if own.reasons else "", runs))
+    return found
 
 
 def _judged(graph: Graph, name: str, hardware: HardwareMap) -> Verdict:

@@ -58,7 +58,7 @@ class NameProducts:
 
 def _read_from_outside(graph: Graph) -> frozenset[str]:
     """Names of quantities that a message, a rule or an output reads."""
-    rules = {name.split(".")[-1] for rule in graph.rules for e in rule.expressions for name in reads(e)}
+    rules = {name.split(".")[-1] for rule in graph.rules for name in rule.read}
     return frozenset(rules | {m for c in graph.cells for m in c.messages} | {q.split(".")[1] for _, q in graph.outputs})
 
 
@@ -94,7 +94,9 @@ class _Cell:
     count: int = 0
 
     def result(self) -> CellType:
-        functions = self._functions_of_one()
+        states = {s.name for s in self.cell.states}
+        functions = {e.name: e.expression for e in self.cell.equations
+                     if e.name not in states and is_table(e.expression)}
         for equation in self.cell.equations:
             self.current, self.count = equation, 0
             expression = without_division(_merged(equation.expression, functions))
@@ -111,12 +113,6 @@ class _Cell:
                 expression.name.startswith(f"{self.current.name}_"):
             return self.equations.pop().expression
         return expression
-
-    def _functions_of_one(self) -> dict[str, Expression]:
-        """Inner quantities that are functions of one other quantity, by name."""
-        states = {s.name for s in self.cell.states}
-        return {e.name: e.expression for e in self.cell.equations
-                if e.name not in states and is_nonlinear(e.expression) and len(quantities(e.expression)) == 1}
 
     def _name(self, expression: Expression) -> Expression:
         """A quantity of its own for a part of the present equation."""
@@ -164,7 +160,7 @@ class _Cell:
 
     def _stored(self, coefficient: float, factors: list[Expression]) -> list[Expression]:
         """The coefficient and one quantity; products of quantities are stored first."""
-        wide = [f for f in factors if not self._narrow(f)]
+        wide = [f for f in factors if not all(map(self._is_truth, leaves(f)))]
         if len(wide) > 1:
             stored = {id(f): self._name(f) for f in wide if self._reads_port(f)}
             factors, wide = ([stored.get(id(f), f) for f in part] for part in (factors, wide))
@@ -178,11 +174,8 @@ class _Cell:
         """Whether it is wider than any stored quantity."""
         return not names(expression).isdisjoint(port.name for port in self.cell.ports)
 
-    def _narrow(self, expression: Expression) -> bool:
-        """Whether it is a gate, a truth value, or made of such alone."""
-        return all(map(self._is_truth, leaves(expression)))
-
     def _is_truth(self, node: Name | Prev) -> bool:
+        """Whether it is a gate or a truth value."""
         equation = self.cell.equation(node.name)
         return node.name.startswith("gate.") or (equation is not None and _is_truth(equation.expression))
 

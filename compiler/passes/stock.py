@@ -12,7 +12,7 @@ point nothing is: Lava adds in another order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -75,7 +75,8 @@ def stock_plan(graph: Graph, observed: frozenset[str] = frozenset(), whole: froz
         plan.projections = {}
         for q in _weighted(graph):
             _try(plan.why, plan.projections, q.name, _dense, graph, q, plan, whole, observed)
-        alone = {name: missing for name in plan.populations if (missing := _missing(graph, name, plan))}
+        alone = {end: q.name for q in reversed(graph.projections) if q.name not in plan.projections
+                 for end in (q.pre, q.post) if end in plan.populations}
         if not alone:
             return plan
         for name, missing in alone.items():
@@ -103,11 +104,6 @@ def _try(why: dict[str, str], found: dict[str, Found], name: str, make: Callable
         found[name] = make(*given)
     except NotStock as reason:
         why[name] = str(reason)
-
-
-def _missing(graph: Graph, population: str, plan: StockPlan) -> str:
-    return next((q.name for q in graph.projections if population in (q.pre, q.post) and q.name not in plan.projections),
-                "")
 
 
 def _weighted(graph: Graph) -> list[Projection]:
@@ -321,30 +317,27 @@ def _check_learning(graph: Graph, q: Projection, plan: StockPlan, weights: Array
 
 def stock_notes(graph: Graph) -> list[StockNote]:
     """One for every population and every projection with weights, in declaration order."""
-    whole = _whole(graph)
+    whole, forms, notes = _whole(graph), dict[str, LifForm](), list[StockNote]()
     plan = stock_plan(graph, whole=whole)
-    forms: dict[str, LifForm] = {}
     for p in graph.populations:
         _try({}, forms, p.name, _lif, graph, p.name, whole, frozenset())
-    cells = [_note("population", p.name, "LIF", next(_not_lif(graph, graph.cell(p.cell), p.name), ""),
-                   forms.get(p.name), plan) for p in graph.populations]
-    return cells + [_projection_note(graph, q, plan) for q in _weighted(graph)]
-
-
-def _projection_note(graph: Graph, q: Projection, plan: StockPlan) -> StockNote:
-    plastic = graph.rule_of(q) is not None
-    reason = plan.why.get(q.name, "") if plastic else next(_not_dense(graph, q), "")
-    return _note("projection", q.name, "LearningDense" if plastic else "Dense", reason, plan.projections.get(q.name),
-                 plan)
+        reason = next(_not_lif(graph, graph.cell(p.cell), p.name), "")
+        notes.append(_note("population", p.name, "LIF", reason, forms.get(p.name), plan))
+    for q in _weighted(graph):
+        plastic = graph.rule_of(q) is not None
+        reason = plan.why.get(q.name, "") if plastic else next(_not_dense(graph, q), "")
+        process = "LearningDense" if plastic else "Dense"
+        notes.append(_note("projection", q.name, process, reason, plan.projections.get(q.name), plan))
+    return notes
 
 
 def _note(kind: str, name: str, process: str, reason: str, form: LifForm | DenseForm | None,
           plan: StockPlan) -> StockNote:
-    why = plan.why.get(name, "")
-    note = StockNote(kind, name, process, reason)
     if reason:
-        return note
-    return replace(note, exact=form.text, stays=why) if form else replace(note, inexact=why)
+        return StockNote(kind, name, process, reason)
+    why = plan.why.get(name, "")
+    return StockNote(kind, name, process, "", form.text, stays=why) if form else \
+        StockNote(kind, name, process, "", inexact=why)
 
 
 def stock_text(graph: Graph) -> str:

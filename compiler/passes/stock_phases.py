@@ -86,17 +86,14 @@ def phase_plan(graph: Graph) -> PhasePlan:
         except NotStock as reason:
             plan.why[q.name] = str(reason)
     _count(graph, plan)
-    while late := [name for name, stock in plan.stock.items() if stock.delayed and _latest(graph, plan, name) > DELAY]:
+    slowest = {name: int(graph.arrays[f"{name}.delay"].max(initial=1) - 1) for name, stock in plan.stock.items()
+               if stock.delayed}
+    while late := [name for name, steps in slowest.items() if name in plan.stock and steps * plan.phases > DELAY]:
         for name in late:
             del plan.stock[name]
             plan.why[name] = f"its delays exceed {DELAY} of Lava's steps"
         _count(graph, plan)
     return plan
-
-
-def _latest(graph: Graph, plan: PhasePlan, projection: str) -> int:
-    """Steps of Lava's by which the message of the slowest synapse comes later than that of the fastest."""
-    return int(graph.arrays[f"{projection}.delay"].max(initial=1) - 1) * plan.phases
 
 
 def _count(graph: Graph, plan: PhasePlan) -> None:
@@ -138,8 +135,12 @@ def _synapse(graph: Graph, q: Projection) -> StockSynapse:
     synapse, rule = graph.class_of(q.name), graph.rule_of(q)
     message = grid_of(graph, q.pre, synapse.message)
     weights = _weights(graph, q)
-    sign = _sign(weights, synapse.limits if rule else None)
-    _check_range(weights, sign, bool(rule))
+    least, most = weights.min(initial=0), weights.max(initial=0)
+    ends = synapse.limits if rule else (least, most)
+    sign = "EXCITATORY" if ends[0] >= 0 else "INHIBITORY" if ends[1] <= 0 else "MIXED"
+    low, high = LIMITS[sign] if rule or sign != "MIXED" else (-128, 127)
+    if least < low or most > high:
+        raise NotStock(f"its weights are not {low} to {high} units")
     if synapse.kind.listed:
         _check_list(graph, q, weights, sign)
     if max(abs(message.low), abs(message.high)) * _reach(graph, q, weights) >= SUMS:
@@ -198,17 +199,6 @@ def _weights(graph: Graph, q: Projection) -> Array:
     return np.asarray((given if mask is None else given * (np.reshape(mask, given.shape) != 0)) / unit, np.float64)
 
 
-def _sign(weights: Array, limits: tuple[float, float] | None) -> str:
-    low, high = limits or (weights.min(initial=0), weights.max(initial=0))
-    return "EXCITATORY" if low >= 0 else "INHIBITORY" if high <= 0 else "MIXED"
-
-
-def _check_range(weights: Array, sign: str, plastic: bool) -> None:
-    low, high = LIMITS[sign] if plastic or sign != "MIXED" else (-128, 127)
-    if weights.min(initial=0) < low or weights.max(initial=0) > high:
-        raise NotStock(f"its weights are not {low} to {high} units")
-
-
 def phase_text(graph: Graph, plan: PhasePlan) -> str:
     """A line for every projection with weights; equal ones together."""
     groups: dict[str, list[str]] = {}
@@ -219,4 +209,3 @@ def phase_text(graph: Graph, plan: PhasePlan) -> str:
             groups.setdefault(f"stays a process of ours: {plan.why[q.name]}", []).append(q.name)
     lines = "".join(f"{', '.join(members)}\n  {text}\n" for text, members in groups.items())
     return f"{lines}cells are processes of ours; a step of the circuit takes {plan.phases} of Lava's\n"
-

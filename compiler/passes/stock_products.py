@@ -136,7 +136,8 @@ def stock_rule(graph: Graph, q: Projection, rule: PlasticityRule, sign: str) -> 
         raise NotStock(reason)
     products = _ordered(_products(graph, q, rule), sign)
     graded, event = _presynaptic(graph, q, products)
-    products = [_of_event(p) if p.pre == event else p for p in products]
+    products = [replace(p, scale=p.scale / Fraction(p.x.unit), x=Grid(1.0, 0.0, 1.0)) if p.pre == event else p
+                for p in products]
     masked = connection_mask(graph, q) is not None
     cut, posts = CUT_WITH_TAG if masked else CUT, {p.post: p.y for p in products}
     if len(posts) > 3:
@@ -154,11 +155,6 @@ def stock_rule(graph: Graph, q: Projection, rule: PlasticityRule, sign: str) -> 
     thirds = tuple(Third(post, y.unit / 2**doublings[post], 2**doublings[post]) for post, y in posts.items())
     return StockRule(" + ".join(terms).replace("+ -", "- "), graded, x.unit, offset, thirds, event,
                      2**impulse if event else 0)
-
-
-def _of_event(product: Product) -> Product:
-    """With 0 or 1 as its presynaptic factor."""
-    return replace(product, scale=product.scale / Fraction(product.x.unit), x=Grid(1.0, 0.0, 1.0))
 
 
 def _not_a_rule(graph: Graph, q: Projection, rule: PlasticityRule, sign: str) -> Iterator[str]:
