@@ -150,11 +150,6 @@ def load_map(name_or_path: str | Path) -> HardwareMap:
     return found
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """A TOML file as plain tables. Raises H102."""
-    return _read(path)
-
-
 def _path_of(name: str) -> Path:
     shipped = shipped_maps()
     if name in shipped:
@@ -164,7 +159,8 @@ def _path_of(name: str) -> Path:
     raise _unknown("H101", "hardware map", name, shipped, " A map of your own is given by its path, ending in .toml.")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML file as plain tables. Raises H102."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -177,11 +173,12 @@ def _inherited(path: Path, seen: tuple[Path, ...]) -> HardwareMap:
     """The file's scalars over those of what it extends, each decoded with the file that it is in."""
     if path.resolve() in seen:
         raise MapError("H103", f"{path}: 'extends' leads back to '{path}'.")
-    tables = _read(path)
+    tables = read_table(path)
     _check_top(path, tables)
     base = _base(path, tables["extends"], (*seen, path.resolve())) if "extends" in tables else None
     own = dict(_scalars(path, tables))
-    sources = {**(base.sources if base else _sources(FOLDER / "sources.toml")),
+    shipped = FOLDER / "sources.toml"
+    sources = {**(base.sources if base else _text_table(shipped, read_table(shipped)["sources"])),
                **_text_table(path, tables.get("sources", {}))}
     for name, scalar in own.items():
         _check_source(path, name, scalar, sources)
@@ -217,10 +214,6 @@ def _check_top(path: Path, tables: dict[str, Any]) -> None:
             raise MapError("H106", f"{path}: '{key}' = {tables[key]!r}, expected a text.")
 
 
-def _sources(path: Path) -> dict[str, str]:
-    return _text_table(path, _read(path).get("sources", {}))
-
-
 def _text_table(path: Path, table: Any) -> dict[str, str]:
     if not isinstance(table, dict) or not all(isinstance(text, str) for text in table.values()):
         raise MapError("H106", f"{path}: [sources] must hold texts: what each key stands for.")
@@ -254,7 +247,8 @@ def _group(path: Path, group: str, table: Any, known: dict[str, tuple[str, str]]
         if name not in known:
             raise _unknown("H103", f"field of [{group}] in '{path}'", name, known)
         scalar = _scalar(path, f"{group}.{name}", record)
-        _check_value(path, f"{group}.{name}", scalar, known[name][0])
+        for code, fault, hint in _faults(f"{group}.{name}", scalar, known[name][0]):
+            raise MapError(code, f"{path}: '{group}.{name}' {fault}", hint)
         yield f"{group}.{name}", scalar
 
 
@@ -278,47 +272,35 @@ _EXPECTED = {"source": "Say where the number comes from, as in source = \"Davies
              "kind": f"Expected one of {', '.join(get_args(Kind))}.", "unit": "Expected the field's unit."}
 
 
-def _check_value(path: Path, name: str, scalar: Scalar, unit: str) -> None:
+def _faults(name: str, scalar: Scalar, unit: str) -> Iterator[tuple[str, str, str]]:
+    """Whatever is wrong with a field's unit, kind, type or domain: the code, what is said behind its name, a hint."""
+    value, sure, domain = scalar.value, scalar.sure, domain_of(name, unit)
     if scalar.unit != unit:
-        raise MapError("H105", f"{path}: '{name}' has unit '{scalar.unit}', expected '{unit}'.")
-    if (scalar.value is None) != (scalar.kind == "unpublished"):
-        raise MapError("H106", f"{path}: '{name}' is {scalar.kind} and has {'no' if scalar.value is None else 'a'} "
-                               f"value.", 'A field without a value has kind = "unpublished", and only such a field.')
+        yield "H105", f"has unit '{scalar.unit}', expected '{unit}'.", ""
+    if (value is None) != (scalar.kind == "unpublished"):
+        yield ("H106", f"is {scalar.kind} and has {'no' if value is None else 'a'} value.",
+               'A field without a value has kind = "unpublished", and only such a field.')
     if scalar.kind in ("published", "derived") and scalar.basis is None:
-        raise MapError("H104", f"{path}: '{name}' has no basis.", f"Expected one of {', '.join(get_args(Basis))}.")
-    if scalar.value is not None:
-        _check_type(path, name, scalar, unit)
-    _check_domain(path, name, scalar, unit)
-
-
-def _check_domain(path: Path, name: str, scalar: Scalar, unit: str) -> None:
-    """H108 where the value, or `sure`, is outside the field's domain (`schema.domain_of`)."""
-    domain = domain_of(name, unit)
-    if scalar.value is None and domain.known:
-        raise MapError("H108", f"{path}: '{name}' has no value, expected {domain.text}.",
-                       "A format rests on it, so that it cannot be left unpublished; assume one and say so.")
-    wrong = [value for value in (scalar.value, scalar.sure)
-             if isinstance(value, (int, float)) and not domain.holds(value)]
-    if wrong:
-        raise MapError("H108", f"{path}: '{name}' = {wrong[0]!r}, expected {domain.text}.")
-    if scalar.sure is not None and not (isinstance(scalar.value, (int, float)) and scalar.sure < scalar.value):
-        raise MapError("H108", f"{path}: '{name}' is sure up to {scalar.sure!r}, expected less than its value, "
-                               f"{scalar.value!r}.")
-
-
-def _check_type(path: Path, name: str, scalar: Scalar, unit: str) -> None:
-    expected: Any = NUMBERS_AS_TEXT.get(unit, (int, float))
-    wrong = not isinstance(scalar.value, expected) or isinstance(scalar.value, bool)
-    if not wrong and unit == "flag":
-        wrong = scalar.value not in (0, 1)
-    if not wrong and isinstance(scalar.value, float):
-        wrong = math.isnan(scalar.value)
-    if not wrong and isinstance(scalar.value, int):
-        wrong = abs(scalar.value) >= 2**63  # more than a whole number of TOML can be
-    wrong = wrong or scalar.value == ""
-    if wrong:
+        yield "H104", "has no basis.", f"Expected one of {', '.join(get_args(Basis))}."
+    if value is not None and not _is_of(unit, value):
         names = {"flag": "0 or 1", "names": "a list of names", "text": "a text"}
-        raise MapError("H106", f"{path}: '{name}' = {scalar.value!r}, expected {names.get(unit, 'a number')}.")
+        yield "H106", f"= {value!r}, expected {names.get(unit, 'a number')}.", ""
+    if value is None and domain.known:
+        yield ("H108", f"has no value, expected {domain.text}.",
+               "A format rests on it, so that it cannot be left unpublished; assume one and say so.")
+    for number in (value, sure):
+        if isinstance(number, (int, float)) and not domain.holds(number):
+            yield "H108", f"= {number!r}, expected {domain.text}.", ""
+    if sure is not None and not (isinstance(value, (int, float)) and sure < value):
+        yield "H108", f"is sure up to {sure!r}, expected less than its value, {value!r}.", ""
+
+
+def _is_of(unit: str, value: Any) -> bool:
+    """Whether a value has the type of its unit; whole numbers are not beyond those that TOML can have."""
+    if isinstance(value, bool) or value == "" or not isinstance(value, NUMBERS_AS_TEXT.get(unit, (int, float))):
+        return False
+    small = not isinstance(value, int) or abs(value) < 2**63
+    return small and value == value and (unit != "flag" or value in (0, 1))
 
 
 def _check_source(path: Path, name: str, scalar: Scalar, sources: dict[str, str]) -> None:

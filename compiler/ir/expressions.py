@@ -313,9 +313,9 @@ def converted(node: ast.expr, text: str, units: Sequence[str] = ()) -> Expressio
         case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in COMPARISON for op in ops):
             compared = [convert(operand) for operand in (left, *others)]
             pairs = zip(ops, compared, compared[1:], strict=False)
-            return _joined("and", [Binary(COMPARISON[type(op)], a, b) for op, a, b in pairs])
+            return chained("and", [Binary(COMPARISON[type(op)], a, b) for op, a, b in pairs])
         case ast.BoolOp(op=op, values=operands):
-            return _joined(LOGICAL[type(op)], [convert(operand) for operand in operands])
+            return chained(LOGICAL[type(op)], [convert(operand) for operand in operands])
         case ast.Call(func=ast.Attribute()) if ast.unparse(node) == WEIGHT_SUM:
             return Name(WEIGHT_SUM)
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
@@ -323,7 +323,8 @@ def converted(node: ast.expr, text: str, units: Sequence[str] = ()) -> Expressio
     raise CortexError("E110", f"{shown(ast.unparse(node))} is not allowed in expression {shown(text)}.", ALLOWED)
 
 
-def _joined(operator: str, operands: Sequence[Expression]) -> Expression:
+def chained(operator: str, operands: Sequence[Expression]) -> Expression:
+    """All of them, from left to right."""
     return reduce(lambda left, right: Binary(operator, left, right), operands)
 
 

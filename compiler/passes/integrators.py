@@ -6,61 +6,29 @@ they read (inputs, ports, other equations) is held over the step. E265: an integ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
 
 from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, show
 from cortexc.compiler.ir.evaluation import evaluate, no_history
-from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Number, Where, names, previous, substitute
+from cortexc.compiler.ir.expressions import Binary, Call, Name, Number, Where, names, previous, substitute
 from cortexc.compiler.ir.firing import fresh, names_of
 from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.linear import Linear, linear
 from cortexc.compiler.ir.model import CellType, Parameter, Population, cell_parameters, over_batch
 
 DT = Name("dt")
 
 
-@dataclass(frozen=True)
-class Linear:
-    """`sum of coefficients[x] * x`, and what is left without any of them (None: nothing)."""
-
-    coefficients: dict[str, Expression]
-    rest: Expression | None
-
-    def mapped(self, change: Callable[[Expression], Expression]) -> Linear:
-        return Linear({name: change(e) for name, e in self.coefficients.items()},
-                      None if self.rest is None else change(self.rest))
-
-    def plus(self, other: Linear) -> Linear:
-        found = dict(self.coefficients)
-        for name, e in other.coefficients.items():
-            found[name] = found[name] + e if name in found else e
-        if self.rest is None or other.rest is None:
-            return Linear(found, self.rest if other.rest is None else other.rest)
-        return Linear(found, self.rest + other.rest)
-
-
-def linear(expression: Expression, unknowns: Iterable[str], who: str) -> Linear:
+def solvable(expression: Expression, unknowns: Sequence[str], who: str) -> Linear:
     """The expression as one that is linear in the unknowns. Raises E265."""
-    if not names(expression) & set(unknowns):
-        return Linear({}, expression)
-    match expression:
-        case Name(name):
-            return Linear({name: Number(1.0)}, None)
-        case Negate(operand):
-            return linear(operand, unknowns, who).mapped(Negate)
-        case Binary("+", left, right):
-            return linear(left, unknowns, who).plus(linear(right, unknowns, who))
-        case Binary("-", left, right):
-            return linear(left, unknowns, who).plus(linear(right, unknowns, who).mapped(Negate))
-        case Binary("*", left, right) if not names(left) & set(unknowns):
-            return linear(right, unknowns, who).mapped(lambda e: Binary("*", left, e))
-        case Binary("*" | "/" as operator, left, right) if not names(right) & set(unknowns):
-            return linear(left, unknowns, who).mapped(lambda e: Binary(operator, e, right))
-    raise CortexError("E265", f"{who} is not linear in {', '.join(sorted(unknowns))}: {show(expression)}.",
-                      "Use integrator rk4, or euler.")
+    if (found := linear(expression, {*unknowns})) is None:
+        raise CortexError("E265", f"{who} is not linear in {', '.join(sorted(unknowns))}: {show(expression)}.",
+                          "Use integrator rk4, or euler.")
+    return found
 
 
 def derivatives(equations: Iterable[Equation]) -> list[Equation]:
@@ -92,7 +60,7 @@ def exponential_euler(cell: CellType) -> tuple[Equation, ...]:
         if not equation.derivative:
             found.append(equation)
             continue
-        form = linear(equation.expression, [equation.name], f"d{equation.name}/dt of cell '{cell.name}'")
+        form = solvable(equation.expression, [equation.name], f"d{equation.name}/dt of cell '{cell.name}'")
         form = form.mapped(lambda e: substitute(e, earlier))
         own = [fresh(f"{equation.name}_{word}", taken) for word in ("slope", "decay")]
         taken |= {*own}
@@ -214,7 +182,7 @@ class System:
     def __init__(self, cell: CellType):
         self.given, self.flows = cell, derivatives(cell.equations)
         self.order = [e.name for e in self.flows]
-        self.forms = {e.name: linear(e.expression, self.order, self._who(e)) for e in self.flows}
+        self.forms = {e.name: solvable(e.expression, self.order, self._who(e)) for e in self.flows}
         self._check()
         self.reach = self._reach()
         self.names: dict[tuple[str, str, str], str] = {}

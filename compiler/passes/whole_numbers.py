@@ -21,16 +21,13 @@ from cortexc.compiler.passes.normal_form import EVERYTHING, Atom, NormalForm, Po
 def whole_quantities(graph: Graph, learnt: Callable[[str], bool] = lambda projection: False) -> frozenset[str]:
     """`population.quantity` of everything that is an integer; the greatest set that is true of itself. `learnt` says
     whether a plastic projection keeps its weights integers."""
+    def starts(population: str, quantity: str) -> bool:
+        values = initial_values(graph, population, quantity)
+        return graph.cell_of(population).state(quantity) is None or bool((values == np.floor(values)).all())
+
     some = frozenset(f"{p.name}.{e.name}" for p in graph.populations for e in graph.cell(p.cell).equations
-                     if _whole_start(graph, p.name, e.name))
+                     if starts(p.name, e.name))
     return settled(some, lambda found: frozenset(q for q in found if _stays_whole(graph, q, found, learnt)))
-
-
-def _whole_start(graph: Graph, population: str, quantity: str) -> bool:
-    """Whether the value before the first step is an integer."""
-    state = graph.cell_of(population).state(quantity)
-    values = initial_values(graph, population, quantity) if state else None
-    return values is None or bool((values == np.floor(values)).all())
 
 
 def initial_values(graph: Graph, population: str, quantity: str) -> Floats:
@@ -77,8 +74,7 @@ def _whole_port(graph: Graph, population: str, port: str, found: Set[str], learn
 
 
 def parameter_form(graph: Graph, population: str, whole: Callable[[Atom], bool] = lambda atom: False,
-                   inlined: frozenset[str] = frozenset(),
-                   ranges: Callable[[Atom], Range] = lambda atom: EVERYTHING) -> NormalForm:
+                   inlined: frozenset[str] = frozenset()) -> NormalForm:
     """The normal form of a population's equations: parameters are numbers, or `vector` where an array is bound;
     equations in `inlined` are replaced by what they compute."""
     cell, values = graph.cell_of(population), cell_parameters(graph, graph.population(population))
@@ -93,7 +89,7 @@ def parameter_form(graph: Graph, population: str, whole: Callable[[Atom], bool] 
             return of_atom(("vector", node.name))
         return polynomial_of(values[node.name]) if node.name in values else of_atom(("name", node.name))
 
-    form = NormalForm(look, whole, ranges)
+    form = NormalForm(look, whole)
     return form
 
 

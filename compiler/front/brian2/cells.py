@@ -7,7 +7,7 @@ U105: a method of integration that cannot be said.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +24,15 @@ from cortexc.compiler.front.brian2.translating import (
     added,
     names_in,
     refusal,
-    slopes,
     statements,
     stored,
 )
 from cortexc.compiler.front.brian2.units import powers, text, to_graph
 from cortexc.compiler.ir.cells import CellType, Equation, Port, Stage, State
 from cortexc.compiler.ir.errors import CortexError
-from cortexc.compiler.ir.expressions import Binary, Expression, Name, Number, Prev, Where, names, previous
+from cortexc.compiler.ir.expressions import Binary, Expression, Name, Number, Prev, Where, chained, names, previous
 from cortexc.compiler.ir.firing import SPIKE
+from cortexc.compiler.ir.linear import linear
 
 INTEGRATORS = {"exact": "exact", "linear": "exact", "euler": "euler", "exponential_euler": "exponential_euler",
                "rk4": "rk4"}
@@ -220,21 +220,18 @@ class Cell(Owner):
         self.now[name] = Prev(self.own(name), 1)
 
     def build(self) -> None:
-        for variable, found in self.summed.items():
+        for variable, arrivals in self.summed.items():
             if variable in self._later():
                 raise CortexError("U106", f"'{variable}' of {self.where} is summed, and something else changes it too.",
                                   "Let a variable of its own be changed.")
-            total = _total(found)
+            total = chained("+", [_times(Name(a.port), a.factor) for a in arrivals])
             self.now[variable] = self.emit(self.own(variable), total, "receive", self.unit(variable))
-        self._refractory()
+        if (found := pause(self)) is not None:
+            self.eligible, self._after_spike = found
         if self.flows:
             self._flow()
         self._threshold()
         self.at_synapses = dict(self.now)
-
-    def _refractory(self) -> None:
-        if (found := pause(self)) is not None:
-            self.eligible, self._after_spike = found
 
     @property
     def paused(self) -> list[str]:
@@ -250,9 +247,9 @@ class Cell(Owner):
         method, code = self._method()
         outside = [] if method == "rk4" else self.paused
         held, later = set(outside), self._later()
-        if method in INTEGRATORS and (slopes := self._kept(INTEGRATORS[method], held | later)):
+        if method in INTEGRATORS and (flows := self._kept(INTEGRATORS[method], held | later)):
             self.integrator = INTEGRATORS[method]
-            for name, (own, value) in slopes.items():
+            for name, (own, value) in flows.items():
                 start = None if own == self.own(name) else Prev(self.own(name), 1)
                 self.emit(own, value, self.stage, self.unit(name), derivative=True, start=start)
                 self.now[name] = Name(own)
@@ -283,8 +280,8 @@ class Cell(Owner):
 
     def _kept(self, integrator: str, moved: set[str]) -> dict[str, tuple[str, Expression]]:
         """Variable -> (name, derivative); nothing where the language's integrator would do something else."""
-        timed = {"t"} if integrator == "rk4" else set()
-        if any(names_in(ast.parse(code, mode="eval").body) & {*timed, *self._stochastic} for code in self._whole):
+        never = {*self.group.equations.stochastic_variables, *["t"] * (integrator == "rk4")}
+        if any(names_in(ast.parse(code, mode="eval").body) & never for code in self._whole):
             return {}
         own = {name: plain(f"{name}_{'flow' if name in self.paused and integrator != 'rk4' else 'free'}", self.taken)
                if name in moved else self.own(name) for name in self.flows}
@@ -298,10 +295,6 @@ class Cell(Owner):
         return {name: (own[name], value) for name, value in found.items()}
 
     @property
-    def _stochastic(self) -> set[str]:
-        return set(self.group.equations.stochastic_variables)
-
-    @property
     def _whole(self) -> list[str]:
         """Derivatives with their subexpressions put in."""
         return [e.code for _, e in self.group.equations.get_substituted_expressions()]
@@ -310,10 +303,10 @@ class Cell(Owner):
         if integrator in ("euler", "rk4"):
             return True
         if integrator == "exponential_euler":
-            return slopes(value, {own[name]}) is not None
-        found = slopes(value, set(own.values()))
-        still = {own[n] for n in self.paused} - {own[name]}
-        return found is not None and all(map(self.is_constant, found)) and not names(value) & still
+            return linear(value, {own[name]}) is not None
+        found, still = linear(value, {*own.values()}), {own[n] for n in self.paused} - {own[name]}
+        return found is not None and all(map(self.is_constant, found.coefficients.values())) \
+            and not names(value) & still
 
     def _stated(self, code: str) -> None:
         """Brian2's own statements of a step."""
@@ -387,10 +380,3 @@ def _fired() -> Expression:
 
 def _times(value: Expression, factor: Expression | None) -> Expression:
     return value if factor is None else Binary("*", value, factor)
-
-
-def _total(found: Iterable[Arrival]) -> Expression:
-    first, *others = (_times(Name(arrival.port), arrival.factor) for arrival in found)
-    for other in others:
-        first = Binary("+", first, other)
-    return first

@@ -108,8 +108,8 @@ class _Making:
         self._delay(name, effect, 0)
         self.made.arrays[f"{name}.delay"] = steps + 1.0
 
-    def _steps(self, effect: Effect) -> np.ndarray:
-        return effect.pathway.steps if effect.pathway else np.zeros(len(self.joined), np.int64)
+    def _steps(self, effect: Effect | None) -> np.ndarray:
+        return effect.pathway.steps if effect and effect.pathway else np.zeros(len(self.joined), np.int64)
 
     def _unit(self, effect: Effect) -> str:
         """Of what is brought, where the cells multiply it with nothing."""
@@ -122,7 +122,9 @@ class _Making:
         joined = self.joined
         source, target = (effect.source, effect.side) if effect else ("pre", "post")
         cell = joined.ends.of(source)
-        port = effect.port if effect else self._silent(joined.ends.post)
+        if not effect and "silent" not in {port.name for port in joined.ends.post.ports}:
+            joined.ends.post.ports.append(Port(plain("silent", joined.ends.post.taken), "silent"))
+        port = effect.port if effect else "silent"  # which nobody reads
         synapse = SynapseClass(f"{name}_synapse", self._message(effect, cell), port, "sparse", rule=rule, weight=unit)
         self.made.synapses.append(synapse)
         self.made.projections.append(Projection(name, synapse.name, cell.population, joined.ends.of(target).population))
@@ -137,12 +139,6 @@ class _Making:
         if value is None:
             return SPIKE
         return cell.publish(Binary("*", Name(SPIKE), value), "sent", stage=cell.stage)
-
-    def _silent(self, cell: Cell) -> str:
-        """A port that nobody reads."""
-        if "silent" not in {port.name for port in cell.ports}:
-            cell.ports.append(Port(plain("silent", cell.taken), "silent"))
-        return "silent"
 
     def _delay(self, name: str, effect: Effect | None, steps: int) -> None:
         """Of the projection that was made last: a step more where a message comes from what the last step has left."""
@@ -159,7 +155,8 @@ class _Making:
             raise CortexError("U106", f"{joined.where} adds something that changes at a synapse to '{effect.variable}' "
                                       "when the postsynaptic cell spikes, or of the presynaptic cell.",
                               "Let spikes of the presynaptic cell bring it to the postsynaptic one.")
-        steps = self._steps(effect) if effect else self._host_steps()
+        carried = [p.steps for p in joined.pathways if p.side == "pre"]  # spikes that it carries to nobody
+        steps = self._steps(effect) if effect or not carried else carried[0]
         delays = np.unique(steps)
         if len(delays) > MOST_PARTS:
             raise CortexError("U107", f"{joined.where} changes at its synapses and has {len(delays)} delays; at most "
@@ -175,11 +172,6 @@ class _Making:
             self._delay(name, effect, int(delay))
             if first:
                 self.made.parts.append((name, which))
-
-    def _host_steps(self) -> np.ndarray:
-        """Of the first presynaptic pathway, whose spikes it carries to nobody."""
-        found = [p.steps for p in self.joined.pathways if p.side == "pre"]
-        return found[0] if found else np.zeros(len(self.joined), np.int64)
 
     def _variable_unit(self, name: str) -> str:
         return text(powers(self.joined.group.variables[name].dim))
@@ -208,7 +200,7 @@ class _Making:
         known = joined.settled(known)
         increment: Expression = ZERO
         if self.weight in joined.changing:
-            increment = Where(_either(events), known[self.weight] - Prev(self.weight, 1), ZERO)
+            increment = Where(chained("or", [*dict.fromkeys(events)]), known[self.weight] - Prev(self.weight, 1), ZERO)
             increment = writer.settled(increment)
         updates = [Equation(joined.own(n), writer.settled(known[n]), "factor") for n in joined.changing
                    if n != self.weight]
@@ -229,13 +221,6 @@ class _Making:
                                       f"{MOST_BACK} steps back.", "Use a longer step.")
         name = f"{EVENT}{pathway.side}.{SPIKE}"
         return Prev(name, back) if back else Name(name)
-
-
-def _either(events: Iterable[Expression]) -> Expression:
-    first, *others = dict.fromkeys(events)
-    for other in others:
-        first = Binary("or", first, other)
-    return first
 
 
 class _Rule:

@@ -49,7 +49,7 @@ class Joined(Owner):
         flows = [name for part in parts for name in part if name in part.diff_eq_names]
         assigned = [s.name for p in self.pathways for s in p.statements]
         self.flowing = flows
-        self.assigned = [*dict.fromkeys(name for name in assigned if self._is_own(name))]
+        self.assigned = [*dict.fromkeys(n for n in assigned if n in group.variables and self.side_of(n) is None)]
         self.changing = [*dict.fromkeys([*self.flowing, *self.assigned])]
         self.effects: list[Effect] = []
         self.reads: list[tuple[Cell, str, Pathway]] = []
@@ -85,9 +85,6 @@ class Joined(Owner):
             return "post", name
         return None
 
-    def _is_own(self, name: str) -> bool:
-        return name in self.group.variables and self.side_of(name) is None
-
     def translated(self, node: ast.expr | str, known: Mapping[str, Expression],
                    before: Collection[str] = ()) -> Expression:
         """`known`: own variables and what has been assigned. `before`: sides that are read before the step."""
@@ -111,7 +108,7 @@ class Joined(Owner):
         if variable is None:
             found = self.constant(name)
             if isinstance(found, Name):
-                self.constants[name] = (self._default(name), self.parameters[name].unit)
+                self.constants[name] = (np.asarray(self.parameters[name].default), self.parameters[name].unit)
                 return Name(name)
             return found
         if hasattr(variable, "expr"):
@@ -133,11 +130,6 @@ class Joined(Owner):
     def _unknown(self, name: str) -> CortexError:
         return CortexError("U106", f"{self.where} reads '{name}', which a synapse cannot know.",
                            "Let it read what its groups have.")
-
-    def _default(self, name: str) -> np.ndarray:
-        value = self.parameters[name].default
-        assert value is not None
-        return np.asarray(value)
 
     def _of_side(self, side: str, name: str, before: Collection[str]) -> Expression:
         cell = self.ends.of(side)
@@ -176,12 +168,10 @@ class Joined(Owner):
         """Where a leaf is known; None where it is the same for all synapses."""
         if isinstance(leaf, Name) and "." in leaf.name and self.moves(leaf):
             return "pre" if leaf.name.split(".")[0].endswith("pre") else "post"
-        if isinstance(leaf, Prev) or isinstance(leaf, Name) and ("." in leaf.name or self._varies(leaf.name)):
+        if isinstance(leaf, Prev) or isinstance(leaf, Name) and (
+                "." in leaf.name or leaf.name in self.constants and self.constants[leaf.name][0].ndim > 0):
             return "synapse"
         return None
-
-    def _varies(self, name: str) -> bool:
-        return name in self.constants and self.constants[name][0].ndim > 0
 
     def static(self, e: Expression | None) -> bool:
         return e is None or not any(map(self.moves, leaves(e)))

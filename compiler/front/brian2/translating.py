@@ -21,12 +21,11 @@ from cortexc.compiler.ir.expressions import (
     Binary,
     Call,
     Expression,
-    Name,
     Negate,
     Number,
     Where,
+    chained,
     children,
-    names,
 )
 
 Lookup = Callable[[str], Expression]
@@ -64,10 +63,6 @@ def statements(code: str, where: str) -> Iterator[Statement]:
                 raise refusal(line, where, "it is no assignment")
 
 
-def expression_of(text: str, where: str) -> ast.expr:
-    return _parsed(" ".join(text.split()), "eval", where).body  # type: ignore[attr-defined, no-any-return]
-
-
 def _parsed(text: str, mode: str, where: str) -> ast.AST:
     try:
         return ast.parse(text, mode=mode)
@@ -93,7 +88,7 @@ class Translator:
     where: str
 
     def text(self, text: str) -> Expression:
-        return self(expression_of(text, self.where))
+        return self(_parsed(" ".join(text.split()), "eval", self.where).body)  # type: ignore[attr-defined]
 
     def __call__(self, node: ast.expr) -> Expression:
         match node:
@@ -113,9 +108,9 @@ class Translator:
             case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in COMPARISON for op in ops):
                 compared = [self(operand) for operand in (left, *others)]
                 pairs = zip(ops, compared, compared[1:], strict=False)
-                return _joined("and", [Binary(COMPARISON[type(op)], a, b) for op, a, b in pairs])
+                return chained("and", [Binary(COMPARISON[type(op)], a, b) for op, a, b in pairs])
             case ast.BoolOp(op=op, values=operands):
-                return _joined(LOGICAL[type(op)], [self(operand) for operand in operands])
+                return chained(LOGICAL[type(op)], [self(operand) for operand in operands])
             case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]):
                 return self._call(function, arguments, node)
         raise refusal(ast.unparse(node), self.where, "the language has nothing like it")
@@ -159,13 +154,6 @@ def added(value: Expression, more: Expression) -> Expression:
     if isinstance(more, Negate):
         return Binary("-", value, more.operand)
     return Binary("+", value, more)
-
-
-def _joined(operator: str, operands: list[Expression]) -> Expression:
-    result = operands[0]
-    for operand in operands[1:]:
-        result = Binary(operator, result, operand)
-    return result
 
 
 def _plain(name: str) -> Callable[..., Expression]:
@@ -273,24 +261,3 @@ def _addition(wave: str, operator: str, a: Expression, b: Expression) -> Express
 def _sides(e: Expression, side: Side) -> set[str]:
     found = {side(e)} if not children(e) else set().union(*(_sides(child, side) for child in children(e)))
     return {each for each in found if each}
-
-
-def slopes(e: Expression, unknowns: set[str]) -> list[Expression] | None:
-    """What the unknowns are multiplied with where the expression is linear in them, else None."""
-    if not names(e) & unknowns:
-        return []
-    match e:
-        case Name():
-            return []
-        case Negate(operand):
-            return slopes(operand, unknowns)
-        case Binary("+" | "-", left, right):
-            a, b = slopes(left, unknowns), slopes(right, unknowns)
-            return None if a is None or b is None else a + b
-        case Binary("*", left, right) if not names(left) & unknowns:
-            found = slopes(right, unknowns)
-            return None if found is None else [left, *found]
-        case Binary("*" | "/", left, right) if not names(right) & unknowns:
-            found = slopes(left, unknowns)
-            return None if found is None else [right, *found]
-    return None
