@@ -25,6 +25,7 @@ from cortexc.compiler.ir.expressions import (
     Number,
     Prev,
     Where,
+    chained,
     leaves,
     transform,
 )
