@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import accumulate
+from typing import Any
 
 from cortexc.compiler.ir.errors import CortexError, check_type, unknown
 from cortexc.compiler.ir.functions import ARITY
@@ -23,32 +24,21 @@ from cortexc.compiler.ir.limits import EXPRESSION_DEPTH, EXPRESSION_LENGTH, EXPR
 from cortexc.compiler.ir.units import marked
 
 
+def _binary(operator: str, turned: bool = False) -> Callable[[Any, Any], Expression]:
+    """A method that joins a node with another, or with a number; `turned`: from the right."""
+    def join(self: Expression, other: Expression | float) -> Expression:
+        ends = (other, self) if turned else (self, other)
+        return Binary(operator, *map(as_node, ends))
+    return join
+
+
 class Node:
     """What every node can: Python's arithmetic builds the tree, as `parse` does from text."""
 
-    def __add__(self, other: Expression | float) -> Expression:
-        return Binary("+", as_node(self), as_node(other))
-
-    def __radd__(self, other: float) -> Expression:
-        return Binary("+", as_node(other), as_node(self))
-
-    def __sub__(self, other: Expression | float) -> Expression:
-        return Binary("-", as_node(self), as_node(other))
-
-    def __rsub__(self, other: float) -> Expression:
-        return Binary("-", as_node(other), as_node(self))
-
-    def __mul__(self, other: Expression | float) -> Expression:
-        return Binary("*", as_node(self), as_node(other))
-
-    def __rmul__(self, other: float) -> Expression:
-        return Binary("*", as_node(other), as_node(self))
-
-    def __truediv__(self, other: Expression | float) -> Expression:
-        return Binary("/", as_node(self), as_node(other))
-
-    def above(self, other: Expression | float) -> Expression:
-        return Binary(">", as_node(self), as_node(other))
+    __add__, __radd__ = _binary("+"), _binary("+", turned=True)
+    __sub__, __rsub__ = _binary("-"), _binary("-", turned=True)
+    __mul__, __rmul__ = _binary("*"), _binary("*", turned=True)
+    __truediv__, above = _binary("/"), _binary(">")
 
     def __neg__(self) -> Expression:
         return Negate(as_node(self))

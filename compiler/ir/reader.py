@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cortexc.compiler.ir import model, wiring_text
-from cortexc.compiler.ir.cell_lines import LINES, PARAMETER, STATE, build_cell, equation
 from cortexc.compiler.ir.errors import CortexError, check_type, unknown
 from cortexc.compiler.ir.expressions import Number, parse
 from cortexc.compiler.ir.language import FIELDS, AnyDomain, part_problems
@@ -24,11 +23,16 @@ from cortexc.compiler.ir.library import library_lines, merged
 from cortexc.compiler.ir.limits import LINE_LENGTH, TEXT_LENGTH, shown
 from cortexc.compiler.ir.lines import (
     CALL,
+    LINES,
+    PARAMETER,
+    STATE,
     TWO_WORDS,
     WORD,
     Line,
     Measured,
     as_word,
+    build_cell,
+    equation,
     measured,
     named_options,
     real,

@@ -106,7 +106,8 @@ def problem_of(graph: Graph, accounts: Accounting, cuts: Sequence[Cut], rates: R
         resources=tuple(resource(hardware, name) for name in ADDITIVE[:-1]),
         demand=np.array([accounts.demand(*cut)[:-1] for cut in cuts]).reshape(len(cuts), len(ADDITIVE) - 1),
         edge_source=np.array([edge.source for edge in edges], dtype=np.int64),
-        edge_starts=starts.astype(np.int64), edge_targets=_joined([a.targets for a in audiences]),
+        edge_starts=starts.astype(np.int64),
+        edge_targets=np.concatenate([np.zeros(0, np.int64), *(a.targets for a in audiences)]),
         rate=np.array([edge.rate for edge in edges], dtype=float),
         axons=np.array([edge.axons for edge in edges], dtype=float),
         reach=np.concatenate(reach) if drawn else None,
@@ -130,10 +131,6 @@ class _Edge:
     audience: _Audience
     axons: float
     rate: float
-
-
-def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
 def _edges(accounts: Accounting, cuts: Sequence[Cut], rates: Rates) -> Iterator[_Edge]:
@@ -201,9 +198,8 @@ def _tables(accounts: Accounting, cuts: Sequence[Cut]) -> Iterator[Table]:
         keys[FORMATS] += [(item, p.format_key) for p in into]
         keys[TRACES] += [(item, p.trace_key) for p in into if p.trace_key]
     for name, pairs in keys.items():
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(key for _, key in pairs))}
         yield Table(resource(accounts.hardware, name), np.array([item for item, _ in pairs], dtype=np.int64),
-                    np.array([numbers[key] for _, key in pairs], dtype=np.int64))
+                    _numbered([key for _, key in pairs]))
 
 
 def _groups(graph: Graph, cuts: Sequence[Cut], problem: MappingProblem) -> np.ndarray:

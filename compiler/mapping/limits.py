@@ -98,20 +98,17 @@ def breaches(accounts: Accounting, problem: MappingProblem, mapping: Mapping,
              used: np.ndarray | None = None) -> tuple[Breach, ...]:
     """Every limit that is broken: those that exclude the map first, then by how much."""
     used = usage(problem, mapping) if used is None else used
-    found = [*_of_cells(accounts, problem, mapping), *_of_cores(accounts.hardware, problem, mapping, used),
-             *_of_chips(accounts, problem, mapping)]
+    found, hardware = [*_of_cells(accounts, problem, mapping)], accounts.hardware
+    for core, column in zip(*np.nonzero(used > problem.limits * (1 + 1e-10)), strict=True):
+        found += _breach(hardware, problem.columns[column].name, float(used[core, column]),
+                         f"{hardware.name} core {core}", holds(problem, mapping, int(core)))
+    found += _of_chips(accounts, problem, mapping)
     return tuple(sorted(found, key=lambda b: (not b.excludes, -b.amount / max(b.value, 1e-9))))
 
 
 def _breach(hardware: HardwareMap, limit: str, amount: float, where: str, who: str) -> Iterator[Breach]:
     if amount > hardware.number(limit) * (1 + 1e-10):
         yield Breach(limit, amount, where, who, hardware.name, hardware.scalar(limit))
-
-
-def _of_cores(hardware: HardwareMap, problem: MappingProblem, mapping: Mapping, used: np.ndarray) -> Iterator[Breach]:
-    for core, column in zip(*np.nonzero(used > problem.limits * (1 + 1e-10)), strict=True):
-        yield from _breach(hardware, problem.columns[column].name, float(used[core, column]),
-                           f"{hardware.name} core {core}", holds(problem, mapping, int(core)))
 
 
 def holds(problem: MappingProblem, mapping: Mapping, core: int, most: int = 6) -> str:
@@ -196,12 +193,9 @@ def open_limits(accounts: Accounting, problem: MappingProblem, mapping: Mapping)
     late = max(accounts.projections.values(), key=lambda q: q.delay, default=None)
     used = [("chip.usable_cores", int(cores.max(initial=0)), f"chip {int(np.argmax(cores)) if len(cores) else 0}"),
             ("numeric.delay_steps", late.delay if late else 0, f"projection {late.name}" if late else "")]
-    return {limit: _open(hardware.scalar(limit), FIELDS[limit][0], amount, who) for limit, amount, who in used
-            if _is_open(hardware.scalar(limit), amount)}
-
-
-def _is_open(scalar: Scalar, amount: float) -> bool:
-    return scalar.sure is not None and scalar.sure < amount <= float(scalar.value)  # type: ignore[arg-type]
+    every = [(limit, hardware.scalar(limit), amount, who) for limit, amount, who in used]
+    return {limit: _open(scalar, FIELDS[limit][0], amount, who) for limit, scalar, amount, who in every
+            if scalar.sure is not None and scalar.sure < amount <= hardware.number(limit)}
 
 
 def _open(scalar: Scalar, unit: str, amount: float, who: str) -> str:

@@ -219,10 +219,8 @@ def arrivals(problem: MappingProblem, mapping: Mapping) -> Arrivals:
     """Which audiences are on which cores."""
     core = mapping.core_of_item[problem.edge_targets]
     keys = problem.audience_of_target * np.int64(mapping.cores) + core
-    if (keys[1:] > keys[:-1]).all():
-        return Arrivals(problem.audience_of_target, core, -np.expm1(problem.missed))
     if (keys[1:] >= keys[:-1]).all():
-        new = np.concatenate([[True], keys[1:] > keys[:-1]])
+        new = np.append(True, keys[1:] > keys[:-1])[:len(keys)]
         missed = np.bincount(np.cumsum(new) - 1, problem.missed)
         return Arrivals(problem.audience_of_target[new], core[new], -np.expm1(missed))
     if problem.reach is None:

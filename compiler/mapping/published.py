@@ -19,7 +19,6 @@ from cortexc.compiler.ir import Graph, parse_graph
 from cortexc.compiler.mapping.fit import Fit, fit
 from cortexc.compiler.mapping.items import Rates
 from cortexc.compiler.mapping.methods import SEQUENTIAL
-from cortexc.compiler.mapping.report import quantity
 from cortexc.hardware_maps import HardwareMap, load_map
 
 TABLE = Path(hardware_maps.__file__).with_name("published_learning.toml")
@@ -131,36 +130,6 @@ def _row(result: dict[str, Any], chip: HardwareMap, low: Fit, high: Fit, index: 
             "plasticity_share": most["always_on_plasticity"]["share"], "learning_priced":
             most["always_on_plasticity"]["priced"], "boundary": least["boundary"],
             "explained_by": explanation(result, most, static)}
-
-
-def markdown() -> str:
-    """The estimated rows as the table of docs/hardware_maps.md."""
-    lines = ["| result | profile | measured | estimate | measured / estimate |", "|---|---|---|---|---|"]
-    for row in comparison():
-        if row["profile"]:
-            measured = [quantity(row[f"measured_{unit}"], unit) for unit in ("J", "s") if row[f"measured_{unit}"]]
-            profile = row["profile"] + (", without learning" if "learning_energy" in row["not_priced"] else "")
-            cells = (f"{row['work']}, {row['network']}", profile, ", ".join(measured), _estimated(row), _ratio(row))
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _estimated(row: dict[str, Any]) -> str:
-    energy, seconds = ([quantity(value, unit) for value in row[f"estimate_{unit}"]] for unit in ("J", "s"))
-    return (f"{'at least ' if row['at_least'] else ''}{energy[0]} to {energy[1]}, "
-            f"{'at most ' if row['at_most_time'] else ''}{seconds[0]} to {seconds[1]}")
-
-
-def _ratio(row: dict[str, Any]) -> str:
-    """A least estimate gives a ratio that is at most so much, and the other way round."""
-    (low, high), time = row["measured_over_estimate_J"], row["measured_over_estimate_s"]
-    energy = f"{'at most ' if row['at_least'] else ''}{_times(low)} to {_times(high)}"
-    most = "at least " if row["at_most_time"] else ""
-    return energy + (f", {most}{_times(time[0])} to {_times(time[1])}" if time else "")
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
 
 
 def static_energy(chip: HardwareMap, chips: int, result: dict[str, Any]) -> float | None:

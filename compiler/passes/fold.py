@@ -134,8 +134,10 @@ def _computed(node: Expression) -> float | None:
 def freeze_idle_rules(graph: Graph, request: Request) -> Graph:
     """Gives every projection whose increment is identically zero a synapse class without a rule."""
     for projection in graph.projections:
-        if _idle(graph, projection, request):
-            graph = _freeze(graph, projection)
+        if _idle(graph, projection, request):  # the array of its optimiser goes with the dead code
+            static, graph = _static_class(graph, graph.class_of(projection.name))
+            graph = exchanged(graph, projection, replace(projection, synapse=static, gate=None, apply=None,
+                                                         parameters=()))
     return graph
 
 
@@ -181,12 +183,6 @@ def is_zero(expression: Expression, values: dict[str, float]) -> bool:
         case Binary("+" | "-", left, right) | Where(_, left, right):
             return is_zero(left, values) and is_zero(right, values)
     return False
-
-
-def _freeze(graph: Graph, projection: Projection) -> Graph:
-    """The array of its optimiser goes with the dead code."""
-    static, graph = _static_class(graph, graph.class_of(projection.name))
-    return exchanged(graph, projection, replace(projection, synapse=static, gate=None, apply=None, parameters=()))
 
 
 def _static_class(graph: Graph, synapse: SynapseClass) -> tuple[str, Graph]:
@@ -236,7 +232,8 @@ def _read_parameters(parameters: Parameters, expressions: Iterable[Expression]) 
 
 def _live_cell(graph: Graph, cell: CellType, request: Request) -> CellType:
     now, earlier = _read_from_outside(graph, cell)
-    observed = {e.name for e in cell.equations if _observed(graph, cell, e.name, request)}
+    owners = [p.name for p in graph.populations if p.cell == cell.name]
+    observed = {e.name for e in cell.equations if request.observes(*(f"{owner}.{e.name}" for owner in owners))}
     now, earlier = _closure(cell, now | observed, earlier)
     equations = tuple(e for e in cell.equations if e.name in now)
     states = tuple(s for s in cell.states if s.name in earlier)
@@ -282,10 +279,6 @@ def _read_from_outside(graph: Graph, cell: CellType) -> tuple[set[str], set[str]
 
 def _of_side(found: Iterable[str], sides: list[str]) -> set[str]:
     return {name.split(".", 1)[1] for name in found if "." in name and name.split(".", 1)[0] in sides}
-
-
-def _observed(graph: Graph, cell: CellType, quantity: str, request: Request) -> bool:
-    return request.observes(*(f"{p.name}.{quantity}" for p in graph.populations if p.cell == cell.name))
 
 
 def _sent(graph: Graph, cell: CellType) -> tuple[str, ...]:

@@ -85,14 +85,6 @@ def expanded(expression: Expression) -> list[Term]:
     return [Term(1.0, **{side: (expression,)})]
 
 
-def terms_of(expression: Expression) -> list[Term]:
-    """The same; nothing for what is no sum of products."""
-    try:
-        return expanded(expression)
-    except ValueError:
-        return []
-
-
 def _times(left: list[Term], right: list[Term]) -> list[Term]:
     if len(left) * len(right) > MOST_PRODUCTS:
         raise TooManyTerms(MOST_PRODUCTS)
@@ -104,11 +96,6 @@ def _side(expression: Expression) -> str | None:
     sides = {name.split(".")[0] if "." in name else "synapse" for name in reads(expression)}
     sides = {"post" if side == "gate" else side for side in sides}
     return next(iter(sides)) if len(sides) == 1 else ("post" if not sides else None)
-
-
-def is_one_factor(post: tuple[Expression, ...]) -> bool:
-    """Whether the neuron computes it as one quantity."""
-    return not post or len(post) == 1 and isinstance(post[0], Name | Prev) and post[0].name.startswith("post.")
 
 
 # ---- the nearest legal rule
@@ -160,14 +147,9 @@ def _rounded(graph: Graph, q: Projection, credit: str, hardware: HardwareMap) ->
     """The rule with scales of the map, and with what the neuron computes as one factor."""
     rule = graph.rule_of(q)
     assert rule is not None
-    legal = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
-    return _legal_projection(exchanged(graph, rule, legal), q, credit, hardware)
-
-
-def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: HardwareMap) -> Graph:
-    rule = graph.rule_of(q)
-    assert rule is not None
-    kind, arguments = rule.optimiser.kind, rule.optimiser.arguments
+    rounded = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
+    graph = exchanged(graph, rule, rounded)
+    kind, arguments, bits = rule.optimiser.kind, rule.optimiser.arguments, mantissa_bits(hardware)
     if rule.optimiser.traits.sums:
         bound = graph.arrays.get(f"{q.name}.{kind}")
         kind, arguments = "accumulate" if q.apply or q.gate or bound is not None and np.any(bound) else "none", ()
@@ -178,8 +160,8 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
         terms = expanded(without_division(rule.increment))
     except ValueError:
         return graph
-    graph = _with_sum(graph, q, kind)
-    message, bits = f"pre.{graph.class_of(q.name).message}", mantissa_bits(hardware)
+    graph = _with_sum(graph, q, rule.optimiser.kind, kind)
+    message = f"pre.{graph.class_of(q.name).message}"
     terms = [replace(t, scale=nearest_scale(t.scale, bits)) for t in terms]
     if kind == "accumulate" and len(terms) == 1 and credit != "never" and f"{q.name}.{kind}" not in graph.arrays:
         held = held_input(graph, q)
@@ -187,19 +169,18 @@ def _legal_projection(graph: Graph, q: Projection, credit: str, hardware: Hardwa
             return _credited(graph, q, terms[0], held[1])
         if credit == "settled" and len(terms[0].pre) == 1 and not terms[0].synapse:
             return _credited(graph, q, terms[0], None)
-    products = []
     for index, term in enumerate(terms):
-        graph, one = _one_factor(graph, q, term, index)
-        products.append(one)
-    return _with_rule(graph, q, total(products), Optimiser(kind, arguments))
+        if len(term.post) > 1 or not all(isinstance(f, Name | Prev) and f.name.startswith("post.") for f in term.post):
+            name = f"factor_{q.name}" + (f"_{index}" if index else "")
+            graph = _with_equations(graph, q.post, [Equation(name, _in_cell(term.post), "factor")], [])
+            terms[index] = replace(term, post=(Name(f"post.{name}"),))
+    return _with_rule(graph, q, total(t.expression for t in terms), Optimiser(kind, arguments))
 
 
-def _with_sum(graph: Graph, q: Projection, kind: str) -> Graph:
-    """What is bound of the rule's optimiser, under the name of another; zeros need no array."""
-    rule = graph.rule_of(q)
-    assert rule is not None
+def _with_sum(graph: Graph, q: Projection, old: str, kind: str) -> Graph:
+    """What is bound of an optimiser, under the name of another; zeros need no array."""
     arrays = dict(graph.arrays)
-    bound = arrays.pop(f"{q.name}.{rule.optimiser.kind}", None)
+    bound = arrays.pop(f"{q.name}.{old}", None)
     return graph.with_(arrays=arrays | ({} if bound is None or not np.any(bound) else {f"{q.name}.{kind}": bound}))
 
 
@@ -228,15 +209,6 @@ def _with_rule(graph: Graph, q: Projection, increment: Expression, optimiser: Op
     assert rule is not None
     graph = exchanged(graph, rule, replace(rule, increment=increment, optimiser=optimiser))
     return exchanged(graph, graph.projection(q.name), replace(q, **changes))  # type: ignore[arg-type]
-
-
-def _one_factor(graph: Graph, q: Projection, term: Term, index: int) -> tuple[Graph, Expression]:
-    """The product with one postsynaptic factor, which the neuron computes."""
-    if not is_one_factor(term.post):
-        name = f"factor_{q.name}" + (f"_{index}" if index else "")
-        graph = _with_equations(graph, q.post, [Equation(name, _in_cell(term.post), "factor")], [])
-        term = replace(term, post=(Name(f"post.{name}"),))
-    return graph, term.expression
 
 
 def _in_cell(factors: tuple[Expression, ...]) -> Expression:

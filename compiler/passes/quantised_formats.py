@@ -11,7 +11,7 @@ from cortexc.compiler.ir.expressions import WEIGHT_SUM, Name, Prev, leaves, prev
 from cortexc.compiler.ir.model import Mirror
 from cortexc.compiler.ir.synapses import synapses_of
 from cortexc.compiler.passes.fixed_point import Extent, Format, extent, format_for
-from cortexc.compiler.passes.legalise import terms_of
+from cortexc.compiler.passes.legalise import expanded
 from cortexc.compiler.passes.name_products import is_table, quantities
 from cortexc.compiler.passes.widths import STATES_HEADROOM, Options
 
@@ -23,8 +23,9 @@ class Formats:
 
     def __init__(self, graph: Graph, options: Options):
         self.graph, self.options, self.arrays = graph, options, dict(graph.arrays)
-        self.weights = {q.name: self._weight_format(q) for q in graph.projections
-                        if graph.class_of(q.name).kind.weighted}
+        self.weights = {q.name: options.format(f"{q.name}.w", options.widths.weights,
+                                               unsigned=graph.class_of(q.name).bounds[0] >= 0)
+                        for q in graph.projections if graph.class_of(q.name).kind.weighted}
         given = [(mirror, self.weights[mirror.source], self._mirror_formats(mirror)) for mirror in graph.mirrors]
         for each in given:
             self._check_mirror(*each)
@@ -39,10 +40,6 @@ class Formats:
             self._note_coarse(q)
 
     # ---- weights
-
-    def _weight_format(self, q: Projection) -> Format:
-        low, _ = self.graph.class_of(q.name).bounds
-        return self.options.format(f"{q.name}.w", self.options.widths.weights, unsigned=low >= 0)
 
     def _mirror_formats(self, mirror: Mirror) -> int:
         """What is added or multiplied with is rounded so that the result has the units of the target, which may get
@@ -184,20 +181,20 @@ class Formats:
         """Whether what rules read of a quantity is rounded at random."""
         return name in self.coarse or self.options.factor_rounding == "stochastic"
 
-    def tag(self, q: Projection, rule: PlasticityRule) -> Format:
-        """Of what the optimiser keeps."""
-        return self.options.format(f"{q.name}.{rule.optimiser.kind}", self.options.widths.tags)
-
-    def state(self, q: Projection, name: str) -> Format:
-        """Of what a rule keeps at the synapse."""
+    def kept(self, q: Projection, name: str) -> Format:
+        """Of what a rule's state, or its optimiser by its kind, keeps at the synapse."""
         return self.options.format(f"{q.name}.{name}", self.options.widths.tags)
 
     def _note_coarse(self, q: Projection) -> None:
         rule = self.graph.rule_of(q)
         if rule is None or not self.options.least_scale:
             return
-        moved = self.tag(q, rule) if rule.optimiser.traits.integers else self.weights[q.name]
-        for term in terms_of(rule.increment):
+        moved = self.kept(q, rule.optimiser.kind) if rule.optimiser.traits.integers else self.weights[q.name]
+        try:
+            terms = expanded(rule.increment)
+        except ValueError:  # which is no sum of products
+            return
+        for term in terms:
             if len(term.pre) != 1 or len(term.post) != 1 or not isinstance(term.post[0], Name | Prev):
                 continue
             (x,), (y,) = (list(quantities(side[0])) for side in (term.pre, term.post))

@@ -120,7 +120,7 @@ def _with_states(formats: Formats, q: Projection, rule: PlasticityRule, moved: P
     """With the rule's own states, each rounded where it is updated, before what its optimiser keeps."""
     states, updates, noise = list[State](), list[Equation](), moved.noise
     for update in rule.updates:
-        found, name = formats.state(q, update.name), f"{q.name}.{update.name}"
+        found, name = formats.kept(q, update.name), f"{q.name}.{update.name}"
         offset, drawn = _offset(formats.options, f"{update.name}_rounding")
         held = found.wrap(_terms(formats, update.expression, 1.0), offset)
         initial = next(s.initial for s in rule.states if s.name == update.name)
@@ -163,7 +163,8 @@ def _terms(formats: Formats, expression: Expression, factor: float) -> Expressio
 
 def _tagged(formats: Formats, q: Projection, rule: PlasticityRule, found: Format) -> tuple[PlasticityRule, Projection]:
     """Increments that a synapse keeps: a low-pass, or a sum until the `apply` gate."""
-    kind, tag, old = rule.optimiser.kind, formats.tag(q, rule), Prev(TAG, 1)
+    kind, old = rule.optimiser.kind, Prev(TAG, 1)
+    tag = formats.kept(q, kind)
     if (kept := formats.arrays.pop(f"{q.name}.{kind}", None)) is not None:
         formats.arrays[f"{q.name}.{TAG}"] = tag.round(kept)
     (offset, noise), (offset_tag, noise_tag) = (_offset(formats.options, n) for n in ("rounding", f"{TAG}_rounding"))

@@ -135,7 +135,8 @@ class Quantities:
 
     def __init__(self, ranges: Ranges, base: str = ""):
         self.cell, self.ranges = ranges.cell, ranges
-        self.algebra = Algebra(self._look, self._is_binary_leaf)
+        self.algebra = Algebra(self._look, lambda atom: atom[0] == "q" and not atom[1].startswith("#")
+                               and self.cell.equation(atom[1]) is not None and ranges.is_binary(atom[1]))
         self._bounds: dict[str, Range] = {}
         self.unstable: dict[str, float] = {}
         self._same: dict[str, Polynomial] = {}
@@ -191,10 +192,6 @@ class Quantities:
         return [self._resolved(structure[1]) for structure, name in self.algebra.structures.items()
                 if name in names and structure[0] == "inverse"]
 
-    def _is_binary_leaf(self, atom: Atom) -> bool:
-        return atom[0] == "q" and not atom[1].startswith("#") and self.cell.equation(atom[1]) is not None and \
-            self.ranges.is_binary(atom[1])
-
     def _look(self, node: Name | Prev) -> Polynomial:
         if self.cell.equation(node.name) is None:
             constants = {p.name for p in self.cell.parameters} | {"dt"}
@@ -232,7 +229,8 @@ class Quantities:
     def _resolved(self, polynomial: Polynomial) -> Polynomial:
         result = replaced(polynomial, self._earlier)
         for leaf in {a[2][1] for m, _ in result for a in m if a[0] == "T"}:
-            result = aligned(result, min(_depths_of(result, leaf)), leaf)
+            depths = [a[2] for a in sources_of(result) if a[0] == "q" and a[1] == leaf]
+            result = aligned(result, min(depths), leaf)
         return self.algebra.tidy(result)
 
     def _earlier(self, atom: Atom) -> Polynomial | None:
@@ -252,15 +250,12 @@ class Quantities:
 
     def _recurs(self, name: str) -> bool:
         """Whether it depends on its own past through polynomials; a trace that it reads is an end."""
-        return name in reached(self._read_before(name), lambda read: () if self._is_trace(read)
+        return name in reached(self._read_before(name), lambda read: () if read in self._read_before(read)
                                else self._read_before(read))
 
     def _read_before(self, name: str) -> set[str]:
         return {a[1] for m, _ in self.same(name) for a in m
                 if a[0] == "q" and self.cell.equation(a[1]) is not None and a != ("q", name, 0)}
-
-    def _is_trace(self, name: str) -> bool:
-        return name in self._read_before(name)
 
     def _trace(self, name: str, same: Polynomial) -> Polynomial | None:
         """a * prev(name) + sources, with a between 0 and 1, as traces of the sources."""
@@ -286,10 +281,6 @@ def _leaf_of(node: Name | Prev) -> Atom:
     return ("q", node.name, depth_of(node))
 
 
-def _depths_of(polynomial: Polynomial, leaf: str) -> list[int]:
-    return [a[2] for a in sources_of(polynomial) if a[0] == "q" and a[1] == leaf]
-
-
 def sources_of(polynomial: Polynomial) -> list[Atom]:
     """Its leaves and constants, those of traces too."""
     return [a[2] if a[0] == "T" else a for m, _ in polynomial for a in m]
@@ -306,4 +297,3 @@ def _at_depth(atom: Atom, depth: int, of_leaf: str) -> Polynomial | None:
     later = ("q", of_leaf, atom[2][2] - 1)
     earlier = (of_atom(("T", atom[1], later)) - of_atom(later)) * (1 / atom[1])
     return aligned(earlier, depth, of_leaf)
-

@@ -236,23 +236,20 @@ def increment_problems(graph: Graph) -> Iterator[CortexError]:
                               "Let each factor read one side, or keep the term as a per-synapse state.")
 
 
-def offending_term(rule: PlasticityRule) -> Expression | None:
-    """The first part of the increment that is no sum of products of factors of one side each."""
-    return _offending(rule, rule.increment)
-
-
-def _offending(rule: PlasticityRule, expression: Expression) -> Expression | None:
+def offending_term(rule: PlasticityRule, expression: Expression | None = None) -> Expression | None:
+    """The first part of the increment, or of a part of it, that is no sum of products of factors of one side each."""
+    expression = rule.increment if expression is None else expression
     if _one_side(rule, expression):
         return None
     match expression:
         case Negate(operand):
-            return _offending(rule, operand)
+            return offending_term(rule, operand)
         case Binary("+" | "-" | "*", left, right):
-            return _offending(rule, left) or _offending(rule, right)
+            return offending_term(rule, left) or offending_term(rule, right)
         case Binary("/", left, right) if _is_product(rule, right):
-            return _offending(rule, left)
+            return offending_term(rule, left)
         case Where(condition, then, otherwise) if _is_indicator(rule, condition):
-            return _offending(rule, then) or _offending(rule, otherwise)
+            return offending_term(rule, then) or offending_term(rule, otherwise)
         case _ if _is_indicator(rule, expression):
             return None
     return expression

@@ -63,7 +63,9 @@ class _RuleAlgebra(Algebra):
                 return super().of(expression)
             case Binary("/", left, right) if sides(right) == {"post"}:
                 return self.of(left) * self.from_post(Number(1.0) / right)
-        if sides(expression) == {"post"} and not _is_scaled(expression):
+        scaled = isinstance(expression, Binary) and expression.operator == "/" and (
+            literal_value(expression.right) is not None)
+        if sides(expression) == {"post"} and not scaled:
             return self.from_post(expression)
         if isinstance(expression, Where) and sides(expression.condition) == {"post"}:
             chosen = self.from_post(Where(expression.condition, Number(1.0), Number(0.0)))
@@ -89,10 +91,6 @@ class _RuleAlgebra(Algebra):
 
 class _Unknown(ArithmeticError):
     """A structure that is no polynomial."""
-
-
-def _is_scaled(expression: Expression) -> bool:
-    return isinstance(expression, Binary) and expression.operator == "/" and literal_value(expression.right) is not None
 
 
 class RuleTerms:

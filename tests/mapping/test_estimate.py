@@ -16,8 +16,8 @@ from cortexc.compiler.mapping.connectivity import FixedProbability
 from cortexc.compiler.mapping.fit import Fit, fit
 from cortexc.compiler.mapping.items import Cut, Rates, problem_of
 from cortexc.compiler.mapping.problem import Mapping
-from cortexc.compiler.mapping.published import comparison, markdown
-from cortexc.compiler.mapping.report import fit_text
+from cortexc.compiler.mapping.published import comparison
+from cortexc.compiler.mapping.report import fit_text, quantity
 from cortexc.compiler.report.fit_page import fit_page
 from cortexc.hardware_maps import HardwareMap, MapError, load_map
 
@@ -197,6 +197,34 @@ def fitted(capsys: Any, *arguments: str) -> dict[str, Any]:
     out, err = capsys.readouterr()
     assert not left.value.code, err
     return json.loads(out)
+
+
+def markdown() -> str:
+    """The estimated rows as the table of docs/hardware_maps.md."""
+    lines = ["| result | profile | measured | estimate | measured / estimate |", "|---|---|---|---|---|"]
+    for row in (row for row in comparison() if row["profile"]):
+        measured = [quantity(row[f"measured_{unit}"], unit) for unit in ("J", "s") if row[f"measured_{unit}"]]
+        profile = row["profile"] + (", without learning" if "learning_energy" in row["not_priced"] else "")
+        cells = (f"{row['work']}, {row['network']}", profile, ", ".join(measured), estimated(row), ratio(row))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def estimated(row: dict[str, Any]) -> str:
+    energy, seconds = ([quantity(value, unit) for value in row[f"estimate_{unit}"]] for unit in ("J", "s"))
+    return (f"{'at least ' if row['at_least'] else ''}{energy[0]} to {energy[1]}, "
+            f"{'at most ' if row['at_most_time'] else ''}{seconds[0]} to {seconds[1]}")
+
+
+def ratio(row: dict[str, Any]) -> str:
+    """A least estimate gives a ratio that is at most so much, and the other way round."""
+    (low, high), time = ([times(r) for r in row[f"measured_over_estimate_{unit}"] or ()] for unit in ("J", "s"))
+    energy = f"{'at most ' if row['at_least'] else ''}{low} to {high}"
+    return energy + (f", {'at least ' if row['at_most_time'] else ''}{time[0]} to {time[1]}" if time else "")
+
+
+def times(number: float) -> str:
+    return f"{number:.3g}" if number < 1000 else f"{number:,.0f}"
 
 
 def test_the_table_of_the_docs_is_the_table() -> None:
