@@ -15,11 +15,6 @@ def has_engine(hardware: HardwareMap) -> bool:
     return math.isfinite(hardware.number("learning.scale_mantissa_high"))
 
 
-def mantissa_bits(hardware: HardwareMap) -> int:
-    """Of a scale: 3 where it goes to 7."""
-    return int(math.log2(hardware.number("learning.scale_mantissa_high") + 1))
-
-
 def nearest_scale(value: float, bits: int) -> float:
     """The nearest m * 2**e with m of so many bits, of either sign."""
     mantissa, exponent = math.frexp(value)
@@ -45,7 +40,8 @@ class Limits:
 
     @property
     def bits(self) -> int:
-        return mantissa_bits(self.hardware)
+        """Of the mantissa of a scale: 3 where it goes to 7."""
+        return int(math.log2(self.hardware.number("learning.scale_mantissa_high") + 1))
 
     def nearest(self, scale: Fraction) -> float:
         return nearest_scale(float(scale), self.bits)

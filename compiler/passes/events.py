@@ -23,19 +23,14 @@ def is_event(cell: CellType, quantity: str, above: frozenset[str] = frozenset())
         return False
     match equation.expression:
         case Where(_, Number(), Number(0.0)) | Call("poisson"):
-            return quantity in cell.messages or _resets(cell, quantity)
+            asked = Binary(">", Name(quantity), Number(0.0))  # a cell is reset by it: where(spike > 0, ...)
+            return quantity in cell.messages or any(isinstance(node, Where) and node.condition == asked
+                                                    for e in cell.equations for node in walk(e.expression))
         case Binary("*" | "/"):
             known = above | {quantity}
             waiting = waits_for(equation.expression, lambda name: name not in known and is_event(cell, name, known))
             return waiting is not None and not _all_gates(waiting)
     return False
-
-
-def _resets(cell: CellType, quantity: str) -> bool:
-    """Whether a cell asks if there is one, `where(spike > 0, ...)`."""
-    asked = Binary(">", Name(quantity), Number(0.0))
-    nodes = (node for equation in cell.equations for node in walk(equation.expression))
-    return any(isinstance(node, Where) and node.condition == asked for node in nodes)
 
 
 def sends_events(graph: Graph, projection: Projection) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cortexc.compiler.ir.evaluation import evaluate, no_history
-from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Expression, Name, Prev, parse, reads
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Expression, Name, Prev, children, parse, reads
 from cortexc.compiler.ir.model import Array, CellType, Graph, Projection
 
 SCALARS = ("valid", "first", "behind", "keep", "total", "share", "shares", "square", "cross", "gathered", "empty")
@@ -91,7 +91,8 @@ def form_of(graph: Graph, q: Projection) -> Form | None:
     assert p is not None
     if rule.optimiser.traits.sums:
         return summed(x, u, p)
-    return moving(x, p, reads_earlier(rule.increment), rule.optimiser.arguments)
+    earlier = any(isinstance(side, Prev) and side.name.startswith("pre.") for side in children(rule.increment))
+    return moving(x, p, earlier, rule.optimiser.arguments)
 
 
 def moving(x: str, p: Expression, earlier: bool, rate: Sequence[Expression]) -> Form:
@@ -228,17 +229,7 @@ def postsynaptic_factor(graph: Graph, projection: Projection, expression: Expres
         case Binary("*", left, right):
             for p, x in ((left, right), (right, left)):
                 if x == Name(message) or earlier and x == Prev(message, 1):
-                    return p if _is_postsynaptic(p) else None
+                    found = reads(p)
+                    only_post = not any(name.startswith("pre.") or name in ("w", WEIGHT_SUM) for name in found)
+                    return p if only_post and any(name.startswith("post.") for name in found) else None
     return None
-
-
-def reads_earlier(expression: Expression) -> bool:
-    """Whether an increment that is such a product has the message of the last step."""
-    return isinstance(expression, Binary) and any(isinstance(side, Prev) and side.name.startswith("pre.")
-                                                  for side in (expression.left, expression.right))
-
-
-def _is_postsynaptic(expression: Expression) -> bool:
-    found = reads(expression)
-    return any(name.startswith("post.") for name in found) and not any(
-        name.startswith("pre.") or name in ("w", WEIGHT_SUM) for name in found)

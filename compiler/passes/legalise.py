@@ -24,7 +24,7 @@ from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, Projec
 from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
 from cortexc.compiler.ir.model import Optimiser, State
 from cortexc.compiler.passes.base import Request
-from cortexc.compiler.passes.engine_limits import Limits, has_engine, mantissa_bits, nearest_scale
+from cortexc.compiler.passes.engine_limits import Limits, has_engine, nearest_scale
 from cortexc.compiler.passes.engine_text import verdict
 from cortexc.compiler.passes.fold import constant, literal, simplify
 from cortexc.compiler.passes.held_forms import held_input
@@ -149,7 +149,7 @@ def _rounded(graph: Graph, q: Projection, credit: str, hardware: HardwareMap) ->
     assert rule is not None
     rounded = replace(rule, updates=tuple(_legal_update(u, hardware) for u in rule.updates))
     graph = exchanged(graph, rule, rounded)
-    kind, arguments, bits = rule.optimiser.kind, rule.optimiser.arguments, mantissa_bits(hardware)
+    kind, arguments, bits = rule.optimiser.kind, rule.optimiser.arguments, Limits(hardware).bits
     if rule.optimiser.traits.sums:
         bound = graph.arrays.get(f"{q.name}.{kind}")
         kind, arguments = "accumulate" if q.apply or q.gate or bound is not None and np.any(bound) else "none", ()
@@ -193,7 +193,7 @@ def _legal_update(update: Equation, hardware: HardwareMap) -> Equation:
         return update
     own = Term(1.0, synapse=(Prev(update.name, 1),))
     leak = 1.0 - sum(t.scale for t in terms if replace(t, scale=1.0) == own)
-    bits, least = mantissa_bits(hardware), hardware.value("learning.scale_exponent_low")
+    bits, least = Limits(hardware).bits, hardware.value("learning.scale_exponent_low")
     near = nearest_scale(leak, bits)
     if near and isinstance(least, int | float):
         near = math.copysign(max(abs(near), 2.0**least), near)

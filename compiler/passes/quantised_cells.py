@@ -146,13 +146,12 @@ class _Cell:
         result = []
         for e in equations:
             held = rounding_of(e.expression)
-            if held and self._worst(held.inner) > (held.limit + 1) / held.scale:
+            if held is None:
+                continue
+            worst = extent(held.inner, lambda node: self.formats.leaf(self.p, node.name), self._table, self.p.name)
+            if worst.largest > (held.limit + 1) / held.scale:
                 result.append(tally(e.name + COUNTER, held.beyond))
         return result
-
-    def _worst(self, inner: Expression) -> float:
-        """The greatest magnitude that an expression of the new cell can take."""
-        return extent(inner, lambda node: self.formats.leaf(self.p, node.name), self._table, self.p.name).largest
 
     def _table(self, name: str) -> Extent:
         return Extent(0, float(np.abs(self.formats.arrays[f"table.{name}"]).max()))

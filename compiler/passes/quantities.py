@@ -288,12 +288,11 @@ def sources_of(polynomial: Polynomial) -> list[Atom]:
 
 def aligned(polynomial: Polynomial, depth: int, of_leaf: str) -> Polynomial:
     """With every trace of a leaf so many steps ago: T one step before is (T - source) / a."""
-    return replaced(polynomial, lambda atom: _at_depth(atom, depth, of_leaf))
+    def at_depth(atom: Atom) -> Polynomial | None:
+        if atom[0] != "T" or atom[2][1] != of_leaf or atom[2][2] <= depth:
+            return None
+        later = ("q", of_leaf, atom[2][2] - 1)
+        earlier = (of_atom(("T", atom[1], later)) - of_atom(later)) * (1 / atom[1])
+        return aligned(earlier, depth, of_leaf)
 
-
-def _at_depth(atom: Atom, depth: int, of_leaf: str) -> Polynomial | None:
-    if atom[0] != "T" or atom[2][1] != of_leaf or atom[2][2] <= depth:
-        return None
-    later = ("q", of_leaf, atom[2][2] - 1)
-    earlier = (of_atom(("T", atom[1], later)) - of_atom(later)) * (1 / atom[1])
-    return aligned(earlier, depth, of_leaf)
+    return replaced(polynomial, at_depth)

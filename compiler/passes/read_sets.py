@@ -96,28 +96,32 @@ class ReadSet:
 
 def read_sets(graph: Graph) -> list[ReadSet]:
     """One for every projection that learns or that a mirror overwrites, in declaration order."""
-    mirrored = {mirror.target for mirror in graph.mirrors}
-    return [_read_set(graph, p) for p in graph.projections if graph.rule_of(p) or p.name in mirrored]
+    found = []
+    for q in graph.projections:
+        rule, mirrors = graph.rule_of(q), [m for m in graph.mirrors if m.target == q.name]
+        read = [*(_rule_reads(graph, q, rule) if rule else ()), *(
+            Read(f"{m.source}.w", 0, SYNAPSE, "elsewhere", f"weight transport: a mirror copies projection '{m.source}' "
+                 f"({' '.join(m.operations) or 'as it is'})") for m in mirrors)]
+        if rule is None and mirrors:
+            found.append(ReadSet(q.name, None, tuple(read)))
+        elif rule:
+            term = offending_term(rule)
+            found.append(ReadSet(q.name, rule.name, tuple(read), show(term) if term else None, rule.optimiser.kind,
+                                 show(rule.deliver) if rule.shapes else None))
+    return found
 
 
-def _read_set(graph: Graph, projection: Projection) -> ReadSet:
-    rule = graph.rule_of(projection)
-    found = (*_rule_reads(graph, projection, rule), *_mirrored(graph, projection))
-    term = offending_term(rule) if rule else None
-    return ReadSet(projection.name, rule.name if rule else None, found, show(term) if term else None,
-                   rule.optimiser.kind if rule else "none", show(rule.deliver) if rule and rule.shapes else None)
-
-
-def _rule_reads(graph: Graph, projection: Projection, rule: PlasticityRule | None) -> Iterator[Read]:
-    if rule is None:
-        return
-    seen: dict[tuple[str, int], None] = {}
+def _rule_reads(graph: Graph, projection: Projection, rule: PlasticityRule) -> Iterator[Read]:
+    """What its expressions name, and what it needs of other synapses without naming them."""
     delivered = (rule.deliver,) if rule.shapes else ()
-    for expression in (*(u.expression for u in rule.updates), rule.increment, *rule.optimiser.arguments, *delivered):
-        seen |= {(node.name, depth_of(node)): None for node in leaves(expression)}
-    for name, depth in seen:
+    every = (*(u.expression for u in rule.updates), rule.increment, *rule.optimiser.arguments, *delivered)
+    for name, depth in dict.fromkeys((node.name, depth_of(node)) for e in every for node in leaves(e)):
         yield _classify(graph, projection, rule, name, depth)
-    yield from _over_many_synapses(graph, projection, rule)
+    if projection.convolution:
+        yield Read("increment", 0, SYNAPSE, "elsewhere",
+                   f"the kernel is shared: increments of {projection.convolution.positions} positions are summed")
+    if why := rule.optimiser.traits.elsewhere:
+        yield Read("increment", 0, SYNAPSE, "elsewhere", why)
 
 
 def _classify(graph: Graph, projection: Projection, rule: PlasticityRule, name: str, depth: int) -> Read:
@@ -168,23 +172,6 @@ def _made_of(graph: Graph, projection: Projection, quantity: str) -> bool:
 
 def _steps(count: int) -> str:
     return f"{count} step" if count == 1 else f"{count} steps"
-
-
-def _over_many_synapses(graph: Graph, projection: Projection, rule: PlasticityRule) -> Iterator[Read]:
-    """What a rule needs of other synapses although its expressions do not name them."""
-    if projection.convolution:
-        yield Read("increment", 0, SYNAPSE, "elsewhere",
-                   f"the kernel is shared: increments of {projection.convolution.positions} positions are summed")
-    if why := rule.optimiser.traits.elsewhere:
-        yield Read("increment", 0, SYNAPSE, "elsewhere", why)
-
-
-def _mirrored(graph: Graph, projection: Projection) -> Iterator[Read]:
-    for mirror in graph.mirrors:
-        if mirror.target == projection.name:
-            how = " ".join(mirror.operations) or "as it is"
-            yield Read(f"{mirror.source}.w", 0, SYNAPSE, "elsewhere",
-                       f"weight transport: a mirror copies projection '{mirror.source}' ({how})")
 
 
 # --- where a quantity is computed -----------------------------------------------------------------------

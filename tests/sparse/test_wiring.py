@@ -13,7 +13,7 @@ from sparse_circuits import graph_of, setup_of
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.backends.lowering import lower
 from cortexc.compiler.backends.native import Native
-from cortexc.compiler.ir import CortexError, drawing, machine, parse_graph, problems, show_graph
+from cortexc.compiler.ir import CortexError, arrays, drawing, parse_graph, problems, show_graph
 from cortexc.compiler.ir.synapses import synapses_of, with_drawn
 from cortexc.compiler.ir.wiring import Numbers, Wiring
 from cortexc.compiler.verify.mutation.campaign import plain_python
@@ -209,7 +209,7 @@ def large(pre: int, post: int, number: int):
 
 def test_a_projection_that_does_not_fit_is_refused_before_memory_is_taken(monkeypatch):
     graph = large(50_000, 50_000, 10**9)
-    monkeypatch.setattr(machine, "available", lambda: 16 * 2**30)
+    monkeypatch.setattr(arrays, "available", lambda: 16 * 2**30)
     tracemalloc.start()
     for made in (lower, Interpreter):
         with pytest.raises(CortexError, match=r"1e\+09 synapses, which need 22.3\d* GiB; 16 GiB are free") as error:

@@ -239,12 +239,7 @@ class Joined(Owner):
             self.effects += found
 
     def run(self) -> None:
-        """What the pathways add."""
-        for effect in self._pathway_effects():
-            self.effects.append(effect)
-            self._arrive(effect, self.ends.of(effect.side).arrivals)
-
-    def _pathway_effects(self) -> Iterator[Effect]:
+        """What the pathways add. Raises U106."""
         for pathway in self.pathways:
             known, taints = self.before_pathway(pathway)
             for statement, value in self.executed(pathway, known):
@@ -255,7 +250,9 @@ class Joined(Owner):
                     raise CortexError("U106", f"'{statement.line}' of pathway '{pathway.name}' reads what an earlier "
                                               "pathway with other delays changes in the same step.",
                                       "Give both the same delay, or write them as one.")
-                yield from self._effects(pathway, *found, value, statement.line)
+                for effect in self._effects(pathway, *found, value, statement.line):
+                    self.effects.append(effect)
+                    self._arrive(effect, self.ends.of(effect.side).arrivals)
 
     def _note(self, value: Expression, pathway: Pathway) -> None:
         for leaf in leaves(value):

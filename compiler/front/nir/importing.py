@@ -30,7 +30,7 @@ from cortexc.compiler.front.nir.reading import Edge, Network, Node, read
 from cortexc.compiler.front.nir.shapes import shapes
 from cortexc.compiler.front.nir.sidecar import SIDECARS, graph_beside
 from cortexc.compiler.front.nir.wiring import ARRIVALS, Order, Wiring, weighted, wirings
-from cortexc.compiler.ir import CellType, CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
+from cortexc.compiler.ir import CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
 from cortexc.compiler.ir.cells import INTEGRATORS
 from cortexc.compiler.ir.firing import fresh
 from cortexc.compiler.ir.schedule import instantaneous
@@ -151,7 +151,9 @@ class _Import:
         stateful = [name for name, node in network.nodes.items() if node.kind in NEURONS]
         self.order = Order(network.nodes, network.edges, stateful)
         self.arrival = self._arrival(arrival)
-        self.wirings = {edge: self._wirings(edge) for edge in network.edges}
+        self.wirings = {(a, b): [
+            replace(w, steps=w.steps + self.order.depth((a, b), self.arrival)) for w in wirings(
+                network.nodes[b], self.shapes[a], self.shapes[b], self.delays.get(b))] for a, b in network.edges}
 
     def _own(self, wanted: str) -> str:
         name = wanted if re.match(r"[A-Za-z_]", wanted) else f"n_{wanted}"
@@ -205,17 +207,13 @@ class _Import:
         return {f"{self.names[name]}.{key}": value for name, node in self.network.nodes.items()
                 for key, value in parameters(node, math.prod(self.shapes[name])).items()}
 
-    def _wirings(self, edge: Edge) -> list[Wiring]:
-        a, b = edge
-        found = wirings(self.network.nodes[b], self.shapes[a], self.shapes[b], self.delays.get(b))
-        return [replace(w, steps=w.steps + self.order.depth(edge, self.arrival)) for w in found]
-
     def _joined(self, graph: Graph, edge: Edge, wiring: Wiring) -> Graph:
         a, b = edge
         sent = message(self.network.nodes[a].kind)
         synapse = SynapseClass(f"{sent}_{wiring.connectivity}", sent, "arriving", wiring.connectivity)
         name = self._own(f"{self.names[a][:40]}_to_{self.names[b][:40]}")
-        delay = wiring.steps + _sent_from_state(graph.cell(self._cell(a)), sent)
+        cell = graph.cell(self._cell(a))  # what waits for no port, and not for the step's end, arrives with delay 1
+        delay = wiring.steps + int(sent not in instantaneous(cell) and sent not in cell.late)
         joined = Projection(name, synapse.name, self.names[a], self.names[b], delay, convolution=wiring.convolution)
         return graph.with_(synapses=tuple(dict.fromkeys((*graph.synapses, synapse))),
                            projections=(*graph.projections, joined),
@@ -232,8 +230,3 @@ class _Import:
         except CycleError as error:
             raise CortexError("N108", f"the circle {' <- '.join(error.args[1])} has neither a node with state nor a "
                                       "delay, so its values depend on each other.") from None
-
-
-def _sent_from_state(cell: CellType, sent: str) -> int:
-    """1 if a message with delay 1 arrives in its own step: it waits for no port, and not for the step's end."""
-    return int(sent not in instantaneous(cell) and sent not in cell.late)
