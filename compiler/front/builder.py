@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, unknown
-from cortexc.compiler.ir.verify import verify
+from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, unknown, verify
 
 SOURCE = "input value; send rate = value; message rate"
 RULES = {"p": "probability", "indegree": "fixed_indegree", "outdegree": "fixed_outdegree", "total": "fixed_total"}

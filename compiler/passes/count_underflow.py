@@ -19,9 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from cortexc.compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, Projection
+from cortexc.compiler.ir import CellType, Equation, Expression, Graph, PlasticityRule, Projection, State
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, walk
-from cortexc.compiler.ir.model import State
 from cortexc.compiler.passes.base import SAME, Request
 from cortexc.compiler.passes.fixed_point import rounding_of
 from cortexc.compiler.passes.rewriting import exchanged

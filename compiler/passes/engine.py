@@ -13,9 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from cortexc.compiler.ir import Expression, Graph, PlasticityRule, Projection, show
+from cortexc.compiler.ir import Expression, Graph, PlasticityRule, Projection, State, SynapseClass, show
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Number, Prev, Where, leaves, walk
-from cortexc.compiler.ir.model import State, SynapseClass
 from cortexc.compiler.passes.engine_limits import Limits, has_engine
 from cortexc.compiler.passes.fixed_point import bits_between, rounding_of
 from cortexc.compiler.passes.fold import constant

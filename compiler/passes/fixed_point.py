@@ -14,21 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cortexc.compiler.ir.errors import CortexError
-from cortexc.compiler.ir.expressions import (
-    Binary,
-    Call,
-    Expression,
-    Lookup,
-    Name,
-    Negate,
-    Number,
-    Prev,
-    Where,
-    children,
-    show,
-    walk,
-)
+from cortexc.compiler.ir import CortexError, Expression, show
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Number, Prev, Where, children, walk
 from cortexc.compiler.ir.functions import Floats
 
 EXACT = 53

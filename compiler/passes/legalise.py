@@ -20,9 +20,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, Projection, show
+from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, Optimiser, Projection, State, show
 from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
-from cortexc.compiler.ir.model import Optimiser, State
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.engine_limits import Limits, has_engine, nearest_scale
 from cortexc.compiler.passes.engine_text import verdict

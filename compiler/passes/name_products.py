@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from cortexc.compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule
+from cortexc.compiler.ir import CellType, CortexError, Equation, Expression, Graph, PlasticityRule, show
 from cortexc.compiler.ir.expressions import (
     Binary,
     Call,
@@ -28,7 +28,6 @@ from cortexc.compiler.ir.expressions import (
     names,
     reads,
     rebuild,
-    show,
     substitute,
     transform,
 )

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from cortexc.compiler.ir import CellType, CortexError, Equation, Expression, Population
+from cortexc.compiler.ir import CellType, CortexError, Equation, Expression, Population, State
 from cortexc.compiler.ir.evaluation import evaluate
 from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Number, Where, substitute
 from cortexc.compiler.ir.functions import Floats
-from cortexc.compiler.ir.model import State
 from cortexc.compiler.passes.fixed_point import Extent, Format, extent, rounding_of
 from cortexc.compiler.passes.fold import simplify
 from cortexc.compiler.passes.name_products import is_table, quantities

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Expression, Graph, PlasticityRule, Population, Projection
+from cortexc.compiler.ir import CortexError, Expression, Graph, Mirror, PlasticityRule, Population, Projection
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Name, Prev, leaves, previous
-from cortexc.compiler.ir.model import Mirror
 from cortexc.compiler.ir.synapses import synapses_of
 from cortexc.compiler.passes.fixed_point import Extent, Format, extent, format_for
 from cortexc.compiler.passes.legalise import expanded

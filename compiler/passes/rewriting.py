@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import reduce
 
-from cortexc.compiler.ir import CellType, Equation, Expression, Graph, Optimiser, PlasticityRule, State
-from cortexc.compiler.ir.model import Projection
+from cortexc.compiler.ir import CellType, Equation, Expression, Graph, Optimiser, PlasticityRule, Projection, State
 
 Change = Callable[[Expression], Expression]
 FIELDS = {CellType: "cells", PlasticityRule: "rules", Projection: "projections"}

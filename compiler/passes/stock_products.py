@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.ir import Graph, Projection
+from cortexc.compiler.ir import Graph, PlasticityRule, Projection
 from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import Name, Prev, depth_of
-from cortexc.compiler.ir.model import PlasticityRule
 from cortexc.compiler.passes.fixed_point import rounding_of
 from cortexc.compiler.passes.normal_form import Atom, NormalForm, Polynomial, of_atom
 from cortexc.compiler.passes.quantised_rules import LAVA_BITS

@@ -16,19 +16,8 @@ from cortexc.compiler.front.brian2.naming import plain
 from cortexc.compiler.front.brian2.pathways import Effect, Pathway
 from cortexc.compiler.front.brian2.synapses import Joined
 from cortexc.compiler.front.brian2.units import powers, text, to_graph
-from cortexc.compiler.ir.cells import Equation, Parameter, Port, State
-from cortexc.compiler.ir.errors import CortexError
-from cortexc.compiler.ir.expressions import (
-    Binary,
-    Expression,
-    Name,
-    Number,
-    Prev,
-    Where,
-    chained,
-    leaves,
-    transform,
-)
+from cortexc.compiler.ir import CortexError, Equation, Parameter, Port, State
+from cortexc.compiler.ir.expressions import Binary, Expression, Name, Number, Prev, Where, chained, leaves, transform
 from cortexc.compiler.ir.firing import SPIKE
 from cortexc.compiler.ir.model import Graph, PlasticityRule, Projection, SynapseClass
 

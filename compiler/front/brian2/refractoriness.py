@@ -11,8 +11,7 @@ import numpy as np
 
 from cortexc.compiler.front.brian2.naming import plain
 from cortexc.compiler.front.brian2.units import powers, to_graph
-from cortexc.compiler.ir.cells import State
-from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir import CortexError, State
 from cortexc.compiler.ir.expressions import Binary, Call, Expression, Name, Number, Prev, Where
 
 if TYPE_CHECKING:

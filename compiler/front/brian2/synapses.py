@@ -27,8 +27,7 @@ from cortexc.compiler.front.brian2.translating import (
     terms,
 )
 from cortexc.compiler.front.brian2.units import powers, text, to_graph
-from cortexc.compiler.ir.cells import Port
-from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir import CortexError, Port
 from cortexc.compiler.ir.evaluation import evaluate, no_history
 from cortexc.compiler.ir.expressions import Expression, Name, Prev, leaves, transform
 from cortexc.compiler.ir.firing import SPIKE

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.ir.errors import CortexError
+from cortexc.compiler.ir import CortexError, Expression
 from cortexc.compiler.ir.expressions import (
     ARITHMETIC,
     COMPARISON,
     LOGICAL,
     Binary,
     Call,
-    Expression,
     Negate,
     Number,
     Where,

@@ -30,11 +30,10 @@ from cortexc.compiler.front.nir.reading import Edge, Network, Node, read
 from cortexc.compiler.front.nir.shapes import shapes
 from cortexc.compiler.front.nir.sidecar import SIDECARS, graph_beside
 from cortexc.compiler.front.nir.wiring import ARRIVALS, Order, Wiring, weighted, wirings
-from cortexc.compiler.ir import CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown
+from cortexc.compiler.ir import CortexError, Graph, Population, Projection, SynapseClass, parse_graph, unknown, verify
 from cortexc.compiler.ir.cells import INTEGRATORS
 from cortexc.compiler.ir.firing import fresh
 from cortexc.compiler.ir.schedule import instantaneous
-from cortexc.compiler.ir.verify import verify
 
 
 def from_nir(source: Any, *, dt: float | None = None, reset: str | None = None, current: str | None = None,
