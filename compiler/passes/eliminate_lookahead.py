@@ -30,19 +30,8 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import ClassVar
 
-from cortexc.compiler.ir import CellType, Equation, Expression, Graph, State
-from cortexc.compiler.ir.expressions import (
-    Binary,
-    Name,
-    Negate,
-    Number,
-    Prev,
-    children,
-    names,
-    previous,
-    rename,
-    transform,
-)
+from cortexc.compiler.ir import Binary, CellType, Equation, Expression, Graph, Name, Negate, Number, Prev, State
+from cortexc.compiler.ir.expressions import children, names, previous, rename, transform
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.fold import remove_dead
 from cortexc.compiler.passes.rewriting import exchanged

@@ -31,29 +31,23 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from cortexc.compiler.ir import (
+    Binary,
+    Call,
     CellType,
     Expression,
     Graph,
+    Name,
+    Negate,
+    Number,
     Parameter,
     PlasticityRule,
     Population,
     Projection,
     SynapseClass,
+    Where,
 )
 from cortexc.compiler.ir.arrays import expected_shapes
-from cortexc.compiler.ir.expressions import (
-    Binary,
-    Call,
-    Name,
-    Negate,
-    Number,
-    Where,
-    children,
-    previous,
-    reads,
-    substitute,
-    transform,
-)
+from cortexc.compiler.ir.expressions import children, previous, reads, substitute, transform
 from cortexc.compiler.ir.functions import OPERATORS, SCALAR
 from cortexc.compiler.ir.model import rule_parameters
 from cortexc.compiler.ir.schedule import as_old_as, message_depth

@@ -13,21 +13,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from cortexc.compiler.ir import Expression, Graph, Projection, show
-from cortexc.compiler.ir.expressions import (
-    WEIGHT_SUM,
-    Binary,
-    Name,
-    Negate,
-    Number,
-    Prev,
-    Where,
-    depth_of,
-    leaves,
-    reads,
-    rename,
-    transform,
-)
+from cortexc.compiler.ir import Binary, Expression, Graph, Name, Negate, Number, Prev, Projection, Where, show
+from cortexc.compiler.ir.expressions import WEIGHT_SUM, depth_of, leaves, reads, rename, transform
 from cortexc.compiler.ir.schedule import message_depth, reached
 from cortexc.compiler.passes.fold import constant as literal_value
 from cortexc.compiler.passes.normal_form import ZERO, Atom, Polynomial, of_atom, replaced

@@ -10,8 +10,7 @@ from collections.abc import Callable, Set
 
 import numpy as np
 
-from cortexc.compiler.ir import Graph
-from cortexc.compiler.ir.expressions import Name, Prev
+from cortexc.compiler.ir import Graph, Name, Prev
 from cortexc.compiler.ir.functions import Floats
 from cortexc.compiler.ir.model import cell_parameters, weight_shape
 from cortexc.compiler.ir.schedule import settled

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Equation, Expression, Graph
-from cortexc.compiler.ir.expressions import Number, Prev, Where
+from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, Number, Prev, Where
 from cortexc.compiler.ir.model import OPTIMISERS
 from cortexc.compiler.passes.fixed_point import Format, bits_between, format_for, rounding_of
 

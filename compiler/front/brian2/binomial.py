@@ -12,8 +12,7 @@ import numpy as np
 
 from cortexc.compiler.front.brian2.translating import product
 from cortexc.compiler.front.brian2.units import NO_DIMENSION, of_number, powers, to_graph
-from cortexc.compiler.ir.errors import CortexError
-from cortexc.compiler.ir.expressions import Binary, Expression, Name, Number, Where
+from cortexc.compiler.ir import Binary, CortexError, Expression, Name, Number, Where
 
 if TYPE_CHECKING:
     from cortexc.compiler.front.brian2.cells import Cell

@@ -19,9 +19,8 @@ from cortexc.compiler.front.brian2.naming import plain
 from cortexc.compiler.front.brian2.pathways import Ends
 from cortexc.compiler.front.brian2.projections import Made, check_order, projections
 from cortexc.compiler.front.brian2.synapses import Joined
-from cortexc.compiler.ir import Graph, Population, State, verify
+from cortexc.compiler.ir import Graph, Name, Population, State, verify
 from cortexc.compiler.ir.errors import CortexError, check_type
-from cortexc.compiler.ir.expressions import Name
 from cortexc.compiler.ir.firing import SPIKE
 
 GROUPS = ("NeuronGroup", "PoissonGroup", "SpikeGeneratorGroup")

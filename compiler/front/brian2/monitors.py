@@ -15,8 +15,7 @@ from cortexc.compiler.front.brian2.cells import Cell
 from cortexc.compiler.front.brian2.naming import UNKNOWN
 from cortexc.compiler.front.brian2.projections import Made
 from cortexc.compiler.front.brian2.units import powers, to_si
-from cortexc.compiler.ir.errors import CortexError
-from cortexc.compiler.ir.expressions import Expression, Name
+from cortexc.compiler.ir import CortexError, Expression, Name
 from cortexc.compiler.ir.firing import SPIKE
 
 Recorded = Mapping[str, np.ndarray]

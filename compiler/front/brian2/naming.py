@@ -11,11 +11,10 @@ import numpy as np
 
 from cortexc.compiler.front.brian2.translating import Translator, names_in, refusal
 from cortexc.compiler.front.brian2.units import of_number, powers, text, to_graph
+from cortexc.compiler.ir import Expression, Name, Number, Parameter
 from cortexc.compiler.ir.evaluation import evaluate, no_history
-from cortexc.compiler.ir.expressions import Expression, Name, Number
 from cortexc.compiler.ir.firing import fresh
 from cortexc.compiler.ir.language import UNREADABLE, WORDS
-from cortexc.compiler.ir.model import Parameter
 
 NEVER = ("lastspike", "lastupdate")
 """Variables that Brian2 keeps and a graph does not."""

@@ -11,8 +11,7 @@ import numpy as np
 
 from cortexc.compiler.front.brian2.naming import plain
 from cortexc.compiler.front.brian2.units import powers, to_graph
-from cortexc.compiler.ir import CortexError, State
-from cortexc.compiler.ir.expressions import Binary, Call, Expression, Name, Number, Prev, Where
+from cortexc.compiler.ir import Binary, Call, CortexError, Expression, Name, Number, Prev, State, Where
 
 if TYPE_CHECKING:
     from cortexc.compiler.front.brian2.cells import Cell

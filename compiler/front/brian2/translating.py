@@ -13,19 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Expression
-from cortexc.compiler.ir.expressions import (
-    ARITHMETIC,
-    COMPARISON,
-    LOGICAL,
-    Binary,
-    Call,
-    Negate,
-    Number,
-    Where,
-    chained,
-    children,
-)
+from cortexc.compiler.ir import Binary, Call, CortexError, Expression, Negate, Number, Where
+from cortexc.compiler.ir.expressions import ARITHMETIC, COMPARISON, LOGICAL, chained, children
 
 Lookup = Callable[[str], Expression]
 """What a name means where it stands. Raises U104."""
