@@ -225,19 +225,15 @@ def _scalars(path: Path, tables: dict[str, Any]) -> Iterator[tuple[str, Scalar]]
         if group in TOP:
             continue
         if group == "cost_profiles":
-            yield from _profiles(path, table)
+            if not isinstance(table, dict):
+                raise MapError("H106", f"{path}: 'cost_profiles' must be a table of profiles, not {table!r}.")
+            for profile, fields in table.items():
+                if not fields or "." in profile:
+                    raise MapError("H104", f"{path}: cost profile '{profile}' has no figure, or a dot in its name.")
+                yield from _group(path, f"cost_profiles.{profile}", fields, PROFILE)
         else:
             known = {name.partition(".")[2]: what for name, what in FIELDS.items() if name.startswith(group + ".")}
             yield from _group(path, group, table, known)
-
-
-def _profiles(path: Path, table: Any) -> Iterator[tuple[str, Scalar]]:
-    if not isinstance(table, dict):
-        raise MapError("H106", f"{path}: 'cost_profiles' must be a table of profiles, not {table!r}.")
-    for profile, fields in table.items():
-        if not fields or "." in profile:
-            raise MapError("H104", f"{path}: cost profile '{profile}' has no figure, or a dot in its name.")
-        yield from _group(path, f"cost_profiles.{profile}", fields, PROFILE)
 
 
 def _group(path: Path, group: str, table: Any, known: dict[str, tuple[str, str]]) -> Iterator[tuple[str, Scalar]]:

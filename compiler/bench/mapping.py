@@ -28,7 +28,6 @@ from cortexc.compiler.mapping.items import resource as limit_of
 from cortexc.compiler.mapping.methods import PARTITIONED, SEQUENTIAL, SINGLE, mapped
 from cortexc.compiler.mapping.partition import Partitioner, baselines, groups_kept, partition
 from cortexc.compiler.mapping.place import place
-from cortexc.compiler.mapping.planted import Planted, packed, planted
 from cortexc.compiler.mapping.problem import (
     Mapping,
     MappingProblem,
@@ -36,7 +35,7 @@ from cortexc.compiler.mapping.problem import (
     usage,
     violations,
 )
-from cortexc.compiler.mapping.procedural import Sheet, sheet_problem
+from cortexc.compiler.mapping.synthetic import Planted, Sheet, packed, planted, sheet_problem
 from cortexc.compiler.mapping.traffic import busiest_link, flow, hops
 from cortexc.hardware_maps import HardwareMap, load_map
 

@@ -19,7 +19,7 @@ from statistics import NormalDist
 import numpy as np
 
 from cortexc.compiler.ir import CellType, Expression, Graph, Population, Projection, show
-from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Prev, Where, walk
+from cortexc.compiler.ir.expressions import Binary, Call, Negate, Where, depth_of, leaves, previous, walk
 from cortexc.compiler.ir.model import cell_parameters
 from cortexc.compiler.ir.synapses import most_delay
 from cortexc.compiler.mapping.alike import draws_of, even, list_moments, ordered, positions_of, reach_of, runs_of
@@ -194,21 +194,14 @@ def _compartments(cell: CellType) -> set[str]:
 def stored(graph: Graph, population: Population) -> dict[str, int]:
     """Quantity -> how many earlier values of it the cell and the rules at its synapses read."""
     cell, found = graph.cell(population.cell), dict[str, int]()
-    trees = [tree for e in cell.equations for tree in (e.expression, *[e.begins] * e.derivative)]
-    read = [(node.name, node.depth) for tree in trees for node in walk(tree) if isinstance(node, Prev)]
+    read = [previous(tree) for e in cell.equations for tree in (e.expression, *[e.begins] * e.derivative)]
     for q in graph.projections:
-        side = {q.pre: "pre.", q.post: "post."}.get(population.name) if graph.rule_of(q) else None
-        read += [(name.removeprefix(side), depth) for name, depth in _rule_reads(graph, q)
-                 if side and name.startswith(side)]
-    for name, depth in read:
+        rule, side = graph.rule_of(q), {q.pre: "pre.", q.post: "post."}.get(population.name)
+        read += [{name.removeprefix(side): depth for name, depth in previous(e).items() if name.startswith(side)}
+                 for e in rule.expressions] if rule and side else []
+    for name, depth in (each for depths in read for each in depths.items()):
         found[name] = max(depth, found.get(name, 0))
     return found
-
-
-def _rule_reads(graph: Graph, projection: Projection) -> list[tuple[str, int]]:
-    rule = graph.rule_of(projection)
-    expressions = rule.expressions if rule else ()
-    return [(node.name, node.depth) for e in expressions for node in walk(e) if isinstance(node, Prev)]
 
 
 def _width(cell: CellType, name: str, hardware: HardwareMap) -> int:
@@ -263,9 +256,8 @@ def _traces(graph: Graph, projection: Projection) -> tuple[str, ...] | None:
     rule = graph.rule_of(projection)
     if rule is None:
         return None
-    nodes = [node for e in rule.expressions for node in walk(e)]
-    read = {(node.name.removeprefix("pre."), getattr(node, "depth", 0)) for node in nodes
-            if isinstance(node, (Name, Prev)) and node.name.startswith("pre.")}
+    read = {(node.name.removeprefix("pre."), depth_of(node)) for e in rule.expressions for node in leaves(e)
+            if node.name.startswith("pre.")}
     message = graph.class_of(projection.name).message
     own = any(name != message for name, _ in read)
     return (*(f"message {depth}" if name == message else name for name, depth in sorted(read)),

@@ -126,8 +126,7 @@ def work_of_cores(accounts: Accounting, problem: MappingProblem, mapping: Mappin
     table = np.zeros((mapping.cores, len(layouts) + 4))
     kernels: dict[tuple[int, str], float] = {}
     for item in range(problem.items):
-        name = problem.populations[problem.population_of[item]]
-        first, last = int(problem.start[item]), int(problem.stop[item])
+        name, first, last = problem.block(item)
         core = int(mapping.core_of_item[item])
         row = table[core]
         for q in map(accounts.projections.__getitem__, accounts.into.get(name, ())):

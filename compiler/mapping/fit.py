@@ -19,7 +19,7 @@ from cortexc.compiler.mapping.accounting import QUANTILE, Accounting, account
 from cortexc.compiler.mapping.connectivity import RANDOM, Connectivity
 from cortexc.compiler.mapping.estimate import estimates, neurobench, plasticity_text, spikes_per_neuron
 from cortexc.compiler.mapping.items import Rates
-from cortexc.compiler.mapping.limits import ADVICE, Breach, breaches, chips_of, holds, open_limits, unchecked
+from cortexc.compiler.mapping.limits import BREACHES, Breach, breaches, chips_of, holds, open_limits, unchecked
 from cortexc.compiler.mapping.methods import METHODS, Problems, mapped
 from cortexc.compiler.mapping.problem import Mapping, MappingProblem, usage
 from cortexc.compiler.mapping.traffic import Flow, busiest_link, flow, hops
@@ -119,7 +119,7 @@ class Fit:
         resource = self.problem.columns[column]
         return {"limit": resource.name, "amount": float(self.used[core, column]), "value": resource.bound,
                 "unit": resource.unit, "where": f"{self.hardware.name} core {core}", "source": resource.source,
-                "advice": ADVICE[resource.name], "share": float(self.shares[core, column])}
+                "advice": BREACHES[resource.name][1], "share": float(self.shares[core, column])}
 
     @cached_property
     def sent(self) -> Flow:
@@ -173,9 +173,9 @@ class Fit:
     def mapping_dict(self) -> dict[str, Any]:
         """What `compile --map` stores: the blocks and their cores. Cells of the populations in `positions_of_maps` are
         numbered position by position there, the others as in the circuit."""
-        blocks = [{"population": self.problem.populations[self.problem.population_of[i]],
-                   "first": int(self.problem.start[i]), "last": int(self.problem.stop[i]) - 1,
-                   "core": int(self.mapping.core_of_item[i])} for i in range(self.problem.items)]
+        cut = zip(map(self.problem.block, range(self.problem.items)), self.mapping.core_of_item, strict=True)
+        blocks = [{"population": name, "first": first, "last": last - 1, "core": int(core)}
+                  for (name, first, last), core in cut]
         return {"circuit": self.graph.name, "map": self.hardware.name, "method": self.method, "fits": self.verdict,
                 "cores": self.mapping.cores, "positions": [int(p) for p in self.mapping.positions],
                 "blocks": blocks, "positions_of_maps": self.accounts.positions, "traffic": self.traffic,

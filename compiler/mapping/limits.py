@@ -19,34 +19,28 @@ from cortexc.compiler.mapping.connectivity import synapses_in
 from cortexc.compiler.mapping.problem import Mapping, MappingProblem, usage
 from cortexc.hardware_maps import FIELDS, HardwareMap, Scalar
 
-CODES = {
-    "core.compartments": "M201", "core.synapse_bits": "M202", "core.memory_bits": "M203", "core.axons_in": "M204",
-    "core.axons_out": "M205", "core.compartment_configurations": "M206", "core.threshold_configurations": "M207",
-    "core.synapse_formats": "M208", "core.pre_trace_configurations": "M209", "core.state_bytes": "M210",
-    "numeric.delay_steps": "M211", "numeric.message_bits": "M212", "learning.synaptic_states": "M213",
-    "chip.usable_cores": "M214", "chip.neurons": "M215", "chip.synapses": "M216", "system.chips": "M217",
-    "system.neurons": "M218", "system.synapses": "M219"}
-"""Limit -> the code of its breach."""
-ADVICE = {
-    "core.compartments": "Spread the population over more cores, or use fewer compartments per cell.",
-    "core.synapse_bits": "Use fewer bits per weight, sparser projections, or more cores.",
-    "core.memory_bits": "Use fewer bits per weight, sparser projections, or more cores.",
-    "core.axons_in": "Reduce the fan-in of one cell, share axons, or send through fewer relay cells.",
-    "core.axons_out": "Reach fewer cores: keep targets together, or split the senders.",
-    "core.compartment_configurations": "Give the cells of one core the same parameters.",
-    "core.threshold_configurations": "Give the cells of one core the same threshold.",
-    "core.synapse_formats": "Join synapse classes, or put their targets onto different cores.",
-    "core.pre_trace_configurations": "Let the rules of one core read the same traces.",
-    "core.state_bytes": "Keep fewer or narrower states, or run eliminate-lookahead.",
-    "numeric.delay_steps": "Shorten the delay, or pass it on through a relay cell.",
-    "numeric.message_bits": "Send spikes, or choose a chip with graded messages.",
-    "learning.synaptic_states": "Use an optimiser that keeps less per synapse (none, low_pass).",
-    "chip.usable_cores": "Use a larger system, or fewer and smaller populations.",
-    "chip.neurons": "Use more chips.", "chip.synapses": "Use more chips.",
-    "system.chips": "Use a larger system, or a smaller circuit.",
-    "system.neurons": "Use a larger system, or a smaller circuit.",
-    "system.synapses": "Use a larger system, or sparser projections."}
-"""Limit -> what to change."""
+BREACHES = {
+    "core.compartments": ("M201", "Spread the population over more cores, or use fewer compartments per cell."),
+    "core.synapse_bits": ("M202", "Use fewer bits per weight, sparser projections, or more cores."),
+    "core.memory_bits": ("M203", "Use fewer bits per weight, sparser projections, or more cores."),
+    "core.axons_in": ("M204", "Reduce the fan-in of one cell, share axons, or send through fewer relay cells."),
+    "core.axons_out": ("M205", "Reach fewer cores: keep targets together, or split the senders."),
+    "core.compartment_configurations": ("M206", "Give the cells of one core the same parameters."),
+    "core.threshold_configurations": ("M207", "Give the cells of one core the same threshold."),
+    "core.synapse_formats": ("M208", "Join synapse classes, or put their targets onto different cores."),
+    "core.pre_trace_configurations": ("M209", "Let the rules of one core read the same traces."),
+    "core.state_bytes": ("M210", "Keep fewer or narrower states, or run eliminate-lookahead."),
+    "numeric.delay_steps": ("M211", "Shorten the delay, or pass it on through a relay cell."),
+    "numeric.message_bits": ("M212", "Send spikes, or choose a chip with graded messages."),
+    "learning.synaptic_states": ("M213", "Use an optimiser that keeps less per synapse (none, low_pass)."),
+    "chip.usable_cores": ("M214", "Use a larger system, or fewer and smaller populations."),
+    "chip.neurons": ("M215", "Use more chips."),
+    "chip.synapses": ("M216", "Use more chips."),
+    "system.chips": ("M217", "Use a larger system, or a smaller circuit."),
+    "system.neurons": ("M218", "Use a larger system, or a smaller circuit."),
+    "system.synapses": ("M219", "Use a larger system, or sparser projections."),
+}
+"""Limit -> the code of its breach, and what to change."""
 UNCHECKED_ALWAYS = {"core.routing_bytes": "the size of an entry", "core.program_bytes": "the size of an instruction"}
 """Limits that cannot be checked even where they are known -> what was never published."""
 
@@ -65,7 +59,7 @@ class Breach:
 
     @property
     def code(self) -> str:
-        return CODES[self.limit]
+        return BREACHES[self.limit][0]
 
     @property
     def value(self) -> float:
@@ -85,13 +79,13 @@ class Breach:
 
     @property
     def error(self) -> CortexError:
-        return CortexError(self.code, self.message, ADVICE[self.limit])
+        return CortexError(self.code, self.message, BREACHES[self.limit][1])
 
     def as_dict(self) -> dict[str, object]:
         return {"code": self.code, "limit": self.limit, "amount": self.amount, "value": self.value,
                 "unit": FIELDS[self.limit][0], "where": self.where, "who": self.who, "kind": self.scalar.kind,
                 "source": self.scalar.source, "excludes": self.excludes, "message": self.message,
-                "advice": ADVICE[self.limit]}
+                "advice": BREACHES[self.limit][1]}
 
 
 def breaches(accounts: Accounting, problem: MappingProblem, mapping: Mapping,
@@ -113,14 +107,12 @@ def _breach(hardware: HardwareMap, limit: str, amount: float, where: str, who: s
 
 def holds(problem: MappingProblem, mapping: Mapping, core: int, most: int = 6) -> str:
     """What is on a core: `P0[0:100], I0[0:10]`, neighbouring blocks joined."""
-    parts: list[list[int]] = []
-    for item in np.flatnonzero(mapping.core_of_item == core):
-        here = [int(problem.population_of[item]), int(problem.start[item]), int(problem.stop[item])]
-        if parts and parts[-1][0] == here[0] and parts[-1][2] == here[1]:
-            parts[-1][2] = here[2]
-        else:
-            parts.append(here)
-    shown = [f"{problem.populations[p]}[{a}:{b}]" for p, a, b in parts[:most]]
+    parts: list[tuple[str, int, int]] = []
+    for name, first, last in map(problem.block, np.flatnonzero(mapping.core_of_item == core)):
+        if parts and parts[-1][0] == name and parts[-1][2] == first:
+            first = parts.pop()[1]
+        parts.append((name, first, last))
+    shown = [f"{name}[{first}:{last}]" for name, first, last in parts[:most]]
     return ", ".join(shown) + (f" and {len(parts) - most} more" if len(parts) > most else "")
 
 
@@ -177,13 +169,9 @@ def chips_of(problem: MappingProblem, mapping: Mapping) -> np.ndarray:
 
 def item_synapses(accounts: Accounting, problem: MappingProblem) -> np.ndarray:
     """Synapses onto every item."""
-    found = np.zeros(problem.items)
-    for item in range(problem.items):
-        name = problem.populations[problem.population_of[item]]
-        first, last = int(problem.start[item]), int(problem.stop[item])
-        found[item] = sum(synapses_in(accounts.projections[p].connectivity, first, last)
-                          for p in accounts.into.get(name, ()))
-    return found
+    blocks = map(problem.block, range(problem.items))
+    return np.array([sum(synapses_in(accounts.projections[p].connectivity, first, last)
+                         for p in accounts.into.get(name, ())) for name, first, last in blocks], float)
 
 
 def open_limits(accounts: Accounting, problem: MappingProblem, mapping: Mapping) -> dict[str, str]:

@@ -146,8 +146,9 @@ def check_items(problem: MappingProblem) -> None:
     alone = Mapping(np.arange(problem.items))
     broken = [v for v in violations(problem, alone, usage(problem, alone)) if v.core >= 0]
     if broken:
-        raise CortexError("M120", f"block {problem.name(broken[0].core)} does not fit a core: "
-                                  f"{described(broken[0])}.", "Cut the population into smaller blocks.")
+        name, first, last = problem.block(broken[0].core)
+        raise CortexError("M120", f"block {name}[{first}:{last}] does not fit a core: {described(broken[0])}.",
+                          "Cut the population into smaller blocks.")
 
 
 # ---- groups that stay together

@@ -109,9 +109,9 @@ class MappingProblem:
     def edges(self) -> int:
         return len(self.edge_source)
 
-    def name(self, item: int) -> str:
-        """`P1[0:256]`"""
-        return f"{self.populations[self.population_of[item]]}[{self.start[item]}:{self.stop[item]}]"
+    def block(self, item: int) -> tuple[str, int, int]:
+        """Population, first cell, and the one behind the last."""
+        return self.populations[self.population_of[item]], int(self.start[item]), int(self.stop[item])
 
     @property
     def columns(self) -> tuple[Resource, ...]:

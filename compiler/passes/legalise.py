@@ -7,21 +7,34 @@ after     increment 0.009765625 * post.credit_W * pre.psc        gate apply   (w
 The engine of Loihi computes, per synapse, z := z + sum of products, z the weight or a tag: a power of two (times a
 small mantissa), the presynaptic trace x, postsynaptic factors y and the synapse's own variables (Davies et al. 2018,
 equation 4; specs/hardware.md 2.1, 2.2). What the neuron can compute belongs into y: constants, gates, other
-postsynaptic factors; what keeps one side alone is a trace of that cell (`rule_states`). Sums over a presentation are
-kept in a tag or, where the input is held, in the neuron. What stays illegal, and why, is in the reports of
+postsynaptic factors; what keeps one side alone is a trace of that cell (`traces_in_cells`). Sums over a presentation
+are kept in a tag or, where the input is held, in the neuron. What stays illegal, and why, is in the reports of
 `cortexc.compiler.passes.legality`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Equation, Expression, Graph, Optimiser, Projection, State, show
-from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename
+from cortexc.compiler.ir import (
+    CellType,
+    CortexError,
+    Equation,
+    Expression,
+    Graph,
+    Optimiser,
+    PlasticityRule,
+    Projection,
+    State,
+    show,
+)
+from cortexc.compiler.ir.expressions import Binary, Name, Negate, Number, Prev, Where, reads, rename, substitute, walk
+from cortexc.compiler.ir.schedule import settled
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.engine_limits import Limits, has_engine, nearest_scale
 from cortexc.compiler.passes.engine_text import verdict
@@ -29,8 +42,7 @@ from cortexc.compiler.passes.fold import constant, literal, simplify
 from cortexc.compiler.passes.held_forms import held_input
 from cortexc.compiler.passes.name_products import without_division
 from cortexc.compiler.passes.normal_form import TooManyTerms
-from cortexc.compiler.passes.rewriting import exchanged, product, total
-from cortexc.compiler.passes.rule_states import traces_in_cells
+from cortexc.compiler.passes.rewriting import exchanged, product, rule_with, total
 from cortexc.compiler.passes.rule_terms import NoProduct, RuleTerms
 from cortexc.compiler.passes.specialise import specialised
 from cortexc.hardware_maps import HardwareMap, MapError, load_map
@@ -171,7 +183,8 @@ def _rounded(graph: Graph, q: Projection, credit: str, hardware: HardwareMap) ->
     for index, term in enumerate(terms):
         if len(term.post) > 1 or not all(isinstance(f, Name | Prev) and f.name.startswith("post.") for f in term.post):
             name = f"factor_{q.name}" + (f"_{index}" if index else "")
-            graph = _with_equations(graph, q.post, [Equation(name, _in_cell(term.post), "factor")], [])
+            own = _in_cell(product(term.post), "post", {})
+            graph = _with_equations(graph, q.post, [Equation(name, own, "factor")], [])
             terms[index] = replace(term, post=(Name(f"post.{name}"),))
     return _with_rule(graph, q, total(t.expression for t in terms), Optimiser(kind, arguments))
 
@@ -210,12 +223,6 @@ def _with_rule(graph: Graph, q: Projection, increment: Expression, optimiser: Op
     return exchanged(graph, graph.projection(q.name), replace(q, **changes))  # type: ignore[arg-type]
 
 
-def _in_cell(factors: tuple[Expression, ...]) -> Expression:
-    """The product of factors over `post.` quantities, as the postsynaptic cell names them."""
-    whole = product(factors)
-    return rename(whole, {n: n.removeprefix("post.") for n in reads(whole)})
-
-
 def _with_equations(graph: Graph, population: str, equations: list[Equation], states: list[State]) -> Graph:
     cell = graph.cell_of(population)
     return exchanged(graph, cell, replace(cell, equations=(*cell.equations, *equations),
@@ -226,7 +233,7 @@ def _credited(graph: Graph, q: Projection, term: Term, number: str | None) -> Gr
     """The input is held: the neuron sums its factor times the number that all inputs share, and the synapse learns
     once, when the sum is applied."""
     credit, applied = f"credit_{q.name}", f"gate.{q.apply or q.gate}"
-    own = _in_cell(term.post)
+    own = _in_cell(product(term.post), "post", {})
     equations, states = [], [State(credit), State(f"{credit}_done")]
     if number is not None:
         cell = graph.cell_of(q.pre)
@@ -245,3 +252,88 @@ def _credited(graph: Graph, q: Projection, term: Term, number: str | None) -> Gr
     graph = _with_equations(graph, q.post, equations, states)
     increment = literal(term.scale) * Name(f"post.{credit}") * term.pre[0]
     return _with_rule(graph, q, increment, Optimiser(), gate=q.apply or q.gate, apply=None)
+
+
+# ---- states of a rule that a chip keeps elsewhere than at the synapse, or nowhere
+
+
+SIDES = ("pre", "post")
+
+
+def traces_in_cells(graph: Graph, q: Projection) -> Graph:
+    """The graph whose rule of this projection keeps nothing but tags. Every rule and cell is of one part alone.
+
+    before    update x = 0.875 * prev(x) + pre.spike          rule reads x and gain
+              update gain = x * post.error
+    after     factor x_W = 0.875 * prev(x_W) + spike          of the presynaptic cell; the rule reads pre.x_W
+                                                              and pre.x_W * post.error in the place of gain
+
+    A state that reads one side of the synapse alone is a trace of that cell, which all its synapses share; one of which
+    no earlier value is read is a name. What is left is a tag. Equal to the bit in real numbers.
+    """
+    rule = graph.rule_of(q)
+    if rule is None or not rule.states:
+        return graph
+    graph = exchanged(graph, rule, spelled_out(rule))
+    for side, population in zip(SIDES, (q.pre, q.post), strict=True):
+        rule = graph.rule_of(q)
+        assert rule is not None
+        own = _of_side(graph, q, rule, side)
+        if not own:
+            continue
+        named = {name: f"{name}_{q.name}" for name in own}
+        cell = graph.cell_of(population)
+        graph = exchanged(graph, cell, _with_traces(cell, rule, named, side))
+        graph = exchanged(graph, rule, _without(rule, {name: f"{side}.{new}" for name, new in named.items()}))
+    return graph
+
+
+def spelled_out(rule: PlasticityRule) -> PlasticityRule:
+    """Without states that are names of what is computed."""
+    kept = {node.name for e in rule.expressions for node in walk(e) if isinstance(node, Prev)}
+    table: dict[str, Expression] = {}
+    for update in rule.updates:
+        if update.name not in kept and not _reads_later(rule, update.name):
+            table[update.name] = substitute(update.expression, table)
+    changed = rule_with(rule, lambda e: substitute(e, table))
+    return _without_states(changed, table)
+
+
+def _reads_later(rule: PlasticityRule, state: str) -> bool:
+    """Whether an update down to its own reads it, and so gets the value of the last step."""
+    own = [u.name for u in rule.updates].index(state)
+    return any(Name(state) in walk(u.expression) for u in rule.updates[:own + 1])
+
+
+def _of_side(graph: Graph, q: Projection, rule: PlasticityRule, side: str) -> set[str]:
+    """States that the cell of one side can keep."""
+    read = {u.name: reads(u.expression) for u in rule.updates}
+    some = {name for name in read if f"{q.name}.{name}" not in graph.arrays and not _reads_later(rule, name)
+            and any(n.startswith(f"{side}.") for n in read[name])}
+    return settled(some, lambda found: {name for name in found if all(
+        n in found or n.startswith((f"{side}.", "gate.")) for n in read[name])})
+
+
+def _with_traces(cell: CellType, rule: PlasticityRule, named: dict[str, str], side: str) -> CellType:
+    """With the traces behind all that they read."""
+    states = [replace(s, name=named[s.name]) for s in rule.states if s.name in named]
+    equations = [Equation(named[u.name], _in_cell(u.expression, side, named), "factor")
+                 for u in rule.updates if u.name in named]
+    return replace(cell, states=(*cell.states, *states), equations=(*cell.equations, *equations))
+
+
+def _in_cell(expression: Expression, side: str, named: Mapping[str, str]) -> Expression:
+    """As the cell of this side names it; `named`: names of the rule's states there."""
+    return rename(expression, {**named, **{n: n.removeprefix(f"{side}.") for n in reads(expression)
+                                           if n.startswith(f"{side}.")}})
+
+
+def _without(rule: PlasticityRule, named: dict[str, str]) -> PlasticityRule:
+    changed = rule_with(rule, lambda e: rename(e, named))
+    return _without_states(changed, named)
+
+
+def _without_states(rule: PlasticityRule, gone: Collection[str]) -> PlasticityRule:
+    return replace(rule, states=tuple(s for s in rule.states if s.name not in gone),
+                   updates=tuple(u for u in rule.updates if u.name not in gone),
+                   units=tuple(pair for pair in rule.units if pair[0] not in gone))

@@ -180,15 +180,10 @@ def _tagged(formats: Formats, q: Projection, rule: PlasticityRule, found: Format
         held = tag.wrap(old + (Where(learns, change, Number(0.0)) if learns else change), offset_tag)
         update = Where(Name(f"gate.{apply}").above(0.0), Number(0.0), held) if apply else Number(0.0)
         step, q = whole(found, found.scale * held, offset), replace(q, gate=apply, apply=None)
-    return _with_tag(formats, replace(rule, increment=step, noise=noise + noise_tag), tag, update, held, learns), q
-
-
-def _with_tag(formats: Formats, rule: PlasticityRule, tag: Format, update: Expression, held: Expression,
-              learns: Expression | None) -> PlasticityRule:
     counters = _counters(formats, TAG, held, learns)
-    return replace(rule, optimiser=Optimiser(),
+    return replace(rule, increment=step, noise=noise + noise_tag, optimiser=Optimiser(),
                    states=(State(TAG, Number(0.0), tag.dtype, tag.unit), *(State(c.name) for c in counters)),
-                   updates=(Equation(TAG, update, "factor"), *counters))
+                   updates=(Equation(TAG, update, "factor"), *counters)), q
 
 
 def complement(name: str) -> Expression:

@@ -76,11 +76,12 @@ def value_ranges(graph: Graph, population: str) -> Ranges:
     """Of every quantity of a population's cells, over all steps."""
     cell = graph.cell_of(population)
     constants = {name: only(value) for name, value in cell_parameters(graph, graph.population(population)).items()}
-    arrays = {name.split(".", 1)[1]: Values(float(np.min(values)), float(np.max(values)))
-              for name, values in graph.arrays.items() if name.startswith(f"{population}.") and np.size(values)}
-    tables = {name.split(".", 1)[1]: Values(float(np.min(values)), float(np.max(values)))
-              for name, values in graph.arrays.items() if name.startswith("table.") and np.size(values)}
-    return Ranges(cell, {**constants, **arrays}, tables)
+
+    def spans(owner: str) -> dict[str, Values]:
+        return {name.split(".", 1)[1]: Values(float(np.min(values)), float(np.max(values)))
+                for name, values in graph.arrays.items() if name.startswith(f"{owner}.") and np.size(values)}
+
+    return Ranges(cell, {**constants, **spans(population)}, spans("table"))
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 
 from cortexc.compiler.bench import mapping
 from cortexc.compiler.bench.mapping import PACKED, on_map, planted_rows, scale
-from cortexc.compiler.mapping.planted import Planted
+from cortexc.compiler.mapping.synthetic import Planted
 from cortexc.hardware_maps import load_map
 
 sys.path.insert(0, str(Path(__file__).parent))

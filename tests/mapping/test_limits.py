@@ -14,7 +14,7 @@ from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph
 from cortexc.compiler.mapping.accounting import account
 from cortexc.compiler.mapping.fit import NO, OPEN, YES, Fit, fit, refuse
 from cortexc.compiler.mapping.items import Cut, Rates, problem_of
-from cortexc.compiler.mapping.limits import ADVICE, CODES, UNCHECKED_ALWAYS, unchecked
+from cortexc.compiler.mapping.limits import BREACHES, UNCHECKED_ALWAYS, unchecked
 from cortexc.compiler.mapping.problem import Mapping
 from cortexc.compiler.mapping.report import fit_text
 from cortexc.compiler.report.fit_page import fit_page
@@ -23,7 +23,7 @@ from cortexc.hardware_maps import LIMITS, HardwareMap, load_map, shipped_maps
 sys.path.insert(0, str(Path(__file__).parent))
 from mapping_circuits import chain, circuit, with_limit
 
-CHECKED = tuple(CODES)
+CHECKED = tuple(BREACHES)
 NAMED = {
     "core.compartments": "M201", "core.synapse_bits": "M202", "core.memory_bits": "M203", "core.axons_in": "M204",
     "core.axons_out": "M205", "core.compartment_configurations": "M206", "core.threshold_configurations": "M207",
@@ -130,13 +130,13 @@ def test_every_limit_of_every_map_is_noticed(name: str, limit: str) -> None:
     assert breach.amount > breach.value
     for word in (limit, f"{breach.amount:,.0f}", f"{breach.value:,.0f}", "core ", scalar.source, scalar.kind, name):
         assert word in breach.message, (word, breach.message)
-    assert breach.code == NAMED[limit] and ADVICE[limit] in str(breach.error)
+    assert breach.code == NAMED[limit] and BREACHES[limit][1] in str(breach.error)
     assumed = name != "loihi1" and limit in ("core.axons_in", "core.axons_out")
     assert found.verdict == (OPEN if assumed else NO) and breach.excludes != assumed
 
 
 def test_every_limit_has_a_case_on_some_map_or_is_never_checked() -> None:
-    assert {limit for _, limit in CASES} | set(UNCHECKED_ALWAYS) == set(LIMITS) and NAMED.keys() == CODES.keys()
+    assert {limit for _, limit in CASES} | set(UNCHECKED_ALWAYS) == set(LIMITS) and NAMED.keys() == BREACHES.keys()
     assert {name for name, _ in CASES} == set(shipped_maps()) - {"ideal"}
 
 

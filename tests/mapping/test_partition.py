@@ -13,7 +13,6 @@ from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.mapping.fill import in_order
 from cortexc.compiler.mapping.geometry import Geometry
 from cortexc.compiler.mapping.partition import Partitioner, baselines, groups_kept, partition, rank, tidied
-from cortexc.compiler.mapping.planted import Planted, packed, planted
 from cortexc.compiler.mapping.problem import (
     HOST,
     Mapping,
@@ -27,6 +26,7 @@ from cortexc.compiler.mapping.problem import (
     violations,
 )
 from cortexc.compiler.mapping.refine import refined
+from cortexc.compiler.mapping.synthetic import Planted, packed, planted
 from cortexc.compiler.mapping.traffic import packets, traffic
 
 

@@ -14,7 +14,7 @@ from cortexc.compiler.mapping.connectivity import Dense, FixedProbability, Maps,
 from cortexc.compiler.mapping.partition import partition
 from cortexc.compiler.mapping.place import place
 from cortexc.compiler.mapping.problem import Mapping, check, usage, violations
-from cortexc.compiler.mapping.procedural import (
+from cortexc.compiler.mapping.synthetic import (
     ListFormat,
     Sheet,
     blocks_of,
