@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from cortexc.compiler.ir.expressions import Expression, Number, Prev
 
+Part = TypeVar("Part")
 Stage = Literal["send", "receive", "factor"]
 STAGES: tuple[Stage, ...] = ("send", "receive", "factor")
 STREAMS = ("normal", "uniform")
@@ -17,9 +17,11 @@ INTEGRATORS = ("euler", "exponential_euler", "exact", "rk4", "rk5")
 """What derivatives of a cell may mean."""
 
 
-def by_name(items: Sequence[Any]) -> dict[str, Any]:
-    """The first of every name."""
-    return {item.name: item for item in reversed(items)}
+class Index(cached_property["dict[str, Part]"]):
+    """The parts of a kind by their names; of one name the first."""
+
+    def __init__(self, kind: str):
+        super().__init__(lambda owner: {part.name: part for part in reversed(getattr(owner, kind))})
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class CellType:
     late: tuple[str, ...] = ()
     units: tuple[tuple[str, str], ...] = ()
 
+    _equations, _states = Index[Equation]("equations"), Index[State]("states")
+
     @property
     def relay(self) -> bool:
         return not self.states and bool(self.ports)
@@ -108,11 +112,3 @@ class CellType:
 
     def state(self, name: str) -> State | None:
         return self._states.get(name)
-
-    @cached_property
-    def _equations(self) -> dict[str, Equation]:
-        return by_name(self.equations)
-
-    @cached_property
-    def _states(self) -> dict[str, State]:
-        return by_name(self.states)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -25,11 +24,11 @@ from cortexc.compiler.ir.cells import STAGES as STAGES
 from cortexc.compiler.ir.cells import STREAMS as STREAMS
 from cortexc.compiler.ir.cells import CellType as CellType
 from cortexc.compiler.ir.cells import Equation as Equation
+from cortexc.compiler.ir.cells import Index
 from cortexc.compiler.ir.cells import Parameter as Parameter
 from cortexc.compiler.ir.cells import Port as Port
 from cortexc.compiler.ir.cells import Stage as Stage
 from cortexc.compiler.ir.cells import State as State
-from cortexc.compiler.ir.cells import by_name
 from cortexc.compiler.ir.distributions import Distribution as Distribution
 from cortexc.compiler.ir.evaluation import evaluate_scalar
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Expression, Name, reads
@@ -248,6 +247,10 @@ class Graph:
     samples: int = 1
     arrays: dict[str, Array] = field(default_factory=dict, compare=False)
 
+    _cells, _rules = Index[CellType]("cells"), Index[PlasticityRule]("rules")
+    _synapses, _populations = Index[SynapseClass]("synapses"), Index[Population]("populations")
+    _projections = Index[Projection]("projections")
+
     def _repr_html_(self) -> str:
         """Its drawing, for notebooks, by what draws circuits: found by its name, since the IR knows nothing of it."""
         return str(import_module("cortexc.plots").circuit(self)._repr_html_())
@@ -270,26 +273,6 @@ class Graph:
 
     def projection(self, name: str) -> Projection:
         return self._projections[name]
-
-    @cached_property
-    def _cells(self) -> dict[str, CellType]:
-        return by_name(self.cells)
-
-    @cached_property
-    def _rules(self) -> dict[str, PlasticityRule]:
-        return by_name(self.rules)
-
-    @cached_property
-    def _synapses(self) -> dict[str, SynapseClass]:
-        return by_name(self.synapses)
-
-    @cached_property
-    def _populations(self) -> dict[str, Population]:
-        return by_name(self.populations)
-
-    @cached_property
-    def _projections(self) -> dict[str, Projection]:
-        return by_name(self.projections)
 
     def cell_of(self, population: str) -> CellType:
         return self.cell(self.population(population).cell)

@@ -174,6 +174,5 @@ def _projection(p: model.Projection) -> str:
     return " ".join(words)
 
 
-
 def _when(mirror: model.Mirror) -> list[str]:
     return [*["after"] * mirror.after, *([f"gate={mirror.gate}"] if mirror.gate else [])]
