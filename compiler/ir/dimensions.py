@@ -327,16 +327,13 @@ class _Circuit:
         passed = _owned(shaped.solver.value(shaped.delivered), q.name) if shaped else self.weight(q)
         arrives = times(passed, self.of(q.pre, synapse.message))
         for name in rule.outside if rule else ():
-            known = self._outside(q, name)
+            side, _, quantity = name.partition(".")
+            known = self.weight(q) if name == "w" else self.of(q.pre if side == "pre" else q.post, quantity)
             yield from self._equal(f"rule '{synapse.rule}' of {who}", f"it takes '{name}' to be {{1}}, which is {{0}}",
                                    known, _owned(rule.value(name), q.name) if rule else ONE)
         what = "what the rule delivers" if shaped else "weight"
         yield from self._equal(who, f"port '{synapse.port}' is {{0}}, and {what} * '{synapse.message}' is {{1}}",
                                self.of(q.post, synapse.port), arrives)
-
-    def _outside(self, q: Projection, name: str) -> Unit:
-        side, _, quantity = name.partition(".")
-        return self.weight(q) if name == "w" else self.of(q.pre if side == "pre" else q.post, quantity)
 
     def copied(self, mirror: Mirror) -> Problems:
         if all(word.partition(":")[0] in KEPT for word in mirror.operations):

@@ -117,7 +117,10 @@ class _Expansion:
         fires, states = self.firing.condition is not None, {s.name for s in self.given.states}
         added = [State(name) for name in (SPIKE, self.refractory) if name and fires and name not in states]
         messages = (SPIKE,) if fires and SPIKE not in self.given.messages else ()
-        equations = (*map(self._freed, self.given.equations), *self._jumps(), *self._spikes(), *self._settled())
+        known: dict[str, Expression] = {name: Name(free) for name, free in self.free.items()}
+        jumps = [self._equation(self.before.get(name, name), substitute(value, known), name)
+                 for name, value in self.firing.jumps.items()]
+        equations = (*map(self._freed, self.given.equations), *jumps, *self._spikes(), *self._settled())
         late = (SPIKE,) if fires and SPIKE not in self.given.late else ()
         return replace(self.given, states=(*self.given.states, *added), equations=equations,
                        messages=(*self.given.messages, *messages), late=(*self.given.late, *late))
@@ -132,11 +135,6 @@ class _Expansion:
             return equation
         start = equation.begins if equation.derivative else None
         return replace(equation, name=self.free[equation.name], start=start)
-
-    def _jumps(self) -> Iterable[Equation]:
-        known: dict[str, Expression] = {name: Name(free) for name, free in self.free.items()}
-        for name, value in self.firing.jumps.items():
-            yield self._equation(self.before.get(name, name), substitute(value, known), name)
 
     def _spikes(self) -> Iterable[Equation]:
         condition, hold = self.firing.condition, self.firing.hold

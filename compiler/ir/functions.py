@@ -167,10 +167,6 @@ def _libm(name: str) -> Callable[..., float]:
     return call
 
 
-def _floor(x: float) -> float:
-    return float(math.floor(x)) if math.isfinite(x) and x != 0 else x  # libm's keeps the sign of zero
-
-
 def _divided(function: Callable[..., float]) -> Callable[..., float]:
     """A division by zero is an infinity or nan, as in the kernels."""
     def call(*values: float) -> float:
@@ -191,7 +187,8 @@ class _Powers(dict[float, float]):
 
 def _scalar_functions() -> dict[str, Callable[..., float]]:
     names: dict[str, Any] = {name: _libm(name) for name in PRIMITIVES} | {
-        "floor": _floor, "power_of_two": _Powers((float(n), 2.0**n) for n in range(-1022, 1024)).__getitem__,
+        "floor": lambda x: float(math.floor(x)) if math.isfinite(x) and x != 0 else x,  # libm's keeps the sign of zero
+        "power_of_two": _Powers((float(n), 2.0**n) for n in range(-1022, 1024)).__getitem__,
         "exponent": lambda x: math.frexp(x)[1] - 1.0, "mantissa": lambda x: 2.0 * abs(math.frexp(x)[0])}
     for name in (*DEFINITIONS, *LOOPS):
         exec(definition(name), names)

@@ -224,17 +224,12 @@ def build_cell(words: list[str], body: dict[str, Any]) -> CellType:
     body = without_units(f"cell {shown(words[0])}", body, ("ports", "inputs", "states", "equations"))
     body |= {"messages": tuple(name for name, _ in sent), "late": tuple(name for name, late in sent if late)}
     said = {key: body.pop(key) for key in ("condition", "resets", "jumps", "hold") if key in body}
-    said |= {key: _once(key, said[key], words[0]) for key in ("resets", "jumps") if key in said}
+    for key, settings in ((key, said[key]) for key in ("resets", "jumps") if key in said):
+        names = [name for name, _ in settings]
+        if again := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise twice(f"{key.removesuffix('s')} {again[0]}", f"cell '{words[0]}'")
+        said[key] = dict(settings)
     return with_firing(with_draws(CellType(words[0], **body), draws), Firing(**said))
-
-
-def _once(key: str, settings: tuple[tuple[str, Expression], ...], cell: str) -> dict[str, Expression]:
-    found: dict[str, Expression] = {}
-    for name, value in settings:
-        if name in found:
-            raise twice(f"{key.removesuffix('s')} {name}", f"cell '{cell}'")
-        found[name] = value
-    return found
 
 
 def with_draws(cell: CellType, draws: tuple[Drawn, ...]) -> CellType:

@@ -85,7 +85,8 @@ def neurobench(accounts: Accounting, rates: Rates, steps: int) -> dict[str, Any]
     arithmetic = float(sum(p.size * p.operations for p in accounts.placed))
     step = {"SynapticOperations": {"Effective_MACs": macs, "Effective_ACs": acs, "Dense": dense},
             "MembraneUpdates": cells, "NeuronOperations": arithmetic}
-    return {"Footprint": footprint(accounts), "ParameterCount": weights,
+    stored_bits = sum(accounts.demand(p.name)[2] for p in accounts.placed)  # on as few cores as possible
+    return {"Footprint": float(stored_bits) / 8, "ParameterCount": weights,
             "Connections": sum(q.connectivity.synapses for q in projections),
             "ConnectionSparsity": 1.0 - weights / places if places else 0.0,
             "ActivationSparsity": activation_sparsity(accounts, rates), "per_step": step,
@@ -94,12 +95,6 @@ def neurobench(accounts: Accounting, rates: Rates, steps: int) -> dict[str, Any]
 
 def _times(table: dict[str, Any], factor: float) -> dict[str, Any]:
     return {name: _times(value, factor) if isinstance(value, dict) else value * factor for name, value in table.items()}
-
-
-def footprint(accounts: Accounting) -> float:
-    """Bytes of synapses and states at the map's formats, on as few cores as possible."""
-    demands = [accounts.demand(p.name) for p in accounts.placed]
-    return float(sum(demand[2] for demand in demands)) / 8
 
 
 def activation_sparsity(accounts: Accounting, rates: Rates) -> float:
@@ -125,6 +120,8 @@ def work_of_cores(accounts: Accounting, problem: MappingProblem, mapping: Mappin
     layouts = ("dense", "sparse", "shared")
     table = np.zeros((mapping.cores, len(layouts) + 4))
     kernels: dict[tuple[int, str], float] = {}
+    spikes = {name: max([rates.of(q) for q in accounts.projections.values() if q.pre == name], default=0.0)
+              for name in problem.populations}
     for item in range(problem.items):
         name, first, last = problem.block(item)
         core = int(mapping.core_of_item[item])
@@ -138,16 +135,11 @@ def work_of_cores(accounts: Accounting, problem: MappingProblem, mapping: Mappin
             else:
                 row[3] += synapses * q.plastic
         row[4] += last - first
-        row[5] += (last - first) * _spikes(accounts, name, rates)
+        row[5] += (last - first) * spikes[name]
     for (core, _), updates in kernels.items():
         table[core, 3] += updates
     table[:, 6] = sent
     return [Work(dict(zip(layouts, map(float, row[:3]), strict=True)), *map(float, row[3:])) for row in table]
-
-
-def _spikes(accounts: Accounting, population: str, rates: Rates) -> float:
-    sent = [rates.of(q) for q in accounts.projections.values() if q.pre == population]
-    return max(sent, default=0.0)
 
 
 def estimates(accounts: Accounting, problem: MappingProblem, mapping: Mapping, rates: Rates,

@@ -76,42 +76,25 @@ def layered(layers: list[int], learning: bool) -> Graph:
     return parse_graph(CELLS + "\n".join(lines) + "\n")
 
 
-def published() -> list[dict[str, Any]]:
-    """The table, as it is."""
-    return list(hardware_maps.read_table(TABLE)["results"])
-
-
 def comparison() -> list[dict[str, Any]]:
     """One row per published result and cost profile of its chip; without estimate where none can be made."""
     rows: list[dict[str, Any]] = []
-    for result in published():
-        found = _estimates(result)
-        rows += [{**_measured(result), **estimate} for estimate in found]
-        rows += [] if found else [{**_measured(result), "profile": None, "why_not": _why_not(result)}]
+    for result in hardware_maps.read_table(TABLE)["results"]:
+        measured = {**{name: result[name] for name in ("work", "chip", "network", "source")},
+                    "accuracy_percent": result.get("accuracy_percent"), "measured_J": result["energy_J"],
+                    "measured_s": result.get("latency_s")}
+        known = result["chip"] in hardware_maps.shipped_maps()
+        chip = load_map(result["chip"]) if known and "layers" in result else None
+        if chip is None or not chip.profiles:
+            why = (f"{result['chip']} has no hardware map" if not known
+                   else "the shapes of its layers were not published in the table" if chip is None
+                   else f"no per-operation figures were published for {result['chip']}")
+            rows.append({**measured, "profile": None, "why_not": why})
+            continue
+        low, high = (fit(layered(result["layers"], result["learning"]), chip, Rates(rate), methods=(SEQUENTIAL,))
+                     for rate in RATES)
+        rows += [{**measured, **_row(result, chip, low, high, i)} for i in range(len(chip.profiles))]
     return rows
-
-
-def _measured(result: dict[str, Any]) -> dict[str, Any]:
-    return {"work": result["work"], "chip": result["chip"], "network": result["network"],
-            "accuracy_percent": result.get("accuracy_percent"), "measured_J": result["energy_J"],
-            "measured_s": result.get("latency_s"), "source": result["source"]}
-
-
-def _why_not(result: dict[str, Any]) -> str:
-    if result["chip"] not in hardware_maps.shipped_maps():
-        return f"{result['chip']} has no hardware map"
-    if "layers" not in result:
-        return "the shapes of its layers were not published in the table"
-    return f"no per-operation figures were published for {result['chip']}"
-
-
-def _estimates(result: dict[str, Any]) -> list[dict[str, Any]]:
-    if result["chip"] not in hardware_maps.shipped_maps() or "layers" not in result:
-        return []
-    chip = load_map(result["chip"])
-    low, high = (fit(layered(result["layers"], result["learning"]), chip, Rates(rate), methods=(SEQUENTIAL,))
-                 for rate in RATES)
-    return [_row(result, chip, low, high, i) for i in range(len(chip.profiles))]
 
 
 def _row(result: dict[str, Any], chip: HardwareMap, low: Fit, high: Fit, index: int) -> dict[str, Any]:

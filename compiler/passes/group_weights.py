@@ -58,7 +58,12 @@ class GroupWeights:
         for q in graph.projections:
             masks = self._masks(graph, q)
             if len(masks) > 1:
-                _refuse_mirrored(graph, q)
+                for mirror in (m for m in graph.mirrors if q.name in (m.source, m.target)):
+                    raise CortexError(
+                        "E623", f"the weights of projection '{q.name}' span more than one unit holds, but mirror "
+                        f"'{mirror.target} = {mirror.source}' copies them, which groups cannot follow.", "Give the "
+                        "weights a format with a fraction (precision.formats), more bits, or leave out "
+                        "precision.groups.")
                 graph = _split(graph, q, masks)
         return graph
 
@@ -76,9 +81,10 @@ class GroupWeights:
 
     def _limits(self, found: _Spread) -> list[float]:
         """The least magnitude above each cut, from the top down."""
-        if found.error(1) <= WORTH and not (self.groups and found.lost(1)):
+        lost, error = found.rounded(1)
+        if error <= WORTH and not (self.groups and lost):
             return []
-        chosen = (k for k in range(2, MOST_CHOSEN) if found.error(k) <= AIMED)
+        chosen = (k for k in range(2, MOST_CHOSEN) if found.rounded(k)[1] <= AIMED)
         return found.limits(self.groups or next(chosen, MOST_CHOSEN))
 
 
@@ -109,15 +115,11 @@ class _Spread:
             best = longer
         return best[len(self.values)][1]
 
-    def lost(self, count: int) -> int:
-        """How many values become 0 with so many groups."""
+    def rounded(self, count: int) -> tuple[float, float]:
+        """With so many groups: how many values become 0, and the worst relative error, averaged over the values."""
         cuts = self._cuts(count)
-        return sum(self._rounded(*ends)[0] for ends in zip(cuts, cuts[1:], strict=False))
-
-    def error(self, count: int) -> float:
-        """The worst relative error with so many groups, averaged over the values."""
-        cuts = self._cuts(count)
-        return sum(self._rounded(*ends)[1] for ends in zip(cuts, cuts[1:], strict=False)) / max(len(self.values), 1)
+        groups = [self._rounded(*ends) for ends in zip(cuts, cuts[1:], strict=False)]
+        return sum(lost for lost, _ in groups), sum(error for _, error in groups) / max(len(self.values), 1)
 
     def limits(self, count: int) -> list[float]:
         """The least magnitude above each cut of so many groups, from the top down."""
@@ -128,15 +130,6 @@ def _magnitudes(graph: Graph, q: Projection) -> Floats:
     """The greatest magnitude of every synapse's weight over its copies."""
     weights, shape = np.abs(graph.arrays[f"{q.name}.w"]), weight_shape(graph, q)
     return weights.max(axis=0) if weights.ndim > len(shape) else weights
-
-
-def _refuse_mirrored(graph: Graph, q: Projection) -> None:
-    for mirror in graph.mirrors:
-        if q.name in (mirror.source, mirror.target):
-            raise CortexError("E623", f"the weights of projection '{q.name}' span more than one unit holds, but mirror "
-                                      f"'{mirror.target} = {mirror.source}' copies them, which groups cannot follow.",
-                              "Give the weights a format with a fraction (precision.formats), more bits, or leave out "
-                              "precision.groups.")
 
 
 def _split(graph: Graph, q: Projection, masks: list[Floats]) -> Graph:

@@ -51,8 +51,10 @@ def counts(uniform: Expression, n: int, p: float, who: str) -> Expression:
 def _below(n: int, p: float, who: str) -> list[float]:
     """P(K <= k) for k = 0, 1, ... until it is 1."""
     found, total = list[float](), 0.0
+    hit, miss = (math.log(x) if x > 0 else -1e9 for x in (p, 1 - p))
     for k in range(n):
-        total += math.exp(_log_choose(n, k) + k * _log(p) + (n - k) * _log(1 - p))
+        ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+        total += math.exp(ways + k * hit + (n - k) * miss)
         if 1 - total < SMALLEST:
             break
         found.append(total)
@@ -60,14 +62,6 @@ def _below(n: int, p: float, who: str) -> list[float]:
             raise CortexError("U111", f"PoissonInput '{who}' has {n * p:g} spikes per step, more than {MOST} values.",
                               "Use several PoissonInputs of fewer sources, or a shorter step.")
     return found
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def _log(x: float) -> float:
-    return math.log(x) if x > 0 else -1e9
 
 
 def _sum(parts: list[Expression]) -> Expression:

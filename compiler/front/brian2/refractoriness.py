@@ -28,16 +28,14 @@ def pause(cell: Cell) -> Pause | None:
         return None
     if np.any(cell.group.variables["lastspike"].get_value() != -1e4):
         raise CortexError("U109", f"{cell.where} starts with times of last spikes.", "Let it start without.")
-    if isinstance(said, str) and not any(powers(_dimensions(cell, said))):
-        return _until(cell, said)
+    if isinstance(said, str):
+        from brian2.parsing.expressions import parse_expression_dimensions
+        from brian2.utils.stringtools import get_identifiers
+
+        known = {name: cell.variable(name) for name in get_identifiers(said)}
+        if not any(powers(parse_expression_dimensions(said, known))):
+            return _until(cell, said)
     return _for(cell, said)
-
-
-def _dimensions(cell: Cell, said: str) -> Any:
-    from brian2.parsing.expressions import parse_expression_dimensions
-    from brian2.utils.stringtools import get_identifiers
-
-    return parse_expression_dimensions(said, {name: cell.variable(name) for name in get_identifiers(said)})
 
 
 def _until(cell: Cell, condition: str) -> Pause:
