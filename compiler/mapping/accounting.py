@@ -173,7 +173,7 @@ def account(graph: Graph, hardware: HardwareMap, rules: Mapping[str, Connectivit
 
 def population_account(graph: Graph, population: Population, hardware: HardwareMap) -> PopulationAccount:
     cell = graph.cell(population.cell)
-    places = _compartments(cell)
+    places = {port.compartment for port in cell.ports} | {compartment(cell, e.name) for e in cell.equations} or {"soma"}
     bits = sum(depth * _width(cell, name, hardware) for name, depth in stored(graph, population).items())
     word = int(hardware.number("core.state_word_bits"))
     setting = _setting(graph, population.name)
@@ -183,12 +183,6 @@ def population_account(graph: Graph, population: Population, hardware: HardwareM
         sum(operations(e.expression) for e in cell.equations),
         frozenset((place, *setting) for place in places),
         frozenset((show(limit), *setting) for limit in thresholds(cell, value_ranges(graph, population.name))))
-
-
-def _compartments(cell: CellType) -> set[str]:
-    """Compartments with a port or an equation of their own; at least one."""
-    declared = {port.compartment for port in cell.ports} | {compartment(cell, e.name) for e in cell.equations}
-    return declared or {"soma"}
 
 
 def stored(graph: Graph, population: Population) -> dict[str, int]:

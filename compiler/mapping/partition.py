@@ -187,16 +187,12 @@ def groups_kept(problem: MappingProblem, mapping: Mapping) -> tuple[int, int]:
 # ---- the search
 
 
-def least_cores(problem: MappingProblem) -> int:
-    """Cores that the additive limits demand at least."""
-    limits = problem.limits[:len(problem.resources)]
-    shares = problem.demand.sum(axis=0) / np.where(limits > 0, limits, np.inf)
-    return max(1, int(np.ceil(shares.max(initial=0) - 1e-6)))
-
-
 def _search(problem: MappingProblem, known: list[Mapping], options: Partitioner) -> list[Mapping]:
     """Feasible mappings on the smallest number of cores for which one is found; none where the search would be long."""
-    least, most = least_cores(problem), min((m.cores for m in known), default=problem.items)
+    limits = problem.limits[:len(problem.resources)]
+    shares = problem.demand.sum(axis=0) / np.where(limits > 0, limits, np.inf)  # that the additive limits demand
+    least = max(1, int(np.ceil(shares.max(initial=0) - 1e-6)))
+    most = min((m.cores for m in known), default=problem.items)
     if problem.pairs * least > LONG or problem.items * least**2 > MANY:
         return []
     view, graph = incoming(problem), expanded(problem)

@@ -89,19 +89,14 @@ def assign_chips(graph: sparse.csr_matrix, chips: int, size: int, seed: int) -> 
     chip = cut(graph, np.ones(cores, dtype=np.int64), chips, seed, 10)
     counts = np.bincount(chip, minlength=chips)
     for full in np.flatnonzero(counts > size):
-        for core in _loosest(graph, chip, int(full), int(counts[full]) - size):
+        inside = np.flatnonzero(chip == full)
+        within = np.asarray(graph[inside][:, inside].sum(axis=1)).ravel()
+        for core in inside[np.argsort(within, kind="stable")[:int(counts[full]) - size]]:
             ties = np.bincount(chip[graph[core].indices], graph[core].data, chips)
             room = np.flatnonzero(counts < size)
             best = room[np.argmax(ties[room])]
             counts[full], counts[best], chip[core] = counts[full] - 1, counts[best] + 1, best
     return chip
-
-
-def _loosest(graph: sparse.csr_matrix, chip: np.ndarray, full: int, count: int) -> np.ndarray:
-    """Cores of a chip that exchange the fewest packets with the others there."""
-    inside = np.flatnonzero(chip == full)
-    ties = np.asarray(graph[inside][:, inside].sum(axis=1)).ravel()
-    return inside[np.argsort(ties, kind="stable")[:count]]
 
 
 def _chips_on_grid(graph: sparse.csr_matrix, chip: np.ndarray, chips: int, geometry: Geometry,

@@ -81,23 +81,18 @@ class Draft:
 def drafts(terms: RuleTerms, limits: Limits) -> Iterator[Draft]:
     """Every way to time the rule, with what speaks against each."""
     reads = terms.presynaptic_reads()
-    news = any(a[0] == "new" for m, _ in terms.increment for a in m)
-    for early in (0, 1) if reads else (0,):
-        for late in (False, True) if news else (False,):
-            draft = Draft(terms, limits, early, late)
-            if not late or _can_be_late(terms):
-                draft.refuse(*filter(None, (_why_not(draft, node) for node in reads)))
-                draft.unreadable = bool(draft.reasons)
-                _fill(draft)
-                yield draft
-
-
-def _can_be_late(terms: RuleTerms) -> bool:
-    """What moves the weight is the synapse's and the neuron's alone, and moves no state."""
-    kinds = {a[0] for m, _ in terms.increment for a in m}
+    atoms = [a for m, _ in terms.increment for a in m]
+    kinds, old = {a[0] for a in atoms}, any(a[0] == "syn" and a[1] != "w" for a in atoms)
     reads_weight = any(a == ("syn", "w") for change in terms.changes.values() for m, _ in change for a in m)
-    old = any(a[0] == "syn" and a[1] != "w" for m, _ in terms.increment for a in m)
-    return "pre" not in kinds and not reads_weight and not old
+    # late: what moves the weight is the synapse's and the neuron's alone, and moves no state
+    can_be_late = "new" in kinds and "pre" not in kinds and not reads_weight and not old
+    for early in (0, 1) if reads else (0,):
+        for late in (False, True) if can_be_late else (False,):
+            draft = Draft(terms, limits, early, late)
+            draft.refuse(*filter(None, (_why_not(draft, node) for node in reads)))
+            draft.unreadable = bool(draft.reasons)
+            _fill(draft)
+            yield draft
 
 
 # ---- the presynaptic side

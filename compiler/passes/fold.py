@@ -232,8 +232,8 @@ def _live_cell(graph: Graph, cell: CellType, request: Request) -> CellType:
     equations = tuple(e for e in cell.equations if e.name in now)
     states = tuple(s for s in cell.states if s.name in earlier)
     expressions = [*(e.expression for e in equations), *(s.initial for s in states)]
-    sent = _sent(graph, cell)
-    late = tuple(name for name in cell.late if name in sent)
+    taken = {graph.class_of(q.name).message for q in graph.projections if graph.population(q.pre).cell == cell.name}
+    sent, late = (tuple(name for name in names if name in taken) for names in (cell.messages, cell.late))
     return replace(cell, equations=equations, states=states, messages=sent, late=late,
                    parameters=_read_parameters(cell.parameters, expressions))
 
@@ -273,11 +273,6 @@ def _read_from_outside(graph: Graph, cell: CellType) -> tuple[set[str], set[str]
 
 def _of_side(found: Iterable[str], sides: list[str]) -> set[str]:
     return {name.split(".", 1)[1] for name in found if "." in name and name.split(".", 1)[0] in sides}
-
-
-def _sent(graph: Graph, cell: CellType) -> tuple[str, ...]:
-    sent = {graph.class_of(q.name).message for q in graph.projections if graph.population(q.pre).cell == cell.name}
-    return tuple(message for message in cell.messages if message in sent)
 
 
 def _drop_values(graph: Graph) -> Graph:

@@ -18,7 +18,7 @@ an optimiser over a whole weight matrix need what is elsewhere, and are named no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -287,7 +287,11 @@ def explain_text(graph: Graph) -> str:
 def _explain(found: ReadSet) -> str:
     title = f"rule {found.rule}" if found.rule else "no rule"
     lines = [f"{title}: {'local' if found.local else 'NON-LOCAL'}", f"  projections {found.projection}"]
-    lines += _table([_row(read) for read in found.reads if read.kind != "constant"])
+    rows = [(read.text, read.compartment, f"{_steps(read.depth)} ago" if read.depth else "this step",
+             f"{'local' if read.local else 'NON-LOCAL'}: {read.reason}")
+            for read in found.reads if read.kind != "constant"]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     constants = sorted(read.name for read in found.reads if read.kind == "constant")
     lines += [f"  constants {', '.join(constants)}"] if constants else []
     if found.rule and found.offending:
@@ -298,15 +302,3 @@ def _explain(found: ReadSet) -> str:
     needs = OPTIMISERS[found.optimiser].needs
     lines += [f"  optimiser {found.optimiser}: {needs}"] if needs else []
     return "\n".join(lines) + "\n"
-
-
-def _row(read: Read) -> tuple[str, ...]:
-    when = f"{_steps(read.depth)} ago" if read.depth else "this step"
-    return read.text, read.compartment, when, f"{'local' if read.local else 'NON-LOCAL'}: {read.reason}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterable[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"  {cells.rstrip()}"

@@ -291,7 +291,9 @@ class Joined(Owner):
         if (updater := self.group.state_updater) is None:
             return known
         variables = self.resolved(self.group.equations)
-        return self._gone_on(known, self._ahead(), lambda: StateUpdateMethod.apply_stateupdater(
+        others = {side: getattr(self.ends.of(side).group, "state_updater", None) for side in SIDES}
+        before = [side for side, other in others.items() if other and updater.name < other.name]  # Brian2's order
+        return self._gone_on(known, before, lambda: StateUpdateMethod.apply_stateupdater(
             self.group.equations, variables, updater.method_choice))
 
     def settled(self, known: Mapping[str, Expression]) -> dict[str, Expression]:
@@ -324,11 +326,6 @@ class Joined(Owner):
         for statement in statements(code, self.where):
             own[statement.name] = self.translated(statement.value, own, before)
         return {name: own[name] for name in known}
-
-    def _ahead(self) -> list[str]:
-        """Sides whose equations go on after its own: Brian2 goes by names."""
-        updaters = {side: getattr(self.ends.of(side).group, "state_updater", None) for side in SIDES}
-        return [side for side, other in updaters.items() if other and self.group.state_updater.name < other.name]
 
     def _effects(self, pathway: Pathway | None, side: str, name: str, value: Expression, line: str) -> list[Effect]:
         """Raises U106."""

@@ -57,8 +57,9 @@ def read(source: Any) -> Network:
     found = source if isinstance(source, nir.NIRGraph) else _file(nir, source)
     nodes, edges = _expanded(found, "")
     _check(nodes, edges)
-    for name in [name for name, node in nodes.items() if node.kind == DOOR]:
-        edges = _spliced(edges, name)
+    for name in [name for name, node in nodes.items() if node.kind == DOOR]:  # which only passes on
+        into, out = [a for a, b in edges if b == name], [b for a, b in edges if a == name]
+        edges = [*(edge for edge in edges if name not in edge), *product(into, out)]
         del nodes[name]
     told = {key.removeprefix(TOLD): value for key, value in found.metadata.items() if key.startswith(TOLD)}
     return Network(nodes, tuple(dict.fromkeys(edges)), told)
@@ -147,9 +148,3 @@ def _check(nodes: dict[str, Node], edges: Iterable[Edge]) -> None:
             raise CortexError("N108", f"the edge '{a}' -> '{b}' names a node that is not there.")
         if count > 1:
             raise CortexError("N108", f"the edge '{a}' -> '{b}' is there {count} times; it may be there once.")
-
-
-def _spliced(edges: list[Edge], name: str) -> list[Edge]:
-    """Without a node that only passes on."""
-    into, out = [a for a, b in edges if b == name], [b for a, b in edges if a == name]
-    return [*(edge for edge in edges if name not in edge), *product(into, out)]
