@@ -80,9 +80,9 @@ def comparison() -> list[dict[str, Any]]:
     """One row per published result and cost profile of its chip; without estimate where none can be made."""
     rows: list[dict[str, Any]] = []
     for result in hardware_maps.read_table(TABLE)["results"]:
-        measured = {**{name: result[name] for name in ("work", "chip", "network", "source")},
+        measured = {"work": result["work"], "chip": result["chip"], "network": result["network"],
                     "accuracy_percent": result.get("accuracy_percent"), "measured_J": result["energy_J"],
-                    "measured_s": result.get("latency_s")}
+                    "measured_s": result.get("latency_s"), "source": result["source"]}
         known = result["chip"] in hardware_maps.shipped_maps()
         chip = load_map(result["chip"]) if known and "layers" in result else None
         if chip is None or not chip.profiles:
