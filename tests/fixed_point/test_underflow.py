@@ -338,7 +338,7 @@ def magnitudes(name: str) -> np.ndarray:
 def test_groups_are_as_many_as_the_spread_takes(name, bits, count):
     found = _Spread(magnitudes(name), bits, False)
     assert len(GroupWeights(bits)._limits(found)) + 1 == count
-    errors = [found.error(k) for k in range(1, 6)]
+    errors = [found.rounded(k)[1] for k in range(1, 6)]
     assert errors == sorted(errors, reverse=True)
 
 
@@ -346,7 +346,7 @@ def test_a_cut_lies_where_the_error_is_least():
     """Against every cut between octaves."""
     found = _Spread(magnitudes("lognormal"), 8, False)
     by_hand = min(found._rounded(0, at)[1] + found._rounded(at, len(found.values))[1] for at in found.starts[1:-1])
-    assert found.error(2) * len(found.values) == pytest.approx(by_hand, rel=1e-12)
+    assert found.rounded(2)[1] * len(found.values) == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_weights_with_a_format_of_their_own_are_left_alone(tmp_path):
