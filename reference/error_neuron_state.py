@@ -5,7 +5,7 @@
 (S, post, pre).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import mul
 from typing import Any, NamedTuple
@@ -310,3 +310,19 @@ def stack_states(states: Sequence[ErrorNeuronState]) -> ErrorNeuronState:
     columns = ([getattr(state, field.name) for state in states] for field in fields(ErrorNeuronState))
     joined = ([torch.cat(parts) for parts in zip(*column, strict=True)] for column in columns)
     return ErrorNeuronState(*joined)
+
+
+def recorded_layers(arrays: Mapping[str, numpy.ndarray], name: str) -> Layers:
+    """The arrays `name_0`, `name_1`, ... with a batch axis of 1 in front; empty where there are none."""
+    layers: Layers = []
+    while (key := f"{name}_{len(layers)}") in arrays:
+        layers.append(torch.from_numpy(arrays[key]).unsqueeze(0))
+    return layers
+
+
+def recorded_state(parameters: ErrorNeuronParameters, arrays: Mapping[str, numpy.ndarray]) -> ErrorNeuronState:
+    """The state before call 0 of a recording, from its `init_` arrays and the noise of the feedback."""
+    feedback = "BII" if parameters.mc_model == "errormc" else "BPP"
+    names = ("init_WPP", "init_WIP", "init_BPI", f"init_{feedback}", f"{feedback}_noise")
+    weights = Weights(*[recorded_layers(arrays, name) for name in names])
+    return fresh_state(parameters, recorded_layers(arrays, "init_uP"), recorded_layers(arrays, "init_uI"), weights)

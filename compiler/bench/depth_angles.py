@@ -21,8 +21,8 @@ from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.ir.functions import VECTOR
 from cortexc.compiler.microcircuits import CIRCUITS
 from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
+from cortexc.compiler.microcircuits.pal_start import attenuation
 from cortexc.compiler.microcircuits.rivals import Ann
-from cortexc.compiler.microcircuits.rivals_start import attenuation
 
 NETS, SEEDS = ("4-2-1", "8-4-2-1", "16-8-4-2-1"), (56789, 12345)
 STREAM = "updates"

@@ -17,15 +17,13 @@ slow the adaptive part of the eligibility vector, eligibility the trace e filter
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
 from cortexc.compiler.ir import CortexError, Graph, parse_graph
 from cortexc.compiler.microcircuits.parts import check_words
-from cortexc.compiler.microcircuits.starts import Arrays, stacked
+from cortexc.compiler.microcircuits.starts import Arrays, numbered_generator, without_ranges
 
 FEEDBACK = ("symmetric", "random", "adaptive")
 GATES = ("begin", "recall", "learn", "apply")
@@ -217,18 +215,11 @@ def build(circuit: Eprop) -> Graph:
     return parse_graph(text).with_(arrays={**fixed, **circuit.arrays})
 
 
-def normal_start(circuit: Eprop, seeds: int | Sequence[int], ranges: Mapping[str, tuple[float, float]]) -> Arrays:
-    """Weights N(0, 1 / number of inputs); of the feedback as of W_out. Raises E316 for `ranges`, which it does not
-    take."""
-    if ranges:
-        raise CortexError("E316", f"start 'normal' takes no ranges, got {', '.join(ranges)}.")
-    return stacked(seeds, partial(_one, circuit))
-
-
-def _one(circuit: Eprop, seed: int) -> Arrays:
+@without_ranges("normal")
+def normal_start(circuit: Eprop, seed: int) -> Arrays:
+    """Weights N(0, 1 / number of inputs); of the feedback as of W_out."""
     def drawn(number: int, rows: int, columns: int, inputs: int) -> np.ndarray:
-        generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, number], np.uint64)))
-        return generator.normal(0, 1 / np.sqrt(inputs), (rows, columns))
+        return numbered_generator(seed, number).normal(0, 1 / np.sqrt(inputs), (rows, columns))
 
     n = circuit.cells
     out = drawn(2, 2, n, n)

@@ -6,44 +6,35 @@ from a generator of its own. Arrays: `R0.u` (n,), `WPP_0.w` (n_post, n_pre) ...;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
-from cortexc.compiler.microcircuits.starts import (
-    Arrays,
-    Range,
-    Ranges,
-    Seeds,
-    bounds,
-    drawn,
-    generator_of,
-    potentials,
-    stacked,
-)
+from cortexc.compiler.microcircuits.starts import Arrays, Limits, Range, drawn, generator_of, potentials, ranged
 
-RANGES: Mapping[str, Range] = {
+RANGES: Limits = {
     "WPP": (-1.0, 1.0), "WIP": (0.0, 0.0), "BPI": (0.0, 0.0), "BII": (-1.0, 1.0), "copy_error": (0.0, 0.0),
     "WPP_skip": (-0.5, 0.5), "BII_skip": (-0.5, 0.5)}
 """What may be given as a range, with its default; WIP and BPI are added to the identity."""
 
 
-def legacy_start(circuit: ErrorNeuron, seed: Seeds, ranges: Ranges = None) -> Arrays:
-    """Potentials, weights and copy errors of one or several seeds. Raises E304, E305."""
-    limits = bounds(ranges or {}, RANGES)
+@ranged(RANGES)
+def legacy_start(circuit: ErrorNeuron, seed: int, limits: Limits) -> Arrays:
+    """Potentials, weights and copy errors."""
     populations = ("R", circuit.layers[1:]), ("E", circuit.errors)
-    return stacked(seed, lambda one: potentials(one, *populations) | _weights(circuit, one, limits))
+    return potentials(seed, *populations) | _weights(circuit, seed, limits)
 
 
-def zero_potentials(circuit: ErrorNeuron, seed: Seeds, ranges: Ranges = None) -> Arrays:
+@ranged(RANGES)
+def zero_potentials(circuit: ErrorNeuron, seed: int, limits: Limits) -> Arrays:
     """`legacy_start` with every potential 0."""
-    found = legacy_start(circuit, seed, ranges)
-    return {name: np.zeros_like(array) if name.endswith(".u") else array for name, array in found.items()}
+    return {name: np.zeros_like(array) if name.endswith(".u") else array
+            for name, array in legacy_start(circuit, seed, limits).items()}
 
 
-def _weights(circuit: ErrorNeuron, seed: int, limits: Mapping[str, Range]) -> Arrays:
+def _weights(circuit: ErrorNeuron, seed: int, limits: Limits) -> Arrays:
     c, generator = circuit, generator_of(seed)
     forward = _forward(c, generator, limits)
     arrays = {f"{c.forward_name(to, k)}.w": forward[to, k] for to, k in c.forward_pairs()}
@@ -69,7 +60,7 @@ def _sizes(circuit: ErrorNeuron) -> list[tuple[int, int]]:
 Blocks = dict[tuple[int, int], np.ndarray]
 
 
-def _forward(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Mapping[str, Range]) -> Blocks:
+def _forward(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Limits) -> Blocks:
     """Forward weights by (to, from); -1 is the input."""
     c, low, high = circuit, *limits["WPP"]
     if c.layered:
@@ -93,7 +84,7 @@ def _upward(sizes: Sequence[int], generator: np.random.RandomState, near: Range,
             for i in range(len(sizes)) for j in range(i + 1, len(sizes))}
 
 
-def _by_areas(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Mapping[str, Range]) -> tuple:
+def _by_areas(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Limits) -> tuple:
     """(forward, backward) blocks, each drawn for every pair of areas, row by row, from scaled ranges."""
     c, sources = circuit, range(-1, circuit.areas)
 
@@ -107,7 +98,7 @@ def _by_areas(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Ma
     return forward, backward
 
 
-def _copied(circuit: ErrorNeuron, seed: int, forward: Blocks, limits: Mapping[str, Range]) -> Arrays:
+def _copied(circuit: ErrorNeuron, seed: int, forward: Blocks, limits: Limits) -> Arrays:
     """Feedback as the transpose of the forward weights plus its fixed error."""
     c, arrays = circuit, Arrays()
     initial, later = _copy_errors(c, seed if c.copy_seed is None else c.copy_seed, limits["copy_error"])
@@ -152,7 +143,7 @@ def copy_draws(circuit: ErrorNeuron) -> int:
     return (circuit.areas - 1) * sum(m * n for m, n in pairwise(circuit.errors))
 
 
-def _drawn(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Mapping[str, Range]) -> Arrays:
+def _drawn(circuit: ErrorNeuron, generator: np.random.RandomState, limits: Limits) -> Arrays:
     """Feedback of the other variants, random at first."""
     c = circuit
     if c.layered:

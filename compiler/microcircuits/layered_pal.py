@@ -15,17 +15,18 @@ above it learns from is its noise and that pixel's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from cortexc.compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph
 from cortexc.compiler.ir.functions import ACTIVATIONS
-from cortexc.compiler.ir.model import Array, Convolution
+from cortexc.compiler.ir.model import Array, Convolution, weight_shape
 from cortexc.compiler.microcircuits.layered_pal_cells import SLOPES, cells, rules, synapses
 from cortexc.compiler.microcircuits.layers import Layer, read_layers
 from cortexc.compiler.microcircuits.parts import check_activations, check_words, hyphenated, repeated
+from cortexc.compiler.microcircuits.starts import Arrays, numbered_generator, without_ranges
 
 VARIANTS = ("PAL", "FA", "BP", "DFA")
 GATES = ("learn_forward", "learn_feedback", "noise", "target")
@@ -192,3 +193,19 @@ def _mirrors(circuit: LayeredPal) -> list[Mirror]:
         return []
     return [Mirror(f"B_{i}", f"W_{i}", () if layer.convolution else ("transpose",), True)
             for i, layer in enumerate(circuit.shapes) if i > 1 and not layer.strongest]
+
+
+@without_ranges("normal")
+def normal_start(circuit: LayeredPal, seed: int) -> Arrays:
+    """W, b and B of every layer from N(0, 0.05) (specs/pal.md 5.3), each from a generator of its own, so that all
+    variants start from the same W and b."""
+    graph, arrays = build(replace(circuit, arrays={})), Arrays()
+    for projection in graph.projections:
+        kind, _, layer = projection.name.partition("_")
+        if kind in ("W", "b", "B"):
+            generator = numbered_generator(seed, 3 * int(layer) + ("W", "b", "B").index(kind))
+            arrays[f"{projection.name}.w"] = generator.normal(0, 0.05, weight_shape(graph, projection))
+    for mirror in graph.mirrors:
+        source = arrays[f"{mirror.source}.w"]
+        arrays[f"{mirror.target}.w"] = (source.T if mirror.operations else source).copy()
+    return arrays

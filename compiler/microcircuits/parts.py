@@ -46,11 +46,3 @@ def check_range(name: str, value: float, least: float, most: float) -> None:
     """Raises E330."""
     if not least <= value <= most:
         raise CortexError("E330", f"model.{name} is {value:g}; it must be from {least:g} to {most:g}.")
-
-
-def drawn_by_rule(_options: object, _seeds: object, ranges: Collection[str]) -> dict[str, Any]:
-    """The start of circuits whose text says how everything is drawn. Raises E316 for `ranges`, which it does not take.
-    """
-    if ranges:
-        raise CortexError("E316", f"start 'zero' takes no ranges, got {', '.join(ranges)}.")
-    return {}

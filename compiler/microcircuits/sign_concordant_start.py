@@ -7,28 +7,19 @@ the forward weight. Every layer draws from generators of its own, so that all fe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
-from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir import Graph
 from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.microcircuits.sign_concordant import build
 from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
-from cortexc.compiler.microcircuits.starts import Arrays, stacked
+from cortexc.compiler.microcircuits.starts import Arrays, numbered_generator, without_ranges
 
 
-def normal_start(circuit: SignConcordant, seeds: int | Sequence[int],
-                 ranges: Mapping[str, tuple[float, float]]) -> Arrays:
-    """The arrays of one seed, or of several with a leading axis. Raises E316 for `ranges`, which it does not take."""
-    if ranges:
-        raise CortexError("E316", f"start 'normal' takes no ranges, got {', '.join(ranges)}.")
-    return stacked(seeds, partial(_one, circuit))
-
-
-def _one(circuit: SignConcordant, seed: int) -> Arrays:
+@without_ranges("normal")
+def normal_start(circuit: SignConcordant, seed: int) -> Arrays:
     graph = build(replace(circuit, arrays={}))
     arrays: Arrays = {}
     for i in range(1, circuit.top + 1):
@@ -36,7 +27,7 @@ def _one(circuit: SignConcordant, seed: int) -> Arrays:
         shape = weight_shape(graph, forward)
         fan_in = math.prod(shape[-3:]) if forward.convolution else shape[1]
         scale = math.sqrt(2 / max(fan_in, 1))
-        w = np.clip(_generator(seed, i, 0).normal(0, scale, shape), -circuit.limit, circuit.limit)
+        w = np.clip(numbered_generator(seed, 2 * i).normal(0, scale, shape), -circuit.limit, circuit.limit)
         excitatory = w >= 0
         if circuit.locked:
             arrays |= _typed(f"w{{}}_{i}", excitatory, np.abs(w))
@@ -45,10 +36,6 @@ def _one(circuit: SignConcordant, seed: int) -> Arrays:
         if i > 1:
             arrays |= _feedback(circuit, graph, i, seed, scale, w)
     return arrays
-
-
-def _generator(seed: int, layer: int, use: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 2 * layer + use], np.uint64)))
 
 
 def _typed(name: str, excitatory: np.ndarray, magnitudes: np.ndarray) -> Arrays:
@@ -62,7 +49,7 @@ def _typed(name: str, excitatory: np.ndarray, magnitudes: np.ndarray) -> Arrays:
 
 def _feedback(circuit: SignConcordant, graph: Graph, i: int, seed: int, scale: float, w: np.ndarray) -> Arrays:
     turn = (lambda a: a) if circuit.shapes[i].convolution else np.transpose
-    generator = _generator(seed, i, 1)
+    generator = numbered_generator(seed, 2 * i + 1)
     if circuit.feedback == "DFA":
         return {f"B_{i}.w": generator.normal(0, scale, weight_shape(graph, graph.projection(f"B_{i}")))}
     drawn = generator.normal(0, scale, w.shape)

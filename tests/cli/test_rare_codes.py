@@ -23,8 +23,8 @@ from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.mapping.fit import fit
 from cortexc.compiler.microcircuits import circuit
 from cortexc.compiler.microcircuits.eprop import Eprop, normal_start
-from cortexc.compiler.microcircuits.parts import drawn_by_rule
 from cortexc.compiler.microcircuits.rivals import Ann, build_ann
+from cortexc.compiler.microcircuits.starts import drawn_by_rule
 from cortexc.compiler.passes import Request
 from cortexc.compiler.passes.partition import Partition
 from cortexc.compiler.passes.quantise import Quantise

@@ -13,8 +13,8 @@ from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.microcircuits.error_neuron import AREA_MATRIX, ErrorNeuron, build
 from cortexc.compiler.microcircuits.error_neuron_cells import activated
 from cortexc.compiler.microcircuits.error_neuron_start import legacy_start
+from cortexc.compiler.microcircuits.pal_start import ann_start, dendritic_start, dpc_start, random_dendritic_start
 from cortexc.compiler.microcircuits.rivals import Ann, Dendritic, Dpc, build_ann, build_dendritic, build_dpc
-from cortexc.compiler.microcircuits.rivals_start import ann_start, dendritic_start, dpc_start, random_dendritic_start
 from cortexc.compiler.passes.read_sets import explain_text, read_sets
 from cortexc.compiler.verify import Setup, verify_against_reference, verify_setup
 from cortexc.compiler.verify.oracles.error_neuron import reference_setup

@@ -8,7 +8,7 @@ import pytest
 
 from cortexc.compiler.ir import CortexError, verify
 from cortexc.compiler.microcircuits.pal import Pal, build
-from cortexc.compiler.microcircuits.pal_start import KINDS, legacy_start, zero_start, zero_start_from
+from cortexc.compiler.microcircuits.pal_start import KINDS, legacy_start, zero_start
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 RANGES = {"WPP": (-1.0, 1.0), "WIP": (-0.5, 1.0), "BPP": (-2.0, 1.0), "BPI": (-1.0, 0.0)}
@@ -52,12 +52,12 @@ def test_several_seeds_are_stacked():
 
 
 def test_zero_start_draws_weights_only_in_their_ranges():
-    arrays = zero_start(Pal((4, 30, 3)), 5, up=(-0.1, 0.1), down=(-1, 1))
+    arrays = zero_start(Pal((4, 30, 3)), 5)
     assert set(arrays) == {"WPP_0.w", "WPP_1.w", "WIP_0.w", "BPP_0.w", "BPI_0.w"}
     assert arrays["WPP_0.w"].shape == (30, 4) and arrays["BPP_0.w"].shape == (30, 3)
     assert 0.08 < np.abs(arrays["WPP_0.w"]).max() < 0.1 < 0.9 < np.abs(arrays["BPP_0.w"]).max() < 1
     assert np.array_equal(arrays["BPI_0.w"], -arrays["BPP_0.w"])
-    assert np.array_equal(zero_start_from(Pal((4, 30, 3)), 5)["WPP_0.w"], arrays["WPP_0.w"])
+    assert np.array_equal(zero_start(Pal((4, 30, 3)), 5)["WPP_0.w"], arrays["WPP_0.w"])
     assert not np.array_equal(zero_start(Pal((4, 30, 3)), 6)["WPP_0.w"], arrays["WPP_0.w"])
 
 
@@ -77,7 +77,7 @@ def test_the_graph_takes_the_arrays(start):
 @pytest.mark.parametrize("ranges, code", [({"WPB": (0, 1)}, "E304"), ({"WPP": (1, 0)}, "E305"),
                                           ({"WPP": (0, float("nan"))}, "E305")])
 def test_wrong_ranges_are_coded(ranges, code):
-    for start in (legacy_start, zero_start_from):
+    for start in (legacy_start, zero_start):
         with pytest.raises(CortexError) as caught:
             start(Pal((2, 3, 2)), 1, ranges)
         assert caught.value.code == code

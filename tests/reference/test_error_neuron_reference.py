@@ -19,7 +19,7 @@ from protocols import depth as depth_protocol
 from replays import error_neuron as error_replays
 from replays import pal as replays
 
-from cortexc.reference import error_neuron_golden, error_neuron_state
+from cortexc.reference import error_neuron_state
 from cortexc.reference.error_neuron import ErrorNeuronParameters, initial_state, reference_model, stack_states
 from cortexc.reference.error_neuron_parameters import ACTIVATIONS, DERIVATIVES
 from cortexc.reference.pal import product
@@ -114,7 +114,7 @@ def test_seed_reproduces_start(name):
 def test_look_ahead_equals_the_last_effective_potential(name):
     """The key simplification of section 6, to 4.2e-13, in layered and skip modes, with and without target."""
     arrays, parameters = load(name), error_replays.recorded_parameters(golden_file(name))
-    model = reference_model(parameters, error_neuron_golden.recorded_state(parameters, arrays))
+    model = reference_model(parameters, error_neuron_state.recorded_state(parameters, arrays))
     inputs, targets = (torch.from_numpy(arrays[key]).unsqueeze(1) for key in ("r0", "target"))
     largest = 0.0
     for row, given in enumerate(arrays["target_on"]):

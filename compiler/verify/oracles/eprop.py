@@ -1,7 +1,4 @@
-"""The independent reference of e-prop, fed with a setup's own inputs, gates, draws and start.
-
-Torch is imported when it is asked for.
-"""
+"""The independent reference of e-prop, fed with a setup's own inputs, gates, draws and start."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ import numpy as np
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.microcircuits.eprop import GATES, Eprop, build, normal_start
-from cortexc.compiler.verify.oracles.base import Oracle, refused
-from cortexc.compiler.verify.runs import Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.verify.oracles.base import Oracle, followed, in_numpy, reference, refused
+from cortexc.compiler.verify.runs import Chunk, Setup, input_columns
 
 WEIGHTS = ("W_in", "W", "W_out", "B")
 FIELDS = {"cue.trace": "x_trace", "recurrent.v": "v", "recurrent.a": "a", "recurrent.fired": "fired",
@@ -25,21 +22,12 @@ SEEN = {"cue.spike": "x", "recurrent.spike": "z", "recurrent.psi": "psi", "reado
         "readout.share": "share", "recurrent.learning": "learning"}
 
 
-def _module() -> Any:
-    """Raises V121 where torch is not installed."""
-    try:
-        from cortexc.reference import eprop
-    except ImportError as error:
-        raise missing("reference", error) from None
-    return eprop
-
-
 def _parameters(circuit: Eprop, beta: np.ndarray) -> Any:
     import torch
 
     if circuit.frozen:
         raise refused("cells that do not learn")
-    module = _module()
+    module = reference("eprop")
     names = set(module.EpropParameters.__dataclass_fields__) & set(Eprop.__dataclass_fields__) - {"beta"}
     return module.EpropParameters(torch.tensor(beta), **{name: getattr(circuit, name) for name in names})
 
@@ -52,7 +40,7 @@ def _quantities(state: Any) -> Chunk:
     found |= {f"{name}.slow": trace for name, trace in state.slow.items()}
     found |= {f"{name}.eligibility": trace for name, trace in state.eligibility.items()}
     found |= {f"{name}.adam": adam.total for name, adam in state.adam.items()}
-    return {name: value.numpy() for name, value in found.items()}
+    return in_numpy(found)
 
 
 def wanted(circuit: Eprop, there: set[str]) -> list[str]:
@@ -67,21 +55,20 @@ def trajectory(circuit: Eprop, setup: Setup, there: set[str], steps: int) -> Ite
     """The reference under the graph's names, (K, seeds, ...)."""
     import torch
 
-    torch.set_num_threads(1)
-    module, start = _module(), Interpreter(setup.graph)
+    module, start = reference("eprop"), Interpreter(setup.graph)
     parameters = _parameters(circuit, np.asarray(setup.graph.arrays["recurrent.beta"], dtype=np.float64).reshape(-1)[
         :circuit.cells])
     weights = {name: torch.tensor(start.values[f"{name}.w"]) for name in WEIGHTS}
     model = module.EpropReference(parameters, module.fresh_state(parameters, weights))
-    stimulus, names = Stimulus(setup), wanted(circuit, there)
-    for block in blocks(setup, steps, 200):
-        rows = []
-        for t in range(len(block.gates)):
-            inputs, gates, noise = stimulus.step(block, t)
-            model.step(*map(torch.tensor, (inputs["cue.level"], noise["cue.u"], inputs["readout.target"])),
-                       *(gates[gate] > 0 for gate in GATES))
-            rows.append(_quantities(model.state))
-        yield {name: np.stack([row[name] for row in rows]) for name in names}
+    names = wanted(circuit, there)
+
+    def step(inputs: Chunk, gates: dict[str, float], noise: Chunk) -> Chunk:
+        model.step(*map(torch.tensor, (inputs["cue.level"], noise["cue.u"], inputs["readout.target"])),
+                   *(gates[gate] > 0 for gate in GATES))
+        found = _quantities(model.state)
+        return {name: found[name] for name in names}
+
+    return followed(setup, step, steps)
 
 
 def reference_setup(circuit: Eprop, steps: int, seeds: Sequence[int], trial: int = 120) -> Setup:

@@ -1,7 +1,4 @@
-"""The independent reference of the error-neuron circuit and its rivals, fed with a setup's own inputs, gates and start.
-
-Torch is imported when it is asked for.
-"""
+"""The independent reference of the error-neuron circuit and its rivals, fed with a setup's inputs, gates and start."""
 
 from __future__ import annotations
 
@@ -14,36 +11,35 @@ import numpy as np
 
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.ir.protocol import Phase, Protocol
-from cortexc.compiler.microcircuits import error_neuron, error_neuron_start, rivals, rivals_start
+from cortexc.compiler.microcircuits import error_neuron, error_neuron_start, pal_start, rivals
 from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
 from cortexc.compiler.microcircuits.targets import UNDELAYED
-from cortexc.compiler.verify.oracles.base import Oracle, refused
+from cortexc.compiler.verify.oracles.base import (
+    Oracle,
+    followed,
+    held_flags,
+    held_inputs,
+    in_numpy,
+    played,
+    reference,
+    refused,
+    settling_setup,
+)
 from cortexc.compiler.verify.recorded.error_neuron import BUILDERS, RATES, RENAMED, Circuit, error_sources
 from cortexc.compiler.verify.recorded.format import Arrays, Recording, Source
-from cortexc.compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.verify.runs import Chunk, Setup
 
 NAMES = {ErrorNeuron: "errormc", rivals.Dendritic: "sacramento2018", rivals.Dpc: "dPC", rivals.Ann: "ann"}
 WIRING = {"layered": ("layered", False), "skip": ("skip", False), "areas": ("skip", True)}
 CONDUCTANCES = ("dt", "gl", "gbas", "gapi", "gden", "gntgt")
 
 
-def load_module() -> Any:
-    """The module `cortexc.reference.error_neuron`. Raises V121 where torch is not installed."""
-    try:
-        from cortexc.reference import error_neuron as module
-    except ImportError as error:
-        raise missing("reference", error) from None
-    return module
-
-
 def parameters(circuit: Circuit) -> Any:
     """The reference's parameters. Raises V122 for what it does not model."""
-    module = load_module()
+    module = reference("error_neuron")
     try:
-        if isinstance(circuit, ErrorNeuron):
-            return module.ErrorNeuronParameters(**_error_neuron(circuit))
-        return module.ErrorNeuronParameters(**_rival(circuit))
+        values = _error_neuron(circuit) if isinstance(circuit, ErrorNeuron) else _rival(circuit)
+        return module.ErrorNeuronParameters(**values)
     except ValueError as error:
         raise refused(str(error)) from None
 
@@ -92,18 +88,16 @@ def _started(circuit: Circuit, own: Any, graph: Graph) -> Any:
     """The reference's network before the first step, from the first values of the graph; (seeds, ...) each."""
     import torch
 
-    from cortexc.reference import error_neuron_state
-
-    start, sources = Interpreter(graph).values, error_sources(circuit, True)
+    module, start, sources = reference("error_neuron_state"), Interpreter(graph).values, error_sources(circuit, True)
 
     def layers(kind: str) -> list:
         names = sorted((n for n in sources if n.rpartition("_")[0] == kind), key=lambda n: int(n.rpartition("_")[2]))
         return [torch.from_numpy(_assembled(circuit, name, sources[name], start)) for name in names]
 
     feedback = "BII" if isinstance(circuit, ErrorNeuron) else "BPP"
-    weights = error_neuron_state.Weights(layers("WPP"), layers("WIP"), layers("BPI"), layers(feedback),
-                                         _copy_errors(circuit, own, graph))
-    return error_neuron_state.fresh_state(own, layers("uP"), layers("uI"), weights)
+    kinds = ("WPP", "WIP", "BPI", feedback)
+    weights = module.Weights(*map(layers, kinds), _copy_errors(circuit, own, graph))
+    return module.fresh_state(own, layers("uP"), layers("uI"), weights)
 
 
 def _assembled(circuit: Circuit, name: str, source: Source, values: Arrays) -> np.ndarray:
@@ -124,12 +118,9 @@ def _copy_errors(circuit: Circuit, own: Any, graph: Graph) -> list:
 
     if circuit.variant != "BP" or own.mc_model == "ann":
         return []
-    if not isinstance(circuit, ErrorNeuron):
-        names = [f"BPP_{i}.copy_error" for i in range(circuit.hidden)]
-        return [torch.from_numpy(_per_seed(graph, name)) for name in names]
-    if circuit.layered:
-        names = [f"BII_{i}.copy_error" for i in range(circuit.areas - 1)]
-        return [torch.from_numpy(_per_seed(graph, name)) for name in names]
+    if not isinstance(circuit, ErrorNeuron) or circuit.layered:
+        kind, count = ("BII", circuit.areas - 1) if isinstance(circuit, ErrorNeuron) else ("BPP", circuit.hidden)
+        return [torch.from_numpy(_per_seed(graph, f"{kind}_{i}.copy_error")) for i in range(count)]
     ends = np.cumsum([0, *circuit.errors]).tolist()
     whole = np.zeros((graph.seeds, ends[-1], ends[-1]))
     pairs = [(circuit.feedback_name(to, k), ends[to], ends[k]) for to, k in circuit.feedback_pairs()]
@@ -154,10 +145,9 @@ def wanted(circuit: Circuit, there: set[str]) -> list[str]:
     return [q for q in dict.fromkeys(found) if q in there]
 
 
-def trajectory(circuit: Circuit, setup: Setup, there: set[str], steps: int | None = None,
-               chunk: int = 200) -> Iterator[Chunk]:
+def trajectory(circuit: Circuit, setup: Setup, there: set[str], steps: int | None = None) -> Iterator[Chunk]:
     """The reference under the graph's names, (K, seeds, ...). Raises V121, V122, V123."""
-    for rows in reference_rows(circuit, setup, steps, chunk):
+    for rows in reference_rows(circuit, setup, steps):
         found: Chunk = {}
         for name, source in error_sources(circuit, True).items():
             if source.kind == "now" and source.quantity in there:
@@ -170,27 +160,20 @@ def trajectory(circuit: Circuit, setup: Setup, there: set[str], steps: int | Non
         yield found
 
 
-def reference_rows(circuit: Circuit, setup: Setup, steps: int | None = None, chunk: int = LONGEST_CHUNK,
+def reference_rows(circuit: Circuit, setup: Setup, steps: int | None = None,
                    recorded: Arrays | None = None) -> Iterator[Chunk]:
     """The reference's snapshots under the names of the recordings, (K, seeds, ...). `recorded`: a recording whose
     first values it starts from."""
-    import torch
+    own, late = parameters(circuit), _Late(circuit.target_delay)
+    state = _started(circuit, own, setup.graph) if recorded is None else reference("error_neuron_state").recorded_state(
+        own, recorded)
+    model = reference("error_neuron").reference_model(own, state)
 
-    torch.set_num_threads(1)
-    module, own = load_module(), parameters(circuit)
-    if recorded is None:
-        model = module.reference_model(own, _started(circuit, own, setup.graph))
-    else:
-        from cortexc.reference.error_neuron_golden import recorded_state
+    def step(inputs: Chunk, gates: dict[str, float], noise: Chunk) -> Chunk:
+        model.step(*_arguments(circuit, late, inputs, gates))
+        return in_numpy(model.snapshot())
 
-        model = module.reference_model(own, recorded_state(own, dict(recorded)))
-    stimulus, late = Stimulus(setup), _Late(circuit.target_delay)
-    for block in blocks(setup, steps, chunk):
-        rows = []
-        for t in range(len(block.gates)):
-            model.step(*_arguments(circuit, late, *stimulus.step(block, t)))
-            rows.append({name: value.numpy() for name, value in model.snapshot().items()})
-        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return followed(setup, step, steps)
 
 
 class _Late:
@@ -206,7 +189,7 @@ class _Late:
         return self.past[-1 - self.steps] if len(self.past) > self.steps else np.zeros_like(target)
 
 
-def _arguments(circuit: Circuit, late: _Late, inputs: Chunk, gates: Mapping[str, float], _noise: Chunk) -> tuple:
+def _arguments(circuit: Circuit, late: _Late, inputs: Chunk, gates: Mapping[str, float]) -> tuple:
     """Of one call of the reference. Raises V123 where copies are refreshed without learning, or the other way."""
     import torch
 
@@ -232,29 +215,19 @@ def recorded(recording: Recording) -> Iterator[Chunk]:
 
 
 STARTS: dict[type, Callable[..., Arrays]] = {
-    ErrorNeuron: error_neuron_start.legacy_start, rivals.Dendritic: rivals_start.dendritic_start,
-    rivals.Dpc: rivals_start.dpc_start, rivals.Ann: rivals_start.ann_start}
+    ErrorNeuron: error_neuron_start.legacy_start, rivals.Dendritic: pal_start.dendritic_start,
+    rivals.Dpc: pal_start.dpc_start, rivals.Ann: pal_start.ann_start}
 RANGES = {"copy_error": (-0.5, 0.5), "WIP": (-0.3, 0.3), "BPI": (-0.3, 0.3)}
 
 
 def reference_setup(circuit: Circuit, steps: int, seeds: Sequence[int], presentation: int = 20) -> Setup:
-    """Random inputs and targets, each held for `presentation` steps: a tenth of the run settles, then everything
-    learns, with a target in three presentations of four; every seed starts as the published simulator starts it."""
+    """Every seed starts as the published simulator starts it."""
     ranges = RANGES if isinstance(circuit, ErrorNeuron) else {"copy_error": RANGES["copy_error"]}
     arrays = STARTS[type(circuit)](circuit, list(seeds), ranges)
     graph = BUILDERS[type(circuit)](replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
-    count = -(-steps // presentation)
-    settling = max(count // 10, 1)
-    on = tuple((gate, (1.0,)) for gate in ("learn_forward", "learn_lateral", "copy"))
-    target = ("target", tuple(float(i // presentation % 4 != 3) for i in range(4 * presentation)))
-    delay = circuit.target_delay
-    early = ((UNDELAYED, (1.0,) * delay + (0.0,) * (count * presentation - delay)),) if delay else ()
-    protocol = Protocol((Phase("settling", settling, presentation),
-                         Phase("training", count, presentation, (settling,), gates=(*on, target, *early))),
-                        ("settling", "training"))
-    columns = input_columns(graph)
-    samples = np.random.default_rng(seeds[0]).uniform(0, 1, (settling + count, columns[-1][1].stop))
-    return Setup(graph, protocol, samples, tuple(seeds))
+    delay, length = circuit.target_delay, -(-steps // presentation) * presentation
+    early = {UNDELAYED: (1.0,) * delay + (0.0,) * (length - delay)} if delay else {}
+    return settling_setup(graph, seeds, steps, presentation, ("learn_forward", "learn_lateral", "copy"), early)
 
 
 def reference_arrays(circuit: Circuit, steps: int, seed: int) -> Arrays:
@@ -262,29 +235,21 @@ def reference_arrays(circuit: Circuit, steps: int, seed: int) -> Arrays:
     flags and target that change independently of each other."""
     import torch
 
-    torch.set_num_threads(1)
-    module, own, rng = load_module(), parameters(circuit), np.random.default_rng(seed)
+    module, own, rng = reference("error_neuron"), parameters(circuit), np.random.default_rng(seed)
     own = replace(own, WT_noise=0.25, init_WIP_range=(-0.3, 0.3), init_BPI_range=(-0.3, 0.3))
-    model = module.reference_model(own, module.initial_state(own, seed))
-    held = [rng.integers(0, 2, -(-steps // 5)).repeat(5)[:steps] for _ in range(4)]
-    names = {field.name for field in fields(own)} - {"activation_slope", "activation_offset", "derivative"}
-    options = {name: getattr(own, name) for name in names}
-    arrays: Arrays = {"learn_flags": np.stack(held[:3], axis=1).astype(bool), "target_on": held[3].astype(bool),
+    model, held = module.reference_model(own, module.initial_state(own, seed)), held_flags(rng, steps)
+    unread = {"activation_slope", "activation_offset", "derivative"}
+    options = {field.name: getattr(own, field.name) for field in fields(own) if field.name not in unread}
+    arrays: Arrays = {"learn_flags": held[:3].T.astype(bool), "target_on": held[3].astype(bool),
                       "params_json": np.array(json.dumps(options)), "evidence": np.array("independent-reference"),
-                      "r0": rng.uniform(0, 1, (-(-steps // 5), circuit.layers[0])).repeat(5, axis=0)[:steps],
+                      "r0": held_inputs(rng, steps, circuit.layers[0]),
                       "target": rng.uniform(-1, 1, (steps, circuit.layers[-1]))}
-    written, feedback = error_sources(circuit, True), "BII" if isinstance(circuit, ErrorNeuron) else "BPP"
-    start = {f"init_{name}": value.numpy()[0] for name, value in model.snapshot().items()}
+    feedback = "BII" if isinstance(circuit, ErrorNeuron) else "BPP"
     noise = {f"{feedback}_noise_{i}": part.numpy()[0] for i, part in enumerate(model.state.feedback_noise)}
-    rows: dict[str, list[np.ndarray]] = {}
-    for t in range(steps):
-        target = torch.tensor(arrays["target"][t:t + 1]) if held[3][t] else None
-        model.step(torch.tensor(arrays["r0"][t:t + 1]), target, *map(bool, arrays["learn_flags"][t]))
-        for name, value in model.snapshot().items():
-            if name in written:
-                rows.setdefault(name, []).append(value.numpy()[0])
-    shown = {name: np.stack(values) for name, values in rows.items() if not name.startswith("d") or name[1] == "_"}
-    return arrays | start | noise | shown
+    r0, target = (torch.tensor(arrays[name])[:, None] for name in ("r0", "target"))
+    calls = ((r0[t], target[t] if held[3, t] else None, *map(bool, held[:3, t])) for t in range(steps))
+    shown = [name for name in error_sources(circuit, True) if not name.startswith("d") or name[1] == "_"]
+    return arrays | noise | played(model, calls, shown)
 
 
 DEEP, ETA = (2, 3, 4, 2), (2.0, 0.5, 0.3)

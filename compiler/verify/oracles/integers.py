@@ -1,8 +1,7 @@
 """A circuit in fixed point against `reference.fixed_point`: its equations before they were quantised, as plain data,
 and the formats that `quantise` chose.
 
-Both must be equal to the bit: everything compared is an integer times a power of two, exact in float64. Torch is
-imported when it is asked for.
+Both must be equal to the bit: everything compared is an integer times a power of two, exact in float64.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Node, Nu
 from cortexc.compiler.ir.model import weight_copies, weight_shape
 from cortexc.compiler.passes.fixed_point import rounding_of
 from cortexc.compiler.passes.widths import is_counter
-from cortexc.compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, missing
+from cortexc.compiler.verify.oracles.base import followed, reference
+from cortexc.compiler.verify.runs import Chunk, Setup
 
 EXACT_BITS = 53
 
@@ -50,10 +50,7 @@ def plain(value: Any) -> Any:
 def evaluator(setup: Setup, source: Source) -> Any:
     """Raises V121 without torch, V122 for what has no integer reference, V128 for constants and tables
     that are not its."""
-    try:
-        from cortexc.reference import fixed_point, integers
-    except ImportError as error:
-        raise missing("reference", error) from None
+    fixed_point, integers = map(reference, ("fixed_point", "integers"))
     graph = setup.graph
     options = {each.name: getattr(source, each.name) for each in fields(source) if each.name != "graph"}
     try:
@@ -162,25 +159,12 @@ def trajectory(setup: Setup, source: Source, wanted: Sequence[str], steps: int, 
 
 def rows(setup: Setup, model: Any, wanted: Sequence[str], steps: int, chunk: int = 100) -> Iterator[Chunk]:
     """What a model has of the wanted quantities, step by step."""
-    import torch
+    def step(*stimulus: Any) -> Chunk:
+        model.step(*stimulus)
+        shot = {name: model.value(name) for name in wanted}
+        return {name: number(name, exact) for name, exact in shot.items() if exact is not None}
 
-    torch.set_num_threads(1)
-    stimulus, found, held = Stimulus(setup), list[Chunk](), 0
-    for block in blocks(setup, steps, chunk):
-        for t in range(len(block.gates)):
-            model.step(*stimulus.step(block, t))
-            shot = {name: model.value(name) for name in wanted}
-            found.append({name: number(name, exact) for name, exact in shot.items() if exact is not None})
-            held += sum(value.nbytes for value in found[-1].values())
-            if held > WINDOW_BYTES:
-                yield _stacked(found)
-                found, held = [], 0
-    if found:
-        yield _stacked(found)
-
-
-def _stacked(found: list[Chunk]) -> Chunk:
-    return {name: np.stack([row[name] for row in found]) for name in found[0]}
+    return followed(setup, step, steps, chunk)
 
 
 def number(name: str, exact: Any) -> np.ndarray:

@@ -1,12 +1,10 @@
-"""The independent reference of PAL's layer model, fed with a setup's own inputs, gates, draws and weights.
-
-Torch is imported when it is asked for.
-"""
+"""The independent reference of PAL's layer model, fed with a setup's own inputs, gates, draws and weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,24 +12,14 @@ import numpy as np
 from cortexc.compiler.ir import Graph
 from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.ir.protocol import Phase, Protocol
-from cortexc.compiler.microcircuits.layered_pal import LayeredPal, build
-from cortexc.compiler.microcircuits.layered_pal_start import normal_start
-from cortexc.compiler.verify.oracles.base import Oracle
-from cortexc.compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.microcircuits.layered_pal import LayeredPal, build, normal_start
+from cortexc.compiler.verify.oracles.base import Oracle, followed, reference
+from cortexc.compiler.verify.runs import Chunk, Setup, input_columns
 
 CELLS = {"u": "L{}.u", "lookahead": "L{}.lookahead", "rate": "L{}.rate", "slope": "L{}.slope", "error": "L{}.error",
          "xi": "L{}.xi", "high_pass": "L{}.rate_high_pass", "W": "W_{}.w", "b": "b_{}.w", "B": "B_{}.w"}
 HELD = 5
 """Steps for which a setup shows a minibatch."""
-
-
-def _module() -> Any:
-    """Raises V121 where torch is not installed."""
-    try:
-        from cortexc.reference import layered_pal
-    except ImportError as error:
-        raise missing("reference", error) from None
-    return layered_pal
 
 
 def sources(circuit: LayeredPal) -> dict[str, str]:
@@ -46,7 +34,7 @@ def wanted(circuit: LayeredPal, there: set[str]) -> list[str]:
 
 def networks(circuit: LayeredPal, graph: Graph) -> list[Any]:
     """One network per seed, with the graph's weights."""
-    c, module = circuit, _module()
+    c, module = circuit, reference("layered_pal")
     rates = {name: tuple(rate * graph.samples for rate in c.per_layer(name)) for name in ("eta_fw", "eta_bw")}
     own = module.LayeredPalParameters(
         tuple(c.layers), c.variant, tuple(c.per_layer("activation")), rates["eta_fw"], rates["eta_bw"],
@@ -75,24 +63,9 @@ def _weights(graph: Graph, kind: str, layers: dict[int, Any], seed: int) -> dict
 
 def trajectory(circuit: LayeredPal, setup: Setup, there: set[str], steps: int | None = None) -> Iterator[Chunk]:
     """The reference under the graph's names."""
-    import torch
-
-    torch.set_num_threads(1)
-    found, stimulus = networks(circuit, setup.graph), Stimulus(setup)
+    found = networks(circuit, setup.graph)
     table = {name: quantity for name, quantity in sources(circuit).items() if quantity in there}
-    rows: list[Chunk] = []
-    for block in blocks(setup, steps, 20):
-        for t in range(len(block.gates)):
-            rows.append(_step(setup.graph, found, table, *stimulus.step(block, t)))
-            if sum(value.nbytes for row in rows for value in row.values()) > WINDOW_BYTES:
-                yield _stacked(rows)
-                rows = []
-    if rows:
-        yield _stacked(rows)
-
-
-def _stacked(rows: list[Chunk]) -> Chunk:
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return followed(setup, partial(_step, setup.graph, found, table), steps, 20)
 
 
 def _step(graph: Graph, found: list[Any], table: dict[str, str], inputs: Chunk, gates: dict[str, float],

@@ -1,7 +1,4 @@
-"""The independent reference of PAL, fed with a setup's own inputs, gates and start.
-
-Torch is imported when it is asked for.
-"""
+"""The independent reference of PAL, fed with a setup's own inputs, gates and start."""
 
 from __future__ import annotations
 
@@ -14,12 +11,21 @@ import numpy as np
 
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.microcircuits.pal import Pal, build
-from cortexc.compiler.verify.oracles.base import Oracle, refused
+from cortexc.compiler.verify.oracles.base import (
+    Oracle,
+    followed,
+    held_flags,
+    held_inputs,
+    in_numpy,
+    played,
+    reference,
+    refused,
+    settling_setup,
+)
 from cortexc.compiler.verify.recorded.format import Arrays, Recording
 from cortexc.compiler.verify.recorded.pal import pal_sources
-from cortexc.compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.verify.runs import Chunk, Setup
 
 if TYPE_CHECKING:
     from cortexc.reference.pal import PalParameters, PalState
@@ -29,20 +35,11 @@ LEARNING = ("learn_forward", "learn_lateral", "learn_feedback", "noise")
 UNSHARED = {"noise", "arrays", "high_pass"}
 
 
-def load_reference() -> Any:
-    """The module `cortexc.reference.pal`. Raises V121 where torch is not installed."""
-    try:
-        from cortexc.reference import pal
-    except ImportError as error:
-        raise missing("reference", error) from None
-    return pal
-
-
 def pal_parameters(circuit: Pal, high_pass: bool = True) -> PalParameters:
     """The reference's parameters of a circuit description. Raises V122 for what it does not model."""
     values = {RENAMED.get(name, name): value for name, value in vars(circuit).items() if name not in UNSHARED}
     try:
-        return load_reference().PalParameters(**values, pyr_hi_pass=high_pass)
+        return reference("pal").PalParameters(**values, pyr_hi_pass=high_pass)
     except ValueError as error:
         raise refused(str(error)) from None
 
@@ -51,7 +48,7 @@ def pal_state(circuit: Pal, graph: Graph) -> PalState:
     """The reference's state before the first step, from the first values of the graph; (seeds, ...) each."""
     import torch
 
-    start, pal = Interpreter(graph).values, load_reference()
+    start, pal = Interpreter(graph).values, reference("pal")
 
     def layers(kind: str) -> list:
         names = [f"{kind}_{i}" for i in range(circuit.hidden + 1) if f"{kind}_{i}" in sources]
@@ -67,21 +64,16 @@ def pal_state(circuit: Pal, graph: Graph) -> PalState:
     return replace(state, **{field: values for field, values in found.items() if values}, **noise)
 
 
-def pal_trajectory(circuit: Pal, setup: Setup, steps: int | None = None, chunk: int = LONGEST_CHUNK,
-                   high_pass: bool = True) -> Iterator[Chunk]:
+def pal_trajectory(circuit: Pal, setup: Setup, steps: int | None = None, high_pass: bool = True) -> Iterator[Chunk]:
     """The torch reference, fed with the very inputs, gates and draws of a setup; names as in the recordings, arrays
     (K, seeds, ...)."""
-    import torch
+    model = reference("pal").PalReference(pal_parameters(circuit, high_pass), pal_state(circuit, setup.graph))
 
-    torch.set_num_threads(1)
-    model = load_reference().PalReference(pal_parameters(circuit, high_pass), pal_state(circuit, setup.graph))
-    stimulus = Stimulus(setup)
-    for block in blocks(setup, steps, chunk):
-        rows = []
-        for t in range(len(block.gates)):
-            model.step(*_arguments(circuit, *stimulus.step(block, t)))
-            rows.append({name: value.numpy() for name, value in model.snapshot().items()})
-        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    def step(inputs: Chunk, gates: dict[str, float], noise: Chunk) -> Chunk:
+        model.step(*_arguments(circuit, inputs, gates, noise))
+        return in_numpy(model.snapshot())
+
+    return followed(setup, step, steps)
 
 
 def _arguments(circuit: Pal, inputs: Chunk, gates: Mapping[str, float], noise: Chunk) -> tuple:
@@ -109,7 +101,7 @@ def wanted(circuit: Pal, there: set[str]) -> list[str]:
 
 def trajectory(circuit: Pal, setup: Setup, there: set[str], steps: int) -> Iterator[Chunk]:
     """The reference under the graph's names."""
-    for chunk in pal_trajectory(circuit, setup, steps, chunk=200):
+    for chunk in pal_trajectory(circuit, setup, steps):
         yield {quantity: chunk[name] for name, quantity in names(circuit, there).items()}
 
 
@@ -124,24 +116,19 @@ def reference_arrays(circuit: Pal, steps: int = 200, seed: int = 1, high_pass: b
     of the published simulator, inputs held for 5 steps, and learning gates that change independently of each other."""
     import torch
 
-    torch.set_num_threads(1)
-    pal, parameters, rng = load_reference(), pal_parameters(circuit, high_pass), np.random.default_rng(seed)
+    pal, parameters, rng = reference("pal"), pal_parameters(circuit, high_pass), np.random.default_rng(seed)
     model, hidden = pal.PalReference(parameters, pal.initial_state(parameters, seed)), circuit.layers[1:-1]
-    held = [rng.integers(0, 2, -(-steps // 5)).repeat(5)[:steps] for _ in range(4)]
-    arrays: Arrays = {"flags": np.stack(held[:3], axis=1).astype(bool), "evidence": np.array("independent-reference"),
-                      "params_json": np.array(json.dumps(published_options(parameters)))}
-    arrays["r0"] = rng.uniform(0, 1, (-(-steps // 5), circuit.layers[0])).repeat(5, axis=0)[:steps]
+    held = held_flags(rng, steps)
+    arrays: Arrays = {"flags": held[:3].T.astype(bool), "evidence": np.array("independent-reference"),
+                      "params_json": np.array(json.dumps(published_options(parameters))),
+                      "r0": held_inputs(rng, steps, circuit.layers[0])}
     arrays["u_tgt"] = np.where(held[3][:, None] > 0, rng.uniform(-1, 1, (steps, circuit.layers[-1])), np.nan)
     arrays |= {f"white_{i}": rng.normal(size=(steps, n)) for i, n in enumerate(hidden)}
-    written = pal_sources(circuit)
-    arrays |= {f"init_{name}": value.numpy()[0] for name, value in model.snapshot().items() if name in written}
-    rows = []
-    for t in range(steps):
-        target = torch.tensor(arrays["u_tgt"][t:t + 1]) if held[3][t] else None
-        white = [torch.tensor(arrays[f"white_{i}"][t:t + 1]) for i in range(len(hidden))]
-        model.step(torch.tensor(arrays["r0"][t:t + 1]), target, *map(bool, arrays["flags"][t]), white)
-        rows.append({name: value.numpy()[0] for name, value in model.snapshot().items() if name in written})
-    return arrays | {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    given = {name: torch.tensor(array)[:, None] for name, array in arrays.items() if array.dtype.kind == "f"}
+    white = [given[f"white_{i}"] for i in range(len(hidden))]
+    calls = ((given["r0"][t], given["u_tgt"][t] if held[3, t] else None, *map(bool, held[:3, t]),
+              [draws[t] for draws in white]) for t in range(steps))
+    return arrays | played(model, calls, list(pal_sources(circuit)))
 
 
 def published_options(parameters: PalParameters) -> dict[str, Any]:
@@ -156,25 +143,17 @@ def published_options(parameters: PalParameters) -> dict[str, Any]:
 
 
 def reference_setup(circuit: Pal, steps: int, seeds: Sequence[int], presentation: int = 50) -> Setup:
-    """Random inputs and targets, each held for `presentation` steps: a tenth of the run settles, then everything
-    learns, with a target in three presentations of four; every seed starts as the published simulator starts it."""
+    """Every seed starts as the published simulator starts it."""
     circuit = circuit if circuit.noise != "recorded" else replace(circuit, noise="counter")
-    reference = load_reference()
-    states = reference.stack_states([reference.initial_state(pal_parameters(circuit), s) for s in seeds])
+    pal = reference("pal")
+    states = pal.stack_states([pal.initial_state(pal_parameters(circuit), seed) for seed in seeds])
     arrays = {}
     for name, source in pal_sources(circuit).items():
         if source.kind == "now" and source.quantity.endswith((".u", ".w")):
             kind, layer = name.rsplit("_", 1)
-            arrays[source.quantity] = getattr(states, reference.GOLDEN_NAMES[kind])[int(layer)].numpy()
+            arrays[source.quantity] = getattr(states, pal.GOLDEN_NAMES[kind])[int(layer)].numpy()
     graph = build(replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
-    count = -(-steps // presentation)
-    settling, learning = max(count // 10, 1), tuple((gate, (1.0,)) for gate in LEARNING)
-    target = tuple(float(i // presentation % 4 != 3) for i in range(4 * presentation))
-    protocol = Protocol((Phase("settling", settling, presentation), Phase(
-        "training", count, presentation, (settling,), gates=(*learning, ("target", target)))), ("settling", "training"))
-    width = input_columns(graph)[-1][1].stop
-    samples = np.random.default_rng(seeds[0]).uniform(0, 1, (settling + count, width))
-    return Setup(graph, protocol, samples, tuple(seeds))
+    return settling_setup(graph, seeds, steps, presentation, LEARNING, {})
 
 
 DEEP = Pal((2, 3, 4, 2), "PAL", ("logistic",), eta_fw=(2.0, 0.5, 0.3), eta_bw=(20.0, 10.0), eta_IP=(10.0, 5.0),

@@ -1,7 +1,7 @@
 """The sign-concordant circuit's independent reference, fed with a setup's own inputs, gates and weights.
 
 `locked` is compared with the three-cell circuit (level 1), the other policies with the signed-matrix algorithm
-(level 0) of `reference/`; torch is imported when it is asked for.
+(level 0) of `reference/`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.microcircuits.sign_concordant import build, presentation
 from cortexc.compiler.microcircuits.sign_concordant_options import SignConcordant
 from cortexc.compiler.microcircuits.sign_concordant_start import normal_start
-from cortexc.compiler.verify.oracles.base import Oracle
-from cortexc.compiler.verify.runs import WINDOW_BYTES, Chunk, Setup, Stimulus, blocks, input_columns, missing
+from cortexc.compiler.verify.oracles.base import Oracle, followed, reference
+from cortexc.compiler.verify.runs import Chunk, Setup, input_columns
 
 CELLS = {"u": "PC{}.u", "spike": "PC{}.spike", "psc": "PC{}.psc", "apical": "PC{}.apical_potential",
          "error": "PC{}.error", "gate": "PC{}.sensitivity"}
@@ -27,15 +27,6 @@ THREE_CELLS = {"basal": "wE_{}.current", "parvalbumin": "PV{}.rate", "somatostat
                "wI": "wI_{}.w", "cE": "cE_{}.w", "cI": "cI_{}.w", "dwE": "wE_{}.{sum}", "dwI": "wI_{}.{sum}"}
 SIGNED = {"W": "W_{}.w", "B": "B_{}.w", "dW": "W_{}.{sum}"}
 ENDS = {"kernel": "image.kernel", "psc_0": "image.psc", "teacher": "teacher.psc"}
-
-
-def load_modules() -> Any:
-    """(parameters and level 0, level 1). Raises V121 where torch is not installed."""
-    try:
-        from cortexc.reference import sign_concordant, sign_concordant_cells
-    except ImportError as error:
-        raise missing("reference", error) from None
-    return sign_concordant, sign_concordant_cells
 
 
 def sources(circuit: SignConcordant) -> dict[str, str]:
@@ -63,9 +54,8 @@ def parameters(circuit: SignConcordant) -> Any:
     if circuit.message == "spiking" or circuit.feedback == "brSF" or len(set(circuit.eta)) > 1:
         raise CortexError("V122", "the independent reference has no spiking messages, no redrawn feedback with the "
                                   "circuit's own draws, and one eta for all layers.", "Verify against the interpreter.")
-    module, _ = load_modules()
     c = circuit
-    return module.SignConcordantParameters(
+    return reference("sign_concordant").SignConcordantParameters(
         tuple(c.layers), policy=c.feedback, tau_m=c.tau_m, tau_s=c.tau_s, threshold=c.threshold, surrogate=c.surrogate,
         surrogate_width=c.width, trace=c.trace, update="step" if c.update == "step" else "minibatch",
         learning_rate=c.eta[0], optimiser=c.optimiser, clip_norm=c.norm, adam_rate=c.rate, beta1=c.beta1,
@@ -74,7 +64,7 @@ def parameters(circuit: SignConcordant) -> Any:
 
 def networks(circuit: SignConcordant, graph: Graph) -> list[Any]:
     """One network per seed, with the graph's weights."""
-    level0, level1 = load_modules()
+    level0, level1 = map(reference, ("sign_concordant", "sign_concordant_cells"))
     own, found = parameters(circuit), []
     for seed in range(graph.seeds):
         weights = _Weights(circuit, graph, seed)
@@ -131,29 +121,15 @@ class _Weights:
 
 def trajectory(circuit: SignConcordant, setup: Setup, there: set[str], steps: int | None = None) -> Iterator[Chunk]:
     """The reference under the graph's names, fed with the very inputs and gates of a setup."""
-    import torch
-
-    torch.set_num_threads(1)
-    found, stimulus = networks(circuit, setup.graph), Stimulus(setup)
+    found, late = networks(circuit, setup.graph), [np.zeros(1)] * (circuit.top - 1 if circuit.pipelined else 0)
     table = {name: quantity for name, quantity in sources(circuit).items() if quantity in there}
-    rows: list[Chunk] = []
-    held, late = 0, [np.zeros(1)] * (circuit.top - 1 if circuit.pipelined else 0)
-    for block in blocks(setup, steps, 64):
-        for t in range(len(block.gates)):
-            inputs, gates, _ = stimulus.step(block, t)
-            spikes, *late = [*late, inputs["teacher.value"] * gates["teach"]]  # as late as the top layer's sample
-            inputs["teacher.spike"] = np.broadcast_to(spikes, inputs["teacher.value"].shape)
-            rows.append(_step(circuit, setup.graph, found, table, inputs, gates))
-            held += sum(value.nbytes for value in rows[-1].values())
-            if held > WINDOW_BYTES:
-                yield _stacked(rows)
-                rows, held = [], 0
-    if rows:
-        yield _stacked(rows)
 
+    def step(inputs: Chunk, gates: Mapping[str, float], _: Chunk) -> Chunk:
+        late.append(inputs["teacher.value"] * gates["teach"])  # as late as the top layer's sample
+        inputs["teacher.spike"] = np.broadcast_to(late.pop(0), inputs["teacher.value"].shape)
+        return _step(circuit, setup.graph, found, table, inputs, gates)
 
-def _stacked(rows: list[Chunk]) -> Chunk:
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return followed(setup, step, steps, 64)
 
 
 def _step(circuit: SignConcordant, graph: Graph, found: list[Any], table: Mapping[str, str],

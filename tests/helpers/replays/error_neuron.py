@@ -7,7 +7,7 @@ import numpy
 import torch
 
 from cortexc.reference.error_neuron import ErrorNeuronParameters, reference_model
-from cortexc.reference.error_neuron_golden import recorded_state
+from cortexc.reference.error_neuron_state import recorded_state
 
 
 def recorded_parameters(path: str | Path) -> ErrorNeuronParameters:

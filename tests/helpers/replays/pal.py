@@ -1,5 +1,6 @@
 """Replay of recorded PAL trajectories through the oracle, and their comparison."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy
 import torch
 
 from cortexc.reference import pal
-from cortexc.reference.error_neuron_golden import Arrays, recorded_layers
+from cortexc.reference.error_neuron_state import recorded_layers
+
+Arrays = Mapping[str, numpy.ndarray]
 
 
 def recorded_state(parameters: pal.PalParameters, arrays: Arrays) -> pal.PalState:
