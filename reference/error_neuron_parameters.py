@@ -4,9 +4,8 @@
 voltages, rates and weights have no unit. L areas follow the input; area l has index l - 1 in every list.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -52,16 +51,6 @@ MODELS = ("errormc", "sacramento2018", "dPC", "ann")
 CONVERSIONS = ("fill_diag", "fill_all", "fill_scaled")
 PER_AREA = ("activation", "activation_slope", "activation_offset", "rep_lookahead", "error_lookahead", "eta_fw")
 LATERAL_RATES = ("eta_IP", "eta_PI")
-# Published options that have one supported value.
-ONLY: dict[str, Any] = {"init_WIP_identity": True, "init_BPI_identity": True, "input_signal": "step"}
-ONLY |= dict.fromkeys(("dWPP_low_pass", "dWPP_post_low_pass", "dWPP_r_low_pass", "inter_low_pass"), False)
-ONLY |= dict.fromkeys(("gate_regularizer", "varphi_regularizer", "pyr_hi_pass"), False)
-ONLY |= dict.fromkeys(("copy_teacher_voltages", "copy_teacher_weights"), False)
-# Published options that must be zero: BP and FA have neither noise nor a rule for the feedback weights.
-ZERO = ("eta_bw", "noise_scale")
-# Options of the protocol, and those that these models never read (target_rate: Q1).
-ELSEWHERE = {"Tpres", "dataset_size", "epochs", "settling_time", "random_seed", "target_rate"}
-ELSEWHERE |= {"alpha", "dtxi", "noise_deg", "noise_mode", "noise_type", "tauHP", "tauLO", "tauxi"}
 
 
 @dataclass(frozen=True)
@@ -158,17 +147,6 @@ class ErrorNeuronParameters:
             raise ValueError(f"{name} has {len(values)} values; expected 1 or {length}")
         object.__setattr__(self, name, values if len(values) == length else values * length)
 
-    @classmethod
-    def from_golden_json(cls, text: str) -> "ErrorNeuronParameters":
-        """Parameters from a published configuration; ValueError names every option without support."""
-        options, names = json.loads(text), {field.name for field in fields(cls)}
-        _refuse_unsupported(options, names)
-        chosen: dict[str, Any] = {name: value for name, value in options.items() if name in names}
-        chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
-        if isinstance(chosen.get("activation"), str):
-            chosen["activation"] = (chosen["activation"],)
-        return cls(**chosen)
-
     @cached_property
     def areas(self) -> int:
         """L."""
@@ -244,15 +222,3 @@ class ErrorNeuronParameters:
             rows = enumerate(self.area_strengths[1:])
             factors = [[row[k] * (k <= area) for k in range(self.areas)] for area, row in rows]
         return [[eta * factor for factor in row] for eta, row in zip(self.eta_fw, factors, strict=True)]
-
-
-def _refuse_unsupported(options: Mapping[str, Any], supported: set[str]) -> None:
-    known = supported | set(ONLY) | set(ZERO) | ELSEWHERE | {"rate_target"}
-    refused = [f"{k} (unknown)" for k in options if k not in known and not k.startswith("rec_")]
-    refused += [f"{k}={options[k]!r} (only {v!r})" for k, v in ONLY.items() if options.get(k, v) != v]
-    refused += [f"{k}={options[k]!r} (only 0)" for k in ZERO if any(options.get(k, ()))]
-    rate = options.get("mc_model", "errormc") in ("errormc", "ann")
-    if options.get("rate_target", rate) != rate:
-        refused.append(f"rate_target={options['rate_target']!r} (only {rate})")
-    if refused:
-        raise ValueError("options without support: " + ", ".join(refused))

@@ -13,7 +13,7 @@ hidden. Only operations whose bits do not depend on an element's place in its te
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from operator import mul
 from typing import NamedTuple
 
@@ -140,15 +140,6 @@ def initial_state(parameters: PalParameters, seed: int) -> PalState:
     sizes = parameters.layers[1:] + parameters.layers[2:]
     drawn = [torch.from_numpy(generator.normal(0, 1, size=(1, size))) for size in sizes]
     return fresh_state(parameters, drawn[:count], drawn[count:], draw_weights(parameters, seed))
-
-
-def zero_state(parameters: PalParameters, weights: Weights) -> PalState:
-    """Start with potentials, rates and traces at 0 (section 5.2); weights (post, pre) or (S, post, pre)."""
-    batched = [[torch.as_tensor(weight, dtype=torch.float64) for weight in kind] for kind in weights]
-    batched = [[weight if weight.ndim == 3 else weight.unsqueeze(0) for weight in kind] for kind in batched]
-    zeros = [torch.zeros_like(weight[:, :, 0]) for weight in batched[0]]
-    state = fresh_state(parameters, zeros, zeros[1:], Weights(*batched))
-    return replace(state, pyramidal_rate=zeros, interneuron_rate=zeros[1:], high_pass_rate=zeros)
 
 
 def stack_states(states: Sequence[PalState]) -> PalState:

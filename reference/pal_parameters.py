@@ -1,10 +1,8 @@
 """Parameters and activations of the PAL microcircuit (see `reference.pal`); "section" refers to its specification."""
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,17 +36,6 @@ DERIVATIVES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 WEIGHTS = ("WPP", "WIP", "BPP", "BPI")
-# Published option -> field of PalParameters, where they differ.
-RENAMED = {"tauxi": "tau_xi", "tauHP": "tau_HP", "tauLO": "tau_LO"}
-RENAMED |= {"noise_scale": "sigma", "model_type": "variant"}
-# Published options that have one supported value.
-ONLY: dict[str, Any] = {"noise_type": "OU", "noise_mode": "const", "input_signal": "step"}
-ONLY |= {"bw_connection_mode": "layered", "varphi_regularizer": False, "dWPP_post_low_pass": False}
-ONLY |= {"inter_low_pass": False, "gate_regularizer": False, "dWPP_r_low_pass": False}
-ONLY |= {"copy_teacher_weights": False, "copy_teacher_voltages": False}
-# Options of the protocol, and noise_deg, which only a refused noise mode reads.
-ELSEWHERE = {"Tpres", "dataset_size", "epochs", "settling_time", "random_seed", "task", "noise_deg", "dtxi"}
-ELSEWHERE |= {f"init_teacher_{name}_range" for name in WEIGHTS}
 
 
 @dataclass(frozen=True)
@@ -104,20 +91,6 @@ class PalParameters:
         if unknown := set(self.activation) - set(ACTIVATIONS):
             raise ValueError(f"activation {sorted(unknown)} unknown; known: {sorted(ACTIVATIONS)}")
 
-    @classmethod
-    def from_golden_json(cls, text: str) -> "PalParameters":
-        """Parameters from a published configuration; ValueError names every option without support."""
-        options, names = json.loads(text), {field.name for field in fields(cls)}
-        _refuse_unsupported(options, names)
-        options = {RENAMED.get(name, name): value for name, value in options.items()}
-        chosen: dict[str, Any] = {name: value for name, value in options.items() if name in names}
-        chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
-        if isinstance(chosen.get("activation"), str):
-            chosen["activation"] = (chosen["activation"],)
-        if chosen.get("variant") in ("FA", "BP"):
-            chosen.pop("dWPP_low_pass", None)  # the published base class never reads the option
-        return cls(**chosen)
-
     @property
     def low_pass(self) -> bool:
         """Whether WPP moves by the low-passed increment (section 3, variants)."""
@@ -144,13 +117,3 @@ class PalParameters:
     def dendritic_attenuation(self) -> float:
         """s_I (section 3)."""
         return self.gden / (self.gl + self.gden)
-
-
-def _refuse_unsupported(options: Mapping[str, Any], supported: set[str]) -> None:
-    known = supported | set(ONLY) | set(RENAMED) | ELSEWHERE
-    refused = [f"{name} (unknown)" for name in options if name not in known]
-    refused += [f"{k}={options[k]!r} (only {v!r})" for k, v in ONLY.items() if options.get(k, v) != v]
-    if options.get("dtxi", options.get("dt")) != options.get("dt"):
-        refused.append(f"dtxi={options['dtxi']} (only dt)")
-    if refused:
-        raise ValueError("options without support: " + ", ".join(refused))

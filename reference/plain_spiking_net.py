@@ -1,8 +1,9 @@
 """The sign-concordant spiking network as a user would write it in plain torch: the yardstick of speed.
 
-The dense network and algorithm of `sign_concordant` (a reconstruction from the abstract of Yang & Li 2022, arXiv
-2205.07292) in float32 with Adam. The input is constant, so its projection and the update of its weights take one
-product per presentation, not one per step.
+The algorithm of `sign_concordant` (a reconstruction from the abstract of Yang & Li 2022, arXiv 2205.07292) in float32
+with Adam. Weights are (n_post, n_pre) of dense layers, (kernels, channels, k, k) of convolutions, each followed by mean
+pooling of 2 x 2. The input is constant, so its projection and the update of its weights take one product per
+presentation, not one per step.
 """
 
 import math
@@ -11,78 +12,69 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
-POLICIES = ("locked", "frSF", "brSF", "uSF", "FA", "DFA", "BP")
+POLICIES = ("locked", "frSF", "uSF", "FA", "BP")
+TAU_M, TAU_S, STEPS = 5.0, 3.0, 5
 
 
 @dataclass
 class PlainSpikingNet:
-    """Weights W_l (n_l, n_{l-1}), feedback (magnitudes, or B of FA and DFA) and the fixed signs of `locked`."""
+    """Weights, feedback of the shapes of W_2..W_L (magnitudes, or B of FA), and the fixed signs of `locked`."""
 
     policy: str
     weights: list[Tensor]
     feedback: list[Tensor]
     signs: list[Tensor]
     optimiser: torch.optim.Optimizer
-    generator: torch.Generator
-    steps: int = 5
-    tau_m: float = 5.0
-    tau_s: float = 3.0
 
 
-def build(sizes: Sequence[int], policy: str = "locked", seed: int = 0, rate: float = 5e-4) -> PlainSpikingNet:
-    """W ~ N(0, 2/fan_in) and feedback of that law for sizes n_0..n_L; ValueError if the policy is unknown."""
+def build(shapes: Sequence[tuple[int, ...]], policy: str = "locked", seed: int = 0,
+          rate: float = 5e-4) -> PlainSpikingNet:
+    """W ~ N(0, 2/fan_in) of these shapes, and feedback of that law; ValueError if the policy is unknown."""
     if policy not in POLICIES:
         raise ValueError(f"policy {policy!r} unknown; known: {POLICIES}")
-    generator, pairs = torch.Generator().manual_seed(seed), list(zip(sizes[1:], sizes[:-1], strict=True))
-    weights = [normal(post, pre, generator) for post, pre in pairs]
-    feedback = [normal(sizes[-1] if policy == "DFA" else post, pre, generator) for post, pre in pairs[1:]]
-    if policy == "uSF":
-        feedback = [torch.full_like(matrix, math.sqrt(2 / matrix.shape[1])) for matrix in feedback]
-    signs, adam = [weight.sign() for weight in weights], torch.optim.Adam(weights, lr=rate, maximize=True)
-    return PlainSpikingNet(policy, weights, feedback, signs, adam, generator)
+    generator = torch.Generator().manual_seed(seed)
+    weights, drawn = ([torch.randn(*shape, generator=generator) * deviation(shape) for shape in shapes]
+                      for _ in range(2))
+    feedback = [torch.full(shape, deviation(shape)) for shape in shapes] if policy == "uSF" else drawn
+    adam = torch.optim.Adam(weights, lr=rate, maximize=True)
+    return PlainSpikingNet(policy, weights, feedback[1:], [weight.sign() for weight in weights], adam)
 
 
-def normal(post: int, pre: int, generator: torch.Generator) -> Tensor:
-    """(post, pre) of N(0, 2/pre)."""
-    return torch.randn(post, pre, generator=generator) * math.sqrt(2 / pre)
+def deviation(shape: Sequence[int]) -> float:
+    return math.sqrt(2 / math.prod(shape[1:]))
 
 
 def backward_weights(net: PlainSpikingNet) -> list[Tensor]:
     """B_2..B_L of the policy (specification, section 1.4)."""
     if net.policy == "BP":
         return net.weights[1:]
-    if net.policy in ("FA", "DFA"):
+    if net.policy == "FA":
         return net.feedback
     signs = net.signs if net.policy == "locked" else [weight.sign() for weight in net.weights]
     return [sign * size.abs() for sign, size in zip(signs[1:], net.feedback, strict=True)]
 
 
-def forward(net: PlainSpikingNet, x: Tensor) -> tuple[list[float], list[list[Tensor]], list[list[Tensor]]]:
-    """Input kernel, potentials u and PSCs a, [step][layer] (N, n_l), of inputs x (N, n_0)."""
-    projected, decay, kernel = x @ net.weights[0].T, 1 - 1 / net.tau_s, 0.0
-    u, s, a = ([x.new_zeros(len(x), len(weight)) for weight in net.weights] for _ in range(3))
-    kernels: list[float] = []
-    potentials: list[list[Tensor]] = []
-    traces: list[list[Tensor]] = []
-    for _ in range(net.steps):
-        kernel = decay * kernel + 1 / net.tau_s
-        for layer, weight in enumerate(net.weights):
-            drive = a[layer - 1] @ weight.T if layer else kernel * projected
-            u[layer] = (1 - 1 / net.tau_m) * u[layer] * (1 - s[layer]) + drive
-            s[layer] = (u[layer] > 1).to(x.dtype)
-            a[layer] = decay * a[layer] + s[layer] / net.tau_s
-        kernels, potentials, traces = [*kernels, kernel], [*potentials, list(u)], [*traces, list(a)]
-    return kernels, potentials, traces
+def product(weight: Tensor, message: Tensor) -> Tensor:
+    return functional.conv2d(message, weight) if weight.dim() == 4 else message @ weight.T
 
 
-def errors(net: PlainSpikingNet, potentials: list[Tensor], outputs: Tensor, wanted: Tensor) -> list[Tensor]:
-    """q_1..q_L of all steps at once: u (T N, n_l), a_L and d (T N, n_L)."""
-    gates, feedback = [gate(potential) for potential in potentials], backward_weights(net)
-    found = [gates[-1] * (wanted - outputs)]
-    for layer in reversed(range(len(feedback))):
-        found.insert(0, gates[layer] * (found[-1 if net.policy == "DFA" else 0] @ feedback[layer]))
-    return found
+def sent(net: PlainSpikingNet, layer: int, trace: Tensor) -> Tensor:
+    """What layer `layer` + 1 sees of this one's traces."""
+    if net.weights[layer].dim() == 4:
+        trace = functional.avg_pool2d(trace, 2)
+    return trace.flatten(1) if net.weights[layer + 1].dim() == 2 else trace
+
+
+def returned(weight: Tensor, error: Tensor, below: Tensor) -> Tensor:
+    """Feedback to the layer below, whose potentials are `below`."""
+    back = functional.conv_transpose2d(error, weight) if weight.dim() == 4 else error @ weight
+    if below.dim() == 2:
+        return back
+    pooled = back.view(len(below), below.shape[1], below.shape[2] // 2, below.shape[3] // 2)
+    return functional.interpolate(pooled, scale_factor=2) / 4
 
 
 def gate(potential: Tensor) -> Tensor:
@@ -91,42 +83,44 @@ def gate(potential: Tensor) -> Tensor:
     return logistic * (1 - logistic) / 0.2
 
 
+@torch.no_grad()
 def learn(net: PlainSpikingNet, x: Tensor, labels: Tensor) -> None:
-    """One minibatch: x (N, n_0), labels (N,)."""
-    kernels, potentials, traces = forward(net, x)
-    one_hot, wanted, d = torch.eye(len(net.weights[-1]), dtype=x.dtype)[labels], [], torch.zeros(())
-    for step in range(net.steps):
-        d = (1 - 1 / net.tau_s) * d + one_hot * float(step % 5 > 0) / net.tau_s
-        wanted.append(d)
-    u, a = ([torch.cat(layer) for layer in zip(*values, strict=True)] for values in (potentials, traces))
-    q = errors(net, u, a[-1], torch.cat(wanted))
-    first = sum(k * part for k, part in zip(kernels, q[0].split(len(x)), strict=True))
-    net.weights[0].grad = torch.as_tensor(first).T @ x / len(x)
-    for weight, message, below in zip(net.weights[1:], q[1:], a[:-1], strict=True):
-        weight.grad = message.T @ below / len(x)
-    update(net)
+    """One minibatch: x (N, n_0) or (N, channels, height, width), labels (N,)."""
+    projected, decay, kernel, d = product(net.weights[0], x), 1 - 1 / TAU_S, 0.0, torch.zeros(())
+    wanted, top = torch.eye(len(net.weights[-1]), dtype=x.dtype)[labels], len(net.weights) - 1
+    u: list[Tensor | float] = [0.0] * len(net.weights)
+    s, a, feedback = list(u), list(u), backward_weights(net)
+    first, gradients = torch.zeros_like(projected), [torch.zeros_like(weight) for weight in net.weights]
+    for step in range(STEPS):
+        kernel, messages = decay * kernel + 1 / TAU_S, [x]
+        for layer, weight in enumerate(net.weights):
+            drive = product(weight, messages[-1]) if layer else kernel * projected
+            u[layer] = (1 - 1 / TAU_M) * u[layer] * (1 - s[layer]) + drive
+            s[layer] = (u[layer] > 1).to(x.dtype)  # type: ignore[union-attr]
+            a[layer] = decay * a[layer] + s[layer] / TAU_S
+            messages += [sent(net, layer, a[layer])] if layer < top else []  # type: ignore[arg-type]
+        d = decay * d + wanted * float(step % 5 > 0) / TAU_S
+        error = gate(u[top]) * (d - a[top])  # type: ignore[arg-type]
+        for layer in range(top, 0, -1):
+            gradients[layer] += increment(net.weights[layer], error, messages[layer])
+            below = u[layer - 1]
+            error = gate(below) * returned(feedback[layer - 1], error, below)  # type: ignore[arg-type]
+        first += kernel * error
+    gradients[0] = increment(net.weights[0], first, x)
+    update(net, [gradient / len(x) for gradient in gradients])
 
 
-def update(net: PlainSpikingNet) -> None:
-    """Adam, limits, new magnitudes of brSF."""
+def increment(weight: Tensor, error: Tensor, message: Tensor) -> Tensor:
+    """Summed over samples and positions."""
+    return conv2d_weight(message, weight.shape, error) if weight.dim() == 4 else error.T @ message
+
+
+def update(net: PlainSpikingNet, gradients: Sequence[Tensor]) -> None:
+    """Adam and limits."""
+    for weight, gradient in zip(net.weights, gradients, strict=True):
+        weight.grad = gradient
     net.optimiser.step()
     for weight, sign in zip(net.weights, net.signs, strict=True):
         weight.clamp_(-4, 4)
         if net.policy == "locked":
             weight.mul_(weight * sign > 0)
-    if net.policy == "brSF":
-        net.feedback = [normal(len(matrix), matrix.shape[1], net.generator) for matrix in net.feedback]
-
-
-@torch.no_grad()
-def train_epoch(net: PlainSpikingNet, x: Tensor, labels: Tensor, batch: int = 100) -> None:
-    """One epoch in a new random order: x (samples, n_0) float32, labels (samples,) of whole numbers."""
-    for index in torch.randperm(len(x), generator=net.generator).split(batch):
-        learn(net, x[index], labels[index])
-
-
-@torch.no_grad()
-def accuracy(net: PlainSpikingNet, x: Tensor, labels: Tensor, batch: int = 1000) -> float:
-    """Share of samples whose label is argmax of sum_t a_L."""
-    summed = [torch.stack([step[-1] for step in forward(net, part)[2]]).sum(0) for part in x.split(batch)]
-    return float((torch.cat(summed).argmax(1) == labels).float().mean())

@@ -19,7 +19,6 @@ from cortexc.reference.sign_concordant_parameters import (
     TRACKING,
     Layers,
     Moments,
-    Presentation,
     SignConcordantParameters,
     Snapshot,
     optimise,
@@ -27,29 +26,6 @@ from cortexc.reference.sign_concordant_parameters import (
 )
 
 Redraw = Callable[[int], Sequence[Tensor]]
-
-
-def draw_weights(parameters: SignConcordantParameters, generator: torch.Generator) -> tuple[Layers, Layers]:
-    """W_1..W_L ~ N(0, 2/fan_in) of `Projection.weight_shape`, then the feedback argument of the policy.
-
-    locked, frSF, brSF: |N(0, 2/fan_in)| for l = 2..L; uSF: the constants sqrt(2/fan_in); FA: N(0, 2/fan_in);
-    DFA: N(0, 2/n_l), (n_L, n_l) for l = 1..L-1; BP: nothing (sections 1.4 and 2).
-    """
-    projections, policy = parameters.projections, parameters.policy
-    weights = [_normal(projection.weight_shape, projection.fan_in, generator) for projection in projections]
-    if policy == "BP":
-        return weights, []
-    if policy == "uSF":
-        return weights, _initial_deviations(parameters)
-    if policy == "DFA":
-        sizes = [math.prod(projection.target) for projection in projections]
-        return weights, [_normal((sizes[-1], size), size, generator) for size in sizes[:-1]]
-    drawn = [_normal(projection.weight_shape, projection.fan_in, generator) for projection in projections[1:]]
-    return weights, drawn if policy == "FA" else [feedback.abs() for feedback in drawn]
-
-
-def _normal(shape: Sequence[int], fan: int, generator: torch.Generator) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64) * math.sqrt(2 / fan)
 
 
 def _initial_deviations(parameters: SignConcordantParameters) -> Layers:
@@ -73,7 +49,7 @@ def delayed(line: Layers, value: Tensor) -> Tensor:
     return line.pop(0)
 
 
-class SignConcordantNetwork(Presentation):
+class SignConcordantNetwork:
     """Level 0: signed W_l and B_l, the online algorithm of section 1.3 with the equations of 2 to 4.
 
     weights: W_1..W_L. feedback: for l = 2..L (DFA: l = 1..L-1) Bmag >= 0 of locked, frSF, brSF and uSF (single

@@ -20,7 +20,6 @@ from torch import Tensor
 from cortexc.reference.sign_concordant_geometry import Projection
 from cortexc.reference.sign_concordant_parameters import (
     Moments,
-    Presentation,
     SignConcordantParameters,
     Snapshot,
     optimise,
@@ -42,20 +41,6 @@ class Synapses(NamedTuple):
     feedback_inhibitory: Tensor
     excitatory_mask: Tensor
     inhibitory_mask: Tensor
-
-
-def split_signed(weight: Tensor, magnitude: Tensor | None = None, types: Tensor | None = None) -> Synapses:
-    """Synapses with wE - wI = W and cE + cI = Bmag (none: 0), typed by the sign of `types` (default: of W).
-
-    A pair of type 0 has no synapse. Raises ValueError if W has not the sign of its type.
-    """
-    types = weight.sign() if types is None else types
-    size = torch.zeros_like(weight) if magnitude is None else magnitude
-    excitatory_mask, inhibitory_mask = (types > 0).double(), (types < 0).double()
-    if bool((weight * (excitatory_mask - inhibitory_mask) != weight.abs()).any()):
-        raise ValueError("weights have not the sign of their types")
-    forward = excitatory_mask * weight, inhibitory_mask * -weight
-    return Synapses(*forward, excitatory_mask * size, inhibitory_mask * size, excitatory_mask, inhibitory_mask)
 
 
 def check_synapses(layer: int, synapses: Synapses, shape: tuple[int, ...]) -> None:
@@ -172,7 +157,7 @@ class CellLayer:
         return first | {f"second_moment_{name}": moments.second for name, moments in kinds.items()}
 
 
-class ThreeCellNetwork(Presentation):
+class ThreeCellNetwork:
     """Level 1, of the policy `locked`: types and feedback fixed, efficacies >= 0.
 
     synapses: of the projections 1..L. dale_strict: the apical message as two non-negative lines (section 3.3).
@@ -188,20 +173,6 @@ class ThreeCellNetwork(Presentation):
         self.parameters, self.dale_strict, self.update_count = parameters, dale_strict, 0
         self.layers = [CellLayer(parameters, layer, given) for layer, given in enumerate(synapses, 1)]
         self.input: Tensor | None = None
-
-    @classmethod
-    def from_signed(
-        cls,
-        parameters: SignConcordantParameters,
-        weights: Sequence[Tensor],
-        magnitudes: Sequence[Tensor],
-        types: Sequence[Tensor] | None = None,
-        dale_strict: bool = False,
-    ) -> "ThreeCellNetwork":
-        """The circuit of W_1..W_L, of Bmag of layers 2..L and of types +1, -1, 0 (default: sign(W_l))."""
-        sizes: list[Tensor | None] = [None, *magnitudes]
-        kinds: Sequence[Tensor | None] = types or [None] * len(weights)
-        return cls(parameters, list(map(split_signed, weights, sizes, kinds)), dale_strict)
 
     def reset(self, samples: int) -> None:
         """All states 0 for N samples; efficacies, sums and moments stay."""

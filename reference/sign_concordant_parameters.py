@@ -1,10 +1,8 @@
-"""What both levels of the sign-concordant oracle share: parameters, target train, scalar functions, protocol.
+"""What both levels of the sign-concordant oracle share: parameters, target train, scalar functions.
 
 Reconstruction from the abstract of Yang & Li 2022 (arXiv 2205.07292); "section" refers to its specification.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -91,21 +89,6 @@ class SignConcordantParameters:
         return [2 * (count - layer) if self.pipelined else 0 for layer in range(1, count + 1)]
 
     @property
-    def duration(self) -> int:
-        """Steps of one presentation: T, or T + 2L if pipelined (section 6.3)."""
-        return self.steps + 2 * len(self.projections) * self.pipelined
-
-    @property
-    def output_start(self) -> int:
-        """Step, from 0, at which layer L and its teacher see the first time of the sample."""
-        return len(self.projections) - 1 if self.pipelined else 0
-
-    @property
-    def learning_starts(self) -> list[int]:
-        """Step, from 0, at which the first error reaches layer l: 2L - l - 1 if pipelined, else 0. (L,)"""
-        return [self.output_start + delay // 2 for delay in self.delays]
-
-    @property
     def potential_decay(self) -> float:
         """1 - 1/tau_m."""
         return 1 - 1 / self.tau_m
@@ -159,47 +142,3 @@ def optimise(p: SignConcordantParameters, total: Tensor, moments: Moments, count
     second = p.beta2 * moments.second + (1 - p.beta2) * total**2
     root = (second / (1 - p.beta2**count)).sqrt() + p.epsilon
     return p.adam_rate * (first / (1 - p.beta1**count)) / root, Moments(first, second)
-
-
-class Presentation(ABC):
-    """The protocol of both levels: T steps per minibatch, T + 2L if pipelined, and the weight changes."""
-
-    parameters: SignConcordantParameters
-    readout: Tensor
-    """sum over a presentation of a_L, (N, n_L); its argmax is the prediction (section 3.1)."""
-
-    @abstractmethod
-    def step(self, first: bool, x: Tensor, target_spikes: Tensor, learn: bool | Sequence[bool], apply: bool) -> None:
-        """One time step; see the levels."""
-
-    @abstractmethod
-    def snapshot(self) -> Snapshot:
-        """All quantities by name; see the levels."""
-
-    @abstractmethod
-    def output(self) -> Tensor:
-        """a_L, (N, n_L)."""
-
-    @torch.no_grad()
-    def present(self, x: Tensor, labels: Tensor, learn: bool = True, record: bool = True) -> list[Snapshot]:
-        """Present x (N, n_0) with one-hot labels (N, n_L) from states 0; a snapshot per step if `record`.
-
-        If pipelined, the target is shifted to layer L's time and layer l learns in its T valid steps only.
-        """
-        p, snapshots = self.parameters, []
-        train, window = target_train(p.steps), range(p.output_start, p.output_start + p.steps)
-        for step in range(p.duration):
-            target = labels * train[step - p.output_start] if step in window else torch.zeros_like(labels)
-            gates = [learn and start <= step < start + p.steps for start in p.learning_starts]
-            applied = learn and (step == p.duration - 1 or p.update == "step")
-            self.step(step == 0, x, target, gates, applied)
-            if step in window:
-                self.readout = self.output() + (0 if step == p.output_start else self.readout)
-            snapshots += [self.snapshot()] if record else []
-        return snapshots
-
-
-def train_minibatches(network: Presentation, x: Tensor, labels: Tensor, batch: int) -> None:
-    """One epoch in the given order: x (samples, n_0), one-hot labels (samples, n_L), `batch` at a time."""
-    for inputs, targets in zip(x.split(batch), labels.split(batch), strict=True):
-        network.present(inputs, targets, record=False)

@@ -25,8 +25,9 @@ from cortexc.compiler.experiments.session import Session
 Row = dict[str, Any]
 REPEATS = 5
 TORCH, LOOP = "torch, float32", "hand-written C loop, float64, one signed matrix"
-SIZES = (784, 400, 10)
-SHAPES = ((15, 1, 5, 5), (40, 15, 5, 5), (300, 640), (10, 300))
+Shapes = tuple[tuple[int, ...], ...]
+DENSE: Shapes = ((400, 784), (10, 400))
+MAPS: Shapes = ((15, 1, 5, 5), (40, 15, 5, 5), (300, 640), (10, 300))
 """Weights of the convolutional net."""
 
 ONLINE = """
@@ -92,10 +93,12 @@ def rows(options: Mapping[str, Any]) -> list[Row]:
     torch.set_num_threads(1)
     count, few = int(options.get("samples", 3000)), int(options.get("cnn_samples", 300))
     with one_core():
-        found = [*_compared("784-400-10, minibatch", "sign_concordant_mnist", count, _torch_net(count), TORCH)]
+        dense = _torch(count, DENSE, (784,))
+        found = [*_compared("784-400-10, minibatch", "sign_concordant_mnist", count, dense, TORCH)]
         for policy in ("BP", "locked"):
-            found += _compared(f"convolutional net, {policy}", "sign_concordant_cnn", few, _torch_maps(few, policy),
-                               TORCH, **{"model.feedback": policy})
+            maps = _torch(few, MAPS, (1, 28, 28), policy)
+            found += _compared(f"convolutional net, {policy}", "sign_concordant_cnn", few, maps, TORCH,
+                               **{"model.feedback": policy})
         return [*found, *_compared("784-400-10, online", "sign_concordant_mnist_online", count, _loop(count), LOOP)]
 
 
@@ -124,23 +127,13 @@ def _training(stack: ExitStack, experiment: str, count: int, overrides: dict[str
     return lambda: session.run(steps)
 
 
-def _torch_net(count: int) -> Callable[[], object]:
+def _torch(count: int, shapes: Shapes, image: tuple[int, ...], policy: str = "locked") -> Callable[[], object]:
     import torch
 
-    from cortexc.reference.plain_spiking_net import build, train_epoch
+    from cortexc.reference.plain_spiking_net import build, learn
 
-    generator, net = torch.Generator().manual_seed(1), build(SIZES)
-    x, labels = torch.rand(count, SIZES[0], generator=generator), torch.randint(0, 10, (count,), generator=generator)
-    return lambda: train_epoch(net, x, labels)
-
-
-def _torch_maps(count: int, policy: str) -> Callable[[], object]:
-    import torch
-
-    from cortexc.reference.plain_spiking_maps import build, learn
-
-    generator, net = torch.Generator().manual_seed(1), build(SHAPES, policy)
-    x, labels = torch.rand(count, 1, 28, 28, generator=generator), torch.randint(0, 10, (count,), generator=generator)
+    generator, net = torch.Generator().manual_seed(1), build(shapes, policy)
+    x, labels = torch.rand(count, *image, generator=generator), torch.randint(0, 10, (count,), generator=generator)
     return lambda: [learn(net, *pair) for pair in zip(x.split(100), labels.split(100), strict=True)]
 
 

@@ -10,11 +10,12 @@ from itertools import product
 
 import pytest
 import torch
+from protocols.sign_concordant import draw_weights, from_signed, present, readout, split_signed, train_minibatches
 from torch.nn import functional
 
 from cortexc.reference import plain_spiking_net as plain
-from cortexc.reference.sign_concordant import SignConcordantNetwork, draw_weights
-from cortexc.reference.sign_concordant_cells import Synapses, ThreeCellNetwork, split_signed
+from cortexc.reference.sign_concordant import SignConcordantNetwork
+from cortexc.reference.sign_concordant_cells import Synapses, ThreeCellNetwork
 from cortexc.reference.sign_concordant_geometry import parse_layers
 from cortexc.reference.sign_concordant_parameters import (
     Moments,
@@ -22,7 +23,6 @@ from cortexc.reference.sign_concordant_parameters import (
     optimise,
     surrogate,
     target_train,
-    train_minibatches,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,7 +55,7 @@ def build(parameters, level=0, seed=0, scale=3.0, **options):
     weights, feedback = draw_weights(parameters, generator(seed))
     bound = 0.99 * parameters.limit  # many weights are about to reach it
     weights = [(scale * weight).clamp(-bound, bound) for weight in weights]
-    make = ThreeCellNetwork.from_signed if level else SignConcordantNetwork
+    make = from_signed if level else SignConcordantNetwork
     return make(parameters, weights, feedback, **options)
 
 
@@ -67,7 +67,7 @@ def toy_network(level, timing="phase_locked", **options):
         weights.append(weight.where(weight != 0, 0.25))
         magnitudes.append(0.2 + ((3 * i + 4 * j + layer) % 5) / 5)
     parameters = SignConcordantParameters(TOY, learning_rate=0.1, timing=timing)
-    make = ThreeCellNetwork.from_signed if level else SignConcordantNetwork
+    make = from_signed if level else SignConcordantNetwork
     return make(parameters, weights, magnitudes[1:], **options)
 
 
@@ -120,7 +120,7 @@ def test_golden_trace(level, options):
 
 @pytest.mark.parametrize("level, timing", product((0, 1), ("phase_locked", "pipelined")))
 def test_golden_increments_reach_the_weights(level, timing):
-    start, taken = toy_network(0).weights, toy_network(level, timing).present(TOY_X, TOY_LABEL)
+    start, taken = toy_network(0).weights, present(toy_network(level, timing), TOY_X, TOY_LABEL)
     assert len(taken) == (5 if timing == "phase_locked" else 11)
     assert taken[-2]["dW_3"].any() and not taken[-1]["dW_3"].any()
     for layer, printed in enumerate(INCREMENTS, 1):
@@ -152,9 +152,9 @@ def test_neurons_and_traces_against_scalars(level):
     """Section 2 and the membrane trace, in plain Python numbers, with the spikes of one step and the one before."""
     p = SignConcordantParameters((2, 1, 1), steps=20, trace="membrane", tau_m=4.0, tau_s=2.5)
     weights = [torch.tensor([[1.5, -0.4]], dtype=torch.float64), torch.tensor([[2.0]], dtype=torch.float64)]
-    make = ThreeCellNetwork.from_signed if level else SignConcordantNetwork
+    make = from_signed if level else SignConcordantNetwork
     network = make(p, weights, [torch.tensor([[0.7]], dtype=torch.float64)])
-    taken = network.present(torch.tensor([[0.6, 0.3]], dtype=torch.float64), torch.ones(1, 1).double(), learn=False)
+    taken = present(network, torch.tensor([[0.6, 0.3]], dtype=torch.float64), torch.ones(1, 1).double(), learn=False)
     kernel, u, s, a, trace, spikes = 0.0, [0.0, 0.0], [0, 0], [0.0, 0.0], 0.0, [0, 0]
     for step in taken:
         kernel = kernel * 0.6 + 0.4
@@ -174,8 +174,8 @@ def test_neurons_and_traces_against_scalars(level):
 @pytest.mark.parametrize("level", [0, 1])
 def test_threshold_is_strict(level):
     p, weight = SignConcordantParameters((1, 1), tau_s=2.0), torch.tensor([[2.0]], dtype=torch.float64)
-    network = (ThreeCellNetwork.from_signed if level else SignConcordantNetwork)(p, [weight], [])
-    first, second, *_ = network.present(torch.ones(1, 1).double(), torch.ones(1, 1).double(), learn=False)
+    network = (from_signed if level else SignConcordantNetwork)(p, [weight], [])
+    first, second, *_ = present(network, torch.ones(1, 1).double(), torch.ones(1, 1).double(), learn=False)
     assert float(first["u_1"]) == 1 and not first["spike_1"].any() and second["spike_1"].all()
 
 
@@ -248,7 +248,7 @@ def test_bp_against_autograd(layers, kind):
     p = SignConcordantParameters(layers, policy="BP", surrogate=kind, steps=10)
     network, (x, labels) = build(p), sample(layers, 7)
     start = list(network.weights)
-    found = network.present(x, labels)
+    found = present(network, x, labels)
     increments = autograd_increments(p, start, x, labels)
     for layer, expected in enumerate(increments, 1):
         assert float(found[-1][f"spike_{layer}"].mean()) > 0 and float(expected.abs().max()) > 1e-3
@@ -273,7 +273,7 @@ def test_levels_agree(layers, batch, chosen):
     networks = [build(p), build(p, 1), build(p, 1, dale_strict=True)]
     start, fired, zeroed, limited = list(networks[0].weights), set(), False, False
     for minibatch in range(4):
-        records = [network.present(*sample(layers, batch, minibatch)) for network in networks]
+        records = [present(network, *sample(layers, batch, minibatch)) for network in networks]
         for signed, cells, strict in zip(*records, strict=True):
             assert max(worst(signed, cells), worst(signed, strict)) <= 1e-12
             fired |= {layer for layer in layer_numbers(p) if signed[f"spike_{layer}"].any()}
@@ -290,8 +290,8 @@ def test_pipelined_equals_phase_locked(layers, level, trace):
     count = len(p.projections)
     for minibatch in range(3):
         x, labels = sample(layers, 3, minibatch)
-        direct, hops = locked.present(x, labels), pipelined.present(x, labels)
-        assert len(hops) == p.steps + 2 * count and torch.equal(locked.readout, pipelined.readout)
+        direct, hops = present(locked, x, labels), present(pipelined, x, labels)
+        assert len(hops) == p.steps + 2 * count and torch.equal(readout(locked, direct), readout(pipelined, hops))
         for t, layer in product(range(p.steps), range(1, count + 1)):
             for name in ("u", "spike", "psc"):
                 assert torch.equal(direct[t][f"{name}_{layer}"], hops[t + layer - 1][f"{name}_{layer}"])
@@ -305,7 +305,7 @@ def test_pipelined_equals_phase_locked(layers, level, trace):
 def test_dale_strict_lines_are_not_negative():
     p = SignConcordantParameters(CNN, learning_rate=0.1)
     strict, signed = build(p, 1, dale_strict=True), build(p, 1)
-    records = strict.present(*sample(CNN, 3)), signed.present(*sample(CNN, 3))
+    records = present(strict, *sample(CNN, 3)), present(signed, *sample(CNN, 3))
     names = ("basal", "parvalbumin", "apical_excitation", "somatostatin", "error_positive", "error_negative")
     values = [value for taken in records[0] for name, value in taken.items() if name[:-2] in names]
     assert len(values) == 5 * 3 * 6 and all((value >= 0).all() for value in values)
@@ -317,7 +317,7 @@ def test_dale_strict_lines_are_not_negative():
 
 def test_cells_store_one_type_per_pair():
     network = build(SignConcordantParameters(DENSE, learning_rate=0.1), 1)
-    taken = network.present(*sample(DENSE, 7))[-1]
+    taken = present(network, *sample(DENSE, 7))[-1]
     for layer in (1, 2, 3):
         assert torch.equal(taken[f"E_{layer}"] + taken[f"I_{layer}"], torch.ones_like(taken[f"E_{layer}"]))
         assert not (taken[f"wE_{layer}"] * taken[f"I_{layer}"]).any() and not (taken[f"wI_{layer}"] * taken[f"E_{layer}"]).any()
@@ -326,7 +326,7 @@ def test_cells_store_one_type_per_pair():
 
 def change_of(network, x, labels):
     before = list(network.weights)
-    network.present(x, labels, record=False)
+    present(network, x, labels)
     return [new - old for new, old in zip(network.weights, before, strict=True)]
 
 
@@ -361,9 +361,9 @@ def test_types_let_a_zero_grow():
     weights = [torch.full((2, 2), 2.0).double(), torch.zeros(2, 2).double()]
     options = {"weights": weights, "types": types}
     signed = SignConcordantNetwork(p, feedback=[torch.ones(2, 2)], **options)
-    cells = ThreeCellNetwork.from_signed(p, magnitudes=[torch.ones(2, 2).double()], **options)
+    cells = from_signed(p, magnitudes=[torch.ones(2, 2).double()], **options)
     assert torch.equal(signed.feedback[0], types[1])
-    for taken in (network.present(torch.ones(1, 2).double(), TOY_LABEL)[-1] for network in (signed, cells)):
+    for taken in (present(network, torch.ones(1, 2).double(), TOY_LABEL)[-1] for network in (signed, cells)):
         assert taken["W_2"][0, 0] > 0 and not taken["W_2"][0, 1] and not taken["W_2"][1].any()
 
 
@@ -371,7 +371,7 @@ def test_direct_feedback():
     p = SignConcordantParameters(CNN, policy="DFA")
     network = build(p)
     assert [tuple(b.shape) for b in network.feedback] == [(10, 108), (10, 16)]
-    for taken in network.present(*sample(CNN, 2)):
+    for taken in present(network, *sample(CNN, 2)):
         for layer in (1, 2):
             sent = torch.einsum("oi,no->ni", taken[f"B_{layer}"], taken["error_3"])
             assert torch.allclose(taken[f"apical_{layer}"], sent, rtol=0, atol=1e-14)
@@ -398,7 +398,7 @@ def test_clipped_norms():
     for full, short in zip(free, clipped, strict=True):
         assert float(full.norm()) > 0.011 and float(short.norm()) <= 0.01 + 1e-15
     cells = build(p, 1, scale=1)
-    first, *_, last = cells.present(x, labels)
+    first, *_, last = present(cells, x, labels)
     for name in ("wE_2", "wI_2", "wE_3", "wI_3"):
         assert 0.005 < float((last[name] - first[name]).norm()) <= 0.01 + 1e-15
 
@@ -429,8 +429,8 @@ def test_flags_of_a_step(level):
 @pytest.mark.parametrize("level, layers", product((0, 1), (DENSE, CNN)))
 def test_a_minibatch_sums_its_samples(level, layers):
     p, (x, labels) = SignConcordantParameters(layers, optimiser="none", learning_rate=0.01), sample(layers, 7)
-    together = build(p, level).present(x, labels)[-2]
-    alone = [build(p, level).present(x[i : i + 1], labels[i : i + 1])[-2] for i in range(7)]
+    together = present(build(p, level), x, labels)[-2]
+    alone = [present(build(p, level), x[i : i + 1], labels[i : i + 1])[-2] for i in range(7)]
     for layer in (1, 2, 3):
         summed = torch.stack([taken[f"dW_{layer}"] for taken in alone]).sum(0)
         assert torch.allclose(together[f"dW_{layer}"], summed, rtol=0, atol=1e-13)
@@ -442,7 +442,7 @@ def test_a_minibatch_sums_its_samples(level, layers):
 def test_update_after_every_step(level):
     p = SignConcordantParameters(DENSE, learning_rate=0.02, update="step")
     network, (x, labels) = build(p, level), sample(DENSE, 7)
-    taken = network.present(x, labels)
+    taken = present(network, x, labels)
     for before, now in zip(taken, taken[1:], strict=False):
         change = torch.einsum("ni,nj->ij", now["error_3"], now["psc_2"]) * 0.02
         kept = (before["W_3"] + change).clamp(-4, 4)
@@ -453,10 +453,9 @@ def test_update_after_every_step(level):
 @pytest.mark.parametrize("level", [0, 1])
 def test_presentation_without_learning(level):
     network, (x, labels) = build(SignConcordantParameters(DENSE), level), sample(DENSE, 7)
-    first, *_, last = taken = network.present(x, labels, learn=False)
+    first, *_, last = taken = present(network, x, labels, learn=False)
     assert torch.equal(first["W_1"], last["W_1"]) and not last["dW_1"].any() and network.update_count == 0
-    assert torch.allclose(network.readout, sum(step["psc_3"] for step in taken), rtol=0, atol=1e-14)
-    assert network.present(x, labels, learn=False, record=False) == [] and network.readout.shape == (7, 4)
+    assert torch.equal(readout(network, taken), sum(step["psc_3"] for step in taken)) and len(taken) == 5
 
 
 def test_draws_have_the_stated_law():
@@ -466,7 +465,9 @@ def test_draws_have_the_stated_law():
     assert float(drawn["FA"][0][0].std()) == pytest.approx(math.sqrt(2 / 400), rel=0.02)
     assert float(drawn["FA"][1][0].std()) == pytest.approx(math.sqrt(2 / 300), rel=0.02)
     assert torch.equal(drawn["locked"][1][0], drawn["FA"][1][0].abs()) and drawn["BP"][1] == []
-    assert drawn["DFA"][1][0].shape == (200, 300) and drawn["uSF"][1] == [math.sqrt(2 / 300)]
+    assert drawn["DFA"][1][0].shape == (200, 300)
+    uniform = SignConcordantNetwork(SignConcordantParameters(layers, policy="uSF"), *drawn["uSF"])
+    assert uniform.magnitudes == [math.sqrt(2 / 300)]
 
 
 GOOD = [torch.ones(2, 2).double(), torch.ones(2, 2).double()]
@@ -479,14 +480,14 @@ GOOD = [torch.ones(2, 2).double(), torch.ones(2, 2).double()]
     ("at least 0", lambda p: SignConcordantNetwork(p, GOOD, [-GOOD[1]])),
     ("sign of their types", lambda p: SignConcordantNetwork(p, GOOD, GOOD[1:], [-GOOD[0], GOOD[1]])),
     ("sign of their types", lambda p: split_signed(GOOD[0], GOOD[0], -GOOD[0])),
-    ("only 'locked'", lambda p: ThreeCellNetwork.from_signed(replace(p, policy="frSF"), GOOD, GOOD[1:])),
+    ("only 'locked'", lambda p: from_signed(replace(p, policy="frSF"), GOOD, GOOD[1:])),
     ("1 of 2", lambda p: ThreeCellNetwork(p, [split_signed(GOOD[0])])),
     ("expected shape", lambda p: ThreeCellNetwork(p, [split_signed(torch.ones(3, 2).double())] * 2)),
     ("one connectivity type", lambda p: ThreeCellNetwork(p, [Synapses(*GOOD, *GOOD, *GOOD)] * 2)),
-    ("at least 0", lambda p: ThreeCellNetwork.from_signed(p, GOOD, [-GOOD[1]])),
-    ("brSF needs", lambda p: SignConcordantNetwork(replace(p, policy="brSF"), GOOD, GOOD[1:]).present(*2 * [GOOD[0]])),
-    ("shapes of the states", lambda p: SignConcordantNetwork(p, GOOD, GOOD[1:]).present(GOOD[0][:, :1], GOOD[0])),
-    ("shapes of the states", lambda p: ThreeCellNetwork.from_signed(p, GOOD, GOOD[1:]).present(GOOD[0], GOOD[0][:1])),
+    ("at least 0", lambda p: from_signed(p, GOOD, [-GOOD[1]])),
+    ("brSF needs", lambda p: present(SignConcordantNetwork(replace(p, policy="brSF"), GOOD, GOOD[1:]), *2 * [GOOD[0]])),
+    ("shapes of the states", lambda p: present(SignConcordantNetwork(p, GOOD, GOOD[1:]), GOOD[0][:, :1], GOOD[0])),
+    ("shapes of the states", lambda p: present(from_signed(p, GOOD, GOOD[1:]), GOOD[0], GOOD[0][:1])),
     ("unknown", lambda p: replace(p, policy="sign")),
     ("tau_m", lambda p: replace(p, tau_m=0.5)),
     ("pipelined", lambda p: replace(p, timing="pipelined", update="step")),
@@ -513,31 +514,43 @@ def test_a_network_learns(level):
     for _ in range(3):
         train_minibatches(network, x, one_hot[labels], 20)
     assert network.update_count == 90
-    network.present(unseen, one_hot[truth], learn=False, record=False)
-    assert float((network.readout.argmax(1) == truth).double().mean()) > 0.9
+    shown = readout(network, present(network, unseen, one_hot[truth], learn=False))
+    assert float((shown.argmax(1) == truth).double().mean()) > 0.9
+
+
+def dense(*sizes):
+    return tuple(zip(sizes[1:], sizes[:-1], strict=True))
 
 
 @pytest.mark.parametrize("policy", plain.POLICIES)
 def test_plain_net_has_the_increments_of_level_0(policy):
-    net, (x, labels) = plain.build(DENSE, policy), sample(DENSE, 7)
+    net, (x, labels) = plain.build(dense(*DENSE), policy), sample(DENSE, 7)
     net.weights, net.feedback = ([2 * part.double() for part in parts] for parts in (net.weights, net.feedback))
-    feedback = [part if policy in ("FA", "DFA") else part.abs() for part in net.feedback]
+    feedback = [part if policy == "FA" else part.abs() for part in net.feedback]
     p = SignConcordantParameters(DENSE, policy=policy)
     network = SignConcordantNetwork(p, [weight.clone() for weight in net.weights], feedback if policy != "BP" else [])
     for t, target in enumerate(target_train(5)):
         network.step(t == 0, x, labels * target, True, False)
-    with torch.no_grad():
-        plain.learn(net, x, labels.argmax(1))
+    plain.learn(net, x, labels.argmax(1))
     for weight, total in zip(net.weights, network.sums, strict=True):
         assert total.any() and torch.allclose(7 * weight.grad, total, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("policy", plain.POLICIES)
 def test_plain_net_learns(policy):
-    net, (x, labels), (unseen, truth) = plain.build((20, 30, 5), policy, rate=5e-3), blobs(), blobs(200, 5)
-    signs, before = [weight.sign() for weight in net.weights], plain.accuracy(net, unseen.float(), truth)
-    for _ in range(3):
-        plain.train_epoch(net, x.float(), labels, 20)
-    assert plain.accuracy(net, unseen.float(), truth) > max(0.8, before)
+    net, (x, labels) = plain.build(dense(20, 30, 5), policy, rate=5e-3), blobs()
+    signs, before = [weight.sign() for weight in net.weights], accuracy(net)
+    for index in torch.randperm(3 * len(x), generator=generator()).split(20):
+        plain.learn(net, x[index % len(x)].float(), labels[index % len(x)])
+    assert accuracy(net) > max(0.8, before)
     crossed = [(weight * sign < 0).any() for weight, sign in zip(net.weights, signs, strict=True)]
     assert any(crossed) == (policy != "locked")
+
+
+def accuracy(net):
+    """Of level 0 with its weights, on samples that it has not seen."""
+    unseen, truth = blobs(200, 5)
+    parameters = SignConcordantParameters((20, 30, 5), policy="BP")
+    network = SignConcordantNetwork(parameters, [weight.detach() for weight in net.weights])
+    shown = readout(network, present(network, unseen, torch.eye(5, dtype=torch.float64)[truth], learn=False))
+    return float((shown.argmax(1) == truth).double().mean())

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 
 def test_one_minibatch_leaves_the_weights_of_the_circuit() -> None:
-    from cortexc.reference import plain_spiking_maps as plain
+    from cortexc.reference import plain_spiking_net as plain
 
     samples, shapes = 8, ((3, 1, 3, 3), (4, 3, 3, 3), (9, 16), (3, 9))
     circuit = options(("1x14x14", "3c3", "p2", "4c3", "p2", 9, 3), feedback="BP", optimiser="adam", rate=5e-4,
@@ -22,7 +22,7 @@ def test_one_minibatch_leaves_the_weights_of_the_circuit() -> None:
     graph = graph.with_(arrays={name: 3.0 * array for name, array in graph.arrays.items()})  # every layer fires
     native = Native(lower(graph), protocol, rows, [3])
     native.run()
-    net, names = plain.build(shapes), [f"W_{i}.w" for i in range(1, 5)]
+    net, names = plain.build(shapes, "BP"), [f"W_{i}.w" for i in range(1, 5)]
     for weight, name, shape in zip(net.weights, names, shapes, strict=True):
         weight.data = torch.tensor(graph.arrays[name]).reshape(shape)
     x = torch.tensor(rows[:, :196]).reshape(samples, 1, 14, 14)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy
 import torch
+from replays.pal import published
 from torch import Tensor
 
 from cortexc.reference.pal import PalReference, PalState, initial_state, outer, product, transposed_feedback
@@ -45,7 +46,7 @@ class Protocol:
     @classmethod
     def from_golden_json(cls, text: str) -> "Protocol":
         """The protocol part of a published configuration."""
-        options, parameters = json.loads(text), PalParameters.from_golden_json(text)
+        options, parameters = json.loads(text), published(PalParameters, text)
         bounds = {name: tuple(options[f"init_teacher_{name}_range"]) for name in WEIGHTS}
         ranges: dict[str, Any] = {f"init_{name}_range": pair for name, pair in bounds.items()}
         return cls(

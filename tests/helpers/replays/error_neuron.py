@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy
 import torch
+from replays.pal import published
 
 from cortexc.reference.error_neuron import ErrorNeuronParameters, reference_model
 from cortexc.reference.error_neuron_state import recorded_state
@@ -13,7 +14,7 @@ from cortexc.reference.error_neuron_state import recorded_state
 def recorded_parameters(path: str | Path) -> ErrorNeuronParameters:
     """Parameters of a golden file. That of `norep-lookahead` does not hold its option, but its name does."""
     with numpy.load(path) as file:
-        parameters = ErrorNeuronParameters.from_golden_json(str(file["params_json"]))
+        parameters = published(ErrorNeuronParameters, str(file["params_json"]))
     return replace(parameters, rep_lookahead=(False,)) if "_norep-lookahead_" in str(path) else parameters
 
 

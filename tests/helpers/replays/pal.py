@@ -1,8 +1,10 @@
 """Replay of recorded PAL trajectories through the oracle, and their comparison."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
@@ -11,6 +13,24 @@ from cortexc.reference import pal
 from cortexc.reference.error_neuron_state import recorded_layers
 
 Arrays = Mapping[str, numpy.ndarray]
+
+
+RENAMED = {"tauxi": "tau_xi", "tauHP": "tau_HP", "tauLO": "tau_LO", "noise_scale": "sigma", "model_type": "variant"}
+"""Published option -> parameter, where they differ."""
+
+
+def published(kind: type[Any], text: str) -> Any:
+    """Parameters of an oracle from a published configuration: those of its options that the oracle has."""
+    names = {field.name for field in fields(kind)}
+    options = {RENAMED.get(name, name) if kind is pal.PalParameters else name: value
+               for name, value in json.loads(text).items()}
+    chosen = {name: tuple(value) if isinstance(value, list) else value
+              for name, value in options.items() if name in names}
+    if isinstance(chosen["activation"], str):
+        chosen["activation"] = (chosen["activation"],)
+    if chosen.get("variant") in ("FA", "BP"):
+        chosen.pop("dWPP_low_pass", None)  # the published base class never reads the option
+    return kind(**chosen)
 
 
 def recorded_state(parameters: pal.PalParameters, arrays: Arrays) -> pal.PalState:
@@ -28,7 +48,7 @@ def replay(path: str | Path, parameters: pal.PalParameters | None = None) -> dic
     """
     with numpy.load(path) as file:
         arrays = dict(file)
-    parameters = parameters or pal.PalParameters.from_golden_json(str(arrays["params_json"]))
+    parameters = parameters or published(pal.PalParameters, str(arrays["params_json"]))
     model, rows = pal.PalReference(parameters, recorded_state(parameters, arrays)), []
     inputs, targets = torch.from_numpy(arrays["r0"]), torch.from_numpy(arrays["u_tgt"])
     white = recorded_layers(arrays, "white")
