@@ -24,15 +24,12 @@ from cortexc.reference.error_neuron_state import (
     ErrorNeuronState,
     activate,
     copied_feedback,
-    initial_state,
     rectangular_identity,
     slopes,
-    stack_states,
 )
 from cortexc.reference.pal import Layers, hebbian, outer, product
 
-__all__ = ["ErrorNeuronParameters", "ErrorNeuronReference", "ErrorNeuronState", "initial_state", "reference_model"]
-__all__ += ["stack_states"]
+__all__ = ["ErrorNeuronParameters", "ErrorNeuronReference", "ErrorNeuronState", "reference_model"]
 
 
 class ErrorNeuronReference(ABC):

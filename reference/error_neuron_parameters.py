@@ -14,8 +14,6 @@ from torch import Tensor
 
 from cortexc.reference.pal_parameters import logistic
 
-Range = tuple[float, float]
-
 # phi(x; slope s, offset o), section 2: s scales the output, that of logistic and tanh the input.
 ACTIVATIONS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
     "linear": lambda x, s, o: s * (x - o),
@@ -64,7 +62,6 @@ class ErrorNeuronParameters:
     of R and E from the prospective voltage, else from the potential.
     eta_fw (L), eta_IP, eta_PI: learning rates of WPP, WIP and BPI; the latter two L in errormc, unread in ann,
     else L - 1.
-    WT_noise: half-width of the fixed misalignment of copied feedback.
     """
 
     layers: tuple[int, ...]
@@ -93,16 +90,6 @@ class ErrorNeuronParameters:
     bw_connection_mode: str = "layered"
     varphi_transfer: bool = True
     dWPP_use_activation: bool = False
-    WT_noise: float = 0.0
-    init_in_SPS: bool = True
-    init_realistic_connectivity: bool = False
-    init_WPP_range: Range = (-1.0, 1.0)
-    init_WIP_range: Range = (-1.0, 1.0)
-    init_BPP_range: Range = (-1.0, 1.0)
-    init_BPI_range: Range = (-1.0, 1.0)
-    init_BII_range: Range = (-1.0, 1.0)
-    WPP_skip_connection_range: Range = (-1.0, 1.0)
-    BII_skip_connection_range: Range = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
         if refused := list(self._refusals()):
@@ -133,8 +120,6 @@ class ErrorNeuronParameters:
         modes = {self.fw_connection_mode, self.bw_connection_mode}
         if self.mc_model != "errormc" and modes != {"layered"}:
             yield f"fw_connection_mode, bw_connection_mode: {self.mc_model} is layered"
-        if self.init_realistic_connectivity and modes != {"skip"}:
-            yield "init_realistic_connectivity needs skip connections in both directions"
         if len(self.error_layers or self.layers) != len(self.layers):
             yield f"error_layers {self.error_layers} and layers {self.layers} differ in length"
         unequal = tuple(self.error_layers or self.layers)[1:] != tuple(self.layers)[1:]

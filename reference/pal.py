@@ -17,7 +17,6 @@ from dataclasses import dataclass, fields
 from operator import mul
 from typing import NamedTuple
 
-import numpy
 import torch
 from torch import Tensor
 
@@ -99,27 +98,6 @@ def transposed_feedback(forward: Layers) -> tuple[Layers, Layers]:
     return feedback, [-weight for weight in feedback]
 
 
-def self_predicting(parameters: PalParameters, weights: Weights) -> Weights:
-    """Weights with BPI_i = -BPP_i and WIP_i = (s_{i+1} / s_I) WPP_{i+1} (section 3, SPS)."""
-    scales = (above / parameters.dendritic_attenuation for above in parameters.basal_attenuation[1:])
-    lateral = list(map(mul, scales, weights.forward[1:]))
-    return weights._replace(lateral=lateral, cancelling=[-feedback for feedback in weights.feedback])
-
-
-def draw_weights(parameters: PalParameters, seed: int) -> Weights:
-    """Uniform weights from the legacy generator in the order WPP, WIP, BPP, BPI, then the SPS. S = 1."""
-    generator, kinds = numpy.random.RandomState(seed), []
-    upward = list(zip(parameters.layers[1:], parameters.layers[:-1], strict=True))
-    downward = [(pre, post) for post, pre in upward[1:]]
-    for name, shapes in zip(WEIGHTS, (upward, upward[1:], downward, downward), strict=True):
-        low, high = getattr(parameters, f"init_{name}_range")
-        kinds.append([torch.from_numpy(generator.uniform(low, high, (1, *shape))) for shape in shapes])
-    weights = Weights(*kinds)
-    if parameters.variant == "BP":
-        weights = Weights(*weights[:2], *transposed_feedback(weights.forward))
-    return self_predicting(parameters, weights) if parameters.init_in_SPS else weights
-
-
 def fresh_state(
     parameters: PalParameters, pyramidal: Layers, interneuron: Layers, weights: Weights
 ) -> PalState:
@@ -132,20 +110,6 @@ def fresh_state(
     input_rate = [zeros[0].new_zeros(len(zeros[0]), parameters.layers[0])]
     values = [*potentials, *rates, *compartments, *noise, *weights, *changes, changes[0], input_rate]
     return PalState(*values)
-
-
-def initial_state(parameters: PalParameters, seed: int) -> PalState:
-    """Start of one seed, S = 1: N(0, 1) potentials, then weights from the same seed (section 4, RNG)."""
-    generator, count = numpy.random.RandomState(seed), len(parameters.layers) - 1
-    sizes = parameters.layers[1:] + parameters.layers[2:]
-    drawn = [torch.from_numpy(generator.normal(0, 1, size=(1, size))) for size in sizes]
-    return fresh_state(parameters, drawn[:count], drawn[count:], draw_weights(parameters, seed))
-
-
-def stack_states(states: Sequence[PalState]) -> PalState:
-    """One state whose batch axis joins those of all `states`, in order."""
-    columns = ([getattr(state, field.name) for state in states] for field in fields(PalState))
-    return PalState(*([torch.cat(parts) for parts in zip(*column, strict=True)] for column in columns))
 
 
 class PalReference:

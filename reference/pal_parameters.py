@@ -73,11 +73,6 @@ class PalParameters:
     dWPP_use_activation: bool = True
     dWPP_low_pass: bool | None = None
     pyr_hi_pass: bool = True
-    init_in_SPS: bool = True
-    init_WPP_range: tuple[float, float] = (-1.0, 1.0)
-    init_WIP_range: tuple[float, float] = (-1.0, 1.0)
-    init_BPP_range: tuple[float, float] = (-1.0, 1.0)
-    init_BPI_range: tuple[float, float] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
         if len(self.layers) < 3 or self.variant not in ("PAL", "FA", "BP"):

@@ -17,7 +17,7 @@ RANGES = {"WPP": (-1.0, 1.0), "WIP": (-0.5, 1.0), "BPP": (-2.0, 1.0), "BPI": (-1
 @pytest.mark.parametrize("variant", ["PAL", "FA", "BP"])
 @pytest.mark.parametrize("layers", [(2, 3, 2), (5, 20, 10, 20, 5), (3, 2), (1, 1, 1)])
 def test_legacy_start_is_the_reference_start_to_the_bit(layers, variant):
-    torch_model = pytest.importorskip("cortexc.reference.pal")
+    torch_model = pytest.importorskip("protocols.drawn_pal")
     if len(layers) < 3:
         pytest.skip("the reference needs a hidden layer")
     ranges = {f"init_{kind}_range": RANGES[kind] for kind in KINDS}

@@ -15,11 +15,12 @@ import numpy
 import pytest
 import torch
 from protocols import depth as depth_protocol
+from protocols.drawn_error_neuron import ErrorNeuronParameters, initial_state, stack_states
 from replays import error_neuron as error_replays
 from replays import pal as replays
 
 from cortexc.reference import error_neuron_state
-from cortexc.reference.error_neuron import ErrorNeuronParameters, initial_state, reference_model, stack_states
+from cortexc.reference.error_neuron import reference_model
 from cortexc.reference.error_neuron_parameters import ACTIVATIONS, DERIVATIVES
 from cortexc.reference.pal import product
 
@@ -290,7 +291,6 @@ def test_weights_follow_their_flags():
         ({"eta_fw_conversion": "fill"}, "eta_fw_conversion 'fill'"),
         ({"mc_model": "dPC"} | SKIP, "dPC is layered"),
         ({"fw_connection_mode": "dense"}, "fw_connection_mode 'dense'"),
-        ({"init_realistic_connectivity": True}, "needs skip"),
         ({"error_layers": (0, 3)}, "differ in length"),
         ({"error_layers": (0, 4, 2)} | SKIP, "must equal layers"),
     ],

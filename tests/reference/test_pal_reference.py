@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from protocols import drawn_pal
 from protocols import pal as pal_protocol
 from replays import pal as replays
 
@@ -25,7 +26,7 @@ FW_BW = ["111_fw_bw_noise", "111_fw_bw_FA", "232_fw_bw_noise", "232_fw_bw_nonois
 FW_BW += ["232_fw_bw_FA", "232_fw_bw_BP"]
 BW_ONLY = ["111_bw_only_noise", "232_bw_only_noise", "232_bw_only_nonoise", "232_bw_only_taur0"]
 NOT_MODELLED = r"(init|teacher)_\w+|white_\d+|taueff\w+|r0|u_tgt|flags|input_unshuffled|params_json"
-FIG3 = pal.PalParameters((5, 20, 10, 20, 5), eta_bw=(50,), eta_PI=(5,), alpha=(1e-5,), sigma=(0.05,))
+FIG3 = drawn_pal.PalParameters((5, 20, 10, 20, 5), eta_bw=(50,), eta_PI=(5,), alpha=(1e-5,), sigma=(0.05,))
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,9 +55,9 @@ def deviating(errors: Mapping[str, tuple[float, float]]) -> dict[str, tuple[floa
     return {name: pair for name, pair in errors.items() if not (pair[0] <= 1e-10 and pair[1] <= 1e-8)}
 
 
-def read(arrays: Mapping[str, numpy.ndarray]) -> tuple[pal.PalParameters, pal_protocol.Protocol]:
+def read(arrays: Mapping[str, numpy.ndarray]) -> tuple[drawn_pal.PalParameters, pal_protocol.Protocol]:
     text = str(arrays["params_json"])
-    return replays.published(pal.PalParameters, text), pal_protocol.Protocol.from_golden_json(text)
+    return replays.published(drawn_pal.PalParameters, text), pal_protocol.Protocol.from_golden_json(text)
 
 
 @pytest.mark.parametrize("name", FW_BW + BW_ONLY)
@@ -85,7 +86,7 @@ def test_time_constants(name):
 def test_seed_reproduces_start(name):
     arrays = load(name)
     parameters, protocol = read(arrays)
-    start = pal.PalReference(parameters, pal.initial_state(parameters, protocol.first_seed)).snapshot()
+    start = pal.PalReference(parameters, drawn_pal.initial_state(parameters, protocol.first_seed)).snapshot()
     keys = [key for key in arrays if key.startswith("init_")]
     assert len(keys) == (26 if name.endswith(("FA", "BP")) else 33)
     for key in keys:
@@ -98,7 +99,7 @@ def test_seed_reproduces_start(name):
 def test_seed_reproduces_protocol_and_run(name):
     arrays = load(name)
     parameters, protocol = read(arrays)
-    model = pal.PalReference(parameters, pal.initial_state(parameters, protocol.first_seed))
+    model = pal.PalReference(parameters, drawn_pal.initial_state(parameters, protocol.first_seed))
     no_target = torch.full((1, parameters.layers[-1]), torch.nan)
     stimuli = list(pal_protocol.legacy_protocol(parameters, protocol, [protocol.first_seed]))
     for stimulus in stimuli:
@@ -120,7 +121,7 @@ def test_seed_reproduces_teacher(name):
     arrays = load(name)
     _, protocol = read(arrays)
     seed = pal_protocol.teacher_seed(protocol.first_seed)
-    weights = pal.draw_weights(protocol.teacher, seed)
+    weights = drawn_pal.draw_weights(protocol.teacher, seed)
     assert seed == arrays["teacher_seed"] == 873630
     assert pal_protocol.teacher_seed(456) == 166149
     for layer, weight in enumerate(weights.forward):
@@ -161,7 +162,7 @@ def test_comparison_refuses_nan_and_shapes():
 def test_batch_has_the_bits_of_single_runs(variant, layers, activation):
     rates = dict.fromkeys(("eta_fw", "eta_IP", "eta_PI", "eta_bw", "sigma"), (0.1,))
     ranges = {f"init_{name}_range": (-0.3, 0.3) for name in pal.WEIGHTS}
-    parameters = pal.PalParameters(layers, variant, (activation,), **rates, **ranges)
+    parameters = drawn_pal.PalParameters(layers, variant, (activation,), **rates, **ranges)
     protocol = pal_protocol.Protocol("fw_bw", 3, 20, 20, 1, 123, parameters)
     seeds = [123, 456, 7]
     batch = final_snapshot(parameters, protocol, seeds)
@@ -171,8 +172,8 @@ def test_batch_has_the_bits_of_single_runs(variant, layers, activation):
         assert all(value.isfinite().all() for value in single.values())
 
 
-def final_snapshot(parameters: pal.PalParameters, protocol: pal_protocol.Protocol, seeds: list[int]) -> dict:
-    start = pal.stack_states([pal.initial_state(parameters, seed) for seed in seeds])
+def final_snapshot(parameters: drawn_pal.PalParameters, protocol: pal_protocol.Protocol, seeds: list[int]) -> dict:
+    start = drawn_pal.stack_states([drawn_pal.initial_state(parameters, seed) for seed in seeds])
     model = pal.PalReference(parameters, start)
     for stimulus in pal_protocol.legacy_protocol(parameters, protocol, seeds):
         model.step(*stimulus)
@@ -181,11 +182,11 @@ def final_snapshot(parameters: pal.PalParameters, protocol: pal_protocol.Protoco
 
 def test_bad_parameters_are_refused():
     with pytest.raises(ValueError, match="eta_bw has 3 values; expected 1 or 1"):
-        pal.PalParameters((2, 3, 2), eta_bw=(1, 2, 3))
+        drawn_pal.PalParameters((2, 3, 2), eta_bw=(1, 2, 3))
     with pytest.raises(ValueError, match="'cubic'"):
-        pal.PalParameters((2, 3, 2), activation=("cubic",))
+        drawn_pal.PalParameters((2, 3, 2), activation=("cubic",))
     with pytest.raises(ValueError, match="white"):
-        pal.PalReference(FIG3, pal.initial_state(FIG3, 1)).step(torch.rand(1, 5), None, False, True, True)
+        pal.PalReference(FIG3, drawn_pal.initial_state(FIG3, 1)).step(torch.rand(1, 5), None, False, True, True)
 
 
 @pytest.mark.parametrize("name", sorted(set(pal.ACTIVATIONS) - {"hard_sigmoid"}))
@@ -197,7 +198,7 @@ def test_derivative(name):
 
 def test_backprop_update_is_the_gradient():
     parameters = replace(FIG3, activation=("tanh", "logistic", "soft_relu", "logistic"))
-    start = pal.stack_states([pal.initial_state(parameters, seed) for seed in (1, 2)])
+    start = drawn_pal.stack_states([drawn_pal.initial_state(parameters, seed) for seed in (1, 2)])
     r0, target = torch.rand(2, 5, dtype=torch.float64), torch.rand(2, 5, dtype=torch.float64)
     weights = [weight.clone().requires_grad_() for weight in start.forward]
     rate, voltage = r0, r0
@@ -216,7 +217,7 @@ def test_output_update_against_backprop_matches_published_angle():
     protocol = pal_protocol.Protocol("fw_bw", 1, 60, 0, 1, 123, parameters)
     target = pal_protocol.teacher_output(protocol)[-1:].expand(10, -1)
     r0 = pal_protocol.protocol_inputs(protocol).expand(10, -1)
-    model = pal.PalReference(parameters, pal.stack_states([pal.initial_state(parameters, s) for s in seeds]))
+    model = pal.PalReference(parameters, drawn_pal.stack_states([drawn_pal.initial_state(parameters, s) for s in seeds]))
     for _ in range(60):
         model.step(r0, target, False, False, False)
     wanted = pal_protocol.backprop_update(parameters, model.state.forward, r0, target)
@@ -224,7 +225,7 @@ def test_output_update_against_backprop_matches_published_angle():
 
 
 def test_self_predicting_state_silences_the_apical_dendrite():
-    model = pal.PalReference(FIG3, pal.initial_state(FIG3, 5))
+    model = pal.PalReference(FIG3, drawn_pal.initial_state(FIG3, 5))
     for _ in range(50):
         model.step(torch.full((1, 5), 0.3), None, False, False, False)
     assert max(apical.abs().max() for apical in model.state.apical) < 1e-12
@@ -237,7 +238,7 @@ def test_low_pass_and_activation_options():
     assert (fixed.low_pass, FIG3.low_pass, replace(fixed, dWPP_low_pass=True).low_pass) == (False, True, True)
     runs = {}
     for options in ({}, {"dWPP_low_pass": True}, {"dWPP_use_activation": False}):
-        model = pal.PalReference(replace(fixed, **options), pal.initial_state(fixed, 1))
+        model = pal.PalReference(replace(fixed, **options), drawn_pal.initial_state(fixed, 1))
         model.step(torch.ones(1, 5), None, True, False, False)
         model.step(torch.ones(1, 5), None, True, False, False)
         runs[tuple(options)] = model.state
@@ -251,7 +252,7 @@ def test_published_angles_of_figure_3():
     """Rows 0 to 12 of the authors' own angle curves; row k is the state after call 1000 k + 999."""
     angles = load("fig3_angles")
     protocol = pal_protocol.Protocol("bw_only", 100, 100, 10000, 1, 123, FIG3)
-    model = pal.PalReference(FIG3, pal.initial_state(FIG3, 123))
+    model = pal.PalReference(FIG3, drawn_pal.initial_state(FIG3, 123))
     for call, stimulus in enumerate(pal_protocol.legacy_protocol(FIG3, protocol, [123])):
         if call == 13000:
             break

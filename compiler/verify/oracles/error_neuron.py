@@ -67,8 +67,7 @@ def _error_neuron(c: ErrorNeuron) -> dict[str, Any]:
             "error_lookahead": c.error_lookahead, "eta_fw": c.eta_fw, "eta_IP": c.eta_IP, "eta_PI": c.eta_PI,
             "eta_fw_conversion": conversions[c.skip_rates or ("scaled" if realistic else "all")],
             "fw_connection_mode": mode, "bw_connection_mode": mode,
-            "varphi_transfer": c.transfer, "dWPP_use_activation": c.use_activation,
-            "init_realistic_connectivity": realistic}
+            "varphi_transfer": c.transfer, "dWPP_use_activation": c.use_activation}
 
 
 def _rival(c: rivals.Rival) -> dict[str, Any]:
@@ -217,14 +216,19 @@ def recorded(recording: Recording) -> Iterator[Chunk]:
 STARTS: dict[type, Callable[..., Arrays]] = {
     ErrorNeuron: error_neuron_start.legacy_start, rivals.Dendritic: pal_start.dendritic_start,
     rivals.Dpc: pal_start.dpc_start, rivals.Ann: pal_start.ann_start}
-RANGES = {"copy_error": (-0.5, 0.5), "WIP": (-0.3, 0.3), "BPI": (-0.3, 0.3)}
+LATERALS = {"WIP": (-0.3, 0.3), "BPI": (-0.3, 0.3)}
+
+
+def _graph(circuit: Circuit, seeds: Sequence[int], error: float) -> Graph:
+    """As published, with copies that err by up to `error`."""
+    ranges = {"copy_error": (-error, error), **(LATERALS if isinstance(circuit, ErrorNeuron) else {})}
+    arrays = STARTS[type(circuit)](circuit, list(seeds), ranges)
+    return BUILDERS[type(circuit)](replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
 
 
 def reference_setup(circuit: Circuit, steps: int, seeds: Sequence[int], presentation: int = 20) -> Setup:
     """Every seed starts as the published simulator starts it."""
-    ranges = RANGES if isinstance(circuit, ErrorNeuron) else {"copy_error": RANGES["copy_error"]}
-    arrays = STARTS[type(circuit)](circuit, list(seeds), ranges)
-    graph = BUILDERS[type(circuit)](replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
+    graph = _graph(circuit, seeds, 0.5)
     delay, length = circuit.target_delay, -(-steps // presentation) * presentation
     early = {UNDELAYED: (1.0,) * delay + (0.0,) * (length - delay)} if delay else {}
     return settling_setup(graph, seeds, steps, presentation, ("learn_forward", "learn_lateral", "copy"), early)
@@ -236,8 +240,8 @@ def reference_arrays(circuit: Circuit, steps: int, seed: int) -> Arrays:
     import torch
 
     module, own, rng = reference("error_neuron"), parameters(circuit), np.random.default_rng(seed)
-    own = replace(own, WT_noise=0.25, init_WIP_range=(-0.3, 0.3), init_BPI_range=(-0.3, 0.3))
-    model, held = module.reference_model(own, module.initial_state(own, seed)), held_flags(rng, steps)
+    start, held = _started(circuit, own, _graph(circuit, [seed], 0.25)), held_flags(rng, steps)
+    model = module.reference_model(own, start)
     unread = {"activation_slope", "activation_offset", "derivative"}
     options = {field.name: getattr(own, field.name) for field in fields(own) if field.name not in unread}
     arrays: Arrays = {"learn_flags": held[:3].T.astype(bool), "target_on": held[3].astype(bool),

@@ -12,6 +12,7 @@ import numpy as np
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.microcircuits.pal_start import legacy_start
 from cortexc.compiler.verify.oracles.base import (
     Oracle,
     followed,
@@ -117,8 +118,8 @@ def reference_arrays(circuit: Pal, steps: int = 200, seed: int = 1, high_pass: b
     import torch
 
     pal, parameters, rng = reference("pal"), pal_parameters(circuit, high_pass), np.random.default_rng(seed)
-    model, hidden = pal.PalReference(parameters, pal.initial_state(parameters, seed)), circuit.layers[1:-1]
-    held = held_flags(rng, steps)
+    start = pal_state(circuit, build(replace(circuit, arrays=legacy_start(circuit, [seed]))))
+    model, hidden, held = pal.PalReference(parameters, start), circuit.layers[1:-1], held_flags(rng, steps)
     arrays: Arrays = {"flags": held[:3].T.astype(bool), "evidence": np.array("independent-reference"),
                       "params_json": np.array(json.dumps(published_options(parameters))),
                       "r0": held_inputs(rng, steps, circuit.layers[0])}
@@ -145,14 +146,7 @@ def published_options(parameters: PalParameters) -> dict[str, Any]:
 def reference_setup(circuit: Pal, steps: int, seeds: Sequence[int], presentation: int = 50) -> Setup:
     """Every seed starts as the published simulator starts it."""
     circuit = circuit if circuit.noise != "recorded" else replace(circuit, noise="counter")
-    pal = reference("pal")
-    states = pal.stack_states([pal.initial_state(pal_parameters(circuit), seed) for seed in seeds])
-    arrays = {}
-    for name, source in pal_sources(circuit).items():
-        if source.kind == "now" and source.quantity.endswith((".u", ".w")):
-            kind, layer = name.rsplit("_", 1)
-            arrays[source.quantity] = getattr(states, pal.GOLDEN_NAMES[kind])[int(layer)].numpy()
-    graph = build(replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
+    graph = build(replace(circuit, arrays=legacy_start(circuit, list(seeds)))).with_(seeds=len(seeds))
     return settling_setup(graph, seeds, steps, presentation, LEARNING, {})
 
 

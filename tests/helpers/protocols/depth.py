@@ -39,14 +39,13 @@ from typing import Any, NamedTuple
 
 import numpy
 import torch
+from protocols.drawn_error_neuron import ErrorNeuronParameters, draw_feedback_noise, initial_state, stack_states
 from protocols.pal import angle, teacher_seed
 from torch import Tensor
 
-from cortexc.reference.error_neuron import ErrorNeuronReference, initial_state, reference_model, stack_states
-from cortexc.reference.error_neuron_parameters import ErrorNeuronParameters
+from cortexc.reference.error_neuron import ErrorNeuronReference, reference_model
 from cortexc.reference.error_neuron_state import (
     activate_area,
-    draw_feedback_noise,
     hierarchical_blocks,
     slopes,
     transposed,

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy
 import torch
+from protocols.drawn_pal import PalParameters, initial_state
 from replays.pal import published
 from torch import Tensor
 
-from cortexc.reference.pal import PalReference, PalState, initial_state, outer, product, transposed_feedback
-from cortexc.reference.pal_parameters import ACTIVATIONS, DERIVATIVES, WEIGHTS, Layers, PalParameters
+from cortexc.reference.pal import PalReference, PalState, outer, product, transposed_feedback
+from cortexc.reference.pal_parameters import ACTIVATIONS, DERIVATIVES, WEIGHTS, Layers
 
 
 class Stimulus(NamedTuple):

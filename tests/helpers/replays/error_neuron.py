@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy
 import torch
+from protocols.drawn_error_neuron import ErrorNeuronParameters
 from replays.pal import published
 
-from cortexc.reference.error_neuron import ErrorNeuronParameters, reference_model
+from cortexc.reference.error_neuron import reference_model
 from cortexc.reference.error_neuron_state import recorded_state
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 import torch
+from protocols import drawn_pal
 
 from cortexc.reference import pal
 from cortexc.reference.error_neuron_state import recorded_layers
@@ -22,7 +23,7 @@ RENAMED = {"tauxi": "tau_xi", "tauHP": "tau_HP", "tauLO": "tau_LO", "noise_scale
 def published(kind: type[Any], text: str) -> Any:
     """Parameters of an oracle from a published configuration: those of its options that the oracle has."""
     names = {field.name for field in fields(kind)}
-    options = {RENAMED.get(name, name) if kind is pal.PalParameters else name: value
+    options = {RENAMED.get(name, name) if kind is drawn_pal.PalParameters else name: value
                for name, value in json.loads(text).items()}
     chosen = {name: tuple(value) if isinstance(value, list) else value
               for name, value in options.items() if name in names}
@@ -48,7 +49,7 @@ def replay(path: str | Path, parameters: pal.PalParameters | None = None) -> dic
     """
     with numpy.load(path) as file:
         arrays = dict(file)
-    parameters = parameters or published(pal.PalParameters, str(arrays["params_json"]))
+    parameters = parameters or published(drawn_pal.PalParameters, str(arrays["params_json"]))
     model, rows = pal.PalReference(parameters, recorded_state(parameters, arrays)), []
     inputs, targets = torch.from_numpy(arrays["r0"]), torch.from_numpy(arrays["u_tgt"])
     white = recorded_layers(arrays, "white")
