@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import partial
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +32,8 @@ from cortexc.compiler.ir.schedule import message_depth
 
 Mutant = tuple[str, Graph]
 Named = TypeVar("Named", CellType, PlasticityRule, SynapseClass, Population, Projection)
+Owner = TypeVar("Owner", CellType, PlasticityRule)
+Instance = TypeVar("Instance", Population, Projection)
 
 SCALES = (1.001, 2.0)
 OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
@@ -45,6 +49,19 @@ def mutants(graph: Graph) -> Iterator[Mutant]:
             if description not in seen:
                 seen.add(description)
                 yield description, mutant
+
+
+def _each(word: str, field: str, kinds: Callable[[Graph, Any], Iterator[tuple[str, Any]]],
+          graph: Graph) -> Iterator[Mutant]:
+    """Every mistake in one of the graph's cells, rules, populations ..."""
+    for item in getattr(graph, field):
+        for label, changed in kinds(graph, item):
+            yield f"{word} {item.name}: {label}", graph.with_(**{field: _replaced(getattr(graph, field), changed)})
+
+
+def _at(items: tuple[Any, ...], index: int, *new: Any) -> tuple[Any, ...]:
+    """With other items from a place on."""
+    return (*items[:index], *new, *items[index + len(new):])
 
 
 # ---- expressions
@@ -70,7 +87,7 @@ def variants(expression: Expression, scope: Scope, product: bool = False) -> Ite
     inside = isinstance(expression, Binary) and expression.operator in "*/"
     for index, part in enumerate(parts):
         for other in variants(part, scope, inside):
-            yield rebuild(expression, (*parts[:index], other, *parts[index + 1:]))
+            yield rebuild(expression, _at(parts, index, other))
 
 
 def _local(expression: Expression, scope: Scope, product: bool) -> Iterator[Expression]:
@@ -163,28 +180,31 @@ def _cell_scope(graph: Graph, cell: CellType, stage: str, initial: bool = False)
                  frozenset(states))
 
 
-def in_cells(graph: Graph) -> Iterator[Mutant]:
-    """Mistakes in the equations of a cell."""
-    for cell in graph.cells:
-        for equation in cell.equations:
-            for other in variants(equation.expression, _cell_scope(graph, cell, equation.stage)):
-                changed = replace(cell, equations=_equations(cell.equations, equation.name, other))
-                yield (f"cell {cell.name}: {equation.name} = {show(other)}",
-                       graph.with_(cells=_replaced(graph.cells, changed)))
+def _equation_variants(graph: Graph, cell: CellType) -> Iterator[tuple[str, CellType]]:
+    for equation in cell.equations:
+        for other in variants(equation.expression, _cell_scope(graph, cell, equation.stage)):
+            yield (f"{equation.name} = {show(other)}",
+                   replace(cell, equations=_equations(cell.equations, equation.name, other)))
 
 
 def _equations(equations: tuple[Equation, ...], name: str, expression: Expression) -> tuple[Equation, ...]:
     return tuple(replace(e, expression=expression) if e.name == name else e for e in equations)
 
 
-def in_first_values(graph: Graph) -> Iterator[Mutant]:
-    """Other values before the first step, declared or bound."""
-    for cell in graph.cells:
-        for state in cell.states:
-            for other in variants(state.initial, _cell_scope(graph, cell, "", initial=True)):
-                states = tuple(replace(s, initial=other) if s is state else s for s in cell.states)
-                yield (f"cell {cell.name}: state {state.name} = {show(other)}",
-                       graph.with_(cells=_replaced(graph.cells, replace(cell, states=states))))
+def _first_values(owner: Owner, scope: Scope) -> Iterator[tuple[str, Owner]]:
+    """Other values of states before the first step."""
+    for state in owner.states:
+        for other in variants(state.initial, scope):
+            states = tuple(replace(s, initial=other) if s is state else s for s in owner.states)
+            yield f"state {state.name} = {show(other)}", replace(owner, states=states)
+
+
+def _state_variants(graph: Graph, cell: CellType) -> Iterator[tuple[str, CellType]]:
+    return _first_values(cell, _cell_scope(graph, cell, "", initial=True))
+
+
+def in_arrays(graph: Graph) -> Iterator[Mutant]:
+    """Other values that are bound."""
     for name, array in graph.arrays.items():
         if np.any(array):
             for scale in SCALES:
@@ -208,74 +228,53 @@ def _rule_scope(graph: Graph, rule: PlasticityRule, initial: bool = False) -> Sc
     return Scope((*groups, tuple(s.name for s in rule.states)), frozenset(stored))
 
 
-def in_rules(graph: Graph) -> Iterator[Mutant]:
-    """Mistakes in increments, synaptic states and optimisers."""
-    for rule in graph.rules:
-        for label, changed in _rule_variants(graph, rule):
-            yield f"rule {rule.name}: {label}", graph.with_(rules=_replaced(graph.rules, changed))
-
-
 def _rule_variants(graph: Graph, rule: PlasticityRule) -> Iterator[tuple[str, PlasticityRule]]:
-    scope = _rule_scope(graph, rule)
+    """Mistakes in increments, synaptic states and optimisers."""
+    scope, initial = _rule_scope(graph, rule), _rule_scope(graph, rule, initial=True)
     for other in variants(rule.increment, scope):
         yield f"increment {show(other)}", replace(rule, increment=other)
-    for other in variants(rule.deliver, _rule_scope(graph, rule, initial=True)) if rule.shapes else ():
+    for other in variants(rule.deliver, initial) if rule.shapes else ():
         yield f"deliver {show(other)}", replace(rule, deliver=other)
     for update in rule.updates:
         for other in variants(update.expression, scope):
             yield f"{update.name} = {show(other)}", replace(rule, updates=_equations(rule.updates, update.name, other))
-    for state in rule.states:
-        for other in variants(state.initial, _rule_scope(graph, rule, initial=True)):
-            states = tuple(replace(s, initial=other) if s is state else s for s in rule.states)
-            yield f"state {state.name} = {show(other)}", replace(rule, states=states)
+    yield from _first_values(rule, initial)
     kind, arguments = rule.optimiser.kind, rule.optimiser.arguments
     if kind != "none":
         yield "no optimiser", replace(rule, optimiser=Optimiser())
     for index, argument in enumerate(arguments):
-        for other in variants(argument, _rule_scope(graph, rule, initial=False)):
-            changed = Optimiser(kind, (*arguments[:index], other, *arguments[index + 1:]))
+        for other in variants(argument, scope):
+            changed = Optimiser(kind, _at(arguments, index, other))
             yield f"{kind}({show(other)})", replace(rule, optimiser=changed)
 
 
 # ---- parameters
 
 
-def in_parameters(graph: Graph) -> Iterator[Mutant]:
-    """Scaled values, swapped values, a scaled step."""
-    for scale in SCALES:
-        yield f"dt * {scale}", graph.with_(dt=graph.dt * scale)
-    for p in graph.populations:
-        for label, values in _values(p.parameters):
-            changed = _replaced(graph.populations, replace(p, parameters=values))
-            yield f"population {p.name}: {label}", graph.with_(populations=changed)
-    for q in graph.projections:
-        for label, values in _values(q.parameters):
-            changed_q = _replaced(graph.projections, replace(q, parameters=values))
-            yield f"projection {q.name}: {label}", graph.with_(projections=changed_q)
-    yield from _defaults(graph)
+def in_steps(graph: Graph) -> Iterator[Mutant]:
+    return ((f"dt * {scale}", graph.with_(dt=graph.dt * scale)) for scale in SCALES)
 
 
-def _values(parameters: tuple[tuple[str, float], ...]) -> Iterator[tuple[str, tuple[tuple[str, float], ...]]]:
+def _value_variants(graph: Graph, owner: Instance) -> Iterator[tuple[str, Instance]]:
+    """Scaled and swapped values."""
+    parameters = owner.parameters
     for index, (name, value) in enumerate(parameters):
         for scale in (*SCALES, -1.0):
             if value:
-                yield f"{name} * {scale}", (*parameters[:index], (name, value * scale), *parameters[index + 1:])
-    for index in range(len(parameters) - 1):
-        (a, x), (b, y) = parameters[index:index + 2]
+                yield f"{name} * {scale}", replace(owner, parameters=_at(parameters, index, (name, value * scale)))
+    for index, ((a, x), (b, y)) in enumerate(pairwise(parameters)):
         if x != y:
-            yield f"{a} and {b} swapped", (*parameters[:index], (a, y), (b, x), *parameters[index + 2:])
+            yield f"{a} and {b} swapped", replace(owner, parameters=_at(parameters, index, (a, y), (b, x)))
 
 
-def _defaults(graph: Graph) -> Iterator[Mutant]:
-    for cell in graph.cells:
-        owners = [dict(p.parameters) for p in graph.populations if p.cell == cell.name]
-        for parameter in cell.parameters:
-            if parameter.default and any(parameter.name not in owner for owner in owners):
-                for scale in SCALES:
-                    changed = tuple(replace(p, default=parameter.default * scale) if p is parameter else p
-                                    for p in cell.parameters)
-                    yield (f"cell {cell.name}: default {parameter.name} * {scale}",
-                           graph.with_(cells=_replaced(graph.cells, replace(cell, parameters=changed))))
+def _default_variants(graph: Graph, cell: CellType) -> Iterator[tuple[str, CellType]]:
+    owners = [dict(p.parameters) for p in graph.populations if p.cell == cell.name]
+    for index, parameter in enumerate(cell.parameters):
+        if parameter.default and any(parameter.name not in owner for owner in owners):
+            for scale in SCALES:
+                changed = replace(parameter, default=parameter.default * scale)
+                yield f"default {parameter.name} * {scale}", replace(
+                    cell, parameters=_at(cell.parameters, index, changed))
 
 
 # ---- wiring
@@ -324,14 +323,8 @@ def _swapped_arrays(graph: Graph) -> Iterator[Mutant]:
                        graph.with_(arrays={**graph.arrays, f"{first}.w": b, f"{second}.w": a}))
 
 
-def in_classes(graph: Graph) -> Iterator[Mutant]:
-    """Another message, port, rule or constraint for a synapse class."""
-    for synapse in graph.synapses:
-        for label, changed in _class_variants(graph, synapse):
-            yield f"synapse {synapse.name}: {label}", graph.with_(synapses=_replaced(graph.synapses, changed))
-
-
 def _class_variants(graph: Graph, synapse: SynapseClass) -> Iterator[tuple[str, SynapseClass]]:
+    """Another message, port, rule or constraint for a synapse class."""
     owners = [q for q in graph.projections if q.synapse == synapse.name]
     for message in dict.fromkeys(m for q in owners for m in graph.cell_of(q.pre).messages):
         if message != synapse.message:
@@ -356,15 +349,13 @@ def _class_variants(graph: Graph, synapse: SynapseClass) -> Iterator[tuple[str, 
 def in_mirrors(graph: Graph) -> Iterator[Mutant]:
     """Mirrors that are missing, out of order, from elsewhere, or lack or gain an operation."""
     for index, mirror in enumerate(graph.mirrors):
-        rest = (*graph.mirrors[:index], *graph.mirrors[index + 1:])
-        yield f"mirror {mirror.target} missing", graph.with_(mirrors=rest)
+        yield f"mirror {mirror.target} missing", graph.with_(mirrors=tuple(m for m in graph.mirrors if m is not mirror))
         for label, changed in _mirror_variants(graph, mirror):
-            yield (f"mirror {mirror.target}: {label}",
-                   graph.with_(mirrors=(*graph.mirrors[:index], changed, *graph.mirrors[index + 1:])))
+            yield f"mirror {mirror.target}: {label}", graph.with_(mirrors=_at(graph.mirrors, index, changed))
         if index:
             before = graph.mirrors[index - 1]
-            order = (*graph.mirrors[:index - 1], mirror, before, *graph.mirrors[index + 1:])
-            yield f"mirror {mirror.target} before {before.target}", graph.with_(mirrors=order)
+            yield (f"mirror {mirror.target} before {before.target}",
+                   graph.with_(mirrors=_at(graph.mirrors, index - 1, mirror, before)))
 
 
 def _mirror_variants(graph: Graph, mirror: Mirror) -> Iterator[tuple[str, Mirror]]:
@@ -394,4 +385,8 @@ def in_noise(graph: Graph) -> Iterator[Mutant]:
 
 
 OPERATORS: tuple[Callable[[Graph], Iterator[Mutant]], ...] = (
-    in_cells, in_first_values, in_rules, in_parameters, in_wiring, in_classes, in_mirrors, in_noise)
+    partial(_each, "cell", "cells", _equation_variants), partial(_each, "cell", "cells", _state_variants), in_arrays,
+    partial(_each, "rule", "rules", _rule_variants), in_steps,
+    partial(_each, "population", "populations", _value_variants),
+    partial(_each, "projection", "projections", _value_variants), partial(_each, "cell", "cells", _default_variants),
+    in_wiring, partial(_each, "synapse", "synapses", _class_variants), in_mirrors, in_noise)

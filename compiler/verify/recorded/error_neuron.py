@@ -29,6 +29,7 @@ from cortexc.compiler.verify.recorded.options import (
     number_of,
     numbers_of,
     present_sources,
+    refuse,
     row_shape,
 )
 from cortexc.compiler.verify.runs import Setup, input_columns
@@ -95,17 +96,7 @@ def _flags(arrays: Arrays, steps: int) -> np.ndarray:
 
 
 def _refuse(options: Mapping[str, Any]) -> None:
-    known = {*CONDUCTANCES, *NEEDED, *WORDS, *ONLY, *ELSEWHERE}
-    for option in options:
-        if option not in known and not ELSEWHERE_PATTERN.fullmatch(option):
-            raise unknown("V105", "option", option, known)
-    for option, value in ONLY.items():
-        if options.get(option, value) != value:
-            raise CortexError("V106", f"option {option} = {options[option]!r} is not modelled; only {value!r} is.")
-    missing = [option for option in NEEDED if option not in options]
-    if missing:
-        raise CortexError("V107", f"the recording's parameters lack {', '.join(missing)}.",
-                          "'params_json' must hold the complete parameters.")
+    refuse(options, {*CONDUCTANCES, *NEEDED, *WORDS, *ONLY, *ELSEWHERE}, ELSEWHERE_PATTERN, ONLY, NEEDED)
     if options["model_type"] not in rivals.VARIANTS:
         raise unknown("V106", "option model_type", str(options["model_type"]), rivals.VARIANTS)
 

@@ -30,7 +30,7 @@ from cortexc.compiler.verify.recorded.format import (
     one_step_protocol,
     text_of,
 )
-from cortexc.compiler.verify.recorded.nest_models import CELLS, LIMIT, RULES, CellModel, RuleModel
+from cortexc.compiler.verify.recorded.nest_models import CELLS, LIMIT, RULES, CellModel, RuleModel, number
 from cortexc.compiler.verify.recorded.nest_text import (
     INPUTS,
     LATE_REWARDS,
@@ -227,7 +227,7 @@ class NestFile:
         if (weight < 0).any():
             raise CortexError("V106", f"'start_weight' of '{self.name}' has {weight.min()}; plastic weights below 0 "
                                       "are not modelled.")
-        count, (part, values), (low, high) = len(source), model.part(given), model.bounds(given)
+        count, values, (low, high) = len(source), model.values(given), (number(given, bound) for bound in model.bounds)
         self.connected, self.first_weights, self.rewarded = source, weight, model.rewarded
         leaving = self._trains("in_spikes", 1 + int(source.max(initial=-1)))
         self.inputs["T"] = leaving[:, source]
@@ -240,12 +240,13 @@ class NestFile:
             raise CortexError("V106", f"'{synapse}' onto '{self.about['model']}' is not modelled: the cell has no "
                                       f"'{missing[0]}'.")
         seen = "".join(SEEN.format(name=name, first=first) for name, first in model.reads.items())
-        text = SPINES.format(rule=part, seen=seen, lines=lines, wait=wait, low=low, high=high,
+        text = SPINES.format(rule=model.part, seen=seen, lines=lines, wait=wait, low=low, high=high,
                              port=self.cell.plastic or self.cell.ports[0],
                              synapses=count, given=_lines(values), tau_n=_lines(tau_n))
         self._list("OUT", "", spines, target, ones, delay - wait + 1)
         self._list("BACK", "", target, spines, ones, delay)
-        self.bound |= {"W.w": weight, **{f"W.{state}": value * ones for state, value in model.first(given).items()}}
+        self.bound |= {f"W.{state}": number(given, value) * ones for state, value in model.first.items()}
+        self.bound["W.w"] = weight
         for name in model.reads:
             text += SEES.format(name=name)
             earlier = self._earlier(given["delay_u_bars"]) if name.startswith("u_") else 0

@@ -63,18 +63,28 @@ class CellModel:
 
 @dataclass(frozen=True)
 class RuleModel:
-    """`part(given)`: the library's rule and its parameters; `bounds(given)`: limits of the weights; `first(given)`:
-    per-synapse states that do not begin as the rule says. `given` has the cell's traces too."""
+    """`part`: the library's rule; `parameters`: its parameters by NEST's names, beside those that are `computed`;
+    `first`: per-synapse states that do not begin as the rule says; `bounds`: limits of the weights. What is a name
+    stands for NEST's parameter, of the synapse or of the traces of the cell."""
 
+    part: str
     defaults: dict[str, float]
-    part: Callable[[Given], tuple[str, dict[str, float]]]
-    bounds: Callable[[Given], tuple[float, float]]
-    first: Callable[[Given], dict[str, float]] = lambda given: {}
+    parameters: Mapping[str, str]
+    first: Mapping[str, str | float]
+    bounds: tuple[str | float, str | float] = (0.0, inf)
     only: dict[str, float] = field(default_factory=dict)
+    computed: Callable[[Given], dict[str, float]] = lambda given: {}
     rewarded: bool = False
     """Whether a volume transmitter brings dopamine."""
     reads: Mapping[str, float] = field(default_factory=dict)
     """What the rule reads of the postsynaptic cell beside its spikes -> its value before the first step."""
+
+    def values(self, given: Given) -> dict[str, float]:
+        return {ours: given[theirs] for ours, theirs in self.parameters.items()} | self.computed(given)
+
+
+def number(given: Given, value: str | float) -> float:
+    return given[value] if isinstance(value, str) else value
 
 
 TWO = ("excitatory", "inhibitory")
@@ -160,93 +170,52 @@ CELLS: dict[str, CellModel] = {
         plastic="dendritic", fed=True)}
 
 
-def _pair(given: Given) -> tuple[str, dict[str, float]]:
-    return "stdp", {"learning_rate": given["lambda"], "asymmetry": given["alpha"], "w_max": given["Wmax"],
-                    **{key: given[key] for key in ("mu_plus", "mu_minus", "tau_plus", "tau_minus")}}
-
-
-def _nearest(given: Given) -> tuple[str, dict[str, float]]:
-    return "stdp_nearest", _pair(given)[1]
-
-
-def _power_law(given: Given) -> tuple[str, dict[str, float]]:
-    return "stdp_power_law", {"learning_rate": given["lambda"], "asymmetry": given["alpha"], "mu": given["mu"],
-                              "tau_plus": given["tau_plus"], "tau_minus": given["tau_minus"]}
-
-
-def _triplet(given: Given) -> tuple[str, dict[str, float]]:
-    return "stdp_triplet", {
-        "a2_plus": given["Aplus"], "a3_plus": given["Aplus_triplet"], "a2_minus": given["Aminus"],
-        "a3_minus": given["Aminus_triplet"], "w_max": given["Wmax"], "tau_plus": given["tau_plus"],
-        "tau_x": given["tau_plus_triplet"], "tau_minus": given["tau_minus"], "tau_y": given["tau_minus_triplet"]}
-
-
-def _dopamine(given: Given) -> tuple[str, dict[str, float]]:
-    return "stdp_dopamine", {"a_plus": given["A_plus"], "a_minus": given["A_minus"], "baseline": given["b"],
-                             **{key: given[key] for key in ("tau_plus", "tau_minus", "tau_c", "tau_n")}}
-
-
-def _vogels_sprekeler(given: Given) -> tuple[str, dict[str, float]]:
-    return "vogels_sprekeler", {"learning_rate": given["eta"], "alpha": given["alpha"], "w_max": given["Wmax"],
-                                "tau": given["tau"]}
-
-
-def _clopath(given: Given) -> tuple[str, dict[str, float]]:
-    return "clopath", {"a_ltp": given["A_LTP"], "a_ltd": given["A_LTD"], "tau_x": given["tau_x"],
-                       **{key: given[key] for key in ("theta_plus", "theta_minus")}}
-
-
-def _urbanczik(given: Given) -> tuple[str, dict[str, float]]:
+def _rates(given: Given) -> dict[str, float]:
     """NEST's learning rate has 15^2 beside the membrane's constants."""
     tau = given["C_m.p"] / given["g_L.p"]
-    return "urbanczik_senn_exact", {"learning_rate": 225.0 * given["eta"] * tau * given["tau_syn_ex.p"], "tau_l": tau,
-                                    "tau_s": given["tau_syn_ex.p"], "tau_delta": given["tau_Delta"]}
+    return {"learning_rate": 225.0 * given["eta"] * tau * given["tau_syn_ex.p"], "tau_l": tau}
 
 
-def _tsodyks_markram(given: Given) -> tuple[str, dict[str, float]]:
+def _facilitation(given: Given) -> dict[str, float]:
     if given["u"] != given["U"]:
         raise CortexError("V106", f"option u = {given['u']} is not modelled; only that of U, {given['U']}, is.")
-    return "tsodyks_markram", {"U": given["U"], "tau_rec": given["tau_rec"], "tau_fac": max(given["tau_fac"], 1e-9)}
-
-
-def _to_most(given: Given) -> tuple[float, float]:
-    return 0.0, given["Wmax"]
-
-
-def _between(given: Given) -> tuple[float, float]:
-    return given["Wmin"], given["Wmax"]
-
-
-def _trace(given: Given) -> dict[str, float]:
-    return {"x": given["Kplus"]}
-
-
-def _not_negative(given: Given) -> tuple[float, float]:
-    return 0.0, float("inf")
+    return {"tau_fac": max(given["tau_fac"], 1e-9)}
 
 
 PAIR = {"Kplus": 0.0, "tau_plus": 20.0, "lambda": 0.01, "alpha": 1.0, "mu_plus": 1.0, "mu_minus": 1.0, "Wmax": 100.0}
+PAIRED = {"learning_rate": "lambda", "asymmetry": "alpha", "w_max": "Wmax", **{
+    name: name for name in ("mu_plus", "mu_minus", "tau_plus", "tau_minus")}}
 RULES: dict[str, RuleModel] = {
-    "stdp_synapse": RuleModel(PAIR, _pair, _not_negative, _trace),
-    "stdp_nn_symm_synapse": RuleModel(PAIR, _nearest, _not_negative, lambda given: {"x": 1.0}),
-    "stdp_pl_synapse_hom": RuleModel({
-        "Kplus": 0.0, "tau_plus": 20.0, "lambda": 0.1, "alpha": 1.0, "mu": 0.4}, _power_law, _not_negative, _trace),
-    "stdp_triplet_synapse": RuleModel({
-        "tau_plus": 16.8, "tau_plus_triplet": 101.0, "Aplus": 5e-10, "Aplus_triplet": 6.2e-3, "Aminus": 7e-3,
-        "Aminus_triplet": 2.3e-4, "Wmax": 100.0, "Kplus": 0.0, "Kplus_triplet": 0.0}, _triplet, _not_negative,
-        lambda given: {"x1": given["Kplus"], "x2": given["Kplus_triplet"]}),
-    "stdp_dopamine_synapse": RuleModel({
-        "Kplus": 0.0, "c": 0.0,
-        "A_plus": 1.0, "A_minus": 1.5, "tau_plus": 20.0, "tau_c": 1000.0, "tau_n": 200.0, "b": 0.0, "Wmin": 0.0,
-        "Wmax": 200.0}, _dopamine, _between,
-        lambda given: {**_trace(given), "c": given["c"]}, {"n": 0.0}, rewarded=True),
-    "vogels_sprekeler_synapse": RuleModel({
-        "tau": 20.0, "eta": 0.001, "alpha": 0.12, "Wmax": 1.0, "Kplus": 0.0}, _vogels_sprekeler, _to_most, _trace),
-    "clopath_synapse": RuleModel({"tau_x": 15.0, "x_bar": 0.0, "Wmin": 0.0, "Wmax": 100.0}, _clopath, _between,
-                                 lambda given: {"x": given["x_bar"]},
-                                 reads=dict.fromkeys(("v", "u_plus", "u_minus"), -1000.0)),
-    "urbanczik_synapse": RuleModel({"eta": 0.07, "tau_Delta": 100.0, "Wmin": 0.0, "Wmax": 100.0}, _urbanczik, _between,
-                                   reads={"mismatch": 0.0}),
-    "tsodyks2_synapse": RuleModel({
-        "U": 0.5, "u": 0.5, "x": 1.0, "tau_rec": 800.0, "tau_fac": 0.0}, _tsodyks_markram, _not_negative,
-        only={"x": 1.0})}
+    "stdp_synapse": RuleModel("stdp", PAIR, PAIRED, {"x": "Kplus"}),
+    "stdp_nn_symm_synapse": RuleModel("stdp_nearest", PAIR, PAIRED, {"x": 1.0}),
+    "stdp_pl_synapse_hom": RuleModel(
+        "stdp_power_law", {"Kplus": 0.0, "tau_plus": 20.0, "lambda": 0.1, "alpha": 1.0, "mu": 0.4},
+        {"learning_rate": "lambda", "asymmetry": "alpha", "mu": "mu", "tau_plus": "tau_plus",
+         "tau_minus": "tau_minus"}, {"x": "Kplus"}),
+    "stdp_triplet_synapse": RuleModel(
+        "stdp_triplet", {
+            "tau_plus": 16.8, "tau_plus_triplet": 101.0, "Aplus": 5e-10, "Aplus_triplet": 6.2e-3, "Aminus": 7e-3,
+            "Aminus_triplet": 2.3e-4, "Wmax": 100.0, "Kplus": 0.0, "Kplus_triplet": 0.0},
+        {"a2_plus": "Aplus", "a3_plus": "Aplus_triplet", "a2_minus": "Aminus", "a3_minus": "Aminus_triplet",
+         "w_max": "Wmax", "tau_plus": "tau_plus", "tau_x": "tau_plus_triplet", "tau_minus": "tau_minus",
+         "tau_y": "tau_minus_triplet"}, {"x1": "Kplus", "x2": "Kplus_triplet"}),
+    "stdp_dopamine_synapse": RuleModel(
+        "stdp_dopamine", {"Kplus": 0.0, "c": 0.0, "A_plus": 1.0, "A_minus": 1.5, "tau_plus": 20.0, "tau_c": 1000.0,
+                          "tau_n": 200.0, "b": 0.0, "Wmin": 0.0, "Wmax": 200.0},
+        {"a_plus": "A_plus", "a_minus": "A_minus", "baseline": "b", "tau_plus": "tau_plus", "tau_minus": "tau_minus",
+         "tau_c": "tau_c", "tau_n": "tau_n"}, {"x": "Kplus", "c": "c"}, ("Wmin", "Wmax"), {"n": 0.0}, rewarded=True),
+    "vogels_sprekeler_synapse": RuleModel(
+        "vogels_sprekeler", {"tau": 20.0, "eta": 0.001, "alpha": 0.12, "Wmax": 1.0, "Kplus": 0.0},
+        {"learning_rate": "eta", "alpha": "alpha", "w_max": "Wmax", "tau": "tau"}, {"x": "Kplus"}, (0.0, "Wmax")),
+    "clopath_synapse": RuleModel(
+        "clopath", {"tau_x": 15.0, "x_bar": 0.0, "Wmin": 0.0, "Wmax": 100.0},
+        {"a_ltp": "A_LTP", "a_ltd": "A_LTD", "tau_x": "tau_x", "theta_plus": "theta_plus",
+         "theta_minus": "theta_minus"}, {"x": "x_bar"}, ("Wmin", "Wmax"),
+        reads=dict.fromkeys(("v", "u_plus", "u_minus"), -1000.0)),
+    "urbanczik_synapse": RuleModel(
+        "urbanczik_senn_exact", {"eta": 0.07, "tau_Delta": 100.0, "Wmin": 0.0, "Wmax": 100.0},
+        {"tau_s": "tau_syn_ex.p", "tau_delta": "tau_Delta"}, {}, ("Wmin", "Wmax"), computed=_rates,
+        reads={"mismatch": 0.0}),
+    "tsodyks2_synapse": RuleModel(
+        "tsodyks_markram", {"U": 0.5, "u": 0.5, "x": 1.0, "tau_rec": 800.0, "tau_fac": 0.0},
+        {"U": "U", "tau_rec": "tau_rec"}, {}, only={"x": 1.0}, computed=_facilitation)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from cortexc.compiler.ir import CortexError, Graph, unknown
@@ -18,6 +20,22 @@ def count_steps(arrays: Arrays) -> int:
     if not len(arrays["r0"]):
         raise CortexError("V113", "the recording has no steps: 'r0' has no rows.")
     return len(arrays["r0"])
+
+
+def refuse(options: Mapping[str, Any], known: Collection[str], patterns: re.Pattern, only: Mapping[str, Any],
+           needed: Iterable[str]) -> None:
+    """Raises V105 for an option that is not known, V106 for one of which another value is modelled, V107 for one that
+    is missing."""
+    for option in options:
+        if option not in known and not patterns.fullmatch(option):
+            raise unknown("V105", "option", option, known)
+    for option, value in only.items():
+        if options.get(option, value) != value:
+            raise CortexError("V106", f"option {option} = {options[option]!r} is not modelled; only {value!r} is.")
+    missing = [option for option in needed if option not in options]
+    if missing:
+        raise CortexError("V107", f"the recording's parameters lack {', '.join(missing)}.",
+                          "'params_json' must hold the complete parameters.")
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:

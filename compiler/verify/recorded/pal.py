@@ -27,6 +27,7 @@ from cortexc.compiler.verify.recorded.options import (
     number_of,
     numbers_of,
     present_sources,
+    refuse,
     row_shape,
 )
 from cortexc.compiler.verify.runs import Setup, input_columns, noise_columns
@@ -97,19 +98,11 @@ def pal_circuit(options: Mapping[str, Any]) -> pal.Pal:
 
 def _refuse(options: Mapping[str, Any], in_pal: bool) -> None:
     known = {*NUMBERS, *PER_LAYER, *NEEDED, *FLAGS, *ONLY, *ONLY_IN_PAL, *ELSEWHERE, "mc_model"}
-    for option in options:
-        if option not in known and not ELSEWHERE_PATTERN.fullmatch(option):
-            raise unknown("V105", "option", option, known)
-    for option, value in (ONLY | (ONLY_IN_PAL if in_pal else {})).items():
-        if options.get(option, value) != value:
-            raise CortexError("V106", f"option {option} = {options[option]!r} is not modelled; only {value!r} is.")
+    refuse(options, known, ELSEWHERE_PATTERN, ONLY | (ONLY_IN_PAL if in_pal else {}),
+           (*NEEDED, *(NEEDED_IN_PAL if in_pal else ())))
     for option in FLAGS & set(options):
         if not isinstance(options[option], bool):
             raise CortexError("V106", f"option {option} = {options[option]!r} must be true or false.")
-    missing = [o for o in (*NEEDED, *(NEEDED_IN_PAL if in_pal else ())) if o not in options]
-    if missing:
-        raise CortexError("V107", f"the recording's parameters lack {', '.join(missing)}.",
-                          "'params_json' must hold the complete parameters.")
     if in_pal and options.get("dtxi", options["dt"]) != options["dt"]:
         raise CortexError("V106", f"option dtxi = {options['dtxi']} is not modelled; only dt ({options['dt']}) is.")
 
