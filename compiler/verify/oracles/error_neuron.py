@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.microcircuits import error_neuron, error_neuron_start, pal_start, rivals
+from cortexc.compiler.microcircuits import CIRCUITS, error_neuron, rivals
 from cortexc.compiler.microcircuits.error_neuron import ErrorNeuron
 from cortexc.compiler.microcircuits.targets import UNDELAYED
 from cortexc.compiler.verify.oracles.base import (
@@ -25,7 +25,7 @@ from cortexc.compiler.verify.oracles.base import (
     refused,
     settling_setup,
 )
-from cortexc.compiler.verify.recorded.error_neuron import BUILDERS, RATES, RENAMED, Circuit, error_sources
+from cortexc.compiler.verify.recorded.error_neuron import RATES, RENAMED, Circuit, error_sources
 from cortexc.compiler.verify.recorded.format import Arrays, Recording, Source
 from cortexc.compiler.verify.runs import Chunk, Setup
 
@@ -213,17 +213,15 @@ def recorded(recording: Recording) -> Iterator[Chunk]:
 # ---- a setup
 
 
-STARTS: dict[type, Callable[..., Arrays]] = {
-    ErrorNeuron: error_neuron_start.legacy_start, rivals.Dendritic: pal_start.dendritic_start,
-    rivals.Dpc: pal_start.dpc_start, rivals.Ann: pal_start.ann_start}
 LATERALS = {"WIP": (-0.3, 0.3), "BPI": (-0.3, 0.3)}
 
 
 def _graph(circuit: Circuit, seeds: Sequence[int], error: float) -> Graph:
     """As published, with copies that err by up to `error`."""
     ranges = {"copy_error": (-error, error), **(LATERALS if isinstance(circuit, ErrorNeuron) else {})}
-    arrays = STARTS[type(circuit)](circuit, list(seeds), ranges)
-    return BUILDERS[type(circuit)](replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
+    shipped = next(each for each in CIRCUITS.values() if each.options_class() is type(circuit))
+    arrays = shipped.start("legacy")(circuit, list(seeds), ranges)
+    return shipped.graph(replace(circuit, arrays=arrays)).with_(seeds=len(seeds))
 
 
 def reference_setup(circuit: Circuit, steps: int, seeds: Sequence[int], presentation: int = 20) -> Setup:
