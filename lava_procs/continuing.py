@@ -1,6 +1,6 @@
 """Mends what Lava 0.10 cannot do with a network that has run: `run(RunSteps(n))` after a pause waits for ever, `run`
 after `stop` ends the whole program, and `set` of a value of another size leaves numbers on the way that the next `get`
-takes for its own. Imported for its effect, once."""
+takes for its own, and takes a matrix that lies the other way round element by element. Imported for its effect, once."""
 
 from __future__ import annotations
 
@@ -57,10 +57,15 @@ def _of_one_size(setting: Callable[..., None]) -> Callable[..., None]:
 
 def _fitting(var: Any, value: Any) -> Any:
     found = np.asarray(value)
-    if found.dtype.kind not in "biuf" or found.size != np.prod(var.shape):
+    turned = found.ndim > 1 and _lengths(found.shape) != _lengths(var.shape)
+    if found.dtype.kind not in "biuf" or found.size != np.prod(var.shape) or turned:
         raise ValueError(f"Var '{var.name}' has shape {var.shape}; a value of shape {found.shape} and type "
                          f"{found.dtype} cannot be set.")
     return found
+
+
+def _lengths(shape: tuple[int, ...]) -> list[int]:
+    return [n for n in shape if n != 1]
 
 
 def forget_channels(executable: Any) -> None:

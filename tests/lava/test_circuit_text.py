@@ -144,11 +144,14 @@ def test_sources_gates_and_weights_are_checked():
         assert error.value.code == code
 
 
-def test_a_var_takes_no_value_of_another_size():
+def test_a_var_takes_no_value_of_another_size_or_shape():
     circuit = cortexc.lava.Circuit(leaky())
     for value in (np.eye(2), np.eye(4), [1, 2], [None] * 9):
         with pytest.raises(ValueError, match=r"'W_w' has shape \(3, 3\)"):
             circuit.W_w.set(value)
+    batch = cortexc.lava.Circuit(leaky().with_(samples=2))
+    with pytest.raises(ValueError, match=r"'a_v' has shape \(3, 2\); a value of shape \(2, 3\)"):
+        batch.a_v.set(np.ones((2, 3)))
 
 
 def test_a_circuit_has_vars_and_ports_by_name():
