@@ -55,9 +55,9 @@ def weighted_sum(w, values):
 
 def weighted_sums(w, values):
     """The same for every seed and sample, of which the weights may have a copy each, or share one."""
-    w, total = beside(w, values), 0.0
+    w, total = beside(w, values), np.zeros((len(w), *values.shape[1:]))
     for j, value in enumerate(values):
-        total = total + w[:, j] * value
+        total += w[:, j] * value
     return total
 
 
@@ -69,7 +69,11 @@ def beside(w, values, own=2):
 def added_up(*given):
     """What the last argument is of every sample, or seed and sample, one after the other; the others are how many."""
     *lengths, increment = given
-    return reduce(np.add, (increment(*at) for at in np.ndindex(*lengths)))
+    first, *others = np.ndindex(*lengths)
+    total = np.array(increment(*first), float)
+    for at in others:
+        total += increment(*at)
+    return total
 
 
 def clipped(total, norm, order=slice(None), copies=0):
