@@ -1,6 +1,6 @@
 """Mends what Lava 0.10 cannot do with a network that has run: `run(RunSteps(n))` after a pause waits for ever, `run`
-after `stop` ends the whole program, and `set` of a value of another size leaves numbers on the way that the next `get`
-takes for its own, and takes a matrix that lies the other way round element by element. Imported for its effect, once."""
+after `stop` ends the whole program, `set` of a value of another size leaves numbers on the way that the next `get`
+takes for its own, and of another shape is taken element by element. Imported for its effect, once."""
 
 from __future__ import annotations
 
