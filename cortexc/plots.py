@@ -1,5 +1,5 @@
 """Figures of what `cortexc.simulate` recorded: `cortexc.plots.raster(found, "hidden.spike")`."""
 
-from cortexc.compiler.experiments.plots import angles, circuit, raster, traces, weights
+from cortexc.compiler.experiments.plots import angles, circuit, raster, sheet, traces, weights
 
-__all__ = ["angles", "circuit", "raster", "traces", "weights"]
+__all__ = ["angles", "circuit", "raster", "sheet", "traces", "weights"]

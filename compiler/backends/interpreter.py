@@ -24,7 +24,7 @@ from cortexc.compiler.ir.expressions import WEIGHT_SUM, previous
 from cortexc.compiler.ir.kinds import Kind
 from cortexc.compiler.ir.model import Array, Graph, Projection
 from cortexc.compiler.ir.schedule import Delivery, Segment, message_depth, schedule
-from cortexc.compiler.ir.synapses import Synapses
+from cortexc.compiler.ir.synapses import Synapses, places_copied
 
 
 class Interpreter(Start):
@@ -272,9 +272,12 @@ class Interpreter(Start):
     def _mirror(self, mirror: model.Mirror) -> None:
         w = self.values[f"{mirror.source}.w"]
         target = self.values[f"{mirror.target}.w"]
+        listed = mirror.target in self.synapses
+        if listed:
+            w = w[:, places_copied(mirror, self.synapses[mirror.source], self.synapses[mirror.target])]
         for operation in mirror.operations:
             if operation == "transpose":
-                w = w.swapaxes(1, 2)
+                w = w if listed else w.swapaxes(1, 2)
             elif operation == "negate":
                 w = -w
             elif operation == "truncate":

@@ -24,6 +24,7 @@ from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.errors import check_type
+from cortexc.compiler.ir.model import places_of
 from cortexc.compiler.report.drawing import Drawing, circuit_drawing, circuit_parts
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Recorded(Protocol):
 
     @property
     def time(self) -> np.ndarray: ...
+
+    @property
+    def dt(self) -> float: ...
 
     def spikes(self, message: str, element: int = 0) -> Spikes: ...
 
@@ -120,6 +124,26 @@ def angles(found: Recorded, feedback: str, forward: str) -> Figure:
         raise CortexError("X203", f"'{feedback}' has shape {first.shape}, the transpose of '{forward}' {second.shape}.")
     figure, drawn = axes(f"{feedback} and the transpose of {forward}", "ms", "degrees")
     drawn.plot(found.time, angle(first, second))
+    return figure
+
+
+def sheet(found: Recorded, message: str, graph: Graph | Network, frames: int = 8, window: float = 20.0) -> Figure:
+    """Where the cells of a population with places spiked, in windows of so many ms at the end: dots in the first two
+    axes, the brighter the more spikes."""
+    graph, name = graph.graph if isinstance(graph, Network) else graph, message.rpartition(".")[0]
+    places = next((places_of(graph, p) for p in graph.populations if p.name == name), None)
+    if places is None:
+        raise CortexError("X203", f"population '{name}' of graph '{graph.name}' has no places.", "Say place in it.")
+    each, steps, unit = found.spikes(message), max(round(window / found.dt), 1), places.layout.unit
+    figure, x = new_figure(1.6 * frames, 2.2, "constrained"), places.cells[:, 0]
+    y = places.cells[:, 1] if places.cells.shape[1] > 1 else np.zeros(len(x))
+    for index, drawn in enumerate(figure.subplots(1, frames, squeeze=False)[0]):
+        first = each.stop - (frames - index) * steps
+        taken = (each.steps >= first) & (each.steps < first + steps)
+        counts = np.bincount(each.cells[taken], minlength=each.size)
+        drawn.scatter(x, y, 2, counts, cmap="magma", vmin=0, vmax=max(counts.max(), 1))
+        drawn.set(title=f"{first * each.dt:.0f} ms", xticks=[], yticks=[], aspect="equal", facecolor="black")
+    figure.supxlabel(f"{' x '.join(f'{length:g} {unit}' for length in places.layout.extent)}", fontsize=8)
     return figure
 
 

@@ -26,7 +26,8 @@ import numpy as np
 from cortexc.compiler.ir import CortexError, Graph, parse_graph, show_graph, unknown, verify
 
 SOURCE = "input value; send rate = value; message rate"
-RULES = {"p": "probability", "indegree": "fixed_indegree", "outdegree": "fixed_outdegree", "total": "fixed_total"}
+RULES = {"p": "probability", "indegree": "fixed_indegree", "outdegree": "fixed_outdegree", "total": "fixed_total",
+         "distance": "distance"}
 """Options of `connect` that draw synapses, and what the language calls them."""
 Value = Any
 """A number, an array, or a distribution as text: `normal(20, 2)`."""
@@ -90,10 +91,12 @@ class Network:
             self.cell("source", SOURCE)
         return self.add(name, size, "source")
 
-    def add(self, name: str, size: int, cell: str, *, area: str = "", **values: Value) -> str:
+    def add(self, name: str, size: int, cell: str, *, area: str = "", place: str = "", **values: Value) -> str:
         """A population of `size` cells. `values`: its parameters, as numbers, distributions (`tau="normal(20, 2)"`) or
-        arrays, which may also give first values of states: (n,), (seeds, n) or (batch, n). Returns the name."""
+        arrays, which may also give first values of states: (n,), (seeds, n) or (batch, n). `place`: where cells are,
+        `"grid 40x40 on 1 mm x 1 mm wrapped"`, or `"given on 1 mm x 1 mm"` with arrays x and y. Returns the name."""
         arrays, said = _sorted(name, values)
+        said += [f"place {place}"] * bool(place)
         with self._all_or_nothing():
             head = f"population {_word(name)} {self._cell(cell)} {_whole('size', size)}"
             return self._take(_piece(head + (f" area={_word(area)}" if area else ""), said), arrays)
@@ -108,23 +111,27 @@ class Network:
 
     def connect(self, pre: str, post: str, *, name: str = "", w: Value = None, delay: int | str = 1,
                 p: float | None = None, indegree: int | None = None, outdegree: int | None = None,
-                total: int | None = None, seed: int = 0, autapses: bool = False, multapses: bool = False,
+                total: int | None = None, distance: str = "", seed: int = 0, autapses: bool = False,
+                multapses: bool = False,
                 rule: str | Iterable[str] = "", gate: str = "", apply: str = "", synapse: str = "", message: str = "",
                 port: str = "", connectivity: str = "", sign: str = "", limits: tuple[float, float] | None = None,
                 role: str = "", arrays: Mapping[str, Any] | None = None, **parameters: Value) -> str:
         """A projection; returns its name (PRE_POST unless said).
 
         Which synapses: all pairs; or `p`, `indegree`, `outdegree`, `total` draw them from `seed`, with `autapses` and
-        `multapses` where allowed; or `arrays={"pre": i, "post": j}` lists them. `w`: a number, a distribution as text,
-        or an array, (n_post, n_pre) or one per listed synapse. `delay`: steps, or text with its unit, `"1.5 ms"`, for
-        synapses that are drawn or listed also `"normal(1.5 ms, 0.7 ms)"`. `rule`: a name, `library.RULE`, or its lines;
-        it learns where `gate` is on, `parameters` are the rule's. `message`, `port`: where the cells have several.
-        `synapse` names a class that is there already, in the place of the options from `message` to `role`.
+        `multapses` where allowed, and `distance="gaussian(0.2 mm)"` with probability `p` (1) times that; or
+        `arrays={"pre": i, "post": j}` lists them. `w`: a number, a distribution as text, or an array, (n_post, n_pre)
+        or one per listed synapse. `delay`: steps, or text with its unit, `"1.5 ms"`, for synapses that are drawn or
+        listed also `"normal(1.5 ms, 0.7 ms)"` or `"1 ms + distance / (0.3 mm/ms)"`. `rule`: a name, `library.RULE`, or
+        its lines; it learns where `gate` is on, `parameters` are the rule's. `message`, `port`: where the cells have
+        several. `synapse` names a class that is there already, in the place of the options from `message` to `role`.
         """
         name = name or f"{_word(pre)}_{_word(post)}"
         bound, said = _sorted(name, {**(arrays or {}), **({} if w is None else {"w": w}), **parameters})
-        said += _wiring(name, {"p": p, "indegree": indegree, "outdegree": outdegree, "total": total}, bound, seed,
-                        [word for word, on in (("autapses", autapses), ("multapses", multapses)) if on])
+        rules = {"p": None if distance else p, "indegree": indegree, "outdegree": outdegree, "total": total,
+                 "distance": (1.0 if p is None else p) if distance else None}
+        said += _wiring(name, rules, bound, seed, [*[distance] * bool(distance), *["autapses"] * autapses,
+                                                   *["multapses"] * multapses])
         listed = bool(bound.keys() & {f"{name}.pre", f"{name}.post"}) or any(s.startswith("connect") for s in said)
         options = {"connectivity": connectivity, "sign": sign, "role": role, "message": message, "port": port,
                    "limits": "" if limits is None else " ".join(_number("limits", each) for each in limits)}
@@ -238,7 +245,7 @@ def _wiring(name: str, rules: Mapping[str, float | None], bound: Mapping[str, An
     if len(given) > 1 or given and bound.keys() & {f"{name}.pre", f"{name}.post"} or words and not given:
         raise CortexError("B105", f"projection '{name}': synapses are drawn by one of {', '.join(RULES)}, perhaps with "
                                   "autapses and multapses, or listed by the arrays pre and post.", "Give one of them.")
-    return [" ".join([f"connect {RULES[key]} {_number(key, value)} seed={_whole('seed', seed)}", *words])
+    return [" ".join([f"connect {RULES[key]} {_number(key, value)}", *words, f"seed={_whole('seed', seed)}"])
             for key, value in given.items()]
 
 

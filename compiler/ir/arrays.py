@@ -12,8 +12,8 @@ from cortexc.compiler.ir.errors import CortexError, unknown
 from cortexc.compiler.ir.functions import Floats
 from cortexc.compiler.ir.language import READABLE, Problems
 from cortexc.compiler.ir.limits import MEMORY
-from cortexc.compiler.ir.model import Graph, Projection, wired
-from cortexc.compiler.ir.synapses import LISTS, list_problems
+from cortexc.compiler.ir.model import Graph, Projection, copied_list, wired
+from cortexc.compiler.ir.synapses import LISTS, list_problems, lists_agree, lists_fit
 
 
 def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
@@ -23,6 +23,7 @@ def expected_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
         cell = graph.cell(p.cell)
         shapes |= {f"{p.name}.{s.name}": (p.size,) for s in cell.states}
         shapes |= {f"{p.name}.{q.name}": (p.size,) for q in cell.parameters if q.formula is None}
+        shapes |= {f"{p.name}.{axis}": (p.size,) for axis in (p.place.arrays if p.place else ())}
     for q in graph.projections:
         rule, weights = graph.rule_of(q), model.weight_shape(graph, q)
         kind = graph.class_of(q.name).kind
@@ -126,6 +127,9 @@ def connection_mask(graph: Graph, projection: Projection) -> Floats | None:
 def mirrors_fit(graph: Graph) -> Problems:
     for m in graph.mirrors:
         yield from _mirror_ends(graph, m)
+        if graph.class_of(m.target).kind.listed:
+            yield from _lists(graph, m)
+            continue
         shape, target = (model.weight_shape(graph, graph.projection(name)) for name in (m.source, m.target))
         for operation in m.operations:
             array = operation.partition(":")[2]
@@ -143,13 +147,38 @@ def mirrors_fit(graph: Graph) -> Problems:
                               "Add 'truncate', or check the order of the operations.")
 
 
+def _lists(graph: Graph, m: model.Mirror) -> Problems:
+    """Which operations, and arrays, go with lists; that the synapses agree is looked at last: it may draw them."""
+    for word in [word for word in m.operations if word.partition(":")[0] in ("truncate", "redraw")]:
+        yield CortexError("E254", f"mirror '{m.target}' of '{m.source}' has operation '{word}', which lists of "
+                                  "synapses do not take.")
+    for array in [word.partition(":")[2] for word in m.operations if ":" in word]:
+        if array not in graph.arrays:
+            yield CortexError("E243", f"mirror '{m.target}' uses array '{array}', which is missing.")
+    yield from _same_synapses(graph, m)
+
+
+def _same_synapses(graph: Graph, m: model.Mirror) -> Problems:
+    source, target = (graph.projection(name) for name in (m.source, m.target))
+    ends = (source.post, source.pre) if m.turned else (source.pre, source.post)
+    sizes = [graph.population(name).size for name in (*ends, target.pre, target.post)]
+    missing = [q.name for q in (source, target) if not q.wiring and not copied_list(graph, q)
+               and not {f"{q.name}.pre", f"{q.name}.post"} <= graph.arrays.keys()]
+    if sizes[:2] != sizes[2:]:
+        yield CortexError("E251", f"mirror '{m.target}' of '{m.source}' joins {sizes[0]} to {sizes[1]} cells, expected "
+                                  f"{sizes[2]} to {sizes[3]}.", "Transpose, or leave it out.")
+    elif not missing and not any(lists_fit(graph)) and not lists_agree(graph, m):
+        yield CortexError("E251", f"mirror '{m.target}' of '{m.source}': their synapses do not join the same cells.",
+                          f"Leave out the cells of '{m.target}', which then are those of '{m.source}'.")
+
+
 def _mirror_ends(graph: Graph, m: model.Mirror) -> Problems:
     source, target = (graph.class_of(name) for name in (m.source, m.target))
     for name, synapse in ((m.source, source), (m.target, target)):
-        if synapse.kind.pairs or synapse.kind.listed:
+        if synapse.kind.pairs or source.kind.listed != target.kind.listed:
             yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': projection '{name}' is of "
                                       f"connectivity '{synapse.connectivity}'.",
-                              "A mirror needs a weight matrix at both ends.")
+                              "A mirror needs a weight matrix at both ends, or lists of synapses.")
     copies = [model.weight_copies(graph, name) for name in (m.source, m.target)]
     if copies[0] not in (1, copies[1]):
         yield CortexError("E254", f"mirror '{m.target}' of '{m.source}': the source has {copies[0]} copies "
@@ -200,7 +229,8 @@ def synapse_bytes(graph: Graph, projection: Projection) -> int:
 
 def afford_synapses(graph: Graph) -> None:
     """Raises E516 where the synapses that rules would draw need more memory than there is."""
-    drawn = {q.name: drawing.expected_count(q.wiring, *wired(graph, q)[1:]) for q in graph.projections if q.wiring}
+    own = {q.name: copied_list(graph, q) or q for q in graph.projections}
+    drawn = {name: drawing.expected_count(q.wiring, *wired(graph, q)[1:]) for name, q in own.items() if q.wiring}
     needed = sum(drawn[name] * synapse_bytes(graph, graph.projection(name)) for name in drawn)
     needed, free = needed + WHILE_DRAWN * max(drawn.values(), default=0), available()
     if needed > free:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cortexc.compiler.ir.distributions import DISTRIBUTIONS
 from cortexc.compiler.ir.limits import DELAY
+from cortexc.compiler.ir.places import Apart, Floats
 from cortexc.compiler.ir.wiring import Numbers, Wiring
 
 Integers = NDArray[np.int64]
@@ -23,6 +24,10 @@ CELLS = 256
 """Cells of a block of partners."""
 VALUES = 1 << 16
 """Numbers of a block of weights or delays."""
+TILE = 64
+"""Cells of a tile of neighbours, whose least distance bounds what is drawn from it."""
+PAIRS = 1 << 21
+"""Pairs of cells, about, whose probabilities an expected number is worked out from."""
 
 
 def generator(seed: int, projection: str, what: str, block: int) -> np.random.Generator:
@@ -37,8 +42,10 @@ def partners(wiring: Wiring, pre: int, post: int, recurrent: bool) -> int:
 
 
 @lru_cache(maxsize=4096)
-def count(wiring: Wiring, projection: str, pre: int, post: int, recurrent: bool) -> int:
+def count(wiring: Wiring, projection: str, pre: int, post: int, recurrent: bool, apart: Apart | None = None) -> int:
     """Synapses of a projection between so many cells."""
+    if wiring.kernel:
+        return sum(len(found) for _, _, found in _blocks(wiring, projection, pre, post, recurrent, apart))
     if wiring.rule == "probability":
         candidates = partners(wiring, pre, post, recurrent)
         return sum(int(degrees.sum()) for _, degrees in _binomial(wiring, projection, candidates, post))
@@ -46,21 +53,35 @@ def count(wiring: Wiring, projection: str, pre: int, post: int, recurrent: bool)
     return int(wiring.number) * each
 
 
-def expected_count(wiring: Wiring, pre: int, post: int, recurrent: bool) -> float:
-    """The same without drawing anything: the mean."""
+@lru_cache(maxsize=4096)
+def expected_count(wiring: Wiring, pre: int, post: int, recurrent: bool, apart: Apart | None = None) -> float:
+    """The same without drawing anything: the mean; by distance, of many cells from some of the postsynaptic ones."""
+    if wiring.kernel and apart:
+        some = np.unique(np.linspace(0, post - 1, min(post, max(64, PAIRS // max(pre, 1)))).astype(int))
+        parts = np.array_split(some[:, None], -(-len(some) * pre // VALUES) or 1)
+        total = sum(float(probabilities(wiring, apart, np.arange(pre), part).sum()) for part in parts)
+        own = wiring.number * post if recurrent and not wiring.autapses else 0.0
+        return max(total * post / max(len(some), 1) - own, 0.0)
     if wiring.rule == "probability":
         return wiring.number * partners(wiring, pre, post, recurrent) * post
     return wiring.number * {"fixed_indegree": post, "fixed_outdegree": pre, "fixed_total": 1}[wiring.rule]
 
 
-def draw(wiring: Wiring, projection: str, pre: int, post: int, recurrent: bool) -> tuple[Integers, NDArray[np.int32]]:
+def probabilities(wiring: Wiring, apart: Apart, pre: Integers, post: Integers) -> Floats:
+    """Of pairs of cells, whose indices numpy broadcasts; a cell and itself are a pair too."""
+    assert wiring.kernel is not None
+    return wiring.number * wiring.kernel.at(apart.between(pre, post))
+
+
+def draw(wiring: Wiring, projection: str, pre: int, post: int, recurrent: bool,
+         apart: Apart | None = None) -> tuple[Integers, NDArray[np.int32]]:
     """(where the synapses of each presynaptic cell begin (pre + 1,), targets), both in canonical order."""
     if wiring.rule == "fixed_outdegree":
         blocks = list(_blocks(wiring, projection, pre, post, recurrent))
         degrees = np.concatenate([d for _, d, _ in blocks] or [np.zeros(0, np.int64)])
         targets = np.concatenate([found for _, _, found in blocks] or [np.zeros(0, np.int32)])
         return np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64), targets
-    return _by_source(list(_blocks(wiring, projection, pre, post, recurrent)), pre)
+    return _by_source(list(_blocks(wiring, projection, pre, post, recurrent, apart)), pre)
 
 
 def _by_source(blocks: list[tuple[int, Integers, NDArray[np.int32]]], pre: int) -> tuple[Integers, NDArray[np.int32]]:
@@ -81,9 +102,12 @@ def _by_source(blocks: list[tuple[int, Integers, NDArray[np.int32]]], pre: int) 
     return starts, post
 
 
-def _blocks(wiring: Wiring, projection: str, pre: int, post: int,
-            recurrent: bool) -> Iterator[tuple[int, Integers, NDArray[np.int32]]]:
+def _blocks(wiring: Wiring, projection: str, pre: int, post: int, recurrent: bool,
+            apart: Apart | None = None) -> Iterator[tuple[int, Integers, NDArray[np.int32]]]:
     """(first cell, synapses of each, their partners cell by cell, rising) of every block of cells."""
+    if apart is not None and pre:
+        yield from _near(wiring, projection, apart, recurrent)
+        return
     candidates, own = partners(wiring, pre, post, recurrent), recurrent and not wiring.autapses
     cells = pre if wiring.rule == "fixed_outdegree" else post
     for number, (first, degrees) in enumerate(_degrees(wiring, projection, candidates, cells)):
@@ -94,6 +118,30 @@ def _blocks(wiring: Wiring, projection: str, pre: int, post: int,
         if own:
             found += found >= first + rows
         yield first, degrees, found.astype(np.int32)
+
+
+def _near(wiring: Wiring, projection: str, apart: Apart,
+          recurrent: bool) -> Iterator[tuple[int, Integers, NDArray[np.int32]]]:
+    """By distance: from each tile of sources, as many as its least distance allows for, any of them; of these, each is
+    kept with its own probability over that. What is left is as if every pair had been drawn by itself."""
+    assert wiring.kernel is not None
+    tiles = apart.pre.tiles(TILE)
+    most = max(map(len, tiles))
+    members = np.stack([np.pad(tile, (0, most - len(tile)), constant_values=-1) for tile in tiles])
+    low, high = (np.stack([end(apart.pre.cells[tile], axis=0) for tile in tiles]) for end in (np.min, np.max))
+    for number, first in enumerate(range(0, apart.post.size, CELLS)):
+        source, cells = generator(wiring.seed, projection, "near", number), apart.post.cells[first:first + CELLS]
+        least = apart.length(np.abs(cells[:, None] - (low + high) / 2), (high - low) / 2) * (1 - 1e-8)
+        rows, near = np.nonzero(bound := wiring.number * wiring.kernel.at(least))
+        bound = bound[rows, near]
+        keys = _without_repeats(source, source.binomial(most, bound), rows, most)
+        pair, post = keys // most, first + rows[keys // most]
+        pre = members[near[pair], keys % most]
+        share = probabilities(wiring, apart, pre, post) / bound[pair]
+        kept = (source.random(len(keys)) < share) & (pre >= 0)
+        kept &= (pre != post) if recurrent and not wiring.autapses else True
+        in_order = np.lexsort((pre[kept], post[kept]))
+        yield first, np.bincount(post[kept] - first, minlength=len(cells)), pre[kept][in_order].astype(np.int32)
 
 
 def _degrees(wiring: Wiring, projection: str, candidates: int, cells: int) -> Iterator[tuple[int, Integers]]:
@@ -162,21 +210,25 @@ def weights(drawn: Numbers, seed: int, projection: str, number: int,
     return found
 
 
-def delays(drawn: Numbers, seed: int, projection: str, number: int, dt: float) -> NDArray[np.int32]:
-    """Steps, in canonical order: to the nearest step, at least 1, at most the language's limit."""
+def delays(drawn: Numbers, seed: int, projection: str, number: int, dt: float,
+           distances: Callable[[slice], Floats] | None = None) -> NDArray[np.int32]:
+    """Steps, in canonical order: to the nearest step, at least 1, at most the language's limit. `distances`: of some of
+    the synapses."""
     steps = np.empty(number, np.int32)
     for part, values in _values(drawn, seed, projection, "delay", number):
+        values = values + distances(part) / drawn.velocity if distances else values
         values = values / dt if drawn.unit == "ms" else values
         steps[part] = np.clip(np.floor(values + 0.5), 1, DELAY)
     return steps
 
 
-def most_steps(drawn: Numbers, dt: float) -> int:
+def most_steps(drawn: Numbers, dt: float, farthest: float = 0.0, limit: int = DELAY) -> int:
     """The greatest delay, without drawing: of what has no end, 5 deviations from the mean."""
     values = drawn.arguments
     ends = {"constant": values[0], "normal": values[0] + 5 * values[-1], "uniform": values[-1]}
     most = values[-1] if len(values) > 2 else ends.get(drawn.kind, math.exp(min(values[0] + 5 * values[-1], 700.0)))
-    return max(1, min(DELAY, math.ceil(most / dt if drawn.unit == "ms" else most)))
+    most += farthest / drawn.velocity if drawn.velocity else 0.0
+    return max(1, min(limit, math.ceil(most / dt if drawn.unit == "ms" else most)))
 
 
 def _values(drawn: Numbers, seed: int, projection: str, what: str,

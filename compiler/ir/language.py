@@ -24,8 +24,9 @@ from cortexc.compiler.ir.errors import CortexError, unknown
 from cortexc.compiler.ir.functions import ARITY
 from cortexc.compiler.ir.kinds import KINDS
 from cortexc.compiler.ir.limits import DELAY, GRAPH_NAME_LENGTH, NAME_LENGTH, PARTS, SIZE, shown
+from cortexc.compiler.ir.places import LAYOUTS, Layout
 from cortexc.compiler.ir.units import PLAIN, UNITS, is_unit, stands_behind
-from cortexc.compiler.ir.wiring import KINDS_OF_NUMBERS, RULES, Numbers, Wiring
+from cortexc.compiler.ir.wiring import KERNELS, KINDS_OF_NUMBERS, RULES, Kernel, Numbers, Wiring
 
 Problems = Iterator[CortexError]
 
@@ -324,7 +325,9 @@ FIELDS: dict[type, dict[str, AnyDomain]] = {
                          "unit": NOT_NEGATIVE, "weight": Maybe(UNIT, "")},
     model.Population: {"name": OWNER, "cell": NAME, "size": CELLS, "area": Maybe(NAME, ""), "parameters": GIVEN,
                        "group": Maybe(GROUP, ""), "drawn": Each(Row((QUANTITY, Part(model.Distribution)))),
-                       "units": UNITS_SAID},
+                       "units": UNITS_SAID, "place": Maybe(Part(Layout))},
+    Layout: {"kind": OneOf(LAYOUTS), "extent": Each(POSITIVE), "unit": Maybe(UNIT, ""), "shape": Each(COUNT),
+             "wrapped": TRUTH, "seed": SEED},
     model.Distribution: {"kind": OneOf(tuple(DISTRIBUTIONS)), "arguments": Each(FINITE), "seed": WHOLE},
     model.Convolution: {"pre": SHAPE, "post": SHAPE, "kernel": COUNT, "stride": COUNT, "padding": INDEX, "pool": COUNT},
     model.Projection: {"name": OWNER, "synapse": NAME, "pre": OWNER, "post": OWNER, "delay": STEPS,
@@ -333,8 +336,11 @@ FIELDS: dict[type, dict[str, AnyDomain]] = {
                        "convolution": Maybe(Part(model.Convolution)), "wiring": Maybe(Part(Wiring)),
                        "weights": Maybe(Part(Numbers)), "delays": Maybe(Part(Numbers)),
                        "group": Maybe(GROUP, ""), "lowering": Maybe(OneOf(model.LOWERINGS), ""), "units": UNITS_SAID},
-    Wiring: {"rule": OneOf(RULES), "number": NOT_NEGATIVE, "seed": SEED, "autapses": TRUTH, "multapses": TRUTH},
-    Numbers: {"kind": OneOf(KINDS_OF_NUMBERS), "arguments": Each(FINITE), "unit": Maybe(UNIT, "")},
+    Wiring: {"rule": OneOf(RULES), "number": NOT_NEGATIVE, "seed": SEED, "autapses": TRUTH, "multapses": TRUTH,
+             "kernel": Maybe(Part(Kernel))},
+    Kernel: {"kind": OneOf(tuple(KERNELS)), "arguments": Each(POSITIVE), "unit": Maybe(UNIT, "")},
+    Numbers: {"kind": OneOf(KINDS_OF_NUMBERS), "arguments": Each(FINITE), "unit": Maybe(UNIT, ""),
+              "velocity": NOT_NEGATIVE, "velocity_unit": Maybe(UNIT, "")},
     model.Mirror: {"target": OWNER, "source": OWNER, "operations": Each(OPERATION), "after": TRUTH,
                    "gate": Maybe(READABLE)},
     model.Noise: {"kind": OneOf(model.GENERATORS), "order": Each(OWNER), "gate": Maybe(READABLE)},
@@ -348,5 +354,5 @@ LABELS = {(model.Optimiser, "kind"): "", (model.Noise, "kind"): "kind"}
 NOUNS = {model.Port: "port", model.Parameter: "parameter", model.State: "state", model.Equation: "equation",
          model.CellType: "cell", model.Optimiser: "optimiser", model.PlasticityRule: "rule",
          model.SynapseClass: "synapse class", model.Population: "population", model.Convolution: "convolution",
-         model.Distribution: "distribution", Wiring: "connect", Numbers: "numbers",
+         model.Distribution: "distribution", Wiring: "connect", Kernel: "kernel", Numbers: "numbers", Layout: "place",
          model.Projection: "projection", model.Mirror: "mirror", model.Noise: "noise", model.Graph: "graph"}

@@ -37,6 +37,7 @@ from cortexc.compiler.ir.maps import Convolution as Convolution
 from cortexc.compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
 from cortexc.compiler.ir.optimisers import SUMMED as SUMMED
 from cortexc.compiler.ir.optimisers import Traits
+from cortexc.compiler.ir.places import Apart, Layout, Places
 from cortexc.compiler.ir.wiring import Numbers, Wiring
 
 Array = NDArray[Any]
@@ -164,6 +165,7 @@ class Population:
     """Parameters and first values of states that differ from cell to cell; a bound array goes before them."""
     units: tuple[tuple[str, str], ...] = ()
     """Of these values, where they are said."""
+    place: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ class Mirror:
     `operations`: `transpose`, `negate`, `truncate` (cut or zero-pad to the target's shape), `add:ARRAY`, `sign`
     (-1, 0 or 1), `times:ARRAY`, `redraw:ARRAY` (times the array and the magnitude of a normal number that is drawn per
     synapse whenever the mirror runs). With `after` the source is read after this step's update instead of before it;
-    with a `gate` only where that is on.
+    with a `gate` only where that is on. Between lists, synapse by synapse.
     """
 
     target: str
@@ -211,6 +213,8 @@ class Mirror:
     operations: tuple[str, ...]
     after: bool = False
     gate: str | None = None
+
+    turned = property(lambda self: self.operations.count("transpose") % 2 == 1, doc="Whether rows become columns.")
 
 
 @dataclass(frozen=True)
@@ -329,10 +333,35 @@ def weight_copies(graph: Graph, projection: str) -> int:
     return {"shared": 1, "per_seed": graph.seeds, "per_sample": graph.batch}[graph.class_of(projection).role]
 
 
-def wired(graph: Graph, projection: Projection) -> tuple[str, int, int, bool]:
-    """What the drawing of synapses depends on besides their rule: the name, both sizes, whether cells are the same."""
-    pre, post = (graph.population(name).size for name in (projection.pre, projection.post))
-    return projection.name, pre, post, projection.pre == projection.post
+def wired(graph: Graph, projection: Projection) -> tuple[str, int, int, bool, Apart | None]:
+    """What the drawing of synapses depends on besides their rule: the name, both sizes, whether cells are the same,
+    and for rules by distance how far they are apart."""
+    q, pre, post = projection, *(graph.population(name).size for name in (projection.pre, projection.post))
+    return q.name, pre, post, q.pre == q.post, apart_of(graph, q.pre, q.post) if q.wiring and q.wiring.kernel else None
+
+
+def places_of(graph: Graph, population: Population) -> Places | None:
+    """Of a population whose layout has been checked; None where it says none."""
+    if (layout := population.place) is None:
+        return None
+    bound = [np.asarray(graph.arrays[f"{population.name}.{axis}"], np.float64).tobytes() for axis in layout.arrays]
+    return Places(layout, population.name, population.size, tuple(bound))
+
+
+def apart_of(graph: Graph, pre: str, post: str) -> Apart | None:
+    """Of two populations; None where one has no places."""
+    both = [places_of(graph, graph.population(name)) for name in (pre, post)]
+    return Apart(both[0], both[1]) if both[0] and both[1] else None
+
+
+def copied_list(graph: Graph, projection: Projection) -> Projection | None:
+    """Whose synapses a mirror's target has, that is a list and says no cells of its own."""
+    def has_own(q: Projection) -> bool:
+        return q.wiring is not None or f"{q.name}.pre" in graph.arrays
+
+    sources = [graph.projection(m.source) for m in graph.mirrors if m.target == projection.name]
+    own = sources and not has_own(projection) and has_own(sources[0]) and graph.class_of(sources[0].name).kind.listed
+    return sources[0] if own else None
 
 
 def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
@@ -344,9 +373,9 @@ def weight_shape(graph: Graph, projection: Projection) -> tuple[int, ...]:
     if not kind.weighted:
         return ()
     if kind.listed:
-        if projection.wiring:
-            return (drawing.count(projection.wiring, *wired(graph, projection)),)
-        return (graph.arrays.get(f"{projection.name}.pre", NOTHING).size,)
+        q = copied_list(graph, projection) or projection
+        return ((drawing.count(q.wiring, *wired(graph, q)) if q.wiring else
+                 graph.arrays.get(f"{q.name}.pre", NOTHING).size),)
     if kind.pairs:
         return (graph.population(projection.post).size,)
     return graph.population(projection.post).size, graph.population(projection.pre).size

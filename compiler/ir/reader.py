@@ -354,6 +354,7 @@ BLOCKS: dict[str, Block] = {
         "limits": Line("LOWEST HIGHEST", "limits", "([^ ]+) ([^ ]+)",
                        lambda _, low, high: (real(low), real(high)), once=True)}),
     "population": Block("NAME CELL SIZE [area=NAME] [group=NAME]", "populations", _population, model.Population, lines={
+        "place": Line(wiring_text.PLACE_FORM, "place", wiring_text.PLACE, wiring_text.read_place, once=True),
         "NAME": Line("= NUMBER [UNIT], or = KIND(NUMBER [UNIT], ...) [seed=NUMBER]", "parameters",
                      r"= ?(?:([^ (]+)(?: ([^ (]+))?|([^ (]+) ?\(([^()]*)\)(?: seed=([0-9]+))?)", _given_or_drawn)}),
     "projection": Block("NAME CLASS PRE -> POST [delay=STEPS] [gate=NAME] [apply=NAME] [blocks=POST/PRE/PAIRS] "

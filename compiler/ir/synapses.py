@@ -14,7 +14,16 @@ from cortexc.compiler.ir import drawing
 from cortexc.compiler.ir.errors import CortexError, check_type
 from cortexc.compiler.ir.language import Problems
 from cortexc.compiler.ir.limits import DELAY, SIZE
-from cortexc.compiler.ir.model import Array, Graph, Projection, weight_shape, wired
+from cortexc.compiler.ir.model import (
+    Array,
+    Graph,
+    Mirror,
+    Projection,
+    apart_of,
+    copied_list,
+    weight_shape,
+    wired,
+)
 
 LISTS = ("pre", "post", "delay")
 """What a list of synapses has beside weights: cells, and perhaps the steps that a message takes."""
@@ -59,6 +68,12 @@ class Synapses:
         """Where the synapses of each postsynaptic cell begin among them (n_post + 1,)."""
         return np.concatenate([[0], np.cumsum(np.bincount(self.post, minlength=self.targets))])
 
+    def turned(self, targets: int) -> Synapses:
+        """From every postsynaptic cell back to the presynaptic one, in the user's order still."""
+        places = self.column_places
+        order = places.astype(np.int64) if self.order is None else self.order[places]
+        return Synapses(self.column_starts, self.pre[places], None, order, targets)
+
     @property
     def late(self) -> NDArray[np.int32]:
         """By how many steps more than 1 the messages of every synapse arrive."""
@@ -95,6 +110,9 @@ class Synapses:
 def synapses_of(graph: Graph, projection: Projection) -> Synapses:
     """Of a verified graph; drawn where the projection has a rule."""
     targets = graph.population(projection.post).size
+    if source := copied_list(graph, projection):
+        own, turned = synapses_of(graph, source), next(m for m in graph.mirrors if m.target == projection.name).turned
+        return _with_delays(graph, projection, own.turned(targets) if turned else replace(own, delay=None))
     if projection.wiring:
         starts, post = drawing.draw(projection.wiring, *wired(graph, projection))
         return _with_delays(graph, projection, Synapses(starts, post, targets=targets))
@@ -111,7 +129,23 @@ def _with_delays(graph: Graph, q: Projection, found: Synapses) -> Synapses:
         return replace(found, delay=found.ordered(bound).astype(np.int32))
     if q.delays is None:
         return found
-    return replace(found, delay=drawing.delays(q.delays, _seed(q), q.name, len(found.post), graph.dt))
+    apart = apart_of(graph, q.pre, q.post) if q.delays.velocity else None
+    distances = (lambda part: apart.between(found.pre[part], found.post[part])) if apart else None
+    return replace(found, delay=drawing.delays(q.delays, _seed(q), q.name, len(found.post), graph.dt, distances))
+
+
+def places_copied(mirror: Mirror, source: Synapses, target: Synapses) -> NDArray[np.int64]:
+    """Which of the source's synapses each of the target's has its weight from, both as the user has them."""
+    places = source.column_places if mirror.turned else np.arange(len(source.post))
+    return np.asarray(target.given(places if source.order is None else source.order[places]), np.int64)
+
+
+def lists_agree(graph: Graph, mirror: Mirror) -> bool:
+    """Whether a mirror's target has a synapse for each of its source's, between the same cells."""
+    source, target = (synapses_of(graph, graph.projection(name)) for name in (mirror.source, mirror.target))
+    ends = (source.pre, source.post)
+    pre, post = (end[source.column_places] for end in ends[::-1]) if mirror.turned else ends
+    return np.array_equal(pre, target.pre) and np.array_equal(post, target.post)
 
 
 def drawn_weights(graph: Graph, q: Projection, synapses: Synapses) -> Array | None:
@@ -195,7 +229,7 @@ def _names(graph: Graph, q: Projection) -> Problems:
 
 def list_problems(graph: Graph, q: Projection) -> Iterator[CortexError]:
     """What is missing, and lists that are too long for indices of 32 bits."""
-    for key in () if q.wiring else ("pre", "post"):
+    for key in () if q.wiring or copied_list(graph, q) else ("pre", "post"):
         if f"{q.name}.{key}" not in graph.arrays:
             yield CortexError("E243", f"projection '{q.name}' is sparse: array '{q.name}.{key}' is missing.",
                               "Bind the cell of every synapse.")
@@ -212,4 +246,10 @@ def most_delay(graph: Graph, q: Projection) -> int:
     bound = graph.arrays.get(f"{q.name}.delay")
     if bound is not None:
         return int(bound.max(initial=1)) if np.isfinite(bound).all() else 1  # what is not finite is said elsewhere
-    return 1 if q.delays is None else drawing.most_steps(q.delays, graph.dt)
+    return 1 if q.delays is None else drawing.most_steps(q.delays, graph.dt, farthest(graph, q))
+
+
+def farthest(graph: Graph, q: Projection) -> float:
+    """Between two cells that may have a synapse; 0 where populations have no places."""
+    apart, kernel = apart_of(graph, q.pre, q.post), q.wiring.kernel if q.wiring else None
+    return min(apart.longest, kernel.reach if kernel else math.inf) if apart else 0.0

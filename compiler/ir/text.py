@@ -34,7 +34,7 @@ from cortexc.compiler.ir import model
 from cortexc.compiler.ir.errors import check_type
 from cortexc.compiler.ir.expressions import number, show
 from cortexc.compiler.ir.model import Graph
-from cortexc.compiler.ir.wiring_text import wiring_lines
+from cortexc.compiler.ir.wiring_text import place_line, wiring_lines
 
 
 def show_graph(graph: Graph) -> str:
@@ -50,6 +50,7 @@ def show_graph(graph: Graph) -> str:
     for population in graph.populations:
         area = "".join(f" {k}={getattr(population, k)}" for k in ("area", "group") if getattr(population, k))
         lines += [f"population {population.name} {population.cell} {population.size}{area}"]
+        lines += _indent([place_line(population.place)] if population.place else [])
         lines += _indent(_given(population))
         lines += _indent(f"{k} = {_distribution(v, dict(population.units).get(k, ''))}" for k, v in population.drawn)
     for projection in graph.projections:

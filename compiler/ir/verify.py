@@ -19,6 +19,7 @@ from cortexc.compiler.ir.expressions import WEIGHT_SUM, Expression, Lookup, name
 from cortexc.compiler.ir.language import Problems, part_problems
 from cortexc.compiler.ir.model import CellType, Graph, PlasticityRule, Projection
 from cortexc.compiler.ir.parameters import formulas, parameters_given, said_twice, values_fit
+from cortexc.compiler.ir.place_checks import places_fit
 from cortexc.compiler.ir.schedule import instantaneous, message_depth, schedule
 from cortexc.compiler.ir.synapses import lists_fit, most_delay
 from cortexc.compiler.ir.wiring_checks import wirings_fit
@@ -32,7 +33,7 @@ def problems(graph: Graph, units: bool = True) -> list[CortexError]:
     """Every violation; later checks run only when every value is of the language, then when names resolve. `units`:
     whether those have to fit, as in all that people write."""
     check_type("check_graph", graph, Graph, "a Graph", "cortexc.parse_graph reads text.")
-    for checks in ((part_problems,), NAME_CHECKS, (wirings_fit,), MEANING_CHECKS,
+    for checks in ((part_problems,), NAME_CHECKS, (places_fit,), (wirings_fit,), MEANING_CHECKS,
                    (values_fit, *((units_fit,) if units else ()))):
         found = [p for check in checks for p in check(graph)]
         if found:

@@ -10,7 +10,10 @@ from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.language import Problems
 from cortexc.compiler.ir.limits import DELAY, SIZE
 from cortexc.compiler.ir.model import Graph, Projection, wired
-from cortexc.compiler.ir.wiring import Numbers, Wiring
+from cortexc.compiler.ir.place_checks import distances_exist, same_unit
+from cortexc.compiler.ir.synapses import farthest
+from cortexc.compiler.ir.units import unit
+from cortexc.compiler.ir.wiring import KERNELS, Numbers, Wiring
 
 
 def wirings_fit(graph: Graph) -> Problems:
@@ -22,18 +25,42 @@ def wirings_fit(graph: Graph) -> Problems:
             yield CortexError("E259", f"projection '{q.name}' says '{said[0]}', but synapse class '{q.synapse}' is "
                                       f"{graph.class_of(q.name).connectivity}.", "Write connectivity sparse.")
             continue
-        yield from _rule(graph, q, q.wiring) if q.wiring else ()
+        problems = [*_rule(graph, q, q.wiring)] if q.wiring else []
+        yield from problems
         yield from _distribution(q, "w", q.weights) if q.weights else ()
-        yield from _delays(graph, q, q.delays) if q.delays else ()
+        yield from _delays(graph, q, q.delays) if q.delays and not problems else ()
         yield from _bound_twice(graph, q)
 
 
 def _rule(graph: Graph, q: Projection, wiring: Wiring) -> Iterator[CortexError]:
-    _, pre, post, recurrent = wired(graph, q)
+    problems = [*_kernel(graph, q, wiring)]
+    yield from problems or _amounts(graph, q, wiring)
+
+
+def _kernel(graph: Graph, q: Projection, wiring: Wiring) -> Iterator[CortexError]:
+    kernel, who = wiring.kernel, f"projection '{q.name}': {wiring.rule} {wiring.number:g}"
+    if (wiring.rule == "distance") != (kernel is not None):
+        verb = "takes no kernel" if kernel else f"names no kernel ({', '.join(KERNELS)})"
+        yield CortexError("E259", f"{who} {verb}.", "connect distance 0.5 gaussian(0.2 mm) seed=1.")
+    if wiring.rule != "distance" or kernel is None:
+        return
+    most = 1 if kernel.kind in ("linear", "box") else 2
+    if not 1 <= len(kernel.arguments) <= most:
+        yield CortexError("E259", f"{who} {kernel.kind} has {len(kernel.arguments)} lengths; it takes a scale"
+                                  f"{' and perhaps a radius' * (most == 2)}.",
+                          "gaussian(0.2 mm), or with a radius gaussian(0.2 mm, 1 mm).")
+    yield from distances_exist(graph, q, "a probability that depends on distance")
+    place = graph.population(q.post).place
+    yield from same_unit(q, f"'{q.post}' lies in {{0}}, the {kernel.kind} is in {{1}}",
+                         place.unit if place else "", kernel.unit)
+
+
+def _amounts(graph: Graph, q: Projection, wiring: Wiring) -> Iterator[CortexError]:
+    _, pre, post, recurrent, apart = wired(graph, q)
     candidates = drawing.partners(wiring, pre, post, recurrent)
     who = f"projection '{q.name}': {wiring.rule} {wiring.number:g}"
     each = " but itself" if recurrent and not wiring.autapses else ""
-    if wiring.rule == "probability":
+    if wiring.rule in ("probability", "distance"):
         if wiring.number > 1:
             yield CortexError("E259", f"{who} is no probability.", "A probability is at most 1.")
         if wiring.multapses:
@@ -45,7 +72,11 @@ def _rule(graph: Graph, q: Projection, wiring: Wiring) -> Iterator[CortexError]:
         if wiring.number > (math.inf if wiring.multapses and candidates > 0 else max(most, 0)):
             yield CortexError("E259", f"{who} is more than the {most} that there are (every cell{each}).",
                               "Allow multapses, or ask for fewer.")
-    number = drawing.expected_count(wiring, pre, post, recurrent)
+    number = drawing.expected_count(wiring, pre, post, recurrent, apart)
+    if wiring.kernel and wiring.number and not number and pre and post:
+        yield CortexError("E259", f"{who} {wiring.kernel.kind} joins no cells: none{each and ' but itself'} is within "
+                                  f"{wiring.kernel.reach:g} {wiring.kernel.unit}".rstrip() + " of another.",
+                          "Widen the kernel, or place the cells closer.")
     if number > SIZE:
         yield CortexError("E236", f"projection '{q.name}' has about {number:.4g} synapses; the limit is {SIZE}.",
                           "Cut it into several projections.")
@@ -60,9 +91,14 @@ def _distribution(q: Projection, what: str, drawn: Numbers) -> Iterator[CortexEr
 
 def _delays(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
     problems = list(_distribution(q, "delay", drawn))
-    if drawn.unit not in ("", "ms"):
-        problems.append(CortexError("E259", f"the delay of projection '{q.name}' is in {drawn.unit}.",
-                                    "Delays are in ms, or without a unit in steps."))
+    if drawn.unit not in ("", "ms") or drawn.velocity and not drawn.unit:
+        problems.append(CortexError("E259", f"the delay of projection '{q.name}' is in {drawn.unit or 'steps'}.",
+                                    "Delays are in ms; without a unit, and without a distance, in steps."))
+    if drawn.velocity:
+        place = graph.population(q.post).place
+        problems += distances_exist(graph, q, "a delay that depends on distance")
+        problems += same_unit(q, "distance / velocity takes a velocity in {0}, and it is in {1}",
+                              place.unit if place else "", drawn.velocity_unit, unit("ms"))
     yield from problems
     if not problems:
         yield from _in_range(graph, q, drawn)
@@ -70,6 +106,9 @@ def _delays(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError
 
 def _in_range(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
     """Ends, or means, that are on the grid and within the limits; what is drawn is set to the nearest step."""
+    if drawn.velocity:
+        yield from _travelling(graph, q, drawn)
+        return
     first, *others = drawn.arguments
     about = {"normal": (first, *others[1:]), "lognormal": (math.exp(min(first, 700.0)), *others[1:])}
     for value in about.get(drawn.kind, drawn.arguments):
@@ -80,6 +119,15 @@ def _in_range(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexErr
         elif drawn.kind == "constant" and abs(steps - round(steps)) > 1e-6:
             yield CortexError("E258", f"projection '{q.name}': a delay of {value:g} {drawn.unit or 'steps'} is "
                                       f"{steps:g} steps of dt {graph.dt:g} ms.", "Write a multiple of dt.")
+
+
+def _travelling(graph: Graph, q: Projection, drawn: Numbers) -> Iterator[CortexError]:
+    """Offsets from 0 on, and no delay beyond the limit over the longest way; all go to the nearest step."""
+    most = drawing.most_steps(drawn, graph.dt, farthest(graph, q), SIZE)
+    if min(drawn.arguments) < 0 or most > DELAY:
+        yield CortexError("E258", f"projection '{q.name}': delays of distance / {drawn.velocity:g} "
+                                  f"{drawn.velocity_unit} are up to {most:g} steps over {farthest(graph, q):g}, and an "
+                                  f"offset may not be negative; the limit is {DELAY}.")
 
 
 def _bound_twice(graph: Graph, q: Projection) -> Iterator[CortexError]:

@@ -1,8 +1,8 @@
 """Presynaptic cells that cannot be told apart, in runs; and in which order cells are cut into blocks.
 
 What a mapping needs of a run is computed once. All sources of dense connectivity, of a fixed probability and of a
-wiring are one run, those of a rule over columns one per column; one to one, sources are alike where their targets lie
-in the same range. Other kinds have a run per cell.
+wiring are one run, those of a rule by distance one per tile of neighbours; one to one, sources are alike where their
+targets lie in the same range. Other kinds have a run per cell.
 
 Cells of feature maps are numbered channel by channel, so that a block of neighbouring numbers sees a whole picture of
 every channel below. Cut position by position, the channels of one together, a block sees a patch: far fewer input
@@ -51,8 +51,8 @@ def runs_of(connectivity: Connectivity, ranges: Sequence[Range]) -> Runs:
     if isinstance(c, Dense | FixedProbability | Drawn):
         return Runs(np.array([c.pre]), sizes * (1.0 if isinstance(c, Dense) else c.probability))
     if isinstance(c, Distance):
-        columns = len(c.pre_places)
-        return Runs(np.full(columns, c.pre // columns), np.stack([c.per_column(*r) for r in ranges], axis=1))
+        tiles = c.pre_tiles[c.run_starts]
+        return Runs(np.diff(c.run_starts, append=c.pre), np.stack([c.per_tile(*r)[tiles] for r in ranges], axis=1))
     if isinstance(c, OneToOne):
         ends = np.unique(np.minimum([0, c.pre, *(end for each in ranges for end in each)], c.pre))
         firsts, lasts = np.array(ranges).T

@@ -12,7 +12,7 @@ each presynaptic cell has onto the range; everything else follows from it. The r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -23,9 +23,13 @@ from scipy.special import gammaln
 from cortexc.compiler.ir import CortexError, Graph, Projection
 from cortexc.compiler.ir.drawing import expected_count
 from cortexc.compiler.ir.model import Convolution as Shapes
-from cortexc.compiler.ir.model import wired
+from cortexc.compiler.ir.model import copied_list, wired
+from cortexc.compiler.ir.places import Apart, Places
 from cortexc.compiler.ir.synapses import synapses_of
 from cortexc.compiler.ir.wiring import Wiring
+
+TILES = 1024
+"""Tiles of neighbours that a population with places is cut into, at most."""
 
 
 class Connectivity(Protocol):
@@ -284,41 +288,56 @@ def _none_of(total: int, chosen: int, block: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Distance:
-    """With probability `peak` * exp(-distance / scale), between places (n, dimensions) in the unit of `scale`.
+    """With a `probability` (post tiles, pre tiles) between cells of tiles, which are close to each other: the tile of
+    every cell is in `pre_tiles` and `post_tiles`."""
 
-    Places are those of columns: cell i belongs to column i // (cells per column), on either side.
-    """
-
-    pre: int
-    post: int
-    pre_places: np.ndarray
-    post_places: np.ndarray
-    peak: float
-    scale: float
+    pre_tiles: np.ndarray
+    post_tiles: np.ndarray
+    probability: np.ndarray
     layout: str = "sparse"
 
-    @cached_property
-    def probability(self) -> np.ndarray:
-        """(post columns, pre columns)"""
-        apart = np.linalg.norm(self.post_places[:, None, :] - self.pre_places[None, :, :], axis=2)
-        return self.peak * np.exp(-apart / self.scale)
+    @property
+    def pre(self) -> int:
+        return len(self.pre_tiles)
 
     @property
+    def post(self) -> int:
+        return len(self.post_tiles)
+
+    @cached_property
     def synapses(self) -> float:
-        return float(self.per_column(0, self.post).sum()) * (self.pre / len(self.pre_places))
+        return float(self.counts(0, self.post).sum())
 
     def counts(self, first: int, last: int) -> np.ndarray:
-        return np.repeat(self.per_column(first, last), self.pre // len(self.pre_places))
+        return np.asarray(self.per_tile(first, last)[self.pre_tiles])
 
-    def per_column(self, first: int, last: int) -> np.ndarray:
-        """Synapses that one cell of each presynaptic column has onto the range."""
-        return np.asarray(self._cells(first, last) @ self.probability)
+    def per_tile(self, first: int, last: int) -> np.ndarray:
+        """Synapses that one cell of each presynaptic tile has onto the range."""
+        return np.asarray(np.bincount(self.post_tiles[first:last], minlength=len(self.probability)) @ self.probability)
 
-    def _cells(self, first: int, last: int) -> np.ndarray:
-        """Cells of the range in each postsynaptic column."""
-        width = self.post // len(self.post_places)
-        starts = np.arange(len(self.post_places)) * width
-        return np.clip(np.minimum(last, starts + width) - np.maximum(first, starts), 0, None).astype(float)
+    @cached_property
+    def run_starts(self) -> np.ndarray:
+        """Where cells of another tile begin."""
+        return np.flatnonzero(np.diff(self.pre_tiles, prepend=-1))
+
+
+def by_distance(wiring: Wiring, apart: Apart, synapses: float | None = None) -> Distance:
+    """Between tiles, as between their middles; scaled to the number of `synapses` where that is known."""
+    assert wiring.kernel is not None
+    (pre_tiles, pre), (post_tiles, post) = _tiled(apart.pre), _tiled(apart.post)
+    probability = wiring.number * wiring.kernel.at(apart.length(np.abs(post[:, None] - pre)))
+    found = Distance(pre_tiles, post_tiles, probability)
+    if synapses is None or not found.synapses:
+        return found
+    return replace(found, probability=np.minimum(probability * (synapses / found.synapses), 1.0))
+
+
+def _tiled(places: Places) -> tuple[np.ndarray, np.ndarray]:
+    """(the tile of every cell, (tiles, axes) the middle of each)"""
+    tiles, found = places.tiles(-(-places.size // TILES)), np.empty(places.size, np.int64)
+    for number, tile in enumerate(tiles):
+        found[tile] = number
+    return found, np.stack([places.cells[tile].mean(axis=0) for tile in tiles])
 
 
 RANDOM = (FixedProbability, Drawn, Distance)
@@ -353,10 +372,11 @@ def connectivity_of(graph: Graph, projection: Projection,
 
 def _listed(graph: Graph, q: Projection) -> Connectivity:
     """By expectation what a rule draws; else as it is. Raises M110."""
-    _, pre, post, recurrent = wired(graph, q)
+    _, pre, post, recurrent, apart = wired(graph, q)
     if q.wiring:
-        return Drawn(pre, post, q.wiring, expected_count(q.wiring, pre, post, recurrent))
-    if not {f"{q.name}.pre", f"{q.name}.post"} <= graph.arrays.keys():
+        expected = expected_count(q.wiring, pre, post, recurrent, apart)
+        return by_distance(q.wiring, apart, expected) if apart else Drawn(pre, post, q.wiring, expected)
+    if not {f"{q.name}.pre", f"{q.name}.post"} <= graph.arrays.keys() and not copied_list(graph, q):
         raise CortexError("M110", f"projection '{q.name}' is sparse, but arrays '{q.name}.pre' and '{q.name}.post' are "
                                   "not there.", "Bind them, or say a rule: connect fixed_indegree 100.")
     found = synapses_of(graph, q)

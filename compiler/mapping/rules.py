@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from cortexc.compiler.ir import CortexError, Graph, unknown
-from cortexc.compiler.mapping.connectivity import Connectivity, Dense, Distance, FixedProbability, OneToOne
+from cortexc.compiler.ir.places import Apart, Layout, Places
+from cortexc.compiler.ir.wiring import Kernel, Wiring
+from cortexc.compiler.mapping.connectivity import Connectivity, Dense, FixedProbability, OneToOne, by_distance
 
 FORMS = {"dense": 0, "one_to_one": 0, "probability": 1, "distance": 3}
 """Rule -> how many numbers it takes."""
@@ -54,5 +57,8 @@ def _made(kind: str, pre: int, post: int, values: list[float], text: str) -> Con
     if side != values[2] or pre % side ** 2 or post % side ** 2:
         raise CortexError("M113", f"rule '{text}': {pre} and {post} cells cannot be spread evenly over "
                                   f"{values[2]:g} x {values[2]:g} columns.")
-    places = np.stack(np.divmod(np.arange(side * side), side), axis=1).astype(float)
-    return Distance(pre, post, places, places, values[0], values[1])
+    sheet = Places(Layout("grid", (side, side), shape=(side, side)), "", side * side)
+    wiring = Wiring("distance", values[0], kernel=Kernel("exponential", (values[1],)))
+    columns = by_distance(wiring, Apart(sheet, sheet))
+    return replace(columns, pre_tiles=np.repeat(columns.pre_tiles, pre // side ** 2),
+                   post_tiles=np.repeat(columns.post_tiles, post // side ** 2))

@@ -30,6 +30,20 @@ def test_a_raster_has_a_point_per_spike(found) -> None:
     assert sum(len(line.get_xdata()) for line in drawn) == found["e.spike"].sum()
 
 
+def test_a_sheet_has_the_spikes_of_each_window_where_their_cells_are(found) -> None:
+    net = Network(dt=0.1)
+    net.add("e", 12, "library.lif_exp", place="grid 4x3 on 4 mm x 3 mm")
+    axes = plots.sheet(found, "e.spike", net, frames=3, window=20).axes
+    dots = [each.collections[0] for each in axes]
+    assert dots[0].get_offsets()[:5].tolist() == [[0.5, 0.5], [1.5, 0.5], [2.5, 0.5], [3.5, 0.5], [0.5, 1.5]]
+    values = found["e.spike"][:, 0]
+    assert [d.get_array().tolist() for d in dots] == [values[a:a + 200].sum(axis=0).tolist() for a in (300, 500, 700)]
+    bare = Network()
+    bare.add("e", 12, "library.lif_exp")
+    with pytest.raises(CortexError, match="X203 population 'e' of graph 'network' has no places"):
+        plots.sheet(found, "e.spike", bare)
+
+
 def test_traces_are_the_values(found) -> None:
     lines = plots.traces(found, "e.v", "W.w", cells=3).axes[0].lines
     assert len(lines) == 6 and np.array_equal(lines[2].get_ydata(), found["e.v"][:, 0, 2])

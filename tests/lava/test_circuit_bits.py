@@ -154,6 +154,22 @@ def test_steps_of_a_list_that_are_clipped_together():
     assert found.wrong == [] and found.moved == 3
 
 
+def test_a_list_that_copies_another():
+    """Back over the same synapses, given in no order."""
+    text = LATE + """synapse back
+  message v
+  port a
+  connectivity sparse
+projection M back B -> A
+mirror M = L : transpose negate add:M.offset
+"""
+    cells = {"L.pre": np.array([2, 0, 1, 2]), "L.post": np.array([0, 1, 1, 1])}
+    weights = {"W.w": np.full((2, 3), 0.25), "V.w": np.full((3, 2), -0.25), "L.w": np.array([0.5, 0.25, -0.5, 0.125])}
+    copies = {"M.w": np.array([0.1, 0.2, 0.3, 0.4]), "M.offset": np.array([0.0, 0.1, 0.2, 0.3])}
+    found = differences(parse_graph(text).with_(arrays={**cells, **weights, **copies}), 25)
+    assert found.wrong == [] and found.moved == 4
+
+
 REDRAWN = """graph redrawn
   dt 1
   gate one

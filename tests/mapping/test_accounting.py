@@ -32,7 +32,8 @@ from cortexc.hardware_maps import load_map
 sys.path.insert(0, str(Path(__file__).parent))
 from mapping_circuits import chain, circuit
 
-LINE = np.arange(4.0)[:, None]
+TILES = np.arange(4)
+LINE = Distance(TILES.repeat(2), TILES.repeat(3), 0.5 * np.exp(-np.abs(TILES[:, None] - TILES) / 1.5))
 RNG = np.random.default_rng(5)
 KINDS: dict[str, Connectivity] = {
     "dense": Dense(7, 12), "one_to_one": OneToOne(12, 12), "masked": Masked(RNG.random((12, 9)) < 0.4),
@@ -43,7 +44,7 @@ KINDS: dict[str, Connectivity] = {
     "backward": Maps(Convolution((2, 6, 6), (3, 4, 4), 3), backward=True),
     "listed": Listed(csr_matrix(RNG.integers(0, 3, (12, 9)))),
     "probability": FixedProbability(40, 12, 0.2),
-    "distance": Distance(8, 12, LINE, LINE, 0.5, 1.5)}
+    "distance": LINE}
 
 
 def sources(c: Connectivity, first: int, last: int) -> float:
@@ -104,7 +105,7 @@ def test_cells_of_maps_are_cut_position_by_position() -> None:
 
 
 def test_a_draw_stays_within_its_quantile() -> None:
-    for c in (FixedProbability(40, 30, 0.2), Distance(8, 12, LINE, LINE, 0.5, 1.5)):
+    for c in (FixedProbability(40, 30, 0.2), LINE):
         p = np.full((c.post, c.pre), 0.2) if isinstance(c, FixedProbability) else np.kron(
             c.probability, np.ones((c.post // 4, c.pre // 4)))
         draws = [int((np.random.default_rng(i).random(p.shape) < p).sum()) for i in range(500)]

@@ -136,7 +136,7 @@ def test_weights_may_be_bound_to_what_is_drawn():
 WRONG = {
     "connect fixed_indegree 7": "E259", "connect fixed_indegree 2.5": "E259", "connect fixed_total 49": "E259",
     "connect fixed_outdegree 9": "E259", "connect probability 1.5": "E259", "connect probability 0.5 multapses": "E259",
-    "connect distance 3": "E204", "connect fixed_total 3000000000 multapses": "E236", "connect fixed_total -1": "E235",
+    "connect distance 3": "E259", "connect fixed_total 3000000000 multapses": "E236", "connect fixed_total -1": "E235",
     "connect fixed_indegree 3 seed=99999999999999999999": "E235",
     "connect fixed_indegree 3 seed=1 seed=2": "E102", "connect fixed_indegree 3 hubs": "E102"}
 

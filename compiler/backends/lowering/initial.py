@@ -40,8 +40,9 @@ def initial_values(graph: Graph, storage: Storage, start: Start) -> Values:
     for projection in graph.projections:
         result |= _initial_weights(graph, projection, start)
     for mirror in graph.mirrors:
-        shape = shape_of(graph, graph.projection(mirror.target))
-        result |= {slot: pack_weights(array, shape) for slot, array in mirror_arrays(graph, mirror).items()}
+        shape, own = shape_of(graph, graph.projection(mirror.target)), start.synapses.get(mirror.target)
+        result |= {slot: pack_state(own.ordered(array)) if own else pack_weights(array, shape)
+                   for slot, array in mirror_arrays(graph, mirror).items()}
     return result
 
 

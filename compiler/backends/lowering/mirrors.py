@@ -13,7 +13,7 @@ import numpy as np
 from cortexc.compiler.backends.draws import noise_columns, redrawn_name
 from cortexc.compiler.backends.kernels.layout import shape_of
 from cortexc.compiler.backends.kernels.nest import Array, Below, Kernel, KernelTable
-from cortexc.compiler.backends.kernels.operations import Operation, Slot, SlotTable
+from cortexc.compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable
 from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Node, Number, Where
@@ -25,8 +25,10 @@ def mirror_operation(graph: Graph, mirror: Mirror, slots: SlotTable, kernels: Ke
     """The operation that rewrites the target's weights. Raises E504 for a second cut to other axes."""
     words = [word.partition(":")[0] for word in single_cut(graph, mirror)]
     kernel = Kernel(f"target := {' '.join(words)} of source; all pre-major.")
-    _MirrorCode(kernel, graph, mirror, slots, words).write()
-    return Operation("kernel", kernels.add("_".join(["mirror", *words]), kernel), tuple(kernel.arguments.values()),
+    listed = graph.class_of(mirror.target).kind.listed
+    (_ListCode if listed else _MirrorCode)(kernel, graph, mirror, slots, words).write()
+    name = "_".join(["mirror_list" if listed else "mirror", *words])
+    return Operation("kernel", kernels.add(name, kernel), tuple(kernel.arguments.values()),
                      graph.projection(mirror.target).group, (f"{mirror.source}.w",), (f"{mirror.target}.w",),
                      mirror.gate or "", label=mirror.target)
 
@@ -70,7 +72,7 @@ class _MirrorCode:
         self._operations(cut, len(self.words), (j, k, c))
         self.kernel.store(self.target[j, k, c], x)
 
-    def _operations(self, first: int, last: int, at: tuple[Int, Int, Int]) -> None:
+    def _operations(self, first: int, last: int, at: tuple[Int, ...]) -> None:
         """Some of the operations on `x`; arrays lie as the target does, draws as they were drawn."""
         x = Name("x")
         for index in range(first, last):
@@ -83,10 +85,31 @@ class _MirrorCode:
                 by = array * self._draw(index, at) if word == "redraw" else array
                 self.kernel.set(x, x + by if word == "add" else x * by)
 
-    def _draw(self, index: int, at: tuple[Int, Int, Int]) -> Node:
+    def _draw(self, index: int, at: tuple[Int, ...]) -> Node:
         (j, k, c), turned = at, self.words[index:].count("transpose") % 2
         assert self.drawn is not None
         return Call("abs", (self.drawn[c, j, k] if turned else self.drawn[c, k, j],))
+
+
+class _ListCode(_MirrorCode):
+    """A loop over the synapses of the target, in canonical order on both sides."""
+
+    def __init__(self, kernel: Kernel, graph: Graph, mirror: Mirror, slots: SlotTable, words: list[str]):
+        self.kernel, self.words, self.mirror = kernel, words, mirror
+        target, source = (shape_of(graph, graph.projection(name)) for name in (mirror.target, mirror.source))
+        self.count, self.copies = kernel.size("synapses", target.listed or 0), target.copies
+        self.shared, ends = source.copies == 1, (("target", mirror.target, target), ("source", mirror.source, source))
+        self.target, self.source = (kernel.array(end, Slot(f"{name}.w"), self.count, shape.copies)
+                                    for end, name, shape in ends)
+        self.arrays = [kernel.array(f"array{i}", slots.add(slot, target.weights), self.count, self.copies)
+                       for i, slot in enumerate(array_slots(graph, mirror))]
+
+    def write(self) -> None:
+        with self.kernel.loop("s", self.count) as s, self.kernel.loop("c", self.copies) as c:
+            places = self.kernel.indices("of_places", IndexSlot(f"{self.mirror.source}.column_places"))
+            x = self.kernel.let("x", self.source[places[s] if self.mirror.turned else s, 0 if self.shared else c])
+            self._operations(0, len(self.words), (s, c))
+            self.kernel.store(self.target[s, c], x)
 
 
 SIMPLE: dict[str, Node] = {"negate": Negate(Name("x")), "sign": Where(
@@ -97,6 +120,8 @@ WITH_ARRAY = ("add", "times", "redraw")
 
 def single_cut(graph: Graph, mirror: Mirror) -> list[str]:
     """The operations with one `truncate` at most: what has the target's shape is not cut again."""
+    if graph.class_of(mirror.target).kind.listed:
+        return list(mirror.operations)
     shape, wanted = (weight_shape(graph, graph.projection(name)) for name in (mirror.source, mirror.target))
     words: list[str] = []
     for word in mirror.operations:
@@ -125,12 +150,12 @@ def _arrays(mirror: Mirror) -> list[str]:
 
 def mirror_arrays(graph: Graph, mirror: Mirror) -> dict[str, Floats]:
     """Slot -> the array, as the transpositions after it turn it, with the target's copies in front."""
-    target = graph.projection(mirror.target)
+    target, listed = graph.projection(mirror.target), graph.class_of(mirror.target).kind.listed
     full = (shape_of(graph, target).copies, *weight_shape(graph, target))
     found = []
     for index, word in enumerate(mirror.operations):
         if ":" in word:
             array = np.broadcast_to(graph.arrays[word.partition(":")[2]], full)
             turned = mirror.operations[index:].count("transpose") % 2
-            found.append(array.swapaxes(1, 2) if turned else array)
+            found.append(array.swapaxes(1, 2) if turned and not listed else array)
     return dict(zip(array_slots(graph, mirror), found, strict=True))

@@ -13,14 +13,15 @@ from cortexc.compiler.ir.model import Graph, Mirror, Projection
 
 @dataclass
 class Mirroring:
-    """Lines before and after the weights' own step. `outs` and `ins`: ports, by number of the mirror; `arrays`: Var ->
-    the graph's array."""
+    """Lines before and after the weights' own step. `outs` and `ins`: ports, by number of the mirror, `places`: Vars of
+    lists; `arrays`: Var -> the graph's array."""
 
     before: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     outs: dict[int, str] = field(default_factory=dict)
     ins: dict[int, str] = field(default_factory=dict)
     arrays: dict[str, str] = field(default_factory=dict)
+    places: dict[int, str] = field(default_factory=dict)
     overwritten: bool = False
 
 
@@ -45,6 +46,11 @@ def _copy(graph: Graph, mirror: Mirror, i: int, made: Mirroring, text: ClassText
     made.ins[i] = text.port(name, "In", f"{name}_shape", "weights that these are a copy of")
     copies = weight_axes(graph, mirror.target)
     value = with_axes(f"self.{made.ins[i]}.recv()", len(copies) - len(weight_axes(graph, mirror.source)))
+    if graph.class_of(mirror.target).kind.listed:
+        made.places[i] = f"{name}_places"
+        text.arguments.insert(-1, f"{made.places[i]}=0.0")
+        text.variable(made.places[i], f"np.shape({made.places[i]})", made.places[i], "which synapse each is a copy of")
+        value = f"{value}[..., self.{made.places[i]}.astype(int)]"
     draws = mirror in redrawn(graph) and graph.noise.kind != "none"
     stream = redrawn(graph).index(mirror) if draws else None
     for operation in mirror.operations:
@@ -57,6 +63,8 @@ def _copy(graph: Graph, mirror: Mirror, i: int, made: Mirroring, text: ClassText
 
 def _operated(operation: str, value: str, made: Mirroring, text: ClassText, stream: int | None) -> str:
     word, _, array = operation.partition(":")
+    if word == "transpose" and made.places:
+        return value
     if word == "transpose":
         return f"({value}).T" if " " in value else f"{value}.T"
     if word == "negate":

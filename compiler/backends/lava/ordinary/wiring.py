@@ -24,6 +24,7 @@ from cortexc.compiler.ir.model import (
     rule_parameters,
     weight_shape,
 )
+from cortexc.compiler.ir.synapses import places_copied
 from cortexc.compiler.passes.stock_phases import PhasePlan, StockSynapse
 from cortexc.compiler.passes.stock_products import TAG
 
@@ -167,6 +168,10 @@ def _projection_line(parts: Parts, projection: Projection) -> str:
         source = graph.mirrors[i].source
         shape = of_weights(graph, source, parts.start.values[f"{source}.w"]).shape
         arguments.append(f"{port.removesuffix('_in')}_shape={shape}")
+    for i, own in synapse.mirrors.places.items():
+        lists = parts.start.synapses
+        copied = places_copied(graph.mirrors[i], lists[graph.mirrors[i].source], lists[name])
+        arguments.append(f"{own}={_array(parts, f'{name}.{own}', copied)}")
     return _made(parts, name, arguments)
 
 
