@@ -16,7 +16,6 @@ from cortexc.compiler.backends.lowering import lower
 from cortexc.compiler.backends.native import Native
 from cortexc.compiler.experiments.tasks.resets import with_reset
 from cortexc.compiler.ir import CortexError, problems
-from cortexc.compiler.ir.model import Mirror
 from cortexc.compiler.ir.synapses import synapses_of
 from cortexc.compiler.passes import Request, run_passes
 from cortexc.compiler.passes.fold import Fold
@@ -244,11 +243,6 @@ def test_fold_keeps_the_first_value_of_a_delayed_message():
     bare = graph.with_(rules=(), synapses=tuple(replace(s, rule=None) for s in graph.synapses))
     folded = run_passes(bare, [Fold()], Request(frozenset({"C.v"}))).graph
     assert folded.cell("spiking").state("spike") is not None
-
-
-def test_no_mirror_reads_or_writes_a_list():
-    graph = circuit(0).graph
-    assert [p.code for p in problems(graph.with_(mirrors=(Mirror("W", "W", ()),)))] == ["E254", "E254"]
 
 
 def test_cells_of_a_population_may_lie_in_several_processes():

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_graphs.differences import expected, outcome, watched
+from random_graphs.integers import peaks
 from sparse_circuits import graph_of, lists, setup_of
 
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.ir import Graph, parse_graph, problems, show_graph
 from cortexc.compiler.ir.synapses import synapses_of, with_drawn
+from cortexc.compiler.passes import run_passes
+from cortexc.compiler.passes.name_products import NameProducts
+from cortexc.compiler.passes.quantise import Quantise
+from cortexc.compiler.passes.widths import Widths
 from cortexc.compiler.verify.mutation.campaign import plain_python
 
 BACK = """projection B back C -> C
@@ -98,6 +105,22 @@ def test_a_drawn_list_is_copied_too():
     assert {"B.pre", "B.post", "B.w"} <= drawn.arrays.keys() and problems(drawn) == []
     one, two = run(graph), run(drawn)
     assert all((one.values[name] == two.values[name]).all() for name in ("R.w", "B.w", "C.v"))
+
+
+def test_integers_are_copied_too():
+    """Both have one unit, and every copy is the negative of its own synapse."""
+    graph = parse_graph(show_graph(mirrored("transpose negate after")).replace("tag", "trail")).with_(arrays=arrays())
+    setup = setup_of(run_passes(graph, [NameProducts(12)]).graph)
+    widths = Widths(states=16, messages=8, factors=8, weights=8, tags=9, tables=6, values=8, coefficients=12)
+    whole = replace(setup, graph=run_passes(setup.graph, [Quantise(peaks(setup), widths, "nearest")]).graph)
+    wanted = watched(whole.graph, increments=False)
+    reference = expected(whole, wanted)
+    with plain_python():
+        assert outcome(whole, reference, wanted, "native", "population") == ("equal", [])
+    last, unit = run(whole.graph).values, whole.graph.class_of("R").unit
+    assert unit == whole.graph.class_of("B").unit and (last["R.w"] / unit == np.floor(last["R.w"] / unit)).all()
+    assert (last["B.w"] == -last["R.w"]).all(), "both in the order of R.pre"
+    assert np.abs(last["R.w"] - whole.graph.arrays["R.w"]).max() >= unit
 
 
 WRONG = {"truncate": "E254", "redraw:B.scale": "E254", "times:B.scale": "E243"}

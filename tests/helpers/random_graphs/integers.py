@@ -52,13 +52,13 @@ def _quantised(setup: Setup, choices: RandomChoices) -> tuple[Setup, Source]:
                     weights=choices.pick((8, 4)), tags=9, tables=6, values=8, coefficients=bits)
     rounding = choices.pick(("stochastic", "shared", "nearest"))
     count = choices.pick((False, True))
-    passes: list[Pass] = [Quantise(_peaks(setup), widths, rounding, count=count)]
+    passes: list[Pass] = [Quantise(peaks(setup), widths, rounding, count=count)]
     passes += [CountUnderflow()] if count else []
     source = Source(graph, bits, widths.states, widths.messages, widths.factors, rounding)
     return replace(setup, graph=run_passes(prepared, passes).graph), source
 
 
-def _peaks(setup: Setup) -> dict[str, float]:
+def peaks(setup: Setup) -> dict[str, float]:
     """The greatest magnitudes of a run; of inputs, draws and parameters what they may be."""
     graph = setup.graph
     peaks = {q: 0.0 for q in quantities(graph)}
