@@ -14,10 +14,10 @@ from cortexc.lava_procs.mend import mend_lava
 if TYPE_CHECKING:
     from cortexc.compiler.experiments.compilation import compile_experiment as compile
     from cortexc.compiler.experiments.config import load_experiment as load
+    from cortexc.compiler.experiments.export import RunFolder as RunFolder
     from cortexc.compiler.experiments.export import compile_to_folder as compile_to_folder
     from cortexc.compiler.experiments.export import export_run as export
-    from cortexc.compiler.experiments.opened import RunFolder as RunFolder
-    from cortexc.compiler.experiments.opened import open_run as open_run
+    from cortexc.compiler.experiments.export import open_run as open_run
     from cortexc.compiler.experiments.questions import (
         Answer as Answer,
     )
@@ -118,8 +118,7 @@ __all__ = [
 _PLACES = {
     "compiler.experiments.compilation": "compile=compile_experiment",
     "compiler.experiments.config": "load=load_experiment",
-    "compiler.experiments.export": "compile_to_folder export=export_run",
-    "compiler.experiments.opened": "RunFolder open_run",
+    "compiler.experiments.export": "RunFolder compile_to_folder export=export_run open_run",
     "compiler.experiments.questions": "Answer explain fit_chip verify",
     "compiler.experiments.session": "Interrupted Session run=run_experiment",
     "compiler.experiments.simulation": "Simulation simulate",

@@ -14,18 +14,17 @@ results there and is not run again; `bits.svg` is the plot.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cortexc.compiler.bench import checked, overrides_of, run_all
-from cortexc.compiler.bench.runs import Job, accuracy, kept
+from cortexc.compiler.bench import checked, chosen, overrides_of, run_all
+from cortexc.compiler.bench.runs import Job, accuracy, figure, kept_run, trained
 from cortexc.compiler.experiments.compilation import Compiled
-from cortexc.compiler.experiments.experiment import Experiment
-from cortexc.compiler.experiments.results import results
 from cortexc.compiler.experiments.session import Session
-from cortexc.compiler.ir import CortexError, parse_graph, unknown
+from cortexc.compiler.ir import CortexError, parse_graph
 from cortexc.compiler.passes.engine import engine_reasons
 from cortexc.compiler.passes.legalise import the_map
 from cortexc.compiler.passes.legality import rule_reports
@@ -104,34 +103,29 @@ CASES: dict[str, Case] = {
 
 def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Raises X182 for an unknown case, line or option, or where none is left; X184 for a value."""
-    chosen = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity", "widen",
-                     "rates")
-    rows = rows_of(_jobs(chosen), chosen)
-    if chosen.get("output"):
-        from cortexc.compiler.bench.bits_plot import plot
-
-        plot(rows, Path(chosen["output"]) / "bits.svg")
+    options = checked(options, "cases", "bits", "lines", "seeds", "epochs", "jobs", "backend", "granularity", "widen",
+                      "rates")
+    rows = rows_of(_jobs(options), options)
+    if options.get("output"):
+        plot(rows, Path(options["output"]) / "bits.svg")
     return rows
 
 
 def rows_of(jobs: Sequence[Job], options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [_row(dict(job.label), found)
-            for job, found in zip(jobs, run_all(run_job, jobs, int(options.get("jobs", 2))), strict=True)]
+    found = run_all(partial(kept_run, run=partial(trained, more=_said)), jobs, int(options.get("jobs", 2)))
+    return [_row(dict(job.label), each) for job, each in zip(jobs, found, strict=True)]
 
 
 def _jobs(options: Mapping[str, Any]) -> list[Job]:
-    for what, key, known in (("case", "cases", list(CASES)), ("line", "lines", LINES)):
-        for name in options.get(key, ()):
-            if name not in known:
-                raise unknown("X182", f"{what} of bench bits", str(name), known)
+    cases, lines = chosen(options, "cases", CASES), chosen(options, "lines", LINES)
     for width in options.get("bits", BITS):
         if not isinstance(width, int) or width and not LEAST_BITS <= width <= MOST_BITS:
             raise CortexError("X184", f"bits of a weight are {width!r}; they are a whole number from {LEAST_BITS} to "
                                       f"{MOST_BITS}, or 0 for float.")
     result: list[Job] = []
-    for name in options.get("cases", list(CASES)):
+    for name in cases:
         case = CASES[name]
-        for line in [each for each in case.lines if each in options.get("lines", LINES)]:
+        for line in [each for each in case.lines if each in lines]:
             for width in options.get("bits", BITS):
                 result += [_at_rate(job_of(name, case, line, int(width), options, wide), case, rate)
                            for wide in options.get("widen", ("",)) for rate in options.get("rates", (None,))]
@@ -156,7 +150,7 @@ def job_of(name: str, case: Case, line: str, width: int, options: Mapping[str, A
     else:
         table |= {key: value for key, value in case.fixed.items() if key.startswith("protocol.")}
     seeds = list(options.get("seeds", SEEDS))
-    table |= {**overrides_of(options, "epochs", "backend", "granularity"), "run.seeds": seeds}
+    table |= {**overrides_of(options), "run.seeds": seeds}
     label = {"circuit": name.removesuffix(f"-{case.dataset}"), "dataset": case.dataset, "line": line,
              "weight_bits": width or "float", "widened": wide}
     folder = options.get("output")
@@ -184,20 +178,8 @@ def _format(text: str, width: int) -> str:
     return f"{head}.{int(whole) + int(more or 0)}"
 
 
-def run_job(job: Job) -> dict[str, Any]:
-    """Runs to the end; what a folder holds already is read."""
-    experiment = job.loaded()
-    return kept(job.kept_in, experiment, lambda: _run(experiment))
-
-
-def _run(experiment: Experiment) -> dict[str, Any]:
-    with Session(experiment) as session:
-        session.run()
-        table = results(session)
-        legality = legality_of(session.compiled)
-    found = {key: table[key] for key in ("seeds", "validations", "backend", "granularity", "experiment_sha256", "steps",
-                                         "wall_s")}
-    return {**found, "epochs": experiment.protocol.epochs, "precision": table.get("precision"), **legality}
+def _said(session: Session) -> dict[str, Any]:
+    return {"epochs": session.experiment.protocol.epochs, **legality_of(session.compiled)}
 
 
 def legality_of(compiled: Compiled) -> dict[str, Any]:
@@ -213,10 +195,97 @@ def legality_of(compiled: Compiled) -> dict[str, Any]:
 
 
 def _row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    precision, validations = found["precision"] or {}, found["validations"] if "rate" in label else []
+    precision, validations = found.get("precision") or {}, found["validations"] if "rate" in label else []
     return {**label, "state_bits": precision.get("states", "float"), "message_bits": precision.get("messages", "float"),
             "rounding": precision.get("rounding", ""), "factor_rounding": precision.get("factor_rounding", ""),
             "legal_on": found["legal_on"], "why_not": found["why_not"], **accuracy(found["seeds"]),
             **({"validation": validations[-1]["mean"]} if validations else {}), "epochs": found["epochs"],
             "backend": found["backend"], "granularity": found["granularity"], "simulated": True,
             "wall_s": found["wall_s"]}
+
+
+# ---- the plot: one panel per circuit and data set, filled where every rule is legal on Loihi 2
+
+STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b04a3a", "s", "--"),
+          "hidden layer frozen": ("#777777", "^", ":"), "feedback frozen": ("#2a8a57", "D", "-.")}
+
+
+def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes an SVG; rows in which one quantity is wider than the others are left out."""
+    rows = [row for row in rows if not row["widened"]]
+    panels = list(dict.fromkeys((row["circuit"], row["dataset"]) for row in rows))
+    columns = max(1, min(3, len(panels)))
+    lines = max(1, -(-len(panels) // columns))
+    with figure(path, lines, columns, figsize=(4.2 * columns, 3.2 * lines), squeeze=False) as (drawn, axes):
+        for axis, panel in zip(axes.flat, panels, strict=False):
+            _panel(axis, panel, [row for row in rows if (row["circuit"], row["dataset"]) == panel])
+        for axis in list(axes.flat)[len(panels):]:
+            axis.set_visible(False)
+        axes.flat[0].legend(fontsize=7, loc="lower right")
+        drawn.tight_layout()
+
+
+def _panel(axis: Any, panel: tuple[str, str], rows: list[Mapping[str, Any]]) -> None:
+    widths = sorted({row["weight_bits"] for row in rows}, key=lambda w: 99 if w == "float" else w)
+    places = {width: index for index, width in enumerate(widths)}
+    for line in dict.fromkeys(row["line"] for row in rows):
+        colour, marker, style = STYLES[line]
+        own = sorted((row for row in rows if row["line"] == line), key=lambda row: places[row["weight_bits"]])
+        x, y = [places[row["weight_bits"]] for row in own], [100 * row["accuracy"] for row in own]
+        axis.errorbar(x, y, [100 * row["spread"] for row in own], color=colour, linestyle=style, label=line, capsize=2)
+        for row, a, b in zip(own, x, y, strict=True):
+            legal = "loihi2" in row["legal_on"]
+            axis.plot(a, b, marker, color=colour, markerfacecolor=colour if legal else "white", markersize=6)
+    axis.set_xticks(range(len(widths)), [str(width) for width in widths])
+    axis.set_title(" on ".join(panel), fontsize=9)
+    axis.set_xlabel("bits of a weight", fontsize=8)
+    axis.set_ylabel("test accuracy (%)", fontsize=8)
+    axis.tick_params(labelsize=8)
+
+
+# ---- `cortexc bench chip-steps`
+
+STEP_SEEDS = (1, 2, 3, 4, 5)
+STEPS = ("as published", "increments summed over a presentation", "noise in pairs, no high-pass",
+         "one projection for both ways back", "no decay", "nearest legal rules", "formats chosen")
+SUMMED = {"protocol.update_every": 1, "protocol.learning_lag": 4}
+SEPARATE: Mapping[str, Any] = {"model.joined": False, "model.alpha": 1e-6,
+                               "record.alignment.angles": [["BPP_0.w", "WPP_1.w"]]}
+TASKS: Mapping[str, tuple[str, str, Mapping[str, Any], int]] = {
+    "digits": ("pal_digits", "pal_chip", {"protocol.halve_at": [5, 8, 10]}, 300_000),
+    "yin_yang": ("pal_yinyang", "pal_chip_yinyang", PAL_YIN_YANG, 1_000_000)}
+"""Name -> experiment as published, the legal one, what both are run with, and steps of calibration."""
+
+
+def steps_of(task: str) -> list[Case]:
+    """A case per step. Ranges are those of a calibration run until formats are chosen."""
+    published, legal, common, calibration = TASKS[task]
+    ranged = {**JITTERED, "precision.calibration_steps": calibration}
+    changes: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
+        (published, {}, ranged), (published, SUMMED, ranged), (legal, SEPARATE, ranged),
+        (legal, {"model.alpha": 1e-6}, ranged), (legal, {}, ranged), (legal, LEGAL, ranged), (legal, LEGAL, JITTERED)]
+    formats = [*[{}] * (len(STEPS) - 1), CASES[f"pal-chip-{task}"].formats]
+    return [Case(name, task, {step: {"precision.map": "", **common, **own}}, fixed=fixed, formats=chosen)
+            for step, (name, own, fixed), chosen in zip(STEPS, changes, formats, strict=True)]
+
+
+def chip_steps(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each step costs from PAL as published to the one whose every rule is legal on Loihi: rows {dataset, step,
+    weight_bits, legal_on, why_not, accuracy, spread, seeds, ...}; each step has all changes of those before. Float rows
+    have the legal rules where the step has them. Options: `tasks` (digits, yin_yang), `lines` (numbers of steps),
+    `bits` (0 is float), `seeds`, which share a run, `epochs`, `jobs`; keys of an experiment for all runs. With `-o
+    FOLDER` every run keeps its results there and is not run again. Raises X182 for an unknown task or step."""
+    checked(options, "tasks", "lines", "bits", "seeds", "epochs", "jobs", "backend")
+    return rows_of(step_jobs(options), options)
+
+
+def step_jobs(options: Mapping[str, Any]) -> list[Job]:
+    options, jobs = {"seeds": list(STEP_SEEDS), **options}, []
+    wanted = chosen(options, "lines", range(1, len(STEPS) + 1), "step")
+    for task in chosen(options, "tasks", TASKS):
+        for number, (step, case) in enumerate(zip(STEPS, steps_of(task), strict=True), 1):
+            for width in options.get("bits", (0, 8)) if number in wanted else ():
+                job = job_of(f"step-{number}-{task}", case, step, int(width), options)
+                jobs.append(replace(job, label=(("dataset", task), ("number", number), ("step", step),
+                                                ("weight_bits", width or "float"))))
+    return jobs

@@ -18,11 +18,11 @@ import numpy as np
 from rich.console import Console
 
 from cortexc.compiler.bench import run_all
-from cortexc.compiler.bench.findings import size
 from cortexc.compiler.bench.runs import Job, whole_run
 from cortexc.compiler.bench.workers import in_processes
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.files import write_json, write_text
+from cortexc.compiler.report.demo_page import size
 
 EXPERIMENT = "pal_digits"
 SPLITS = (0, 1, 2, 3, 4)
@@ -106,7 +106,7 @@ class Demo:
 
     def verify(self) -> None:
         """Every result names its evidence."""
-        from cortexc.compiler.bench.feedback import golden_folder
+        from cortexc.compiler.bench.pal import golden_folder
 
         folder = golden_folder(self.options.get("golden"))
         names = [*(str(folder / name) for name in GOLDEN if folder), EXPERIMENT]
@@ -152,10 +152,9 @@ class Demo:
             "hidden layer frozen": partial(frozen_hidden, hidden=30), "linear classifier": linear_classifier}
         jobs = [(partial(method, d, seed=s),) for method in methods.values()
                 for d, s in zip([*sets, contiguous], [*SPLITS, 0], strict=True)]
-        found = [b.test_accuracy for b in in_processes(_called, jobs, int(self.options.get("jobs", 2)))]
+        found = iter(in_processes(_called, jobs, int(self.options.get("jobs", 2))))
         for name in methods:
-            *splits, last = found[:len(SPLITS) + 1]
-            del found[:len(SPLITS) + 1]
+            *splits, last = (next(found).test_accuracy for _ in (*SPLITS, 0))
             self.results["table"].append(self._row(name, splits, last, "numpy"))
 
     def population_epoch(self) -> None:
@@ -179,7 +178,7 @@ def _job(variant: str, overrides: Mapping[str, Any]) -> Job:
 
 def _verified(name: str, granularity: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """One comparison on Lava: a recording's file, or a shipped experiment against the reference."""
-    from cortexc.compiler.experiments.checks import verify_experiment
+    from cortexc.compiler.experiments.questions import verify_experiment
     from cortexc.compiler.verify import verify_golden
 
     found = verify_experiment(load_experiment(name, overrides), "lava", granularity, 500) if name == EXPERIMENT \

@@ -16,18 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.bench import checked, run_all
+from cortexc.compiler.bench import checked, chosen, run_all
 from cortexc.compiler.bench.runs import trained
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.data.baselines import linear_classifier
 from cortexc.compiler.experiments.data.datasets import Dataset, load_dataset
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.tasks.autoencode import probe
-from cortexc.compiler.ir import unknown
 
 SEEDS = tuple(range(11, 21))
 CHAIN: Mapping[str, Any] = {
@@ -92,22 +92,15 @@ def cases() -> Iterator[Case]:
 def rows(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Options: tasks (chain, code, deep), models, seeds, jobs. Raises X182."""
     checked(options, "tasks", "models", "seeds", "jobs")
-    known = list(cases())
-    for key, all_of in (("tasks", {c.task for c in known}), ("models", {c.circuit for c in known})):
-        for name in options.get(key, ()):
-            if name not in all_of:
-                raise unknown("X182", key.rstrip("s"), str(name), sorted(all_of))
-    chosen = [case for case in known if case.task in options.get("tasks", [case.task])
-              and case.circuit in options.get("models", [case.circuit])]
-    seeds = list(options.get("seeds", SEEDS))
-    work = [(case, seeds) for case in chosen]
-    found = run_all(_measured, work, int(options.get("jobs", 1)))
-    tasks = dict.fromkeys(case.task for case in chosen)
-    return _compared(list(found)) + [_linear(task) for task in tasks]
+    known, seeds = list(cases()), list(options.get("seeds", SEEDS))
+    tasks = chosen(options, "tasks", dict.fromkeys(case.task for case in known))
+    models = chosen(options, "models", dict.fromkeys(case.circuit for case in known))
+    wanted = [case for case in known if case.task in tasks and case.circuit in models]
+    found = run_all(partial(_measured, seeds=seeds), wanted, int(options.get("jobs", 1)))
+    return _compared(found) + [_linear(task) for task in dict.fromkeys(case.task for case in wanted)]
 
 
-def _measured(work: tuple[Case, list[int]]) -> dict[str, Any]:
-    case, seeds = work
+def _measured(case: Case, seeds: list[int]) -> dict[str, Any]:
     overrides = {**case.overrides, "run.seeds": seeds, "run.backend": "native"}
     found = trained(load_experiment(case.base, overrides))
     chain = case.task == "chain"
@@ -134,8 +127,8 @@ def _compared(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _linear(task: str) -> dict[str, Any]:
     """A linear classifier; of the code, on the two principal components; of the chain, a line by least squares."""
     data = load_dataset("digits", split="stratified")
-    found = {"chain": _line, "code": lambda: 100 * _principal(data),
-             "deep": lambda: 100 * linear_classifier(data).test_accuracy}[task]()
+    found = _line() if task == "chain" else 100 * (
+        _principal(data) if task == "code" else linear_classifier(data).test_accuracy)
     return _row(Case(task, "none", "linear", "", {}), [found], 0.0)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from cortexc.compiler.bench import checked
 from cortexc.compiler.bench.workers import in_processes
 from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.cores import mapped_graphs
+from cortexc.compiler.experiments.fitting import mapped_graphs
 from cortexc.compiler.mapping.accounting import account
 from cortexc.compiler.mapping.geometry import geometry_of
 from cortexc.compiler.mapping.items import Rates
@@ -35,6 +35,7 @@ from cortexc.compiler.mapping.problem import (
     usage,
     violations,
 )
+from cortexc.compiler.mapping.published import comparison
 from cortexc.compiler.mapping.synthetic import Planted, Sheet, packed, planted, sheet_problem
 from cortexc.compiler.mapping.traffic import busiest_link, flow, hops
 from cortexc.hardware_maps import HardwareMap, load_map
@@ -71,6 +72,13 @@ def against(row: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]
     ratios = {name: row[name] / best[name] if best[name] else None
               for name in ("cores", "packets_per_step", "hops_per_step", "busiest_link")}
     return {**row, **{f"{name}_of_best_baseline": ratio for name, ratio in ratios.items()}}
+
+
+def published(options: dict[str, Any]) -> list[dict[str, Any]]:
+    """`cortexc bench published-learning`: nets of published on-chip learning, one row per result and cost profile; the
+    ratio is measured over estimated. Raises X182."""
+    checked(options)
+    return comparison()
 
 
 # ---- circuits
@@ -142,11 +150,15 @@ def _compared(problem: MappingProblem, seed: int, more: dict[str, Mapping]) -> I
 
 
 def scales(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each size in a process of its own, so that its peak memory is its own."""
-    last = None
+    """Each size in a process of its own, so that its peak memory is its own; exponents are of time and memory against
+    the number of neurons, from the size before."""
+    last: dict[str, Any] = {}
     for columns in options.get("sizes") or (1, 10, 100, 1000):
         row = in_processes(scale, [(columns,)], 1)[0]
-        yield {**row, **_growth(row, last)}
+        grown = np.log(row["neurons"] / last["neurons"]) if last else 1.0
+        exponents = {f"{name}_exponent": float(np.log(row[name] / last[name]) / grown)
+                     for name in ("map_seconds", "cpu_seconds", "peak_gib") if last}
+        yield {**row, **exponents}
         last = row
 
 
@@ -167,12 +179,3 @@ def scale(columns: int, target: str = "hala_point") -> dict[str, Any]:
            "axons_unchecked_limit": load_map(target).number("core.axons_in"), "map_seconds": seconds,
            "cpu_seconds": cpu, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
     return against(row, [baseline])
-
-
-def _growth(row: dict[str, Any], last: dict[str, Any] | None) -> dict[str, Any]:
-    """Exponents of time and memory against the number of neurons, from the last size to this one."""
-    if last is None:
-        return {}
-    grown = np.log(row["neurons"] / last["neurons"])
-    names = ("map_seconds", "cpu_seconds", "peak_gib")
-    return {f"{name}_exponent": float(np.log(row[name] / last[name]) / grown) for name in names}

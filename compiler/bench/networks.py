@@ -1,6 +1,11 @@
-"""Spiking circuits as other simulators are told of them, and their programs under their own Pythons.
+"""`cortexc bench spiking --set nest=PYTHON --set brian2=PYTHON`: spiking circuits beside NEST and Brian2, one core
+each.
 
-X186 another simulator that cannot be run.
+Every simulator is told of the circuit in its own terms and runs in a process of its own, under its own Python, one
+after the other; times are those of the processor (of Brian2's steps: of the clock). A step is one of 0.1 ms, after a
+warm-up. `bytes_per_synapse` is what the process grew by, over the number of synapses; `held_bytes_per_synapse` what our
+program keeps of the network. Rates are equal where those of every population differ by less than `RATES` of NEST's, and
+are otherwise no ground for a ratio. X186: another simulator that cannot be run.
 """
 
 from __future__ import annotations
@@ -14,11 +19,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.bench import checked, chosen
+from cortexc.compiler.experiments.config import Experiment
 from cortexc.compiler.experiments.tables import Model, Run
 from cortexc.compiler.experiments.tasks.simulate import Simulate
 from cortexc.compiler.ir.errors import CortexError
@@ -28,9 +34,8 @@ from cortexc.compiler.microcircuits.potjans_diesmann import PotjansDiesmann
 
 Network = dict[str, Any]
 PEERS = Path(__file__).parent / "peers"
-PROGRAMS = {"nest": ("nest", PEERS / "nest_network.py"), "brian2": ("brian2", PEERS / "brian2_network.py"),
-            "cortexc": ("cortexc", PEERS / "cortexc_network.py")}
-"""Simulator -> the module that its Python must have, and the program."""
+PROGRAMS = {name: PEERS / f"{name}_network.py" for name in ("cortexc", "nest", "brian2")}
+"""Simulator, whose name is that of the module which its Python must have -> the program."""
 CIRCUITS = {"brunel": Brunel, "potjans-diesmann": PotjansDiesmann}
 SECONDS = 3600
 
@@ -107,12 +112,11 @@ def python_of(peer: str, options: Mapping[str, Any]) -> str:
     """The Python that runs a simulator: `--set nest=/path/bin/python`, or the one on PATH. Raises X186."""
     wanted = sys.executable if peer == "cortexc" else str(options.get(peer, "python3"))
     found = shutil.which(wanted)
-    module = PROGRAMS[peer][0]
     if found is None:
         raise CortexError("X186", f"there is no Python '{wanted}' for {peer}.",
                           f"Name it: --set {peer}=/path/to/python.")
-    if subprocess.run([found, "-c", f"import {module}"], capture_output=True, env=_environment(peer)).returncode:
-        raise CortexError("X186", f"'{found}' cannot import {module}.",
+    if subprocess.run([found, "-c", f"import {peer}"], capture_output=True, env=_environment(peer)).returncode:
+        raise CortexError("X186", f"'{found}' cannot import {peer}.",
                           f"Install it there, or name another Python: --set {peer}=/path/to/python.")
     return found
 
@@ -122,7 +126,7 @@ def run_peer(peer: str, python: str, request: Network) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         asked, answer = Path(folder) / "request.json", Path(folder) / "answer.npz"
         asked.write_text(json.dumps(request))
-        done = subprocess.run([python, str(PROGRAMS[peer][1]), str(asked), str(answer)], capture_output=True, text=True,
+        done = subprocess.run([python, str(PROGRAMS[peer]), str(asked), str(answer)], capture_output=True, text=True,
                               env=_environment(peer), timeout=SECONDS, cwd=folder)
         if done.returncode or not answer.is_file():
             raise CortexError("X186", f"{peer} failed: {' '.join(done.stderr.strip().splitlines()[-3:])}.")
@@ -134,3 +138,67 @@ def _environment(peer: str) -> dict[str, str]:
     """One core; for other Pythons without this one's packages."""
     own = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     return own | {"OMP_NUM_THREADS": "1"} | ({"PYTHONPATH": os.pathsep.join(sys.path)} if peer == "cortexc" else {})
+
+
+RATES = 0.25
+Row = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """A network, its warm-up and its time (ms)."""
+
+    circuit: Brunel | PotjansDiesmann
+    warm_ms: float
+    ms: float
+
+
+CASES = {
+    "brunel-1250": Case(Brunel(order=250), 100.0, 500.0),
+    "brunel-1250-stdp": Case(Brunel(order=250, plastic=True, learning_rate=1e-3), 100.0, 300.0),
+    "brunel-12500": Case(Brunel(), 100.0, 100.0),
+    "brunel-12500-stdp": Case(Brunel(plastic=True, learning_rate=1e-3), 100.0, 100.0),
+    "potjans-diesmann-10%": Case(PotjansDiesmann(scale=0.1), 300.0, 300.0),
+    "potjans-diesmann-10%-stdp": Case(PotjansDiesmann(scale=0.1, plastic=True, learning_rate=1e-3), 300.0, 100.0),
+}
+
+
+def rows(options: Mapping[str, Any]) -> list[Row]:
+    """Raises X182 and X184. Where a simulator is missing, its rows say so (X186)."""
+    options = checked(options, "cases", "simulators", "nest", "brian2", "seed", "granularity", "backend")
+    made: list[Row] = []
+    for name in chosen(options, "cases", CASES):
+        found = {peer: _measured(name, peer, options) for peer in chosen(options, "simulators", PROGRAMS)}
+        made += [row | _ratios(row, found.get("nest", {})) for row in found.values()]
+    return made
+
+
+def _measured(name: str, peer: str, options: Mapping[str, Any]) -> Row:
+    case, head = CASES[name], {"case": name, "simulator": peer}
+    network = described(case.circuit)
+    request = {**network, "seed": int(options.get("seed", 1)), "warm_ms": case.warm_ms, "ms": case.ms,
+               "backend": options.get("backend", "native"), "granularity": options.get("granularity", "network")}
+    try:
+        answer = run_peer(peer, python_of(peer, options), request)
+    except CortexError as error:
+        return {**head, "missing": f"{error.code} {error.message}"}
+    sizes = {each["name"]: each["n"] for each in network["populations"]}
+    synapses = sum(each["number"] * (sizes[each["post"]] if each["rule"] == "fixed_indegree" else 1)
+                   for each in network["projections"])
+    return {**head, "synapses": synapses, "step_us": answer["step_s"] * 1e6, "build_s": answer["build_s"],
+            "bytes_per_synapse": answer["bytes"] / synapses or None,
+            "held_bytes_per_synapse": answer["held_bytes"] / synapses if "held_bytes" in answer else None,
+            "rates_hz": {name: _rate(answer[f"spikes.{name}"], size, case) for name, size in sizes.items()}}
+
+
+def _rate(spikes: Any, size: int, case: Case) -> float:
+    return float((spikes[0] >= case.warm_ms / case.circuit.dt).sum() / size / case.ms * 1000)
+
+
+def _ratios(row: Row, nest: Row) -> Row:
+    """Against NEST, in whose rows there are none."""
+    if row["simulator"] == "nest" or "step_us" not in nest or "step_us" not in row:
+        return {}
+    equal = all(abs(rate - nest["rates_hz"][name]) <= RATES * max(nest["rates_hz"][name], 1.0)
+                for name, rate in row["rates_hz"].items())
+    return {"equal_rates": equal, "step_ratio": row["step_us"] / nest["step_us"] if equal else None,
+            "build_ratio": row["build_s"] / nest["build_s"]}

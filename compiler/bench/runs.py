@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from cortexc.compiler.experiments.checkpoints import NAME
-from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.experiment import Experiment
-from cortexc.compiler.experiments.files import writable_folder, write_figure, write_json
+from cortexc.compiler.experiments.config import Experiment, load_experiment
+from cortexc.compiler.experiments.files import writable_folder, write_bytes, write_json
 from cortexc.compiler.experiments.plots import new_figure
 from cortexc.compiler.experiments.results import RESULTS, results
 from cortexc.compiler.experiments.session import Session, run_experiment
@@ -26,14 +26,13 @@ Found = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One run; `label` are the columns of its row, `overrides` as on the command line; `kept_in`: a file for what a
-    benchmark takes of it, or a run folder; `measured`: with what a benchmark measures on the way."""
+    """One run; `label` are the columns of its row, `overrides` as on the command line; `kept_in`: a file for what was
+    found, or a run folder."""
 
     experiment: str
     label: tuple[tuple[str, Any], ...]
     overrides: Mapping[str, Any]
     kept_in: Path | None = None
-    measured: bool = True
 
     def loaded(self) -> Experiment:
         return load_experiment(self.experiment, dict(self.overrides))
@@ -67,23 +66,23 @@ def _read(file: Path | None, experiment: Experiment) -> Found | None:
     return found if found.get("experiment_sha256") == experiment.sha256() else None
 
 
-def kept(file: Path | None, experiment: Experiment, run: Callable[[], Found]) -> Found:
-    """What a file holds of this very experiment; otherwise what `run` gives, which is kept there."""
+def trained(experiment: Experiment, more: Callable[[Session], Found] = lambda session: {}) -> Found:
+    """The results of a run to the end, and what is asked of its session."""
+    with Session(experiment) as session:
+        session.run()
+        return {**results(session), **more(session)}
+
+
+def kept_run(job: Job, run: Callable[[Experiment], Found] = trained) -> Found:
+    """What `run` gives for a job's experiment; a job that has a file leaves it there, and reads it the second time."""
+    experiment, file = job.loaded(), job.kept_in
     if found := _read(file, experiment):
         return found
-    made = run()
+    made = run(experiment)
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, made)
     return made
-
-
-def trained(experiment: Experiment, *keys: str) -> Found:
-    """These of the results of a run to the end."""
-    with Session(experiment) as session:
-        session.run()
-        table = results(session)
-    return {key: table[key] for key in keys} if keys else table
 
 
 def by_label(jobs: Sequence[Job], found: Sequence[Found]) -> list[tuple[Found, list[Found]]]:
@@ -95,9 +94,10 @@ def by_label(jobs: Sequence[Job], found: Sequence[Found]) -> list[tuple[Found, l
 
 
 def accuracy(runs: Sequence[Found]) -> Found:
-    """Mean and spread over seeds."""
-    values = [run["test_accuracy"] for run in runs]
-    return {"accuracy": float(np.mean(values)), "spread": float(np.std(values)), "seeds": len(runs)}
+    """Mean and spread over seeds; of runs that ended before their first test there is none."""
+    values = [run["test_accuracy"] for run in runs if run["test_accuracy"] is not None]
+    return {"accuracy": float(np.mean(values)) if values else None, "spread": float(np.std(values)) if values else None,
+            "seeds": len(runs)}
 
 
 def mean_seconds(runs: Sequence[Mapping[str, Any]]) -> float:
@@ -110,4 +110,7 @@ def figure(path: Path, rows: int = 1, columns: int = 1, saved: Mapping[str, Any]
     """(figure, axes) to draw on; written when the block ends. `saved`: options of the file. Raises X220."""
     drawn = new_figure(*figsize, layout=layout)
     yield drawn, drawn.subplots(rows, columns, **options)
-    write_figure(path, drawn, **(saved or {}))
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format=path.suffix.removeprefix("."), **(saved or {}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())

@@ -13,18 +13,69 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cortexc.compiler.backends.lowering import Program, lower
 from cortexc.compiler.backends.native import Native, Single
-from cortexc.compiler.bench.nets import DIGITS, HOLD, LEARNING, NETS, Job, job, random_weights
 from cortexc.compiler.bench.runs import figure
-from cortexc.compiler.ir import CortexError, Projection, SynapseClass
+from cortexc.compiler.ir import CortexError, Graph
+from cortexc.compiler.ir.model import weight_shape
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 from cortexc.compiler.microcircuits.pal import Pal, build
+from cortexc.compiler.passes import PIPELINE, Request, Target, run_pipeline
+from cortexc.compiler.passes.partition import Partition
+
+# ---- the nets, with seeded weights and stimuli
+
+HOLD = 100
+"""Steps per presentation."""
+FIG3 = Pal((5, 20, 10, 20, 5), eta_bw=(50.0,), eta_PI=(5.0,), sigma=(0.05,))
+DIGITS = Pal((64, 30, 10), eta_fw=(1.0, 0.005), eta_IP=(0.02,), eta_PI=(0.02,), eta_bw=(0.2,), alpha=(1e-6,),
+             sigma=(0.01,))
+LEARNING = ("learn_forward", "learn_lateral", "learn_feedback", "noise", "target")
+NETS = {"fig3": (FIG3, ("learn_lateral", "learn_feedback", "noise")), "digits": (DIGITS, LEARNING)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A lowered net with `steps` steps of stimulus; the anchors' settings (all that learns is on)."""
+
+    program: Program
+    protocol: Protocol
+    samples: np.ndarray
+    recorded_noise: np.ndarray | None
+
+
+def random_weights(graph: Graph, seed: int, span: float = 1.0) -> Graph:
+    """Uniform weights and normal somata from one generator."""
+    rng = np.random.default_rng(seed)
+    arrays = {f"{q.name}.w": rng.uniform(-span, span, weight_shape(graph, q)) for q in graph.projections
+              if weight_shape(graph, q)}
+    arrays |= {f"{p.name}.u": rng.normal(size=p.size) for p in graph.populations if graph.cell(p.cell).state("u")}
+    return graph.with_(arrays=arrays)
+
+
+def job(circuit: Pal, gates: tuple[str, ...], steps: int, passes: tuple[str, ...], *, granularity: str = "network",
+        noise: str = "recorded", record_every: int = 0, graph: Graph | None = None) -> Job:
+    """`noise` recorded draws everything beforehand; legacy and counter draw while running."""
+    graph = random_weights(build(replace(circuit, noise=noise)), 1) if graph is None else graph
+    observed = frozenset(f"{q.name}.w" for q in graph.projections if q.name.startswith("BPP"))
+    target = Target(granularity, without=frozenset(PIPELINE) - {*passes, Partition.name})
+    program = lower(run_pipeline(graph, Request(observed), target).graph)
+    rng = np.random.default_rng(2)
+    presentations = -(-steps // HOLD)
+    phase = Phase("all", presentations, HOLD, gates=tuple((g, (1.0,)) for g in gates),
+                  records=(("weights", Record(every=record_every, offset=record_every - 1)),) if record_every else ())
+    streams = (Stream("weights", tuple(sorted(observed))),) if record_every else ()
+    draws = rng.normal(size=(presentations * HOLD, program.noise_width)) if noise == "recorded" else None
+    samples = rng.uniform(0.0, 1.0, (presentations, program.sample_width))
+    return Job(program, Protocol((phase,), ("all",), streams), samples, draws)
+
 
 FULL = ("fold", "eliminate-lookahead", "fuse-update")
 REPEATS = 5
@@ -116,12 +167,14 @@ def anchor(folder: Path, module: str, net_name: str, steps: int, **options: str)
 
 def timed(function: Callable[[], object], steps: int) -> Callable[[], float]:
     """Microseconds of the processor's time per step."""
-    def measure() -> float:
-        began = time.process_time()
-        function()
-        return (time.process_time() - began) / steps * 1e6
+    return lambda: clocked(function, steps, time.process_time)
 
-    return measure
+
+def clocked(function: Callable[[], object], steps: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Microseconds per step."""
+    began = clock()
+    function()
+    return (clock() - began) / steps * 1e6
 
 
 def native_against_anchors(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -176,16 +229,12 @@ def lava_against_native(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
         def native(work: Job = work) -> float:
             runner = Native(work.program, work.protocol, work.samples, [1])
             runner._block(runner.feed.block(0))
-            began = time.perf_counter()
-            runner.run(block=10_000)
-            return (time.perf_counter() - began) / runner.feed.total * 1e6
+            return clocked(lambda: runner.run(block=10_000), runner.feed.total)
 
         def lava(work: Job = work) -> float:
             with LavaRun(work.program, work.protocol, work.samples, [1]) as runner:
                 runner.host.start()
-                began = time.perf_counter()
-                runner.run()
-                return (time.perf_counter() - began) / runner.feed.total * 1e6
+                return clocked(runner.run, runner.feed.total)
 
         times = best({"native": native, "lava": lava}, 3)
         yield row(f"Lava network step, {name}", times["lava"], "us", "noise drawn and weights recorded")
@@ -225,9 +274,8 @@ def _lava_step(granularity: str, steps: int, empty: bool, synchronisation: str =
             runner.host.limit[0] = runner.feed.total
             lava_steps = steps if granularity != "network" else \
                 -(-runner.feed.total // runner.host.description["block"])
-            began = time.perf_counter()
-            runner.host.supervisor.run(lava_steps)
-            return (time.perf_counter() - began) / (work.protocol.total if granularity == "network" else steps) * 1e6
+            return clocked(lambda: runner.host.supervisor.run(lava_steps),
+                           work.protocol.total if granularity == "network" else steps)
 
     return measure
 
@@ -249,10 +297,11 @@ def hoisted(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
                   sigma=(0.01,))
     steps = 5_000 if options.get("quick") else 30_000
     passes = ("fold", "eliminate-lookahead", "hoist-constant-input", "fuse-update")
-    graph = random_weights(build(Pal(**{**vars(circuit), "noise": "recorded"})), 1, 0.1)
-    static = graph.with_(
-        synapses=(*graph.synapses, _without_rule(graph.synapse("bottom_up"))),
-        projections=tuple(_static(q) if q.name == "WPP_0" else q for q in graph.projections))
+    graph = random_weights(build(replace(circuit, noise="recorded")), 1, 0.1)
+    unlearnt = replace(graph.synapse("bottom_up"), name="bottom_up_static", rule=None)
+    static = graph.with_(synapses=(*graph.synapses, unlearnt), projections=tuple(
+        replace(q, synapse=unlearnt.name, parameters=(), gate=None) if q.name == "WPP_0" else q
+        for q in graph.projections))
     times = best({"hoisted": timed_native(job(circuit, LEARNING, steps, passes, graph=graph)),
                   "static": timed_native(job(circuit, LEARNING, steps, passes, graph=static)),
                   "plain": timed_native(job(circuit, LEARNING, min(steps, 5_000), FULL, graph=graph))}, 3)
@@ -260,14 +309,6 @@ def hoisted(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield row("hoisted / static, 784-100-10", times["hoisted"] / times["static"], "ratio",
               "input projection static, its product cached")
     yield row("not hoisted / hoisted, 784-100-10", times["plain"] / times["hoisted"], "ratio", "fused update")
-
-
-def _without_rule(synapse: SynapseClass) -> SynapseClass:
-    return replace(synapse, name="bottom_up_static", rule=None)
-
-
-def _static(projection: Projection) -> Projection:
-    return replace(projection, synapse="bottom_up_static", parameters=(), gate=None)
 
 
 # ---- cost against size
@@ -320,6 +361,4 @@ def _lava_size(circuit: Pal, granularity: str, n: int, quick: bool) -> float:
     with all_cores(), LavaRun(work.program, work.protocol, work.samples, [1]) as runner:
         runner.host.start()
         runner.run(HOLD // 2)
-        began = time.perf_counter()
-        runner.run()
-        return (time.perf_counter() - began) / (runner.feed.total - HOLD // 2) * 1e6
+        return clocked(runner.run, runner.feed.total - HOLD // 2)

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.bench import checked, run_all
+from cortexc.compiler.bench import checked, chosen, run_all
 from cortexc.compiler.bench.networks import described, experiment_of, python_of, run_peer
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.spikes import STATISTICS, Spikes, kolmogorov_smirnov, spikes_of
 from cortexc.compiler.experiments.tasks.simulate import STREAM
-from cortexc.compiler.ir.errors import unknown
 from cortexc.compiler.microcircuits.brunel import Brunel
 from cortexc.compiler.microcircuits.potjans_diesmann import PotjansDiesmann
 
@@ -74,14 +73,13 @@ def quantiles(spikes: Mapping[str, Spikes]) -> Found:
 
 def nest_run(case: Case, seed: int, python: str) -> Found:
     request = {**described(case.circuit), "seed": seed, "warm_ms": case.warm_ms, "ms": case.ms}
-    answer = run_peer("nest", python, request)
-    circuit = case.circuit
+    answer, circuit = run_peer("nest", python, request), case.circuit
     found = {name: answer[f"spikes.{name}"] for name in circuit.sizes}
     return quantiles({name: Spikes(found[name][0], found[name][1], size, circuit.dt, 0, case.stop).since(case.warm)
                       for name, size in circuit.sizes.items()})
 
 
-def record(names: Sequence[str], seeds: Sequence[int], python: str, folder: Path) -> Mapping[str, np.ndarray]:
+def record(names: Sequence[str], seeds: Sequence[int], python: str, folder: Path) -> Found:
     """`case/population/statistic` -> (seeds, LEVELS), kept in the folder run by run."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -89,7 +87,7 @@ def record(names: Sequence[str], seeds: Sequence[int], python: str, folder: Path
             file = folder / f"{name}_{seed}.npz"
             if not file.is_file():
                 np.savez(file, **nest_run(CASES[name], seed, python))  # type: ignore[arg-type]
-    found: dict[str, np.ndarray] = {}
+    found: Found = {}
     for name in names:
         runs = [dict(np.load(folder / f"{name}_{seed}.npz")) for seed in seeds]
         found |= {f"{name}/{key}": np.stack([run[key] for run in runs]).astype(np.float32) for key in runs[0]}
@@ -108,13 +106,9 @@ def our_run(case: Case, seed: int, backend: str = "native") -> Found:
 
 
 def distances(runs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
-    """Of every run, its mean Kolmogorov-Smirnov distance to the others, itself apart."""
-    return np.array([np.mean([kolmogorov_smirnov(_said(run), _said(other)) for other in others if other is not run])
-                     for run in runs])
-
-
-def _said(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+    """Of every run, its mean Kolmogorov-Smirnov distance to the others, itself apart; of what is finite."""
+    return np.array([np.mean([kolmogorov_smirnov(run[np.isfinite(run)], other[np.isfinite(other)])
+                              for other in others if other is not run]) for run in runs])
 
 
 def compared(name: str, ours: Sequence[Found], nest: Mapping[str, np.ndarray]) -> list[Row]:
@@ -126,24 +120,22 @@ def compared(name: str, ours: Sequence[Found], nest: Mapping[str, np.ndarray]) -
 def _row(name: str, key: str, ours: list[np.ndarray], nest: list[np.ndarray]) -> Row:
     population, statistic = key.split("/")
     found, spread = distances(ours, nest), distances(nest, nest)
-    return {"case": name, "population": population, "statistic": statistic, "ours": _mean(ours), "nest": _mean(nest),
+    means = {who: float(np.nanmean(np.concatenate(runs))) for who, runs in (("ours", ours), ("nest", nest))}
+    return {"case": name, "population": population, "statistic": statistic, **means,
             "distance": float(np.median(found)), "nest_distance": float(np.median(spread)),
             "nest_largest": float(spread.max()), "within": bool(np.median(found) <= spread.max())}
-
-
-def _mean(runs: list[np.ndarray]) -> float:
-    return float(np.nanmean(np.concatenate(runs)))
 
 
 def rows(options: Mapping[str, Any]) -> list[Row]:
     """Raises X182, X184, X186."""
     options = checked(options, "cases", "seeds", "nest", "jobs")
-    names = options.get("cases", [name for name in CASES if not name.startswith("small-")])
-    for name in names:
-        if name not in CASES:
-            raise unknown("X182", "case", name, CASES)
+    names = chosen({"cases": [name for name in CASES if not name.startswith("small-")], **options}, "cases", CASES)
     seeds = options.get("seeds", list(range(1, 11)))
-    nest = _recorded(options, names)
+    if "nest" in options:
+        nest = record(names, range(1, 11), python_of("nest", options), Path(options.get("output", ".")) / "nest")
+    else:
+        with np.load(RECORDED) as arrays:
+            nest = dict(arrays)
     jobs = [(name, seed) for name in names for seed in seeds]
     found = run_all(_job, jobs, int(options.get("jobs", 1)))
     return [row for name in names for row in compared(name, [run for (own, _), run in zip(jobs, found, strict=True)
@@ -152,11 +144,3 @@ def rows(options: Mapping[str, Any]) -> list[Row]:
 
 def _job(job: tuple[str, int]) -> Found:
     return our_run(CASES[job[0]], job[1])
-
-
-def _recorded(options: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, np.ndarray]:
-    if "nest" in options:
-        folder = Path(options.get("output", "."))
-        return record(names, range(1, 11), python_of("nest", options), folder / "nest")
-    with np.load(RECORDED) as arrays:
-        return dict(arrays)

@@ -9,7 +9,7 @@ from cortexc.compiler.cli.stopping import run_stoppable
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command and exits with its code (see `cortexc.compiler.cli.app.EXIT_CODES`).
+    """Runs one command and exits with its code (see `cortexc.compiler.cli.command.EXIT_CODES`).
 
     Signals are handled for the program's own arguments only, not for a caller's.
     """

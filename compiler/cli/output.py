@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cortexc.compiler.ir.errors import CortexError, CortexWarning
+from cortexc.compiler.ir.errors import CortexWarning
 
 SYSTEM_HINTS = {28: "Free some space on the disk.", 13: "Check the permissions."}
 
@@ -64,9 +64,6 @@ class Output:
 
         return show
 
-    def coded(self, error: CortexError) -> None:
-        self.error(error.code, error.message, error.hint)
-
     def system(self, error: OSError) -> None:
         where, hint = f" '{error.filename}'" if error.filename else "", SYSTEM_HINTS.get(error.errno or 0, "")
         self.error("X190", f"the system refused{where}: {error.strerror or error}.", hint)
@@ -110,8 +107,7 @@ def progress_bar(wanted: bool | None, label: str) -> Iterator[Update | None]:
         with _bar(label) as update:
             yield update
     else:
-        yield _throttled(2.0, lambda position, end, speed: print(
-            f"{label}: {_state(position, end, speed)}, {_seconds_left(position, end, speed)} s left", file=sys.stderr))
+        yield _throttled(2.0, lambda *place: print(f"{label}: {_state(*place)}", file=sys.stderr))
 
 
 @contextlib.contextmanager
@@ -124,18 +120,14 @@ def _bar(label: str) -> Iterator[Update]:
         task = bar.add_task(label, total=None, state="compiling")
 
         def show(position: int, end: int, speed: float) -> None:
-            state = f"{_state(position, end, speed)}, {_seconds_left(position, end, speed)} s left"
-            bar.update(task, completed=position, total=end, state=state)
+            bar.update(task, completed=position, total=end, state=_state(position, end, speed))
 
         yield _throttled(0.2, show)
 
 
 def _state(position: int, end: int, speed: float) -> str:
-    return f"{position:,} of {end:,} steps, {speed:,.0f} a second"
-
-
-def _seconds_left(position: int, end: int, speed: float) -> str:
-    return f"{(end - position) / speed:,.0f}" if speed > 0 else "?"
+    left = f"{(end - position) / speed:,.0f}" if speed > 0 else "?"
+    return f"{position:,} of {end:,} steps, {speed:,.0f} a second, {left} s left"
 
 
 def _throttled(seconds: float, show: Update) -> Update:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ import numpy as np
 from cortexc.compiler.backends.table import Runner
 from cortexc.compiler.experiments.files import brief, write_safetensors
 from cortexc.compiler.ir import CortexError, Graph, show_graph
-from cortexc.compiler.ir.protocol import Stream
 
 FORMAT = "1"
 NAME = "checkpoint.safetensors"
@@ -63,7 +62,7 @@ def save_checkpoint(path: Path, runner: Runner, identity: Identity, parameters: 
     """
     arrays = runner.state()
     records = arrays.pop("records")
-    arrays |= _written(runner, records)
+    arrays |= {name: records[place] for name, place in _places(runner, runner.feed.rows_written)}
     arrays |= {f"{SET}{name}": value for name, value in (parameters or {}).items()}
     arrays |= {f"{TAKEN}{name}": value for name, value in (taken or {}).items()}
     metadata = {"format": FORMAT, "position": str(int(arrays["feed.position"][0])), **asdict(identity),
@@ -95,41 +94,52 @@ class Checkpoint:
 
     def restore(self, runner: Runner) -> int:
         """Puts a fresh runner where the checkpoint was taken; returns the position. Raises X145."""
-        _check_quantities(self.path, self.arrays, runner.state())
+        self._check_quantities(runner.state())
         state = {name: array for name, array in self.arrays.items() if not name.startswith("records.")}
         try:
-            runner.restore({**state, "records": _expanded(runner, self.arrays)})
+            records = np.zeros(max(runner.feed.record_size, 1))
+            for name, place in _places(runner, self.arrays["feed.rows_written"]):
+                records[place] = self.arrays[name]
+            runner.restore({**state, "records": records})
         except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
             raise CortexError("X145", f"checkpoint '{self.path}' does not fit the program ({brief(error)}).",
                               "Resume with the passes and the backend that it was made with.") from None
         return runner.position
 
 
+    def _check_quantities(self, expected: Mapping[str, np.ndarray]) -> None:
+        """Every quantity of the program is there, with its size. (The interpreter adds some when they first appear.)"""
+        wanted = [name for name in expected if name.startswith(("memory.", "history."))]
+        there = [name for name in wanted if name in self.arrays]
+        different = [name for name in there if self.arrays[name].size != expected[name].size]
+        if len(there) < len(wanted) or different:
+            raise CortexError("X145", f"checkpoint '{self.path}' is of another program: {len(wanted) - len(there)} of "
+                                      f"{len(wanted)} quantities are missing, {len(different)} differ in size.",
+                              "Resume with the passes and the backend that it was made with.")
+
+
 def open_checkpoint(path: Path, identity: Identity) -> Checkpoint:
     """Raises X140 to X144."""
     metadata, arrays = read_checkpoint(path)
-    _check_identity(path, metadata, identity)
+    if metadata.get("graph") != identity.graph:
+        raise CortexError("X143", f"checkpoint '{path}' is of another circuit.",
+                          "Resume with the experiment that it was made with, or start without --resume.")
+    if (metadata.get("experiment"), metadata.get("samples")) != (identity.experiment, identity.samples):
+        raise CortexError("X144", f"checkpoint '{path}' is of the same circuit in another experiment.",
+                          "Resume with the same data and protocol, or start without --resume.")
     return Checkpoint(path, metadata, arrays)
-
-
-def _check_quantities(path: Path, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    """Every quantity of the program is there, with its size. (The interpreter adds some when they first appear.)"""
-    wanted = [name for name in expected if name.startswith(("memory.", "history."))]
-    missing = [name for name in wanted if name not in found]
-    different = [name for name in wanted if name in found and found[name].size != expected[name].size]
-    if missing or different:
-        raise CortexError("X145", f"checkpoint '{path}' is of another program: {len(missing)} of {len(wanted)} "
-                                  f"quantities are missing, {len(different)} differ in size.",
-                          "Resume with the passes and the backend that it was made with.")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Metadata and arrays, checked against their digest. Raises X140, X141, X142."""
+    from safetensors.numpy import load
+
     if not path.exists():
         raise CortexError("X140", f"no checkpoint '{path}'.", "Start without --resume, or name the run's folder.")
     try:
         content = path.read_bytes()
-        metadata, arrays = _parse(content)
+        arrays, (length,) = load(content), struct.unpack("<Q", content[:8])
+        metadata = json.loads(content[8:8 + length]).get("__metadata__", {})
     except OSError as error:
         raise CortexError("X141", f"cannot read checkpoint '{path}': {error.strerror}.") from None
     except Exception as error:  # truncated or not a safetensors file: whatever it is, it cannot be resumed
@@ -144,40 +154,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     return metadata, arrays
 
 
-def _parse(content: bytes) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    from safetensors.numpy import load
-
-    arrays = load(content)
-    (length,) = struct.unpack("<Q", content[:8])
-    return json.loads(content[8:8 + length]).get("__metadata__", {}), arrays
-
-
-def _check_identity(path: Path, metadata: Mapping[str, str], identity: Identity) -> None:
-    if metadata.get("graph") != identity.graph:
-        raise CortexError("X143", f"checkpoint '{path}' is of another circuit.",
-                          "Resume with the experiment that it was made with, or start without --resume.")
-    if (metadata.get("experiment"), metadata.get("samples")) != (identity.experiment, identity.samples):
-        raise CortexError("X144", f"checkpoint '{path}' is of the same circuit in another experiment.",
-                          "Resume with the same data and protocol, or start without --resume.")
-
-
-# ---- the record buffer: only what has been written
-
-
-def _written(runner: Runner, buffer: np.ndarray) -> dict[str, np.ndarray]:
-    feed, streams = runner.feed, runner.protocol.streams
-    sizes = [_kept_rows(stream, rows) * stream.width for stream, rows in zip(streams, feed.rows_written, strict=True)]
-    return {f"records.{i}": buffer[int(feed.bases[i]):int(feed.bases[i]) + size] for i, size in enumerate(sizes)}
-
-
-def _kept_rows(stream: Stream, written: int) -> int:
-    """Nothing of a window, whose rows have been taken out."""
-    return 0 if stream.window else int(written)
-
-
-def _expanded(runner: Runner, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    feed, buffer = runner.feed, np.zeros(max(runner.feed.record_size, 1))
-    for i, (stream, rows) in enumerate(zip(runner.protocol.streams, arrays["feed.rows_written"], strict=True)):
-        start = int(feed.bases[i])
-        buffer[start:start + _kept_rows(stream, rows) * stream.width] = arrays[f"records.{i}"]
-    return buffer
+def _places(runner: Runner, rows: Iterable[int]) -> Iterator[tuple[str, slice]]:
+    """Where in the record buffer the rows of each stream lie that have been written; nothing of a window, whose rows
+    have been taken out."""
+    for i, (stream, written) in enumerate(zip(runner.protocol.streams, rows, strict=True)):
+        start = int(runner.feed.bases[i])
+        yield f"records.{i}", slice(start, start + (0 if stream.window else int(written) * stream.width))

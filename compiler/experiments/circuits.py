@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -39,9 +38,14 @@ def build_circuit(model: Model, seeds: Sequence[int], noise: str = "", samples: 
     elif ".py:" in model.circuit:
         graph = _from_python(model, seeds)
     elif model.circuit.endswith(".nir"):
-        graph = _from_nir(model)
+        takes = inspect.signature(from_nir).parameters.values()  # what a NIR file does not say: keys in [model]
+        _check_keys(model, [p.name for p in takes if p.kind is p.KEYWORD_ONLY])
+        if not Path(model.circuit).is_file():
+            raise CortexError("X110", f"cannot read circuit '{model.circuit}': there is no such file.")
+        graph = from_nir(model.circuit, **model.options)
     else:
-        graph = _from_text(model)
+        _check_keys(model, [])
+        graph = parse_circuit(_read_text(Path(model.circuit)))
     if model.arrays:
         graph = graph.with_(arrays={**graph.arrays, **read_arrays(Path(model.arrays))})
     kind = noise or ("counter" if model.circuit in CIRCUITS else graph.noise.kind)
@@ -79,42 +83,32 @@ def _shipped(circuit: Circuit, model: Model, seeds: Sequence[int]) -> Graph:
 # ---- the user's own files
 
 
-def _from_text(model: Model) -> Graph:
-    for key in model.options:
-        raise unknown("X112", f"key in [model] of '{Path(model.circuit).name}'", key, ["circuit", "arrays"])
-    return parse_circuit(_read_text(Path(model.circuit)))
-
-
-def _from_nir(model: Model) -> Graph:
-    """What a NIR file does not say are keys in [model]: dt, reset, current, arrival, integrator, plasticity."""
-    known = [p.name for p in inspect.signature(from_nir).parameters.values() if p.kind is p.KEYWORD_ONLY]
+def _check_keys(model: Model, known: Sequence[str]) -> None:
     for key in model.options:
         if key not in known:
             raise unknown("X112", f"key in [model] of '{Path(model.circuit).name}'", key, ["circuit", "arrays", *known])
-    if not Path(model.circuit).is_file():
-        raise CortexError("X110", f"cannot read circuit '{model.circuit}': there is no such file.")
-    return from_nir(model.circuit, **model.options)
 
 
 def _from_python(model: Model, seeds: Sequence[int]) -> Graph:
     path, _, name = model.circuit.rpartition(":")
-    module = _import(Path(path))
+    _read_text(Path(path))
+    spec = importlib.util.spec_from_file_location(f"cortexc_user_{Path(path).stem}", path)
+    assert spec is not None and spec.loader is not None
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
+    _guarded(path, lambda: loader.exec_module(module))
     function = getattr(module, name, None)
     if not callable(function):
         raise unknown("X113", f"function of '{path}'", name, [k for k, v in vars(module).items() if callable(v)])
-    takes = inspect.signature(function).parameters
     _check_options(function, path, name, model.options)
-    if "seed" not in takes:
+    if "seed" not in inspect.signature(function).parameters:
         return _called(function, path, model.options)
     graphs = [_called(function, path, {**model.options, "seed": seed}) for seed in seeds]
-    return graphs[0] if len(seeds) == 1 else graphs[0].with_(arrays=_stacked(graphs, path))
-
-
-def _stacked(graphs: Sequence[Graph], path: str) -> Arrays:
+    if len(seeds) == 1:
+        return graphs[0]
     shapes = [{name: array.shape for name, array in graph.arrays.items()} for graph in graphs]
     if any(shape != shapes[0] for shape in shapes):
         raise CortexError("X111", f"'{path}' gave arrays of different names or shapes for different seeds.")
-    return {name: np.stack([graph.arrays[name] for graph in graphs]) for name in graphs[0].arrays}
+    return graphs[0].with_(arrays={name: np.stack([graph.arrays[name] for graph in graphs]) for name in shapes[0]})
 
 
 def _check_options(function: Callable, path: str, name: str, options: dict[str, Any]) -> None:
@@ -137,15 +131,6 @@ def _called(function: Callable, path: str, options: dict[str, Any]) -> Graph:
     if not isinstance(graph, Graph):
         raise CortexError("X111", f"'{path}' returned a {type(graph).__name__}, not a Graph.")
     return graph
-
-
-def _import(path: Path) -> ModuleType:
-    _read_text(path)
-    spec = importlib.util.spec_from_file_location(f"cortexc_user_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    _guarded(str(path), lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
-    return module
 
 
 def _guarded(path: str, call: Callable[[], Any]) -> Any:

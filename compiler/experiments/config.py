@@ -1,4 +1,5 @@
-"""Loading experiments: a TOML file, overrides, variants, and checks that name the key and what is known.
+"""Experiments, and how they are loaded: a TOML file, overrides, variants, and checks that name the key and what is
+known.
 
 X101 no such experiment; X102 not readable TOML; X103 an unknown key; X104 a value of the wrong type or range;
 X105 an override that cannot be applied; X106 no such circuit; X107 an option that the circuit needs.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
+import json
 import math
 import re
 import sys
@@ -18,12 +21,84 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from cortexc.compiler.experiments.experiment import EARLIER, TABLES, Experiment
 from cortexc.compiler.experiments.files import shipped_experiments, user_path
-from cortexc.compiler.experiments.tables import Model, RecordTable, converted
-from cortexc.compiler.experiments.tasks.table import TASKS
+from cortexc.compiler.experiments.tables import (
+    Data,
+    Model,
+    Passes,
+    Precision,
+    RecordTable,
+    Run,
+    Setting,
+    Table,
+    converted,
+)
+from cortexc.compiler.experiments.tasks.table import TASKS, ProtocolTable, Stream
 from cortexc.compiler.ir.errors import CortexError, check_type, unknown
 from cortexc.compiler.microcircuits import CIRCUITS
+
+EARLIER: dict[str, Any] = {
+    "task": "stream", "epochs": 1, "presentation_steps": None, "minibatch": 1, "settling_steps": 0, "dataset_size": 100,
+    "readout": [], "train_gates": None, "learning_lag": 0, "halve_at": [], "update_every": 0, "test_gates": None,
+    "shuffle": None, "validation": "valid", "validation_every": None, "validation_gates": [], "test_every": 0,
+    "teacher": {}, "teacher_activation": "tanh", "teacher_matrix": [], "teacher_output": "", "input_range": [0.0, 1.0],
+    "feedback_every": 0, "control_moves": 0, "control_seed": 0, "first_seed": None, "reset": "none"}
+"""The keys of all tasks from when they shared one table: run folders hold them, and digests are over them."""
+
+
+class Experiment(Setting, frozen=True):
+    """Everything that fixes a run, resolved."""
+
+    protocol: ProtocolTable = Stream()
+    passes: Passes = Passes()
+    precision: Precision = Precision()
+    record: dict[str, RecordTable] = {}
+
+    def tables(self) -> dict[str, Any]:
+        """Plain tables that `load_experiment` reads back to the same experiment."""
+        tables = msgspec.to_builtins(self)
+        options = tables["model"].pop("options")
+        tables["model"] |= options
+        return tables
+
+    def text(self) -> str:
+        """TOML; what is None is left out, as is a table of nothing."""
+        import tomli_w
+
+        return tomli_w.dumps(_written(self.tables()))
+
+    def sha256(self) -> str:
+        """Digest of everything that the result depends on: not the backend, nor how far or how fast it runs."""
+        tables = self.tables()
+        tables["run"] = {key: tables["run"][key] for key in ("seeds", "noise")}
+        tables["protocol"] = {**EARLIER, **tables["protocol"]}
+        del tables["description"], tables["name"]
+        if not self.protocol.resets:  # as in digests from before there was this key
+            del tables["protocol"]["reset"]
+        if not tables["protocol"].get("schedule"):  # likewise
+            tables["protocol"].pop("schedule", None)
+        for table in tables["record"].values():  # likewise
+            for key in [key for key in ("events", "cells") if not table[key]]:
+                del table[key]
+        if self.precision.groups == 1:  # likewise
+            del tables["precision"]["groups"]
+        return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+
+    def in_float(self) -> Experiment:
+        return msgspec.structs.replace(self, precision=msgspec.structs.replace(self.precision, weights=0))
+
+    def with_run(self, **changes: Any) -> Experiment:
+        return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, **changes))
+
+
+def _written(table: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {key: _written(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in parts.items() if value is not None and value != {}}
+
+
+TABLES: dict[str, type[Table]] = {"model": Model, "data": Data, "run": Run, "passes": Passes, "precision": Precision}
+"""The tables that every experiment can have, beside [protocol] and the recordings."""
+
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,7 +121,7 @@ def load_experiment(source: str | Path | Mapping[str, Any],
     start at the experiment's folder, those in overrides at the working folder.
     """
     tables, name, folder = _read(source)
-    chosen = _overrides(overrides)
+    chosen = dict(overrides) if isinstance(overrides, Mapping) else dict(map(parse_override, overrides))
     for path, value in chosen.items():
         _assign(tables, path, _located(path, value, Path.cwd()))
     _choose_variant(tables, chosen)
@@ -93,12 +168,6 @@ def _find(source: str) -> Path:
     known = ", ".join(shipped) or "none"
     raise CortexError("X101", f"no experiment '{source}': neither a TOML file, nor a run folder, nor one of the "
                               f"shipped ones ({known}).", f"Did you mean '{near[0]}'?" if near else "")
-
-
-def _overrides(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(overrides, Mapping):
-        return dict(overrides)
-    return dict(map(parse_override, overrides))
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -149,10 +218,9 @@ def _choose_variant(tables: dict[str, Any], chosen: Mapping[str, Any]) -> None:
     variants = model.pop("variants", {}) if isinstance(model, dict) else {}
     if not isinstance(variants, dict) or not all(isinstance(each, dict) for each in variants.values()):
         raise CortexError("X104", f"model.variants must be a table of tables, got {variants!r}.")
-    changes = variants.get(str(model.get("variant"))) if variants else None
-    for key, value in (changes or {}).items():
-        if f"model.{key}" not in chosen:
-            model[key] = value
+    if variants:
+        changes = variants.get(str(model.get("variant")), {})
+        model |= {key: value for key, value in changes.items() if f"model.{key}" not in chosen}
 
 
 def _build(tables: dict[str, Any], name: str, folder: Path) -> Experiment:
@@ -163,7 +231,7 @@ def _build(tables: dict[str, Any], name: str, folder: Path) -> Experiment:
             raise CortexError("X104", f"'{key}' must be a table, got {tables[key]!r}.")
         if key in TABLES and key != "model":
             _check_keys(key, tables[key], TABLES[key].__struct_fields__)
-    tables["model"] = _split_options(tables["model"])
+    tables["model"] = _with_options(tables["model"])
     tables["protocol"] = _own_keys(tables["protocol"])
     if isinstance(tables.get("record"), dict):
         for stream, table in tables["record"].items():
@@ -195,16 +263,12 @@ def _convert(table: Any, struct: type[Converted], path: str = "") -> Converted:
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
         place = (path + where.rstrip("`").replace("options.", "")).strip(".") or "the experiment"
-        raise CortexError("X104", f"{place}: {what[0].lower()}{what[1:]}.", _choices(struct, where)) from None
-
-
-def _choices(struct: type, where: str) -> str:
-    """The allowed values of a key that takes one of a few."""
-    hint: Any = struct
-    for part in re.findall(r"\w+", where):
-        hint = get_type_hints(hint).get(part) if hasattr(hint, "__struct_fields__") else None
-    choices = [each for each in (hint, *get_args(hint)) if get_origin(each) is Literal]
-    return f"Known: {', '.join(filter(None, get_args(choices[0])))}." if choices else ""
+        hint: Any = struct
+        for part in re.findall(r"\w+", where):
+            hint = get_type_hints(hint).get(part) if hasattr(hint, "__struct_fields__") else None
+        choices = [each for each in (hint, *get_args(hint)) if get_origin(each) is Literal]
+        known = f"Known: {', '.join(filter(None, get_args(choices[0])))}." if choices else ""
+        raise CortexError("X104", f"{place}: {what[0].lower()}{what[1:]}.", known) from None
 
 
 def _check_keys(path: str, table: Mapping[str, Any], known: Any) -> None:
@@ -216,42 +280,43 @@ def _check_keys(path: str, table: Mapping[str, Any], known: Any) -> None:
 def _check_numbers(value: Any, path: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise CortexError("X104", f"{path} is {value}; only finite numbers can be used.")
-    if isinstance(value, (dict, list)):
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            _check_numbers(part, f"{path}.{key}" if path and isinstance(value, dict) else f"{path}[{key}]" if path
-                           else str(key))
-
-
-def _split_options(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The circuit's own keys go to `options`; those of a shipped circuit are checked and converted."""
-    own = set(Model.__struct_fields__) - {"options"}
-    table = {key: value for key, value in model.items() if key in own}
-    options = {key: value for key, value in model.items() if key not in own}
-    name = table.get("circuit", "pal")
-    if isinstance(name, str) and name in CIRCUITS:
-        options = _shipped_options(name, options, own)
-    return {**table, "options": options}
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_numbers(part, f"{path}.{key}".lstrip("."))
+    for index, part in enumerate(value if isinstance(value, list) else ()):
+        _check_numbers(part, f"{path}[{index}]")
 
 
 RESERVED = ("arrays", "noise")
 """Fields of a shipped circuit that the experiment sets itself."""
 
 
-def _shipped_options(name: str, options: Mapping[str, Any], own: set[str]) -> dict[str, Any]:
+def _with_options(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The circuit's own keys go to `options`; those of a shipped circuit are checked and converted."""
+    own = set(Model.__struct_fields__) - {"options"}
+    table = {key: value for key, value in model.items() if key in own}
+    options, name = {key: value for key, value in model.items() if key not in own}, table.get("circuit", "pal")
+    if not isinstance(name, str) or name not in CIRCUITS:
+        return {**table, "options": options}
     hints = {k: v for k, v in get_type_hints(CIRCUITS[name].options_class()).items() if k not in RESERVED}
-    result = {}
     for key, value in options.items():
         if key not in hints:
             raise unknown("X103", f"key in [model] of circuit '{name}'", key, {*hints, *own})
-        many = str(hints[key]).startswith("tuple")
-        converted = _convert([value] if many and not isinstance(value, list) else value, hints[key], f"model.{key}")
-        result[key] = _plain(converted)
-    return result
+        many = str(hints[key]).startswith("tuple") and not isinstance(value, list)
+        options[key] = _plain(_convert([value] if many else value, hints[key], f"model.{key}"))
+    return {**table, "options": options}
 
 
 def _resolve(experiment: Experiment, folder: Path) -> Experiment:
-    """Absolute paths; the circuit's required options are there."""
-    _check_circuit(experiment.model)
+    """Absolute paths. The circuit is there, and its required options are."""
+    model = experiment.model
+    if model.circuit in CIRCUITS:
+        for field in dataclasses.fields(CIRCUITS[model.circuit].options_class()):
+            needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if needed and field.name not in model.options:
+                raise CortexError("X107", f"[model] gives no '{field.name}', which circuit '{model.circuit}' needs.")
+    elif not model.circuit.endswith(CIRCUIT_FILES) and ".py:" not in model.circuit:
+        raise unknown("X106", "circuit", model.circuit, [*CIRCUITS, "FILE.ir", "FILE.nir", "FILE.py:build"])
     data_folder = Path(_located("data.folder", experiment.data.folder, folder) or folder)
     changes: dict[str, dict[str, Any]] = {}
     for path in (*FILES, *NAMES_OR_FILES):
@@ -264,12 +329,3 @@ def _resolve(experiment: Experiment, folder: Path) -> Experiment:
     return msgspec.structs.replace(experiment, **{
         table: msgspec.structs.replace(getattr(experiment, table), **own) for table, own in changes.items()})
 
-
-def _check_circuit(model: Model) -> None:
-    if model.circuit in CIRCUITS:
-        for field in dataclasses.fields(CIRCUITS[model.circuit].options_class()):
-            needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            if needed and field.name not in model.options:
-                raise CortexError("X107", f"[model] gives no '{field.name}', which circuit '{model.circuit}' needs.")
-    elif not model.circuit.endswith(CIRCUIT_FILES) and ".py:" not in model.circuit:
-        raise unknown("X106", "circuit", model.circuit, [*CIRCUITS, "FILE.ir", "FILE.nir", "FILE.py:build"])

@@ -1,6 +1,7 @@
-"""What leaves a run: arrays for numpy and torch, and Lava code, with what has been learnt.
+"""What leaves a run: its folder, read, and arrays for numpy and torch, and Lava code, with what has been learnt.
 
-X148 compiled code that was edited; X171 an unknown format; X173 one whose library is not installed.
+A run folder may be somebody else's: nothing in it is run. X148 compiled code that was edited; X170 no finished run, or
+no run folder at all; X171 an unknown format; X173 one whose library is not installed; X175 a file that cannot be read.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,11 @@ import msgspec
 import numpy as np
 
 from cortexc.compiler.backends.blocks import first_block
+from cortexc.compiler.experiments.circuits import read_arrays
 from cortexc.compiler.experiments.compilation import compile_experiment, work_of
-from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.config import Experiment, load_experiment
 from cortexc.compiler.experiments.files import (
+    brief,
     user_path,
     writable_folder,
     write_bytes,
@@ -28,12 +33,101 @@ from cortexc.compiler.experiments.files import (
     write_text,
     written_aside,
 )
-from cortexc.compiler.experiments.opened import open_run
-from cortexc.compiler.experiments.results import FINAL, MANIFEST
+from cortexc.compiler.experiments.results import FINAL, MANIFEST, STATES
 from cortexc.compiler.front.nir.exporting import to_nir
 from cortexc.compiler.front.nir.reading import package
 from cortexc.compiler.ir import CortexError, parse_graph, show_graph, unknown
 from cortexc.compiler.ir.errors import check_type
+
+# ---- run folders, read
+
+EXPERIMENT, GRAPH, START, RESULTS, RECORDS = (
+    "experiment.toml", "graph.ir", "arrays.safetensors", "results.json", "records.npz")
+
+
+def open_run(folder: str | Path) -> RunFolder:
+    """A run folder, to be read. Nothing in it is imported or run, and its circuit is not built. Raises X170."""
+    check_type("open_run", folder, (str, Path), "the path of a folder")
+    path = user_path(folder)
+    if not isfile(path / EXPERIMENT):
+        raise CortexError("X170", f"'{path}' is no run folder: there is no {EXPERIMENT} in it.",
+                          "Name the folder that `cortexc run -o` wrote.")
+    return RunFolder(path)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run left. Every property reads its file when it is asked for first; X170 where the run has not come so
+    far, X175 where the file is broken."""
+
+    folder: Path
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What `cortexc run --json` printed."""
+        try:
+            found = json.loads(self._text(RESULTS, finished=True))
+        except (ValueError, RecursionError) as error:
+            raise self._broken(RESULTS, error) from None
+        if not isinstance(found, dict):
+            raise self._broken(RESULTS, "it holds no table")
+        return found
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that was learnt or kept, by name in the circuit: `projection.w` (n_post, n_pre), (n,) for one_to_one and
+        (channels_post, channels_pre, kernel, kernel) for convolutions; optimiser and synaptic states alike; states
+        `population.state` (n,) or (batch, n). Weights of several seeds have an axis of seeds in front."""
+        return {**self._arrays(STATES), **self._arrays(FINAL)}
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """Of `arrays`, the weights: `projection.w`."""
+        return {name: array for name, array in self.arrays.items() if name.endswith(".w")}
+
+    @cached_property
+    def start(self) -> dict[str, np.ndarray]:
+        """The arrays that the run began with, as they were bound: weights, masks, initial states, tables."""
+        return self._arrays(START)
+
+    @cached_property
+    def records(self) -> dict[str, np.ndarray]:
+        """`STREAM/population.quantity` (rows, batch, n), `STREAM/projection.w` (rows, copies, n_post, n_pre) and curves
+        such as `STREAM/angle B W` (rows, seeds); one row per recorded step."""
+        return self._arrays(RECORDS)
+
+    @cached_property
+    def experiment_text(self) -> str:
+        """The experiment in TOML, resolved."""
+        return self._text(EXPERIMENT)
+
+    @cached_property
+    def graph_text(self) -> str:
+        """The circuit in IR text, before the passes; `cortexc.parse_graph` reads it."""
+        return self._text(GRAPH)
+
+    def _arrays(self, name: str) -> dict[str, np.ndarray]:
+        self._finished(name)
+        try:
+            return read_arrays(self.folder / name)
+        except CortexError as error:
+            raise self._broken(name, error.message) from None
+
+    def _text(self, name: str, finished: bool = False) -> str:
+        if finished:
+            self._finished(name)
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._broken(name, error) from None
+
+    def _finished(self, name: str) -> None:
+        if not (self.folder / name).is_file():
+            raise CortexError("X170", f"'{self.folder}' holds no finished run: there is no {name}.",
+                              "Run it to the end, or as far as --steps says; an interrupted run goes on with --resume.")
+
+    def _broken(self, name: str, error: object) -> CortexError:
+        return CortexError("X175", f"cannot read {name} of '{self.folder}': {brief(error)}.", "Run it again.")
 
 
 def export_run(folder: str | Path, to: str, output: str | Path | None = None) -> Path:
@@ -99,7 +193,7 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     check_type("compile_to_folder", experiment, Experiment, "an Experiment", "cortexc.load reads one.")
     from cortexc.compiler.backends.in_process import sized
     from cortexc.compiler.backends.lava import emit
-    from cortexc.compiler.experiments.cores import fitting_mapping
+    from cortexc.compiler.experiments.fitting import fitting_mapping
 
     if not force:
         check_unedited(user_path(folder))

@@ -131,21 +131,16 @@ def written_aside(folder: str | Path, last: str) -> Iterator[Path]:
     try:
         aside.mkdir()
         yield aside
-        _take_place(aside, target, last)
+        if target.exists():
+            for path in sorted(aside.iterdir(), key=lambda path: (path.name == last, path.name)):
+                os.replace(path, target / path.name)
+        else:
+            aside.rename(target)
     except OSError as error:
         raise CortexError("X131", f"cannot write into '{folder}': {error.strerror or error}.",
                           "Free some space or choose another folder; what was there before is intact.") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _take_place(aside: Path, target: Path, last: str) -> None:
-    """A new folder in one step; into one that is there, file by file."""
-    if not target.exists():
-        aside.rename(target)
-        return
-    for path in sorted(aside.iterdir(), key=lambda path: (path.name == last, path.name)):
-        os.replace(path, target / path.name)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -210,14 +205,6 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Ma
     head += b" " * (-len(head) % 8)
     parts = (np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data for name in names)
     write_parts(path, itertools.chain([len(head).to_bytes(8, "little"), head], parts), 8 + len(head) + end)
-
-
-def write_figure(path: Path, figure: Any, **options: Any) -> None:
-    """A figure of matplotlib in the format of the file's suffix."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.removeprefix("."), **options)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -21,11 +21,9 @@ from cortexc.compiler.backends.lava.ordinary import Fixed, circuit_module, is_a_
 from cortexc.compiler.experiments.checkpoints import graph_sha256
 from cortexc.compiler.experiments.circuits import build_circuit, read_arrays, with_seeds
 from cortexc.compiler.experiments.compilation import check_installed, compile_experiment
-from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.experiment import Experiment
-from cortexc.compiler.experiments.export import check_unedited, digests
+from cortexc.compiler.experiments.config import Experiment, load_experiment
+from cortexc.compiler.experiments.export import check_unedited, digests, open_run
 from cortexc.compiler.experiments.files import user_path, write_json, write_npz, write_text, written_aside
-from cortexc.compiler.experiments.opened import open_run
 from cortexc.compiler.experiments.quantities import shaped
 from cortexc.compiler.experiments.results import FINAL, MANIFEST
 from cortexc.compiler.experiments.simulation import seeds_of

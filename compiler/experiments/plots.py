@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cortexc.compiler.experiments.figures import angle
+from cortexc.compiler.experiments.results import angle
 from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, unknown

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cortexc.compiler.experiments.compilation import Compiled
-from cortexc.compiler.experiments.running import Running
 from cortexc.compiler.ir import CortexError, Graph, parse_graph, unknown
 from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import reads
@@ -26,14 +25,20 @@ from cortexc.compiler.passes import observable
 from cortexc.compiler.passes.discretise import with_constants
 from cortexc.compiler.passes.group_weights import in_parts
 
+if TYPE_CHECKING:
+    from cortexc.compiler.experiments.session import Session
+
 Owner = Population | Projection
 
 
-def get(run: Running, name: str) -> np.ndarray:
+def get(run: Session, name: str) -> np.ndarray:
     """A copy of the quantity's value after the last step. Raises X201, X202."""
-    graph = run.compiled.graph
-    if name in parameters(graph):
-        return parameter_value(graph, name)
+    graph, key = run.compiled.graph, name.partition(".")[2]
+    match parameters(graph).get(name):
+        case Projection() as owner:
+            return np.array(rule_parameters(graph, owner)[key])
+        case Population() as owner:  # (n,), or with its batch axis where it was bound so
+            return np.array(graph.arrays.get(name, np.full(owner.size, cell_parameters(graph, owner).get(key))), float)
     known = observable(graph) | set(states(graph))
     if name not in known:
         raise unknown("X201", f"quantity of circuit '{graph.name}'", name, known | set(parameters(graph)))
@@ -41,29 +46,24 @@ def get(run: Running, name: str) -> np.ndarray:
     return np.array(value[0] if len(value) == 1 and (graph.batch == 1 or name in synaptic(graph)) else value)
 
 
-def set_state(run: Running, name: str, value: Any) -> None:
+def set_state(run: Session, name: str, value: Any) -> None:
     """Sets what is kept from step to step. Raises X201 to X204."""
     graph = run.compiled.graph
     known = states(graph)
     if name not in known:
         raise unknown("X201", f"weight, state or parameter of circuit '{graph.name}'", name,
                       {*known, *parameters(graph)})
-    for part in in_parts([name], run.compiled.parts):
+    lowered, parts = run.compiled.report.graph, in_parts([name], run.compiled.parts)
+    for part in parts:
         _refuse(run, part)
-    now = _kept(run, name)
-    array = _fitting(name, numbers(name, value), known[name], len(now))
-    parts = _by_part(run.compiled, name, array)
-    for part, own in parts.items():
-        _check_values(run.compiled.report.graph, part, own)
-    for part, own in parts.items():
-        run.runner.put(part, own)
-
-
-def _by_part(compiled: Compiled, name: str, array: np.ndarray) -> dict[str, np.ndarray]:
-    """The value, or that of every group that a projection became."""
-    arrays, parts = compiled.report.graph.arrays, in_parts([name], compiled.parts)
-    return {name: array} if parts == (name,) else {
-        part: array * arrays[f"{part.partition('.')[0]}.mask"] for part in parts}
+    whole = (len(_kept(run, name)), *known[name])
+    array = np.broadcast_to(shaped(name, value, known[name], whole), whole)
+    own = {name: array} if parts == (name,) else {
+        part: array * lowered.arrays[f"{part.partition('.')[0]}.mask"] for part in parts}
+    for part, values in own.items():
+        _check_values(lowered, part, values)
+    for part, values in own.items():
+        run.runner.put(part, values)
 
 
 # ---- what there is
@@ -90,16 +90,6 @@ def parameters(graph: Graph) -> dict[str, Owner]:
     """`population.parameter` and `projection.parameter` -> the owner."""
     owners = [(p, graph.cell(p.cell)) for p in graph.populations] + [(q, graph.rule_of(q)) for q in graph.projections]
     return {f"{owner.name}.{p.name}": owner for owner, kind in owners if kind for p in kind.parameters}
-
-
-def parameter_value(graph: Graph, name: str) -> np.ndarray:
-    """Of a population (n,), or with its batch axis where it was bound so; of a projection a number."""
-    owner, key = parameters(graph)[name], name.partition(".")[2]
-    if isinstance(owner, Projection):
-        return np.array(rule_parameters(graph, owner)[key])
-    if name in graph.arrays:
-        return np.array(graph.arrays[name], np.float64)
-    return np.full(owner.size, cell_parameters(graph, owner)[key])
 
 
 # ---- what a value must be
@@ -132,25 +122,14 @@ def shaped(name: str, value: Any, *shapes: tuple[int, ...]) -> np.ndarray:
     return array
 
 
-def _fitting(name: str, array: np.ndarray, shape: tuple[int, ...], copies: int) -> np.ndarray:
-    """(copies, *shape). Raises X203."""
-    if array.shape not in (shape, (copies, *shape)):
-        others = f" or {(copies, *shape)}" if copies > 1 else ""
-        raise CortexError("X203", f"the value of '{name}' has shape {array.shape}, expected {shape}{others}.")
-    return np.broadcast_to(array, (copies, *shape))
-
-
 def _check_values(graph: Graph, name: str, array: np.ndarray) -> None:
     """Raises X204 for weights beyond limits, sign, unit or mask, and for states that are no integers of theirs."""
     owner, _, key = name.partition(".")
-    if not array.size:
-        return
-    if any(q.name == owner for q in graph.projections):
-        if key == "w":
-            _check_weights(graph, graph.projection(owner), array)
-        return
-    state = graph.cell_of(owner).state(key)
-    if state and state.dtype != "float64":
+    projection = next((q for q in graph.projections if q.name == owner), None)
+    state = None if projection else graph.cell_of(owner).state(key)
+    if projection and key == "w" and array.size:
+        _check_weights(graph, projection, array)
+    if state and state.dtype != "float64" and array.size:
         most = 2.0 ** (int(state.dtype.removeprefix("int")) - 1) * state.scale
         _on_grid(name, array, state.scale, f"dtype {state.dtype}")
         _within(name, array, -most, most - state.scale, f"dtype {state.dtype}")
@@ -181,52 +160,46 @@ def _on_grid(name: str, array: np.ndarray, unit: float, who: str) -> None:
 # ---- what the program has made of it
 
 
-def _kept(run: Running, name: str) -> np.ndarray:
+def _kept(run: Session, name: str) -> np.ndarray:
     """The value as the runner has it, (copies or batch, ...). Raises X202 where a pass or the lowering left it out."""
     try:
         return run.value(name)
     except KeyError:
-        found = _removed_by(run.compiled, name)
+        records = run.compiled.report.records
+        found = next((record.name for record in records if name not in observable(parse_graph(record.text))), "")
     by = f"pass '{found}' left it out" if found else "nothing reads it in a later step"
+    or_disable = f'; or leave the pass out: passes.disable = ["{found}"]' if found else ""
     raise CortexError("X202", f"'{name}' is not kept: {by}.",
-                      f"Observe it: list it in the quantities of a [record.NAME]{_or_disable(found)}.")
+                      f"Observe it: list it in the quantities of a [record.NAME]{or_disable}.")
 
 
-def _removed_by(compiled: Compiled, name: str) -> str:
-    """The first pass after which a quantity is not there."""
-    records = compiled.report.records
-    return next((record.name for record in records if name not in observable(parse_graph(record.text))), "")
-
-
-def _or_disable(name: str) -> str:
-    return f'; or leave the pass out: passes.disable = ["{name}"]' if name else ""
-
-
-def _refuse(run: Running, name: str) -> None:
+def _refuse(run: Session, name: str) -> None:
     """Raises X202 for what is overwritten, or lives on in another form."""
     graph, (owner, _, key) = run.compiled.report.graph, name.partition(".")
     if run.experiment.run.stock:
-        raise CortexError("X202", f"'{name}' cannot be set: stock Lava processes keep values of their own.",
-                          "Run without run.stock, with the same results.")
+        raise _fixed(name, "stock Lava processes keep values of their own.",
+                     "Run without run.stock, with the same results.")
     mirror = next((m for m in graph.mirrors if m.target == owner and key == "w"), None)
     if mirror:
-        raise CortexError("X202", f"'{name}' cannot be set: a mirror copies '{mirror.source}' into it.",
-                          f"Set '{mirror.source}.w'.")
+        raise _fixed(name, f"a mirror copies '{mirror.source}' into it.", f"Set '{mirror.source}.w'.")
     for q in graph.projections:
         if q.lowering == "hoisted" and (owner == q.name or name == f"{q.pre}.{graph.class_of(q.name).message}"):
             raise _hoisted(name, q)
 
 
 def _hoisted(name: str, q: Projection) -> CortexError:
-    return CortexError("X202", f"'{name}' cannot be set: pass 'hoist-constant-input' keeps '{q.name}' in another form "
-                               "while a presentation lasts.",
-                       'Leave the pass out: passes.disable = ["hoist-constant-input"].')
+    return _fixed(name, f"pass 'hoist-constant-input' keeps '{q.name}' in another form while a presentation lasts.",
+                  'Leave the pass out: passes.disable = ["hoist-constant-input"].')
+
+
+def _fixed(name: str, why: str, hint: str) -> CortexError:
+    return CortexError("X202", f"'{name}' cannot be set: {why}", hint)
 
 
 # ---- parameters
 
 
-def with_parameters(run: Running, values: Mapping[str, np.ndarray]) -> Compiled:
+def with_parameters(run: Session, values: Mapping[str, np.ndarray]) -> Compiled:
     """The compiled experiment with other parameters, in its graph and in what the passes have made of it. Raises X201
     to X204."""
     compiled = run.compiled
@@ -238,19 +211,19 @@ def with_parameters(run: Running, values: Mapping[str, np.ndarray]) -> Compiled:
     return compiled
 
 
-def _check_parameter(run: Running, compiled: Compiled, name: str) -> None:
+def _check_parameter(run: Session, compiled: Compiled, name: str) -> None:
     if run.experiment.precision.weights:
-        raise CortexError("X202", f"'{name}' cannot be set: in fixed point, parameters are in the formats.",
-                          "Start another session with the value in its circuit.")
+        raise _fixed(name, "in fixed point, parameters are in the formats.",
+                     "Start another session with the value in its circuit.")
     if run.experiment.run.stock or run.edited:
-        raise CortexError("X202", f"'{name}' cannot be set: the code that runs is not generated from the graph.",
-                          "Run without run.stock and without a compiled folder.")
+        raise _fixed(name, "the code that runs is not generated from the graph.",
+                     "Run without run.stock and without a compiled folder.")
     if _solved_with(compiled.graph, name):
-        raise CortexError("X202", f"'{name}' cannot be set: its cell's integrator 'exact' solved the equations with it "
-                                  "before the run.", "Use another integrator, or start a session with the new value.")
+        raise _fixed(name, "its cell's integrator 'exact' solved the equations with it before the run.",
+                     "Use another integrator, or start a session with the new value.")
     if changed_by := _folded_by(compiled, name):
-        raise CortexError("X202", f"'{name}' cannot be set: pass '{changed_by}' has computed with it.",
-                          f'Leave the pass out: passes.disable = ["{changed_by}"].')
+        raise _fixed(name, f"pass '{changed_by}' has computed with it.",
+                     f'Leave the pass out: passes.disable = ["{changed_by}"].')
     graph, owner = compiled.report.graph, name.partition(".")[0]
     for q in graph.projections:
         if q.lowering == "hoisted" and owner in (q.name, q.pre):
@@ -270,7 +243,7 @@ def _folded_by(compiled: Compiled, name: str) -> str:
     readers = _readers(with_constants(compiled.graph), name)
     for record in compiled.report.records:
         graph = parse_graph(record.text)
-        still = {key for key in readers if key in _equations(graph, name)}
+        still = readers & _equations(graph, name).keys()
         if still - _readers(graph, name, _equations(compiled.graph, name)) or name not in parameters(graph):
             return record.name
     return ""

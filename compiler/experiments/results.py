@@ -20,22 +20,80 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from cortexc.compiler.experiments import figures
 from cortexc.compiler.experiments.checkpoints import NAME, arrays_sha256
 from cortexc.compiler.experiments.compilation import Compiled
+from cortexc.compiler.experiments.config import Experiment
 from cortexc.compiler.experiments.files import write_npz, write_safetensors, write_text
 from cortexc.compiler.experiments.quantities import of_cells, synaptic
-from cortexc.compiler.experiments.running import Running
-from cortexc.compiler.experiments.tasks.measures import Measured
+from cortexc.compiler.experiments.tasks.plans import Measured
 from cortexc.compiler.ir import CortexError, show_graph
 from cortexc.compiler.ir.errors import CortexWarning
 from cortexc.compiler.passes.group_weights import whole_of
 from cortexc.compiler.passes.widths import COUNTER
+
+if TYPE_CHECKING:
+    from cortexc.compiler.experiments.session import Session
+
+# ---- curves of what was recorded
+
+Curve = np.ndarray
+LISTED = 1000
+"""Curves of up to so many rows are listed whole in the results."""
+
+
+def angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Degrees between matrices under the Frobenius product; over the last two axes. nan where one is 0."""
+    with np.errstate(all="ignore"):
+        product = (first * second).sum((-2, -1))
+        norms = np.sqrt((first ** 2).sum((-2, -1))) * np.sqrt((second ** 2).sum((-2, -1)))
+        return np.degrees(np.arccos(np.clip(product / norms, -1, 1)))
+
+
+def transpose_angle(records: Any, stream: str, feedback: str, forward: str) -> Curve:
+    """Angle between B and W^T, degrees: (rows, seeds)."""
+    return angle(records.rows(stream, feedback), records.rows(stream, forward).swapaxes(-1, -2))
+
+
+def squared_error(records: Any, stream: str, first: str, second: str) -> Curve:
+    """Squared difference, averaged over cells: (rows, batch)."""
+    return ((records.rows(stream, first) - records.rows(stream, second)) ** 2).mean(axis=-1)
+
+
+def curves(experiment: Experiment, records: Any) -> dict[str, Curve]:
+    """`STREAM/angle B W` and `STREAM/error A B` for what [record] asks for: (rows, seeds)."""
+    drawn = (("angle", transpose_angle), ("error", squared_error))
+    return {f"{stream}/{what} {first} {second}": curve(records, stream, first, second)
+            for stream, table in experiment.record.items() for what, curve in drawn
+            for first, second in getattr(table, f"{what}s")}
+
+
+def summaries(experiment: Experiment, found: Mapping[str, Curve]) -> dict[str, Any]:
+    """Per curve: rows, the first and last value of each seed, and for errors the mean over the last epoch."""
+    result = {}
+    for name, curve in found.items():
+        entry: dict[str, Any] = {"rows": len(curve)}
+        if len(curve):
+            entry |= {"first": curve[0].tolist(), "last": curve[-1].tolist()}
+        if len(curve) <= LISTED:
+            entry["values"] = curve.tolist()
+        per_epoch = experiment.protocol.curve_rows
+        if "/error " in name and len(curve) >= per_epoch > 0:
+            entry["last_epoch"] = curve[-per_epoch:].mean(axis=0).tolist()
+        result[name] = entry
+    return result
+
+
+def epoch_means(curve: Curve, per_epoch: int) -> Curve:
+    """(epochs, seeds): means over the completed epochs of `per_epoch` rows each."""
+    epochs = len(curve) // per_epoch if per_epoch else 0
+    return curve[:epochs * per_epoch].reshape(epochs, per_epoch, *curve.shape[1:]).mean(axis=1) if epochs else \
+        np.zeros((0, *curve.shape[1:]))
+
 
 Arrays = dict[str, np.ndarray]
 FINAL, STATES, RESULTS = "final.safetensors", "states.safetensors", "results.json"
@@ -60,19 +118,19 @@ class Read(Mapping[str, np.ndarray]):
         return len(self.made)
 
 
-def weights(run: Running) -> Read:
+def weights(run: Session) -> Read:
     """All weights now: `projection.w` -> (copies, n_post, n_pre)."""
     graph, parts = run.compiled.report.graph, run.compiled.parts
     kept = [f"{q.name}.w" for q in graph.projections if graph.class_of(q.name).kind.weighted]
     return Read({name: partial(run.value, name) for name in dict.fromkeys(whole_of(each, parts) for each in kept)})
 
 
-def states(run: Running) -> Arrays:
+def states(run: Session) -> Arrays:
     """Every state of every population that the program keeps: `population.state` -> (batch, n)."""
     return _values(run, of_cells(run.compiled.report.graph))
 
 
-def final_arrays(run: Running) -> Mapping[str, np.ndarray]:
+def final_arrays(run: Session) -> Mapping[str, np.ndarray]:
     """What a new run of the circuit can start from: weights, optimiser and synaptic states, and the states of those
     populations of which a pass has removed none; in the shape in which a graph binds them."""
     graph, kept = run.compiled.graph, states(run)
@@ -86,11 +144,10 @@ def final_arrays(run: Running) -> Mapping[str, np.ndarray]:
 
 
 def _first(made: Callable[[], np.ndarray]) -> np.ndarray:
-    first: np.ndarray = made()[0]
-    return first
+    return np.asarray(made()[0])
 
 
-def _values(run: Running, names: Iterable[str]) -> Arrays:
+def _values(run: Session, names: Iterable[str]) -> Arrays:
     found = {}
     for name in names:
         try:
@@ -100,7 +157,7 @@ def _values(run: Running, names: Iterable[str]) -> Arrays:
     return found
 
 
-def check_finite(run: Running) -> None:
+def check_finite(run: Session) -> None:
     """Raises X152 with the first weights that are not finite, and warns (X206) of the first state that is NaN."""
     for name, array in weights(run).items():
         if not np.isfinite(array).all():
@@ -133,22 +190,25 @@ def seed_sha256(found: Mapping[str, np.ndarray], index: int, seeds: int) -> str:
 # ---- results
 
 
-def results(run: Running) -> dict[str, Any]:
-    """What `run --json` prints and `results.json` holds."""
-    experiment, plan = run.experiment, run.plan
+def results(run: Session) -> dict[str, Any]:
+    """What `run --json` prints and `results.json` holds. `steps_per_second` is of this call alone, without compiling,
+    starting and checkpoints."""
+    experiment, task, plan = run.experiment, run.experiment.protocol, run.plan
     with run.timed("readout"):
-        task = experiment.protocol
         found, scored = weights(run), task.scores(plan, run.records, run.position)
         measured = task.measures(plan, run.records, run.position)
-        curves = figures.summaries(experiment, figures.curves(experiment, run.records))
+        drawn = summaries(experiment, curves(experiment, run.records))
     tests, validations = ([s for s in scored if s.phase == phase] for phase in ("test", "validation"))
-    return {**_what(run), **_speed(run), **_per_seed(run, found, tests),
+    seconds = run.seconds.get("run", 0.0) - run.run_checkpoints
+    return {**_what(run), "steps": run.position, "total_steps": run.total, "resumed_from": run.resumed_from,
+            "steps_per_second": run.steps_run / seconds if run.steps_run and seconds > 0 else 0.0,
+            "wall_s": sum(run.seconds.values()), "seconds": dict(run.seconds), **_per_seed(run, found, tests),
             "finite": all(bool(np.isfinite(array).all()) for array in found.values()), "tests": _score_table(tests),
-            "validations": _score_table(validations), **measured, "curves": curves,
+            "validations": _score_table(validations), **measured, "curves": drawn,
             "output": str(run.folder) if run.folder else None, "machine": machine()}
 
 
-def _what(run: Running) -> dict[str, Any]:
+def _what(run: Session) -> dict[str, Any]:
     experiment, compiled = run.experiment, run.compiled
     on_lava = experiment.run.backend == "lava"
     return {"name": experiment.name, "circuit": compiled.graph.name,
@@ -162,7 +222,7 @@ def _what(run: Running) -> dict[str, Any]:
             **({"precision": _precision(run)} if experiment.precision.weights else {})}
 
 
-def _precision(run: Running) -> dict[str, Any]:
+def _precision(run: Session) -> dict[str, Any]:
     """Bits, the share of weights at their limits, and with `count` how often quantities and tags saturated, summed over
     cells or synapses (none where that was not counted)."""
     graph = run.compiled.report.graph
@@ -183,15 +243,7 @@ def _precision(run: Running) -> dict[str, Any]:
             "warnings": [{"code": each.code, "message": each.message, "hint": each.hint} for each in loud]}
 
 
-def _speed(run: Running) -> dict[str, Any]:
-    """`steps_per_second` is of this call alone, without compiling, starting and checkpoints."""
-    seconds = run.seconds.get("run", 0.0) - run.run_checkpoints
-    return {"steps": run.position, "total_steps": run.total, "resumed_from": run.resumed_from,
-            "steps_per_second": run.steps_run / seconds if run.steps_run and seconds > 0 else 0.0,
-            "wall_s": sum(run.seconds.values()), "seconds": dict(run.seconds)}
-
-
-def _per_seed(run: Running, found: Mapping[str, np.ndarray], tests: list[Measured]) -> dict[str, Any]:
+def _per_seed(run: Session, found: Mapping[str, np.ndarray], tests: list[Measured]) -> dict[str, Any]:
     seeds = run.experiment.run.seeds
     digests = [seed_sha256(found, i, len(seeds)) for i in range(len(seeds))]
     last = list(tests[-1].values) if tests else [None] * len(seeds)
@@ -205,7 +257,7 @@ def _score_table(found: list[Measured]) -> list[dict[str, Any]]:
 
 
 def machine() -> dict[str, Any]:
-    """What ran it, for speed figures."""
+    """What ran it, for speed """
     return {"system": platform.platform(), "processor": platform.processor() or platform.machine(),
             "cores": os.cpu_count(), "python": platform.python_version(), "numpy": np.__version__}
 
@@ -249,17 +301,19 @@ def write_start(folder: Path, compiled: Compiled) -> None:
     write_text(folder / "experiment.toml", compiled.experiment.text())
 
 
-def write_arrays(run: Running, folder: Path) -> None:
+def write_arrays(run: Session, folder: Path) -> None:
     """All that the run leaves but its results. Raises X131."""
     write_safetensors(folder / FINAL, final_arrays(run))
     write_safetensors(folder / STATES, states(run))
-    recorded = figures.recorded_arrays(run.plan, run.records)
-    write_npz(folder / "records.npz", recorded | figures.curves(run.experiment, run.records))
+    records = run.records
+    recorded = {f"{stream.name}/{quantity}": records.rows(stream.name, quantity)
+                for stream in run.plan.protocol.streams for quantity in stream.quantities if not stream.window}
+    write_npz(folder / "records.npz", recorded | records.taken() | curves(run.experiment, records))
 
 
-def write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
+def write_report(run: Session, folder: Path, table: Mapping[str, Any]) -> None:
     """The page of a run. Raises X131."""
     from cortexc.compiler.report.run_page import Recorded, run_page
 
-    recorded = Recorded(run.records.taken(), figures.curves(run.experiment, run.records), run.value, run.plan.spiking)
+    recorded = Recorded(run.records.taken(), curves(run.experiment, run.records), run.value, run.plan.spiking)
     write_text(folder / REPORT, run_page(table, run.compiled.graph, recorded))

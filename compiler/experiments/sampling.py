@@ -43,9 +43,11 @@ class Sampler:
         wanted = draw.permutation(np.arange(1, max(self.steps, 1)))[:STEPS]
         self.wanted = {int(step) for step in wanted}
         self.cells = {p.name: draw.permutation(p.size)[:SIDE] for p in self.graph.populations}
-        self.plastic = [q for q in self.graph.projections if _is_sampled(self.graph, q)]
-        self.held = [f"{q.name}.{key}" for q in self.plastic for key in (*_weight(self.graph, q), *_tag(self.graph, q))]
-        now, self.earlier = _read(self.graph, self.plastic)
+        kinds = {q.name: self.graph.class_of(q.name).kind for q in self.graph.projections}
+        self.plastic = [q for q in self.graph.projections if self.graph.rule_of(q) is not None
+                        and not (kinds[q.name].maps or kinds[q.name].listed)]
+        now, self.earlier, weights = _read(self.graph, self.plastic)
+        self.held = weights + [f"{q.name}.{key}" for q in self.plastic for key in _tag(self.graph, q)]
         sent = [f"{q.pre}.{self.graph.class_of(q.name).message}" for q in self.graph.projections]
         self.now = list(dict.fromkeys([*now, *sent]))
         self.current: Values = {}
@@ -92,30 +94,24 @@ def gates_at(protocol: Protocol, step: int) -> dict[str, float]:
     return {}
 
 
-def _is_sampled(graph: Graph, q: Projection) -> bool:
-    return graph.rule_of(q) is not None and not (graph.class_of(q.name).kind.maps or graph.class_of(q.name).kind.listed)
-
-
 def _tag(graph: Graph, q: Projection) -> tuple[str, ...]:
     rule = graph.rule_of(q)
     return (rule.optimiser.kind,) if rule and rule.optimiser.kind in TAGGED else ()
 
 
-def _weight(graph: Graph, q: Projection) -> tuple[str, ...]:
-    rule = graph.rule_of(q)
-    return ("w",) if rule and Name("w") in walk(rule.increment) else ()
-
-
-def _read(graph: Graph, projections: Iterable[Projection]) -> tuple[list[str], list[str]]:
-    """Quantities of cells that rules read, of this step and of the one before."""
+def _read(graph: Graph, projections: Iterable[Projection]) -> tuple[list[str], list[str], list[str]]:
+    """Quantities of cells that rules read, of this step and of the one before, and weights."""
     now: dict[str, None] = {}
     earlier: dict[str, None] = {}
+    weights: dict[str, None] = {}
     for q in projections:
         rule = graph.rule_of(q)
         for node in walk(rule.increment) if rule else ():
-            if isinstance(node, Name | Prev) and node.name.startswith(("pre.", "post.")) and node.name != WEIGHT_SUM:
+            if node == Name("w"):
+                weights[f"{q.name}.w"] = None
+            elif isinstance(node, Name | Prev) and node.name.startswith(("pre.", "post.")) and node.name != WEIGHT_SUM:
                 (earlier if isinstance(node, Prev) else now)[_owned(q, node.name)] = None
-    return list(now), list(earlier)
+    return list(now), list(earlier), list(weights)
 
 
 def _owned(q: Projection, name: str) -> str:
@@ -128,7 +124,9 @@ def _owned(q: Projection, name: str) -> str:
 
 def measured(sampler: Sampler, after: Graph) -> list[Underflow]:
     """What of the sampled signals, and changes of weights and tags, becomes 0 in the quantised graph."""
-    formats, found = _lossy(after), []
+    synaptic, found = {q.name for q in after.projections}, []
+    formats = {name: held for name, (held, nearest) in formats_of(after)  # cells' random rounding is right on average
+               if nearest or name.partition(".")[0] in synaptic}
     for name, held in formats.items():
         source = _source(sampler.graph, name)
         if source not in (name, "") and all(source in values for values in sampler.taken):
@@ -142,14 +140,6 @@ def measured(sampler: Sampler, after: Graph) -> list[Underflow]:
             what = f"{q.name}.{'w' if change.name == 'increment' else change.name}"
             found += _measured(what, "increments", formats[what], list(_pairs(sampler, q, change, formats)))
     return found
-
-
-def _lossy(graph: Graph) -> dict[str, Format]:
-    """Formats of weights and tags, and of what a cell rounds to the nearest; what it rounds at random is right on
-    average."""
-    synaptic = {q.name for q in graph.projections}
-    return {name: each for name, (each, nearest) in formats_of(graph)
-            if nearest or name.partition(".")[0] in synaptic}
 
 
 def _measured(quantity: str, kind: str, unit: Format,
@@ -221,13 +211,16 @@ class _Scope:
         if name == "w":
             return self._rounded(f"{self.q.name}.w", self.values[f"{self.q.name}.w#1"])
         if name == TAG:
-            return self._rounded(f"{self.q.name}.{TAG}", self.values[f"{self.q.name}.{_tag(self.graph, self.q)[0]}"])
+            return self._tagged("")
         return self._side(name, "")
 
     def before(self, name: str, depth: int) -> np.ndarray:
         if name == TAG:
-            return self._rounded(f"{self.q.name}.{TAG}", self.values[f"{self.q.name}.{_tag(self.graph, self.q)[0]}#1"])
+            return self._tagged("#1")
         return self._side(name, "#" + str(depth))
+
+    def _tagged(self, when: str) -> np.ndarray:
+        return self._rounded(f"{self.q.name}.{TAG}", self.values[f"{self.q.name}.{_tag(self.graph, self.q)[0]}{when}"])
 
     def _side(self, name: str, when: str) -> np.ndarray:
         """Along the last axis for `pre`, the one before it for `post`."""

@@ -22,8 +22,7 @@ from cortexc.compiler.experiments.quantities import numbers, shaped, states
 from cortexc.compiler.experiments.results import warn_of_nan
 from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.experiments.tables import converted
-from cortexc.compiler.experiments.tasks.plans import is_whole
-from cortexc.compiler.experiments.tasks.schedule import When
+from cortexc.compiler.experiments.tasks.plans import When, is_whole
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -59,8 +58,13 @@ class Simulation(Mapping[str, np.ndarray]):
             import xarray
         except ImportError:
             raise CortexError("X216", "xarray is not installed.", "pip install xarray.") from None
-        arrays = {name: (["seed" if array.shape[1] == len(self.seeds) else "element", "time", *_own_axes(name, array)],
-                         np.swapaxes(array, 0, 1)) for name, array in self.recorded.items()}
+        arrays = {}
+        for name, array in self.recorded.items():
+            owner, _, key = name.partition(".")
+            of_cells, of_matrices = ["post" if key == "current" else "cell"], ["post", "pre"]
+            own = {3: of_cells, 4: of_matrices}.get(array.ndim, [f"axis_{i}" for i in range(array.ndim - 2)])
+            axes = ["seed" if array.shape[1] == len(self.seeds) else "element", "time", *(f"{a}_{owner}" for a in own)]
+            arrays[name] = (axes, np.swapaxes(array, 0, 1))
         found = xarray.Dataset(arrays, {"time": ("time", self.time, {"units": "ms"})})
         fits = len(self.seeds) == found.sizes.get("seed", 0)
         return found.assign_coords(seed=list(self.seeds)) if fits and self.seeds else found
@@ -128,7 +132,8 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
     X204 for values that do not fit or are not finite; X208 for numbers of steps; E277 and E278 for noise and seeds;
     E528 for recordings beyond the memory there is; E701 to E705 where Lava fails; E527 for numbers of threads.
     """
-    _check_flag("final", final)
+    if not isinstance(final, bool):
+        raise CortexError("X203", f"final is {final!r}; it must be True or False.")
     check_threads(threads)
     found = Prepared.of(graph, steps, inputs, record, every, gates, backend, granularity, seed, noise)
     kept = tuple(states(found.graph)) if final else ()
@@ -139,14 +144,6 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
         warn_of_nan(recorded, found.steps)
         return Simulation(recorded, np.arange(every, found.steps + 1, every),
                           {name: runner.value(name) for name in kept}, found.graph.dt, tuple(found.seeds))
-
-
-def _own_axes(quantity: str, array: np.ndarray) -> list[str]:
-    """Those of cells, of matrices, of lists of synapses; what arrives is of postsynaptic cells."""
-    owner, _, key = quantity.partition(".")
-    named = {3: ["post" if key == "current" else "cell"], 4: ["post", "pre"]}
-    own = named.get(array.ndim, [f"axis_{i}" for i in range(array.ndim - 2)])
-    return [f"{each}_{owner}" for each in own]
 
 
 def verify_graph(graph: Graph | Network, steps: int | None = None, *, inputs: Mapping[str, Any] | None = None,
@@ -188,11 +185,18 @@ class Prepared:
         graph = graph.graph if isinstance(graph, Network) else graph
         seeds = seeds_of(graph, seed) if isinstance(graph, Graph) else []
         graph = with_seeds(graph, len(seeds)) if seeds and graph.seeds == 1 else graph
-        _check(graph, backend, granularity)
+        check_is_graph(graph)
+        check_backend(backend)
+        check_installed(backend)
+        check_granularity(granularity, GRANULARITIES)
         shown, switched = _named("inputs", inputs), _named("gates", gates)
         steps = _steps(graph, shown, switched) if steps is None else steps
-        _check_steps(steps=(steps, 0), every=(every, 1))
-        names = _names(record)
+        for name, value, least in (("steps", steps, 0), ("every", every, 1)):
+            if not is_whole(value) or not least <= value <= MOST:
+                raise CortexError("X208", f"{name} is {value!r}; it must be a whole number from {least} to 2**53.")
+        if not isinstance(record, Iterable):
+            raise CortexError("X203", f"record is {record!r}; it must be the name of a quantity, or names.")
+        names = tuple(dict.fromkeys([record] if isinstance(record, str) else map(str, record)))
         check_recorded("record", names, graph)
         table, phase = _phase(graph, steps, every, shown, switched)
         protocol = Protocol((phase,), (NAME,), (Stream(NAME, names),))
@@ -208,30 +212,12 @@ class Prepared:
         return Work(run_pipeline(self.graph, request, Target(granularity)).graph, request.observed, threads=threads)
 
 
-def _check(graph: Graph, backend: str, granularity: str) -> None:
-    check_is_graph(graph)
-    check_backend(backend)
-    check_installed(backend)
-    check_granularity(granularity, GRANULARITIES)
-
-
 def check_is_graph(graph: object) -> None:
     """Raises X111, and what `check_graph` raises."""
     if not isinstance(graph, Graph):
         raise CortexError("X111", f"a graph or Network is asked for, and a {type(graph).__name__} was given.",
                           "cortexc.parse_graph reads text, cortexc.load an experiment.")
     verify(graph)
-
-
-def _check_flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise CortexError("X203", f"{name} is {value!r}; it must be True or False.")
-
-
-def _check_steps(**values: tuple[Any, int]) -> None:
-    for name, (value, least) in values.items():
-        if not is_whole(value) or not least <= value <= MOST:
-            raise CortexError("X208", f"{name} is {value!r}; it must be a whole number from {least} to 2**53.")
 
 
 def _steps(graph: Graph, inputs: Mapping[str, Any], gates: Mapping[str, Any]) -> int:
@@ -257,13 +243,6 @@ def seeds_of(graph: Graph, seed: int | Sequence[int]) -> list[int]:
     return given.tolist() if given.ndim else [int(given) + i for i in range(graph.seeds)]
 
 
-def _names(record: str | Iterable[str]) -> tuple[str, ...]:
-    """Each once. Raises X203."""
-    if not isinstance(record, Iterable):
-        raise CortexError("X203", f"record is {record!r}; it must be the name of a quantity, or names.")
-    return tuple(dict.fromkeys([record] if isinstance(record, str) else map(str, record)))
-
-
 def _named(what: str, values: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if not isinstance(values, Mapping | None):
         raise CortexError("X203", f"{what} is a {type(values).__name__}; it must map names to values.")
@@ -277,7 +256,11 @@ def _phase(graph: Graph, steps: int, every: int, inputs: Mapping[str, Any],
     for name in inputs:
         if name not in columns:
             raise unknown("X201", f"exogenous input of graph '{graph.name}'", name, columns)
-    arrays = [_by_step(name, inputs.get(name, 0.0), steps, graph.batch, n) for name, n in columns.items()]
+    arrays = []
+    for name, n in columns.items():
+        array = shaped(name, inputs.get(name, 0.0), (), (n,), (steps, n), (steps, graph.batch, n))
+        array = np.broadcast_to(array, (n,))[None] if array.ndim < 2 else array
+        arrays.append(array[:, None] if array.ndim == 2 else array)
     rows, elements = np.broadcast_shapes((1, 1), *(array.shape[:2] for array in arrays))
     parts = [np.broadcast_to(array, (rows, elements, array.shape[2])) for array in arrays]
     table = np.concatenate([*parts, np.zeros((rows, elements, 0))], axis=2).swapaxes(0, 1)
@@ -298,9 +281,3 @@ def _pattern(name: str, value: Any, steps: int) -> tuple[float, ...]:
         raise CortexError("X203", f"gate '{name}' is {dict(value)}: {error}.",
                           "Say at = [steps], or from, until and every.") from None
     return when.pattern(f"gate '{name}'", max(steps, 1))
-
-
-def _by_step(name: str, value: Any, steps: int, batch: int, n: int) -> np.ndarray:
-    """(steps or 1, batch or 1, n). Raises X203, X204."""
-    array = shaped(name, value, (), (n,), (steps, n), (steps, batch, n))
-    return np.broadcast_to(array, (n,))[None, None] if array.ndim < 2 else array[:, None] if array.ndim == 2 else array

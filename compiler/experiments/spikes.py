@@ -108,9 +108,5 @@ def spikes_of(observed: Observed, taken: Mapping[str, np.ndarray], stream: str, 
 
 def summary(spikes: Mapping[str, list[Spikes]]) -> dict[str, dict[str, list[float | None]]]:
     """population -> statistic -> its mean over cells or pairs, for every element; none where nothing can be said."""
-    return {name: {what: [_mean(measure(each)) for each in own] for what, measure in STATISTICS.items()}
-            for name, own in spikes.items()}
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None
+    return {name: {what: [float(values.mean()) if len(values := measure(each)) else None for each in own]
+                   for what, measure in STATISTICS.items()} for name, own in spikes.items()}

@@ -18,15 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.config import Experiment, load_experiment
 from cortexc.compiler.experiments.files import write_npz, write_safetensors, write_text
 from cortexc.compiler.experiments.quantities import numbers, shaped
 from cortexc.compiler.experiments.results import final_arrays, weights
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.simulation import check_is_graph
-from cortexc.compiler.experiments.tasks.measures import readouts
-from cortexc.compiler.experiments.tasks.plans import is_whole
+from cortexc.compiler.experiments.tasks.plans import is_whole, readouts
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, show_graph
 
@@ -98,10 +96,18 @@ def train(circuit: Experiment | Graph | Network, X: Any, y: Any, *, epochs: int 
     right = shaped("target", target, (2,)).tolist()
     test = _held_out(answers, held_out, seed)
     data = {"train_x": rows[~test], "train_y": answers[~test], "test_x": rows[test], "test_y": answers[test]}
-    tables = _tables(circuit, output, {"epochs": epochs, "test_every": 1, "validation": "", **protocol}, steps)
+    tables: dict[str, Any]
+    if isinstance(circuit, Experiment):
+        tables, arrays = circuit.tables(), {}
+    else:
+        graph = circuit.graph if isinstance(circuit, Network) else circuit
+        check_is_graph(graph)
+        graph = graph.with_(outputs=(("output", output),)) if output else graph
+        tables, arrays = {"model": {"text": show_graph(graph)}}, dict(graph.arrays)
+    tables["protocol"] = {**tables.get("protocol", {}), "task": "classify", "epochs": epochs, "test_every": 1,
+                          "validation": "", **protocol, **({} if steps is None else {"presentation_steps": steps})}
     tables["data"] = {"into": into, "target_into": target_into, "target": right}
     tables["run"] = {**tables.get("run", {}), "seeds": [seed], "backend": backend}
-    arrays = {} if isinstance(circuit, Experiment) else dict(_graph(circuit, output).arrays)
     with tempfile.TemporaryDirectory() as folder, _session(Path(folder), tables, data, arrays) as run:
         accuracy = _epochs(run, epochs, log)
         learnt = {name: array[0] for name, array in weights(run).items()}
@@ -119,24 +125,6 @@ def _epochs(run: Session, epochs: int, log: Log | None) -> list[float]:
         if log is not None:
             log(epoch, {"accuracy": found[-1]})
     return found
-
-
-def _tables(circuit: Experiment | Graph | Network, output: str, protocol: Mapping[str, Any],
-            steps: int | None) -> dict[str, Any]:
-    """Of the experiment, without circuit and data where they are in memory."""
-    tables = circuit.tables() if isinstance(circuit, Experiment) else {"model": {"text": _text(circuit, output)}}
-    own = {"presentation_steps": steps} if steps is not None else {}
-    return {**tables, "protocol": {**tables.get("protocol", {}), "task": "classify", **protocol, **own}}
-
-
-def _graph(circuit: Graph | Network, output: str) -> Graph:
-    graph = circuit.graph if isinstance(circuit, Network) else circuit
-    check_is_graph(graph)
-    return graph.with_(outputs=(("output", output),)) if output else graph
-
-
-def _text(circuit: Graph | Network, output: str) -> str:
-    return show_graph(_graph(circuit, output))
 
 
 def _session(folder: Path, tables: Mapping[str, Any], data: Mapping[str, np.ndarray],

@@ -69,18 +69,17 @@ class Underflow:
         return f"{what} {count}{', sampled' if self.basis == 'calibration' else ''}"
 
     def warning(self) -> CortexWarning:
-        _, code, hint = KINDS[self.kind]
-        return CortexWarning(code, self._what(), hint)
-
-    def _what(self) -> str:
+        limit, code, hint = KINDS[self.kind]
         if self.zero is None:
-            return (f"no increment ever reaches '{self.quantity}': the largest in the calibration run is "
-                    f"{self.largest:.3g}, {self.largest / self.unit:.3g} of its unit {self.unit:.3g}.")
+            return CortexWarning(code, f"no increment ever reaches '{self.quantity}': the largest in the calibration "
+                                       f"run is {self.largest:.3g}, {self.largest / self.unit:.3g} of its unit "
+                                       f"{self.unit:.3g}.", hint)
         what, why = ("increments", "became 0, its unit is") if self.kind == "increments" else (
             "values", "became 0, below half its unit")
         sampled = "sampled " if self.basis == "calibration" else ""
-        return (f"{self.zero:,} of {self.of:,} {sampled}non-zero {what} of '{self.quantity}' "
-                f"({100 * self.share:.3g} %) {why} {self.unit:.3g}; the limit is {100 * KINDS[self.kind][0]:.0f} %.")
+        return CortexWarning(code, f"{self.zero:,} of {self.of:,} {sampled}non-zero {what} of '{self.quantity}' "
+                                   f"({100 * self.share:.3g} %) {why} {self.unit:.3g}; the limit is "
+                                   f"{100 * limit:.0f} %.", hint)
 
 
 def announce(found: Iterable[Underflow], said: Iterable[Underflow] = ()) -> None:
@@ -155,9 +154,10 @@ def _counted(name: str, quantity: str, kind: str, units: Mapping[str, float], re
 def out_of_reach(before: Graph, after: Graph, protocol: Protocol, peaks: Mapping[str, float],
                  rounding: str) -> list[Underflow]:
     """Weights and tags that no increment can move: the largest that the calibration run's ranges allow is too small."""
-    units = {name: found.unit for name, (found, _) in formats_of(after)}
-    gates = greatest_gates(protocol)
-    found = []
+    units, found = {name: held.unit for name, (held, _) in formats_of(after)}, []
+    gates: dict[str, float] = {}
+    for gate, pattern in (column for phase in protocol.phases for column in phase.gates):
+        gates[gate] = max(gates.get(gate, 0.0), *pattern)
     for q in before.projections:
         for name, most in _largest_changes(before, q, peaks, gates):
             unit = units.get(name)
@@ -168,7 +168,7 @@ def out_of_reach(before: Graph, after: Graph, protocol: Protocol, peaks: Mapping
 
 def _largest_changes(graph: Graph, q: Projection, peaks: Mapping[str, float],
                      gates: Mapping[str, float]) -> list[tuple[str, float]]:
-    """(weight or tag, the greatest magnitude of what is added to it in one step)."""
+    """(weight or tag, the greatest magnitude of what is added to it in one step). `gates`: their greatest values."""
     rule = graph.rule_of(q)
     if rule is None:
         return []
@@ -187,15 +187,6 @@ def _largest_changes(graph: Graph, q: Projection, peaks: Mapping[str, float],
     if kind == "low_pass":
         return [(f"{q.name}.tag", largest(rule.optimiser.arguments[0], peak) * most), (f"{q.name}.w", held)]
     return [(f"{q.name}.tag", most), (f"{q.name}.w", held + most)]
-
-
-def greatest_gates(protocol: Protocol) -> dict[str, float]:
-    """Gate -> its greatest value in any phase."""
-    found: dict[str, float] = {}
-    for phase in protocol.phases:
-        for name, pattern in phase.gates:
-            found[name] = max(found.get(name, 0.0), *pattern)
-    return found
 
 
 def largest(expression: Expression, peak: Callable[[str], float]) -> float:

@@ -85,7 +85,8 @@ def line_chart(title: str, x: str, y: str, lines: Iterable[Line], rule: tuple[st
     spread = [_spread(line) for line in kept]
     levels = np.concatenate([np.concatenate([mean - band, mean + band]) for mean, band in spread]
                             + [np.array([rule[1]] if rule else [])])
-    across, up = _range(np.concatenate([line.places for line in kept])), up or _padded(_range(levels))
+    across, (low, high) = _range(np.concatenate([line.places for line in kept])), _range(levels)
+    up = up or (low - 0.05 * (high - low), high + 0.05 * (high - low))
     series = [Series("rule", rule[0], 0, _path(np.array(across), np.full(2, rule[1]), across, up))] if rule else []
     for index, (line, (mean, band)) in enumerate(zip(kept, spread, strict=True)):
         colour = (index if line.colour is None else line.colour) % COLOURS
@@ -163,11 +164,6 @@ def _range(values: np.ndarray) -> Range:
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
-
-
-def _padded(between: Range) -> Range:
-    room = 0.05 * (between[1] - between[0])
-    return between[0] - room, between[1] + room
 
 
 def _square(values: np.ndarray, between: Range) -> np.ndarray:

@@ -58,20 +58,15 @@ def words(style: str, x: float, y: float, text: str) -> Shape:
 
 def circuit_parts(graph: Graph) -> dict[str, Any]:
     """What is drawn of a circuit, as plain data: populations with their compartments, and projections."""
-    compartments = {c.name: list(dict.fromkeys(port.compartment for port in c.ports)) for c in graph.cells}
+    ports = {p.name: {each.name: each.compartment for each in graph.cell(p.cell).ports} for p in graph.populations}
+    synapses = [(q, graph.class_of(q.name)) for q in graph.projections]
     return {"name": graph.name,
             "populations": [{"name": p.name, "cell": p.cell, "size": p.size, "area": p.area,
-                             "compartments": compartments[p.cell]} for p in graph.populations],
+                             "compartments": list(dict.fromkeys(ports[p.name].values()))} for p in graph.populations],
             "projections": [{"name": q.name, "pre": q.pre, "post": q.post, "synapse": q.synapse,
-                             "message": graph.class_of(q.name).message, "compartment": _compartment(graph, q.name),
-                             "kind": graph.class_of(q.name).kind.name, "plastic": graph.rule_of(q) is not None}
-                            for q in graph.projections]}
-
-
-def _compartment(graph: Graph, projection: str) -> str:
-    port = graph.class_of(projection).port
-    ports = graph.cell_of(graph.projection(projection).post).ports
-    return next((each.compartment for each in ports if each.name == port), port)
+                             "message": synapse.message, "compartment": ports[q.post].get(synapse.port, synapse.port),
+                             "kind": synapse.kind.name, "plastic": graph.rule_of(q) is not None}
+                            for q, synapse in synapses]}
 
 
 def circuit_drawing(circuit: Mapping[str, Any]) -> Drawing | None:
@@ -102,10 +97,10 @@ def _places(populations: Sequence[Mapping[str, Any]]) -> tuple[dict[str, tuple[f
     found: dict[str, tuple[float, float]] = {}
     y = 0.0
     for row in rows:
-        above = max(_above(p) for p in row)
+        above = max(len(_apical(p)) for p in row) * (PART + 12)
         left = (widest - len(row) * (WIDE + APART) + APART) / 2
         found |= {p["name"]: (left + i * (WIDE + APART), y + above) for i, p in enumerate(row)}
-        y += above + SOMA + max(_below(p) for p in row) + BETWEEN
+        y += above + SOMA + (PART + 12) * max(math.ceil(len(_others(p)) / 2) for p in row) + BETWEEN
     return found, (widest, y - BETWEEN)
 
 
@@ -115,14 +110,6 @@ def _apical(p: Mapping[str, Any]) -> list[str]:
 
 def _others(p: Mapping[str, Any]) -> list[str]:
     return [part for part in p["compartments"] if part not in ("apical", "soma")]
-
-
-def _above(p: Mapping[str, Any]) -> float:
-    return len(_apical(p)) * (PART + 12)
-
-
-def _below(p: Mapping[str, Any]) -> float:
-    return (PART + 12) * math.ceil(len(_others(p)) / 2)
 
 
 def _boxes(p: Mapping[str, Any], at: tuple[float, float]) -> dict[str, Box]:

@@ -20,8 +20,12 @@ MOST_ROWS, LETTERS = 24, 90
 def fit_page(experiment: str, found: Sequence[Fit]) -> str:
     """The page; it needs nothing but itself."""
     tables = [fit.as_dict() for fit in found]
-    overview = Section("Hardware maps", [_overview(tables)])
-    sections = [_section(fit, table) for fit, table in zip(found, tables, strict=True)]
+    heads = ("map", "fits", "cores", "chips", "busiest core", "packets / step", "what binds")
+    overview = Section("Hardware maps", [Table("Hardware maps", heads, [_row(table) for table in tables])])
+    sections = [Section(table["title"], [Text(sentence(table)), chip_drawing(fit), *_limits(table),
+                                         Text("Cores", "heading"), _cores(fit), *_costs(table)],
+                        table["map"], (table["fits"], MARKS[table["fits"]]))
+                for fit, table in zip(found, tables, strict=True)]
     title = f"{found[0].graph.name} on {counted(len(found), 'hardware map')}"
     return rendered(Page(title, f"cortexc fit · {experiment}", lead(tables), None, [overview, *sections]))
 
@@ -41,11 +45,6 @@ def lead(tables: Sequence[dict[str, Any]]) -> tuple[str, str]:
     return ". ".join([*verdicts, ""]).strip(), " ".join(said)
 
 
-def _overview(tables: Sequence[dict[str, Any]]) -> Table:
-    heads = ("map", "fits", "cores", "chips", "busiest core", "packets / step", "what binds")
-    return Table("Hardware maps", heads, [_row(table) for table in tables])
-
-
 def _row(table: dict[str, Any]) -> list[Cell]:
     return [Cell(table["title"], href=table["map"]), Cell(table["fits"], mark=MARKS[table["fits"]]),
             number(table["cores"], ","), number(table["chips"], ","),
@@ -55,12 +54,6 @@ def _row(table: dict[str, Any]) -> list[Cell]:
 
 def _share(share: float, note: str = "") -> Cell:
     return Cell(percent(share), share, share=share, note=note)
-
-
-def _section(fit: Fit, table: dict[str, Any]) -> Section:
-    parts = [Text(sentence(table)), chip_drawing(fit), *_breaches(table), *_open_limits(table),
-             Text("Cores", "heading"), _cores(fit), *_costs(table)]
-    return Section(table["title"], parts, table["map"], (table["fits"], MARKS[table["fits"]]))
 
 
 def sentence(table: dict[str, Any]) -> str:
@@ -77,15 +70,13 @@ def sentence(table: dict[str, Any]) -> str:
                    f"{binding['where']} ({binding['source']}). {binding['advice']}")
 
 
-def _breaches(table: dict[str, Any]) -> Iterator[Any]:
+def _limits(table: dict[str, Any]) -> Iterator[Any]:
+    """Those that are broken, and those that the answer does not rest on."""
     found = table["violations"]
     if found:
         more = f", the first {MOST_ROWS}" if len(found) > MOST_ROWS else ""
         yield Text(f"Limits that are broken ({len(found)}{more})", "heading")
         yield Listing([(b["code"], b["message"], b["advice"]) for b in found[:MOST_ROWS]])
-
-
-def _open_limits(table: dict[str, Any]) -> Iterator[Any]:
     rows = [[Cell(kind, mark="open"), Cell(name), Cell(FIELDS[name][1]), Cell(why)]
             for key, kind in (("open", "open"), ("unchecked", "not checked"), ("assumed", "assumed"))
             for name, why in table[key].items()]
@@ -99,14 +90,13 @@ def _cores(fit: Fit) -> Table:
     order = np.argsort(-fit.shares.max(axis=1, initial=0.0), kind="stable")[:MOST_ROWS]
     shown = [i for i, r in enumerate(fit.problem.columns) if fit.used[:, i].max(initial=0.0) > 0]
     heads = [fit.problem.columns[i].name.partition(".")[2].replace("_", " ") for i in shown]
-    rows = [[number(core, "d"), _held(fit.core(core)["holds"]), *(_use(fit, core, i) for i in shown)]
-            for core in map(int, order)]
+    rows = []
+    for core in map(int, order):
+        holds = fit.core(core)["holds"]
+        short = holds if len(holds) < LETTERS else holds[:LETTERS - 3] + "..."
+        rows.append([number(core, "d"), Cell(short, note=holds), *(_use(fit, core, i) for i in shown)])
     more = fit.mapping.cores - len(order)
     return Table("The busiest cores", ("core", "holds", *heads), rows, f"and {more:,} with less" if more else "")
-
-
-def _held(text: str) -> Cell:
-    return Cell(text if len(text) < LETTERS else text[:LETTERS - 3] + "...", note=text)
 
 
 def _use(fit: Fit, core: int, column: int) -> Cell:

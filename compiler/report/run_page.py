@@ -55,7 +55,11 @@ def run_page(results: Mapping[str, Any], graph: Graph, recorded: Recorded) -> st
                 Section("Weights", list(_weights(results, graph, recorded.value)), beside="beside"),
                 circuit_section(circuit_parts(graph)), Section("Where time went", [seconds_table(results["seconds"])]),
                 _details(results)]
-    lead = " ".join(findings(results, recorded)), " ".join(run_as(results))
+    said = [] if results["completed"] else [
+        f"The run is not complete: {results['steps']:,} of {results['total_steps']:,} steps."]
+    said += [] if results["finite"] else ["Some weights are not finite."]
+    said += [] if "spikes" in results else [f"Data: {results['data']}."]
+    lead = " ".join(findings(results, recorded)), " ".join(said)
     return rendered(Page(results["name"], f"cortexc run · {results['circuit']}", lead, _facts(results), sections))
 
 
@@ -83,15 +87,6 @@ def _accuracies(results: Mapping[str, Any]) -> list[float]:
             and np.isfinite(row["test_accuracy"])]
 
 
-def run_as(results: Mapping[str, Any]) -> Iterator[str]:
-    if not results["completed"]:
-        yield f"The run is not complete: {results['steps']:,} of {results['total_steps']:,} steps."
-    if not results["finite"]:
-        yield "Some weights are not finite."
-    if "spikes" not in results:
-        yield f"Data: {results['data']}."
-
-
 def _facts(results: Mapping[str, Any]) -> Facts:
     known = _accuracies(results)
     accuracy = [("Test accuracy", percent(results["test_accuracy"]), f"± {np.std(known):.1%} over seeds"
@@ -110,9 +105,12 @@ def _facts(results: Mapping[str, Any]) -> Facts:
 def _learning(results: Mapping[str, Any], curves: Arrays) -> Section:
     chance = results.get("chance")
     rule = ("guessing", 100 * chance) if chance is not None else None
-    scored = [_scores(name, results[key]) for name, key in (("test", "tests"), ("validation", "validations"))
-              if len(results[key]) > 1]
-    charts = [line_chart("Right answers", by, "% right", [line for _, line in scored], rule) for by, _ in scored[:1]]
+    scored = {name: results[key] for name, key in (("test", "tests"), ("validation", "validations"))
+              if len(results[key]) > 1}
+    by = next(("epoch" if len({row["epoch"] for row in rows}) == len(rows) else "step" for rows in scored.values()), "")
+    charts = [line_chart("Right answers", by, "% right", [
+        Line(name, np.array([row[by] for row in rows]), 100 * np.array([row["accuracy"] for row in rows], float))
+        for name, rows in scored.items()], rule)] if scored else []
     for title, rows in (("While it learns", results.get("training", ())),
                         ("While it learns, with labels of just before", np.transpose(results.get("curve", ())))):
         if len(rows):
@@ -120,16 +118,15 @@ def _learning(results: Mapping[str, Any], curves: Arrays) -> Section:
             charts.append(line_chart(title, "part of the training", "% right", [line], rule))
     if results.get("responses"):
         charts.append(responses(results["responses"]))
-    charts += _recorded_curves(curves) + _errors(results.get("errors", ()))
+    phases: dict[str, list[Mapping[str, Any]]] = {}
+    for row in results.get("errors", ()):
+        phases.setdefault(row["phase"], []).append(row)
+    lines = [Line(phase, np.array([row["step"] for row in own]), np.array([row["error"] for row in own], float))
+             for phase, own in phases.items() if len(own) > 1]
+    charts += [*_recorded_curves(curves), line_chart("Error against the target", "step", "squared difference", lines)]
     note = [Text("A line is the mean over seeds, its band one standard deviation to both sides.", "note")] \
-        if charts and len(results["seeds"]) > 1 else []
-    return Section("Learning", [*charts, *note], beside="beside" * (len(charts) > 1))
-
-
-def _scores(name: str, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Line]:
-    """By epoch, or by step where an epoch has several."""
-    by = "epoch" if len({row["epoch"] for row in rows}) == len(rows) else "step"
-    return by, Line(name, np.array([row[by] for row in rows]), 100 * np.array([row["accuracy"] for row in rows], float))
+        if any(charts) and len(results["seeds"]) > 1 else []
+    return Section("Learning", [*charts, *note], beside="beside" * (sum(map(bool, charts)) > 1))
 
 
 def _curve_name(key: str) -> str:
@@ -144,24 +141,13 @@ def _recorded_curves(curves: Arrays) -> list[Chart | None]:
     charts: list[Chart | None] = []
     for what, title, y in (("/angle ", "Alignment of feedback", "degrees"),
                            ("/error ", "Errors", "squared difference")):
-        own = [(_curve_name(name).removeprefix("angle between "), curve) for name, curve in curves.items()
-               if what in name and len(curve)][:MOST_CURVES]
-        if own:
-            angles = what == "/angle "
-            lines = [Line(name, np.arange(1, len(curve) + 1), curve) for name, curve in own]
-            highest = max(95.0, *(float(curve.max(where=np.isfinite(curve), initial=0.0)) for _, curve in own))
-            charts.append(line_chart(title, "recording", y, lines, ("orthogonal", 90.0) if angles else None,
-                                     up=(0.0, highest) if angles else None))
+        angles, lines = what == "/angle ", [
+            Line(_curve_name(name).removeprefix("angle between "), np.arange(1, len(curve) + 1), curve)
+            for name, curve in curves.items() if what in name and len(curve)][:MOST_CURVES]
+        highest = max([95.0, *(float(each.values.max(where=np.isfinite(each.values), initial=0.0)) for each in lines)])
+        charts.append(line_chart(title, "recording", y, lines, ("orthogonal", 90.0) if angles else None,
+                                 up=(0.0, highest) if angles else None))
     return charts
-
-
-def _errors(rows: Sequence[Mapping[str, Any]]) -> list[Chart | None]:
-    phases: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        phases.setdefault(row["phase"], []).append(row)
-    lines = [Line(phase, np.array([row["step"] for row in own]), np.array([row["error"] for row in own], float))
-             for phase, own in phases.items() if len(own) > 1]
-    return [line_chart("Error against the target", "step", "squared difference", lines)] if lines else []
 
 
 def responses(tests: Sequence[Sequence[Sequence[float | None]]]) -> Chart | None:
@@ -208,17 +194,12 @@ def _spiking(results: Mapping[str, Any], graph: Graph, recorded: Recorded) -> Se
     own = {name: each[0] for name, each in spikes_of(seen, recorded.taken, STREAM, stop).items()}
     parts: list[Any] = [raster(own, stop)] if own else []
     if observed:
-        parts = [_statistics(results["spikes"], observed), *parts, activity(own, stop),
-                 *traces(recorded.taken, observed, stop)]
+        rows = [[Cell(name), number(observed.sizes[name], ","), *(number(values[0]) for values in each.values())]
+                for name, each in results["spikes"].items()]
+        heads = ("population", "cells", "rate, Hz", "irregularity (CV)", "correlation")
+        statistics = Table("Statistics of the spikes", heads, rows, f"From {observed.start * observed.dt:g} ms on.")
+        parts = [statistics, *parts, activity(own, stop), *traces(recorded.taken, observed, stop)]
     return Section("Spikes", parts)
-
-
-def _statistics(spikes: Mapping[str, Mapping[str, list[float | None]]], observed: Observed) -> Table:
-    rows = [[Cell(name), number(observed.sizes[name], ","), *(number(values[0]) for values in own.values())]
-            for name, own in spikes.items()]
-    heads = ("population", "cells", "rate, Hz", "irregularity (CV)", "correlation")
-    return Table("Statistics of the spikes", heads, rows,
-                 f"From {observed.start * observed.dt:g} ms on.")
 
 
 def raster(spikes: Mapping[str, Spikes], stop: int) -> Chart:
@@ -282,17 +263,12 @@ def traces(taken: Arrays, observed: Observed, stop: int) -> list[Chart | None]:
 # ---- weights, circuit, time
 
 
-def is_image(graph: Graph, projection: str) -> bool:
-    """Whether it learns, from exogenous inputs that make a square."""
-    q = graph.projection(projection)
-    size = graph.population(q.pre).size
-    return (graph.rule_of(q) is not None and bool(graph.cell_of(q.pre).inputs) and size >= LEAST_PIXELS
-            and math.isqrt(size)**2 == size and graph.class_of(projection).kind.full)
-
-
 def _weights(results: Mapping[str, Any], graph: Graph, value: Callable[[str], np.ndarray]) -> Iterator[Picture]:
+    """Of what learns from exogenous inputs that make a square."""
     for q in graph.projections:
-        if is_image(graph, q.name):
+        size = graph.population(q.pre).size
+        if (graph.rule_of(q) is not None and graph.cell_of(q.pre).inputs and size >= LEAST_PIXELS
+                and math.isqrt(size)**2 == size and graph.class_of(q.name).kind.full):
             yield images(q.name, value(f"{q.name}.w")[0], (results.get("assigned") or [[]])[0])
 
 

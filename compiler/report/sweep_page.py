@@ -32,13 +32,18 @@ def sweep_page(experiment: str, rows: Sequence[Row], found: Sequence[Row], keys:
     charts = [chart(rows, key, [other for other in keys if other != key]) for key in keys
               if len({row[key] for row in found if _number(row[key])}) > 1]
     note = [Text("A line is the mean over seeds, its band one standard deviation to both sides.", "note")]
-    messages = [Listing([_error(row["error"]) for row in failed[:MOST_FAILED]])] if failed else []
+    messages = [Listing([(*row["error"].partition(" ")[::2], "") for row in failed[:MOST_FAILED]])] if failed else []
     facts = Facts([("Runs", f"{len(rows)}", counted(len(found), "combination")), ("Failed", f"{len(failed)}", ""),
                    *((key, f"{len({str(row.get(key)) for row in found})}", "values") for key in keys)])
-    sections = [Section("Combinations", [_table(found, keys)]),
+    table = Table("Combinations", (*keys, "test accuracy", "spread", "runs", "failed"), [
+        [*(_cell(row[key]) for key in keys), number(row["mean"], ".2%"), number(row["spread"], ".2%"),
+         number(row["runs"], "d"), number(row["failed"], "d")] for row in found])
+    sections = [Section("Combinations", [table]),
                 Section("Along a key", [*charts, *note] if any(charts) else []),
                 Section("Runs that failed", messages),
-                Section("All runs", [_runs(rows, keys)])]
+                Section("All runs", [Table("All runs", (*keys, "seed", "test accuracy", "folder"), [
+                    [*(_cell(row.get(key)) for key in (*keys, "seed")), number(row.get("test_accuracy"), ".2%"),
+                     Cell(row.get("folder", ""))] for row in rows])])]
     title = f"{experiment}: {counted(len(rows), 'run')}"
     return rendered(Page(title, "cortexc sweep", lead(found, keys, len(failed)), facts, sections))
 
@@ -69,23 +74,6 @@ def chart(rows: Sequence[Row], across: str, rest: Sequence[str]) -> Chart | None
             values[index, :len(group[place])] = group[place]
         lines.append(Line(label, np.array(sorted(group), float), values))
     return line_chart(f"Test accuracy along {across}", across, "% right", lines)
-
-
-def _table(found: Sequence[Row], keys: Sequence[str]) -> Table:
-    return Table("Combinations", (*keys, "test accuracy", "spread", "runs", "failed"), [
-        [*(_cell(row[key]) for key in keys), number(row["mean"], ".2%"), number(row["spread"], ".2%"),
-         number(row["runs"], "d"), number(row["failed"], "d")] for row in found])
-
-
-def _runs(rows: Sequence[Row], keys: Sequence[str]) -> Table:
-    return Table("All runs", (*keys, "seed", "test accuracy", "folder"), [
-        [*(_cell(row.get(key)) for key in keys), _cell(row.get("seed")), number(row.get("test_accuracy"), ".2%"),
-         Cell(row.get("folder", ""))] for row in rows])
-
-
-def _error(text: str) -> tuple[str, str, str]:
-    code, _, rest = text.partition(" ")
-    return code, rest, ""
 
 
 def _number(value: Any) -> bool:

@@ -5,7 +5,7 @@ import pytest
 
 from cortexc.compiler.backends.lowering import lower
 from cortexc.compiler.backends.native import Native
-from cortexc.compiler.bench.nets import LEARNING, random_weights
+from cortexc.compiler.bench.speed import LEARNING, random_weights
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 from cortexc.compiler.microcircuits.pal import Pal, build
 from cortexc.compiler.passes import Request, pipeline, run_passes

@@ -6,7 +6,7 @@ import pytest
 import cortexc
 from cortexc.compiler.backends.loading import c_compiler
 from cortexc.compiler.backends.native import Native, Single
-from cortexc.compiler.bench.nets import DIGITS, FIG3, LEARNING, job
+from cortexc.compiler.bench.speed import DIGITS, FIG3, LEARNING, job
 
 FULL = ("fold", "eliminate-lookahead", "fuse-update")
 pytestmark = pytest.mark.skipif(c_compiler() is None, reason="no C compiler")

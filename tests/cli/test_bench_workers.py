@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCHMARK = """
 import sys
 from pathlib import Path
-from cortexc.compiler.bench import sweeps
-from cortexc.compiler.bench.table import BENCHMARKS, Benchmark
+from cortexc.compiler.bench import pal as sweeps
+from cortexc.compiler.bench import BENCHMARKS, Benchmark
 from cortexc.compiler.cli import main
 
 def rows(options):
@@ -29,7 +29,7 @@ def rows(options):
 
 if __name__ == "__main__":
     sweeps.rows_of_test = rows
-    BENCHMARKS["test"] = Benchmark("compiler.bench.sweeps:rows_of_test", "")
+    BENCHMARKS["test"] = Benchmark("compiler.bench.pal:rows_of_test", "")
     sys.argv[1:] = ["bench", "test"]
     main()
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cortexc.compiler.bench.table import BENCHMARKS
+from cortexc.compiler.bench import BENCHMARKS
 from cortexc.compiler.cli.app import execute
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,7 +205,7 @@ def test_verify_an_experiment(call_json):
 
 
 def test_bench_lists_rows(call, call_json, monkeypatch):
-    monkeypatch.setattr("cortexc.compiler.bench.feedback.rows", lambda options: [{"figure": "3abc", "options": str(options)}])
+    monkeypatch.setattr("cortexc.compiler.bench.pal.feedback", lambda options: [{"figure": "3abc", "options": str(options)}])
     code, table = call_json("bench", "pal-feedback", "--set", "seeds=[123]", "--golden", "somewhere", "-o", "out")
     assert code == 0 and table["name"] == "pal-feedback" and table["machine"]["cores"]
     assert table["rows"][0]["options"] == "{'seeds': [123], 'golden': 'somewhere', 'output': 'out'}"
@@ -247,13 +247,13 @@ def test_the_system_refusing_is_no_traceback(call_json, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    monkeypatch.setattr("cortexc.compiler.experiments.running.make_runner", full)
+    monkeypatch.setattr("cortexc.compiler.experiments.session.make_runner", full)
     code, table = call_json("run", "mine.toml", "-o", "out")
     assert code == 2 and table["error"]["code"] == "X190" and "somewhere" in table["error"]["message"]
 
 
 def test_bugs_are_not_hidden(monkeypatch):
-    monkeypatch.setattr("cortexc.compiler.experiments.running.make_runner", lambda *_: 1 / 0)
+    monkeypatch.setattr("cortexc.compiler.experiments.session.make_runner", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         execute(["run", "mine.toml", "-o", "out"])
 
@@ -297,7 +297,7 @@ def test_show_after_quantise_and_explain_formats(call, call_json):
 
 def test_a_run_that_failed_is_not_a_wrong_input(capsys):
     from cortexc.compiler.backends.lava.run import coded_error
-    from cortexc.compiler.cli.app import _guarded
+    from cortexc.compiler.cli.command import guarded
     from cortexc.compiler.cli.output import Output
     from cortexc.lava_procs import supervisor as s
 
@@ -310,7 +310,7 @@ def test_a_run_that_failed_is_not_a_wrong_input(capsys):
         def fail(error=error):
             raise error
 
-        assert _guarded(Output(False), fail) == 3 and capsys.readouterr().err.startswith(code)
+        assert guarded(Output(False), fail) == 3 and capsys.readouterr().err.startswith(code)
     stopped = coded_error(s.Interrupted(15, 3, True))
     assert (stopped.code, stopped.exit_code) == ("E704", 143)
     users = coded_error(s.ChildRaised("A", "CortexError: ...", ("D101", "no data.", "")))

@@ -11,8 +11,9 @@ import pytest
 
 from cortexc.compiler.backends.kernels import c_text
 from cortexc.compiler.backends.lowering import lower
-from cortexc.compiler.bench import depth_speed, networks, sweep
-from cortexc.compiler.cli.app import _guarded, execute
+from cortexc.compiler.bench import circuit_speed, networks, sweep
+from cortexc.compiler.cli.app import execute
+from cortexc.compiler.cli.command import guarded
 from cortexc.compiler.cli.output import Output
 from cortexc.compiler.experiments.simulation import simulate
 from cortexc.compiler.experiments.underflow import Underflow, announce
@@ -111,7 +112,7 @@ def test_recordings_without_memory_are_refused_before_it_is_taken() -> None:
 
 
 def test_no_memory_is_no_traceback(capsys: Any) -> None:
-    assert _guarded(Output(False), no_memory) == 2 and capsys.readouterr().err.startswith("X192 there is not enough memory")
+    assert guarded(Output(False), no_memory) == 2 and capsys.readouterr().err.startswith("X192 there is not enough memory")
 
 
 def test_what_becomes_0_of_what_a_cell_sends_is_a_warning() -> None:
@@ -126,7 +127,7 @@ def test_a_run_whose_workers_died_is_a_row() -> None:
 
 
 def test_a_yardstick_of_another_circuit_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depth_speed, "LIMIT", -1.0)
-    monkeypatch.setattr(depth_speed, "CHECKED", 2)
-    with depth_speed._session("native", 1) as session, pytest.raises(CortexError, match="X183 the numpy yardstick differs"):
-        depth_speed._numpy(session)
+    monkeypatch.setattr(circuit_speed, "LIMIT", -1.0)
+    monkeypatch.setattr(circuit_speed, "CHECKED", 2)
+    with circuit_speed._session("native", 1) as session, pytest.raises(CortexError, match="X183 the numpy yardstick differs"):
+        circuit_speed._numpy(session)

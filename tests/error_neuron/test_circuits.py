@@ -182,7 +182,7 @@ def test_gain_is_inside_saturating_activations(phi, expected):
 
 
 def angle_of_feedback(setup, steps):
-    from cortexc.compiler.experiments.figures import angle
+    from cortexc.compiler.experiments.results import angle
     from cortexc.compiler.verify.runs import trajectory
 
     last = {}

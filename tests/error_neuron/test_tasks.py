@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from cortexc.compiler.bench.depth_angles import rows as angle_rows
-from cortexc.compiler.bench.depth_nets import published
-from cortexc.compiler.bench.table import BENCHMARKS
+from cortexc.compiler.bench import BENCHMARKS
+from cortexc.compiler.bench.depth import angles as angle_rows
+from cortexc.compiler.bench.depth import published
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.tasks import teacher_student as teaching
 from cortexc.compiler.experiments.tasks.control import control_tests
 from cortexc.compiler.experiments.tasks.match_to_sample import trials
-from cortexc.compiler.experiments.tasks.measures import deviations
+from cortexc.compiler.experiments.tasks.plans import deviations
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.microcircuits.cartpole import STATE
 
@@ -254,16 +254,16 @@ def test_misspelt_options_of_benchmarks(name, options, words):
 
 
 def test_benchmarks_run_in_small():
-    from cortexc.compiler.bench import cartpole, depth, depth_tuning, derivative_transfer
+    from cortexc.compiler.bench import depth, error_neuron
 
     tiny = {"backend": "native", "epochs": 1, "seeds": [1, 2], "jobs": 1, "protocol.dataset_size": 3,
             "protocol.settling_steps": 0}
     rows = depth.rows({**tiny, "nets": ["2-1"], "setting": "fair"})
     assert len(rows) == 7 and all(row["median"] > 0 and row["diverged"] == 0 for row in rows)
-    rows = cartpole.rows({"backend": "native", "seeds": [1], "epochs": 1, "protocol.dataset_size": 2,
+    rows = error_neuron.cartpole({"backend": "native", "seeds": [1], "epochs": 1, "protocol.dataset_size": 2,
                           "protocol.control_moves": 50, "protocol.settling_steps": 0})
     assert [row["setting"] for row in rows] == ["teacher", "ideal", "ideal", "tanh", "tanh"]
-    assert all(row["correlation"] > 0.5 for row in derivative_transfer.rows({"backend": "native", "steps": 300})
+    assert all(row["correlation"] > 0.5 for row in error_neuron.derivative_transfer({"backend": "native", "steps": 300})
                if row["activation"] == "relu" and row["sigma"] == 0.1)
-    found = depth_tuning.rows({"models": ["ann"], "nets": ["2-1"], "trials": 2, "epochs": 1, "jobs": 1})
+    found = depth.tuning({"models": ["ann"], "nets": ["2-1"], "trials": 2, "epochs": 1, "jobs": 1})
     assert found[0]["trials"] == 2 and 0 < found[0]["error"] <= found[0]["second"]

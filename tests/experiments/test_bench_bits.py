@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cortexc.compiler.bench import chip_steps
+import cortexc.compiler.bench.bits as steps
 from cortexc.compiler.bench.bits import CASES, LINES, _at_rate, _row, bits, job_of, legality_of
 from cortexc.compiler.experiments.compilation import compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
@@ -52,7 +52,7 @@ def test_what_a_folder_holds_is_not_run_again(rows: tuple[list[dict[str, Any]], 
     def never(*_: object) -> None:
         raise AssertionError("ran again")
 
-    monkeypatch.setattr("cortexc.compiler.bench.bits.Session", never)
+    monkeypatch.setattr("cortexc.compiler.bench.runs.Session", never)
     assert bits({**SMALL, "output": str(rows[1])}) == rows[0]
     with pytest.raises(AssertionError, match="ran again"):
         bits({**SMALL, "data.limits": {"train": 50, "test": 30}, "output": str(rows[1])})
@@ -120,10 +120,10 @@ def test_seeds_share_a_run_and_its_formats() -> None:
 # ---- PAL's way to legal rules
 
 
-@pytest.mark.parametrize("task", chip_steps.TASKS)
+@pytest.mark.parametrize("task", steps.TASKS)
 def test_every_step_is_an_experiment_with_all_changes_before_it(task: str) -> None:
     loaded = [load_experiment(job.experiment, dict(job.overrides))
-              for job in chip_steps._jobs({"tasks": [task], "bits": [8]})]
+              for job in steps.step_jobs({"tasks": [task], "bits": [8]})]
     written = [each.model.options for each in loaded]
     assert [each.precision.map for each in loaded] == [""] * 5 + ["loihi2"] * 2
     assert [each.protocol.update_every for each in loaded] == [0] + [1] * 6
@@ -134,7 +134,7 @@ def test_every_step_is_an_experiment_with_all_changes_before_it(task: str) -> No
 
 def test_the_rules_of_the_last_steps_are_legal_in_form() -> None:
     small = {"data.limits": {"train": 10, "test": 10}, "precision.calibration_steps": 20, "protocol.halve_at": []}
-    jobs = chip_steps._jobs({"tasks": ["digits"], "bits": [8], "lines": [3, 7], "seeds": [1], "epochs": 1, **small})
+    jobs = steps.step_jobs({"tasks": ["digits"], "bits": [8], "lines": [3, 7], "seeds": [1], "epochs": 1, **small})
     separate, legal = (legality_of(compile_experiment(job.loaded()))["why_not"] for job in jobs)
     assert separate["loihi2"].startswith("rule 'feedback_alignment' of projection 'BPP_0'")
     assert not legal.get("loihi2", "").startswith("rule ") and "is graded" in legal["loihi1"]
@@ -143,4 +143,4 @@ def test_the_rules_of_the_last_steps_are_legal_in_form() -> None:
 @pytest.mark.parametrize("option", [{"tasks": ["digit"]}, {"lines": [0]}, {"lines": [8]}])
 def test_steps_that_are_none(option: dict[str, Any]) -> None:
     with pytest.raises(CortexError, match="X182 unknown (task|step)"):
-        chip_steps.rows(option)
+        steps.chip_steps(option)

@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.experiment import EARLIER, TABLES
+from cortexc.compiler.experiments.config import EARLIER, TABLES, load_experiment
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.tables import RecordTable
 from cortexc.compiler.experiments.tasks.table import TASKS

@@ -66,7 +66,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(experiment, tmp_path):
 
 
 def test_the_accuracy_counts_every_test_sample_once(experiment):
-    from cortexc.compiler.experiments.tasks.measures import scores
+    from cortexc.compiler.experiments.tasks.plans import scores
 
     with Session(experiment) as session:
         session.run()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cortexc.compiler.bench import feedback
+from cortexc.compiler.bench import pal as feedback
 from cortexc.compiler.ir import CortexError
 
 pytestmark = pytest.mark.slow
@@ -54,5 +54,5 @@ def test_teacher_targets_are_the_recorded_ones():
 def test_missing_curves_are_coded(tmp_path, monkeypatch):
     for options in ({"figures": 4}, {"seeds": [8]}):
         with pytest.raises(CortexError) as caught:
-            feedback.rows(options)
+            feedback.feedback(options)
         assert caught.value.code in ("X180", "X181")

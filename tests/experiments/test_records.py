@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from cortexc.compiler.experiments.figures import angle, epoch_means, squared_error, transpose_angle
-from cortexc.compiler.experiments.tasks.measures import READOUT, scores
-from cortexc.compiler.experiments.tasks.plans import Plan
+from cortexc.compiler.experiments.results import angle, epoch_means, squared_error, transpose_angle
+from cortexc.compiler.experiments.tasks.plans import READOUT, Plan, scores
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 from demo_results import demo_results
 
-from cortexc.compiler.bench import findings
+from cortexc.compiler.report import demo_page as findings
 from cortexc.compiler.report.demo_page import demo_page
 from cortexc.compiler.report.fit_page import lead
 

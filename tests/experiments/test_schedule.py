@@ -11,7 +11,7 @@ from cortexc.compiler.experiments.compilation import compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.simulation import simulate
-from cortexc.compiler.experiments.tasks.schedule import When
+from cortexc.compiler.experiments.tasks.plans import When
 from cortexc.compiler.ir import CortexError, parse_graph
 
 CIRCUIT = """graph counted

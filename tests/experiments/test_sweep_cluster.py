@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from cortexc import CortexError
-from cortexc.compiler.bench.cluster import ATTEMPTS, Cluster, in_worker
 from cortexc.compiler.bench.sweep import sweep
+from cortexc.compiler.bench.workers import ATTEMPTS, Cluster, in_worker
 
 distributed = pytest.importorskip("distributed")
 RUNS = int(os.environ.get("CORTEXC_SWEEP", "6"))
@@ -120,7 +120,7 @@ def test_a_task_may_have_children_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_slurm_would_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The script of a job, as dask-jobqueue writes it from Dask's configuration; none is sent here."""
     dask_jobqueue, dask = pytest.importorskip("dask_jobqueue"), pytest.importorskip("dask")
-    from cortexc.compiler.bench.cluster import slurm
+    from cortexc.compiler.bench.workers import slurm
 
     asked = []
     monkeypatch.setattr(dask_jobqueue.SLURMCluster, "scale", lambda self, *count, **wanted: asked.append(wanted or count))

@@ -10,8 +10,8 @@ from fixed_point_setups import NEVER_BY_HAND, PLASTIC, program, setup_of, summed
 from random_graphs.integers import integer_program
 from underflow_cases import SCALES, learns, scales, scales_arrays
 
-from cortexc.compiler.experiments.checks import verify_experiment
 from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.questions import verify_experiment
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.ir.functions import ARITY, VECTOR
 from cortexc.compiler.passes.widths import is_counter

@@ -11,7 +11,7 @@ import pytest
 from random_graphs.integers import integer_setup
 
 from cortexc.compiler.backends.groups import Grouped
-from cortexc.compiler.cli.commands import run_summary
+from cortexc.compiler.cli.runs import run_summary
 from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.session import run_experiment
@@ -222,7 +222,7 @@ def test_quantised_graphs_print_and_read_back() -> None:
 
 
 def test_every_format_has_its_errors() -> None:
-    from cortexc.compiler.experiments.formats import format_rows, format_text
+    from cortexc.compiler.experiments.precision import format_rows, format_text
 
     experiment, options = CIRCUITS["pal"]
     rows = format_rows(load_experiment(experiment, [*SMALL, *options]), steps=60)

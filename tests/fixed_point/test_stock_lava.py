@@ -297,7 +297,7 @@ quantities = ["L2.spike", "L2.v"]
     assert "from lava.proc.lif.process import LIF" in (tmp_path / "stock" / "lava" / "network_lava.py").read_text()
     assert found[0].keys() == found[1].keys() and all(np.array_equal(found[0][k], found[1][k]) for k in found[0])
     assert found[0]["all/L2.spike"].any() and not (tmp_path / "stock" / "checkpoint.safetensors").exists()
-    from cortexc.compiler.experiments.checks import verify_experiment
+    from cortexc.compiler.experiments.questions import verify_experiment
 
     result = verify_experiment(load_experiment(tmp_path / "stock.toml", ["run.stock=true"]), steps=60)
     assert result.passed and [line.line for line in result.lines] == ["as-written", "as-run"], result.reasons

@@ -11,11 +11,11 @@ import pytest
 from underflow_cases import LEARNS, SCALES, learning_scales, learns, scales, scales_arrays
 
 from cortexc.compiler.cli.app import execute
-from cortexc.compiler.cli.commands import run_summary
-from cortexc.compiler.experiments.checks import verify_experiment
+from cortexc.compiler.cli.runs import run_summary
 from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
 from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.formats import format_rows, format_text
+from cortexc.compiler.experiments.precision import format_rows, format_text
+from cortexc.compiler.experiments.questions import verify_experiment
 from cortexc.compiler.experiments.sampling import gates_at
 from cortexc.compiler.experiments.session import Session, run_experiment
 from cortexc.compiler.experiments.underflow import Underflow

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.config import Experiment, load_experiment
 
 SCALES = """graph scales
 cell spikes

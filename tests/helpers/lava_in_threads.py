@@ -15,7 +15,7 @@ from cortexc.compiler.backends.feeding import sample_table
 from cortexc.compiler.backends.lava.ordinary import Fixed
 from cortexc.compiler.backends.lava.ordinary.naming import attribute
 from cortexc.compiler.experiments.circuits import with_seeds
-from cortexc.compiler.experiments.experiment import Experiment
+from cortexc.compiler.experiments.config import Experiment
 from cortexc.compiler.experiments.lava_circuits import graph_of, in_fixed_point, module_of, prepared
 from cortexc.compiler.experiments.simulation import simulate
 from cortexc.compiler.ir import Graph

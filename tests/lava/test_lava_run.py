@@ -10,7 +10,7 @@ import pytest
 
 from cortexc.compiler.backends.lava import LavaRun
 from cortexc.compiler.backends.native import Native
-from cortexc.compiler.bench.nets import LEARNING, random_weights
+from cortexc.compiler.bench.speed import LEARNING, random_weights
 from cortexc.compiler.ir import CortexError, parse_graph
 from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortexc.compiler.experiments.checks import verify_recording_file
+from cortexc.compiler.experiments.questions import verify_recording_file
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.verify import Result, load_recording, verify_golden, verify_recording
 

@@ -7,7 +7,7 @@ from cortexc.compiler.experiments import session
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.session import Session, run_experiment
 from cortexc.compiler.experiments.spikes import Spikes, kolmogorov_smirnov
-from cortexc.compiler.experiments.tasks import windows
+from cortexc.compiler.experiments.tasks import records as windows
 from cortexc.compiler.ir import CortexError
 
 SMALL = {"model.order": 10, "protocol.duration_ms": 30, "protocol.warm_up_ms": 10, "run.seeds": [3]}

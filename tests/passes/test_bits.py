@@ -89,9 +89,9 @@ def test_the_interpreter_has_the_same_bits_before_and_after(each, seed):
 
 
 def test_an_integer_program_that_counts_has_the_same_bits():
-    from cortexc.compiler.experiments.checks import learning_first
     from cortexc.compiler.experiments.compilation import compile_experiment
     from cortexc.compiler.experiments.config import load_experiment
+    from cortexc.compiler.experiments.questions import learning_first
 
     found = compile_experiment(load_experiment("pal_digits", [
         "precision.weights=8", "precision.calibration_steps=60", "run.backend=native", "run.seeds=[1]",

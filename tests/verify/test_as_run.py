@@ -187,7 +187,7 @@ def test_the_recorded_current_of_a_held_input_is_that_of_its_step(quantities):
 
 
 def test_recordings_take_the_memory_of_the_steps_that_are_compared(monkeypatch):
-    from cortexc.compiler.experiments import checks
+    from cortexc.compiler.experiments import questions as checks
 
     sizes, make = [], checks.make_runner
     monkeypatch.setattr(checks, "make_runner", lambda compiled: sizes.append(make(compiled)) or sizes[-1])

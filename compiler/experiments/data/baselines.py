@@ -104,7 +104,8 @@ class Network:
     def descend(self, x: np.ndarray, targets: np.ndarray, rate: float) -> None:
         """One gradient step on the mean cross-entropy of a batch; ``targets`` are one-hot (N, classes)."""
         rates, logits = self.forward(x)
-        top = (_softmax(logits) - targets) * (rate / len(x))
+        powers = np.exp(logits - logits.max(1, keepdims=True))
+        top = (powers / powers.sum(1, keepdims=True) - targets) * (rate / len(x))
         bottom = (top @ self.upper.T) * rates * (1 - rates)
         self.upper -= rates.T @ top
         self.upper_bias -= top.sum(0)
@@ -119,12 +120,6 @@ class Network:
 def _logistic(x: np.ndarray) -> np.ndarray:
     """1/(1+exp(-x)) without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * x))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Shares along the last axis."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
 
 
 def _logistic_regression(train: Arrays, test: Arrays, penalty: float, seed: int) -> tuple[float, float]:

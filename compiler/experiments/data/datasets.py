@@ -12,6 +12,7 @@ import csv
 import math
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -274,8 +275,8 @@ def _load_user_table(request: Request) -> Dataset:
 
 def _numbered(file: Path, rows: list[str]) -> tuple[list[str], tuple[str, ...]]:
     """Rows with numbers for labels that are words, and the words. D405 where only some are words."""
-    inputs, labels = zip(*((row.rpartition(",")[0], row.rpartition(",")[2].strip()) for row in rows[1:]), strict=True) \
-        if len(rows) > 1 else ((), ())
+    inputs = [row.rpartition(",")[0] for row in rows[1:]]
+    labels = [row.rpartition(",")[2].strip() for row in rows[1:]]
     if all(map(_is_number, labels)):
         return rows, ()
     strange = next((label for label in labels if not label or _is_number(label)), None)
@@ -351,26 +352,23 @@ def _existing(path: Path, data_dir: Path | None) -> Path:
 
 def _table_rows(file: Path) -> list[str]:
     """A header, "" where the file has none, and the rows of a comma-separated table; a first line without any number is
-    a header. D408 for a file that is empty or no text."""
+    a header. Fields may be in quotation marks. D408 for a file that is empty or no text, and for commas and line ends
+    between these marks."""
     try:
         lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError, MemoryError) as error:
         raise _no_table(file, error) from error
     if not lines:
         raise _no_table(file, ValueError("the file is empty"))
-    lines = _unquoted(file, lines) if any('"' in line for line in lines) else lines
+    if any('"' in line for line in lines):
+        try:
+            rows = list(csv.reader(lines, strict=True))
+        except csv.Error as error:
+            raise _no_table(file, error) from error
+        if any("," in field for row in rows for field in row):
+            raise _no_table(file, ValueError("a field in quotation marks has a comma"))
+        lines = [",".join(row) for row in rows]
     return ["", *lines] if any(map(_is_number, lines[0].split(","))) else lines
-
-
-def _unquoted(file: Path, lines: list[str]) -> list[str]:
-    """Rows whose fields are in quotation marks, without them. D408 for commas and line ends between these."""
-    try:
-        rows = list(csv.reader(lines, strict=True))
-    except csv.Error as error:
-        raise _no_table(file, error) from error
-    if any("," in field for row in rows for field in row):
-        raise _no_table(file, ValueError("a field in quotation marks has a comma"))
-    return [",".join(row) for row in rows]
 
 
 def _table(file: Path, rows: list[str]) -> np.ndarray:
@@ -389,11 +387,10 @@ def _no_table(file: Path, error: Exception) -> CortexError:
 
 def _is_number(text: str) -> bool:
     """Whether ``float`` reads the text."""
-    try:
+    with suppress(ValueError):
         float(text)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 ENTRIES: dict[str, Entry] = {

@@ -9,19 +9,17 @@ Pillow; D411 without scikit-learn.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from cortexc.compiler.backends.loading import cache_folder
 from cortexc.compiler.experiments.data.loading import (
     Dataset,
     Entry,
@@ -31,7 +29,7 @@ from cortexc.compiler.experiments.data.loading import (
     no_scikit_learn,
     read_archive,
 )
-from cortexc.compiler.experiments.files import brief, write_bytes
+from cortexc.compiler.experiments.files import brief
 from cortexc.compiler.ir.errors import CortexError
 
 Found = tuple[dict[str, np.ndarray], str]
@@ -104,36 +102,30 @@ MNIST_IDX_MD5 = {"6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f1
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
-def _load(request: Request, known: ImageSet, found: Found | None, what: str = "") -> Dataset:
-    """From files, if they were found, or from OpenML."""
-    arrays, origin = found or _fetch(known, request)
+def _load(known: ImageSet, files: Callable[[Path | None], Found | None], request: Request) -> Dataset:
+    """From files, if they are found, or from OpenML."""
+    arrays, origin = files(request.data_dir) or _fetch(known, request)
     _check(known, arrays, origin)
-    return _images(request, known, arrays, f"{what or known.title} from {origin}")
+    return _images(request, known, arrays, f"{known.title} from {origin}")
 
 
-def _load_mnist(request: Request) -> Dataset:
-    """From mnist.npz or OpenML. The default split is PAL's: the last 10 000 training images validate, pixels/256."""
-    file = find_file("mnist.npz", request.data_dir)
-    return _load(request, MNIST, (read_archive(file), str(file)) if file else None)
-
-
-def _load_fashion_mnist(request: Request) -> Dataset:
-    """From idx files, fashion_mnist.npz or OpenML."""
-    return _load(request, FASHION, _fashion_files(request.data_dir))
+def _mnist_file(data_dir: Path | None) -> Found | None:
+    file = find_file("mnist.npz", data_dir)
+    return (read_archive(file), str(file)) if file else None
 
 
 def _load_cifar10(request: Request) -> Dataset:
     """From the JPEG copy or OpenML; inputs are channel-major: 1024 red pixels row by row, then green, then blue."""
     file = find_file("cifar10_jpeg.npz", request.data_dir)
     if file is None:
-        return _load(request, CIFAR10, None, "CIFAR-10 (lossless)")
+        return _load(replace(CIFAR10, title="CIFAR-10 (lossless)"), lambda _: None, request)
     words = (f"CIFAR-10 (JPEG q75 copy) from {file}: this copy is JPEG-compressed (lossy, quality 75) and its test "
              "images are in an order of their own")
     return _images(request, CIFAR10, _jpeg_arrays(request, file), words)
 
 
-ENTRIES = {"mnist": Entry(tuple(MNIST.splits), _load_mnist),
-           "fashion_mnist": Entry(tuple(FASHION.splits), _load_fashion_mnist),
+ENTRIES = {"mnist": Entry(tuple(MNIST.splits), lambda request: _load(MNIST, _mnist_file, request)),
+           "fashion_mnist": Entry(tuple(FASHION.splits), lambda request: _load(FASHION, _fashion_files, request)),
            "cifar10": Entry(tuple(CIFAR10.splits), _load_cifar10)}
 
 
@@ -246,7 +238,11 @@ def _read_idx(folder: Path, stem: str, md5: str) -> np.ndarray:
     if file is None:
         raise CortexError("D402", f"'{folder}' has some of Fashion-MNIST's files, but neither '{stem}' nor "
                                   f"'{stem}.gz'.", FASHION.hint)
-    content = _idx_bytes(file)
+    try:
+        content = file.read_bytes()
+        content = gzip.decompress(content) if file.suffix == ".gz" else content
+    except Exception as error:  # permission, gzip, zlib or memory: whatever it is, the file is no good
+        raise CortexError("D403", f"{file}: cannot be read ({brief(error)}).", FASHION.hint) from error
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found in MNIST_IDX_MD5:
         raise CortexError("D403", f"{file}: this is MNIST's file of that name, not Fashion-MNIST's.", FASHION.hint)
@@ -258,54 +254,30 @@ def _read_idx(folder: Path, stem: str, md5: str) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=8)
 
 
-def _idx_bytes(file: Path) -> bytes:
-    """The uncompressed content; D403."""
-    try:
-        content = file.read_bytes()
-        return gzip.decompress(content) if file.suffix == ".gz" else content
-    except Exception as error:  # permission, gzip, zlib or memory: whatever it is, the file is no good
-        raise CortexError("D403", f"{file}: cannot be read ({brief(error)}).", FASHION.hint) from error
-
-
 def _jpeg_arrays(request: Request, file: Path) -> dict[str, np.ndarray]:
     """CIFAR-10 out of its JPEG copy; of each part only as many images as the limits allow are decoded. D403.
 
     ``length`` (60000,) are the sizes of the files that follow each other in ``jpeg``: first the training images,
     then the test images.
     """
-    archive = read_archive(file)
+    archive, origin = read_archive(file), str(file)
     border, total = CIFAR10.trains, CIFAR10.trains + TESTS
-    _check_jpeg(archive, str(file), total)
+    _check_array(CIFAR10, archive, origin, "length", np.uint16, (total,))
+    _check_array(CIFAR10, archive, origin, "label", np.uint8, (total,))
+    _check_array(CIFAR10, archive, origin, "jpeg", np.uint8, (int(archive["length"].sum(dtype=np.int64)),))
+    _check_labels(CIFAR10, archive["label"][:border], archive["label"][border:], origin)
     ends, arrays = np.cumsum(archive["length"], dtype=np.int64), {}
-    starts, digest = ends - archive["length"], hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    starts = ends - archive["length"]
     for part, first, end in (("train", 0, border), ("test", border, total)):
         rows = range(first, first + request.count(part, end - first))
         jpegs = [archive["jpeg"][starts[row]:ends[row]].tobytes() for row in rows]
-        arrays[f"x_{part}"] = _decoded(jpegs, f"cifar10_{digest}_{part}.npy", f"{file}, {part} part")
+        arrays[f"x_{part}"] = _decoded(jpegs, f"{file}, {part} part")
         arrays[f"y_{part}"] = archive["label"][first:end]
     return arrays
 
 
-def _check_jpeg(archive: Mapping[str, np.ndarray], origin: str, total: int) -> None:
-    """D403 unless the archive of the JPEG copy has the arrays and the labels that it should have."""
-    _check_array(CIFAR10, archive, origin, "length", np.uint16, (total,))
-    _check_array(CIFAR10, archive, origin, "label", np.uint8, (total,))
-    _check_array(CIFAR10, archive, origin, "jpeg", np.uint8, (int(archive["length"].sum(dtype=np.int64)),))
-    _check_labels(CIFAR10, archive["label"][:CIFAR10.trains], archive["label"][CIFAR10.trains:], origin)
-
-
-def _decoded(jpegs: Sequence[bytes], name: str, origin: str) -> np.ndarray:
-    """uint8 (N, 3, 32, 32) of the first images of a part; what earlier calls decoded is in the cache. D403."""
-    cached = read_cache(name)[:len(jpegs)]
-    if len(cached) == len(jpegs):
-        return cached
-    images = np.concatenate([cached, _decode(jpegs[len(cached):], len(cached), origin)])
-    write_cache(name, images)
-    return images
-
-
-def _decode(jpegs: Sequence[bytes], first: int, origin: str) -> np.ndarray:
-    """uint8 (N, 3, 32, 32), row by row; ``first`` is the number of the first one. D403, D407 without Pillow."""
+def _decoded(jpegs: Sequence[bytes], origin: str) -> np.ndarray:
+    """uint8 (N, 3, 32, 32), row by row. D403, D407 without Pillow."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -320,39 +292,6 @@ def _decode(jpegs: Sequence[bytes], first: int, origin: str) -> np.ndarray:
                 image.load()
                 images[row] = np.asarray(image).transpose(2, 0, 1)
         except Exception as error:  # whatever Pillow says, the image is no good
-            raise CortexError("D403", f"{origin}: image {first + row} is not a JPEG image of 32 x 32 RGB pixels "
+            raise CortexError("D403", f"{origin}: image {row} is not a JPEG image of 32 x 32 RGB pixels "
                                       f"({brief(error)}).", CIFAR10.hint) from error
     return images
-
-
-def cache_file(name: str) -> Path:
-    """In the folder ``data`` beside the cache of kernels. RuntimeError without a home folder."""
-    return cache_folder().with_name("data") / name
-
-
-def read_cache(name: str) -> np.ndarray:
-    """uint8 (N, 3, 32, 32) that :func:`write_cache` wrote; N = 0 if missing, truncated or otherwise wrong."""
-    none = np.empty((0, *CIFAR10.shape), np.uint8)
-    try:
-        with open(cache_file(name), "rb") as file:
-            images, digest = np.load(file, allow_pickle=False), file.read()
-        good = images.dtype == np.uint8 and images.shape[1:] == CIFAR10.shape and images.flags.c_contiguous
-        return images if good and _pixels_digest(images) == digest else none
-    except Exception:  # whatever is wrong with it, it can be made again
-        return none
-
-
-def write_cache(name: str, images: np.ndarray) -> None:
-    """An ``.npy`` file, then the sha256 of the images; nothing if the folder cannot be written."""
-    content = io.BytesIO()
-    np.save(content, images)
-    content.write(_pixels_digest(images))
-    with contextlib.suppress(OSError, RuntimeError, CortexError):
-        file = cache_file(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(file, content.getvalue())
-
-
-def _pixels_digest(images: np.ndarray) -> bytes:
-    """sha256 of the pixels in C order."""
-    return hashlib.sha256(images.reshape(-1).data).digest()

@@ -22,10 +22,18 @@ from cortexc.compiler.experiments.data.loading import no_scikit_learn
 from cortexc.compiler.experiments.tables import Epochs, Length, Setting
 from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
 from cortexc.compiler.experiments.tasks.classify import load_sets
-from cortexc.compiler.experiments.tasks.measures import READOUT, Measured, completed
-from cortexc.compiler.experiments.tasks.plans import Plan, columns, gate_columns, laid_out
+from cortexc.compiler.experiments.tasks.plans import (
+    READOUT,
+    Measured,
+    Plan,
+    completed,
+    gate_columns,
+    laid_out,
+    one_input,
+    read_in,
+)
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record
 
 PROBES = ("label", "test")
 
@@ -56,18 +64,13 @@ class Autoencode(Presented, frozen=True, tag="autoencode"):
         every = self.probe_every or self.epochs
         sequence, epochs = laid_out(
             PROBES, self.epochs, lambda epoch: ["train", *(PROBES if (epoch + 1) % every == 0 else ())])
-        streams = tuple(Stream(f"{READOUT}{name}", (self.code,)) for name in PROBES)
-        return Plan(Protocol((train, *probes), sequence, streams), samples, epochs,
+        return Plan(Protocol((train, *probes), sequence, read_in(PROBES, self.code)), samples, epochs,
                     {name: np.tile(each, (graph.seeds, 1)) for name, each in labels.items()}, data.source)
 
     def _check(self, graph: Graph, data: Dataset) -> None:
         if find_spec("sklearn") is None:
             raise no_scikit_learn("the linear classifier of task autoencode")
-        sizes = [column.size for column in columns(graph)]
-        if sizes != [data.n_in]:
-            raise CortexError("X120", f"circuit '{graph.name}' has exogenous inputs of {sizes} cells; task autoencode "
-                                      f"needs one with the {data.n_in} features of the data.",
-                              "With circuit 'layered-pal', set model.reconstructs = true.")
+        one_input(self.task, graph, data.n_in, "With circuit 'layered-pal', set model.reconstructs = true.")
         if graph.samples > len(data.train_x) or not self.code:
             raise CortexError("X122", f"task autoencode reads '{self.code}' and shows {graph.samples} of "
                                       f"{len(data.train_x)} training samples at once.",

@@ -11,10 +11,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from cortexc.compiler.experiments.tables import Count, Epochs, Length, RecordTable, Setting, Table
-from cortexc.compiler.experiments.tasks.measures import Measured, deviations, scores
-from cortexc.compiler.experiments.tasks.plans import Plan, laid_out
+from cortexc.compiler.experiments.tasks.plans import Measured, Plan, When, deviations, laid_out, scores
 from cortexc.compiler.experiments.tasks.resets import with_reset
-from cortexc.compiler.experiments.tasks.schedule import When
 from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.protocol import Phase, Protocol, Stream
 

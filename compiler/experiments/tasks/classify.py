@@ -17,24 +17,28 @@ from cortexc.compiler.experiments.circuits import circuit_options
 from cortexc.compiler.experiments.data.datasets import PARTS, Dataset, load_dataset
 from cortexc.compiler.experiments.tables import Count, Data, Epochs, Model, Setting
 from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
-from cortexc.compiler.experiments.tasks.measures import READOUT, confusion
 from cortexc.compiler.experiments.tasks.plans import (
     HALVED,
     RATE,
+    READOUT,
     UPDATE,
     Column,
     Plan,
+    after_epochs,
     columns,
+    confusion,
     gate_columns,
     laid_out,
     output,
+    pulse,
+    read_in,
     validated,
     with_column,
     with_rate,
     with_updates,
 )
 from cortexc.compiler.ir import CortexError, Graph, unknown
-from cortexc.compiler.ir.protocol import Phase, Presentation, Protocol, Record, Stream
+from cortexc.compiler.ir.protocol import Phase, Presentation, Protocol, Record
 from cortexc.compiler.microcircuits import CIRCUITS
 
 
@@ -74,12 +78,13 @@ class Classify(Presented, frozen=True, tag="classify"):
         rows = [_rows(graph, s, into, target, setting.data.target) for s in sets]
         samples = np.concatenate(rows) if len(rows) > 1 else rows[0]
         shown = presentation(self, setting.model)
-        parts = self._scored_parts(sets[0])
+        validates = self.validation != "" and len(sets[0].part(self.validation)[0]) > 0
+        parts = {"validation": self.validation, "test": "test"} if validates else {"test": "test"}
         settling = self.settling(len(sets[0].train_x))
         scored = [_scored_phase(self, graph, sets, shown, name, part) for name, part in parts.items()]
-        sequence, epochs = _epochs(self, [phase.name for phase in settling], "validation" in parts)
-        streams = tuple(Stream(f"{READOUT}{name}", (output(graph),)) for name in parts)
-        protocol = Protocol((*settling, *_train_phases(self, graph, sets, shown), *scored), sequence, streams)
+        sequence, epochs = _epochs(self, [phase.name for phase in settling], validates)
+        protocol = Protocol((*settling, *_train_phases(self, graph, sets, shown), *scored), sequence,
+                            read_in(parts, output(graph)))
         per_seed = [sets[i % len(sets)] for i in range(graph.seeds)]
         labels = {name: np.stack([s.part(part)[1] for s in per_seed]) for name, part in parts.items()}
         return Plan(protocol, samples, epochs, labels, sets[0].source, words=sets[0].words)
@@ -87,11 +92,6 @@ class Classify(Presented, frozen=True, tag="classify"):
     def measures(self, plan: Plan, records: Any, position: int) -> dict[str, Any]:
         """`confusion`: per seed the number of test samples of each class (rows) with each answer."""
         return {**super().measures(plan, records, position), "confusion": confusion(plan, records, position)}
-
-    def _scored_parts(self, dataset: Dataset) -> dict[str, str]:
-        """Phase -> part of the data that is scored in it."""
-        validates = self.validation != "" and len(dataset.part(self.validation)[0]) > 0
-        return {"validation": self.validation, "test": "test"} if validates else {"test": "test"}
 
 
 def load_sets(data: Data, seeds: int) -> list[Dataset]:
@@ -131,7 +131,13 @@ def _classify_columns(data: Data, graph: Graph, dataset: Dataset) -> tuple[Colum
     if len(known) < 2:
         raise CortexError("X124", f"circuit '{graph.name}' has {len(known)} exogenous inputs; classification needs one "
                                   "for the sample and one for the target.")
-    into, target = (_column(known, name, default) for name, default in ((data.into, 0), (data.target_into, 1)))
+    chosen = []
+    for name, default in ((data.into, known[0]), (data.target_into, known[1])):
+        found = [c for c in known if name in (c.key, c.population)] if name else [default]
+        if not found:
+            raise unknown("X123", "exogenous input", name, [c.key for c in known])
+        chosen.append(found[0])
+    into, target = chosen
     for column, size, what in ((into, dataset.n_in, "features"), (target, dataset.classes, "classes")):
         if column.size != size:
             raise CortexError("X120", f"population '{column.population}' has {column.size} cells, but data set "
@@ -141,15 +147,6 @@ def _classify_columns(data: Data, graph: Graph, dataset: Dataset) -> tuple[Colum
         raise CortexError("X120", f"the output '{output(graph)}' has {size} cells, but data set '{dataset.name}' has "
                                   f"{dataset.classes} classes.")
     return into, target
-
-
-def _column(known: list[Column], name: str, default: int) -> Column:
-    if not name:
-        return known[default]
-    found = [c for c in known if name in (c.key, c.population)]
-    if not found:
-        raise unknown("X123", "exogenous input", name, [c.key for c in known])
-    return found[0]
 
 
 def _rows(graph: Graph, dataset: Dataset, into: Column, target: Column, voltages: tuple[float, float]) -> np.ndarray:
@@ -193,7 +190,7 @@ def _train_phases(table: Classify, graph: Graph, sets: Sequence[Dataset], shown:
                                   "presentations: nothing would be applied.", "Make it shorter.")
     if table.update_every:
         length = table.update_every * shown.steps
-        phase = with_column(phase, UPDATE, (0.0,) * (length - 1) + (1.0,))
+        phase = with_column(phase, UPDATE, pulse(length, -1))
     if not table.halve_at:
         return [phase]
     return [with_column(replace(phase, name=train_name(k)), RATE, (0.5**k,)) for k in range(len(table.halve_at) + 1)]
@@ -206,23 +203,16 @@ def train_name(halvings: int) -> str:
 
 def _train_phase(table: Classify, graph: Graph, sets: Sequence[Dataset], shown: Presentation) -> Phase:
     order = "" if table.shuffle is False else "train"
-    columns = [_lagged(table, graph, *column) for column in gate_columns(table.gates(graph.gates))]
+    lag, plastic = table.learning_lag, {q.gate for q in graph.projections}  # in which the gates of rules are off
+    columns = {gate: pulse(table.steps, lag, table.steps) if lag and gate in plastic else (1.0,)
+               for gate in table.gates(graph.gates)}
     count, samples = len(sets[0].train_x), graph.samples
     if samples > count:
         raise CortexError("X122", f"protocol.minibatch = {samples}, but there are {count} training samples: nothing "
                                   "would be learnt.", "Make it smaller.")
     return Phase("train", count // samples, shown.steps, _first(graph, sets, "train"), order,
-                 tuple((name, shown.train.get(name, pattern)) for name, pattern in columns),
+                 tuple((name, shown.train.get(name, pattern)) for name, pattern in columns.items()),
                  rows=count if samples > 1 else 0)
-
-
-def _lagged(table: Classify, graph: Graph, gate: str, pattern: tuple[float, ...]) \
-        -> tuple[str, tuple[float, ...]]:
-    """A rule's gate is off during the learning lag."""
-    lag = min(table.learning_lag, table.steps)
-    if not lag or gate not in {q.gate for q in graph.projections}:
-        return gate, pattern
-    return gate, (0.0,) * lag + (1.0,) * (table.steps - lag)
 
 
 def _scored_phase(table: Classify, graph: Graph, sets: Sequence[Dataset], shown: Presentation, name: str,
@@ -248,10 +238,10 @@ def readout_steps(table: Classify) -> tuple[int, ...]:
 
 def _epochs(table: Classify, settling: list[str], validates: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
     every = (1 if table.validation_every is None else table.validation_every) if validates else 0
+    tested = after_epochs(table.epochs, table.test_every)
 
     def phases(epoch: int) -> list[str]:
-        tests = table.test_every and (epoch + 1) % table.test_every == 0 and epoch + 1 < table.epochs
         train = train_name(sum(epoch >= start for start in table.halve_at))
-        return [*validated(epoch, every), train, *(["test"] if tests else [])]
+        return [*validated(epoch, every), train, *tested(epoch)[1:]]
 
     return laid_out(settling, table.epochs, phases, [*validated(0, every), "test"])

@@ -12,6 +12,7 @@ X122 a protocol that cannot be made; X124 a circuit that does not fit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -19,10 +20,21 @@ import numpy as np
 
 from cortexc.compiler.experiments.tables import Samples, Setting
 from cortexc.compiler.experiments.tasks.base import Task, Teacher
-from cortexc.compiler.experiments.tasks.measures import READOUT, Measured, completed
-from cortexc.compiler.experiments.tasks.plans import Column, Plan, columns, laid_out, output
+from cortexc.compiler.experiments.tasks.plans import (
+    READOUT,
+    Column,
+    Measured,
+    Plan,
+    columns,
+    completed,
+    laid_out,
+    output,
+    pulse,
+    read_in,
+    recorded,
+)
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record
 
 HELD = 10
 """Steps for which an input stays the same; a stimulus and a reward are there in the first of them, by gate `pulse`."""
@@ -62,10 +74,9 @@ class Conditioning(Task, frozen=True, tag="conditioning"):
         phases = (self._phase("train", 0, counts["train"]),
                   self._phase("test", counts["train"] * units, counts["test"]))
         sequence, epochs = laid_out(["test"], self.epochs, lambda _: ["train", "test"])
-        streams = tuple(Stream(f"{READOUT}{name}", (output(graph),)) for name in counts)
         labels = {name: np.tile(shown[name], (graph.seeds, 1)) for name in counts}
-        return Plan(Protocol(phases, sequence, streams), samples.reshape(-1, samples.shape[2]), epochs, labels,
-                    "trials of conditioning")
+        return Plan(Protocol(phases, sequence, read_in(counts, output(graph))), samples.reshape(-1, samples.shape[2]),
+                    epochs, labels, "trials of conditioning")
 
     def _inputs(self, graph: Graph) -> tuple[Column, Column]:
         found, missing = columns(graph), [gate for gate in GATES if gate not in graph.gates]
@@ -79,42 +90,32 @@ class Conditioning(Task, frozen=True, tag="conditioning"):
         return found[0], found[1]
 
     def _phase(self, name: str, first: int, count: int) -> Phase:
-        window = np.zeros(TRIAL)
-        window[SHOWN:SHOWN + WINDOW] = 1.0
-        gates = {"begin": (1.0,) + (0.0,) * (TRIAL - 1), "pulse": (1.0,) + (0.0,) * (HELD - 1),
-                 "window": tuple(window.tolist())} | ({"learn": (1.0,)} if name == "train" else {})
+        gates = {"begin": pulse(TRIAL, 0), "pulse": pulse(HELD, 0), "window": pulse(TRIAL, SHOWN, SHOWN + WINDOW)}
+        gates |= {"learn": (1.0,)} if name == "train" else {}
         return Phase(name, count * TRIAL // HELD, HELD, (first,), "", tuple(gates.items()),
                      ((f"{READOUT}{name}", Record(every=TRIAL, offset=TRIAL - 1)),))
 
     # ---- what is measured
 
     def scores(self, plan: Plan, records: Any, position: int) -> list[Measured]:
-        """Of every completed test."""
-        def of(part: Any, index: int) -> tuple[float, ...]:
-            return tuple(_larger(r[labels == 0], r[labels != 0])
-                         for r, labels in zip(self._responses(plan, records, "test", index), plan.labels["test"],
-                                              strict=True))
+        """Of every completed test; nan where a stimulus was never shown."""
+        def larger(first: np.ndarray, second: np.ndarray) -> float:
+            found = (first[:, None] > second) + 0.5 * (first[:, None] == second)
+            return float(np.mean(found)) if found.size else float("nan")
 
-        return completed(plan, ("test",), position, of)
+        return completed(plan, ("test",), position, lambda part, index: tuple(
+            larger(r[labels == 0], r[labels != 0]) for r, labels in self._responses(plan, records, index)))
 
     def measures(self, plan: Plan, records: Any, position: int) -> dict[str, Any]:
         """`responses`: of every test, per seed the mean response to every stimulus, in spikes."""
         def of(part: Any, index: int) -> tuple[Any, ...]:
             return tuple([float(r[labels == k].mean()) if (labels == k).any() else None for k in range(self.stimuli)]
-                         for r, labels in zip(self._responses(plan, records, "test", index), plan.labels["test"],
-                                              strict=True))
+                         for r, labels in self._responses(plan, records, index))
 
         return {"chance": 0.5, "responses": [list(each.values) for each in completed(plan, ("test",), position, of)]}
 
-    def _responses(self, plan: Plan, records: Any, phase: str, index: int) -> np.ndarray:
-        """(seeds, trials): spikes of all cells."""
-        stream, count = f"{READOUT}{phase}", plan.labels[phase].shape[1]
-        quantity = next(each for each in plan.protocol.streams if each.name == stream).quantities[0]
-        return np.ascontiguousarray(records.rows(stream, quantity)[index * count:(index + 1) * count].sum(axis=-1).T)
-
-
-def _larger(first: np.ndarray, second: np.ndarray) -> float:
-    """The chance that one of the first is larger than one of the second, ties half; nan where there are none."""
-    if not len(first) or not len(second):
-        return float("nan")
-    return float(np.mean((first[:, None] > second) + 0.5 * (first[:, None] == second)))
+    def _responses(self, plan: Plan, records: Any, index: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of a test, per seed the spikes of all cells in every trial, and its labels."""
+        labels = plan.labels["test"]
+        spikes = recorded(plan, records, f"{READOUT}test", index, labels.shape[1]).sum(axis=-1)
+        return zip(np.ascontiguousarray(spikes.T), labels, strict=True)

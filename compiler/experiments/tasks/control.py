@@ -17,8 +17,7 @@ import numpy as np
 
 from cortexc.compiler.experiments.tables import Samples, Seed, Setting
 from cortexc.compiler.experiments.tasks.base import Teacher
-from cortexc.compiler.experiments.tasks.measures import Measured, completed
-from cortexc.compiler.experiments.tasks.plans import Part, Plan, columns
+from cortexc.compiler.experiments.tasks.plans import Measured, Part, Plan, columns, completed, pulse
 from cortexc.compiler.experiments.tasks.teacher_student import Taught
 from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -64,9 +63,7 @@ class Control(Taught, frozen=True, tag="control"):
 
 def _phases(first: int, moves: int) -> tuple[Phase, Phase]:
     """A presentation that only starts the pole, and the moves."""
-    last = tuple(float(t == NETWORK_STEPS - 1) for t in range(NETWORK_STEPS))
-    episode = tuple(float(t == NETWORK_STEPS * EPISODE - 1) for t in range(NETWORK_STEPS * EPISODE))
-    gates = (("control", (1.0,)), ("move", last), ("restart", episode))
+    gates = (("control", (1.0,)), ("move", pulse(NETWORK_STEPS, -1)), ("restart", pulse(NETWORK_STEPS * EPISODE, -1)))
     total = moves * NETWORK_STEPS
     return (Phase("start_pole", 1, NETWORK_STEPS, (first,), "", (("restart", (1.0,)), ("begin", (1.0,)))),
             Phase(PHASE, moves, NETWORK_STEPS, (first + 1,), "", gates,

@@ -12,7 +12,6 @@ X122 a protocol that cannot be made; X120 and X124 a circuit that does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -20,10 +19,23 @@ import numpy as np
 
 from cortexc.compiler.experiments.tables import Count, Samples, Setting
 from cortexc.compiler.experiments.tasks.base import Task, Teacher
-from cortexc.compiler.experiments.tasks.measures import READOUT, Measured, completed
-from cortexc.compiler.experiments.tasks.plans import Plan, columns, laid_out, output, two_inputs
+from cortexc.compiler.experiments.tasks.plans import (
+    READOUT,
+    Measured,
+    Plan,
+    after_epochs,
+    check_gates,
+    columns,
+    completed,
+    laid_out,
+    output,
+    pulse,
+    read_in,
+    recorded,
+    two_inputs,
+)
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record
 
 HELD = 50
 """Steps for which an input stays the same: everything lasts a multiple of it."""
@@ -71,20 +83,13 @@ class Evidence(Task, frozen=True, tag="evidence"):
         samples[:, target.start:target.stop] = np.eye(2)[sides]
         phases = (self._phase("train", 0, counts["train"]),
                   self._phase("test", counts["train"] * self.units, counts["test"]))
-        sequence, epochs = laid_out([], self.epochs, self._of_epoch, ["test"])
-        streams = tuple(Stream(f"{READOUT}{name}", (output(graph),)) for name in counts)
+        sequence, epochs = laid_out([], self.epochs, after_epochs(self.epochs, self.test_every), ["test"])
         labels = {name: np.tile(found[name][1], (graph.seeds, 1)) for name in counts}
-        return Plan(Protocol(phases, sequence, streams), samples, epochs, labels, "trials of accumulated evidence")
-
-    def _of_epoch(self, epoch: int) -> Sequence[str]:
-        tested = self.test_every and (epoch + 1) % self.test_every == 0 and epoch + 1 < self.epochs
-        return ["train", *(["test"] if tested else [])]
+        return Plan(Protocol(phases, sequence, read_in(counts, output(graph))), samples, epochs, labels,
+                    "trials of accumulated evidence")
 
     def _check(self, graph: Graph) -> None:
-        missing = [gate for gate in GATES if gate not in graph.gates]
-        if missing:
-            raise CortexError("X124", f"task evidence needs gates that '{graph.name}' does not have: "
-                                      f"{', '.join(missing)}.", "Use circuit eprop.")
+        check_gates(self.task, graph, GATES, "Use circuit eprop.")
         whole = self.delay_steps % HELD == 0 and self.dataset_size % self.update_every == 0
         if not whole or min(self.dataset_size, self.tests) < 1 or graph.samples > 1:
             raise CortexError("X122", f"task evidence: delay_steps = {self.delay_steps} must be a multiple of {HELD}, "
@@ -105,10 +110,10 @@ class Evidence(Task, frozen=True, tag="evidence"):
         return levels.reshape(-1, 4), (2 * sides.sum(axis=1) >= self.cues).astype(np.int64)
 
     def _phase(self, name: str, first: int, count: int) -> Phase:
-        length, asked = self.units * HELD, RECALL * HELD
-        gates = {"begin": (1.0,) + (0.0,) * (length - 1), "recall": (0.0,) * (length - asked) + (1.0,) * asked}
+        length = self.units * HELD
+        gates = {"begin": pulse(length, 0), "recall": pulse(length, length - RECALL * HELD, length)}
         if name == "train":
-            gates |= {"learn": (1.0,), "apply": (0.0,) * (length * self.update_every - 1) + (1.0,)}
+            gates |= {"learn": (1.0,), "apply": pulse(length * self.update_every, -1)}
         return Phase(name, count * self.units, HELD, (first,), "", tuple(gates.items()),
                      ((f"{READOUT}{name}", Record(every=length, offset=length - 1)),))
 
@@ -125,8 +130,6 @@ class Evidence(Task, frozen=True, tag="evidence"):
         return {"chance": 0.5, "training": [list(each.values) for each in found]}
 
     def _accuracy(self, plan: Plan, records: Any, phase: str, index: int) -> tuple[float, ...]:
-        labels, stream = plan.labels[phase], f"{READOUT}{phase}"
-        quantity = next(each for each in plan.protocol.streams if each.name == stream).quantities[0]
-        count = labels.shape[1]
-        rows = records.rows(stream, quantity)[index * count:(index + 1) * count]
+        labels = plan.labels[phase]
+        rows = recorded(plan, records, f"{READOUT}{phase}", index, labels.shape[1])
         return tuple(float(np.mean(rows[:, seed].argmax(axis=-1) == own)) for seed, own in enumerate(labels))

@@ -16,8 +16,16 @@ import numpy as np
 
 from cortexc.compiler.experiments.tables import Count, Samples, Setting
 from cortexc.compiler.experiments.tasks.base import Task, Teacher
-from cortexc.compiler.experiments.tasks.measures import ERRORS, TARGET
-from cortexc.compiler.experiments.tasks.plans import Plan, columns, laid_out, output, validated
+from cortexc.compiler.experiments.tasks.plans import (
+    ERRORS,
+    TARGET,
+    Plan,
+    check_gates,
+    columns,
+    laid_out,
+    output,
+    validated,
+)
 from cortexc.compiler.experiments.tasks.teacher_student import target_delay
 from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
@@ -74,10 +82,7 @@ class MatchToSample(Task, frozen=True, tag="match_to_sample"):
         if sizes != [1, 1]:
             raise CortexError("X124", f"task match_to_sample needs a circuit with one input and one output, but "
                                       f"'{graph.name}' has exogenous inputs of {sizes} cells.")
-        missing = [gate for gate in GATES if gate not in graph.gates]
-        if missing:
-            raise CortexError("X124", f"task match_to_sample needs gates that '{graph.name}' does not have: "
-                                      f"{', '.join(missing)}.", "Use circuit error-neuron with reset = true.")
+        check_gates(self.task, graph, GATES, "Use circuit error-neuron with reset = true.")
 
 
 def trials(seed: int, count: int) -> Trials:

@@ -1,21 +1,28 @@
-"""What a run does, as data: the plan that every task makes, and what the tasks share.
+"""What a run does, as data: the plan that every task makes, what the tasks share, and what validations and tests
+measured: accuracies, and errors against a target.
 
-X122 a gate that is there already; X124 a circuit that lacks what a task needs; X205 no number of steps.
+X122 a gate that is there already, or steps that no presentation has; X124 a circuit that lacks what a task needs; X205
+no number of steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from cortexc.compiler.backends.draws import input_columns
+from cortexc.compiler.backends.runtime import due_steps
 from cortexc.compiler.experiments.spikes import Observed
+from cortexc.compiler.experiments.tables import Count, Length, Table
 from cortexc.compiler.ir import CortexError, Expression, Graph
 from cortexc.compiler.ir.expressions import Binary, Name, Negate
+from cortexc.compiler.ir.functions import VECTOR
 from cortexc.compiler.ir.model import Optimiser
-from cortexc.compiler.ir.protocol import Phase, Protocol
+from cortexc.compiler.ir.protocol import Phase, Protocol, Stream
 
 RATE, HALVED, UPDATE = "rate", "_halved_", "update"
 """The gate whose value multiplies every increment, what marks the training phases after it was halved, and the gate
@@ -140,6 +147,34 @@ def two_inputs(task: str, graph: Graph) -> tuple[Column, Column]:
     return found[0], found[1]
 
 
+def one_input(task: str, graph: Graph, features: int, hint: str = "") -> Column:
+    """The only exogenous input, which takes the features of the data. Raises X120."""
+    sizes = [column.size for column in columns(graph)]
+    if sizes != [features]:
+        raise CortexError("X120", f"circuit '{graph.name}' has exogenous inputs of {sizes} cells; task {task} needs "
+                                  f"one with the {features} features of the data.", hint)
+    return columns(graph)[0]
+
+
+def check_gates(task: str, graph: Graph, gates: Sequence[str], hint: str) -> None:
+    """Raises X124 where the circuit lacks some."""
+    if missing := [gate for gate in gates if gate not in graph.gates]:
+        raise CortexError("X124", f"task {task} needs gates that '{graph.name}' does not have: {', '.join(missing)}.",
+                          hint)
+
+
+def read_in(phases: Iterable[str], quantity: str) -> tuple[Stream, ...]:
+    """The streams in which a quantity is scored, one per phase."""
+    return tuple(Stream(f"{READOUT}{name}", (quantity,)) for name in phases)
+
+
+def pulse(steps: int, first: int, last: int | None = None) -> tuple[float, ...]:
+    """1 in one of so many steps, or in those before `last`, 0 in the others; -1 is the last one."""
+    on = np.zeros(steps)
+    on[first:last or (first % steps) + 1] = 1.0
+    return tuple(on.tolist())
+
+
 def output(graph: Graph) -> str:
     if not graph.outputs:
         raise CortexError("X124", f"circuit '{graph.name}' names no output.",
@@ -165,5 +200,153 @@ def validated(epoch: int, every: int) -> list[str]:
     return ["validation"] if every and epoch % every == 0 else []
 
 
+def after_epochs(epochs: int, every: int) -> Callable[[int], list[str]]:
+    """The training of each epoch, and a test after every `every`-th but the last; 0: after none."""
+    return lambda epoch: ["train", *["test"] * (every > 0 and (epoch + 1) % every == 0 and epoch + 1 < epochs)]
+
+
 def gate_columns(names: Sequence[str]) -> tuple[tuple[str, tuple[float, ...]], ...]:
     return tuple((name, (1.0,)) for name in names)
+
+
+# ---- gates that are on in some steps of a presentation
+
+TRAINING = ("train", "run")
+"""What the phases in which a circuit is trained are called, or begin with."""
+
+
+class When(Table, frozen=True, rename={"from_": "from"}):
+    """Steps of every presentation: those listed in `at` (-1 is the last one); or `from` one on, `until` before another,
+    `every` so many steps."""
+
+    at: list[int] | None = None
+    from_: Count = 0
+    until: Length | None = None
+    every: Length = 1
+
+    def pattern(self, who: str, steps: int) -> tuple[float, ...]:
+        """0 or 1 in each of so many steps. Raises X122."""
+        on = np.zeros(steps)
+        if self.at is None:
+            on[self.from_:self.until:self.every] = 1.0
+        elif self.from_ or self.until or self.every > 1 or any(not -steps <= step < steps for step in self.at):
+            raise CortexError("X122", f"{who} is at {self.at} from {self.from_} until {self.until} every {self.every}; "
+                                      f"a presentation has {steps} steps.",
+                              "Give steps of it, or from, until and every.")
+        else:
+            on[self.at] = 1.0
+        return tuple(on.tolist())
+
+
+def scheduled(plan: Plan, schedule: Mapping[str, When]) -> Plan:
+    """The plan with the gates of a schedule in the phases in which the circuit is trained. Raises X122."""
+    phases = plan.protocol.phases
+    for gate, when in schedule.items():
+        phases = tuple(
+            with_column(phase, gate, when.pattern(f"protocol.schedule.{gate}", phase.steps))
+            if phase.name.startswith(TRAINING) else phase for phase in phases)
+    return replace(plan, protocol=replace(plan.protocol, phases=phases))
+
+
+# ---- what was measured
+
+READOUT, ERRORS = "readout_", "error_"
+"""Prefixes of the streams that are scored, and of those from which errors are computed; the rest is the phase."""
+TARGET = "teacher.rate"
+MOST_CLASSES = 100
+"""Classes of which confusions are counted."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`values` per seed of one validation or test that has been completed; `position` is the step it ended at."""
+
+    phase: str
+    epoch: int
+    position: int
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+
+def scores(plan: Plan, records: Any, position: int) -> list[Measured]:
+    """All completed validations and tests. The score of a sample is the mean of its readouts; the largest wins."""
+    return completed(plan, plan.labels, position, lambda part, index: _accuracy(plan, records, part, index))
+
+
+def deviations(plan: Plan, records: Any, position: int) -> list[Measured]:
+    """The error of every completed validation and test."""
+    return completed(plan, plan.followed, position, lambda part, index: _error(plan, records, part, index))
+
+
+def completed(plan: Plan, phases: Container[str], position: int,
+              measure: Callable[[Part, int], tuple[float, ...]]) -> list[Measured]:
+    """Of every part of these phases that has been run, what is measured of it and its place among those alike."""
+    found, seen = [], Counter[str]()
+    for part in plan.parts():
+        if part.phase in phases and part.stop <= position:
+            found.append(Measured(part.phase, part.epoch, part.stop, measure(part, seen[part.phase])))
+            seen[part.phase] += 1
+    return found
+
+
+def _accuracy(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
+    pairs = zip(_answers(plan, records, part, index), plan.labels[part.phase], strict=True)
+    return tuple(float(np.mean(own == right)) if own.size else float("nan") for own, right in pairs)
+
+
+def confusion(plan: Plan, records: Any, position: int) -> list[list[list[int]]]:
+    """Of the last completed test, per seed: how many samples of each class (rows) got each answer (columns); nothing
+    for more than `MOST_CLASSES`."""
+    tests = [part for part in plan.parts() if part.phase == "test" and part.stop <= position]
+    if not tests or not (labels := plan.labels["test"]).size:
+        return []
+    found = _answers(plan, records, tests[-1], len(tests) - 1)
+    classes = max(int(labels.max()), int(found.max())) + 1
+    if classes > MOST_CLASSES:
+        return []
+    counts = np.zeros((len(labels), classes, classes), int)
+    np.add.at(counts, (np.arange(len(labels))[:, None], labels, found), 1)
+    return list(counts.tolist())
+
+
+def _answers(plan: Plan, records: Any, part: Part, index: int) -> np.ndarray:
+    """(seeds, samples): the class with the largest score."""
+    return readouts(plan, records, part, index).argmax(axis=-1)
+
+
+def readouts(plan: Plan, records: Any, part: Part, index: int) -> np.ndarray:
+    """(seeds, samples, classes): the mean over the instants at which the output is read; `index`: which of the phase's
+    parts. What fills up the last minibatch is left out."""
+    labels, phase, stream = plan.labels[part.phase], _phase(plan, part.phase), f"{READOUT}{part.phase}"
+    instants, count = len(dict(phase.records)[stream].at), phase.count
+    if count == 0:
+        return np.zeros((len(labels), 0, 1))
+    rows = recorded(plan, records, stream, index, count * instants)
+    output = rows.reshape(count, instants, *rows.shape[1:]).mean(axis=1)
+    per_seed = output.reshape(count, len(labels), -1, output.shape[-1]).swapaxes(0, 1)
+    if not phase.rows:
+        return np.asarray(per_seed[:, :, 0])
+    return np.asarray(per_seed.reshape(len(labels), -1, output.shape[-1])[:, :labels.shape[1]])
+
+
+def _error(plan: Plan, records: Any, part: Part, index: int) -> tuple[float, ...]:
+    stream, phase = f"{ERRORS}{part.phase}", _phase(plan, part.phase)
+    rows = len(due_steps(asdict(dict(phase.records)[stream]), {"steps": phase.steps}, 0, phase.total))
+    shown = recorded(plan, records, stream, index, rows)
+    target = records.rows(stream, TARGET)[index * rows:(index + 1) * rows]
+    squares = ((shown - VECTOR[plan.followed[part.phase]](target)) ** 2).sum(axis=-1)
+    return tuple(float(value) for value in np.ascontiguousarray(squares.T).mean(axis=1))  # a batch's bits are its runs'
+
+
+def _phase(plan: Plan, name: str) -> Phase:
+    return next(each for each in plan.protocol.phases if each.name == name)
+
+
+def recorded(plan: Plan, records: Any, stream: str, index: int = 0, rows: int | None = None) -> np.ndarray:
+    """Rows of a stream's first quantity: all, or the `index`-th so many of them."""
+    quantity = next(each for each in plan.protocol.streams if each.name == stream).quantities[0]
+    found: np.ndarray = records.rows(stream, quantity)
+    return found if rows is None else found[index * rows:(index + 1) * rows]

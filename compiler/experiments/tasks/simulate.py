@@ -10,8 +10,7 @@ import numpy as np
 from cortexc.compiler.experiments.spikes import Observed, spikes_of, summary
 from cortexc.compiler.experiments.tables import Count, RecordTable, Setting
 from cortexc.compiler.experiments.tasks.base import Task, Teacher
-from cortexc.compiler.experiments.tasks.plans import Plan, columns, gate_columns
-from cortexc.compiler.experiments.tasks.schedule import When
+from cortexc.compiler.experiments.tasks.plans import Plan, When, columns, gate_columns
 from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.firing import SPIKE
 from cortexc.compiler.ir.protocol import Phase, Protocol

@@ -21,8 +21,9 @@ import numpy as np
 from cortexc.compiler.experiments.circuits import circuit_options
 from cortexc.compiler.experiments.tables import Count, Model, Range, Samples, Seed, Setting
 from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
-from cortexc.compiler.experiments.tasks.measures import ERRORS, TARGET
 from cortexc.compiler.experiments.tasks.plans import (
+    ERRORS,
+    TARGET,
     Plan,
     columns,
     gate_columns,
@@ -70,20 +71,19 @@ class Following(Presented, frozen=True):
             samples[:, column.start:column.stop] = array
         phases = _phases(self, graph, count, target_delay(setting.model), skipped)
         streams = tuple(Stream(f"{ERRORS}{name}", (output(graph), TARGET)) for name in SCORED)
-        sequence, epochs = _sequence(self, [p.name for p in phases if p.name.startswith("settle")])
+        every = max(1, self.epochs // 10) if self.validation_every is None else self.validation_every
+        settling = [p.name for p in phases if p.name.startswith("settle")]
+        sequence, epochs = laid_out([*settling, *["first_validation"] * (every > 0)], self.epochs,
+                                    lambda epoch: ["train", *validated(epoch, every)], ["test"])
         protocol = Protocol(tuple(phases), sequence, streams, spent_draws(setting.model))
-        followed = dict.fromkeys(SCORED, self.target_activation(setting.model))
+        voltage = self.takes_voltage(setting.model) and setting.model.circuit in CIRCUITS
+        activation = circuit_options(setting.model).activation[-1] if voltage else "linear"
+        followed = dict.fromkeys(SCORED, activation)  # of voltages that teach: the circuit's own of them
         return Plan(protocol, samples, epochs, {}, source, followed)
 
     def takes_voltage(self, model: Model) -> bool:
         """Whether the target is a voltage, as the circuit takes it."""
         return model.circuit in CIRCUITS and CIRCUITS[model.circuit].target == "voltage"
-
-    def target_activation(self, model: Model) -> str:
-        """Of a circuit that is taught by voltages, its own activation of them is what its output should be."""
-        if not self.takes_voltage(model) or model.circuit not in CIRCUITS:
-            return "linear"
-        return circuit_options(model).activation[-1]
 
 
 class Taught(Following, frozen=True):
@@ -175,15 +175,11 @@ def teacher_answers(table: Taught, model: Model, graph: Graph, seed: int) -> tup
             raise CortexError("X122", f"protocol.teacher_matrix has shape {matrix.shape}, expected "
                                       f"({layout[1].size}, {layout[0].size}): outputs by inputs.")
         return inputs, inputs @ matrix.T, inputs @ matrix.T
-    return inputs, *net_answers(teacher_layers(model, graph), seed, table, inputs)
-
-
-def teacher_layers(model: Model, graph: Graph) -> Sequence[int]:
     sizes = model.options.get("layers")
     if not sizes:
         raise CortexError("X122", f"task teacher_student: circuit '{graph.name}' has no option 'layers' that the "
                                   "teacher could share.", "Give protocol.teacher_matrix.")
-    return sizes
+    return inputs, *net_answers(sizes, seed, table, inputs)
 
 
 def net_answers(layers: Sequence[int], seed: int, table: Taught, inputs: np.ndarray) \
@@ -232,10 +228,3 @@ def _alternating(phase: Phase, every: int) -> Phase:
     others = tuple(1.0 - value for value in alone)
     return replace(phase, gates=tuple((name, pattern if name == UNDELAYED else alone if name in FEEDBACK_GATES
                                        else others) for name, pattern in phase.gates))
-
-
-def _sequence(table: Following, settling: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """A validation, the epochs, some of them with a validation after them, and the test."""
-    every = max(1, table.epochs // 10) if table.validation_every is None else table.validation_every
-    before = [*settling, *(["first_validation"] if every else [])]
-    return laid_out(before, table.epochs, lambda epoch: ["train", *validated(epoch, every)], ["test"])

@@ -21,10 +21,21 @@ import numpy as np
 from cortexc.compiler.experiments.tables import Count, Length, Samples, Setting
 from cortexc.compiler.experiments.tasks.base import Presented, Reset, Teacher
 from cortexc.compiler.experiments.tasks.classify import load_sets
-from cortexc.compiler.experiments.tasks.measures import READOUT, Measured, completed
-from cortexc.compiler.experiments.tasks.plans import Column, Plan, columns, laid_out, output
+from cortexc.compiler.experiments.tasks.plans import (
+    READOUT,
+    Measured,
+    Plan,
+    columns,
+    completed,
+    laid_out,
+    one_input,
+    output,
+    pulse,
+    read_in,
+    recorded,
+)
 from cortexc.compiler.ir import CortexError, Graph
-from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.compiler.ir.protocol import Phase, Protocol, Record
 
 SLOW = "train_slow"
 """The phase of the last samples of an epoch."""
@@ -51,7 +62,7 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
         """Raises D401 to D408, X120, X122, X124, X126."""
         data = load_sets(setting.data, 1)[0]
         (train, train_labels), (test, test_labels) = data.require("train"), data.require("test")
-        into = self._input(graph, data.n_in)
+        into = one_input(self.task, graph, data.n_in)
         self._check(graph, len(train))
         samples = np.zeros((len(train) + len(test), columns(graph)[-1].stop))
         samples[:, into.start:into.stop] = np.concatenate([train, test])
@@ -63,18 +74,10 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
         trained = ["train", *([SLOW] if self.slow_samples else [])]
         sequence, epochs = laid_out([], self.epochs, lambda _: trained, ["label", "test"])
         kept = [name for name in ("train", "label", "test") if name != "train" or self.records_training]
-        protocol = Protocol(phases, sequence, tuple(Stream(f"{READOUT}{name}", (output(graph),)) for name in kept))
+        protocol = Protocol(phases, sequence, read_in(kept, output(graph)))
         labels = {name: np.tile(train_labels if name == "train" else parts[name][1], (graph.seeds, 1))
                   for name in kept}
         return Plan(protocol, samples, epochs, labels, data.source, words=data.words)
-
-    def _input(self, graph: Graph, features: int) -> Column:
-        known = columns(graph)
-        sizes = [column.size for column in known]
-        if sizes != [features]:
-            raise CortexError("X120", f"circuit '{graph.name}' has exogenous inputs of {sizes} cells; task "
-                                      f"unsupervised needs one with the {features} features of the data.")
-        return known[0]
 
     def _check(self, graph: Graph, train: int) -> None:
         few = not 0 < self.label_samples <= train or self.slow_samples > train
@@ -86,9 +89,9 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
 
     def _phase(self, graph: Graph, name: str, first: int, count: int) -> Phase:
         steps, shown = self.steps, self.shown_steps or self.steps
-        patterns = {"show": (1.0,) * shown + (0.0,) * (steps - shown), "begin": (1.0,) + (0.0,) * (steps - 1)}
+        patterns = {"show": pulse(steps, 0, shown), "begin": pulse(steps, 0)}
         if name in ("train", SLOW):
-            patterns |= {"normalise": (0.0,) * (steps - 1) + (1.0,)} | {gate: (1.0,) for gate in self.gates(["learn"])}
+            patterns |= {"normalise": pulse(steps, -1)} | {gate: (1.0,) for gate in self.gates(["learn"])}
             patterns["pace"] = (self.slow_pace if name == SLOW else 1.0,)
         gates = tuple((gate, pattern) for gate, pattern in patterns.items() if gate in graph.gates)
         stream = f"{READOUT}{'train' if name == SLOW else name}"
@@ -126,9 +129,7 @@ class Unsupervised(Presented, frozen=True, tag="unsupervised"):
 
     def _responses(self, plan: Plan, records: Any, phase: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Per seed (presentations, cells) and their labels."""
-        stream = f"{READOUT}{phase}"
-        quantity = next(each for each in plan.protocol.streams if each.name == stream).quantities[0]
-        rows = records.rows(stream, quantity)
+        rows = recorded(plan, records, f"{READOUT}{phase}")
         return [(rows[:, seed], np.resize(labels, len(rows))) for seed, labels in enumerate(plan.labels[phase])]
 
     def _curve(self, plan: Plan, records: Any, epochs: int) -> list[list[float]]:
