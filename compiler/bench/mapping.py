@@ -20,7 +20,7 @@ import numpy as np
 from cortexc.compiler.bench import checked
 from cortexc.compiler.bench.workers import in_processes
 from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.fitting import mapped_graphs
+from cortexc.compiler.experiments.cores import mapped_graphs
 from cortexc.compiler.mapping.accounting import account
 from cortexc.compiler.mapping.geometry import geometry_of
 from cortexc.compiler.mapping.items import Rates

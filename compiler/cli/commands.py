@@ -107,7 +107,7 @@ def explain(out: Output, experiment: Named,
 
 
 def _explain_formats(out: Output, experiment: Any) -> None:
-    from cortexc.compiler.experiments.precision import format_rows, format_text
+    from cortexc.compiler.experiments.formats import format_rows, format_text
 
     rows = format_rows(experiment)
     out.result({"formats": [asdict(row) for row in rows]}, format_text(rows))

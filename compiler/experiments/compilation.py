@@ -1,7 +1,7 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
 X150 the backend is not installed; X151 a quantity that is not there; X153 code of another circuit; X155 stock processes
-at another granularity; X156 no such pass; X157 no such backend.
+at another granularity; X157 no such backend.
 """
 
 from __future__ import annotations
@@ -22,52 +22,20 @@ from cortexc.compiler.experiments.checkpoints import Identity, arrays_sha256, gr
 from cortexc.compiler.experiments.circuits import build_circuit
 from cortexc.compiler.experiments.config import Experiment
 from cortexc.compiler.experiments.tables import Model, RecordTable, Run
+from cortexc.compiler.experiments.target import Cores, granularity_of, recorded, target_of
 from cortexc.compiler.experiments.tasks.plans import Plan
 from cortexc.compiler.experiments.tasks.published import FwBw, teacher_plan
 from cortexc.compiler.experiments.tasks.records import make_plan
 from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.errors import check_type
 from cortexc.compiler.ir.protocol import Protocol
-from cortexc.compiler.passes import PIPELINE, PassReport, Request, Target, observable, run_passes, run_pipeline
-from cortexc.compiler.passes.group_weights import GroupWeights, Parts, in_parts, parts_of
-from cortexc.compiler.passes.legalise import Legalise
-from cortexc.compiler.passes.name_products import NameProducts
-from cortexc.compiler.passes.partition import Partition, check_granularity
+from cortexc.compiler.passes import PassReport, Request, Target, observable, run_passes, run_pipeline
+from cortexc.compiler.passes.group_weights import Parts, in_parts, parts_of
+from cortexc.compiler.passes.partition import check_granularity
 
 if TYPE_CHECKING:
     from cortexc.compiler.experiments.precision import Calibration
     from cortexc.compiler.experiments.underflow import Underflow
-
-Cores = tuple[tuple[str, str], ...]
-"""(population, its core or cores)."""
-
-
-def recorded(experiment: Experiment) -> Request:
-    """What [record] names."""
-    return Request(frozenset(quantity for table in experiment.record.values() for quantity in table.recorded))
-
-
-def granularity_of(run: Run) -> str:
-    """Other backends than Lava run everything in one process."""
-    return run.granularity if run.backend == "lava" else "network"
-
-
-def target_of(experiment: Experiment, cores: Cores = (), calibration: Calibration | None = None) -> Target:
-    """What the passes aim at. Raises X156."""
-    run, precision, disabled = experiment.run, experiment.precision, frozenset(experiment.passes.disable)
-    for name in disabled - set(PIPELINE):
-        raise unknown("X156", "pass in passes.disable", name, PIPELINE)
-    credit = precision.credit if experiment.protocol.update_every <= 1 else "never"
-    grouping = None  # one unit per projection
-    if precision.weights and precision.groups != 1:
-        given = frozenset(name.removesuffix(".w") for name, text in precision.formats.items() if "." in text)
-        grouping = GroupWeights(precision.weights, 0 if precision.groups == "auto" else precision.groups, given)
-    target = Target(granularity_of(run), cores, disabled - {Partition.name},
-                    Legalise(precision.map, credit) if precision.map else None, grouping)
-    if calibration is None:
-        return target
-    return replace(target, products=NameProducts(precision.coefficients), calibrate=calibration, count=precision.count)
-
 
 GRAPH, CODE = "graph.ir", ("network_lava.py", "kernels.py", "kernels.c")
 """Files of a compiled folder: the graph after the passes, and what may be edited."""
@@ -119,32 +87,40 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     check_type("compile", experiment, Experiment, "an Experiment", "cortexc.load reads one.")
     start = time.perf_counter()
     run = experiment.run
-    check_backend(run.backend)
-    check_granularity(run.granularity)
+    check_run(run)
     graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
     graph = experiment.protocol.with_gates(graph)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     for stream in plan.protocol.streams:
         check_recorded(f"[record.{stream.name}]", stream.quantities, graph)
     built = time.perf_counter()
-    calibration = None
-    if experiment.precision.weights:
-        from cortexc.compiler.experiments.precision import Calibration
-
-        calibration = Calibration(experiment.precision, plan, list(run.seeds))
+    calibration = _calibration(experiment, plan)
     report = run_pipeline(graph, Request(observed_quantities(plan.protocol)), _target(experiment, calibration))
     underflow = calibration.underflow(report.graph) if calibration else ()
     seconds = {"build": built - start, "passes": time.perf_counter() - built}
     return Compiled(experiment, graph, plan, report, seconds, underflow)
 
 
+def _calibration(experiment: Experiment, plan: Plan) -> Calibration | None:
+    if not experiment.precision.weights:
+        return None
+    from cortexc.compiler.experiments.precision import Calibration
+
+    return Calibration(experiment.precision, plan, list(experiment.run.seeds))
+
+
 ENVIRONMENT = {"CORTEXC_JIT": ("1", "0"), "CORTEXC_KERNELS": ("c", "numba")}
 """What variables of the environment may be, the default first."""
 
 
+def check_run(run: Run) -> None:
+    """Raises X157 for an unknown backend and E601 for an unknown granularity, which were set in Python."""
+    check_backend(run.backend)
+    check_granularity(run.granularity)
+
+
 def check_backend(name: str) -> None:
-    """Raises X157 for an unknown one, as it can be set in Python, and X159 where the environment asks for what is not
-    there."""
+    """Raises X157 for an unknown one, and X159 where the environment asks for what is not there."""
     if not isinstance(name, str) or name not in BACKENDS:
         raise unknown("X157", "backend", name, BACKENDS)
     for variable, known in ENVIRONMENT.items():
@@ -170,12 +146,9 @@ def cores_at(experiment: Experiment, granularity: str) -> Cores:
     """Of every population at granularity `neurocore`; none at the others. Raises X154 and what mapping raises."""
     if granularity != "neurocore":
         return ()
-    if not experiment.run.hardware:
-        raise CortexError("X154", "granularity 'neurocore' needs a hardware map.",
-                          "Set run.hardware, or give --map; `cortexc fit` says what fits.")
-    from cortexc.compiler.experiments.fitting import core_groups
+    from cortexc.compiler.experiments.cores import neurocores
 
-    return core_groups(experiment)
+    return neurocores(experiment)
 
 
 def check_recorded(where: str, quantities: Iterable[str], graph: Graph) -> None:
@@ -207,21 +180,16 @@ def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np
 
 
 def make_runner(compiled: Compiled, folder: Path | None = None, edited: Path | None = None) -> Runner:
-    """The backend's runner. Raises X150, X153, E706, E707 and what lowering raises.
+    """The backend's runner. Raises X150, X153 and what lowering raises.
 
     `folder`: where the Lava backend puts its code. `edited`: a compiled folder whose code is run instead.
     """
     run, work = compiled.experiment.run, work_of(compiled)
     check_installed(run.backend)
     given = Given(compiled.protocol, compiled.plan.samples, run.seeds)
-    runner: Any = BACKENDS[run.backend](work, given, folder, run.block_ms)
-    if edited and run.backend == "lava":  # its network and kernels as they are now
-        if (edited / GRAPH).read_bytes() != (runner.folder / GRAPH).read_bytes():
-            raise CortexError("X153", f"the code in '{edited}' was compiled from another circuit or for other passes.",
-                              "Compile it again, or run the experiment without its folder.")
-        for name in CODE:
-            shutil.copyfile(edited / name, runner.folder / name)
-        runner.load()
+    runner = BACKENDS[run.backend](work, given, folder, run.block_ms)
+    if edited and run.backend == "lava":
+        _take_code(runner, edited)
     return runner
 
 
@@ -247,3 +215,13 @@ def check_installed(backend: str) -> None:
         raise CortexError("X150", "the backend 'lava' is not installed.",
                           "pip install 'cortexc[lava]' && pip install --no-deps --ignore-requires-python "
                           "lava-nc==0.10.0 && python -m cortexc.lava_procs, or use --backend native.")
+
+
+def _take_code(runner: Any, edited: Path) -> None:
+    """The network and kernels of a compiled folder, as they are now. Raises X153, E706, E707."""
+    if (edited / GRAPH).read_bytes() != (runner.folder / GRAPH).read_bytes():
+        raise CortexError("X153", f"the code in '{edited}' was compiled from another circuit or for other passes.",
+                          "Compile it again, or run the experiment without its folder.")
+    for name in CODE:
+        shutil.copyfile(edited / name, runner.folder / name)
+    runner.load()

@@ -193,7 +193,7 @@ def compile_to_folder(experiment: Experiment, folder: str | Path, hardware: str 
     check_type("compile_to_folder", experiment, Experiment, "an Experiment", "cortexc.load reads one.")
     from cortexc.compiler.backends.in_process import sized
     from cortexc.compiler.backends.lava import emit
-    from cortexc.compiler.experiments.fitting import fitting_mapping
+    from cortexc.compiler.experiments.cores import fitting_mapping
 
     if not force:
         check_unedited(user_path(folder))

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cortexc.compiler.experiments.compilation import Compiled
+from cortexc.compiler.experiments.running import Running
 from cortexc.compiler.ir import CortexError, Graph, parse_graph, unknown
 from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import reads
@@ -25,13 +26,10 @@ from cortexc.compiler.passes import observable
 from cortexc.compiler.passes.discretise import with_constants
 from cortexc.compiler.passes.group_weights import in_parts
 
-if TYPE_CHECKING:
-    from cortexc.compiler.experiments.session import Session
-
 Owner = Population | Projection
 
 
-def get(run: Session, name: str) -> np.ndarray:
+def get(run: Running, name: str) -> np.ndarray:
     """A copy of the quantity's value after the last step. Raises X201, X202."""
     graph, key = run.compiled.graph, name.partition(".")[2]
     match parameters(graph).get(name):
@@ -46,7 +44,7 @@ def get(run: Session, name: str) -> np.ndarray:
     return np.array(value[0] if len(value) == 1 and (graph.batch == 1 or name in synaptic(graph)) else value)
 
 
-def set_state(run: Session, name: str, value: Any) -> None:
+def set_state(run: Running, name: str, value: Any) -> None:
     """Sets what is kept from step to step. Raises X201 to X204."""
     graph = run.compiled.graph
     known = states(graph)
@@ -160,7 +158,7 @@ def _on_grid(name: str, array: np.ndarray, unit: float, who: str) -> None:
 # ---- what the program has made of it
 
 
-def _kept(run: Session, name: str) -> np.ndarray:
+def _kept(run: Running, name: str) -> np.ndarray:
     """The value as the runner has it, (copies or batch, ...). Raises X202 where a pass or the lowering left it out."""
     try:
         return run.value(name)
@@ -173,7 +171,7 @@ def _kept(run: Session, name: str) -> np.ndarray:
                       f"Observe it: list it in the quantities of a [record.NAME]{or_disable}.")
 
 
-def _refuse(run: Session, name: str) -> None:
+def _refuse(run: Running, name: str) -> None:
     """Raises X202 for what is overwritten, or lives on in another form."""
     graph, (owner, _, key) = run.compiled.report.graph, name.partition(".")
     if run.experiment.run.stock:
@@ -199,7 +197,7 @@ def _fixed(name: str, why: str, hint: str) -> CortexError:
 # ---- parameters
 
 
-def with_parameters(run: Session, values: Mapping[str, np.ndarray]) -> Compiled:
+def with_parameters(run: Running, values: Mapping[str, np.ndarray]) -> Compiled:
     """The compiled experiment with other parameters, in its graph and in what the passes have made of it. Raises X201
     to X204."""
     compiled = run.compiled
@@ -211,7 +209,7 @@ def with_parameters(run: Session, values: Mapping[str, np.ndarray]) -> Compiled:
     return compiled
 
 
-def _check_parameter(run: Session, compiled: Compiled, name: str) -> None:
+def _check_parameter(run: Running, compiled: Compiled, name: str) -> None:
     if run.experiment.precision.weights:
         raise _fixed(name, "in fixed point, parameters are in the formats.",
                      "Start another session with the value in its circuit.")

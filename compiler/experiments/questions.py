@@ -17,10 +17,10 @@ from cortexc.compiler.experiments.compilation import (
     cores_at,
     make_runner,
     observed_quantities,
-    target_of,
 )
 from cortexc.compiler.experiments.config import Experiment
 from cortexc.compiler.experiments.simulation import check_is_graph, verify_graph
+from cortexc.compiler.experiments.target import target_of
 from cortexc.compiler.experiments.tasks.plans import RATE, UPDATE, check_steps
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,14 +30,12 @@ from cortexc.compiler.experiments.compilation import Compiled
 from cortexc.compiler.experiments.config import Experiment
 from cortexc.compiler.experiments.files import write_npz, write_safetensors, write_text
 from cortexc.compiler.experiments.quantities import of_cells, synaptic
+from cortexc.compiler.experiments.running import Running
 from cortexc.compiler.experiments.tasks.plans import Measured
 from cortexc.compiler.ir import CortexError, show_graph
 from cortexc.compiler.ir.errors import CortexWarning
 from cortexc.compiler.passes.group_weights import whole_of
 from cortexc.compiler.passes.widths import COUNTER
-
-if TYPE_CHECKING:
-    from cortexc.compiler.experiments.session import Session
 
 # ---- curves of what was recorded
 
@@ -118,19 +116,19 @@ class Read(Mapping[str, np.ndarray]):
         return len(self.made)
 
 
-def weights(run: Session) -> Read:
+def weights(run: Running) -> Read:
     """All weights now: `projection.w` -> (copies, n_post, n_pre)."""
     graph, parts = run.compiled.report.graph, run.compiled.parts
     kept = [f"{q.name}.w" for q in graph.projections if graph.class_of(q.name).kind.weighted]
     return Read({name: partial(run.value, name) for name in dict.fromkeys(whole_of(each, parts) for each in kept)})
 
 
-def states(run: Session) -> Arrays:
+def states(run: Running) -> Arrays:
     """Every state of every population that the program keeps: `population.state` -> (batch, n)."""
     return _values(run, of_cells(run.compiled.report.graph))
 
 
-def final_arrays(run: Session) -> Mapping[str, np.ndarray]:
+def final_arrays(run: Running) -> Mapping[str, np.ndarray]:
     """What a new run of the circuit can start from: weights, optimiser and synaptic states, and the states of those
     populations of which a pass has removed none; in the shape in which a graph binds them."""
     graph, kept = run.compiled.graph, states(run)
@@ -147,7 +145,7 @@ def _first(made: Callable[[], np.ndarray]) -> np.ndarray:
     return np.asarray(made()[0])
 
 
-def _values(run: Session, names: Iterable[str]) -> Arrays:
+def _values(run: Running, names: Iterable[str]) -> Arrays:
     found = {}
     for name in names:
         try:
@@ -157,7 +155,7 @@ def _values(run: Session, names: Iterable[str]) -> Arrays:
     return found
 
 
-def check_finite(run: Session) -> None:
+def check_finite(run: Running) -> None:
     """Raises X152 with the first weights that are not finite, and warns (X206) of the first state that is NaN."""
     for name, array in weights(run).items():
         if not np.isfinite(array).all():
@@ -190,7 +188,7 @@ def seed_sha256(found: Mapping[str, np.ndarray], index: int, seeds: int) -> str:
 # ---- results
 
 
-def results(run: Session) -> dict[str, Any]:
+def results(run: Running) -> dict[str, Any]:
     """What `run --json` prints and `results.json` holds. `steps_per_second` is of this call alone, without compiling,
     starting and checkpoints."""
     experiment, task, plan = run.experiment, run.experiment.protocol, run.plan
@@ -208,7 +206,7 @@ def results(run: Session) -> dict[str, Any]:
             "output": str(run.folder) if run.folder else None, "machine": machine()}
 
 
-def _what(run: Session) -> dict[str, Any]:
+def _what(run: Running) -> dict[str, Any]:
     experiment, compiled = run.experiment, run.compiled
     on_lava = experiment.run.backend == "lava"
     return {"name": experiment.name, "circuit": compiled.graph.name,
@@ -222,7 +220,7 @@ def _what(run: Session) -> dict[str, Any]:
             **({"precision": _precision(run)} if experiment.precision.weights else {})}
 
 
-def _precision(run: Session) -> dict[str, Any]:
+def _precision(run: Running) -> dict[str, Any]:
     """Bits, the share of weights at their limits, and with `count` how often quantities and tags saturated, summed over
     cells or synapses (none where that was not counted)."""
     graph = run.compiled.report.graph
@@ -243,7 +241,7 @@ def _precision(run: Session) -> dict[str, Any]:
             "warnings": [{"code": each.code, "message": each.message, "hint": each.hint} for each in loud]}
 
 
-def _per_seed(run: Session, found: Mapping[str, np.ndarray], tests: list[Measured]) -> dict[str, Any]:
+def _per_seed(run: Running, found: Mapping[str, np.ndarray], tests: list[Measured]) -> dict[str, Any]:
     seeds = run.experiment.run.seeds
     digests = [seed_sha256(found, i, len(seeds)) for i in range(len(seeds))]
     last = list(tests[-1].values) if tests else [None] * len(seeds)
@@ -301,7 +299,7 @@ def write_start(folder: Path, compiled: Compiled) -> None:
     write_text(folder / "experiment.toml", compiled.experiment.text())
 
 
-def write_arrays(run: Session, folder: Path) -> None:
+def write_arrays(run: Running, folder: Path) -> None:
     """All that the run leaves but its results. Raises X131."""
     write_safetensors(folder / FINAL, final_arrays(run))
     write_safetensors(folder / STATES, states(run))
@@ -311,7 +309,7 @@ def write_arrays(run: Session, folder: Path) -> None:
     write_npz(folder / "records.npz", recorded | records.taken() | curves(run.experiment, records))
 
 
-def write_report(run: Session, folder: Path, table: Mapping[str, Any]) -> None:
+def write_report(run: Running, folder: Path, table: Mapping[str, Any]) -> None:
     """The page of a run. Raises X131."""
     from cortexc.compiler.report.run_page import Recorded, run_page
 

@@ -1,4 +1,4 @@
-"""Runs of experiments: a backend, what it has done so far, its checkpoints, and signals.
+"""Runs of experiments: a backend, its checkpoints, and signals.
 
     experiment = load_experiment("pal_digits", ["run.backend=native"])
     results = run_experiment(experiment, "runs/digits")
@@ -12,19 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cortexc.compiler.backends.blocks import Blocks
-from cortexc.compiler.backends.table import Records, Runner
 from cortexc.compiler.experiments import quantities
 from cortexc.compiler.experiments.checkpoints import NAME, open_checkpoint, save_checkpoint
-from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
+from cortexc.compiler.experiments.compilation import make_runner
 from cortexc.compiler.experiments.config import Experiment
-from cortexc.compiler.experiments.files import held, made_for, user_path, writable_folder, write_json
+from cortexc.compiler.experiments.files import held, user_path, writable_folder, write_json
 from cortexc.compiler.experiments.results import (
     RESULTS,
     check_finite,
@@ -36,11 +35,10 @@ from cortexc.compiler.experiments.results import (
     write_report,
     write_start,
 )
-from cortexc.compiler.experiments.tasks.plans import Plan, check_steps
-from cortexc.compiler.experiments.tasks.records import Windows
-from cortexc.compiler.experiments.underflow import Underflow, announce, counted, merged
+from cortexc.compiler.experiments.running import Running
+from cortexc.compiler.experiments.tasks.plans import check_steps
+from cortexc.compiler.experiments.underflow import announce
 from cortexc.compiler.ir import CortexError
-from cortexc.compiler.passes.group_weights import Parts
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(position, end, steps per second) after every block."""
@@ -60,53 +58,17 @@ class Interrupted(Exception):
         return type(self), (self.signal, self.position, self.checkpoint)
 
 
-@dataclass(frozen=True)
-class JoinedRecords:
-    """Recordings of a circuit some of whose projections became groups."""
-
-    records: Records
-    parts: Parts
-    windows: Windows
-
-    def rows(self, stream: str, quantity: str) -> np.ndarray:
-        """As the runner gives them. Raises E279."""
-        return joined(quantity, self.parts, lambda name: self.records.rows(stream, name))
-
-    def taken(self) -> dict[str, np.ndarray]:
-        """What was taken out of the streams that keep events or some cells."""
-        return self.windows.arrays()
-
-
-def joined(quantity: str, parts: Parts, read: Callable[[str], np.ndarray]) -> np.ndarray:
-    """The sum over the groups that a projection became; a weight is 0 in all but its own."""
-    owner, _, own = str(quantity).partition(".")
-    if owner not in parts:
-        return read(quantity)
-    return np.asarray(sum(read(f"{part}.{own}") for part in parts[owner]))
-
-
-class Session:
+class Session(Running):
     """One run of an experiment. `folder`: its run folder (for checkpoints and results), or None.
 
     `code`: where the Lava backend puts its code. `edited`: a compiled folder whose Lava code is run instead.
-    `force`: a checkpoint that is in the folder already may be overwritten. `runner`: where it is, with the names of the
-    graph that runs; `seconds` says where time went, `changes` which quantities were set, and after how many steps.
+    `force`: a checkpoint that is in the folder already may be overwritten.
     """
 
     def __init__(self, experiment: Experiment, folder: str | Path | None = None, *, progress: Progress | None = None,
                  code: Path | None = None, edited: Path | None = None, force: bool = False):
-        self.experiment, self.code, self.edited, self.progress = experiment, code, edited, progress
-        self.folder = None if folder is None else writable_folder(folder)
-        with made_for(self.folder):
-            self.compiled = compile_experiment(experiment)
-            self.identity = self.compiled.identity()
-            self.seconds = dict(self.compiled.seconds)
-            with self.timed("compile"):
-                self.runner: Runner = make_runner(self.compiled, code, edited)
-        self.windows = Windows(self.compiled.protocol, self.compiled.recordings)
-        self.resumed_from = self.steps_run = 0
-        self.run_checkpoints = 0.0
-        self.changes: list[list[Any]] = []
+        super().__init__(experiment, None if folder is None else writable_folder(folder), code, edited)
+        self.progress = progress
         announce(self.compiled.underflow)
         pace = replace(self.runner.pace, most=min(self.runner.pace.most, self.windows.most))
         self.blocks = Blocks(pace, experiment.run.block_ms)
@@ -125,43 +87,6 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # ---- what can be looked at
-
-    @property
-    def plan(self) -> Plan:
-        return self.compiled.plan
-
-    @property
-    def underflow(self) -> list[Underflow]:
-        """What has become 0 in fixed point so far."""
-        return merged(self.compiled.underflow, counted(self.compiled.report.graph, self.runner.value))
-
-    @property
-    def position(self) -> int:
-        """Network steps done."""
-        return int(self.runner.position)
-
-    @property
-    def total(self) -> int:
-        return self.plan.protocol.total
-
-    def value(self, quantity: str) -> np.ndarray:
-        """A quantity now, by its name as written, in the runner's shape. Raises KeyError."""
-        return joined(quantity, self.compiled.parts, self.runner.value)
-
-    @property
-    def records(self) -> JoinedRecords:
-        """What has been recorded, by the names as written."""
-        return JoinedRecords(self.runner.records, self.compiled.parts, self.windows)
-
-    @contextlib.contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     # ---- what is read and set between steps
 

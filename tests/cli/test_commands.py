@@ -247,13 +247,13 @@ def test_the_system_refusing_is_no_traceback(call_json, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
-    monkeypatch.setattr("cortexc.compiler.experiments.session.make_runner", full)
+    monkeypatch.setattr("cortexc.compiler.experiments.running.make_runner", full)
     code, table = call_json("run", "mine.toml", "-o", "out")
     assert code == 2 and table["error"]["code"] == "X190" and "somewhere" in table["error"]["message"]
 
 
 def test_bugs_are_not_hidden(monkeypatch):
-    monkeypatch.setattr("cortexc.compiler.experiments.session.make_runner", lambda *_: 1 / 0)
+    monkeypatch.setattr("cortexc.compiler.experiments.running.make_runner", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         execute(["run", "mine.toml", "-o", "out"])
 

@@ -108,7 +108,7 @@ def test_start_up_imports_nothing_heavy(tmp_path, environment, code):
 NOISY = """
 import os, sys
 from cortexc.compiler.cli.app import execute
-from cortexc.compiler.experiments import session as running
+from cortexc.compiler.experiments import running
 
 def noisy(*arguments):
     print("chatter")

@@ -173,7 +173,7 @@ def test_arrays_that_are_not_finite_are_coded(tiny_classification, tmp_path):
 
 
 def test_an_unwritable_folder_is_an_error_before_any_work(tiny_classification, monkeypatch):
-    monkeypatch.setattr("cortexc.compiler.experiments.session.compile_experiment", pytest.fail)
+    monkeypatch.setattr("cortexc.compiler.experiments.running.compile_experiment", pytest.fail)
     with pytest.raises(CortexError) as caught:
         Session(load_experiment(tiny_classification), "/proc/nowhere")
     assert caught.value.code == "X130"

@@ -222,7 +222,7 @@ def test_quantised_graphs_print_and_read_back() -> None:
 
 
 def test_every_format_has_its_errors() -> None:
-    from cortexc.compiler.experiments.precision import format_rows, format_text
+    from cortexc.compiler.experiments.formats import format_rows, format_text
 
     experiment, options = CIRCUITS["pal"]
     rows = format_rows(load_experiment(experiment, [*SMALL, *options]), steps=60)

@@ -14,7 +14,7 @@ from cortexc.compiler.cli.app import execute
 from cortexc.compiler.cli.runs import run_summary
 from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
 from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.precision import format_rows, format_text
+from cortexc.compiler.experiments.formats import format_rows, format_text
 from cortexc.compiler.experiments.questions import verify_experiment
 from cortexc.compiler.experiments.sampling import gates_at
 from cortexc.compiler.experiments.session import Session, run_experiment

@@ -11,7 +11,7 @@ from cortexc.compiler.backends.lowering.program import lower
 from cortexc.compiler.backends.native import Native
 from cortexc.compiler.experiments.compilation import compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
-from cortexc.compiler.experiments.fitting import core_groups
+from cortexc.compiler.experiments.cores import core_groups
 from cortexc.compiler.experiments.session import run_experiment
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.ir.model import group_parts
