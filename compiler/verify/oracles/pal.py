@@ -144,8 +144,9 @@ def published_options(parameters: PalParameters) -> dict[str, Any]:
 
 
 def reference_setup(circuit: Pal, steps: int, seeds: Sequence[int], presentation: int = 50) -> Setup:
-    """Every seed starts as the published simulator starts it."""
+    """Every seed starts as the published simulator starts it. Raises V122."""
     circuit = circuit if circuit.noise != "recorded" else replace(circuit, noise="counter")
+    pal_parameters(circuit)  # refuses what the reference does not model before anything is drawn
     graph = build(replace(circuit, arrays=legacy_start(circuit, list(seeds)))).with_(seeds=len(seeds))
     return settling_setup(graph, seeds, steps, presentation, LEARNING, {})
 
