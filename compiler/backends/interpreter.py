@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from cortexc.compiler.backends import feature_maps
-from cortexc.compiler.backends.draws import redrawn_name
-from cortexc.compiler.backends.events import nothing_underway, send, step_on
-from cortexc.compiler.backends.optimisers import OPTIMISERS, sum_in_order
-from cortexc.compiler.backends.start import Start
+from cortexc.compiler.backends.feeding import redrawn_name
+from cortexc.compiler.backends.optimisers import step_of, sum_in_order
+from cortexc.compiler.backends.start import Start, nothing_underway, send, step_on
 from cortexc.compiler.backends.uniform import uniform
 from cortexc.compiler.ir import model
 from cortexc.compiler.ir.arrays import connection_mask
@@ -312,7 +311,7 @@ class Interpreter(Start):
         increment, w = self.values[f"{name}.increment"], self.values[f"{name}.w"]
         arguments = [evaluate(a, lambda n: self.look(name, n), no_history) for a in rule.optimiser.arguments]
         increment = increment if learns else np.zeros_like(increment)
-        step = OPTIMISERS[rule.optimiser.kind](self, name, increment, arguments, applies)
+        step = step_of(rule.optimiser.kind, self, name, increment, arguments, applies)
         if step is None:
             return
         low, high = self.graph.class_of(name).bounds

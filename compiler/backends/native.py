@@ -1,15 +1,24 @@
-"""The native backend: the generated kernels in a plain loop, without Lava."""
+"""The native backend: the generated kernels in a plain loop, without Lava.
+
+`Grouped` is what a partition means: every group has its own memory, and data moves only where the program says so. The
+operations of a step run in their common order, each on the memory of the group that owns it; after an operation whose
+result another group reads, the slot is copied. A backend that gives each group a process of its own keeps this order of
+sends and receives, and so its bits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cortexc.compiler.backends.in_process import InProcess, State
 from cortexc.compiler.backends.loading import Kernels, c_compiler, load_kernels
 from cortexc.compiler.backends.lowering.c_module import c_source
-from cortexc.compiler.backends.lowering.program import Program, aligned
+from cortexc.compiler.backends.lowering.cuts import Transfer
+from cortexc.compiler.backends.lowering.program import GroupProgram, Program, aligned
 from cortexc.compiler.backends.lowering.threads import too_few
 from cortexc.compiler.backends.recording import current, packed, record_pieces, unpack
 from cortexc.compiler.backends.runtime import Block
@@ -19,7 +28,7 @@ from cortexc.compiler.ir.protocol import Protocol
 
 
 class Native(InProcess):
-    """Runs a program in this process. `samples` is (rows, sample_width). Raises E527 where threads cannot be had."""
+    """Runs a program in this process. Raises E527 where threads cannot be had."""
 
     def __init__(self, program: Program, protocol: Protocol, samples: Array, seeds: Sequence[int],
                  recorded_noise: Array | None = None):
@@ -89,3 +98,71 @@ class Single(Native):
         memory = aligned(len(found := self.group.memory()), np.float32)
         memory[:] = found
         self._bind(load_kernels(None, source), memory)
+
+
+@dataclass
+class Part:
+    """One group: its cut of the program, memory (float64), kernels and unapplied increments."""
+
+    program: GroupProgram
+    memory: Array
+    kernels: Any
+    row_of: dict[int, int]
+    pending: bool = False
+
+
+class Grouped(Native):
+    """A program run group by group in this process; the interface is that of `Native`."""
+
+    def _load(self) -> None:
+        program = self.program
+        groups = [program.select(group) for group in program.groups]
+        kernels = load_kernels(program.source, lambda: c_source(program, groups))
+        self.parts = {name: self._part(number, group, kernels)
+                      for number, (name, group) in enumerate(zip(program.groups, groups, strict=True))}
+        self.moves: dict[int, list[Transfer]] = {}
+        for transfer in program.transfers:
+            self.moves.setdefault(transfer.position, []).append(transfer)
+
+    def _part(self, number: int, group: GroupProgram, kernels: Kernels) -> Part:
+        memory, rows = group.memory(), {position: row for row, position in enumerate(group.positions)}
+        return Part(group, memory, kernels.bind(number, memory, group.indices(), group.table,
+                                                record_pieces(group, self.protocol), self.samples, self.buffer), rows)
+
+    def _block(self, b: Block) -> None:
+        for t in range(len(b.gates)):
+            self._step(b, t)
+            for part in self.parts.values():
+                part.pending = True
+                if part.kernels.weights_due(b, t):
+                    self._flush(part, b, t, False)
+                part.kernels.record(b, t)
+        for part in self.parts.values():
+            if part.pending:
+                self._flush(part, b, len(b.gates) - 1, True)
+
+    def _step(self, b: Block, t: int) -> None:
+        for position, operation in enumerate(self.program.step):
+            part = self.parts[operation.group]
+            row = part.row_of[position]
+            part.kernels.run(b, row, row + 1, t, t + 1, part.pending, False)
+            for transfer in self.moves.get(position, ()):
+                self._move(transfer)
+
+    def _flush(self, part: Part, b: Block, t: int, pending: bool) -> None:
+        part.kernels.run(b, len(part.program.step), len(part.program.table), t, t + 1, pending, False)
+        part.pending = False
+
+    def _move(self, transfer: Transfer) -> None:
+        source = self.parts[transfer.source]
+        cells = slice(transfer.first, transfer.last)
+        sent = source.program.view(source.memory, transfer.slot)[cells]
+        for target in map(self.parts.__getitem__, transfer.targets):
+            target.program.view(target.memory, transfer.slot)[cells] = sent
+
+    def _read(self, slot: str) -> Array:
+        found = np.zeros(self.program.slots.sizes[slot])
+        for part in self.parts.values():
+            for start, length in part.program.owned(slot):
+                found[start:start + length] = part.program.view(part.memory, slot)[start:start + length]
+        return found

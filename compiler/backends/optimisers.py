@@ -1,8 +1,4 @@
-"""The optimisers of plasticity rules, as the interpreter evaluates them: an increment becomes the step of the weights.
-
-Each takes the values that a circuit holds, the projection, its increment (batch, n_post, n_pre), the optimiser's
-arguments and whether the step is applied now; None where the weights stay.
-"""
+"""Optimisers of plasticity rules, as the interpreter evaluates them: an increment becomes the step of the weights."""
 
 from __future__ import annotations
 
@@ -14,30 +10,21 @@ from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir.model import Array
 
 
-def _none(at: Start, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    return dw
+def step_of(kind: str, at: Start, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
+    """What projection `name` adds to its weights, from its increment (batch, n_post, n_pre) and the optimiser's
+    arguments; None where the weights stay. `at` holds the circuit's values; `apply`: sums are applied now."""
+    if kind == "none":
+        return dw
+    held, key = at.values[f"{name}.{kind}"], f"{name}.{kind}"
+    if kind == "low_pass":
+        at.values[key] = held + arguments[0] * (dw - held)
+        return at.values[key]
+    total = held + dw
+    at.values[key] = np.zeros_like(total) if apply else total
+    return SUMS[kind](at, name, total, arguments) if apply else None
 
 
-def _low_pass(at: Start, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    held = at.values[f"{name}.low_pass"]
-    at.values[f"{name}.low_pass"] = held + arguments[0] * (dw - held)
-    return at.values[f"{name}.low_pass"]
-
-
-def _summed(at: Start, name: str, kind: str, dw: Array, apply: bool) -> Array | None:
-    total = at.values[f"{name}.{kind}"] + dw
-    at.values[f"{name}.{kind}"] = np.zeros_like(total) if apply else total
-    return total if apply else None
-
-
-def _accumulate(at: Start, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    return _summed(at, name, "accumulate", dw, apply)
-
-
-def _clipped(at: Start, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    total = _summed(at, name, "clipped", dw, apply)
-    if total is None:
-        return None
+def _clipped(at: Start, name: str, total: Array, arguments: list[Array]) -> Array:
     summed = at.synapses[name].ordered(total) if name in at.synapses else total
     axes = total.shape[1:-3] if total.ndim > 3 else total.shape[1:2]
     cells, inputs = int(np.prod(axes)), int(np.prod(total.shape[1 + len(axes):]))
@@ -46,10 +33,7 @@ def _clipped(at: Start, name: str, dw: Array, arguments: list[Array], apply: boo
     return np.where(norms > arguments[0], total * (arguments[0] / np.where(norms > 0, norms, 1.0)), total)
 
 
-def _adam(at: Start, name: str, dw: Array, arguments: list[Array], apply: bool) -> Array | None:
-    total = _summed(at, name, "adam", dw, apply)
-    if total is None:
-        return None
+def _adam(at: Start, name: str, total: Array, arguments: list[Array]) -> Array:
     rate, beta1, beta2, epsilon = arguments
     first, second = at.values[f"{name}.adam_first"], at.values[f"{name}.adam_second"]
     powers = at.values.get(f"{name}.adam_powers", np.ones(2)) * (beta1, beta2)  # beta1^n, beta2^n after n steps
@@ -59,8 +43,9 @@ def _adam(at: Start, name: str, dw: Array, arguments: list[Array], apply: bool) 
     return step
 
 
-OPTIMISERS: dict[str, Callable[[Start, str, Array, list[Array], bool], Array | None]] = {
-    "none": _none, "low_pass": _low_pass, "accumulate": _accumulate, "clipped": _clipped, "adam": _adam}
+SUMS: dict[str, Callable[[Start, str, Array, list[Array]], Array]] = {
+    "accumulate": lambda at, name, total, arguments: total, "clipped": _clipped, "adam": _adam}
+"""Optimisers that sum increments until they are applied: the step of a sum."""
 
 
 def sum_in_order(values: Array, axis: int) -> Array:

@@ -3,31 +3,26 @@
 `Interpreter` says what a graph means, whatever its projections' `lowering`. This one does as the rewritten graph says,
 in plain numpy: where a projection is `fused`, the increment of a step is applied before the next product; where it is
 `hoisted`, the lines of its form (`passes/held_forms.py`) run. So a rewrite can be compared with what it began from.
+`InterpreterRun` gives it the interface of the other backends: slow, for whatever has no lowering yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from cortexc.compiler.backends.feeding import input_columns, named_noise
+from cortexc.compiler.backends.in_process import InProcess, State
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.backends.optimisers import sum_in_order
+from cortexc.compiler.backends.runtime import Block
 from cortexc.compiler.ir.evaluation import Values, evaluate, no_history
 from cortexc.compiler.ir.expressions import Expression, leaves
 from cortexc.compiler.ir.model import Array, Graph, Projection
-from cortexc.compiler.passes.held_forms import (
-    MATRICES,
-    POST,
-    PRE,
-    SCALARS,
-    Form,
-    Line,
-    Lines,
-    as_read,
-    first_values,
-    form_of,
-)
+from cortexc.compiler.ir.protocol import Protocol
+from cortexc.compiler.passes import held_forms
+from cortexc.compiler.passes.held_forms import MATRICES, POST, PRE, SCALARS, Form, Line, Lines
 
 
 class Rewritten(Interpreter):
@@ -36,7 +31,7 @@ class Rewritten(Interpreter):
 
     def __init__(self, graph: Graph):
         super().__init__(graph)
-        self.forms = {q.name: form for q in graph.projections if (form := form_of(graph, q))}
+        self.forms = {q.name: form for q in graph.projections if (form := held_forms.form_of(graph, q))}
         self.waiting: set[str] = set()
         self.rows: Array = np.zeros(graph.batch)
         self.locals: Values = {}
@@ -49,7 +44,7 @@ class Rewritten(Interpreter):
         for name in form.keeps:
             shape = () if name in SCALARS else (self.graph.batch, lengths[name])
             self.values[self._key(q, name)] = np.zeros(shape)
-        self.values |= {self._key(q, name): np.asarray(value) for name, value in first_values(form).items()}
+        self.values |= {self._key(q, name): np.asarray(value) for name, value in held_forms.first_values(form).items()}
         self.values[f"{q.name}.held.rows"] = np.zeros(self.graph.batch)
         before = self.values.get(f"{q.pre}.{self.graph.class_of(q.name).message}")
         if before is not None and "x_old" in form.keeps:
@@ -118,7 +113,7 @@ class Rewritten(Interpreter):
             return self.values[quantity]
         projection = self.graph.projection(owner)
         self.locals = {}
-        return as_read(form, "w" if name == "w" else "held", self._look(projection, form, spread=True))
+        return held_forms.as_read(form, "w" if name == "w" else "held", self._look(projection, form, spread=True))
 
     # ---- learning
 
@@ -172,7 +167,7 @@ class Rewritten(Interpreter):
 
     def _sum(self, q: Projection, line: Line, look: Callable[[str], Array]) -> Array:
         if line.target in POST:
-            matrix, vector = reads_in_order(line.value)
+            matrix, vector = (leaf.name for leaf in leaves(line.value))
             return self._product(q, look(matrix), look(vector))
         value = evaluate(line.value, look, no_history)
         return self._masked(q, self._collect(q, value)) if line.target in MATRICES else sum_in_order(value, 1)[0]
@@ -206,6 +201,88 @@ class Rewritten(Interpreter):
         return look
 
 
-def reads_in_order(product: Expression) -> list[str]:
-    """The names of a product, from left to right."""
-    return [leaf.name for leaf in leaves(product)]
+class InterpreterRun(InProcess):
+    """Runs a graph step by step. `samples` is (rows, columns), columns in the order of the exogenous inputs."""
+
+    block = 20
+
+    def __init__(self, graph: Graph, protocol: Protocol, samples: Array, seeds: Sequence[int],
+                 recorded_noise: Array | None = None):
+        self.interpreter, self.columns = Rewritten(graph), input_columns(graph)
+        self._fill(graph)
+        sizes = {name: array.size for name, array in self.interpreter.values.items()}
+        super().__init__(graph, sizes, protocol, samples, seeds, recorded_noise)
+
+    def _fill(self, graph: Graph) -> None:
+        """Quantities that no step has computed yet are 0, so that every name has a shape."""
+        names = {f"{p.name}.{name}": p.size for p in graph.populations for cell in (graph.cell(p.cell),)
+                 for name in (*(e.name for e in cell.equations), *cell.inputs, *(n for n, _ in cell.noise))}
+        names |= {f"{q.name}.current": graph.population(q.post).size for q in graph.projections}
+        for name, size in names.items():
+            self.interpreter.values.setdefault(name, np.zeros((graph.batch, size)))
+
+    def _block(self, block: Block) -> None:
+        for t in range(len(block.gates)):
+            gates = dict(zip(self.graph.gates, block.gates[t, 1:], strict=True))
+            self.interpreter.step(self._inputs(block.rows[t]), gates, self._noise(block.noise[t], gates),
+                                  block.rows[t])
+            self._record(block.positions[t])
+        self.interpreter.flush(whole=False)
+
+    def _inputs(self, rows: Array) -> Values:
+        seen = self.samples[rows] if self.samples.size else np.zeros((1, 0))
+        return {name: seen[:, part] for name, part in self.columns}
+
+    def _noise(self, row: Array, gates: dict[str, float]) -> Values:
+        """This step's draws; while the noise gate is off, the last ones of cells stay."""
+        gate, found = self.graph.noise.gate, named_noise(self.graph, row)
+        held = gate and not gates[gate] > 0
+        cells = {p.name for p in self.graph.populations}
+        return {name: drawn for name, drawn in found.items() if not held or name.split(".")[0] not in cells}
+
+    def _record(self, positions: Array) -> None:
+        due = {q for stream, at in zip(self.protocol.streams, positions, strict=True) if at >= 0
+               for q in stream.quantities}
+        if due & self.interpreter.lagging:
+            self.interpreter.flush()
+        for stream, position in zip(self.protocol.streams, positions, strict=True):
+            if position >= 0 and stream.quantities:
+                row = [self.interpreter.values[q].reshape(-1) for q in stream.quantities]
+                self.buffer[position:position + stream.width] = np.concatenate(row)
+
+    def _shaped(self, quantity: str, flat: Array) -> Array:
+        return flat.reshape(len(flat), *self.interpreter.values[quantity].shape)
+
+    def value(self, quantity: str) -> Array:
+        """A quantity now: (batch, n) or (copies, n_post, n_pre). Raises KeyError."""
+        return np.array(self.interpreter.value(quantity))
+
+    def put(self, quantity: str, values: Array) -> None:
+        """Sets a state (batch, n) or a synaptic quantity (copies, n_post, n_pre)."""
+        self.interpreter.values[quantity] = np.array(values, np.float64)
+
+    def _memory(self) -> State:
+        result = {f"memory.{name}": np.array(array) for name, array in self.interpreter.values.items()}
+        for name, past in self.interpreter.history.items():
+            result |= {f"history.{name}#{i}": np.array(array) for i, array in enumerate(past)}
+        return result
+
+    def restore(self, state: State) -> None:
+        """Continues from `state()`, to the same bits. Raises ValueError or KeyError for what is not of this circuit."""
+        self._check(state)
+        values = {k.removeprefix("memory."): np.array(v) for k, v in state.items() if k.startswith("memory.")}
+        self.interpreter.values = values
+        for key in sorted((k for k in state if k.startswith("history.")), key=lambda k: int(k.rpartition("#")[2])):
+            name, _, index = key.removeprefix("history.").rpartition("#")
+            past = self.interpreter.history.setdefault(name, [])
+            past[int(index):int(index) + 1] = [np.array(state[key])]
+        super().restore(state)
+
+    def _check(self, state: State) -> None:
+        """Quantities, now and earlier, have the shapes that they have here."""
+        shapes = {name: array.shape for name, array in self.interpreter.values.items()}
+        for name, array in state.items():
+            kind, _, quantity = name.partition(".")
+            expected = shapes.get(quantity.partition("#")[0]) if kind in ("memory", "history") else None
+            if expected not in (None, array.shape):
+                raise ValueError(f"'{name}' has shape {array.shape}, expected {expected}")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from cortexc.compiler.backends.events import nothing_underway, underway_at_start
-from cortexc.compiler.backends.names import check_names
-from cortexc.compiler.ir import model
+from cortexc.compiler.ir import CortexError, model
 from cortexc.compiler.ir.arrays import afford_synapses, connection_mask
 from cortexc.compiler.ir.evaluation import Values, evaluate, no_history
 from cortexc.compiler.ir.expressions import Number
-from cortexc.compiler.ir.model import Array, Graph, Population, Projection
+from cortexc.compiler.ir.functions import Floats
+from cortexc.compiler.ir.model import Array, Graph, Population, Projection, group_parts
 from cortexc.compiler.ir.synapses import Synapses, drawn_weights, synapses_of
-from cortexc.compiler.ir.verify import verify, verify_discrete
+from cortexc.compiler.ir.verify import names_in_code, verify, verify_discrete
+from cortexc.compiler.passes.partition import splittable
 
 
 class Start:
@@ -123,3 +123,63 @@ class Start:
             w = np.repeat(synapses.ordered(w), graph.batch // len(w), axis=0)
             found = underway_at_start(synapses, w, sent, cells)
         self.values[f"{name}.underway"] = found.reshape(graph.batch, -1)
+
+
+# ---- what messages add to the currents of this step and of later ones
+
+
+def nothing_underway(synapses: Synapses, batch: int, cells: int) -> Floats:
+    """Currents (batch, steps ahead, n_post) of this step and those that follow."""
+    return np.zeros((batch, synapses.slots, cells))
+
+
+def send(synapses: Synapses, w: Floats, message: Floats, underway: Floats) -> None:
+    """Adds w (batch, synapses in canonical order) times message (batch, n_pre) into `underway`, one synapse after the
+    other. A message of 0 sends nothing."""
+    for weights, values, into in zip(w, message, underway, strict=True):
+        found = np.flatnonzero(values[synapses.pre] != 0)
+        np.add.at(into.reshape(-1), synapses.late[found] * into.shape[1] + synapses.post[found],
+                  weights[found] * values[synapses.pre[found]])
+
+
+def step_on(underway: Floats) -> Floats:
+    """The same, one step later."""
+    return np.concatenate([underway[:, 1:], np.zeros_like(underway[:, :1])], axis=1)
+
+
+def underway_at_start(synapses: Synapses, w: Floats, message: Floats, cells: int) -> Floats:
+    """What cells that sent `message` (batch, n_pre) in every step before the first one have under way."""
+    found = nothing_underway(synapses, len(message), cells)
+    for _ in range(synapses.slots - 1 if message.any() else 0):
+        send(synapses, w, message, found)
+        found = step_on(found)
+    return found
+
+
+# ---- names that backends can keep apart
+
+
+def check_names(graph: Graph) -> None:
+    """Raises E511 for a name that is no identifier, E512 for one that means something else there, and E513 for a group
+    that cannot be divided so."""
+    for problem in names_in_code(graph):
+        raise CortexError("E511" if problem.code == "E209" else "E512", problem.message, problem.hint)
+    for mirror in graph.mirrors:
+        for name in (operation.partition(":")[2] for operation in mirror.operations):
+            if name == "__metadata__" or name.startswith("table."):
+                raise CortexError("E512", f"mirror '{mirror.target}' uses an array '{name}', a name that stands for "
+                                          "something else in files.", "Rename it.")
+    _check_groups(graph)
+
+
+def _check_groups(graph: Graph) -> None:
+    found = [(p.name, p.group, p) for p in graph.populations]
+    found += [(q.name, q.group, graph.population(q.post)) for q in graph.projections]
+    divided = [(name, group, population) for name, group, population in found if "+" in group]
+    divisible = splittable(graph) if divided else frozenset()
+    for name, group, population in divided:
+        cells = sum(number for _, number in group_parts(group))
+        if cells != population.size or population.name not in divisible:
+            cannot = "" if population.name in divisible else " and cannot be divided"
+            raise CortexError("E513", f"group '{group}' of '{name}' divides {cells} cells; population "
+                                      f"'{population.name}' has {population.size}{cannot}.")

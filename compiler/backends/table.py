@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from cortexc.compiler.backends.blocks import Pace, first_block
-from cortexc.compiler.backends.groups import Grouped
-from cortexc.compiler.backends.interpreter_run import InterpreterRun
+from cortexc.compiler.backends.in_process import Records
 from cortexc.compiler.backends.lowering.program import Program, lower
 from cortexc.compiler.backends.lowering.threads import usable
-from cortexc.compiler.backends.native import Native, Single
+from cortexc.compiler.backends.native import Grouped, Native, Single
+from cortexc.compiler.backends.rewritten import InterpreterRun
 from cortexc.compiler.backends.runtime import Feed
 from cortexc.compiler.ir import Graph
 from cortexc.compiler.ir.model import Array
@@ -22,13 +22,6 @@ from cortexc.compiler.passes.hoist_constant_input import permitted
 from cortexc.compiler.passes.stock import StockPlan
 
 BLOCK_MS = 50.0
-
-
-class Records(typing.Protocol):
-    """What was recorded."""
-
-    def rows(self, stream: str, quantity: str, first: int = 0) -> Array:
-        """From row `first` on. States: (rows, batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
 
 
 class Runner(typing.Protocol):

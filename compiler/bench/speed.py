@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from cortexc.compiler.backends.feeding import input_columns
 from cortexc.compiler.backends.lowering import Program, lower
 from cortexc.compiler.backends.native import Native, Single
 from cortexc.compiler.bench.runs import figure
@@ -73,7 +74,7 @@ def job(circuit: Pal, gates: tuple[str, ...], steps: int, passes: tuple[str, ...
                   records=(("weights", Record(every=record_every, offset=record_every - 1)),) if record_every else ())
     streams = (Stream("weights", tuple(sorted(observed))),) if record_every else ()
     draws = rng.normal(size=(presentations * HOLD, program.noise_width)) if noise == "recorded" else None
-    samples = rng.uniform(0.0, 1.0, (presentations, program.sample_width))
+    samples = rng.uniform(0.0, 1.0, (presentations, input_columns(graph)[-1][1].stop))
     return Job(program, Protocol((phase,), ("all",), streams), samples, draws)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.backends.table import Records, Runner
+from cortexc.compiler.backends.in_process import Records
+from cortexc.compiler.backends.table import Runner
 from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
 from cortexc.compiler.experiments.config import Experiment
 from cortexc.compiler.experiments.files import made_for

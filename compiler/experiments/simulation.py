@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cortexc.compiler.backends.draws import input_columns
+from cortexc.compiler.backends.feeding import input_columns
 from cortexc.compiler.backends.lowering.threads import check_threads
 from cortexc.compiler.backends.table import BACKENDS, Given, Work
 from cortexc.compiler.experiments.circuits import with_seeds

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import noise_spec
+from cortexc.compiler.backends.feeding import noise_spec
 from cortexc.compiler.backends.runtime import Feed
 from cortexc.compiler.backends.table import Runner
 from cortexc.compiler.ir import Graph

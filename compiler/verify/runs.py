@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import input_columns, named_noise, noise_columns
-from cortexc.compiler.backends.feeding import make_feed, sample_table
+from cortexc.compiler.backends.feeding import input_columns, make_feed, named_noise, noise_columns, sample_table
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.backends.runtime import Block, Feed
 from cortexc.compiler.backends.table import BACKENDS, Given, Work

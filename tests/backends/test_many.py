@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import cortexc
-from cortexc.compiler.backends.groups import Grouped
-from cortexc.compiler.backends.interpreter_run import InterpreterRun
 from cortexc.compiler.backends.lowering import lower, storage
 from cortexc.compiler.backends.lowering.c_module import c_source
-from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.native import Grouped, Native
+from cortexc.compiler.backends.rewritten import InterpreterRun
 from cortexc.compiler.ir import Graph, parse_graph
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 from cortexc.compiler.passes.partition import Partition

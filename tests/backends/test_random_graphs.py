@@ -19,9 +19,8 @@ from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 from random_graphs.differences import bits
 
-from cortexc.compiler.backends.groups import Grouped
 from cortexc.compiler.backends.lowering import lower
-from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.native import Grouped, Native
 from cortexc.compiler.ir import parse_graph, show_graph
 from cortexc.compiler.ir.functions import ARITY
 from cortexc.compiler.ir.model import group_of

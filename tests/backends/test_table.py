@@ -10,7 +10,7 @@ import pytest
 
 import cortexc
 from cortexc.compiler.backends.blocks import FIRST_STEPS, Blocks, Pace
-from cortexc.compiler.backends.interpreter_run import InterpreterRun
+from cortexc.compiler.backends.rewritten import InterpreterRun
 from cortexc.compiler.backends.table import BACKENDS, Given, Runner, Work
 from cortexc.compiler.experiments.tables import Run
 from cortexc.compiler.ir.protocol import Phase, Protocol

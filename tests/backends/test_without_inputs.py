@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cortexc.compiler.backends.interpreter_run import InterpreterRun
 from cortexc.compiler.backends.lowering import lower
 from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.rewritten import InterpreterRun
 from cortexc.compiler.ir import CortexError, parse_graph
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 from cortexc.compiler.passes.partition import Partition

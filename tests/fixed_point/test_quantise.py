@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from random_graphs.integers import integer_setup
 
-from cortexc.compiler.backends.groups import Grouped
+from cortexc.compiler.backends.native import Grouped
 from cortexc.compiler.cli.runs import run_summary
 from cortexc.compiler.experiments.compilation import compile_experiment, make_runner
 from cortexc.compiler.experiments.config import load_experiment

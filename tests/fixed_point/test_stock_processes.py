@@ -15,8 +15,7 @@ from fixed_point_setups import program, setup_of
 from lava_in_threads import Threads, kept, stock_value
 from lava_programs import output_of
 
-from cortexc.compiler.backends.draws import input_columns
-from cortexc.compiler.backends.feeding import sample_table
+from cortexc.compiler.backends.feeding import input_columns, sample_table
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.lava_circuits import graph_of, module_of, stock_circuit
 from cortexc.compiler.ir import CortexError, parse_graph, show_graph

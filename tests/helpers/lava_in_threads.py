@@ -10,8 +10,7 @@ import numpy as np
 from random_graphs.differences import bits
 from scipy.sparse import issparse
 
-from cortexc.compiler.backends.draws import input_columns, noise_columns
-from cortexc.compiler.backends.feeding import sample_table
+from cortexc.compiler.backends.feeding import input_columns, noise_columns, sample_table
 from cortexc.compiler.backends.lava.ordinary import Fixed
 from cortexc.compiler.backends.lava.ordinary.naming import attribute
 from cortexc.compiler.experiments.circuits import with_seeds

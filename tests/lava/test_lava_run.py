@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cortexc.compiler.backends.feeding import input_columns
 from cortexc.compiler.backends.lava import LavaRun
 from cortexc.compiler.backends.native import Native
 from cortexc.compiler.bench.speed import LEARNING, random_weights
@@ -38,7 +39,7 @@ def work(granularity, noise="legacy", circuit=CIRCUIT):
                   records=(("all", Record(every=1)),))
     protocol = Protocol((Phase("settle", 1, 10), phase), ("settle", "train", "train"), (Stream("all", tuple(names)),))
     program = lower(Partition(granularity).apply(graph), frozenset(names))
-    samples = np.random.default_rng(4).uniform(0, 1, (4, program.sample_width))
+    samples = np.random.default_rng(4).uniform(0, 1, (4, input_columns(program.graph)[-1][1].stop))
     return program, protocol, samples, names
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortexc.compiler.backends.groups import Grouped
 from cortexc.compiler.backends.lowering.program import lower
-from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.native import Grouped, Native
 from cortexc.compiler.experiments.compilation import compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.cores import core_groups

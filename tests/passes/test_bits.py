@@ -12,9 +12,8 @@ from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 
 import cortexc.compiler.passes
-from cortexc.compiler.backends.groups import Grouped
 from cortexc.compiler.backends.lowering import lower
-from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.native import Grouped, Native
 from cortexc.compiler.ir import Graph
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 from cortexc.compiler.passes import BITS, PASSES, Request, pipeline, run_passes

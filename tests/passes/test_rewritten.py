@@ -13,10 +13,9 @@ from random_graphs.choices import Choices, Kinds, RandomChoices, maybe
 from random_graphs.circuits import random_setup
 
 from cortexc.compiler.backends.interpreter import Interpreter
-from cortexc.compiler.backends.interpreter_run import InterpreterRun
 from cortexc.compiler.backends.lowering import lower
 from cortexc.compiler.backends.native import Native
-from cortexc.compiler.backends.rewritten import Rewritten
+from cortexc.compiler.backends.rewritten import InterpreterRun, Rewritten
 from cortexc.compiler.ir import Graph, parse_graph, show_graph
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 from cortexc.compiler.passes import Request, run_passes

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.backends.groups import Grouped
 from cortexc.compiler.backends.kernels.operations import Key, Slot, padded
 from cortexc.compiler.backends.lowering.program import GroupProgram
-from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.native import Grouped, Native
 from cortexc.compiler.backends.runtime import Block
 
 

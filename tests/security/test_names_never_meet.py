@@ -15,7 +15,7 @@ from hostile_circuits import KINDS, circuit, setup
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.backends.lava.naming import class_names, local_names
 from cortexc.compiler.backends.lowering import lower
-from cortexc.compiler.backends.names import check_names
+from cortexc.compiler.backends.start import check_names
 from cortexc.compiler.ir import CortexError, Graph, problems
 from cortexc.compiler.ir.functions import ARITY
 from cortexc.compiler.ir.model import Mirror

@@ -9,11 +9,10 @@ import pytest
 from random_graphs.differences import bits, differences, expected, outcome, watched
 from sparse_circuits import STEPS, circuit, currents_by_hand, graph_of, lists, setup_of
 
-from cortexc.compiler.backends.groups import Grouped
-from cortexc.compiler.backends.interpreter_run import InterpreterRun
 from cortexc.compiler.backends.kernels.operations import Slot
 from cortexc.compiler.backends.lowering import lower
-from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.native import Grouped, Native
+from cortexc.compiler.backends.rewritten import InterpreterRun
 from cortexc.compiler.experiments.tasks.resets import with_reset
 from cortexc.compiler.ir import CortexError, problems
 from cortexc.compiler.ir.synapses import synapses_of

@@ -158,7 +158,7 @@ def test_threads_meet_wherever_one_reads_what_another_writes():
     for part, operation in zip(parts, program.step, strict=True):
         written = set() if part.meet else written
         anywhere = {a.name for a in operation.arguments if isinstance(a, Slot) and not a.along}
-        own = set(operation.writes) if operation.apart else set()
+        own = set(operation.apart)
         assert not (anywhere - own) & written
         written |= set(operation.writes)
     assert 2 < sum(part.meet for part in parts) < len(parts)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from circuits import LOCAL, MAPS, options, started, training
 
-from cortexc.compiler.backends.interpreter_run import InterpreterRun
 from cortexc.compiler.backends.lowering import lower
 from cortexc.compiler.backends.native import Native
+from cortexc.compiler.backends.rewritten import InterpreterRun
 from cortexc.compiler.passes import Request
 from cortexc.compiler.passes.hoist_constant_input import HoistConstantInput
 

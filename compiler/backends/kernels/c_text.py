@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
-from numbers import Integral
 
 from cortexc.compiler.backends.kernels import blocking, nest
 from cortexc.compiler.backends.kernels import operations as op
@@ -322,8 +321,7 @@ def c_name(name: str) -> str:
 def sizes_of(kernel: Kernel, arguments: tuple[op.Argument, ...]) -> dict[str, int]:
     """The lengths among the arguments, by name."""
     named = zip(kernel.arguments, arguments, strict=False)
-    sizes = {n: a.value if isinstance(a, op.Span | op.First) else a for n, a in named}
-    return {n: int(size) for n, size in sizes.items() if isinstance(size, Integral)}  # numpy's, too
+    return {n: size for n, argument in named if (size := op.number_of(argument)) is not None}
 
 
 def open_sizes(kernel: Kernel, arguments: tuple[op.Argument, ...]) -> dict[str, int]:

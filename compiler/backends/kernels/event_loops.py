@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cortexc.compiler.backends.kernels.nest import For, If, Kernel, Let, Load, Statement, parts, statements
-from cortexc.compiler.backends.kernels.operations import First, Operation, Slot, Span
+from cortexc.compiler.backends.kernels.operations import Operation, Slot, number_of
 from cortexc.compiler.backends.kernels.whole import Entry, Index, Int, Size
 from cortexc.compiler.ir.expressions import Binary, Name, Number
 
@@ -60,7 +60,9 @@ def events_of(kernel: Kernel, operation: Operation) -> list[tuple[str, int]]:
     for array, length in events_in(kernel.body).items():
         slot = named[array]
         assert isinstance(slot, Slot)
-        found.append((slot.name, _length(named[length.name] if isinstance(length, Size) else length)))
+        cells = number_of(named[length.name] if isinstance(length, Size) else length)
+        assert cells is not None
+        found.append((slot.name, cells))
     return found
 
 
@@ -68,7 +70,3 @@ def arrays_at(load: Load, index: Index) -> list[str]:
     """Arrays and lists whose numbers at an index a place needs."""
     own = [load.array] if load.at == index else []
     return own + [part.indices for part in parts(load.at) if isinstance(part, Entry) and part.at == index]
-
-
-def _length(value: object) -> int:
-    return value.value if isinstance(value, Span | First) else int(str(value))

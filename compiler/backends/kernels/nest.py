@@ -14,10 +14,9 @@ places in memory are arguments: one text serves every operation that differs in 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from cortexc.compiler.backends.kernels.operations import Argument, Constant, First, Gate, IndexSlot, Key, Slot, Span
@@ -254,7 +253,8 @@ class Kernel:
     # ---- statements
 
     @contextmanager
-    def _nested(self) -> Iterator[list[Statement]]:
+    def apart(self) -> Iterator[list[Statement]]:
+        """Statements within are collected, and stand nowhere yet."""
         outer, self.body = self.body, []
         try:
             yield self.body
@@ -268,7 +268,7 @@ class Kernel:
             yield start
             return
         index = Index(name)
-        with self._nested() as body:
+        with self.apart() as body:
             yield index
         if body:
             self.body.append(For(index, start, stop, step, tuple(body)))
@@ -284,24 +284,16 @@ class Kernel:
                     yield first, count
 
     @contextmanager
-    def when(self, condition: Node) -> Iterator[None]:
-        with self._nested() as body:
+    def when(self, condition: Node | None) -> Iterator[None]:
+        """Always, if None."""
+        with self.apart() as body:
             yield
-        self.body.append(If(condition, tuple(body)))
-
-    @contextmanager
-    def when_any(self, conditions: Sequence[Node]) -> Iterator[None]:
-        """Of several conditions; always, where there are none."""
-        if not conditions:
-            yield
-            return
-        with self.when(any_of(conditions)):
-            yield
+        self.body += body if condition is None else [If(condition, tuple(body))]
 
     @contextmanager
     def otherwise(self) -> Iterator[None]:
         """Follows `when`."""
-        with self._nested() as body:
+        with self.apart() as body:
             yield
         last = self.body.pop()
         assert isinstance(last, If)
@@ -321,12 +313,6 @@ class Kernel:
 
     def add(self, to: Load, value: Node) -> None:
         self.body.append(Store(to, value, add=True))
-
-    @contextmanager
-    def apart(self) -> Iterator[list[Statement]]:
-        """Statements within are collected, and stand nowhere yet."""
-        with self._nested() as body:
-            yield body
 
 
 def statements(body: Iterable[Statement]) -> Iterator[Statement]:
@@ -378,21 +364,3 @@ def compared(left: Node, operator: str, right: Node | float) -> Node:
 
 def any_of(conditions: Sequence[Node]) -> Node:
     return reduce(lambda left, right: Binary("or", left, right), conditions)
-
-
-@dataclass
-class KernelTable:
-    """Kernels by name; equal ones share a name, whatever their arguments are."""
-
-    kernels: dict[str, Kernel] = field(default_factory=dict)
-
-    def add(self, base: str, kernel: Kernel) -> str:
-        """Registers a kernel under `base`, or `base_2` ... where another one has that name; returns the name."""
-        name, count = identifier(base, "kernel"), 2
-        while CONSTANT.fullmatch(name) or self.kernels.setdefault(name, kernel).content != kernel.content:
-            name, count = f"{base}_{count}", count + 1
-        return name
-
-
-CONSTANT = re.compile(r"unsigned_\d+")
-"""Names of the whole numbers of a printed module."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cortexc.compiler.backends.kernels.nest import KernelTable
 from cortexc.compiler.backends.kernels.python_text import PythonText, kernel_source
+from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.uniform import SOURCE as UNIFORM
 from cortexc.compiler.ir.functions import DEFINITIONS, LOOPS, closure, definition
 
@@ -202,14 +202,12 @@ def interpolate(m, start, size, x):
 
 def library_source(names: set[str]) -> str:
     """The functions of these names and what they call, from the one table that the interpreter uses too."""
-    parts = {**_definitions(), "uniform": UNIFORM.strip() + "\n", **LOOKUPS}
+    parts = {name: ("@elementary\n" if "\n" in body else "@scalar\n") + definition(name)
+             for name, (_, body) in DEFINITIONS.items()}
+    parts |= {name: "@scalar\n" + definition(name) for name in LOOPS}
+    parts |= {"uniform": UNIFORM.strip() + "\n", **LOOKUPS}
     wanted = [name for name in (*DEFINITIONS, *LOOPS, "uniform", *LOOKUPS) if name in closure(names)]
     return "\n\n".join(parts[name] for name in wanted) + ("\n" if wanted else "")
-
-
-def _definitions() -> dict[str, str]:
-    return {name: ("@elementary\n" if "\n" in body else "@scalar\n") + definition(name)
-            for name, (_, body) in DEFINITIONS.items()} | {name: "@scalar\n" + definition(name) for name in LOOPS}
 
 
 def run_source(kinds: list[tuple[str, str, str]]) -> str:

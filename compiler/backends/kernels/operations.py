@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-
-from cortexc.compiler.ir.model import Graph
+from numbers import Integral
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,13 @@ class Gate:
     name: str
 
 
+def number_of(argument: object) -> int | None:
+    """Of a length or a first cell; None for what is no number."""
+    if isinstance(argument, Span | First):
+        return argument.value
+    return int(argument) if isinstance(argument, Integral) else None  # numpy's, too
+
+
 Argument = int | Slot | IndexSlot | Span | First | Constant | Key | Gate
 
 
@@ -81,22 +87,19 @@ class Operation:
     """The stretch of cells (None: to their end) of an operation that several processes share."""
     copy: bool = False
     """Whether another process does the same and owns the result."""
-    apart: bool = False
-    """Whether parts of it, over stretches of postsynaptic cells, write to numbers of their own."""
+    apart: tuple[str, ...] = ()
+    """Slots that parts of it, over stretches of postsynaptic cells, write to at numbers of their own; if any, it can be
+    so divided."""
 
 
 @dataclass
 class SlotTable:
-    """Length in float64 of every slot, with its initial values."""
+    """Length in float64 of every slot."""
 
-    graph: Graph
     sizes: dict[str, int] = field(default_factory=dict)
-    padded: set[str] = field(default_factory=set)
 
-    def add(self, name: str, size: int, *, pad: bool = False) -> Slot:
+    def add(self, name: str, size: int) -> Slot:
         self.sizes[name] = max(size, self.sizes.get(name, 0))
-        if pad:
-            self.padded.add(name)
         return Slot(name)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from cortexc.compiler.backends import loading, runtime
-from cortexc.compiler.backends.draws import noise_spec
+from cortexc.compiler.backends.feeding import noise_spec
 from cortexc.compiler.backends.lava.naming import class_names, local_names
 from cortexc.compiler.backends.lava.stock import (
     IMPORTS,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from cortexc.compiler.backends.kernels.operations import slot_name
 from cortexc.compiler.backends.lowering import Program, lower
+from cortexc.compiler.backends.lowering.cuts import Transfer
 from cortexc.compiler.backends.lowering.program import GroupProgram
-from cortexc.compiler.backends.lowering.transfers import Transfer
 from cortexc.compiler.backends.quoting import quoted
 from cortexc.compiler.ir import CortexError, Graph, Projection
 from cortexc.compiler.ir.schedule import message_depth

@@ -14,7 +14,6 @@ from cortexc.compiler.backends.kernels.layout import pack_state
 from cortexc.compiler.backends.kernels.nest import Counter, Kernel
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, slot_name
 from cortexc.compiler.backends.kernels.whole import Int, Joined
-from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.backends.quoting import identifier
 from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir.evaluation import evaluate
@@ -32,27 +31,22 @@ def arrivals(owner: SynapseCode) -> list[Operation]:
         return []
     kernel = Kernel(f"What leaves for rule {factors.rule.name}, and what arrives.")
     cells, steps = kernel.size("cells", shape.cells[0] * shape.batch), kernel.size("steps", factors.ring_steps)
-    cursor, read = factors.own("leaving"), set[str]()
+    cursor = factors.own("leaving")
 
     def leaf(node: Name | Prev) -> Node:
         quantity, depth = identifier(node.name.split(".")[1]), node.depth if isinstance(node, Prev) else 0
-        read.add(slot := slot_name(factors.projection.pre, quantity, depth))
-        return kernel.array(f"o_{quantity}_{depth}", Slot(slot), cells)[k]
+        return kernel.array(f"o_{quantity}_{depth}", Slot(slot_name(factors.projection.pre, quantity, depth)), cells)[k]
 
-    translation = Translation(kernel, owner.graph, owner.slots, leaf, factors.is_parameter, factors.scalar_value)
+    translation = factors.translation(kernel, leaf)
     first = Counter(kernel.array("cursor", owner.slots.add(cursor, 1), 1)[0])
-    written = []
     with kernel.loop("now", first + 1, first) as now, kernel.loop("k", cells) as k:
         for name in factors.arriving:
             ring = kernel.array(f"left_{name}", factors.ring(name), steps, cells)
             kernel.store(ring[now, k], translation.value(factors.pre[int(name[1:])]))
-            written.append(factors.ring(name).name)
             if name not in factors.travelling:
                 there = Joined("%", now + 1, steps) if factors.ring_steps > 1 else 0
                 kernel.store(kernel.array(f"at_{name}", factors.vectors[name], cells)[k], ring[there, k])
-                written.append(factors.vectors[name].name)
-    found = owner.operation(f"arrive_{factors.rule.name}", kernel, (*sorted(read), cursor), tuple(written))
-    return [owner.step_on(cursor, factors.ring_steps), found]
+    return [owner.step_on(cursor, factors.ring_steps), owner.operation(f"arrive_{factors.rule.name}", kernel)]
 
 
 def arrived_at(owner: SynapseCode, kernel: Kernel, vector: str, place: tuple[Int, Int, Int], late: Int) -> Node:

@@ -6,22 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from cortexc.compiler.backends.kernels import operations as op
 from cortexc.compiler.backends.kernels.c_library import library
 from cortexc.compiler.backends.kernels.c_text import c_name, function_source, open_sizes
 from cortexc.compiler.backends.kernels.event_loops import IN_C, events_of
-from cortexc.compiler.backends.kernels.nest import KernelTable
-from cortexc.compiler.backends.kernels.operations import (
-    Argument,
-    Constant,
-    First,
-    Gate,
-    IndexSlot,
-    Key,
-    Operation,
-    Slot,
-    Span,
-)
 from cortexc.compiler.backends.kernels.sharing import Share
+from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.lowering.c_threads import MEETING, SHARE, THREADS
 from cortexc.compiler.backends.lowering.program import GroupProgram, Program
 from cortexc.compiler.backends.lowering.threads import Part
@@ -172,10 +162,7 @@ IN void draw(const Call *c, const long t, const long n, number *const out, const
 ROWS = """
 /* One operation of group GROUP; `late`: the increment of the step before is still to be applied. */
 static void operation_GROUP(const Call *const c, const long i, const long t, const int late) {
-    number *const m = c->m;
-    const double *const g = c->gates + t * c->gates_width, *const before = g - c->gates_width;
-COUNTS
-    (void)m, (void)g, (void)before, (void)late;
+LOCALS
     switch (i) {
 CASES
     }
@@ -195,10 +182,7 @@ int run_GROUP(const Call *const c, const long first, const long last, const long
 STEP = """
 /* A whole step of group GROUP. */
 static void step_GROUP(const Call *const c, const long t, const int late) {
-    number *const m = c->m;
-    const double *const g = c->gates + t * c->gates_width, *const before = g - c->gates_width;
-COUNTS
-    (void)m, (void)g, (void)before, (void)late;
+LOCALS
 LINES
 }
 """
@@ -255,14 +239,14 @@ class Functions:
                     lengths.setdefault(kernel, set()).add(tuple(self._open(kernel, operation).values()))
         self.general = {kernel for kernel, found in lengths.items() if len(found) > self.FEW}
 
-    def _open(self, kernel: str, operation: Operation) -> dict[str, int]:
+    def _open(self, kernel: str, operation: op.Operation) -> dict[str, int]:
         return open_sizes(self.table.kernels[kernel], operation.arguments)
 
-    def given(self, kernel: str, operation: Operation) -> dict[str, int]:
+    def given(self, kernel: str, operation: op.Operation) -> dict[str, int]:
         """Lengths that the function of an operation gets."""
         return self._open(kernel, operation) if kernel in self.general else {}
 
-    def name(self, kernel: str, operation: Operation, share: Share | None) -> str:
+    def name(self, kernel: str, operation: op.Operation, share: Share | None) -> str:
         text = function_source(UNNAMED, self.table.kernels[kernel], operation.arguments, self.single,
                                self.given(kernel, operation), share)
         self.uses[text] += 1
@@ -286,7 +270,7 @@ def _group(number: int, group: GroupProgram, functions: Functions, whole: bool) 
     cases = "\n".join(f"        case {i}: {' '.join(calls[i])} break;" for i in apart)
     straight = "\n".join("    " + line for line in _straight(group.step, group, functions))
     templates = [ROWS, *([STEP, WHOLE] if whole else [PARTS])]
-    texts = {"CASES": cases, "LINES": straight, "ROWS": str(len(rows)), "GROUP": str(number), "COUNTS": _counts(group)}
+    texts = {"CASES": cases, "LINES": straight, "ROWS": str(len(rows)), "GROUP": str(number), "LOCALS": _locals(group)}
     return "\n".join([_sizes(number, group), *(_filled(text, texts) for text in templates)])
 
 
@@ -305,21 +289,25 @@ def _shared_group(number: int, group: GroupProgram, functions: Functions) -> str
     for thread, own in enumerate(group.shares):
         lines = _straight([part.operation for part in own], group, functions, thread, own)
         steps.append(_filled(SHARE, {"GROUP": f"{number}_{thread}", "LINES": "\n".join("    " + x for x in lines),
-                                     "COUNTS": _counts(group)}))
+                                     "LOCALS": _locals(group)}))
     cases = "\n".join(f"        case {i}: {' '.join(_call(o, group, functions))} break;"
                       for i, o in enumerate(group.flush, n))
     texts = {"CASES": cases, "ROWS": str(n + len(group.flush)), "GROUP": str(number), "THREADS": str(len(group.shares)),
-             "COUNTS": _counts(group),
+             "LOCALS": _locals(group),
              "STEPS": ", ".join(f"share_{number}_{thread}" for thread in range(len(group.shares)))}
     return "\n".join([*steps, _sizes(number, group), *(_filled(text, texts) for text in (ROWS, THREADS))])
 
 
-def _counts(group: GroupProgram) -> str:
-    names = [f"count_{n} = 0" for n in range(len(group.sending))]
-    return f"    long {', '.join(names)};" if names else ""
+def _locals(group: GroupProgram) -> str:
+    """What the lines of operations use; counts of cells that send something among them."""
+    counts = [f"count_{n} = 0" for n in range(len(group.sending))]
+    return f"""    number *const m = c->m;
+    const double *const g = c->gates + t * c->gates_width, *const before = g - c->gates_width;
+{f"    long {', '.join(counts)};" if counts else ""}
+    (void)m, (void)g, (void)before, (void)late;"""
 
 
-def _straight(step: Sequence[Operation | None], group: GroupProgram, functions: Functions, thread: int = 0,
+def _straight(step: Sequence[op.Operation | None], group: GroupProgram, functions: Functions, thread: int = 0,
               parts: Sequence[Part] = ()) -> list[str]:
     """The lines of a step, or of what one thread does of it; which cells send something is looked for once."""
     lines: list[str] = []
@@ -332,7 +320,7 @@ def _straight(step: Sequence[Operation | None], group: GroupProgram, functions: 
     return lines
 
 
-def _call(operation: Operation, group: GroupProgram, functions: Functions, thread: int = 0,
+def _call(operation: op.Operation, group: GroupProgram, functions: Functions, thread: int = 0,
           known: set[str] | None = None, together: bool = False) -> list[str]:
     """The lines that run one operation where its gate is on. `known`: slots of which it is known who sends. `together`:
     all threads call it, each for its share."""
@@ -342,15 +330,15 @@ def _call(operation: Operation, group: GroupProgram, functions: Functions, threa
         n, *rest = operation.arguments
         slot, column = rest[-2:]
         kernel = {"load": "load", "noise": "draw"}[operation.kind]
-        return [f"{on}{kernel}(c, t, {_int(n)}, {_place(slot, group)}, {_int(column)});"]
+        return [f"{on}{kernel}(c, t, {op.number_of(n)}, {_place(slot, group)}, {op.number_of(column)});"]
 
     def call(name: str, gates: str, *more: str) -> str:
         arguments = operation.arguments[:len(functions.table.kernels[name].arguments)]
-        pointers = [_place(a, group) for a in arguments if isinstance(a, Slot | Key)]
-        pointers += [f"c->indices + {group.place(a)}" for a in arguments if isinstance(a, IndexSlot)]
-        numbers = [_place(a, group)[4:].join(("m[", "]")) if isinstance(a, Constant)
+        pointers = [_place(a, group) for a in arguments if isinstance(a, op.Slot | op.Key)]
+        pointers += [f"c->indices + {group.place(a)}" for a in arguments if isinstance(a, op.IndexSlot)]
+        numbers = [_place(a, group)[4:].join(("m[", "]")) if isinstance(a, op.Constant)
                    else f"{gates}[{group.program.gates.index(a.name)}]" for a in arguments
-                   if isinstance(a, Constant | Gate)]
+                   if isinstance(a, op.Constant | op.Gate)]
         sizes = map(str, functions.given(name, operation).values())
         sent = [f"(const int32_t *)(m + {group.found(slot, thread)}), count_{group.sending.index(slot)}"
                 for slot, _ in events_of(functions.table.kernels[name], operation)]
@@ -376,9 +364,5 @@ def _call(operation: Operation, group: GroupProgram, functions: Functions, threa
     return [*looked, on + call(operation.kernel, "g")]
 
 
-def _int(argument: Argument) -> int:
-    return argument.value if isinstance(argument, Span | First) else int(argument)  # type: ignore[arg-type]
-
-
-def _place(argument: Argument, group: GroupProgram) -> str:
+def _place(argument: op.Argument, group: GroupProgram) -> str:
     return f"m + {group.place(argument)}"

@@ -40,10 +40,7 @@ static void meet(Gate *const gate) {
 SHARE = """
 /* What one thread does of a step. */
 static void share_GROUP(const Call *const c, const long t, const int late, Gate *const gate) {
-    number *const m = c->m;
-    const double *const g = c->gates + t * c->gates_width, *const before = g - c->gates_width;
-COUNTS
-    (void)m, (void)g, (void)before, (void)late;
+LOCALS
 LINES
 }
 """

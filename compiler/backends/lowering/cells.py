@@ -9,44 +9,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 
-from cortexc.compiler.backends.kernels.nest import Array, Counter, Kernel, KernelTable, Load, compared
-from cortexc.compiler.backends.kernels.operations import (
-    Operation,
-    Slot,
-    SlotTable,
-    Span,
-    along,
-    ring_slot,
-    slot_name,
-)
+from cortexc.compiler.backends.kernels.nest import Array, Counter, Kernel, Load, compared
+from cortexc.compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, along, ring_slot, slot_name
+from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.kernels.whole import Int, Joined
 from cortexc.compiler.backends.lowering.storage import Storage
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.backends.quoting import identifier
-from cortexc.compiler.ir.expressions import Expression, Name, Node, Number, Prev, Where, walk
-from cortexc.compiler.ir.model import CellType, Equation, Graph, Population, Projection
+from cortexc.compiler.ir.evaluation import evaluate_scalar
+from cortexc.compiler.ir.expressions import Name, Node, Number, Prev, Where, names
+from cortexc.compiler.ir.model import CellType, Equation, Graph, Population, Projection, cell_parameters
 from cortexc.compiler.ir.schedule import Delivery, Segment, message_depth
 
 
 class SegmentLowering:
     """Lowers one segment of one population; the kernel text depends only on the cell type."""
 
-    def __init__(self, storage: Storage, segment: Segment, slots: SlotTable, vector_parameters: frozenset[str],
-                 scalar: Callable[[Expression], float]):
+    def __init__(self, storage: Storage, segment: Segment, slots: SlotTable):
         self.storage, self.segment, self.slots = storage, segment, slots
         self.graph: Graph = storage.graph
         self.population: Population = self.graph.population(segment.population)
         self.cell: CellType = self.graph.cell(self.population.cell)
-        self.vectors = vector_parameters
+        self.vectors = vector_parameters(self.graph, self.cell)
+        for name in self.vectors:
+            slots.add(slot_name(self.population.name, name), self.population.size * self.graph.batch)
+        parameters = cell_parameters(self.graph, self.population)
         self.reader = storage.order.index(segment)
-        self.reads: list[str] = []
-        self.writes: list[str] = []
         self.loaded: dict[str, Node] = {}
         self.kernel = Kernel(f"{self.cell.name}: {', '.join(segment.equations)}.")
-        self.translation = Translation(self.kernel, self.graph, slots, self._leaf, self._constant, scalar)
+        self.translation = Translation(self.kernel, self.graph, slots, self._leaf, self._constant,
+                                       lambda e: evaluate_scalar(e, parameters))
         self.k: Int = 0
         self.now: dict[str, Int] = {}
         self.rings: dict[str, tuple[Array, int]] = {}
@@ -73,9 +67,8 @@ class SegmentLowering:
             with self.kernel.loop("k", n) as k:
                 after = place[k] + 1.0
                 self.kernel.store(place[k], Where(compared(after, "<", float(length)), after, Number(0.0)))
-        kernel = kernels.add(f"{self.cell.name}_{self.segment.index}", self.kernel)
-        return Operation("kernel", kernel, tuple(self.kernel.arguments.values()), self.population.group,
-                         tuple(self.reads), tuple(self.writes), label=self.population.name)
+        return kernels.operation(f"{self.cell.name}_{self.segment.index}", self.kernel, self.population.group,
+                                 self.population.name)
 
     def _ring_place(self, name: str) -> Array:
         """Where a ring's oldest values are: the same for every cell, so that each stretch of cells has its own."""
@@ -90,7 +83,7 @@ class SegmentLowering:
         for name in reversed(self.segment.equations):
             equation = self.cell.equation(name)
             if equation and name in needed:
-                needed |= scalar_reads(equation.expression)
+                needed |= names(equation.expression)
                 kept.insert(0, equation)
         return kept
 
@@ -123,12 +116,7 @@ class SegmentLowering:
     def _loaded(self, local: str, quantity: str, slot: int) -> Name:
         """A local that is loaded before anything is stored."""
         self.loaded.setdefault(local, self._place(quantity, slot))
-        self._note_read(slot_name(self.population.name, quantity, slot))
         return Name(local)
-
-    def _note_read(self, name: str) -> None:
-        if name not in self.reads:
-            self.reads.append(name)
 
     def _port(self, port: str) -> Name:
         """The sum of the port's currents, left to right."""
@@ -136,9 +124,8 @@ class SegmentLowering:
         if local not in self.loaded:
             total: Node | None = None
             for index, projection in enumerate(self.graph.into(self.population.name, port)):
-                current = current_slot(self.storage, projection, self.reader)
-                self._note_read(current)
-                term = self._array(f"in{index}_{port}", Slot(current, along=True))[self.k]
+                current = Slot(current_slot(self.storage, projection, self.reader), along=True)
+                term = self._array(f"in{index}_{port}", current)[self.k]
                 total = term if total is None else total + term
             self.loaded[local] = Number(0.0) if total is None else total
         return Name(local)
@@ -152,23 +139,17 @@ class SegmentLowering:
                 self._turn_ring(name, far)
             if near:
                 self.kernel.store(self._place(name), Name(self._local(name)))
-            self.writes += [slot_name(self.population.name, name, s) for s in (*near, *far)]
 
     def _turn_ring(self, name: str, far: list[int]) -> None:
         """Takes values so many steps old from a quantity's ring, and puts the newest in the place of the oldest."""
-        owner, cells, length = self.population.name, self.population.size * self.graph.batch, far[-1]
-        ring_name, place_name = ring_slot(owner, name), slot_name(owner, f"{name}#place")
-        stride = self.kernel.size("stride", cells)
-        ring = self.kernel.array(f"ring_{identifier(name)}", along(self.slots.add(ring_name, length * cells)), length,
-                                 stride)
+        cells, length = self.population.size * self.graph.batch, far[-1]
+        whole = along(self.slots.add(ring_slot(self.population.name, name), length * cells))
+        ring = self.kernel.array(f"ring_{identifier(name)}", whole, length, self.kernel.size("stride", cells))
         now = self.now[name]
         for slot in far:
             at = Joined("wrap", now + (length - slot), length) if slot < length else now
             self.kernel.store(self._place(name, slot), ring[at, self.k])
         self.kernel.store(ring[now, self.k], Name(self._local(name)))
-        for own in (ring_name, place_name):
-            self._note_read(own)
-        self.writes += [ring_name, place_name]
 
 
 def current_slot(storage: Storage, projection: Projection, reader: int) -> str:
@@ -193,7 +174,3 @@ def vector_parameters(graph: Graph, cell: CellType) -> frozenset[str]:
     """Parameters that some population of this type binds as an array."""
     owners = [p.name for p in graph.populations if p.cell == cell.name]
     return frozenset(p.name for p in cell.parameters if any(f"{o}.{p.name}" in graph.arrays for o in owners))
-
-
-def scalar_reads(expression: Expression) -> set[str]:
-    return {node.name for node in walk(expression) if isinstance(node, Name)}

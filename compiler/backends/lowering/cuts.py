@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cortexc.compiler.backends.kernels.operations import Argument, First, Operation, Slot, Span
+from cortexc.compiler.backends.kernels.operations import Argument, First, Operation, Slot, SlotTable, Span
 from cortexc.compiler.ir.model import group_parts
 
 
@@ -48,13 +48,14 @@ def _parts(operation: Operation) -> list[Operation]:
     result, first = [], 0
     for index, (group, cells) in enumerate(parts):
         last = None if index == len(parts) - 1 else first + cells
-        arguments = tuple(_argument(argument, first, last) for argument in operation.arguments)
+        arguments = tuple(part_of(argument, first, last) for argument in operation.arguments)
         result.append(replace(operation, group=group, arguments=arguments, cells=(first, last)))
         first += cells
     return result
 
 
-def _argument(argument: Argument, first: int, last: int | None) -> Argument:
+def part_of(argument: Argument, first: int, last: int | None) -> Argument:
+    """An argument for cells first..last (None: to their end) alone."""
     match argument:
         case Span(value):
             return Span((value if last is None else last) - first)
@@ -89,3 +90,44 @@ def pieces(step: Sequence[Operation], sizes: Mapping[str, int], strides: Mapping
             stretch = needs(operation, slot, stride)
             found.setdefault(slot, {})[Piece(operation.group, stretch.start, stretch.stop, stride)] = None
     return {slot: list(owners) for slot, owners in found.items()}
+
+
+# ---- who sends what to whom
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """After operation `position`, numbers first..last of `slot` go from group `source` to the groups `targets`."""
+
+    position: int
+    slot: str
+    source: str
+    targets: tuple[str, ...]
+    first: int
+    last: int
+    whole: bool = True
+
+    @property
+    def name(self) -> str:
+        """The slot, or `slot@first:last` where only a part of it goes."""
+        return self.slot if self.whole else f"{self.slot}@{self.first}:{self.last}"
+
+
+def transfers_of(step: list[Operation], slots: SlotTable) -> list[Transfer]:
+    """Who sends what to whom; empty slots are not sent, nor what every reader computes for itself."""
+    readers: dict[str, list[tuple[str, range]]] = {}
+    for operation in step:
+        for slot in operation.reads:
+            readers.setdefault(slot, []).append((operation.group, needs(operation, slot, slots.sizes[slot])))
+    copied = {slot for operation in step if operation.copy for slot in operation.writes}
+    result = []
+    for position, operation in enumerate(step):
+        for slot in dict.fromkeys(operation.writes):
+            size = slots.sizes[slot]
+            written = needs(operation, slot, size)
+            targets = tuple(dict.fromkeys(group for group, read in readers.get(slot, ())
+                                          if group != operation.group and overlap(written, read)))
+            if targets and size and slot not in copied:
+                result.append(Transfer(position, slot, operation.group, targets, written.start, written.stop,
+                                       written == range(size)))
+    return result

@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from cortexc.compiler.backends.kernels.layout import Shape
-from cortexc.compiler.backends.kernels.nest import Kernel, KernelTable
+from cortexc.compiler.backends.kernels.nest import Kernel
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, SlotTable, Span, slot_name
+from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.cells import message_slot, vector_parameters
 from cortexc.compiler.backends.lowering.storage import Storage, inline_factors
 from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.backends.quoting import fresh, identifier
+from cortexc.compiler.ir.evaluation import evaluate_scalar
 from cortexc.compiler.ir.expressions import (
     WEIGHT_SUM,
     Binary,
@@ -25,6 +27,7 @@ from cortexc.compiler.ir.expressions import (
     Expression,
     Name,
     Negate,
+    Node,
     Number,
     Prev,
     Where,
@@ -48,10 +51,9 @@ class Factors:
     `@P0`, `@Q0` ... stand for them."""
 
     def __init__(self, storage: Storage, projection: Projection, rule: PlasticityRule, shape: Shape, slots: SlotTable,
-                 kernels: KernelTable, scalar: Callable[[Expression, dict[str, float]], float],
-                 synapses: Synapses | None):
+                 kernels: KernelTable, synapses: Synapses | None):
         self.storage, self.graph, self.projection, self.rule = storage, storage.graph, projection, rule
-        self.shape, self.slots, self.kernels, self.scalar = shape, slots, kernels, scalar
+        self.shape, self.slots, self.kernels = shape, slots, kernels
         self.delayed = synapses is not None and synapses.delay is not None
         self.steps_ahead = synapses.slots if synapses else 1
         self.post: list[Expression] = []
@@ -151,13 +153,17 @@ class Factors:
         cell = self.graph.cell_of(self.projection.pre if side == "pre" else self.projection.post)
         return any(p.name == quantity for p in cell.parameters) and quantity not in vector_parameters(self.graph, cell)
 
+    def translation(self, kernel: Kernel, leaf: Callable[[Name | Prev], Node]) -> Translation:
+        """Of the rule's expressions."""
+        return Translation(kernel, self.graph, self.slots, leaf, self.is_parameter, self.scalar_value)
+
     def scalar_value(self, expression: Expression) -> float:
         """Of parameters of the rule, and of both cells as `pre.x` and `post.x`."""
         table = dict(rule_parameters(self.graph, self.projection))
         for side, population in (("pre", self.projection.pre), ("post", self.projection.post)):
             values = cell_parameters(self.graph, self.graph.population(population))
             table |= {f"{side}.{name}": value for name, value in values.items()}
-        return self.scalar(expression, table)
+        return evaluate_scalar(expression, table)
 
     # ---- operations
 
@@ -197,7 +203,6 @@ class Factors:
         computed = {i: v for i, v in enumerate(vectors) if f"{letter}{i}" not in self.arriving}
         kernel = Kernel(f"{side}synaptic factors of rule {self.rule.name}: {'; '.join(map(show, computed.values()))}.")
         n = kernel.size("n", Span(self.graph.population(population).size * self.graph.batch))
-        writes = tuple(self.own(f"{side}_factor{i}") for i in computed)
         loaded: dict[str, Name] = {}
         with kernel.loop("k", n) as k:
             def leaf(node: Name | Prev) -> Name:
@@ -211,14 +216,13 @@ class Factors:
                     loaded[slot] = kernel.let(f"v_{quantity}_{depth}", place)
                 return loaded[slot]
 
-            translation = Translation(kernel, self.graph, self.slots, leaf, self.is_parameter, self.scalar_value)
+            translation = self.translation(kernel, leaf)
             values = [translation.value(v) for v in computed.values()]
-            for index, slot, value in zip(computed, writes, values, strict=True):
-                kernel.store(kernel.array(f"at_{letter}{index}", Slot(slot, along=True), n)[k], value)
-        name = self.kernels.add(f"{side}_factors_{self.rule.name}", kernel)
-        group = self.graph.population(population).group
-        return Operation("kernel", name, tuple(kernel.arguments.values()), group, tuple(loaded), writes, gate,
-                         label=self.projection.name)
+            for index, value in zip(computed, values, strict=True):
+                slot = Slot(self.own(f"{side}_factor{index}"), along=True)
+                kernel.store(kernel.array(f"at_{letter}{index}", slot, n)[k], value)
+        return self.kernels.operation(f"{side}_factors_{self.rule.name}", kernel,
+                                      self.graph.population(population).group, self.projection.name, gate)
 
     @property
     def sums_weights(self) -> bool:
@@ -236,7 +240,7 @@ class Factors:
     def is_product(self) -> bool:
         """Whether an increment is one postsynaptic times one presynaptic factor, for every pair of cells and without
         state at the synapse."""
-        return (product_of_sides(self.increment) and not self.rule.states and not self.shape.one_to_one
+        return (self.increment == Binary("*", P0, Q0) and not self.rule.states and not self.shape.one_to_one
                 and self.shape.listed is None)
 
     @property
@@ -283,8 +287,3 @@ def _gate_around(expression: Expression) -> str:
             return gate.removeprefix("gate.")
     found = {_gate_around(child) for child in children(expression) if WEIGHT_SUM in reads(child)}
     return found.pop() if len(found) == 1 else ""
-
-
-def product_of_sides(expression: object) -> bool:
-    """Whether what is left of an increment is one postsynaptic times one presynaptic factor."""
-    return expression == Binary("*", P0, Q0)

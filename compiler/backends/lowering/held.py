@@ -16,7 +16,7 @@ import numpy as np
 
 from cortexc.compiler.backends.kernels.layout import Shape
 from cortexc.compiler.backends.kernels.nest import Accumulation, Array, Axis, Kernel, Load, Shown, compared
-from cortexc.compiler.backends.kernels.operations import Gate, Operation, Slot, slot_name
+from cortexc.compiler.backends.kernels.operations import Operation, Slot, slot_name
 from cortexc.compiler.backends.kernels.whole import Index, Int
 from cortexc.compiler.backends.lowering.learning import Learning
 from cortexc.compiler.backends.lowering.listed import axes_of
@@ -62,12 +62,6 @@ class Held:
         """Without a batch, inputs of 0 cost nothing: they add nothing."""
         return bool(self.summed) and self.shape.batch == 1 and self.projection.convolution is None
 
-    def _operation(self, what: str, kernel: Kernel, reads: Iterable[Slot], writes: Iterable[Slot], gate: str = "",
-                   kind: str = "kernel") -> Operation:
-        variant = f"{self.owner.variant}_{self.owner.rule.name}" if self.owner.rule else self.owner.variant
-        return self.owner.operation(f"held_{what}_{variant}", kernel, tuple(s.name for s in reads),
-                                    tuple(s.name for s in writes), gate, kind)
-
     # ---- delivery
 
     def delivery(self) -> Operation:
@@ -87,17 +81,12 @@ class Held:
             for b, row in enumerate(rows):
                 kernel.store(row, Shown(b))
         code.write(form.send)
-        shared = [Slot(slot_name(self.projection.pre, form.u))] if form.u else []
-        moved = [self.slot("w")] if form.catch_up else []
-        return self._operation("product", kernel, [self.slot("w"), self.slot("given"), *shared],
-                               [self.slot("current"), *moved], self.projection.gate or "" if form.learn else "",
-                               "hoisted")
+        return self.owner.of_rule("held_product", kernel, self.owner.gate if form.learn else "", "hoisted")
 
     def _sending(self) -> Operation:
         kernel = Kernel("Sends the product of a held input.")
         FormCode(self, kernel).write(self.form.send)
-        shared = [Slot(slot_name(self.projection.pre, self.form.u))] if self.form.u else []
-        return self._operation("sending", kernel, [self.slot("product"), *shared], [self.slot("current")])
+        return self.owner.of_rule("held_sending", kernel)
 
     # ---- learning
 
@@ -109,18 +98,17 @@ class Held:
         kernel = Kernel("Closes a step; brings the matrices up to date unless a block merely ends.", "closing")
         code = FormCode(self, kernel)
         code.write(self.form.deliver)
-        with kernel.when(compared(Name(kernel.argument("learn", Gate(self.projection.gate or ""))), ">", 0.0)):
+        with kernel.when(compared(kernel.gate("learn", self.owner.gate), ">", 0.0)):
             code.write(self.form.learn)
         with kernel.when(Binary("and", code.holds("behind"), compared(Name("end_of_block"), "==", 0.0))):
             code.write(self.form.catch_up)
             kernel.store(code.place("valid"), 0.0)
-        filtered = [self.slot("held")] if "held" in reads_of(self.form.catch_up) else []
-        return self._operation("materialise", kernel, [self.slot("w")], [self.slot("w"), *filtered], kind="materialise")
+        return self.owner.of_rule("held_materialise", kernel, kind="materialise")
 
     def gather(self) -> Operation:
         kernel = Kernel("Sums the postsynaptic factor.")
         FormCode(self, kernel).write(self.form.gather)
-        return self._operation("factor", kernel, [self.slot("p")], [self.slot("q")], self.projection.gate or "")
+        return self.owner.of_rule("held_factor", kernel, self.owner.gate)
 
     def apply(self) -> Operation:
         """The optimiser's step; the product q x^T is made on the way where nothing else has been summed."""
@@ -143,7 +131,7 @@ class Held:
             with kernel.otherwise():
                 self._apply_sums(code, summed, optimiser)
         code.write([line for line in self.form.update if not line.sums])
-        return summed.apply_operation(f"held_apply_{o.variant}_{summed.rule.name}", kernel)
+        return o.of_rule("held_apply", kernel, summed.apply_gate)
 
     def _apply_sums(self, code: FormCode, summed: Summed, optimiser: Optimiser) -> None:
         code.write([line for line in self.form.update if line.sums])
@@ -182,7 +170,7 @@ class FormCode:
         """Lines along the same cells share a loop."""
         kinds = {"pre": self._vectors, "post": self._vectors, "matrix": self._matrices, "": self._scalars}
         for (when, axis, sums), group in groupby(lines, lambda line: (line.when, axis_of(line.target), line.sums)):
-            with self.kernel.when_any([self._value(when)] if when else []):
+            with self.kernel.when(self._value(when) if when else None):
                 if not sums:
                     kinds[axis](tuple(group))
                 elif axis:
@@ -242,7 +230,7 @@ class FormCode:
         """Another presentation: the matrices take what they lag behind, and are multiplied with the new input."""
         catch_up, turn, shape = self.held.form.catch_up, self.held.form.turn, self.held.shape
         if not catch_up or shape.batch > 1 or shape.maps or self.held.owner.synapse.unit:
-            with self.kernel.when_any([self.holds("behind")] if catch_up else []):
+            with self.kernel.when(self.holds("behind") if catch_up else None):
                 self.write(catch_up)
             return self.write(turn)
         products = [replace(line, value=_of_given(line.value)) for line in turn if line.sums and axis_of(line.target)]
@@ -279,7 +267,7 @@ class FormCode:
     def _taken(self, lines: Lines, names: Collection[str], j: Int = 0) -> Iterator[None]:
         """What the lines read of these names is loaded once, before their loop."""
         before, self.locals = self.locals, dict(self.locals)
-        for name in sorted(reads_of(lines) & {*names}):
+        for name in sorted({name for line in lines for name in reads(line.value)} & {*names}):
             self.locals[name] = self._let(name, self._leaf(name, j, 0))
         yield
         self.locals = before
@@ -325,10 +313,6 @@ def _of_given(value: Expression) -> Expression:
 
 def _matrix_of(product: Expression) -> str:
     return next(name for name in MATRICES if name in reads(product))
-
-
-def reads_of(lines: Iterable[Line]) -> set[str]:
-    return {name for line in lines for name in reads(line.value)}
 
 
 def as_packed(form: Form, name: str, shape: Shape, read: Callable[[str], Floats]) -> Floats:

@@ -8,13 +8,12 @@ from dataclasses import replace
 
 from cortexc.compiler.backends.kernels.layout import Shape
 from cortexc.compiler.backends.kernels.nest import Array, Flipped, Kernel, Load, Uniform, any_of, compared
-from cortexc.compiler.backends.kernels.operations import First, Gate, Key, Slot, SlotTable, Span, slot_name
+from cortexc.compiler.backends.kernels.operations import First, Key, Slot, Span, slot_name
 from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
-from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import Name, Node, Number, Prev, Where
-from cortexc.compiler.ir.model import LAVA_DRAWS, Graph, Projection, State
+from cortexc.compiler.ir.model import LAVA_DRAWS, State
 
 Delivered = Callable[[tuple[Int, Int, Int]], Node]
 """What a message is multiplied with at (j, k, c)."""
@@ -76,20 +75,18 @@ class Axes:
 class Learning:
     """The rule of one projection in one kernel."""
 
-    def __init__(self, kernel: Kernel, graph: Graph, projection: Projection, factors: Factors, slots: SlotTable,
-                 axes: Axes, shared: Mapping[str, str]):
-        self.shared = shared
+    def __init__(self, kernel: Kernel, factors: Factors, axes: Axes, shared: Mapping[str, str]):
+        self.kernel, self.factors, self.axes, self.shared = kernel, factors, axes, shared
+        self.graph, self.projection, self.slots = factors.graph, factors.projection, factors.slots
+        self.rule, self.shape = factors.rule, factors.shape
         self.cell: Int | None = None
         self.arrived_at: Callable[[str, tuple[Int, Int, Int], Int], Node] | None = None
-        self.kernel, self.graph, self.projection, self.factors, self.slots = kernel, graph, projection, factors, slots
-        self.rule, self.shape = factors.rule, factors.shape
-        self.axes = axes
         self.at: tuple[Int, Int, Int] = (0, 0, 0)
         self.sample: Int = 0
         self.drawn: dict[str, Node] = {}
         self.row_locals: dict[str, Name] = {}
         self.signed = False
-        self.translation = Translation(kernel, graph, slots, self._leaf, factors.is_parameter, factors.scalar_value)
+        self.translation = factors.translation(kernel, self._leaf)
 
     def slot(self, quantity: str) -> str:
         return slot_name(self.projection.name, quantity)
@@ -244,8 +241,7 @@ class Learning:
 
     def gated_step(self, at: tuple[Int, Int, Int], increment: Name) -> None:
         """Where synaptic states move in every step, the weight moves only where the gate is on."""
-        learn = Name(self.kernel.argument("learn", Gate(self.projection.gate or "")))
-        with self.kernel.when(compared(learn, ">", 0.0)):
+        with self.kernel.when(compared(self.kernel.gate("learn", self.projection.gate or ""), ">", 0.0)):
             self.step(at, increment)
 
     # ---- every synapse
@@ -254,14 +250,9 @@ class Learning:
                     factors: bool = True) -> None:
         """`visit` at every weight, its value in `x`. `skips`: rows in which nothing moves may be left out. `factors`:
         the rule's are read."""
-        def along_row(j: Int) -> None:
-            with self.axes.each_along(j) as (k, c):
-                self.kernel.let("x", self.weights("w", "w")[j, k, c])
-                visit((j, k, c))
-
         with self.axes.each_row() as j:
             if factors:
                 self.load_row(j)
-            moving = self.moving() if skips else None
-            with self.kernel.when_any([moving] if moving else []):
-                along_row(j)
+            with self.kernel.when(self.moving() if skips else None), self.axes.each_along(j) as (k, c):
+                self.kernel.let("x", self.weights("w", "w")[j, k, c])
+                visit((j, k, c))

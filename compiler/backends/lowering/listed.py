@@ -71,10 +71,8 @@ class Delivery:
         self.current = self.axes.cells("current", Slot(owner.slot("current")))
 
     def operation(self) -> Operation:
-        owner = self.owner
-        found = owner.operation(f"deliver_{owner.variant}", self.kernel, (*owner.read_by_delivery, self.message),
-                                (owner.slot("current"),))
-        return replace(found, apart=True)
+        found = self.owner.operation(f"deliver_{self.owner.variant}", self.kernel)
+        return replace(found, apart=(self.owner.slot("current"),))
 
     @contextmanager
     def each_event(self) -> Iterator[tuple[Int, Int, Int, Name]]:

@@ -177,19 +177,21 @@ class MapCode:
                 seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, first]
                 self.kernel.body.append(Accumulation(
                     beside(upper[o, y, x, c, first], i), Axis(i, self.above[1] if joined else count),
-                    self._taps(h, ky, kx), self.w((self.tap(h, ky, kx), o, c)) * beside(seen, i),
+                    self._taps(self.channels, h, ky, kx), self.w((self.tap(h, ky, kx), o, c)) * beside(seen, i),
                     (Axis(o, self.kernels),)))
 
-    def _taps(self, *indices: Index) -> tuple[Axis, ...]:
-        return tuple(map(Axis, indices, (self.channels, self.size, self.size)))
+    def _taps(self, maps: int, *indices: Index) -> tuple[Axis, ...]:
+        """Over so many maps and the kernel."""
+        return tuple(map(Axis, indices, (maps, self.size, self.size)))
 
     def forward_local(self, current: str) -> None:
         upper, (h, ky, kx, r) = self._above(current), map(Index, ("h", "ky", "kx", "r"))
         with self.loops(o=self.kernels, y=self.above[0], x=self.above[1], c=self.copies) as (o, y, x, c):
             unit = (o * self.above[0] + y) * self.above[1] + x
             seen = self.seen[h, y * self.stride + ky, x * self.stride + kx, c, r]
-            self.kernel.body.append(Accumulation(upper[o, y, x, c, r], Axis(r, self.repeats), self._taps(h, ky, kx),
-                                                 self.w((self.tap(h, ky, kx), unit, c)) * seen))
+            term = self.w((self.tap(h, ky, kx), unit, c)) * seen
+            self.kernel.body.append(Accumulation(upper[o, y, x, c, r], Axis(r, self.repeats),
+                                                 self._taps(self.channels, h, ky, kx), term))
 
     # ---- back
 
@@ -214,11 +216,8 @@ class MapCode:
         with self.kernel.loop("y", self.height) as y:
             term = self.w((self.tap(h, ky, kx), o, 0)) * widened[o, y - ky, x + (self.size - 1) - kx]
             self.kernel.body.append(Accumulation(
-                self.patches[h, y, x, 0, 0], Axis(x, self.columns), self._back_taps(o, ky, kx), term,
+                self.patches[h, y, x, 0, 0], Axis(x, self.columns), self._taps(self.kernels, o, ky, kx), term,
                 (Axis(h, self.channels),), keep=self._falls_into(y, ky, self.above[0])))
-
-    def _back_taps(self, *indices: Index) -> tuple[Axis, ...]:
-        return tuple(map(Axis, indices, (self.kernels, self.size, self.size)))
 
     def _falls_into(self, place: Int, tap: Int, length: Int) -> Node:
         """Whether a pixel below is seen through the tap by one of so many above."""
@@ -238,14 +237,10 @@ class MapCode:
                 keep = Binary("and", self._falls_into(y, ky, self.above[0]), self._falls_into(x, kx, self.above[1]))
                 term = self.w((self.tap(h, ky, kx), column, c)) * upper[o, above_y, above_x, c, first + r]
                 self.kernel.body.append(Accumulation(
-                    self.patches[h, y, x, c, first + r], Axis(r, count), self._back_taps(o, ky, kx), term,
+                    self.patches[h, y, x, c, first + r], Axis(r, count), self._taps(self.kernels, o, ky, kx), term,
                     (Axis(h, self.channels),), keep=keep))
 
     # ---- learning
-
-    def _of_tap(self, j: Int) -> tuple[Int, Int, Int]:
-        """(channel, kernel row, kernel column)."""
-        return j // (self.size * self.size), j // self.size % self.size, j % self.size
 
     def _term(self, post: str, place: tuple[Int, ...], seen: Node) -> Node:
         """An increment at one position: the rule's, or the product with another factor than its own."""
@@ -275,7 +270,7 @@ class MapCode:
                                      tile, start=None)]
 
     def row_local(self, j: Int, rows: Array, post: str) -> None:
-        h, ky, kx = self._of_tap(j)
+        h, ky, kx = j // (self.size * self.size), j // self.size % self.size, j % self.size
         with self.loops(o=self.kernels, y=self.above[0], x=self.above[1], c=self.copies) as (o, y, x, c):
             def product(r: Int) -> Node:
                 return self._term(post, (o, y, x, c, r), self.seen[h, y * self.stride + ky, x * self.stride + kx, c, r])

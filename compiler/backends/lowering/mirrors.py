@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import noise_columns, redrawn_name
+from cortexc.compiler.backends.feeding import noise_columns, redrawn_name
 from cortexc.compiler.backends.kernels.layout import shape_of
-from cortexc.compiler.backends.kernels.nest import Array, Below, Kernel, KernelTable
+from cortexc.compiler.backends.kernels.nest import Array, Below, Kernel
 from cortexc.compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable
+from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Binary, Call, Name, Negate, Node, Number, Where
@@ -28,9 +29,7 @@ def mirror_operation(graph: Graph, mirror: Mirror, slots: SlotTable, kernels: Ke
     listed = graph.class_of(mirror.target).kind.listed
     (_ListCode if listed else _MirrorCode)(kernel, graph, mirror, slots, words).write()
     name = "_".join(["mirror_list" if listed else "mirror", *words])
-    return Operation("kernel", kernels.add(name, kernel), tuple(kernel.arguments.values()),
-                     graph.projection(mirror.target).group, (f"{mirror.source}.w",), (f"{mirror.target}.w",),
-                     mirror.gate or "", label=mirror.target)
+    return kernels.operation(name, kernel, graph.projection(mirror.target).group, mirror.target, mirror.gate or "")
 
 
 class _MirrorCode:
@@ -65,8 +64,8 @@ class _MirrorCode:
         cut = self.words.index("truncate") if "truncate" in self.words else 0
         row, column = (k, j) if self.words.count("transpose") % 2 else (j, k)
         x = self.kernel.let("x", 0.0)
-        inside = [Binary("and", Below(row, self.source_pre), Below(column, self.source_post))]
-        with self.kernel.when_any(inside if "truncate" in self.words else []):
+        inside = Binary("and", Below(row, self.source_pre), Below(column, self.source_post))
+        with self.kernel.when(inside if "truncate" in self.words else None):
             self.kernel.set(x, self.source[row, column, 0 if self.shared else c])
             self._operations(0, cut, (j, k, c))
         self._operations(cut, len(self.words), (j, k, c))

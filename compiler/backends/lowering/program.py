@@ -11,30 +11,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import noise_columns, noise_width, redrawn, redrawn_name, rule_draws
+from cortexc.compiler.backends.feeding import input_columns, noise_columns, noise_width, redrawn, redrawn_name
+from cortexc.compiler.backends.kernels import operations as op
 from cortexc.compiler.backends.kernels.event_loops import events_of
 from cortexc.compiler.backends.kernels.layout import shape_of
-from cortexc.compiler.backends.kernels.nest import KernelTable
 from cortexc.compiler.backends.kernels.numba_module import module_source
-from cortexc.compiler.backends.kernels.operations import (
-    Argument,
-    Constant,
-    First,
-    Gate,
-    IndexSlot,
-    Key,
-    Operation,
-    Slot,
-    SlotTable,
-    Span,
-    along,
-    padded,
-    ring_slot,
-    slot_name,
-)
+from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.lowering.arrivals import nothing_arrived
-from cortexc.compiler.backends.lowering.cells import SegmentLowering, vector_parameters
-from cortexc.compiler.backends.lowering.cuts import Piece, cut, pieces
+from cortexc.compiler.backends.lowering.cells import SegmentLowering
+from cortexc.compiler.backends.lowering.cuts import Piece, Transfer, cut, pieces, transfers_of
 from cortexc.compiler.backends.lowering.initial import Values, initial_values
 from cortexc.compiler.backends.lowering.maps import MapLowering
 from cortexc.compiler.backends.lowering.mirrors import mirror_operation
@@ -42,13 +27,10 @@ from cortexc.compiler.backends.lowering.projections import ProjectionLowering
 from cortexc.compiler.backends.lowering.shared_states import pack_shared
 from cortexc.compiler.backends.lowering.storage import plan_storage
 from cortexc.compiler.backends.lowering.threads import cut_starts, shares, usable
-from cortexc.compiler.backends.lowering.transfers import Transfer, transfers_of
 from cortexc.compiler.backends.lowering.twins import Half, join_twins, signed
 from cortexc.compiler.backends.lowering.visits import WILD, starts_wild
-from cortexc.compiler.backends.names import check_names
-from cortexc.compiler.backends.start import Start
+from cortexc.compiler.backends.start import Start, check_names
 from cortexc.compiler.ir import model
-from cortexc.compiler.ir.evaluation import evaluate_scalar
 from cortexc.compiler.ir.model import Array, Graph
 from cortexc.compiler.ir.schedule import Segment
 from cortexc.compiler.ir.synapses import Synapses
@@ -67,9 +49,9 @@ class Program:
     """The whole circuit, lowered. `initial` holds the first value of every slot."""
 
     graph: Graph
-    step: list[Operation]
-    flush: list[Operation]
-    slots: SlotTable
+    step: list[op.Operation]
+    flush: list[op.Operation]
+    slots: op.SlotTable
     initial: Values
     kinds: list[tuple[str, str, str]]
     kernels: KernelTable
@@ -77,10 +59,6 @@ class Program:
     """The kernels as Python."""
     synapses: dict[str, Synapses]
     """Of every projection that lists them."""
-    inputs: tuple[tuple[str, str, int], ...]
-    """(population, input name, column in the sample table)."""
-    noise: tuple[tuple[str, str, str, int], ...]
-    """(population, noise name, distribution, column in the noise table)."""
     shared: dict[str, str] = field(default_factory=dict)
     """States of rules that the synapses of a cell share -> the cell's side."""
     joined: dict[str, Half] = field(default_factory=dict)
@@ -90,10 +68,6 @@ class Program:
     """Who owns what of every slot that an operation writes."""
     threads: int = 1
     """How many share a step, in C."""
-
-    @property
-    def sample_width(self) -> int:
-        return sum(self.graph.population(p).size for p, _, _ in self.inputs)
 
     @property
     def noise_width(self) -> int:
@@ -155,29 +129,29 @@ class GroupProgram:
         parts = (part.operation for own in self.shares for part in own)
         for operation in (*self.step, *self.flush, *filter(None, parts)):
             for argument in operation.arguments:
-                if isinstance(argument, Slot | Key | Constant):
+                if isinstance(argument, op.Slot | op.Key | op.Constant):
                     self._place(_key(argument))
-                elif isinstance(argument, IndexSlot) and argument.name not in self.index_offsets:
+                elif isinstance(argument, op.IndexSlot) and argument.name not in self.index_offsets:
                     self.index_offsets[argument.name] = self.index_size
                     self.index_size += program.length(argument.name)
         self.sending = list(dict.fromkeys(slot for o in self.step if o.kernel in program.kernels.kernels
                                           for slot, _ in events_of(program.kernels.kernels[o.kernel], o)))
         self.lists = self.size
         for slot in self.sending:
-            self.size += program.threads * padded(program.slots.sizes[slot])
+            self.size += program.threads * op.padded(program.slots.sizes[slot])
         self.table = self._table()
 
     def found(self, slot: str, thread: int) -> int:
         """Where a thread keeps which cells of a slot are not silent."""
-        sizes, at = [padded(self.program.slots.sizes[name]) for name in self.sending], self.sending.index(slot)
+        sizes, at = [op.padded(self.program.slots.sizes[name]) for name in self.sending], self.sending.index(slot)
         return self.lists + self.program.threads * sum(sizes[:at]) + thread * sizes[at]
 
     def _place(self, key: str) -> None:
         if key in self.offsets:
             return
         alone = not key.startswith("constant ")
-        self.offsets[key] = padded(self.size) if alone else self.size
-        self.size = self.offsets[key] + (padded(max(self.program.slots.sizes[key], 1)) if alone else 1)
+        self.offsets[key] = op.padded(self.size) if alone else self.size
+        self.size = self.offsets[key] + (op.padded(max(self.program.slots.sizes[key], 1)) if alone else 1)
 
     def _table(self) -> Array:
         width = max((len(o.arguments) for o in (*self.step, *self.flush)), default=0) + 2
@@ -188,17 +162,17 @@ class GroupProgram:
             row[:2 + len(values)] = [self.program.kinds.index(kind), self.program.gates.index(operation.gate), *values]
         return rows
 
-    def place(self, argument: Argument) -> int:
+    def place(self, argument: op.Argument) -> int:
         match argument:
-            case Slot(name, _, first):
+            case op.Slot(name, _, first):
                 return self.offsets[name] + first
-            case IndexSlot(name, end):
+            case op.IndexSlot(name, end):
                 return self.index_offsets[name] + end
-            case Key() | Constant():
+            case op.Key() | op.Constant():
                 return self.offsets[_key(argument)]
-            case Span(value) | First(value):
+            case op.Span(value) | op.First(value):
                 return value
-            case Gate(name):
+            case op.Gate(name):
                 return self.program.gates.index(name)
         return argument
 
@@ -258,8 +232,8 @@ def aligned(size: int, dtype: type = np.float64) -> Array:
     return room[start:start + width].view(dtype)
 
 
-def _key(argument: Slot | Key | Constant) -> str:
-    return f"constant {float(argument.value).hex()}" if isinstance(argument, Constant) else argument.name
+def _key(argument: op.Slot | op.Key | op.Constant) -> str:
+    return f"constant {float(argument.value).hex()}" if isinstance(argument, op.Constant) else argument.name
 
 
 def lower(graph: Graph, observed: frozenset[str] = frozenset(), threads: int = 1) -> Program:
@@ -276,13 +250,11 @@ class _Lowering:
         self.observed = observed | {quantity for _, quantity in graph.outputs}
         self.graph = permitted(_with_groups(graph), self.observed)
         self.storage, self.start = plan_storage(self.graph, self.observed), Start(self.graph, later=True)
-        self.slots, self.kernels = SlotTable(self.graph), KernelTable()
+        self.slots, self.kernels = op.SlotTable(), KernelTable()
         self.projections = {q.name: (MapLowering if q.convolution else ProjectionLowering)(
-            self.storage, q, self.slots, self.kernels, self.observed, evaluate_scalar, self.start)
+            self.storage, q, self.slots, self.kernels, self.observed, self.start)
             for q in self.graph.projections}
         self.joined = join_twins(self.projections.values())
-        self.inputs: list[tuple[str, str, int]] = []
-        self.noise: list[tuple[str, str, str, int]] = []
 
     def program(self) -> Program:
         kept = [o for q in self.projections.values() for o in q.early_operations()]
@@ -307,7 +279,7 @@ class _Lowering:
                 nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
                 initial |= lowering.held.initial(np.asarray(initial.get(message, nothing)))
         program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source,
-                          self.start.synapses, tuple(self.inputs), tuple(self.noise), shared, self.joined)
+                          self.start.synapses, shared, self.joined)
         program.transfers = transfers_of(step, self.slots)
         program.owners = pieces(step, self.slots.sizes, self._strides())
         return program
@@ -316,7 +288,7 @@ class _Lowering:
         """Length of a row of every slot that holds a number per synapse, and of rings."""
         shapes = {q.name: shape_of(self.graph, q) for q in self.graph.projections
                   if self.graph.class_of(q.name).kind.weighted and not self.graph.class_of(q.name).kind.listed}
-        rings = {ring_slot(p.name, e.name): p.size * self.graph.batch
+        rings = {op.ring_slot(p.name, e.name): p.size * self.graph.batch
                  for p in self.graph.populations for e in self.graph.cell(p.cell).equations}
         return rings | {slot: shapes[owner].width * shapes[owner].copies for slot, size in self.slots.sizes.items()
                         if (owner := slot.split(".")[0]) in shapes and size == shapes[owner].weights}
@@ -324,63 +296,39 @@ class _Lowering:
     def _deferred(self) -> list[str]:
         return [name for name, q in self.projections.items() if q.deferred]
 
-    def _loads(self) -> list[Operation]:
-        column, result, batch = 0, [], self.graph.batch
-        for p in self.graph.populations:
-            for name in self.graph.cell(p.cell).inputs:
-                slot = self.slots.add(slot_name(p.name, name), p.size * batch)
-                self.inputs.append((p.name, name, column))
-                arguments = (Span(p.size), batch, along(slot), First(column))
-                result.append(Operation("load", "load", arguments, p.group, (), (slot.name,), label=p.name))
-                column += p.size
+    def _loads(self) -> list[op.Operation]:
+        result, batch = [], self.graph.batch
+        for name, columns in input_columns(self.graph):
+            population = self.graph.population(name.split(".")[0])
+            slot = op.along(self.slots.add(name, population.size * batch))
+            arguments = (op.Span(population.size), batch, slot, op.First(columns.start))
+            result.append(op.Operation("load", "load", arguments, population.group, (), (name,), label=population.name))
         return result
 
-    def _draws(self) -> list[Operation]:
-        column, result, batch = 0, [], self.graph.batch
-        order = list(self.graph.noise.order)
-        order += [p.name for p in self.graph.populations if p.name not in order]
-        for population in map(self.graph.population, order):
-            for name, kind in self.graph.cell(population.cell).noise:
-                slot = self.slots.add(slot_name(population.name, name), population.size * batch)
-                self.noise.append((population.name, name, kind, column))
-                arguments = (Span(population.size * batch), along(slot), First(column))
-                result.append(Operation("noise", "draw", arguments, population.group, (), (slot.name,),
-                                        self.graph.noise.gate or "", label=population.name))
-                column += population.size * batch
-        columns = dict(noise_columns(self.graph))
-        for mirror in redrawn(self.graph):
-            name = redrawn_name(self.graph, mirror)
-            drawn = columns[name]
-            slot = self.slots.add(name, drawn.stop - drawn.start)
-            result.append(Operation("noise", "draw", (drawn.stop - drawn.start, slot, drawn.start),
-                                    self.graph.projection(mirror.target).group, (), (slot.name,), mirror.gate or "",
-                                    label=mirror.target))
-        for projection, name, _ in rule_draws(self.graph):
-            drawn = columns[f"{projection}.{name}.key"]
-            slot = self.slots.add(f"{projection}.{name}.key", drawn.stop - drawn.start)
-            result.append(Operation("noise", "draw", (drawn.stop - drawn.start, slot, drawn.start),
-                                    self.graph.projection(projection).group, (), (slot.name,), label=projection))
+    def _draws(self) -> list[op.Operation]:
+        graph, result = self.graph, []
+        cells = {p.name: p.group for p in graph.populations}
+        gates = {redrawn_name(graph, mirror): mirror.gate for mirror in redrawn(graph)}
+        for name, columns in noise_columns(graph):
+            owner, first, size = name.split(".")[0], columns.start, columns.stop - columns.start
+            slot, of_cells = self.slots.add(name, size), owner in cells
+            arguments = (op.Span(size), op.along(slot), op.First(first)) if of_cells else (size, slot, first)
+            group = cells[owner] if of_cells else graph.projection(owner).group
+            gate = graph.noise.gate if of_cells else gates.get(name)
+            result.append(op.Operation("noise", "draw", arguments, group, (), (name,), gate or "", label=owner))
         return result
 
-    def _schedule(self) -> list[Operation]:
-        result: list[Operation] = []
+    def _schedule(self) -> list[op.Operation]:
+        result: list[op.Operation] = []
         for operation in self.storage.order:
             if isinstance(operation, Segment):
-                result += [lowered] if (lowered := self._segment(operation)) else []
+                lowered = SegmentLowering(self.storage, operation, self.slots).lower(self.kernels)
+                result += [lowered] if lowered else []
             else:
                 result += self.projections[operation.projection].deliveries()
         return result + [operation for q in self.projections.values() for operation in q.moving_on()]
 
-    def _segment(self, segment: Segment) -> Operation | None:
-        population = self.graph.population(segment.population)
-        vectors = vector_parameters(self.graph, self.graph.cell(population.cell))
-        for name in vectors:
-            self.slots.add(slot_name(population.name, name), population.size * self.graph.batch)
-        parameters = model.cell_parameters(self.graph, population)
-        lowering = SegmentLowering(self.storage, segment, self.slots, vectors, lambda e: evaluate_scalar(e, parameters))
-        return lowering.lower(self.kernels)
-
-    def _learning(self) -> list[Operation]:
+    def _learning(self) -> list[op.Operation]:
         """Factors, increments from un-incremented weights, mirrors, then the gated steps."""
         factors = [o for q in self.projections.values() for o in q.factor_operations()]
         increments = [o for q in self.projections.values() for o in q.increment_operations()]

@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cortexc.compiler.backends.kernels.nest import (
-    Kernel,
-)
+from cortexc.compiler.backends.kernels.nest import Kernel
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, Span, along
 from cortexc.compiler.backends.lowering import listed
 from cortexc.compiler.backends.lowering.arrivals import arrivals
@@ -21,7 +19,7 @@ from cortexc.compiler.backends.lowering.listed import axes_of
 from cortexc.compiler.backends.lowering.shared_states import shared_operation
 from cortexc.compiler.backends.lowering.summed import Summed
 from cortexc.compiler.backends.lowering.synapse_code import SynapseCode
-from cortexc.compiler.backends.lowering.visits import each_moving
+from cortexc.compiler.backends.lowering.visits import WILD, each_moving
 from cortexc.compiler.ir.model import SUMMED
 from cortexc.compiler.passes.held_forms import form_of
 
@@ -49,11 +47,6 @@ class ProjectionLowering(SynapseCode):
         return bool(self.rule and self.projection.lowering and not self.summed)
 
     @property
-    def always_learns(self) -> bool:
-        """Whether the rule's operations run whatever the gate."""
-        return bool(self.rule and self.rule.states) or self.slot("increment") in self.observed
-
-    @property
     def _moves_always(self) -> bool:
         """Whether a step changes more than weights at the synapses."""
         assert self.rule is not None
@@ -61,7 +54,9 @@ class ProjectionLowering(SynapseCode):
 
     @property
     def _gate(self) -> str:
-        return "" if self.always_learns else self.projection.gate or ""
+        """Of the rule's operations; states at synapses move whatever the gate."""
+        always = self.rule and self.rule.states or self.slot("increment") in self.observed
+        return "" if always else self.gate
 
     # ---- delivery
 
@@ -86,15 +81,14 @@ class ProjectionLowering(SynapseCode):
         current = kernel.array("current", along(Slot(self.slot("current"))), n)
         with kernel.loop("k", n) as k:
             kernel.store(current[k], sent[k])
-        found = self.operation("current_of_messages", kernel, (message,), (self.slot("current"),))
+        found = self.operation("current_of_messages", kernel)
         return replace(found, group=self.graph.population(self.projection.post).group)
 
     def _delivery(self) -> Operation:
         message = message_slot(self.storage, self.projection)
         if self.projection.lowering == "fused" and self.rule:
             return self._fused(message)
-        return self.operation(f"deliver_{self.variant}", self._delivery_kernel(message),
-                              (*self.read_by_delivery, message), tuple(q.slot("current") for q in self.together))
+        return self.operation(f"deliver_{self.variant}", self._delivery_kernel(message))
 
     def _delivery_kernel(self, message: str) -> Kernel:
         kernel = Kernel("current[k] = sum over j, left to right, of w[j, k] * pre[j].")
@@ -109,21 +103,14 @@ class ProjectionLowering(SynapseCode):
 
     def _fused(self, message: str) -> Operation:
         """Two kernels on one row of arguments, of which plain delivery needs the first ones."""
-        both = Kernel(f"Applies the last step's increment of rule {self._rule_name}, then delivers, in one pass.")
+        name = self.factors.rule.name
+        both = Kernel(f"Applies the last step's increment of rule {name}, then delivers, in one pass.")
         deliver = self._delivery_kernel(message)
         for name, argument in deliver.arguments.items():
             both.argument(name, argument)
         self.product(both, Slot(message, self.shape.one_to_one), self._currents, self.learning(both))
-        update = self.kernels.add(f"learn_and_deliver_{self.variant}_{self._rule_name}", both)
-        return Operation("fused", self.kernels.add(f"deliver_{self.variant}", deliver),
-                         tuple(both.arguments.values()), self.projection.group, (self.slot("w"), message),
-                         (self.slot("current"), self.slot("w")), gate=self.projection.gate or "", update=update,
-                         label=self.projection.name)
-
-    @property
-    def _rule_name(self) -> str:
-        assert self.rule is not None
-        return self.rule.name
+        update = self.of_rule("learn_and_deliver", both, self.gate, "fused")
+        return replace(update, kernel=self.kernels.add(f"deliver_{self.variant}", deliver), update=update.kernel)
 
     def factor_operations(self) -> list[Operation]:
         if not self.rule or self.leader:
@@ -139,8 +126,7 @@ class ProjectionLowering(SynapseCode):
         self.clear(kernel, total)
         with axes.each_weight() as (j, k, c), kernel.loop("r", self.shape.repeats) as r:
             kernel.add(total[axes.post_place(k), c, r], w[j, k, c])
-        return self.operation(f"sum_{self.variant}", kernel, (self.slot("w"),), (self._sum_slot.name,),
-                              summing_gate(self.rule) or self._gate)
+        return self.operation(f"sum_{self.variant}", kernel, summing_gate(self.rule) or self._gate)
 
     @property
     def _sum_slot(self) -> Slot:
@@ -163,16 +149,14 @@ class ProjectionLowering(SynapseCode):
                 *([self.summed.gather()] if self.summed else [])]
 
     def _increment_operation(self) -> Operation:
-        kernel = Kernel(f"Increment of every synapse by rule {self._rule_name}.")
+        kernel = Kernel(f"Increment of every synapse by rule {self.factors.rule.name}.")
         learning = self.learning(kernel)
         into = learning.weights("increment", "increment")
         if self.shape.maps:
             self.increments_by_rows(learning, lambda at, increment: kernel.store(into[at], increment))
         else:
             learning.each_weight(lambda at: kernel.store(into[at], learning.increment(at)), skips=False)
-        return self.operation(f"increment_{self.variant}_{self._rule_name}", kernel,
-                              (self.slot("w"), *self.read_by_increments()),
-                              (self.slot("increment"), *self._states()), self._gate)
+        return self.of_rule("increment", kernel, self._gate)
 
     def update_operation(self) -> Operation | None:
         """The gated step of the weights; flushes the pending one where the projection is fused."""
@@ -185,7 +169,7 @@ class ProjectionLowering(SynapseCode):
         return self._apply_operation() if self.materialised else self._learn_operation()
 
     def _learn_operation(self) -> Operation:
-        kernel = Kernel(f"One step of rule {self._rule_name} for every synapse.")
+        kernel = Kernel(f"One step of rule {self.factors.rule.name} for every synapse.")
         learning = self.learning(kernel)
         step = learning.gated_step if self._moves_always else learning.step
         if self.visits:
@@ -193,25 +177,13 @@ class ProjectionLowering(SynapseCode):
             each_moving(learning, self.visits, wild, lambda at: step(at, learning.increment(at)))
         else:
             learning.each_weight(lambda at: step(at, learning.increment(at)))
-        found = self.operation(f"learn_{self.variant}_{self._rule_name}", kernel,
-                               (self.slot("w"), *self.read_by_increments()),
-                               (self.slot("w"), *self._filtered(), *self._states()),
-                               "" if self._moves_always else self.projection.gate or "")
-        return replace(found, apart=self.shape.listed is not None)
+        found = self.of_rule("learn", kernel, "" if self._moves_always else self.gate)
+        own = tuple(slot for slot in found.writes if slot != self.slot(WILD))
+        return found if self.shape.listed is None else replace(found, apart=own)
 
     def _apply_operation(self) -> Operation:
-        kernel = Kernel(f"Applies increments of rule {self._rule_name}.")
+        kernel = Kernel(f"Applies increments of rule {self.factors.rule.name}.")
         learning = self.learning(kernel)
         increments = learning.weights("increment", "increment")
         learning.each_weight(lambda at: learning.step(at, kernel.let("dw", increments[at])), factors=False)
-        return self.operation(f"apply_{self.variant}_{self._rule_name}", kernel,
-                              (self.slot("w"), self.slot("increment")), (self.slot("w"), *self._filtered()),
-                              self.projection.gate or "")
-
-    def _states(self) -> tuple[str, ...]:
-        assert self.rule is not None
-        return tuple(self.slot(state.name) for state in self.rule.states if state.name not in self.shared)
-
-    def _filtered(self) -> tuple[str, ...]:
-        assert self.rule is not None
-        return () if self.rule.optimiser.kind == "none" else (self.slot(self.rule.optimiser.kind),)
+        return self.of_rule("apply", kernel, self.gate)

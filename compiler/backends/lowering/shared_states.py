@@ -16,7 +16,7 @@ import numpy as np
 
 from cortexc.compiler.backends.kernels.layout import pack_state, unpack_state
 from cortexc.compiler.backends.kernels.nest import Kernel
-from cortexc.compiler.backends.kernels.operations import First, Operation, Span, slot_name
+from cortexc.compiler.backends.kernels.operations import First, Operation, Span
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Expression, Name, walk
 from cortexc.compiler.ir.model import Array
@@ -95,6 +95,5 @@ def shared_operation(owner: ProjectionLowering, side: str) -> Operation:
         for name, expression in own:
             kernel.let(f"v_{name}", learning.translation.value(expression))
             kernel.store(kernel.array(f"{name}_now", owner.shared_slot(name), n)[i], Name(f"v_{name}"))
-    read = tuple(slot.name for slot in owner.factors.vectors.values())
-    writes = tuple(slot_name(owner.projection.name, name, age) for name, _ in own for age in (0, 1))
-    return replace(owner.operation(f"share_{side}_{owner.factors.rule.name}", kernel, read, writes), apart=True)
+    found = owner.operation(f"share_{side}_{owner.factors.rule.name}", kernel)
+    return replace(found, apart=found.writes)

@@ -10,17 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cortexc.compiler.ir.expressions import (
-    Expression,
-    Name,
-    Prev,
-    names,
-    reads,
-    rename,
-    size_problem,
-    substitute,
-    walk,
-)
+from cortexc.compiler.ir.expressions import Expression, Name, Prev, names, reads, rename, size_problem, substitute, walk
 from cortexc.compiler.ir.model import CellType, Graph, Projection
 from cortexc.compiler.ir.schedule import Delivery, Operation, Segment, message_depth, schedule
 

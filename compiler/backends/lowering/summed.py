@@ -35,7 +35,7 @@ class Summed:
 
     @property
     def apply_gate(self) -> str:
-        return self.projection.apply or self.projection.gate or ""
+        return self.projection.apply or self.owner.gate
 
     def sums(self, learning: Learning) -> Array:
         return learning.axes.weights("held", self.owner.slots.add(self.owner.slot(self.kind), self.shape.weights))
@@ -49,13 +49,11 @@ class Summed:
         held = self.sums(learning)
         if self.by_rows:
             o.increments_by_rows(learning, lambda at, increment: kernel.add(held[at], increment))
-            reads = o.read_by_increments()
         else:
-            increments, reads = learning.weights("increment", "increment"), ()
+            increments = learning.weights("increment", "increment")
             with learning.axes.each_weight() as at:
                 kernel.add(held[at], increments[at])
-        return o.operation(f"sum_{o.variant}_{self.rule.name}", kernel, tuple(dict.fromkeys((*reads, o.slot("w")))),
-                           (o.slot(self.kind),), self.projection.gate or "")
+        return o.of_rule("sum", kernel, o.gate)
 
     # ---- applying
 
@@ -65,11 +63,7 @@ class Summed:
         learning = self.owner.learning(kernel, whole=True)
         optimiser = OPTIMISERS[self.kind](self, learning)
         self.apply_sums(learning, optimiser)
-        return self.apply_operation(f"apply_{self.owner.variant}_{self.rule.name}", kernel)
-
-    def apply_operation(self, base: str, kernel: Kernel) -> Operation:
-        slots = (self.owner.slot("w"), self.owner.slot(self.kind))
-        return self.owner.operation(base, kernel, slots, slots, self.apply_gate)
+        return self.owner.of_rule("apply", kernel, self.apply_gate)
 
     def apply_sums(self, learning: Learning, optimiser: Optimiser) -> None:
         """The step of every weight from its sum, which starts again at 0."""

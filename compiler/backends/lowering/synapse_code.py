@@ -6,31 +6,21 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from cortexc.compiler.backends.kernels.layout import shape_of
-from cortexc.compiler.backends.kernels.nest import (
-    Accumulation,
-    Array,
-    Axis,
-    Kernel,
-    KernelTable,
-    Load,
-    Signed,
-    compared,
-)
+from cortexc.compiler.backends.kernels.nest import Accumulation, Array, Axis, Kernel, Load, Signed, compared
 from cortexc.compiler.backends.kernels.operations import IndexSlot, Operation, Slot, SlotTable, along, slot_name
+from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.kernels.whole import Index, Int
-from cortexc.compiler.backends.lowering import events
 from cortexc.compiler.backends.lowering.arrivals import arrived_at
 from cortexc.compiler.backends.lowering.factors import Factors
 from cortexc.compiler.backends.lowering.learning import Axes, Delivered, Learning
 from cortexc.compiler.backends.lowering.listed import axes_of
 from cortexc.compiler.backends.lowering.shared_states import Sides, shared_states
 from cortexc.compiler.backends.lowering.storage import Storage
-from cortexc.compiler.backends.lowering.translation import Translation
 from cortexc.compiler.backends.lowering.visits import WILD, Visits, visits_of
 from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.errors import CortexError
-from cortexc.compiler.ir.expressions import Expression, Name, Node, Number, Where
+from cortexc.compiler.ir.expressions import Name, Node, Number, Where
 from cortexc.compiler.ir.model import PlasticityRule, Projection
 from cortexc.compiler.passes.events import moves_at_events, sends_events
 
@@ -50,13 +40,12 @@ class SynapseCode:
     """One projection: its slots, and how its products and increments are written into kernels."""
 
     def __init__(self, storage: Storage, projection: Projection, slots: SlotTable, kernels: KernelTable,
-                 observed: frozenset[str], scalar: Callable[[Expression, dict[str, float]], float],
-                 start: Start):
+                 observed: frozenset[str], start: Start):
         self.storage, self.projection, self.slots, self.kernels = storage, projection, slots, kernels
         self.graph, self.observed, self.start = storage.graph, observed, start
         self.twin: SynapseCode | None = None
         self.leader: SynapseCode | None = None
-        self.synapse = self.graph.class_of(projection.name)
+        self.synapse, self.gate = self.graph.class_of(projection.name), projection.gate or ""
         self.rule = self.graph.rule_of(projection) if self.synapse.kind.weighted else None
         synapses = start.synapses.get(projection.name)
         self.steps_ahead = synapses.slots if synapses else 1
@@ -67,7 +56,7 @@ class SynapseCode:
         self.slots.add(self.slot("w"), self.shape.weights)
         self.slots.add(self.slot("current"), self.shape.post_cells * self.shape.batch)
         if self.rule:
-            self.factors = Factors(storage, projection, self.rule, self.shape, slots, kernels, scalar, synapses)
+            self.factors = Factors(storage, projection, self.rule, self.shape, slots, kernels, synapses)
             self.shared = shared_states(self.factors, start)
             for name in self._per_synapse(self.rule):
                 self.slots.add(self.slot(name), self.shape.weights)
@@ -110,9 +99,12 @@ class SynapseCode:
     def own(self, quantity: str) -> str:
         return self.factors.own(quantity) if self.rule else self.slot(quantity)
 
+    @cached_property
+    def masked(self) -> bool:
+        return connection_mask(self.graph, self.projection) is not None
+
     def _per_synapse(self, rule: PlasticityRule) -> list[str]:
-        masked = connection_mask(self.graph, self.projection) is not None
-        return [*(s.name for s in rule.states if s.name not in self.shared), *(["mask"] if masked else [])]
+        return [*(s.name for s in rule.states if s.name not in self.shared), *(["mask"] if self.masked else [])]
 
     def cells_of(self, side: str) -> int:
         return self.shape.pre if side == "pre" else self.shape.post
@@ -123,27 +115,27 @@ class SynapseCode:
         return self.slots.add(slot_name(self.projection.name, state, age), cells)
 
     def _check_supported(self, rule: PlasticityRule) -> None:
-        if rule.noise and (self.shape.repeats > 1 or self.shape.maps):
-            why = "between feature maps" if self.shape.maps else f"with {self.shape.repeats} samples per weight"
-            raise CortexError("E503", f"projection '{self.projection.name}': random numbers per synapse {why} have no "
-                                      "lowering yet.", "Present one sample at a time, between vectors of cells.")
-        if rule.arrivals and self.shape.maps:
-            raise CortexError("E503", f"projection '{self.projection.name}': 'arrived' between feature maps has no "
-                                      "lowering yet.", "Connect vectors of cells, or read prev(pre.x).")
-        if rule.shapes and self.shape.maps:
-            raise CortexError("E503", f"projection '{self.projection.name}': 'deliver' between feature maps has no "
-                                      "lowering yet.", "Connect vectors of cells.")
-        if rule.states and self.shape.repeats > 1:
-            raise CortexError("E503", f"projection '{self.projection.name}': per-synapse state with "
-                                      f"{self.shape.repeats} samples per weight has no lowering yet.",
-                              "Give the synapse class the role per_sample.")
+        maps, several = self.shape.maps, self.shape.repeats > 1
+        samples = f"with {self.shape.repeats} samples per weight"
+        where = "between feature maps" if maps else samples
+        for found, what, hint in (
+                (rule.noise and (several or maps), f"random numbers per synapse {where} have",
+                 "Present one sample at a time, between vectors of cells."),
+                (rule.arrivals and maps, f"'arrived' {where} has", "Connect vectors of cells, or read prev(pre.x)."),
+                (rule.shapes and maps, f"'deliver' {where} has", "Connect vectors of cells."),
+                (rule.states and several, f"per-synapse state {samples} has",
+                 "Give the synapse class the role per_sample.")):
+            if found:
+                raise CortexError("E503", f"projection '{self.projection.name}': {what} no lowering yet.", hint)
 
-    def operation(self, base: str, kernel: Kernel, reads: tuple[str, ...], writes: tuple[str, ...], gate: str = "",
-                  kind: str = "kernel") -> Operation:
+    def operation(self, base: str, kernel: Kernel, gate: str = "", kind: str = "kernel") -> Operation:
         """An operation of this projection that runs a kernel of its own."""
-        name = self.kernels.add(base, kernel)
-        return Operation(kind, name, tuple(kernel.arguments.values()), self.projection.group, reads, writes, gate,
-                         label=self.projection.name)
+        return self.kernels.operation(base, kernel, self.projection.group, self.projection.name, gate, kind)
+
+    def of_rule(self, what: str, kernel: Kernel, gate: str = "", kind: str = "kernel") -> Operation:
+        """The same, named by the rule."""
+        rule = f"_{self.rule.name}" if self.rule else ""
+        return self.operation(f"{what}_{self.variant}{rule}", kernel, gate, kind)
 
     def step_on(self, cursor: str, steps: int) -> Operation:
         """The next step of a ring of so many."""
@@ -152,11 +144,11 @@ class SynapseCode:
         following = kernel.let("following", place + Number(1.0))
         last = compared(following, "<", kernel.scalar("steps", float(steps)))
         kernel.store(place, Where(last, following, Number(0.0)))
-        return self.operation("step_on", kernel, (cursor,), (cursor,))
+        return self.operation("step_on", kernel)
 
     def learning(self, kernel: Kernel, whole: bool = False) -> Learning:
         axes = axes_of(kernel, self.shape, self.projection.name, whole)
-        found = Learning(kernel, self.graph, self.projection, self.factors, self.slots, axes, self.shared)
+        found = Learning(kernel, self.factors, axes, self.shared)
         found.signed = self.twin is not None
         found.arrived_at = lambda vector, place, s: arrived_at(
             self, kernel, vector, place, kernel.indices("of_late", IndexSlot(f"{self.projection.name}.late"))[s])
@@ -191,11 +183,21 @@ class SynapseCode:
     def _product_of_events(self, kernel: Kernel, axes: Axes, pre: Array, sums: Sums) -> None:
         (current, w), = sums
         if not self.rule:
-            return events.product(kernel, axes, w, pre, current)
+            return self._product_of_senders(kernel, axes, w, pre, current)
         with kernel.when(compared(kernel.array("wild", self.wild, 1)[0], "==", 0.0)):
-            events.product(kernel, axes, w, pre, current)
+            self._product_of_senders(kernel, axes, w, pre, current)
         with kernel.otherwise():
             self._product_of_rows(kernel, axes, pre, sums, None, False)
+
+    @staticmethod
+    def _product_of_senders(kernel: Kernel, axes: Axes, w: Delivered, pre: Array, current: Array) -> None:
+        """Row by row of the cells that send something. The others would add 0, as weights are finite."""
+        with kernel.loop("k", axes.width) as k:
+            kernel.store(current[k, 0, 0], 0.0)
+        with axes.each_row() as j:
+            p = kernel.let("p", pre[j, 0, 0])
+            with kernel.when(compared(p, "!=", 0.0)), axes.each_along(j) as (k, c):
+                kernel.add(current[k, c, 0], w((j, k, c)) * p)
 
     def delivered_together(self, kernel: Kernel, axes: Axes) -> list[Delivered]:
         """For every one that is delivered with this one."""
@@ -217,7 +219,7 @@ class SynapseCode:
 
     def delivered(self, kernel: Kernel, axes: Axes) -> Delivered:
         """What the message is multiplied with at (j, k, c): the weight, or what the rule says."""
-        rule, masked = self.rule, connection_mask(self.graph, self.projection) is not None
+        rule = self.rule
         if not rule or not rule.shapes:
             return axes.weights("w", self._per_weight("w")).__getitem__
         place: list[tuple[Int, Int, Int]] = []
@@ -229,27 +231,18 @@ class SynapseCode:
             cell = axes.post_place(k) if side == "post" else axes.pre_place(j, k)
             return axes.cells(f"o_{name}", self.shared_slot(name))[cell, c, 0]
 
-        translation = Translation(kernel, self.graph, self.slots, lambda node: value(node.name),
-                                  self.factors.is_parameter, self.factors.scalar_value)
+        translation = self.factors.translation(kernel, lambda node: value(node.name))
 
         def shaped(at: tuple[Int, Int, Int]) -> Node:
             place.append(at)
             found = translation.value(rule.deliver)
-            return found * value("mask") if masked else found
+            return found * value("mask") if self.masked else found
 
         return shaped
 
     def _per_weight(self, quantity: str) -> Slot:
         """A number per weight, which operations go along, but for those of lists."""
         return Slot(self.slot(quantity), along=self.shape.listed is None)
-
-    @property
-    def read_by_delivery(self) -> tuple[str, ...]:
-        """Slots that `delivered` needs."""
-        if not self.rule or not self.rule.shapes:
-            return (self.weight_slot.name,)
-        shared = (self.shared_slot(name).name for name in self.shared)
-        return (*map(self.slot, ("w", *self._per_synapse(self.rule))), *shared)
 
     def _product_of_rows(self, kernel: Kernel, axes: Axes, pre: Array, sums: Sums, learning: Learning | None,
                          skip: bool) -> None:
@@ -317,7 +310,7 @@ class SynapseCode:
         slot = self.slots.add(self.slot("row"), most * self.shape.width * self.shape.copies)
         rows = kernel.array("row", slot, most, self.shape.copies, axes.width)
         for j, count in kernel.blocks("j", self.shape.rows, most):
-            with kernel.when_any([compared(factors[1][j, 0, 0], "!=", 0.0)] if skip else []):
+            with kernel.when(compared(factors[1][j, 0, 0], "!=", 0.0) if skip else None):
                 fill(j, count, rows)
                 with kernel.loop("i", count) as i, axes.each_along() as (k, c):
                     each((j + i, k, c), learning.masked(rows[i, c, k], (j + i, k, c)))
@@ -331,7 +324,7 @@ class SynapseCode:
     def _increments_one_by_one(learning: Learning, each: Callable[[tuple[Int, Int, Int], Node], object], skip: bool,
                                post: Array, pre: Array) -> None:
         kernel, axes = learning.kernel, learning.axes
-        with axes.each_row() as j, kernel.when_any([compared(pre[j, 0, 0], "!=", 0.0)] if skip else []), \
+        with axes.each_row() as j, kernel.when(compared(pre[j, 0, 0], "!=", 0.0) if skip else None), \
                 axes.each_along(j) as (k, c):
             each((j, k, c), learning.masked(kernel.let("dw", post[k, c, 0] * pre[j, c, 0]), (j, k, c)))
 
@@ -350,11 +343,3 @@ class SynapseCode:
                                                 turned[c, r, k] * pre[j + i, c, r], (Axis(i, count),), start=-0.0))
 
         return fill
-
-    def read_by_increments(self) -> tuple[str, ...]:
-        """Slots that every increment needs."""
-        assert self.rule is not None
-        keys = [f"{name}.key" for name, _ in self.rule.noise]
-        return (*(slot.name for slot in self.factors.vectors.values()),
-                *(self.slot(name) for name in (*self._per_synapse(self.rule), *keys)),
-                *(self.shared_slot(name, age).name for name in self.shared for age in (0, 1)))

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cortexc.compiler.backends.kernels.nest import Accumulation, For, If, Kernel, KernelTable, Statement, Store
-from cortexc.compiler.backends.kernels.operations import Argument, First, IndexSlot, Key, Operation, Slot, Span, padded
+from cortexc.compiler.backends.kernels.nest import Kernel, stored
+from cortexc.compiler.backends.kernels.operations import IndexSlot, Key, Operation, Slot, Span, padded
+from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.loading import c_compiler
+from cortexc.compiler.backends.lowering.cuts import part_of
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.model import Array, Graph
 from cortexc.compiler.ir.synapses import Synapses
@@ -90,21 +92,17 @@ def _alone(graph: Graph) -> set[str]:
 def _part(operation: Operation, number: int, parts: int) -> Operation:
     cells = next(a.value for a in operation.arguments if isinstance(a, Span))
     first, last = (boundary(cells, n, parts) for n in (number, number + 1))
-    return replace(operation, arguments=tuple(_argument(a, number, parts, first, last) for a in operation.arguments))
+    arguments = (_of_rows(a, number, parts) if isinstance(a, IndexSlot) else part_of(a, first, last)
+                 for a in operation.arguments)
+    return replace(operation, arguments=tuple(arguments))
 
 
-def _argument(argument: Argument, number: int, parts: int, first: int, last: int) -> Argument:
-    match argument:
-        case Span():
-            return Span(last - first)
-        case First(value):
-            return First(value + first)
-        case Slot(name, True):
-            return Slot(name, True, first)
-        case IndexSlot(name, end) if name.endswith(".starts"):
-            at = number + end
-            return argument if at in (0, parts) else IndexSlot(f"{name}@{at}/{parts}")
-    return argument
+def _of_rows(argument: IndexSlot, number: int, parts: int) -> IndexSlot:
+    """Where a thread's part of each row begins or ends."""
+    at = number + argument.end
+    if not argument.name.endswith(".starts") or at in (0, parts):
+        return argument
+    return IndexSlot(f"{argument.name}@{at}/{parts}")
 
 
 def cut_starts(synapses: Synapses, at: int, parts: int) -> Array:
@@ -149,12 +147,12 @@ def _accesses(operation: Operation, kernels: KernelTable, split: bool) -> tuple[
         return reads, {a.name: split for a in operation.arguments if isinstance(a, Slot)}
     for kernel in _kernels(operation, kernels):
         slots = dict(zip(kernel.arguments, operation.arguments, strict=False))
-        for names, found in ((_stored(kernel.body), writes), (set(kernel.arguments), reads)):
+        for names, found in ((stored(kernel.body), writes), (set(kernel.arguments), reads)):
             for name in names:
                 slot = slots.get(name)
                 if isinstance(slot, Slot | Key):
                     own = split and isinstance(slot, Slot) and (
-                        slot.along or operation.apart and slot.name in operation.writes)
+                        slot.along or slot.name in operation.apart)
                     found[slot.name] = own and found.get(slot.name, True)
     return reads, writes
 
@@ -167,26 +165,9 @@ def _splits(operation: Operation, kernels: KernelTable) -> bool:
     if operation.kind in ("load", "noise") or operation.apart:
         return True
     return all(isinstance(slot, Slot) and slot.along for kernel in _kernels(operation, kernels)
-               for name in _stored(kernel.body)
+               for name in stored(kernel.body)
                for slot in [dict(zip(kernel.arguments, operation.arguments, strict=False))[name]])
 
 
 def _kernels(operation: Operation, kernels: KernelTable) -> Iterable[Kernel]:
     return [kernels.kernels[name] for name in (operation.kernel, operation.update) if name]
-
-
-def _stored(body: Iterable[Statement]) -> set[str]:
-    """Arrays that statements write to."""
-    found: set[str] = set()
-    for statement in body:
-        match statement:
-            case Store(to):
-                found.add(to.array)
-            case For(_, _, _, _, within):
-                found |= _stored(within)
-            case If(_, then, otherwise):
-                found |= _stored((*then, *otherwise))
-            case Accumulation():
-                found |= _stored(statement.plain())
-    return found
-

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cortexc.compiler.backends.kernels.nest import Kernel
-from cortexc.compiler.backends.kernels.operations import Constant, Gate, SlotTable
+from cortexc.compiler.backends.kernels.operations import SlotTable
 from cortexc.compiler.backends.quoting import fresh, identifier
 from cortexc.compiler.ir.expressions import (
     Call,
@@ -19,9 +19,9 @@ from cortexc.compiler.ir.expressions import (
     Lookup,
     Name,
     Node,
-    Number,
     Prev,
     children,
+    leaves,
     rebuild,
     show,
     walk,
@@ -35,8 +35,7 @@ LONGEST_NAME = 40
 def is_literal(expression: Expression) -> bool:
     """Whether numbers alone make it. LLVM turns `pow` of a visible one into exp2, a product or a square root, whose
     last bit may differ from libm's; a scalar in memory is out of its sight."""
-    leaves = [node for node in walk(expression) if not children(node)]
-    return all(isinstance(leaf, Number) for leaf in leaves) and not _looks_up(expression)
+    return not _looks_up(expression) and not any(leaves(expression))
 
 
 def _looks_up(expression: Expression) -> bool:
@@ -70,7 +69,8 @@ class Translation:
             return self.named(expression)
         match expression:
             case Name(name) if name.startswith("gate."):
-                return self._gate(name.removeprefix("gate."))
+                gate = name.removeprefix("gate.")
+                return self.kernel.gate(f"gate_{identifier(gate, 'gate')}", gate)
             case Name() | Prev():
                 return self.leaf(expression)
             case Call("pow", arguments):
@@ -84,16 +84,13 @@ class Translation:
         """A scalar under a name of its own."""
         if expression not in self.names:
             self.names[expression] = fresh(spelled(expression), self.kernel.arguments)
-            self.kernel.argument(self.names[expression], Constant(self.scalar(expression)))
+            self.kernel.scalar(self.names[expression], self.scalar(expression))
         return Name(self.names[expression])
 
     def _is_scalar(self, expression: Expression) -> bool:
-        leaves = [node for node in walk(expression) if not children(node)]
-        return not _looks_up(expression) and any(isinstance(n, Name) for n in leaves) and all(
-            isinstance(n, Number) or (isinstance(n, Name) and self.constant(n.name)) for n in leaves)
-
-    def _gate(self, gate: str) -> Name:
-        return Name(self.kernel.argument(f"gate_{identifier(gate, 'gate')}", Gate(gate)))
+        read = [*leaves(expression)]
+        return bool(read) and not _looks_up(expression) and all(
+            isinstance(node, Name) and self.constant(node.name) for node in read)
 
     def _table(self, table: str) -> None:
         """Offset and length of a table."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import input_columns
+from cortexc.compiler.backends.feeding import input_columns
 from cortexc.compiler.backends.runtime import due_steps
 from cortexc.compiler.experiments.spikes import Observed
 from cortexc.compiler.experiments.tables import Count, Length, Table

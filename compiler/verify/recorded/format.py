@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cortexc.compiler.backends.draws import cell_draws
+from cortexc.compiler.backends.feeding import cell_draws
 from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.verify.runs import LONGEST_CHUNK, Chunk, Setup, Stimulus, blocks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cortexc.compiler.backends.draws import redrawn
+from cortexc.compiler.backends.feeding import redrawn
 from cortexc.compiler.backends.lava.ordinary.batch import weight_axes, with_axes
 from cortexc.compiler.backends.lava.ordinary.naming import attribute
 from cortexc.compiler.backends.lava.ordinary.text import ClassText
