@@ -35,12 +35,12 @@ def test_shipped_circuits(name):
 
 SMALL = {
     "brunel": ["model.order=25"], "potjans_diesmann": ["model.scale=0.01"], "diehl_cook": ["model.cells=20"],
-    "pal_mnist": ["model.layers=[784,5,10]"], "pal_autoencoder": ["model.layers=[784,6,2,6,784]"],
+    "sheet": ["model.side=10", "model.excitatory_mm=0.2"], "pal_mnist": ["model.layers=[784,5,10]"], "pal_autoencoder": ["model.layers=[784,6,2,6,784]"],
     "pal_cifar10": ["model.layers=['3x32x32','2c5','m2','2c5','m2',6,10]", "data.limits.train=200"],
     "sign_concordant_cnn": ["model.layers=['1x28x28','2c5','p2','2c5','p2',6,10]"],
     "sign_concordant_fashion": ["model.layers=[784,6,5,10]"], "sign_concordant_mnist": ["model.layers=[784,6,10]"],
     "sign_concordant_mnist_8bit": ["model.layers=[784,6,10]"], "sign_concordant_mnist_online": ["model.layers=[784,6,10]"]}
-SILENT = ("brunel", "derivative_transfer", "potjans_diesmann")
+SILENT = ("brunel", "derivative_transfer", "potjans_diesmann", "sheet")
 """Nothing learns."""
 
 
@@ -152,6 +152,27 @@ def test_steps_of_a_list_that_are_clipped_together():
     weights = {"W.w": np.full((2, 3), 0.25), "V.w": np.full((3, 2), -0.25), "L.w": np.array([0.5, 0.25, -0.5, 0.125])}
     found = differences(parse_graph(text).with_(arrays={**cells, **weights}), 25)
     assert found.wrong == [] and found.moved == 3
+
+
+UNITS = """graph units
+  dt 1
+cell leaky
+  port a mV
+  state v mV = 1 mV
+  receive v = prev(v) / (3 mV / 2 mV + 0.5) + 0.25 * a + where(a > 2 mV, 1 mV, -1 mV)
+  message v
+synapse plain
+  message v
+  port a
+population A leaky 3
+projection W plain A -> A
+output v = A.v
+"""
+
+
+def test_numbers_with_units_are_numbers():
+    graph = parse_graph(UNITS).with_(arrays={"W.w": np.arange(9.0).reshape(3, 3) / 4 - 1})
+    assert differences(graph, 25).wrong == []
 
 
 def test_a_list_that_copies_another():

@@ -39,6 +39,8 @@ class Text:
     def _value(self, expression: Expression) -> Expression:
         """Over names of Python, and what numpy has."""
         match expression:
+            case Number(value):
+                return Number(value)  # without its unit
             case Name(name):
                 return Name(self.now(name))
             case Prev(name, depth):
@@ -46,7 +48,7 @@ class Text:
             case Binary(operator) if operator in TRUTHS:
                 return Where(self._truth(expression), Number(1.0), Number(0.0))
             case Binary(operator, Number() as left, Number() as right):  # Python would raise where numpy does not
-                return Binary(operator, Call("np.float64", (left,)), right)
+                return Binary(operator, Call("np.float64", (Number(left.value),)), Number(right.value))
             case Where(condition, then, otherwise):
                 return Where(self._truth(condition), self._value(then), self._value(otherwise))
         values = rebuild(expression, tuple(map(self._value, children(expression))))
