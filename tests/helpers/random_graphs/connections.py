@@ -74,10 +74,14 @@ def _joined(c: Choices, kinds: Kinds, graph: Graph, cells: dict[str, Cell], q: P
                        projections=(*graph.projections, q))
 
 
+ANYWHERE = tuple(rule for rule in RULES if rule != "distance")
+"""Rules for populations without places."""
+
+
 def _drawn(c: Choices, graph: Graph, q: Projection, message: str, low: float, high: float) -> Projection:
     """With synapses by rule, and perhaps weights and delays."""
     pre, post = graph.population(q.pre).size, graph.population(q.post).size
-    rule, autapses, multapses = c.pick(RULES), maybe(c), maybe(c)
+    rule, autapses, multapses = c.pick(ANYWHERE), maybe(c), maybe(c)
     wiring = Wiring(rule, 0, c.integer(0, 3), autapses, multapses and rule != "probability")
     most = partners(wiring, pre, post, q.pre == q.post) * (post if rule == "fixed_total" else 1)
     number = c.pick((0.0, 0.25, 1.0)) if rule == "probability" else float(c.integer(0, max(most, 0)))
