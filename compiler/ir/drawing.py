@@ -105,8 +105,8 @@ def _by_source(blocks: list[tuple[int, Integers, NDArray[np.int32]]], pre: int) 
 def _blocks(wiring: Wiring, projection: str, pre: int, post: int, recurrent: bool,
             apart: Apart | None = None) -> Iterator[tuple[int, Integers, NDArray[np.int32]]]:
     """(first cell, synapses of each, their partners cell by cell, rising) of every block of cells."""
-    if apart is not None and pre:
-        yield from _near(wiring, projection, apart, recurrent)
+    if wiring.kernel:
+        yield from _near(wiring, projection, apart, recurrent) if apart and pre else ()
         return
     candidates, own = partners(wiring, pre, post, recurrent), recurrent and not wiring.autapses
     cells = pre if wiring.rule == "fixed_outdegree" else post

@@ -22,7 +22,7 @@ def with_arrays(c: Choices, graph: Graph, rng: np.random.Generator) -> Graph:
             if maybe(c, 4):
                 shape = c.pick(((p.size,), (graph.seeds, p.size), (graph.batch, p.size)))
                 arrays[f"{p.name}.{name}"] = rng.uniform(0.1, 1, shape)
-    return graph.with_(arrays=arrays)
+    return graph.with_(arrays={**graph.arrays, **arrays})
 
 
 def _of_projection(c: Choices, graph: Graph, q: Projection, rng: np.random.Generator) -> dict[str, np.ndarray]:

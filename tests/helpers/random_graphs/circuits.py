@@ -11,6 +11,7 @@ from random_graphs.cells import CELLS, Cell, source_cell
 from random_graphs.choices import NUMBERS, Choices, Kinds, maybe
 from random_graphs.connections import with_projection
 from random_graphs.expressions import GATES
+from random_graphs.places import with_places
 
 from cortexc.compiler.ir import Graph, parse_graph, verify
 from cortexc.compiler.ir.model import GENERATORS, Distribution, Noise, Population, Projection
@@ -46,7 +47,7 @@ def random_circuit(c: Choices, kinds: Kinds = EVERYTHING) -> tuple[Graph, Setup]
     by_name = {p.name: next(cell for cell in cells if cell.name == p.cell) for p in populations}
     for index in range(c.integer(1, 9)):
         graph = with_projection(c, kinds, graph, by_name, index)
-    rng = np.random.default_rng(c.integer(0, 1000))
+    graph, rng = with_places(graph), np.random.default_rng(c.integer(0, 1000))
     graph = _with_outputs(c, _with_noise(c, with_mirrors(c, kinds, with_arrays(c, graph, rng), rng)))
     verify(graph)
     return graph, _stimulated(c, graph, kinds.steps, rng)
