@@ -44,7 +44,8 @@ class Records:
         if not spec.window:
             table = self.buffer[start:start + count * spec.width].reshape(count, spec.width)
             return self.shaped(quantity, table[first:, own])
-        table = self.buffer[start:int(self.feed.bases[index + 1])].reshape(-1, spec.width)[:, own]
+        held = min(spec.window, self.feed.counts[index])
+        table = self.buffer[start:int(self.feed.bases[index + 1])].reshape(held, spec.width)[:, own]
         begin, end = first % spec.window, first % spec.window + count - first
         whole = end <= spec.window
         return self.shaped(quantity, table[begin:end] if whole else np.concatenate(
