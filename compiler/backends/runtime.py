@@ -381,7 +381,8 @@ def due_steps(rule: Table, phase: Table, start: int, stop: int) -> Array:
     """Steps of the phase in [start, stop) at which a stream records."""
     first, steps, period = rhythm = _rhythm(rule, phase)
     turns, places = np.divmod(np.arange(_before(start, *rhythm), _before(stop, *rhythm)), max(len(steps), 1))
-    return np.add(first + turns * period, steps[places])
+    found: Array = first + turns * period + steps[places]
+    return found
 
 
 def _rhythm(rule: Table, phase: Table) -> tuple[int, Array, int]:

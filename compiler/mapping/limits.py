@@ -108,7 +108,7 @@ def _breach(hardware: HardwareMap, limit: str, amount: float, where: str, who: s
 def holds(problem: MappingProblem, mapping: Mapping, core: int, most: int = 6) -> str:
     """What is on a core: `P0[0:100], I0[0:10]`, neighbouring blocks joined."""
     parts: list[tuple[str, int, int]] = []
-    for name, first, last in map(problem.block, np.flatnonzero(mapping.core_of_item == core)):
+    for name, first, last in map(problem.block, np.flatnonzero(mapping.core_of_item == core).tolist()):
         if parts and parts[-1][0] == name and parts[-1][2] == first:
             first = parts.pop()[1]
         parts.append((name, first, last))
