@@ -50,13 +50,13 @@ def test_medians_after_twenty_epochs_are_the_published_ones_jit(model, net, epoc
 def test_the_references_own_protocol_learns_the_same_jit(model, theirs, monkeypatch):
     """Streams, orders, delays and errors, written twice; 8,000 steps. The reference does not validate before the first
     epoch, which the spec's angles ask for and its medians do not."""
-    plain = teaching._sequence
+    plain = teaching.laid_out
 
     def without_first(*arguments):
         sequence, epochs = plain(*arguments)
         return tuple(name for name in sequence if name != "first_validation"), epochs[1:]
 
-    monkeypatch.setattr(teaching, "_sequence", without_first)
+    monkeypatch.setattr(teaching, "laid_out", without_first)
     depth_protocol = pytest.importorskip("protocols.depth")
     expected = depth_protocol.run(depth_protocol.student_parameters(theirs, (4, 2, 1)), [56789, 12345], 1, True)
     found = errors(f"depth_{model}", {"protocol.epochs": 1, "run.seeds": [56789, 12345]})

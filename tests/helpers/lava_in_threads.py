@@ -178,7 +178,9 @@ def differences(source: Graph | Experiment, steps: int, kind: str = "", seed: in
     ports = {name.replace(".", "_") + "_in": [behind(graph, name, row) for row in rows] for name, rows in feed.items()}
     threads = Threads(module, module.Circuit(gates=gates, seed=seed), ports, kind)
     threads.run(steps)
-    recorded = simulate(run, steps, inputs=feed, record=names, gates=gates, granularity="population", seed=seed)
+    assert steps % 5 == 0, "of a multiple of 5, so that the last step is recorded"
+    recorded = simulate(run, steps, inputs=feed, record=names, every=steps // 5, gates=gates, granularity="population",
+                        seed=seed)
     wrong = [name for name in names
              if not identical(threads.value(*name.split(".")), behind(run, name, recorded[name][-1]))]
     moved = [name for name in names if name.endswith(".w") and (recorded[name][-1] != recorded[name][0]).any()]
