@@ -33,7 +33,8 @@ OPERATIONS = ["transpose", "negate", "transpose negate", "transpose sign after",
 
 def mirrored(operations: str = "transpose negate", kind: str = "sparse", wiring: str = "", **options) -> Graph:
     """B is what R's synapses are, back or over again; R learns."""
-    text = show_graph(graph_of(kind=kind, **options)).replace("population I", CLASS.format(kind) + "population I")
+    back = CLASS.format(kind) + (f"  role {options['role']}\n" if "role" in options else "")
+    text = show_graph(graph_of(kind=kind, **options)).replace("population I", f"{back}population I")
     text = text.replace("output", BACK.format(operations) + "output")
     text = text.replace("gate=learn\nprojection", f"gate=learn\n{wiring}projection")
     return parse_graph(text)
