@@ -17,8 +17,8 @@ from cortexc.compiler.ir.errors import CortexError
 if TYPE_CHECKING:
     from cortexc.compiler.experiments.config import Experiment
 
-EXIT_CODES = """Exit codes: 0 done or verified; 1 diverged; 2 the input is wrong; 3 the run failed: a process raised,
-died, was lost or made no progress; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM."""
+EXIT_CODES = ("Exit codes: 0 done or verified; 1 diverged; 2 the input is wrong; 3 the run failed: a process raised, "
+              "died, was lost or made no progress; 129, 130, 143 ended by SIGHUP, SIGINT, SIGTERM.")
 app = typer.Typer(name="cortexc", no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Compiles cortical microcircuits that learn by local rules to Lava process graphs.",
                   epilog=EXIT_CODES)
