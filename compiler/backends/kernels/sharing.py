@@ -11,6 +11,7 @@ their order. Threads meet before a statement that touches what another one may h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 
@@ -130,12 +131,15 @@ class Sharing:
         if not isinstance(statement, For) or sets_outside(statement):
             return None
         start, stop = self._known(statement.start), self._known(statement.stop)
-        if start is None or stop is None or not self._apart(statement, statement.index):
+        if start is None or stop is None:
             return None
-        turns = -(-(stop - start) // statement.step)
+        turns, step = -(-(stop - start) // statement.step), statement.step
+        uneven = turns < 4 * self.share.threads and turns % self.share.threads
+        if turns < self.share.threads or not self._apart(statement, statement.index, 1 if start % step else step) or (
+                uneven and self._any_part(statement.body)):
+            return None
         first, last = self.share.part(turns)
-        return None if turns < self.share.threads else [
-            replace(statement, start=start + first * statement.step, stop=min(start + last * statement.step, stop))]
+        return [replace(statement, start=start + first * step, stop=min(start + last * step, stop))]
 
     def _part_of_sum(self, sum_: Accumulation) -> list[Statement] | None:
         for n, axis in enumerate(sum_.tile):
@@ -152,13 +156,13 @@ class Sharing:
         first, last = (min(end * unit, length) for end in self.share.part(units))
         return [Axis(axis.index, last - first, first)]
 
-    def _apart(self, statement: Statement, index: Index) -> bool:
+    def _apart(self, statement: Statement, index: Index, step: int = 1) -> bool:
         """Whether turns of the index touch places of their own in every array that is stored to."""
         turning = self._extents(statement)
         written = stored((statement,))
         places = {place for place in loads(statement) if place.array in written}
         return len(places) == len(self._slots(written)) and all(
-            self._parted(place.at, index.name, turning) for place in places)
+            self._parted(place.at, index, step, turning) for place in places)
 
     def _extents(self, *body: Statement) -> dict[str, int]:
         """Of every loop within: what its index stays below."""
@@ -187,19 +191,28 @@ class Sharing:
         most = self._most(number)
         return None if most >= UNKNOWN else most
 
-    def _parted(self, place: Int, index: str, turning: Mapping[str, int]) -> bool:
-        """Whether a place under one value of the index is none under another one, wherever the loops within are."""
+    def _parted(self, place: Int, index: Index, step: int, turning: Mapping[str, int]) -> bool:
+        """Whether a place under one value of the index, a multiple of `step`, is none under another one, wherever the
+        loops within are: it is multiplied with more than what varies below it, and stays below what varies above."""
+        terms = [term for term in addends(place) if not indices_in(term).isdisjoint({index.name, *turning})]
+        own = [term for term in terms if index.name in indices_in(term)]
+        if len(own) != 1:
+            return False
+        inner, width = (index, step) if own[0] == index else self._product(own[0])
+        if inner != index and not self._parted(inner, index, step, turning):
+            return False
+        others = [term for term in terms if term != own[0]]
+        below = [term for term in others if self._below(term, turning) <= width]
+        above = [self._product(term)[1] for term in others if term not in below]
+        reach = sum(self._below(term, turning) - 1 for term in below) + 1
+        return reach <= width and (not above or self._below(own[0], turning) + reach - 1 <= math.gcd(*above))
+
+    def _product(self, place: Int) -> tuple[Int, int]:
+        """What is multiplied, and by which number; nothing where that is not known."""
         match place:
-            case Joined("+", left, right):
-                side, other = (left, right) if index in indices_in(left) else (right, left)
-                others = {*indices_in(other)}
-                if index in others or not self._parted(side, index, turning):
-                    return False
-                return others.isdisjoint(turning) or isinstance(left, Joined) and left.operator == "*" and (
-                    self._below(right, turning) <= self._most(left.right) < UNKNOWN)
-            case Joined("*", left, right):
-                return self._parted(left, index, turning)
-        return place == Index(index)
+            case Joined("*", left, right) if self._most(right) < UNKNOWN:
+                return left, self._most(right)
+        return 0, 1
 
     def _below(self, place: Int, turning: Mapping[str, int]) -> int:
         """What a place is below."""
@@ -211,6 +224,14 @@ class Sharing:
             case Index(name):
                 return turning.get(name, UNKNOWN)
         return self._most(place) + 1
+
+
+def addends(place: Int) -> Iterator[Int]:
+    match place:
+        case Joined("+", left, right):
+            yield from (*addends(left), *addends(right))
+        case _:
+            yield place
 
 
 def inside(statement: Statement) -> tuple[Statement, ...]:
