@@ -157,6 +157,25 @@ def test_places_that_turns_may_share_are_not_cut(place):
     assert not any(isinstance(s, For) and s.start == 2 for s in found)
 
 
+@pytest.mark.parametrize(("wide", "cut"), [(11, True), (10, False)])
+def test_what_varies_below_an_axis_stays_within_it(wide, cut):
+    """j * wide + k + i, of k and i below 6."""
+    kernel = Kernel("of the test")
+    w = Array("w", (4, wide))
+    with kernel.loop("j", 4) as j, kernel.loop("k", 6) as k, kernel.loop("i", 6) as i:
+        kernel.store(w[j, k + i], 1.0)
+    assert any(isinstance(s, For) and s.start == 2 for s in of_second(kernel)) == cut
+
+
+def test_blocks_of_an_axis_are_cut():
+    kernel = Kernel("of the test")
+    w = Array("w", (6, 64))
+    with kernel.loop("first", 64, 0, 16) as first, kernel.loop("k", 6) as k, kernel.loop("i", 16) as i:
+        kernel.store(w[k, first + i], 1.0)
+    loop, = of_second(kernel)
+    assert (loop.start, loop.stop, loop.step) == (32, 64, 16)
+
+
 def test_what_another_turn_reads_is_not_cut():
     found = of_second(loops(lambda kernel, w, row, j, k: kernel.store(w[j, k], w[j + 1, k])))
     assert not any(isinstance(s, For) and s.start == 2 for s in found)

@@ -135,7 +135,7 @@ class Sharing:
             return None
         turns, step = -(-(stop - start) // statement.step), statement.step
         uneven = turns < 4 * self.share.threads and turns % self.share.threads
-        if turns < self.share.threads or not self._apart(statement, statement.index, 1 if start % step else step) or (
+        if turns < self.share.threads or not self._apart(statement, statement.index, step) or (
                 uneven and self._any_part(statement.body)):
             return None
         first, last = self.share.part(turns)
@@ -169,10 +169,15 @@ class Sharing:
         found: dict[str, int] = {}
         for statement in body:
             inner = inside(statement)
-            own = {statement.index.name: self._most(statement.stop)} if isinstance(statement, For) else {}
+            own = {statement.index.name: self._end(statement)} if isinstance(statement, For) else {}
             for name, extent in (*own.items(), *self._extents(*inner).items()):
                 found[name] = max(extent, found.get(name, 0))
         return found
+
+    def _end(self, loop: For) -> int:
+        """What its index stays below."""
+        start, stop = self._known(loop.start), self._most(loop.stop)
+        return stop if stop >= UNKNOWN or start is None else start + (stop - 1 - start) // loop.step * loop.step + 1
 
     def _most(self, number: Int) -> int:
         """Its value; of a loop's index, the end of its loop; far too much where it is not known."""
@@ -192,7 +197,7 @@ class Sharing:
         return None if most >= UNKNOWN else most
 
     def _parted(self, place: Int, index: Index, step: int, turning: Mapping[str, int]) -> bool:
-        """Whether a place under one value of the index, a multiple of `step`, is none under another one, wherever the
+        """Whether a place under one value of the index, some `step` apart, is none under another one, wherever the
         loops within are: it is multiplied with more than what varies below it, and stays below what varies above."""
         terms = [term for term in addends(place) if not indices_in(term).isdisjoint({index.name, *turning})]
         own = [term for term in terms if index.name in indices_in(term)]
