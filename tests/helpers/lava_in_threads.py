@@ -178,9 +178,8 @@ def differences(source: Graph | Experiment, steps: int, kind: str = "", seed: in
     ports = {name.replace(".", "_") + "_in": [behind(graph, name, row) for row in rows] for name, rows in feed.items()}
     threads = Threads(module, module.Circuit(gates=gates, seed=seed), ports, kind)
     threads.run(steps)
-    rows = next(n for n in (5, 4, 3, 2) if steps % n == 0)
-    recorded = simulate(run, steps, inputs=feed, record=names, every=steps // rows, gates=gates, granularity="population",
-                        seed=seed)
+    every = 1 if steps <= 1000 else steps // 5
+    recorded = simulate(run, steps, inputs=feed, record=names, every=every, gates=gates, granularity="population", seed=seed)
     wrong = [name for name in names
              if not identical(threads.value(*name.split(".")), behind(run, name, recorded[name][-1]))]
     moved = [name for name in names if name.endswith(".w") and (recorded[name][-1] != recorded[name][0]).any()]
