@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from contextlib import nullcontext
 
-from cortexc.compiler.ir import parse_graph
+import numpy as np
+from random_graphs.differences import expected, outcome, watched
+
+from cortexc.compiler.ir import Graph, parse_graph
 from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.verify import Setup
+from cortexc.compiler.verify.mutation.campaign import plain_python
 
 TEXT = """
 graph lists
@@ -87,3 +91,12 @@ def currents_by_hand(pre, post, w, delay, messages, cells: int) -> np.ndarray:
             if left >= 0:
                 found[t, post[s]] += w[s] * messages[left, pre[s]]
     return found
+
+
+def outcomes(graph: Graph, on: str, *granularities: str) -> list[tuple[str, list]]:
+    """What became of the circuit on a backend, beside the interpreter; native is run as plain Python."""
+    setup = setup_of(graph)
+    wanted = watched(setup.graph, increments=False)
+    reference = expected(setup, wanted)
+    with plain_python() if on == "native" else nullcontext():
+        return [outcome(setup, reference, wanted, on, granularity) for granularity in granularities]
