@@ -7,6 +7,7 @@ from cortexc.compiler.backends import runtime
 from cortexc.compiler.backends.runtime import CHUNK, Feed, NoiseSpec, counter_generator
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
+from cortexc.lava_procs.work import GroupWork
 
 SETTLE = Phase("settle", 3, 10)
 TRAIN = Phase("train", 5, 10, order="train", gates=(("learn", (1.0,)), ("late", (0.0,) * 9 + (1.0,))),
@@ -58,6 +59,15 @@ def test_who_follows_draws_no_noise_that_the_step_tells(kind, monkeypatch):
     after, followed = vars(ahead.block(60)), vars(follower.block(60))
     for name, array in after.items():
         assert np.array_equal(array, followed[name]), name
+
+
+def test_the_parent_of_a_run_draws_nothing_again(monkeypatch):
+    work = GroupWork("all", np.zeros(1), {}, 0, None, feed(), False, np.zeros(1, np.int64), 77)
+    work._fetch(77)
+    work.at[:] = 77
+    work.feed = feed()
+    monkeypatch.setattr(work.feed, "_counter", None)
+    assert work.feed_now().position == 77
 
 
 def test_legacy_draws_shuffle_and_noise_from_one_generator():
