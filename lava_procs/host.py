@@ -64,7 +64,10 @@ class Host:
         spec = self.runtime.NoiseSpec(**{**d["noise"], "columns": [tuple(c) for c in d["noise"]["columns"]]})
         if kind == "gates only":
             spec.kind = "none"
-        return self.runtime.Feed(d["protocol"], d["gates"], spec, self.arrays.get("recorded_noise"))
+        feed = self.runtime.Feed(d["protocol"], d["gates"], spec, self.arrays.get("recorded_noise"))
+        if self.kernels.draw:
+            feed.leave_to_kernels()
+        return feed
 
     def _work(self, number: int, name: str, group: dict[str, Any]) -> GroupWork:
         initial = self.arrays[f"memory.{name}"]

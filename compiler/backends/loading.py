@@ -44,9 +44,9 @@ class CallTable(ctypes.Structure):
     """`Call` of the generated C."""
 
     _fields_ = [*((name, ctypes.c_void_p) for name in ("m", "records", "samples", "gates", "noise", "rows", "positions",
-                                                       "indices", "pieces")),
+                                                       "indices", "pieces", "drawn")),
                 *((name, ctypes.c_long) for name in ("samples_width", "batch", "gates_width", "noise_width", "streams",
-                                                     "n_pieces"))]
+                                                     "n_pieces", "n_drawn", "first"))]
 
 
 class CGroup:
@@ -76,9 +76,11 @@ class CGroup:
             return
         self.block, t = block, self.table
         self.shown = [_checked(array, kind) for array, kind in (
-            (block.gates, np.float64), (block.noise, np.float64), (block.rows, np.int64), (block.positions, np.int64))]
-        t.gates, t.noise, t.rows, t.positions = (array.ctypes.data for array in self.shown)
-        t.gates_width, t.noise_width, t.batch, t.streams = (array.shape[1] for array in self.shown)
+            (block.gates, np.float64), (block.noise, np.float64), (block.rows, np.int64), (block.positions, np.int64),
+            (block.drawn, np.uint64))]
+        t.gates, t.noise, t.rows, t.positions, t.drawn = (array.ctypes.data for array in self.shown)
+        t.gates_width, t.noise_width, t.batch, t.streams = (array.shape[1] for array in self.shown[:4])
+        t.n_drawn, t.first = len(block.drawn), block.first
 
     def run(self, block: Any, first: int, last: int, start: int, stop: int, pending: bool, whole: bool) -> None:
         """Rows first..last of the group's program for steps start..stop of the block. Raises OSError where the system
@@ -128,9 +130,11 @@ class PythonGroup:
 
 @dataclass(frozen=True)
 class Kernels:
-    """A module. `bind` gives one of its groups (number, memory, indices, table, pieces, samples, records)."""
+    """A module. `bind` gives one of its groups (number, memory, indices, table, pieces, samples, records); `draw`:
+    uniform noise of cells is drawn in it, not by the feed."""
 
     bind: Callable[..., CGroup | PythonGroup]
+    draw: bool
 
 
 def load_kernels(python: str | None, c: str | Callable[[], str] | None) -> Kernels:
@@ -138,7 +142,7 @@ def load_kernels(python: str | None, c: str | Callable[[], str] | None) -> Kerne
     them: the other is to run, whatever happens. Raises what the compiler says, then."""
     if c is not None and (compiler := c_compiler()):
         try:
-            return Kernels(partial(CGroup, load_c(c if isinstance(c, str) else c(), compiler)))
+            return Kernels(partial(CGroup, load_c(c if isinstance(c, str) else c(), compiler)), True)
         except (subprocess.CalledProcessError, OSError) as error:
             reason = (getattr(error, "stderr", None) or str(error)).strip()
             if python is None:
@@ -146,7 +150,7 @@ def load_kernels(python: str | None, c: str | Callable[[], str] | None) -> Kerne
             warnings.warn(f"{compiler} cannot compile the kernels, numba does: {reason}", stacklevel=2)
     if python is None:
         raise RuntimeError("there is no C compiler")
-    return Kernels(partial(PythonGroup, load_python(python)))
+    return Kernels(partial(PythonGroup, load_python(python)), False)
 
 
 def c_compiler() -> str | None:

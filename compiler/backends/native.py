@@ -8,7 +8,7 @@ sends and receives, and so its bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,15 @@ class Native(InProcess):
 
     def _load(self) -> None:
         """Makes memory and kernels ready."""
-        self._bind(load_kernels(self.program.source, lambda: c_source(self.program, [self.group], whole=True)),
+        self._bind(self._loaded(self.program.source, lambda: c_source(self.program, [self.group], whole=True)),
                    self.group.memory())
+
+    def _loaded(self, python: str | None, c: str | Callable[[], str]) -> Kernels:
+        """Kernels of these texts, and what they draw themselves is not fed."""
+        kernels = load_kernels(python, c)
+        if kernels.draw:
+            self.feed.leave_to_kernels()
+        return kernels
 
     def _bind(self, kernels: Kernels, memory: Array) -> None:
         self.memory = memory
@@ -97,7 +104,7 @@ class Single(Native):
         source = c_source(self.program, [self.group], whole=True, single=True)
         memory = aligned(len(found := self.group.memory()), np.float32)
         memory[:] = found
-        self._bind(load_kernels(None, source), memory)
+        self._bind(self._loaded(None, source), memory)
 
 
 @dataclass
@@ -117,7 +124,7 @@ class Grouped(Native):
     def _load(self) -> None:
         program = self.program
         groups = [program.select(group) for group in program.groups]
-        kernels = load_kernels(program.source, lambda: c_source(program, groups))
+        kernels = self._loaded(program.source, lambda: c_source(program, groups))
         self.parts = {name: self._part(number, group, kernels)
                       for number, (name, group) in enumerate(zip(program.groups, groups, strict=True))}
         self.moves: dict[int, list[Transfer]] = {}

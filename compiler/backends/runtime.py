@@ -36,12 +36,15 @@ WEIGHTS = 2**31
 @dataclasses.dataclass
 class Block:
     """Arrays of K steps: rows (K, batch), gates (K, 1 + gates) with column 0 always 1, noise (K, width) and
-    positions (K, streams): index into the record buffer, or -1."""
+    positions (K, streams): index into the record buffer, or -1. Of the step `first` on; `drawn`: what kernels draw
+    themselves, by vector of `NoiseSpec` (first column, columns from one to the next, cells, seed, stream, CHUNK)."""
 
     rows: Array
     gates: Array
     noise: Array
     positions: Array
+    drawn: Array
+    first: int
 
 
 @dataclasses.dataclass
@@ -70,12 +73,14 @@ class NoiseSpec:
     def width(self) -> int:
         return self.cells + (sum(n for _, n, _ in self.weights) + 2 * len(self.keys)) * len(self.seeds)
 
-    def vectors(self) -> Iterator[tuple[int, int, str, slice]]:
-        """(stream, batch element, distribution, columns) of everything that cells draw in a step."""
+    def vectors(self) -> Iterator[tuple[tuple[int, int], str, slice]]:
+        """((seed, stream), distribution, columns) of what cells draw in a step, by population and batch element."""
         batch, column, owners = len(self.seeds) * self.samples, 0, [owner for owner, _, _ in self.columns]
         for place, (owner, n, distribution) in enumerate(self.columns):
             stream, end = owner + DRAWS * owners[:place].count(owner), column + n * batch
-            yield from ((stream, b, distribution, slice(column + b, end, batch)) for b in range(batch))
+            for b in range(batch):
+                key = self.seeds[b // self.samples] % 2**64, stream * self.samples + b % self.samples
+                yield key, distribution, slice(column + b, end, batch)
             column = end
 
 
@@ -101,6 +106,7 @@ class Feed:
         self.bases = np.cumsum([0, *(n * s["width"] for n, s in zip(held, self.streams, strict=True))])
         self.record_size = int(self.bases[-1])
         self.threads = 1
+        self.vectors, self.drawn = list(noise.vectors()), np.zeros((0, 6), np.uint64)
         self.chunks: dict[tuple[int, int], dict[int, Array]] = {}
         self.drawing: dict[tuple[int, int], tuple[int, np.random.Generator]] = {}
 
@@ -109,7 +115,8 @@ class Feed:
         step, for whoever only follows."""
         steps = min(steps, self.total - self.position)
         block = Block(np.zeros((steps, self.batch), np.int64), np.zeros((steps, 1 + len(self.gates))),
-                      np.zeros((steps, self.noise.width)), np.full((steps, len(self.streams)), -1, np.int64))
+                      np.zeros((steps, self.noise.width)), np.full((steps, len(self.streams)), -1, np.int64),
+                      self.drawn, self.position)
         done = 0
         while done < steps:
             done += self._fill(block, done, steps - done, drawn)
@@ -213,15 +220,19 @@ class Feed:
                                        for _ in range(steps)]))
         return np.reshape(np.stack(draws, axis=2), (steps, -1))
 
+    def leave_to_kernels(self) -> None:
+        """Uniform counter noise is drawn by kernels that can, to the same bits, where each thread needs it."""
+        left = [v for v in self.vectors if v[1] == "uniform" and self.noise.kind == "counter"]
+        rows = [(c.start, c.step, len(range(c.stop)[c]), *key, CHUNK) for key, _, c in left]
+        self.vectors, self.drawn = [v for v in self.vectors if v not in left], np.array(rows, np.uint64).reshape(-1, 6)
+
     def _counter(self, block: Block, part: slice) -> None:
         ahead = 8 * CHUNK * self.noise.cells <= MOST_DRAWN
         if ahead:
             self._draw_chunks(self.position // CHUNK, (self.position + part.stop - part.start - 1) // CHUNK)
-        for stream, b, distribution, columns in self.noise.vectors():
-            if ahead:
-                self._copy(block.noise[part, columns], self.chunks[stream, b])
-            else:
-                self._draw_rows(block.noise[part, columns], stream, distribution, b)
+        for key, distribution, columns in self.vectors:
+            self._copy(block.noise[part, columns], self.chunks[key]) if ahead else self._draw_rows(
+                block.noise[part, columns], key, distribution)
 
     def _copy(self, to: Array, chunks: dict[int, Array]) -> None:
         at = 0
@@ -231,35 +242,31 @@ class Feed:
             to[at:at + len(found)] = found
             at += len(found)
 
-    def _draw_rows(self, to: Array, stream: int, distribution: str, b: int) -> None:
+    def _draw_rows(self, to: Array, key: tuple[int, int], distribution: str) -> None:
         """The draws of the next steps alone, by a generator that stays where it is in its chunk."""
-        place, generator = self.drawing.get((stream, b), (0, self._generator(stream, b, 0)))
+        place, generator = self.drawing.get(key, (0, counter_generator(*key, 0)))
         into = np.empty(to.shape[1])
         for step in range(self.position, self.position + len(to)):
             first = step - step % CHUNK
             if not first < place <= step:
-                place, generator = first, self._generator(stream, b, first // CHUNK)
+                place, generator = first, counter_generator(*key, first // CHUNK)
             while place <= step:
                 place, row = place + 1, _draw(generator, distribution, into)
             to[step - self.position] = row
-        self.drawing[stream, b] = place, generator
-
-    def _generator(self, stream: int, b: int, chunk: int) -> np.random.Generator:
-        seed = self.noise.seeds[b // self.noise.samples]
-        return counter_generator(seed, stream * self.noise.samples + b % self.noise.samples, chunk)
+        self.drawing[key] = place, generator
 
     def _draw_chunks(self, first: int, last: int) -> None:
         """Chunks first..last of all draws; several threads draw as many chunks at a time, in memory of earlier ones."""
         tasks = []
-        for stream, b, distribution, columns in self.noise.vectors():
-            held = self.chunks.setdefault((stream, b), {})
+        for key, distribution, columns in self.vectors:
+            held = self.chunks.setdefault(key, {})
             missing = [chunk for chunk in range(first, last + 1) if chunk not in held]
             if missing:
                 missing += range(last + 1, missing[0] + self.threads)
             free = [held.pop(chunk) for chunk in list(held) if missing and chunk < first]
             for chunk in missing:
                 held[chunk] = free.pop() if free else np.empty((CHUNK, len(range(self.noise.cells)[columns])))
-                tasks.append((self._generator(stream, b, chunk), distribution, held[chunk]))
+                tasks.append((counter_generator(*key, chunk), distribution, held[chunk]))
         with ThreadPoolExecutor(self.threads) if self.threads > 1 < len(tasks) else nullcontext() as pool:
             list((pool.map if pool else map)(lambda task: _draw(*task), tasks))
 

@@ -77,7 +77,7 @@ class WatchedRun:
             part.memory = watched(part.kernels, part.program)
 
     def _block(self, b: Block) -> None:
-        super()._block(Block(*map(strict, (b.rows, b.gates, b.noise, b.positions))))  # type: ignore[misc]
+        super()._block(Block(*map(strict, (b.rows, b.gates, b.noise, b.positions, b.drawn)), b.first))  # type: ignore[misc]
 
 
 class WatchedNative(WatchedRun, Native):

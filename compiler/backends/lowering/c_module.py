@@ -112,15 +112,17 @@ IN double mantissa(const double x) {
 
 /* One group's memory, its whole numbers that never change (indices), and the arrays of K steps: samples (row, width),
 rows (K, batch), gates (K, gates), noise (K, width), positions (K, streams) into the records or -1, pieces (stream,
-offset, length, column, whether it is a deferred weight). */
+offset, length, column, whether it is a deferred weight); `first`, the number of the first step, and what is drawn here
+instead of being read from the noise: uniform numbers (first column, columns from one to the next, cells, both halves of
+a key, steps of a chunk). */
 typedef struct {
     number *m;
     double *records;
     const double *samples, *gates, *noise;
     const int64_t *rows, *positions;
     const int32_t *indices;
-    const uint64_t *pieces;
-    long samples_width, batch, gates_width, noise_width, streams, n_pieces;
+    const uint64_t *pieces, *drawn;
+    long samples_width, batch, gates_width, noise_width, streams, n_pieces, n_drawn, first;
 } Call;
 
 /* One of several equal parts of what is recorded. */
@@ -153,9 +155,38 @@ IN void load(const Call *c, const long t, const long n, number *const out, const
     }
 }
 
+/* Four numbers of 64 bits from a counter: Philox 4x64-10 (Salmon et al. 2011), as numpy has it. */
+IN void philox(uint64_t *const x, uint64_t key, uint64_t other) {
+    for (long round = 0; round < 10; round++, key += 0x9E3779B97F4A7C15, other += 0xBB67AE8584CAA73B) {
+        const unsigned __int128 a = (unsigned __int128)0xD2E7470EE14C6C93 * x[0];
+        const unsigned __int128 b = (unsigned __int128)0xCA5A826395121157 * x[2];
+        x[0] = (uint64_t)(b >> 64) ^ x[1] ^ key, x[2] = (uint64_t)(a >> 64) ^ x[3] ^ other;
+        x[1] = (uint64_t)b, x[3] = (uint64_t)a;
+    }
+}
+
+/* Uniform numbers of cells from `cell` on whose columns are below `column` + n. */
+static void uniforms(const uint64_t *const d, const uint64_t step, uint64_t cell, const uint64_t last, number *out) {
+    const uint64_t stride = d[1], start = step % d[5] * d[2];
+    for (uint64_t at = start + cell; at < start + last;) {
+        uint64_t x[4] = {at / 4 + 1, 0, step / d[5], 0};
+        philox(x, d[3], d[4]);
+        for (uint64_t lane = at % 4; lane < 4 && at < start + last; lane++, at++, out += stride)
+            *out = (x[lane] >> 11) * 0x1p-53;
+    }
+}
+
 /* This step's draws. */
 IN void draw(const Call *c, const long t, const long n, number *const out, const long column) {
-    for (long k = 0; k < n; k++) out[k] = c->noise[t * c->noise_width + column + k];
+    long done = 0;
+    for (long i = 0; i < c->n_drawn; i++) {
+        const uint64_t *const d = c->drawn + 6 * i;
+        const long from = column - (long)d[0], stride = d[1], cells = d[2];
+        const long cell = from > 0 ? (from + stride - 1) / stride : 0;
+        const long end = from + n > 0 ? (from + n + stride - 1) / stride : 0, last = end < cells ? end : cells;
+        if (cell < last) uniforms(d, c->first + t, cell, last, out + cell * stride - from), done = 1;
+    }
+    for (long k = 0; k < n && !done; k++) out[k] = c->noise[t * c->noise_width + column + k];
 }
 """
 

@@ -14,7 +14,8 @@ MEETING = """
 #define FUTEX(gate, operation, value) sched_yield()
 #endif
 
-/* Where threads wait for each other: a while awake, for 30,000 looks, then asleep, which leaves the core to others. */
+/* Where threads wait for each other: for 1,000 looks, then for 1,000 in which others may have the core, perhaps whoever
+is waited for, then asleep. */
 typedef struct {
     int threads, asleep;
     int arrived __attribute__((aligned(64)));
@@ -29,8 +30,10 @@ static void meet(Gate *const gate) {
         if (__atomic_load_n(&gate->asleep, __ATOMIC_SEQ_CST)) FUTEX(gate, FUTEX_WAKE_PRIVATE, INT32_MAX);
         return;
     }
-    for (long look = 0; look < 30000; look++)
+    for (long look = 0; look < 2000; look++) {
         if (__atomic_load_n(&gate->round, __ATOMIC_ACQUIRE) != round) return;
+        if (look >= 1000) sched_yield();
+    }
     __atomic_add_fetch(&gate->asleep, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&gate->round, __ATOMIC_SEQ_CST) == round) FUTEX(gate, FUTEX_WAIT_PRIVATE, round);
     __atomic_sub_fetch(&gate->asleep, 1, __ATOMIC_SEQ_CST);
