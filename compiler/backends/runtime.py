@@ -35,9 +35,9 @@ WEIGHTS = 2**31
 
 @dataclasses.dataclass
 class Block:
-    """Arrays of K steps: rows (K, batch), gates (K, 1 + gates) with column 0 always 1, noise (K, width) and
-    positions (K, streams): index into the record buffer, or -1. Of the step `first` on; `drawn`: what kernels draw
-    themselves, by vector of `NoiseSpec` (first column, columns from one to the next, cells, seed, stream, CHUNK)."""
+    """Arrays of K steps, `first` and later: rows (K, batch), gates (K, 1 + gates) with column 0 always 1, noise (K,
+    width) and positions (K, streams): index into the record buffer, or -1. `drawn`: noise that kernels draw, a row per
+    vector: first column, columns from one to the next, cells, seed, stream, CHUNK. If that is all, noise is empty."""
 
     rows: Array
     gates: Array
@@ -114,8 +114,9 @@ class Feed:
         """The next `steps` steps (fewer at the end of the protocol). Not `drawn`: without noise that is keyed by the
         step, for whoever only follows."""
         steps = min(steps, self.total - self.position)
+        width = self.noise.width if self.vectors or self.noise.width > self.noise.cells else 0
         block = Block(np.zeros((steps, self.batch), np.int64), np.zeros((steps, 1 + len(self.gates))),
-                      np.zeros((steps, self.noise.width)), np.full((steps, len(self.streams)), -1, np.int64),
+                      np.zeros((steps, width)), np.full((steps, len(self.streams)), -1, np.int64),
                       self.drawn, self.position)
         done = 0
         while done < steps:
@@ -143,8 +144,6 @@ class Feed:
             self.phase_step, self.phase_index = 0, self.phase_index + 1
         return take
 
-    # ---- order of presentations
-
     def _enter(self, phase: Table) -> None:
         seeds, samples = len(self.noise.seeds), self.noise.samples
         rows = phase.get("rows") or phase["count"]
@@ -171,8 +170,6 @@ class Feed:
             (self.generators[s] if self.noise.kind == "legacy" else keyed).shuffle(column)
             order[:, s] = column
         self.shuffles += 1
-
-    # ---- noise
 
     def _draw(self, block: Block, part: slice) -> None:
         on = block.gates[part, self.noise.gate] > 0
@@ -270,8 +267,6 @@ class Feed:
         with ThreadPoolExecutor(self.threads) if self.threads > 1 < len(tasks) else nullcontext() as pool:
             list((pool.map if pool else map)(lambda task: _draw(*task), tasks))
 
-    # ---- recordings
-
     def _place(self, block: Block, phase: Table, at: int, take: int) -> None:
         for stream, rule in phase["records"]:
             index, spec = next((i, s) for i, s in enumerate(self.streams) if s["name"] == stream)
@@ -281,8 +276,6 @@ class Feed:
             rows = np.arange(first, first + len(due)) % (spec["window"] or sys.maxsize)
             block.positions[due, index] = self.bases[index] + spec["width"] * rows
             self.rows_written[index] += len(due)
-
-    # ---- checkpoints
 
     def state(self) -> dict[str, Array]:
         """Everything that the next block depends on, as arrays."""
