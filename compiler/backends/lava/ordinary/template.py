@@ -1,4 +1,4 @@
-"""The part of an emitted module that is the same for every circuit: imports, and pieces of support.py."""
+"""The part of an emitted module that is the same for every circuit: imports, and pieces of files about support."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from cortexc.compiler.backends import feature_maps, runtime, uniform
 from cortexc.compiler.backends.lava.ordinary.arithmetic import functions_text
 
-SUPPORT = Path(__file__).with_name("support.py")
+SUPPORT = [Path(__file__).with_name(f"{name}.py") for name in ("support", "support_synapses")]
 COPIED = {runtime: ("CHUNK", "DRAWS", "WEIGHTS", "counter_generator", "lava_numbers", "mix64", "step_keys"),
           uniform: ("BITS", "MASK", "uniform"),
           feature_maps: ("forward", "patches", "pooled", "positions", "transposed")}
@@ -50,7 +50,7 @@ from scipy.sparse import csr_matrix"""
 @functools.cache
 def pieces() -> dict[str, str]:
     """Functions, classes and constants that may be copied, by name."""
-    found = _pieces_of(SUPPORT)
+    found = {name: text for path in SUPPORT for name, text in _pieces_of(path).items()}
     for module, names in COPIED.items():
         others = _pieces_of(Path(str(module.__file__)))
         found |= {name: others[name] for name in names}
