@@ -1,4 +1,4 @@
-"""Lists of synapses, feature maps and learning by Lava's own processes, for emitted circuits; copied like support.py."""
+"""Lists of synapses, feature maps and learning by Lava's own processes, for emitted circuits; copied as support.py."""
 
 import math
 
