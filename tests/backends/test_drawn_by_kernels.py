@@ -57,3 +57,27 @@ def test_kernels_draw_what_numpy_draws(options, samples, seeds):
         for b in range(len(seeds) * samples):
             expected = defined(seeds[b // samples], stream * samples + b % samples, cells)
             assert np.array_equal(rows[:, b], expected.astype(np.float32) if "backend" in options else expected)
+
+COUNTS = """
+graph counts
+  dt 1
+cell c
+  parameter rate = RATE
+  noise u uniform
+  state x = 0
+  state y = 0
+  send x = poisson(u, rate)
+  send y = poisson(0.5 * u, rate) + x
+  message x
+population P c 150
+"""
+
+
+@pytest.mark.filterwarnings("ignore:X206")
+@pytest.mark.parametrize("rate", ["0", "-3", "1e-320", "0.02", "1.9", "5.5", "40", "700", "701", "1e308"])
+def test_counts_of_one_mean(rate):
+    """Where the mean is the same for all cells, kernels compute counts below 6 of many cells at once."""
+    graph = parse_graph(COUNTS.replace("RATE", rate))
+    run = {name: simulate(graph, 40, record=["P.x", "P.y"], backend=name) for name in ("interpreter", "native")}
+    for quantity in ("P.x", "P.y"):
+        assert np.array_equal(run["interpreter"][quantity], run["native"][quantity], equal_nan=True)

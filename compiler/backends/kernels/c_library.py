@@ -8,25 +8,32 @@ from cortexc.compiler.backends.kernels.c_text import c_name
 from cortexc.compiler.ir.functions import DEFINITIONS, PRIMITIVES, closure
 
 LIBRARY = {
-    "poisson": """/* The number that a uniform one stands for among Poisson numbers of this mean. What depends on
-the mean alone, the shares of the smallest numbers added up, a compiler takes out of loops over cells. */
-#define ONE_MORE(n, before) \\
-    const double share_##n = share_##before * rate / (double)n, sum_##n = sum_##before + share_##n; \\
-    const double below_##n = below_##before == below_##before && sum_##n + share_##n > sum_##n ? sum_##n : NAN;
+    "poisson": """/* The number that a uniform one stands for among Poisson numbers of this mean. */
 IN double poisson(const double uniform, const double rate) {
-    const double share_0 = exp(-rate), sum_0 = share_0, below_0 = sum_0 + share_0 > sum_0 ? sum_0 : NAN;
-    ONE_MORE(1, 0) ONE_MORE(2, 1) ONE_MORE(3, 2) ONE_MORE(4, 3) ONE_MORE(5, 4)
-    double count = (uniform >= below_0) + (uniform >= below_1) + (uniform >= below_2) + (uniform >= below_3) +
-                   (uniform >= below_4) + (uniform >= below_5);
-    if (count == 6.0) {
-        double share = share_5 * rate / count, below = sum_5 + share;
-        while (uniform >= below && below + share > below) {
-            count += 1.0;
-            share = share * rate / count;
-            below += share;
-        }
+    double share = exp(-rate), below = share, count = 0.0;
+    while (uniform >= below && below + share > below) {
+        count += 1.0;
+        share = share * rate / count;
+        below += share;
     }
     return rate <= 700.0 ? count : NAN;
+}
+
+/* What those below 6 depend on, of the mean alone: below which numbers they begin to be larger, and what is added. */
+APART void poisson_begins(const double rate, double *const begins) {
+    double share = exp(-rate), below = share;
+    for (long count = 1; count <= 6; count++, below += share) {
+        const int more = below + share > below && (count == 1 || begins[count - 2] == begins[count - 2]);
+        begins[count - 1] = more ? below : NAN;
+        share = share * rate / (double)count;
+    }
+    begins[6] = rate <= 700.0 ? 0.0 : NAN;
+}
+
+/* Up to 6, of which more are to be looked for. */
+IN double poisson_begun(const double uniform, const double *const begins) {
+    return (uniform >= begins[0]) + (uniform >= begins[1]) + (uniform >= begins[2]) + (uniform >= begins[3]) +
+           (uniform >= begins[4]) + (uniform >= begins[5]) + begins[6];
 }
 """,
     "uniform": """/* Number `index` of a step, in [0, 1), from both halves of its key. */

@@ -7,7 +7,7 @@ bits of the plain row sum: every cell's terms are added in the same order.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
@@ -20,7 +20,7 @@ from cortexc.compiler.backends.kernels.python_text import TRUTHS, PythonText
 from cortexc.compiler.backends.kernels.sharing import Share, Sharing
 from cortexc.compiler.backends.kernels.whole import Int, Size
 from cortexc.compiler.backends.quoting import comment
-from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
+from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Node, Number, Where, walk
 
 LANES = {False: (8, 4, 1), True: (16, 8, 4, 1)}
 """Numbers per vector in double and in single precision, the widest first."""
@@ -28,6 +28,8 @@ AHEAD = 2
 """Rows that are fetched while another one is added."""
 SUMS = 16
 """Vectors of sums that registers hold."""
+BEGUN, AT_ONCE = {"poisson": 6.0}, 64
+"""Functions that loop: what their beginning gives where it is not the end."""
 
 
 class CText(PythonText):
@@ -40,6 +42,7 @@ class CText(PythonText):
     def __init__(self, sizes: Mapping[str, int], single: bool = False, apart: bool = True):
         self.sizes, self.single, self.apart = sizes, single, apart
         self.kept: dict[Load, str] = {}
+        self.looped: dict[Node, str] = {}
 
     def size(self, name: str) -> str:
         return str(self.sizes[name]) if name in self.sizes else c_name(name)
@@ -65,6 +68,9 @@ class CText(PythonText):
 
     def local(self, name: str) -> str:
         return c_name(name)
+
+    def value(self, node: Node) -> str:
+        return self.looped.get(node) or super().value(node)
 
     def place(self, load: Load) -> str:
         return self.kept.get(load) or f"{c_name(load.array)}[{self.whole(load.at)}]"
@@ -131,8 +137,36 @@ class CText(PythonText):
                              and loop.index.name not in nest.indices_in(n.at))
         inner.kept = {load: f"same_{i}" for i, load in enumerate(same)}
         loads = [f"const number {name} = {self.place(load)};" for load, name in inner.kept.items()]
-        lines = self.block(f"APART_EACH {self.loop(loop)}", inner.lines(loop.body))
+        lines = self._begun(loop, inner) or self.block(f"APART_EACH {self.loop(loop)}", inner.lines(loop.body))
         return self.block("", [*loads, *lines]) if loads else lines
+
+    def _begun(self, loop: For, inner: CText) -> list[str]:
+        """Functions that loop are computed before all else, for AT_ONCE turns at a time, and in a few of them to their
+        end; what remains becomes vectors. Nothing where there are none, where they have no beginning that all turns
+        share, or where their arguments wait for others."""
+        calls = dict.fromkeys(n for n in nest.nodes(loop.body) if isinstance(n, Call) and n.function in BEGUN)
+        before, shared = _needed(loop.body, calls), [call.arguments[1] for call in calls]
+        read = {n.array for n in nest.nodes(before) if isinstance(n, Load)}
+        moving = {n for value in shared for n in walk(value) if isinstance(n, Load)} - inner.kept.keys()
+        if not calls or loop.step != 1 or read & nest.stored(loop.body) or calls.keys() & {
+                *nest.nodes(before)} or moving or _needed(loop.body, shared):
+            return []
+        k, stop = c_name(loop.index.name), self.whole(loop.stop)
+        some = f"for (long {k} = first_{k}; {k} < last_{k}; {k}++)"
+        heads, first, rest = [], inner.lines(before), []
+        for i, call in enumerate(calls):
+            place, (given, common) = f"looped_{i}[{k} - first_{k}]", map(inner.value, call.arguments)
+            heads += [f"double begins_{i}[7];", f"{call.function}_begins({common}, begins_{i});"]
+            first.append(f"{place} = {call.function}_begun({given}, begins_{i});")
+            rest += self.block(f"{some} if ({place} == {BEGUN[call.function]})",
+                               [*inner.lines(before), f"{place} = {call.function}({given}, {common});"])
+        inner.looped = {call: f"looped_{i}[{k} - first_{k}]" for i, call in enumerate(calls)}
+        chunk = [f"const long last_{k} = first_{k} + {AT_ONCE} < {stop} ? first_{k} + {AT_ONCE} : {stop};",
+                 *(f"number looped_{i}[{AT_ONCE}];" for i in range(len(calls))),
+                 *self.block(f"APART_EACH {some}", first), *rest,
+                 *self.block(f"APART_EACH {some}", inner.lines(loop.body))]
+        steps = f"for (long first_{k} = {self.whole(loop.start)}; first_{k} < {stop}; first_{k} += {AT_ONCE})"
+        return self.block("", [*heads, *self.block(steps, chunk)])
 
     def _events(self, rows: For, sent: Let, load: Load, body: nest.If) -> list[str]:
         """Over the rows that send something, which are known; what they read is fetched while others are added."""
@@ -222,6 +256,17 @@ class CText(PythonText):
             found = self.block(f"UNROLL for (long unit_{unit.name} = 0; unit_{unit.name} < {unit.count}; "
                                f"unit_{unit.name}++)", [f"const long {unit.name} = {unit.place};", *found])
         return found
+
+
+def _needed(body: Sequence[nest.Statement], values: Iterable[Node]) -> list[nest.Statement]:
+    """The assignments from which values are computed, in their order."""
+    names = {n.name for value in values for n in walk(value) if isinstance(n, Name)}
+    found: list[nest.Statement] = []
+    for statement in reversed(body):
+        if isinstance(statement, Let) and statement.name in names:
+            names |= {n.name for n in walk(statement.value) if isinstance(n, Name)}
+            found.insert(0, statement)
+    return found
 
 
 @dataclass(frozen=True)
