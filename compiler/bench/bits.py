@@ -32,7 +32,7 @@ from cortexc.compiler.passes.widths import Widths
 
 BITS = (0, 16, 12, 10, 8, 6, 4)
 SEEDS = (1, 2, 3)
-WIDE, LEAST_BITS, MOST_BITS = 16, 2, 24
+NARROW, WIDE, LEAST_BITS, MOST_BITS = 8, 16, 2, 24
 MAPS = ("loihi1", "loihi2")
 LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen", "feedback frozen")
 
@@ -54,8 +54,10 @@ class Case:
 LEGAL = {"precision.map": "loihi2"}
 JITTERED = {"precision.factor_rounding": "stochastic"}
 """Errors of less than half a unit must count: rounded to the nearest, a silent output cell stays silent."""
-SETTLED = {**LEGAL, "precision.credit": "never", "protocol.update_every": 1, "protocol.learning_lag": 4}
-"""A synapse sums its increments in a tag and learns once a presentation, after rates have settled."""
+SUMMED = {"protocol.update_every": 1, "protocol.learning_lag": 4}
+"""Increments of a presentation are summed, after rates have settled; for an input that is held, in the neuron."""
+SETTLED = {**LEGAL, **SUMMED, "precision.credit": "never"}
+"""A synapse sums its increments in a tag and learns once a presentation."""
 PAL_FEEDBACK: Mapping[str, str] = {"BPP_0.w": "{bits}.{bits}-1", "BPI_0.w": "{bits}.{bits}-1"}
 """The apical dendrite sees their difference: one grid, so that they can cancel."""
 PAL_YIN_YANG = {"model.eta_fw": [200.0, 0.1], "protocol.epochs": 20,
@@ -63,6 +65,11 @@ PAL_YIN_YANG = {"model.eta_fw": [200.0, 0.1], "protocol.epochs": 20,
 ERROR_NEURON_YIN_YANG = {
     "data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "model.activation": "logistic",
     "model.eta_fw": [64.0, 8.0], "protocol.epochs": 60, "protocol.halve_at": [30, 42, 52]}
+MNIST = {"data.name": "mnist", "data.split": "published", "data.limits": {"valid": 2000},
+         "model.layers": [784, 100, 10], "protocol.epochs": 1, "protocol.halve_at": []}
+SIGN_CONCORDANT_YIN_YANG = {
+    "data.name": "yin_yang", "data.split": "pal", "data.normalise": [0.5, 0.25], "model.layers": [4, 30, 3],
+    "model.limit": 4.0, "protocol.epochs": 60, "protocol.halve_at": [30, 42, 51]}
 A_TENTH = {"data.valid_fraction": 0.1}
 FEEDBACK_FROZEN = {"model.eta_bw": 0.0, "model.eta_PI": 0.0}
 PAL_FROZEN = {"model.eta_fw": [0.0, 0.5], "model.ranges": {"WPP": [-1.0, 1.0], "BPP": [-1.0, 1.0]}}
@@ -78,13 +85,22 @@ CASES: dict[str, Case] = {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
         common=PAL_YIN_YANG, fixed={**SETTLED, **JITTERED, "precision.calibration_steps": 3_000_000},
         formats=PAL_FEEDBACK),
+    "pal-mnist": Case("pal_mnist", "mnist", {
+        LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
+        common={**MNIST, "model.eta_fw": [10.0, 0.1], "model.eta_IP": 0.3},
+        fixed={**LEGAL, **SUMMED, **JITTERED, "precision.calibration_steps": 500_000},
+        formats={"WPP_0.w": "{bits}.{bits}-3", **PAL_FEEDBACK}),
     "pal-chip-digits": Case("pal_chip", "digits", {LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, fixed={
         **LEGAL, **JITTERED}, formats={"WPP_0.w": "{bits}.{bits}-4", "B_0.w": "{bits}.{bits}-2",
-                                       "B_0.accumulate": "9.13"}, validated=A_TENTH),
+                                       "B_0.accumulate": "9.{narrow}+5"}, validated=A_TENTH),
     "pal-chip-yin_yang": Case("pal_chip_yinyang", "yin_yang", {
         LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, fixed={**LEGAL, **JITTERED}, formats={
             "WPP_0.w": "{bits}.{bits}-7", "WPP_1.w": "{bits}.{bits}-1", "WIP_0.w": "{bits}.{bits}",
-            "B_0.w": "{bits}.{bits}-2", "WIP_0.accumulate": "9.15", "B_0.accumulate": "9.13"}),
+            "B_0.w": "{bits}.{bits}-2", "WIP_0.accumulate": "9.{narrow}+7", "B_0.accumulate": "9.{narrow}+5"}),
+    "pal-chip-mnist": Case("pal_chip", "mnist", {LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, common={
+        **MNIST, "model.eta_fw": [10.0, 0.03], "model.eta_IP": 0.3}, fixed={
+            **LEGAL, **JITTERED, "precision.calibration_steps": 500_000}, formats={
+                "WPP_0.w": "{bits}.{bits}-2", "B_0.w": "{bits}.{bits}-2", "B_0.accumulate": "9.{narrow}+5"}),
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},
@@ -94,10 +110,23 @@ CASES: dict[str, Case] = {
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 8.0]}}, common=ERROR_NEURON_YIN_YANG,
         fixed={**SETTLED, "precision.calibration_steps": 3_600_000},
         formats={"WPP_0.w": "{bits}.{bits}-5", "WPP_1.w": "{bits}.{bits}-4"}),
+    "error-neuron-mnist": Case("error_neuron_digits", "mnist", {
+        LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
+        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 6.0]}}, common={
+            **MNIST, "model.activation": "logistic", "model.ranges": {"WPP": [-0.1, 0.1]}, "model.eta_fw": [30.0, 6.0],
+            "protocol.epochs": 2, "protocol.halve_at": [1]},
+        fixed={**LEGAL, **SUMMED, "precision.calibration_steps": 200_000},
+        formats={"WPP_0.w": "{bits}.{bits}-2", "WPP_1.w": "{bits}.{bits}-2"}),
     "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
         "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 60,
         "protocol.halve_at": [30, 42, 51]}, fixed={**LEGAL, **JITTERED}, formats=SC_FORMATS, validated=A_TENTH),
-    "sign-concordant-mnist": Case("sign_concordant_mnist_8bit", "mnist", SC_LINES, fixed=LEGAL, formats=SC_FORMATS),
+    "sign-concordant-yin_yang": Case(
+        "sign_concordant_mnist_8bit", "yin_yang", SC_LINES, common=SIGN_CONCORDANT_YIN_YANG,
+        fixed={**LEGAL, **JITTERED}, formats={f"w{kind}_{layer}.w": f"u{{bits}}.{{bits}}-{3 - layer}"
+                                              for kind in "EI" for layer in (1, 2)}),
+    "sign-concordant-mnist": Case(
+        "sign_concordant_mnist_8bit", "mnist", SC_LINES, common={"protocol.epochs": 4, "protocol.halve_at": [2, 3]},
+        fixed=LEGAL, formats=SC_FORMATS, validated={"data.split": "published"}),
 }
 
 
@@ -172,8 +201,9 @@ def _at_rate(job: Job, case: Case, rate: float | None) -> Job:
 
 
 def _format(text: str, width: int) -> str:
-    """`u{bits}.{bits}+1` for 8 bits: u8.9."""
-    head, _, fraction = text.format(bits=width).partition(".")
+    """`u{bits}.{bits}+1` for 8 bits: u8.9; `narrow` is 8 for more bits: a tag no finer than the engine's scales, which
+    keeps its range."""
+    head, _, fraction = text.format(bits=width, narrow=min(width, NARROW)).partition(".")
     whole, sign, more = fraction.replace("-", "+-").partition("+")
     return f"{head}.{int(whole) + int(more or 0)}"
 
@@ -248,7 +278,6 @@ def _panel(axis: Any, panel: tuple[str, str], rows: list[Mapping[str, Any]]) -> 
 STEP_SEEDS = (1, 2, 3, 4, 5)
 STEPS = ("as published", "increments summed over a presentation", "noise in pairs, no high-pass",
          "one projection for both ways back", "no decay", "nearest legal rules", "formats chosen")
-SUMMED = {"protocol.update_every": 1, "protocol.learning_lag": 4}
 SEPARATE: Mapping[str, Any] = {"model.joined": False, "model.alpha": 1e-6,
                                "record.alignment.angles": [["BPP_0.w", "WPP_1.w"]]}
 TASKS: Mapping[str, tuple[str, str, Mapping[str, Any], int]] = {

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cortexc.compiler.bench.bits as steps
 from cortexc.compiler.bench.bits import CASES, LINES, _at_rate, _row, bits, job_of, legality_of
+from cortexc.compiler.experiments.circuits import build_circuit
 from cortexc.compiler.experiments.compilation import compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.ir import CortexError
@@ -17,7 +19,7 @@ from cortexc.compiler.verify.mutation.campaign import plain_python
 
 SMALL: dict[str, Any] = {"cases": ["error-neuron-digits"], "bits": [0, 8], "lines": [LINES[0]], "seeds": [1],
                          "epochs": 1, "jobs": 1, "data.limits": {"train": 10, "test": 10},
-                         "precision.calibration_steps": 80, "protocol.halve_at": []}
+                         "precision.calibration_steps": 80, "protocol.halve_at": [], "model.layers": [64, 6, 10]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,6 +112,61 @@ def test_rates_are_compared_on_validation_data() -> None:
     found = {"precision": None, "validations": [{"mean": 0.2}, {"mean": 0.7}], "seeds": [{"test_accuracy": 0.5}],
              **dict.fromkeys(("legal_on", "why_not", "epochs", "backend", "granularity", "wall_s"))}
     assert _row(dict(job.label), found)["validation"] == 0.7 and "validation" not in _row({}, found)
+
+
+# ---- the cases
+
+
+CIRCUITS, INPUTS = ("pal", "pal-chip", "error-neuron", "sign-concordant"), {"digits": 64, "yin_yang": 4, "mnist": 784}
+
+
+def test_every_circuit_has_every_data_set() -> None:
+    assert set(CASES) == {f"{circuit}-{dataset}" for circuit in CIRCUITS for dataset in INPUTS}
+    assert all(name.endswith(f"-{case.dataset}") and case.lines.keys() <= set(LINES) for name, case in CASES.items())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_formats_and_rates_of_every_line_are_of_its_circuit(name: str) -> None:
+    case = CASES[name]
+    for line in case.lines:
+        job = job_of(name, case, line, 6, {})
+        loaded = job.loaded()
+        graph = build_circuit(loaded.model, [1])
+        assert (loaded.data.name, loaded.model.options["layers"][0]) == (case.dataset, INPUTS[case.dataset])
+        assert {key.partition(".")[0] for key in loaded.precision.formats} <= {q.name for q in graph.projections}
+        assert loaded.precision.formats or case.lines[line] == {"model.feedback": "BP"}
+        assert max(loaded.protocol.halve_at, default=0) < loaded.protocol.epochs
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten classes of 36 pixels in place of MNIST: inputs of 32 cells and more are hoisted."""
+    generator, file = np.random.default_rng(0), tmp_path_factory.mktemp("images") / "images.npz"
+    labels = np.arange(10)
+    np.savez(file, **{f"{part}_{name}": array for part in ("train", "valid", "test")
+                      for name, array in (("x", generator.random((10, 36))), ("y", labels))})
+    return file
+
+
+@pytest.mark.parametrize(("name", "illegal"), [
+    ("pal-mnist", "feedback_alignment_BPP_0"), ("error-neuron-mnist", ""), ("pal-chip-mnist", ""),
+    ("sign-concordant-yin_yang", "")])
+def test_which_rules_are_legal_in_form_where_a_small_net_learns(name: str, illegal: str, images: Path) -> None:
+    own: dict[str, Any] = {"data.name": str(images), "data.split": "own", "model.layers": [36, 4, 10],
+                           "data.limits": {"train": 10, "valid": 0}}
+    if "yin_yang" in name:
+        own = {"model.layers": [4, 4, 3], "data.limits": {"train": 10, "valid": 0, "test": 10}}
+    row, = bits({**SMALL, "cases": [name], "bits": [8], **own})
+    assert (row["epochs"], row["seeds"]) == (1, 1) and 0 <= row["accuracy"] <= 1
+    found = row["why_not"].get("loihi2", "")
+    assert found.startswith(f"rule '{illegal}'") if illegal else not found.startswith("rule ")
+    assert row["legal_on"] == ([] if found else ["loihi2"]) and " is graded" in row["why_not"]["loihi1"]
+
+
+@pytest.mark.parametrize(("width", "tag"), [(4, "9.9"), (6, "9.11"), (8, "9.13"), (16, "9.13")])
+def test_a_tag_is_no_finer_than_the_engines_scales(width: int, tag: str) -> None:
+    formats = job_of("pal-chip-mnist", CASES["pal-chip-mnist"], LINES[0], width, {}).overrides["precision.formats"]
+    assert formats["B_0.accumulate"] == tag and formats["B_0.w"] == f"{width}.{width - 2}"
 
 
 def test_seeds_share_a_run_and_its_formats() -> None:
