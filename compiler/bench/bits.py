@@ -234,7 +234,7 @@ def _row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
             "wall_s": found["wall_s"]}
 
 
-# ---- the plot: one panel per circuit and data set, filled where every rule is legal on Loihi 2
+# ---- the plot: a row per circuit, a column per data set, filled where every rule is legal on Loihi 2
 
 STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b04a3a", "s", "--"),
           "hidden layer frozen": ("#777777", "^", ":"), "feedback frozen": ("#2a8a57", "D", "-.")}
@@ -243,16 +243,25 @@ STYLES = {"circuit": ("#1b6ca8", "o", "-"), "backprop in the same circuit": ("#b
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Writes an SVG; rows in which one quantity is wider than the others are left out."""
     rows = [row for row in rows if not row["widened"]]
-    panels = list(dict.fromkeys((row["circuit"], row["dataset"]) for row in rows))
-    columns = max(1, min(3, len(panels)))
-    lines = max(1, -(-len(panels) // columns))
-    with figure(path, lines, columns, figsize=(4.2 * columns, 3.2 * lines), squeeze=False) as (drawn, axes):
-        for axis, panel in zip(axes.flat, panels, strict=False):
-            _panel(axis, panel, [row for row in rows if (row["circuit"], row["dataset"]) == panel])
-        for axis in list(axes.flat)[len(panels):]:
-            axis.set_visible(False)
-        axes.flat[0].legend(fontsize=7, loc="lower right")
-        drawn.tight_layout()
+    circuits, sets = (list(dict.fromkeys(row[key] for row in rows)) or [""] for key in ("circuit", "dataset"))
+    size = (4.2 * len(sets), 3.2 * len(circuits) + 0.4)
+    with figure(path, len(circuits), len(sets), figsize=size, squeeze=False) as (drawn, axes):
+        for circuit, across in zip(circuits, axes, strict=True):
+            for dataset, axis in zip(sets, across, strict=True):
+                panel = (circuit, dataset)
+                own = [row for row in rows if (row["circuit"], row["dataset"]) == panel]
+                axis.set_visible(bool(own))
+                _panel(axis, panel, own)
+        drawn.tight_layout(rect=(0, 0.5 / size[1], 1, 1))
+        lines = dict.fromkeys(row["line"] for row in rows)
+        drawn.legend([_sample(*STYLES[line]) for line in lines], lines, fontsize=7, ncols=2, loc="lower center",
+                     title="filled: every rule is legal on loihi2", title_fontsize=7, frameon=False)
+
+
+def _sample(colour: str, marker: str, style: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, marker=marker, linestyle=style, markerfacecolor="white")
 
 
 def _panel(axis: Any, panel: tuple[str, str], rows: list[Mapping[str, Any]]) -> None:
