@@ -66,7 +66,11 @@ ERROR_NEURON_YIN_YANG = {
     "data.name": "yin_yang", "data.split": "pal", "model.layers": [4, 30, 3], "model.activation": "logistic",
     "model.eta_fw": [64.0, 8.0], "protocol.epochs": 60, "protocol.halve_at": [30, 42, 52]}
 MNIST = {"data.name": "mnist", "data.split": "published", "data.limits": {"valid": 2000},
-         "model.layers": [784, 100, 10], "protocol.epochs": 1, "protocol.halve_at": []}
+         "model.layers": [784, 100, 10], "protocol.epochs": 2, "protocol.halve_at": [1]}
+PAL_MNIST = {**MNIST, "data.limits": {"train": 20_000, "valid": 2000}, "model.eta_IP": 0.3, "protocol.epochs": 3,
+             "protocol.halve_at": [1, 2]}
+FIVE_BITS = {"input.rate_copy": "6.5"}
+"""Of a pixel: the engine's least scale leaves the finer units to the error, which all synapses of a cell share."""
 SIGN_CONCORDANT_YIN_YANG = {
     "data.name": "yin_yang", "data.split": "pal", "data.normalise": [0.5, 0.25], "model.layers": [4, 30, 3],
     "model.limit": 4.0, "protocol.epochs": 60, "protocol.halve_at": [30, 42, 51]}
@@ -87,9 +91,9 @@ CASES: dict[str, Case] = {
         formats=PAL_FEEDBACK),
     "pal-mnist": Case("pal_mnist", "mnist", {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
-        common={**MNIST, "model.eta_fw": [10.0, 0.1], "model.eta_IP": 0.3},
+        common={**PAL_MNIST, "model.eta_fw": [10.0, 0.1]},
         fixed={**LEGAL, **SUMMED, **JITTERED, "precision.calibration_steps": 500_000},
-        formats={"WPP_0.w": "{bits}.{bits}-3", **PAL_FEEDBACK}),
+        formats={"WPP_0.w": "{bits}.{bits}-2", **FIVE_BITS, **PAL_FEEDBACK}),
     "pal-chip-digits": Case("pal_chip", "digits", {LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, fixed={
         **LEGAL, **JITTERED}, formats={"WPP_0.w": "{bits}.{bits}-4", "B_0.w": "{bits}.{bits}-2",
                                        "B_0.accumulate": "9.{narrow}+5"}, validated=A_TENTH),
@@ -98,9 +102,10 @@ CASES: dict[str, Case] = {
             "WPP_0.w": "{bits}.{bits}-7", "WPP_1.w": "{bits}.{bits}-1", "WIP_0.w": "{bits}.{bits}",
             "B_0.w": "{bits}.{bits}-2", "WIP_0.accumulate": "9.{narrow}+7", "B_0.accumulate": "9.{narrow}+5"}),
     "pal-chip-mnist": Case("pal_chip", "mnist", {LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, common={
-        **MNIST, "model.eta_fw": [10.0, 0.03], "model.eta_IP": 0.3}, fixed={
+        **PAL_MNIST, "model.eta_fw": [10.0, 0.03]}, fixed={
             **LEGAL, **JITTERED, "precision.calibration_steps": 500_000}, formats={
-                "WPP_0.w": "{bits}.{bits}-2", "B_0.w": "{bits}.{bits}-2", "B_0.accumulate": "9.{narrow}+5"}),
+                "WPP_0.w": "{bits}.{bits}-2", **FIVE_BITS, "B_0.w": "{bits}.{bits}-2",
+                "B_0.accumulate": "9.{narrow}+5"}),
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},
@@ -112,9 +117,8 @@ CASES: dict[str, Case] = {
         formats={"WPP_0.w": "{bits}.{bits}-5", "WPP_1.w": "{bits}.{bits}-4"}),
     "error-neuron-mnist": Case("error_neuron_digits", "mnist", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
-        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 6.0]}}, common={
-            **MNIST, "model.activation": "logistic", "model.ranges": {"WPP": [-0.1, 0.1]}, "model.eta_fw": [30.0, 6.0],
-            "protocol.epochs": 2, "protocol.halve_at": [1]},
+        LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 6.0], "model.ranges": {"WPP": [-1.0, 1.0]}}}, common={
+            **MNIST, "model.activation": "logistic", "model.ranges": {"WPP": [-0.1, 0.1]}, "model.eta_fw": [30.0, 6.0]},
         fixed={**LEGAL, **SUMMED, "precision.calibration_steps": 200_000},
         formats={"WPP_0.w": "{bits}.{bits}-2", "WPP_1.w": "{bits}.{bits}-2"}),
     "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
@@ -168,8 +172,7 @@ def job_of(name: str, case: Case, line: str, width: int, options: Mapping[str, A
     table = {"run.backend": "native", **case.common, **case.lines[line], "precision.weights": width,
              "precision.formats": {}}
     if width:
-        formats = {key: _format(text, width) for key, text in case.formats.items()
-                   if not (key.startswith(("wE", "wI")) and "BP" in case.lines[line].values())}
+        formats = {key: _format(text, width) for key, text in case.formats.items() if _is_there(key, case.lines[line])}
         table |= {**case.fixed, "precision.formats": formats}
         if wide in Widths.__dataclass_fields__:
             table[f"precision.{wide}"] = WIDE
@@ -198,6 +201,13 @@ def _at_rate(job: Job, case: Case, rate: float | None) -> Job:
     table = {**job.overrides, **case.validated, f"model.{key}": [float(rate) * eta for eta in options[key]]}
     file = job.kept_in.with_stem(f"{job.kept_in.stem}_rate_{rate}") if job.kept_in else None
     return Job(job.experiment, (*job.label, ("rate", float(rate))), table, file)
+
+
+def _is_there(quantity: str, line: Mapping[str, Any]) -> bool:
+    """With `BP` no weights are of a type; feedback that does not learn has no tag."""
+    if quantity.startswith(("wE", "wI")):
+        return line.get("model.feedback") != "BP"
+    return quantity != "B_0.accumulate" or line.get("model.eta_bw") != 0.0
 
 
 def _format(text: str, width: int) -> str:

@@ -133,7 +133,8 @@ def test_formats_and_rates_of_every_line_are_of_its_circuit(name: str) -> None:
         loaded = job.loaded()
         graph = build_circuit(loaded.model, [1])
         assert (loaded.data.name, loaded.model.options["layers"][0]) == (case.dataset, INPUTS[case.dataset])
-        assert {key.partition(".")[0] for key in loaded.precision.formats} <= {q.name for q in graph.projections}
+        assert {key.partition(".")[0] for key in loaded.precision.formats} <= {
+            each.name for each in (*graph.projections, *graph.populations)}
         assert loaded.precision.formats or case.lines[line] == {"model.feedback": "BP"}
         assert max(loaded.protocol.halve_at, default=0) < loaded.protocol.epochs
 
@@ -161,6 +162,13 @@ def test_which_rules_are_legal_in_form_where_a_small_net_learns(name: str, illeg
     found = row["why_not"].get("loihi2", "")
     assert found.startswith(f"rule '{illegal}'") if illegal else not found.startswith("rule ")
     assert row["legal_on"] == ([] if found else ["loihi2"]) and " is graded" in row["why_not"]["loihi1"]
+
+
+def test_feedback_that_does_not_learn_has_no_tag() -> None:
+    small = {"data.limits": {"train": 5, "valid": 0, "test": 5}, "precision.calibration_steps": 20, "seeds": [1]}
+    job = job_of("pal-chip-yin_yang", CASES["pal-chip-yin_yang"], LINES[3], 8, {**small, "model.layers": [4, 2, 3]})
+    assert not any(q.endswith("B_0.accumulate") for q in job.overrides["precision.formats"])
+    assert compile_experiment(job.loaded()).report.graph.projection("B_0")
 
 
 @pytest.mark.parametrize(("width", "tag"), [(4, "9.9"), (6, "9.11"), (8, "9.13"), (16, "9.13")])
