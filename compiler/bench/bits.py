@@ -4,7 +4,7 @@ Rows {circuit, dataset, line, weight_bits, state_bits, message_bits, rounding, f
 accuracy, spread, seeds, ...};
 `legal_on` names the maps on which every rule fits the learning engine, in its form and in its integers, `why_not` has
 the first reason of the others. Options: `cases`, `bits` (0 is float), `lines`, `seeds`, which share a run and its
-formats, `epochs`, `jobs`, `backend`; keys of an experiment for all runs;
+formats (but for MNIST, a run per seed), `epochs`, `jobs`, `backend`; keys of an experiment for all runs;
 `widen`, which gives 16 bits to one quantity at a time: a width of [precision] or the weights that fit a pattern, such
 as `["", "messages", "tags", "B*.w"]`; `rates`, which multiply the rate of forward learning, one at a time: the last
 accuracy on validation data, of which digits then have some, is in `validation`. With `-o FOLDER` every run keeps its
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cortexc.compiler.bench import checked, chosen, overrides_of, run_all
-from cortexc.compiler.bench.runs import Job, accuracy, figure, kept_run, trained
+from cortexc.compiler.bench.runs import Found, Job, accuracy, by_label, figure, kept_run, trained
 from cortexc.compiler.experiments.compilation import Compiled
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.ir import CortexError, parse_graph
@@ -40,7 +40,8 @@ LINES = ("circuit", "backprop in the same circuit", "hidden layer frozen", "feed
 @dataclass(frozen=True)
 class Case:
     """A circuit on a data set. `lines`: overrides of every line; `fixed`: what fixed point needs besides the bits;
-    `formats`: of weights, with the bits left open; `validated`: what gives it data to validate on."""
+    `formats`: of weights, with the bits left open; `validated`: what gives it data to validate on; `apart`: a run per
+    seed, as products of large held inputs are hoisted for one seed alone."""
 
     experiment: str
     dataset: str
@@ -49,6 +50,7 @@ class Case:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     formats: Mapping[str, str] = field(default_factory=dict)
     validated: Mapping[str, Any] = field(default_factory=dict)
+    apart: bool = False
 
 
 LEGAL = {"precision.map": "loihi2"}
@@ -93,7 +95,7 @@ CASES: dict[str, Case] = {
         LINES[0]: {}, LINES[1]: {"model.variant": "BP"}, LINES[2]: PAL_FROZEN, LINES[3]: FEEDBACK_FROZEN},
         common={**PAL_MNIST, "model.eta_fw": [10.0, 0.1]},
         fixed={**LEGAL, **SUMMED, **JITTERED, "precision.calibration_steps": 500_000},
-        formats={"WPP_0.w": "{bits}.{bits}-2", **FIVE_BITS, **PAL_FEEDBACK}),
+        formats={"WPP_0.w": "{bits}.{bits}-2", **FIVE_BITS, **PAL_FEEDBACK}, apart=True),
     "pal-chip-digits": Case("pal_chip", "digits", {LINES[0]: {}, LINES[3]: {"model.eta_bw": 0.0}}, fixed={
         **LEGAL, **JITTERED}, formats={"WPP_0.w": "{bits}.{bits}-4", "B_0.w": "{bits}.{bits}-2",
                                        "B_0.accumulate": "9.{narrow}+5"}, validated=A_TENTH),
@@ -105,7 +107,7 @@ CASES: dict[str, Case] = {
         **PAL_MNIST, "model.eta_fw": [10.0, 0.03]}, fixed={
             **LEGAL, **JITTERED, "precision.calibration_steps": 500_000}, formats={
                 "WPP_0.w": "{bits}.{bits}-2", **FIVE_BITS, "B_0.w": "{bits}.{bits}-2",
-                "B_0.accumulate": "9.{narrow}+5"}),
+                "B_0.accumulate": "9.{narrow}+5"}, apart=True),
     "error-neuron-digits": Case("error_neuron_digits", "digits", {
         LINES[0]: {"model.variant": "FA"}, LINES[1]: {"model.variant": "BP"},
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 0.2]}}, common={"protocol.halve_at": [6, 8, 10]},
@@ -120,7 +122,7 @@ CASES: dict[str, Case] = {
         LINES[2]: {"model.variant": "FA", "model.eta_fw": [0.0, 6.0], "model.ranges": {"WPP": [-1.0, 1.0]}}}, common={
             **MNIST, "model.activation": "logistic", "model.ranges": {"WPP": [-0.1, 0.1]}, "model.eta_fw": [30.0, 6.0]},
         fixed={**LEGAL, **SUMMED, "precision.calibration_steps": 200_000},
-        formats={"WPP_0.w": "{bits}.{bits}-2", "WPP_1.w": "{bits}.{bits}-2"}),
+        formats={"WPP_0.w": "{bits}.{bits}-2", "WPP_1.w": "{bits}.{bits}-2"}, apart=True),
     "sign-concordant-digits": Case("sign_concordant_mnist_8bit", "digits", SC_LINES, common={
         "data.name": "digits", "data.split": "stratified", "model.layers": [64, 100, 10], "protocol.epochs": 60,
         "protocol.halve_at": [30, 42, 51]}, fixed={**LEGAL, **JITTERED}, formats=SC_FORMATS, validated=A_TENTH),
@@ -130,7 +132,7 @@ CASES: dict[str, Case] = {
                                               for kind in "EI" for layer in (1, 2)}),
     "sign-concordant-mnist": Case(
         "sign_concordant_mnist_8bit", "mnist", SC_LINES, common={"protocol.epochs": 4, "protocol.halve_at": [2, 3]},
-        fixed=LEGAL, formats=SC_FORMATS, validated={"data.split": "published"}),
+        fixed=LEGAL, formats=SC_FORMATS, validated={"data.split": "published"}, apart=True),
 }
 
 
@@ -146,7 +148,7 @@ def bits(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def rows_of(jobs: Sequence[Job], options: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = run_all(partial(kept_run, run=partial(trained, more=_said)), jobs, int(options.get("jobs", 2)))
-    return [_row(dict(job.label), each) for job, each in zip(jobs, found, strict=True)]
+    return [_row(label, runs) for label, runs in by_label(jobs, found)]
 
 
 def _jobs(options: Mapping[str, Any]) -> list[Job]:
@@ -160,12 +162,17 @@ def _jobs(options: Mapping[str, Any]) -> list[Job]:
         case = CASES[name]
         for line in [each for each in case.lines if each in lines]:
             for width in options.get("bits", BITS):
-                result += [_at_rate(job_of(name, case, line, int(width), options, wide), case, rate)
-                           for wide in options.get("widen", ("",)) for rate in options.get("rates", (None,))]
+                result += [_at_rate(job_of(name, case, line, int(width), each, wide), case, rate)
+                           for wide in options.get("widen", ("",)) for rate in options.get("rates", (None,))
+                           for each in _by_seed(case, options)]
     if not result:
         raise CortexError("X182", "none of these cases has one of these lines.",
                           "Lines: " + "; ".join(f"{n}: {', '.join(c.lines)}" for n, c in CASES.items()) + ".")
     return result
+
+
+def _by_seed(case: Case, options: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [{**options, "seeds": [seed]} for seed in options.get("seeds", SEEDS)] if case.apart else [options]
 
 
 def job_of(name: str, case: Case, line: str, width: int, options: Mapping[str, Any], wide: str = "") -> Job:
@@ -234,14 +241,18 @@ def legality_of(compiled: Compiled) -> dict[str, Any]:
             "why_not": {name: found[0] for name, found in reasons.items() if found}}
 
 
-def _row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    precision, validations = found.get("precision") or {}, found["validations"] if "rate" in label else []
+def _row(label: dict[str, Any], runs: list[Found]) -> dict[str, Any]:
+    """Of runs that differ in their seeds; legal is what all of them are."""
+    found, precision = runs[0], runs[0].get("precision") or {}
+    why_not = {name: reason for run in reversed(runs) for name, reason in run["why_not"].items()}
+    validations = [run["validations"][-1]["mean"] for run in runs if "rate" in label and run["validations"]]
     return {**label, "state_bits": precision.get("states", "float"), "message_bits": precision.get("messages", "float"),
             "rounding": precision.get("rounding", ""), "factor_rounding": precision.get("factor_rounding", ""),
-            "legal_on": found["legal_on"], "why_not": found["why_not"], **accuracy(found["seeds"]),
-            **({"validation": validations[-1]["mean"]} if validations else {}), "epochs": found["epochs"],
+            "legal_on": [name for name in found["legal_on"] if name not in why_not], "why_not": why_not,
+            **accuracy([seed for run in runs for seed in run["seeds"]]),
+            **({"validation": sum(validations) / len(validations)} if validations else {}), "epochs": found["epochs"],
             "backend": found["backend"], "granularity": found["granularity"], "simulated": True,
-            "wall_s": found["wall_s"]}
+            "wall_s": sum(run["wall_s"] for run in runs)}
 
 
 # ---- the plot: a row per circuit, a column per data set, filled where every rule is legal on Loihi 2

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cortexc.compiler.bench.bits as steps
-from cortexc.compiler.bench.bits import CASES, LINES, _at_rate, _row, bits, job_of, legality_of
+from cortexc.compiler.bench.bits import CASES, LINES, _at_rate, _jobs, _row, bits, job_of, legality_of
 from cortexc.compiler.experiments.circuits import build_circuit
 from cortexc.compiler.experiments.compilation import compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
@@ -110,8 +110,8 @@ def test_rates_are_compared_on_validation_data() -> None:
     assert job.overrides["model.eta_fw"] == [0.5, 0.1] and job.loaded().data.valid_fraction == 0.1
     assert dict(job.label)["rate"] == 0.5 and str(job.kept_in).endswith("_8_1_2_3_rate_0.5.json")
     found = {"precision": None, "validations": [{"mean": 0.2}, {"mean": 0.7}], "seeds": [{"test_accuracy": 0.5}],
-             **dict.fromkeys(("legal_on", "why_not", "epochs", "backend", "granularity", "wall_s"))}
-    assert _row(dict(job.label), found)["validation"] == 0.7 and "validation" not in _row({}, found)
+             "legal_on": [], "why_not": {}, "wall_s": 1.0, **dict.fromkeys(("epochs", "backend", "granularity"))}
+    assert _row(dict(job.label), [found])["validation"] == 0.7 and "validation" not in _row({}, [found])
 
 
 # ---- the cases
@@ -180,6 +180,18 @@ def test_a_tag_is_no_finer_than_the_engines_scales(width: int, tag: str) -> None
 def test_seeds_share_a_run_and_its_formats() -> None:
     job = job_of("pal-chip-digits", CASES["pal-chip-digits"], LINES[0], 8, {"seeds": [4, 5]})
     assert job.loaded().run.seeds == [4, 5]
+
+
+def test_seeds_of_mnist_have_a_run_each_and_one_row() -> None:
+    jobs = _jobs({"cases": ["error-neuron-mnist"], "bits": [8], "lines": [LINES[0]], "output": "out"})
+    assert [job.loaded().run.seeds for job in jobs] == [[1], [2], [3]]
+    assert len({job.label for job in jobs}) == 1 and len({job.kept_in for job in jobs}) == 3
+    common = {"validations": [], **dict.fromkeys(("epochs", "backend", "granularity"))}
+    runs = [{**common, "seeds": [{"test_accuracy": 0.5}], "legal_on": ["loihi2"], "why_not": {}, "wall_s": 1.0},
+            {**common, "seeds": [{"test_accuracy": 0.7}], "legal_on": [], "why_not": {"loihi2": "scale"}, "wall_s": 2.0}]
+    row = _row(dict(jobs[0].label), runs)
+    assert (row["seeds"], row["legal_on"], row["why_not"], row["wall_s"]) == (2, [], {"loihi2": "scale"}, 3.0)
+    assert row["accuracy"] == pytest.approx(0.6) and row["spread"] == pytest.approx(0.1)
 
 
 # ---- PAL's way to legal rules
