@@ -11,6 +11,7 @@ from cortexc.compiler.backends.lowering.held import as_packed
 from cortexc.compiler.backends.lowering.program import GroupProgram, Program
 from cortexc.compiler.backends.lowering.shared_states import pack_shared, unpack_shared
 from cortexc.compiler.backends.lowering.visits import WILD, starts_wild
+from cortexc.compiler.backends.lowering.waiting import Waiting
 from cortexc.compiler.ir.model import Array, weight_shape
 from cortexc.compiler.ir.protocol import Protocol
 from cortexc.compiler.passes.held_forms import form_of
@@ -23,10 +24,24 @@ def record_pieces(group: GroupProgram, protocol: Protocol) -> Array:
     for index, stream in enumerate(protocol.streams):
         column = 0
         for quantity in stream.quantities:
-            rows += [(index, group.offsets[quantity] + start, length, column + start, quantity in plastic)
-                     for start, length in group.owned(quantity)]
+            slot = _recorded(group.program, quantity)
+            rows += [(index, group.offsets[slot] + start, length, column + start, slot in plastic)
+                     for start, length in group.owned(slot)]
             column += group.program.slots.sizes[quantity]
     return np.array(rows, dtype=np.uint64).reshape(-1, 5)
+
+
+def _recorded(program: Program, quantity: str) -> str:
+    """The slot in which a quantity is what it is now."""
+    waiting, state = _waiting(program, quantity)
+    return waiting.shown(state) if waiting else quantity
+
+
+def _waiting(program: Program, quantity: str) -> tuple[Waiting | None, str]:
+    """The books of a state that waits for a visit, and its name."""
+    owner, _, name = quantity.partition(".")
+    found = program.waiting.get(owner)
+    return found if found and name in found.decays else None, name
 
 
 def unpack(program: Program, quantity: str, flat: Array) -> Array:
@@ -67,14 +82,20 @@ def packed(program: Program, quantity: str, values: Array, read: Callable[[str],
     """What a quantity that is set changes, by slot; `read` gives slots as they lie in memory."""
     if half := program.joined.get(quantity):
         return half.written(pack(program, quantity, values), read)
-    found, wild = {quantity: pack(program, quantity, values)}, f"{quantity.removesuffix('.w')}.{WILD}"
-    return {**found, wild: np.ones(1)} if wild in program.slots.sizes and starts_wild(values) else found
+    waiting, name = _waiting(program, quantity)
+    found, wild = waiting.all_now(read) if waiting else {}, f"{quantity.partition('.')[0]}.{WILD}"
+    found[quantity] = pack(program, quantity, values)
+    leaves = starts_wild(np.zeros(0), values) if waiting else name == "w" and starts_wild(values)
+    return {**found, wild: np.ones(1)} if wild in program.slots.sizes and leaves else found
 
 
 def current(program: Program, quantity: str, read: Callable[[str], Array]) -> Array:
     """A quantity in user shape from slots as they lie in memory; hoisted weights are brought up to date."""
     if half := program.joined.get(quantity):
         return unpack(program, quantity, half.read(read))
+    waiting, name = _waiting(program, quantity)
+    if waiting:
+        return unpack(program, quantity, waiting.now(name, read))
     graph, (owner, name) = program.graph, quantity.split(".", 1)
     projection = next((q for q in graph.projections if q.name == owner and q.lowering == "hoisted"), None)
     form = form_of(graph, projection) if projection else None

@@ -22,6 +22,7 @@ from cortexc.compiler.ir.expressions import Expression, leaves
 from cortexc.compiler.ir.model import Array, Graph, Projection
 from cortexc.compiler.ir.protocol import Protocol
 from cortexc.compiler.passes import held_forms
+from cortexc.compiler.passes.defer_decay import LAZY
 from cortexc.compiler.passes.held_forms import MATRICES, POST, PRE, SCALARS, Form, Line, Lines
 
 
@@ -56,7 +57,7 @@ class Rewritten(Interpreter):
         found = set()
         for q in self.graph.projections:
             rule, form = self.graph.rule_of(q), self.forms.get(q.name)
-            if q.lowering and rule and (form is None or form.learn):
+            if q.lowering not in ("", LAZY) and rule and (form is None or form.learn):
                 found |= {f"{q.name}.w", f"{q.name}.{rule.optimiser.kind}"}
         return found
 
@@ -139,7 +140,7 @@ class Rewritten(Interpreter):
             if learns if projection.apply is None else self._gate(projection.apply):
                 self._run(projection, form, form.update)
                 self._move(projection, False, True)
-        elif not projection.lowering:
+        elif projection.lowering in ("", LAZY):
             super()._apply(projection)
         elif learns:
             self.waiting.add(projection.name)

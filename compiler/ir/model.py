@@ -51,7 +51,7 @@ the one for all synapses or cells. Source: lava.magma.core.learning.random and .
 DRAWS = ("uniform", "shared", *LAVA_DRAWS)
 """Random numbers of rules: one per synapse, one for all synapses of a projection, or those of Lava."""
 GENERATORS = ("counter", "legacy", "recorded", "none")
-LOWERINGS = ("fused", "hoisted")
+LOWERINGS = ("fused", "hoisted", "lazy")
 OPERATIONS = ("transpose", "negate", "truncate", "sign")
 ARRAY_OPERATIONS = ("add", "times", "redraw")
 ROLES = ("shared", "per_seed", "per_sample")
@@ -177,7 +177,7 @@ class Projection:
     and what its optimiser has summed becomes a step where `apply` > 0 (by default wherever it learns).
     `wiring` draws the synapses of a list, `weights` and `delays` their numbers. `units`: of parameters, where said.
     `blocks`: (sizes of the post areas, sizes of the pre areas, pairs (post, pre) that are connected).
-    `group` (the process it lowers to) and `lowering` (`fused`, `hoisted` or neither) are set by passes.
+    `group` (the process it lowers to) and `lowering` (one of `LOWERINGS`, or none) are set by passes.
     """
 
     name: str

@@ -9,6 +9,7 @@ from cortexc.compiler.ir import Graph, unknown
 from cortexc.compiler.ir.errors import check_type
 from cortexc.compiler.passes.base import Pass, PassReport, Request, run_passes
 from cortexc.compiler.passes.count_underflow import CountUnderflow
+from cortexc.compiler.passes.defer_decay import DeferDecay
 from cortexc.compiler.passes.discretise import Discretise
 from cortexc.compiler.passes.eliminate_lookahead import EliminateLookahead
 from cortexc.compiler.passes.fold import Fold
@@ -56,13 +57,14 @@ def run_pipeline(graph: Graph, request: Request | None = None, target: Target = 
     request = replace(request, observed=frozenset(in_parts(request.observed, parts)))
     fixed = target.calibrate and target.calibrate(graph, report.graph)
     counted = CountUnderflow() if fixed and target.count else None
-    across = (target.hoist, FuseUpdate()) if target.granularity == "network" else ()
+    across = (target.hoist, FuseUpdate(), DeferDecay()) if target.granularity == "network" else ()
     last = target.kept(fixed, counted, *across, Partition(target.granularity, target.cores))
     return run_passes(report.graph, last, request, report.records)
 
 
 PASSES: dict[str, type[Pass]] = {
-    each.name: each for each in (Discretise, Fold, EliminateLookahead, HoistConstantInput, FuseUpdate, Partition)}
+    each.name: each for each in (Discretise, Fold, EliminateLookahead, HoistConstantInput, FuseUpdate, DeferDecay,
+                                  Partition)}
 """Those that need no options, by name, in their order."""
 
 PIPELINE: tuple[str, ...] = tuple(PASSES)

@@ -23,6 +23,7 @@ from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.ir.protocol import Protocol, Record, Stream
 from cortexc.compiler.passes.base import Request
+from cortexc.compiler.passes.defer_decay import LAZY
 from cortexc.compiler.passes.discretise import Discretise
 from cortexc.compiler.passes.partition import Partition
 from cortexc.compiler.passes.stock import hidden_quantities, stock_plan
@@ -164,7 +165,7 @@ def deferred(graph: Graph) -> set[str]:
     found = set()
     for q in graph.projections:
         rule = graph.rule_of(q)
-        if q.lowering and rule:
+        if q.lowering not in ("", LAZY) and rule:
             found |= {f"{q.name}.w", f"{q.name}.{rule.optimiser.kind}"}
     return found
 

@@ -86,6 +86,7 @@ class Learning:
         self.drawn: dict[str, Node] = {}
         self.row_locals: dict[str, Name] = {}
         self.signed = False
+        self.waited: Callable[[str, Node], Node] | None = None
         self.translation = factors.translation(kernel, self._leaf)
 
     def slot(self, quantity: str) -> str:
@@ -165,7 +166,8 @@ class Learning:
         """Moves the synaptic states of the weight `x` at (j, k, c); its increment, summed over samples."""
         kernel, self.at, self.sample = self.kernel, at, 0
         for state in self.own_states:
-            old = kernel.let(f"old_{state.name}", self.weights(f"o_{state.name}", state.name)[at])
+            found = self.weights(f"o_{state.name}", state.name)[at]
+            old = kernel.let(f"old_{state.name}", self.waited(state.name, found) if self.waited else found)
             kernel.let(f"v_{state.name}", old)
         self.drawn = {name: self._draw(name, kind) for name, kind in self.rule.noise}
         for name, expression in self.factors.updates:
@@ -239,9 +241,14 @@ class Learning:
             if abs(bound) < float("inf"):
                 self.kernel.set(x, Where(compared(x, operator, bound), Number(bound), x))
 
+    @property
+    def learns(self) -> Node:
+        """Whether the gate is on."""
+        return compared(self.kernel.gate("learn", self.projection.gate or ""), ">", 0.0)
+
     def gated_step(self, at: tuple[Int, Int, Int], increment: Name) -> None:
         """Where synaptic states move in every step, the weight moves only where the gate is on."""
-        with self.kernel.when(compared(self.kernel.gate("learn", self.projection.gate or ""), ">", 0.0)):
+        with self.kernel.when(self.learns):
             self.step(at, increment)
 
     # ---- every synapse

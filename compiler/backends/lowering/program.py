@@ -29,6 +29,7 @@ from cortexc.compiler.backends.lowering.storage import plan_storage
 from cortexc.compiler.backends.lowering.threads import cut_starts, shares, usable
 from cortexc.compiler.backends.lowering.twins import Half, join_twins, signed
 from cortexc.compiler.backends.lowering.visits import WILD, starts_wild
+from cortexc.compiler.backends.lowering.waiting import Waiting
 from cortexc.compiler.backends.start import Start, check_names
 from cortexc.compiler.ir import model
 from cortexc.compiler.ir.model import Array, Graph
@@ -63,6 +64,8 @@ class Program:
     """States of rules that the synapses of a cell share -> the cell's side."""
     joined: dict[str, Half] = field(default_factory=dict)
     """Numbers per synapse that two projections keep in one slot."""
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    """Of projections with states that wait for a visit."""
     transfers: list[Transfer] = field(default_factory=list)
     owners: dict[str, list[Piece]] = field(default_factory=dict)
     """Who owns what of every slot that an operation writes."""
@@ -260,17 +263,21 @@ class _Lowering:
         kept = [o for q in self.projections.values() for o in q.early_operations()]
         step = cut([*kept, *self._loads(), *self._draws(), *self._schedule(), *self._learning()])
         flush = [o for q in self._deferred() if (o := self.projections[q].update_operation())]
+        lazy = [q.lazy for q in self.projections.values() if q.lazy]
+        flush += [o for each in lazy for o in each.show()]
         kinds = list(dict.fromkeys((o.kind, o.kernel, o.update) for o in (*step, *flush)))
         source = module_source(self.kernels, kinds)
         initial = initial_values(self.graph, self.storage, self.start)
         shared = {q.slot(state): side for q in self.projections.values() for state, side in q.shared.items()}
         initial |= {q.slot(WILD): np.ones(1) for q in self.projections.values() if q.slot(WILD) in self.slots.sizes
-                    and starts_wild(self.start.values[q.slot("w")])}
+                    and starts_wild(self.start.values[q.slot("w")], *q.states_that_wait)}
         initial |= {slot: np.ones(self.slots.sizes[slot]) for q in self.projections.values()
                     if q.rule and (slot := q.own("weight_sum")) in self.slots.sizes}
         for q in self.projections.values():
             initial |= nothing_arrived(q, self.start) if q.rule else {}
         initial |= {q.weight_slot.name: signed(q) for q in self.projections.values() if q.twin}
+        for each in lazy:
+            initial |= each.waiting.initial()
         for slot, side in shared.items():
             initial[slot] = pack_shared(self.start.values[slot], self.start.synapses[slot.split(".")[0]], side, slot)
         for name, lowering in self.projections.items():
@@ -278,8 +285,9 @@ class _Lowering:
                 message = f"{lowering.projection.pre}.{self.graph.class_of(name).message}"
                 nothing = np.zeros(self.slots.sizes[message])  # where no earlier value is read
                 initial |= lowering.held.initial(np.asarray(initial.get(message, nothing)))
+        waiting = {each.waiting.projection: each.waiting for each in lazy}
         program = Program(self.graph, step, flush, self.slots, initial, kinds, self.kernels, source,
-                          self.start.synapses, shared, self.joined)
+                          self.start.synapses, shared, self.joined, waiting)
         program.transfers = transfers_of(step, self.slots)
         program.owners = pieces(step, self.slots.sizes, self._strides())
         return program
@@ -336,7 +344,8 @@ class _Lowering:
         before, after = ([operation for late, operation in mirrors if late == wanted] for wanted in (False, True))
         deferred = set(self._deferred())
         updates = [o for name, q in self.projections.items() if name not in deferred and (o := q.update_operation())]
-        return [*factors, *increments, *before, *updates, *after]
+        ends = [q.lazy.end() for q in self.projections.values() if q.lazy]
+        return [*factors, *increments, *before, *updates, *ends, *after]
 
 
 def _with_groups(graph: Graph) -> Graph:

@@ -10,11 +10,13 @@ from typing import Any
 
 from cortexc.compiler.backends.kernels.nest import Kernel
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, Span, along
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering import listed
 from cortexc.compiler.backends.lowering.arrivals import arrivals
 from cortexc.compiler.backends.lowering.cells import message_slot
 from cortexc.compiler.backends.lowering.factors import summing_gate
 from cortexc.compiler.backends.lowering.held import Held
+from cortexc.compiler.backends.lowering.lazy import Lazy
 from cortexc.compiler.backends.lowering.listed import axes_of
 from cortexc.compiler.backends.lowering.shared_states import shared_operation
 from cortexc.compiler.backends.lowering.summed import Summed
@@ -32,6 +34,7 @@ class ProjectionLowering(SynapseCode):
         self.summed = Summed(self) if self.rule and self.rule.optimiser.kind in SUMMED else None
         form = form_of(self.graph, self.projection)
         self.held = Held(self, form, self.summed) if form else None
+        self.lazy = Lazy(self, self.visits, self.waiting) if self.visits and self.waiting else None
 
     @property
     def materialised(self) -> bool:
@@ -146,7 +149,7 @@ class ProjectionLowering(SynapseCode):
             return []
         return [*(shared_operation(self, side) for side in sorted(set(self.shared.values()))),
                 *([self._increment_operation()] if self.materialised else []),
-                *([self.summed.gather()] if self.summed else [])]
+                *([self.summed.gather()] if self.summed else []), *([self.lazy.begin()] if self.lazy else [])]
 
     def _increment_operation(self) -> Operation:
         kernel = Kernel(f"Increment of every synapse by rule {self.factors.rule.name}.")
@@ -174,7 +177,14 @@ class ProjectionLowering(SynapseCode):
         step = learning.gated_step if self._moves_always else learning.step
         if self.visits:
             wild = kernel.array("wild", self.wild, 1)
-            each_moving(learning, self.visits, wild, lambda at: step(at, learning.increment(at)))
+
+            def visit(at: tuple[Int, Int, Int]) -> None:
+                step(at, learning.increment(at))
+
+            if self.lazy:
+                self.lazy.learn(learning, wild, visit)
+            else:
+                each_moving(learning, self.visits, wild, visit)
         else:
             learning.each_weight(lambda at: step(at, learning.increment(at)))
         found = self.of_rule("learn", kernel, "" if self._moves_always else self.gate)

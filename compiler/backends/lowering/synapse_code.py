@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from cortexc.compiler.backends.kernels.layout import shape_of
@@ -17,11 +18,14 @@ from cortexc.compiler.backends.lowering.listed import axes_of
 from cortexc.compiler.backends.lowering.shared_states import Sides, shared_states
 from cortexc.compiler.backends.lowering.storage import Storage
 from cortexc.compiler.backends.lowering.visits import WILD, Visits, visits_of
+from cortexc.compiler.backends.lowering.waiting import Waiting
 from cortexc.compiler.backends.start import Start
 from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.ir.expressions import Name, Node, Number, Where
+from cortexc.compiler.ir.model import Array as Numbers
 from cortexc.compiler.ir.model import PlasticityRule, Projection
+from cortexc.compiler.passes.defer_decay import LAZY
 from cortexc.compiler.passes.events import moves_at_events, sends_events
 
 ALONG = 8
@@ -41,8 +45,10 @@ class SynapseCode:
 
     def __init__(self, storage: Storage, projection: Projection, slots: SlotTable, kernels: KernelTable,
                  observed: frozenset[str], start: Start):
-        self.storage, self.projection, self.slots, self.kernels = storage, projection, slots, kernels
+        self.storage, self.slots, self.kernels = storage, slots, kernels
         self.graph, self.observed, self.start = storage.graph, observed, start
+        self.may_wait = projection.lowering == LAZY
+        self.projection = projection = replace(projection, lowering="") if self.may_wait else projection
         self.twin: SynapseCode | None = None
         self.leader: SynapseCode | None = None
         self.synapse, self.gate = self.graph.class_of(projection.name), projection.gate or ""
@@ -67,9 +73,21 @@ class SynapseCode:
     @cached_property
     def visits(self) -> Visits | None:
         """Which synapses a step of the rule moves, where that is not all of them."""
-        if self.rule and (self.shape.listed is not None or moves_at_events(self.graph, self.projection)):
-            return visits_of(self.factors, self.graph, self.shared)
-        return None
+        at_events = self.may_wait or self.shape.listed is not None or moves_at_events(self.graph, self.projection)
+        return visits_of(self.factors, self.graph, self.shared, self.may_wait) if self.rule and at_events else None
+
+    @cached_property
+    def waiting(self) -> Waiting | None:
+        """The books of states that wait for a visit."""
+        if not self.visits or not self.visits.decays:
+            return None
+        synapses = self.start.synapses.get(self.projection.name)
+        return Waiting(self.projection.name, self.factors.own, self.shape, self.visits.decays, synapses)
+
+    @property
+    def states_that_wait(self) -> list[Numbers]:
+        """Their first values."""
+        return [self.start.values[self.slot(state)] for state in self.visits.decays] if self.visits else []
 
     @property
     def wild(self) -> Slot:

@@ -13,8 +13,8 @@ where it is not, or a weight was set to -0.0, all synapses are visited from then
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -25,15 +25,14 @@ from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
 from cortexc.compiler.backends.lowering.learning import Learning
 from cortexc.compiler.backends.lowering.listed import ListedAxes
-from cortexc.compiler.ir.cells import CellType
-from cortexc.compiler.ir.expressions import Call, Expression, Name, Node, Number, Where, reads, walk
+from cortexc.compiler.ir.expressions import Binary, Call, Expression, Name, Node, Number, Where, reads
 from cortexc.compiler.ir.functions import Floats
 from cortexc.compiler.ir.model import Graph
+from cortexc.compiler.passes.defer_decay import REACH, SILENT, WITHIN, decays, is_nothing, range_of, vanishes
 from cortexc.compiler.passes.events import GATE
-from cortexc.compiler.passes.ranges import Ranges, Values, only, value_ranges
+from cortexc.compiler.passes.ranges import Values, only, value_ranges
 
-REACH = 2.0**200
-WITHIN, SILENT, DRAWN = Values(-REACH, REACH), only(0.0), Values(0.0, 1 - 2.0**-24)
+DRAWN = Values(0.0, 1 - 2.0**-24)
 WILD = "wild"
 """The quantity of a projection that says that all synapses are to be visited, and that weights may not be finite."""
 Visit = Callable[[tuple[Int, Int, Int]], object]
@@ -43,7 +42,8 @@ Visit = Callable[[tuple[Int, Int, Int]], object]
 class Visits:
     """`pre`, `post`: vectors (`Q0`, `P1`) of which one is not 0 where a synapse moves; `others`: vectors, and `states`
     that synapses share, which have to be within REACH; `weights`: so have they, and nothing bounds them; `gates`: one
-    of them on moves all; `factors`: other gates, within REACH."""
+    of them on moves all; `factors`: other gates, within REACH; `decays`: states of single synapses, and what they are
+    multiplied with in a step without a visit; `rare`: those of `pre` and `post` that count where the rule learns."""
 
     pre: tuple[str, ...]
     post: tuple[str, ...]
@@ -52,28 +52,42 @@ class Visits:
     weights: bool
     gates: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
+    decays: Mapping[str, float] = field(default_factory=dict)
+    rare: tuple[str, ...] = ()
 
 
-def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str]) -> Visits | None:
-    """None where every synapse has to be visited."""
+def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str], lazy: bool = False) -> Visits | None:
+    """None where every synapse has to be visited. `lazy`: states of single synapses may wait for a visit."""
     rule, (low, high) = factors.rule, graph.class_of(factors.projection.name).bounds
-    if factors.shape.batch > 1 or rule.optimiser.kind != "none" or len(shared) < len(rule.states) or any(
+    own = [s.name for s in rule.states if s.name not in shared]
+    if factors.shape.batch > 1 or rule.optimiser.kind != "none" or own and not lazy or any(
             bound == 0 and math.copysign(1.0, bound) < 0 for bound in (low, high)):
         return None
-    read = reads(factors.increment)
+    read = reads(factors.increment).union(*(reads(e) for name, e in factors.updates if name in own))
     if any(VECTOR + name in read for name in factors.travelling):
         return None
     there = [name for name in factors.vectors if VECTOR + name in read]
     spiking = [name for name in there if _spikes(factors, graph, name)]
     pre, post = ([name for name in spiking if name.startswith(letter)] for letter in "QP")
     gates = sorted(name for name in read if name.startswith(GATE))
-    for off, silent in product(dict.fromkeys(((), *((gate,) for gate in gates), tuple(gates))), (pre, post, spiking)):
-        if silent and _stays(factors, graph, [*(VECTOR + name for name in silent), *off]):
-            return Visits(tuple(n for n in silent if n in pre), tuple(n for n in silent if n in post),
+    for rare, off, silent in product(_rare(factors, there, spiking) if own else ((),),
+                                     dict.fromkeys(((), *((gate,) for gate in gates), tuple(gates))),
+                                     (pre, post, spiking)):
+        quiet, moving = [*(VECTOR + name for name in silent), *off], (*silent, *rare)
+        found = _decays(factors, graph, own, quiet)
+        if (silent or own) and found is not None and _stays(factors, graph, quiet + [VECTOR + name for name in rare]):
+            return Visits(tuple(n for n in moving if n.startswith("Q")), tuple(n for n in moving if n.startswith("P")),
                           tuple(n for n in there if n not in silent), tuple(n for n in shared if n in read),
                           "w" in read and not math.isfinite(low - high), off,
-                          tuple(gate for gate in gates if gate not in off))
+                          tuple(gate for gate in gates if gate not in off), found, rare)
     return None
+
+
+def _rare(factors: Factors, there: list[str], spiking: list[str]) -> Iterator[tuple[str, ...]]:
+    """None, then the other vectors of the increment: of postsynaptic cells, of presynaptic ones, all."""
+    read = reads(factors.increment)
+    others = [name for name in there if VECTOR + name in read and name not in spiking]
+    yield from dict.fromkeys(tuple(n for n in others if n.startswith(side)) for side in ((), "P", "Q", ("P", "Q")))
 
 
 def _spikes(factors: Factors, graph: Graph, vector: str) -> bool:
@@ -88,7 +102,7 @@ def _spikes(factors: Factors, graph: Graph, vector: str) -> bool:
     constants = _constants(factors, expression)
     message = graph.class_of(factors.projection.name).message
     return (expression in (Name(f"pre.{message}"), Name(f"arrived.{message}"))
-            or _few(_range(expression, leaves | constants)) or _is_nothing(_range(expression, quiet | constants)))
+            or _few(range_of(expression, leaves | constants)) or is_nothing(expression, quiet | constants))
 
 
 def _few(values: Values) -> bool:
@@ -103,29 +117,32 @@ def _constants(factors: Factors, expression: Expression) -> dict[str, Values]:
 
 def _stays(factors: Factors, graph: Graph, silent: list[str]) -> bool:
     """Whether the increment is 0 where these vectors and gates are."""
+    return vanishes(factors.increment, _known(factors, graph, factors.increment, silent))
+
+
+def _decays(factors: Factors, graph: Graph, own: list[str], silent: list[str]) -> dict[str, float] | None:
+    """What these states are multiplied with where these vectors and gates are 0; None if more happens to them."""
+    known = {}
+    for _, expression in factors.updates:
+        known |= _known(factors, graph, expression, silent)
+    return decays(factors.updates, own, known, factors.scalar_value)
+
+
+def _known(factors: Factors, graph: Graph, expression: Expression, silent: list[str]) -> dict[str, Values]:
     low, high = graph.class_of(factors.projection.name).bounds
-    known = _constants(factors, factors.increment)
+    known = _constants(factors, expression)
     known |= {name: DRAWN for name, _ in factors.rule.noise} | {s.name: WITHIN for s in factors.rule.states}
     known |= {VECTOR + name: WITHIN for name in factors.vectors}
-    known |= {name: WITHIN for name in reads(factors.increment) if name.startswith(GATE)}
+    known |= {name: WITHIN for name in reads(expression) if name.startswith(GATE)}
     known |= dict.fromkeys(silent, SILENT)
     known["w"] = WITHIN.within(low, high)
-    found = [_range(node, known) for node in walk(factors.increment)]
-    return all(math.isfinite(v.low) and math.isfinite(v.high) for v in found) and _is_nothing(
-        _range(factors.increment, known))
+    return known
 
 
-def _range(expression: Expression, known: Mapping[str, Values]) -> Values:
-    return Ranges(CellType("rule"), known).of(expression)
-
-
-def _is_nothing(values: Values) -> bool:
-    return values.low == values.high == 0.0
-
-
-def starts_wild(weights: Floats) -> bool:
-    """Whether a weight is -0.0, to which 0.0 may be added."""
-    return bool((np.signbit(weights) & (weights == 0)).any())
+def starts_wild(weights: Floats, *states: Floats) -> bool:
+    """Whether a weight is -0.0, to which 0.0 may be added, or a state is not within REACH; nan is not."""
+    return bool((np.signbit(weights) & (weights == 0)).any()) or not all(
+        (np.abs(values) <= REACH).all() for values in states)
 
 
 # ---- loops
@@ -133,49 +150,72 @@ def starts_wild(weights: Floats) -> bool:
 
 def each_moving(learning: Learning, visits: Visits, wild: Array, visit: Visit) -> None:
     """`visit` at every synapse that may move, its weight in `x`."""
-    kernel, axes = learning.kernel, learning.axes
+    each_visited(learning, visits, everywhere_in(learning, visits, wild), loading(learning, visits, wild, visit))
+
+
+def everywhere_in(learning: Learning, visits: Visits, wild: Array) -> Name:
+    """A local that is not 0 where all synapses are to be visited."""
+    kernel = learning.kernel
     everywhere = kernel.let("everywhere", wild[0])
     for array, side in ((learning.vector(n), "pre" if n.startswith("Q") else "post") for n in visits.others):
         _look(learning, array, side, everywhere)
     for state in visits.states:
         _look(learning, learning.shared_array(state, 0), learning.shared[state], everywhere)
         _look(learning, learning.shared_array(state, 1), learning.shared[state], everywhere)
-
-    def at(j: Int, s: Int) -> None:
-        kernel.let("x", learning.weights("w", "w")[j, s, 0])
-        visit((j, s, 0))
-        if visits.weights:
-            with kernel.when(compared(compared(_size(Name("x")), "<=", REACH), "==", 0.0)):
-                kernel.store(wild[0], 1.0)
-
     for gate in visits.factors:
-        _note(kernel, everywhere, compared(_size(learning.translation.value(Name(gate))), "<=", REACH))
+        note(kernel, everywhere, compared(size_of(learning.translation.value(Name(gate))), "<=", REACH))
     kernel.store(wild[0], everywhere)
     for gate in visits.gates:
-        _note(kernel, everywhere, compared(learning.translation.value(Name(gate)), "==", 0.0))
+        note(kernel, everywhere, compared(learning.translation.value(Name(gate)), "==", 0.0))
+    return everywhere
+
+
+def loading(learning: Learning, visits: Visits, wild: Array, visit: Visit) -> Visit:
+    """`visit` of a synapse whose weight is in `x`; notes what leaves the finite numbers there."""
+    kernel, moving = learning.kernel, [f"v_{state}" for state in visits.decays] + ["x"] * visits.weights
+
+    def at(place: tuple[Int, Int, Int]) -> None:
+        kernel.let("x", learning.weights("w", "w")[place])
+        visit(place)
+        for name in moving:
+            with kernel.when(compared(compared(size_of(Name(name)), "<=", REACH), "==", 0.0)):
+                kernel.store(wild[0], 1.0)
+
+    return at
+
+
+def each_visited(learning: Learning, visits: Visits, everywhere: Name, at: Visit) -> None:
+    """Rows of presynaptic cells with an event, or all of them, and columns of postsynaptic cells with one."""
+    kernel, axes = learning.kernel, learning.axes
     moving = compared(everywhere, "!=", 0.0)
     with axes.each_row() as j:
         learning.load_row(j)
-        active = [compared(learning.row_locals[name], "!=", 0.0) for name in visits.pre]
+        active = [active_at(learning, visits, name, learning.row_locals[name]) for name in visits.pre]
         with kernel.when(any_of([moving, *active])), axes.each_along(j) as (s, _):
-            at(j, s)
+            at((j, s, 0))
     if visits.post:
         _each_column(learning, visits, everywhere, at)
 
 
-def _each_column(learning: Learning, visits: Visits, everywhere: Name, at: Callable[[Int, Int], None]) -> None:
+def active_at(learning: Learning, visits: Visits, vector: str, value: Node) -> Node:
+    """Whether this value of a vector makes its cell's synapses move."""
+    here = compared(value, "!=", 0.0)
+    return Binary("and", learning.learns, here) if vector in visits.rare else here
+
+
+def _each_column(learning: Learning, visits: Visits, everywhere: Name, at: Visit) -> None:
     """Columns of postsynaptic cells that spiked, but for the rows that have been visited."""
     kernel, axes = learning.kernel, learning.axes
     learning.row_locals.clear()
 
     def unless_visited(j: Int, s: Int) -> None:
-        active = [compared(learning.vector(name)[j, 0, 0], "!=", 0.0) for name in visits.pre]
+        active = [active_at(learning, visits, name, learning.vector(name)[j, 0, 0]) for name in visits.pre]
         with kernel.when(compared(any_of(active), "==", 0.0) if active else Number(1.0)):
-            at(j, s)
+            at((j, s, 0))
 
     targets = axes.each_target() if isinstance(axes, ListedAxes) else kernel.loop("k", axes.width)
     with kernel.when(compared(everywhere, "==", 0.0)), targets as k:
-        spiked = [compared(learning.vector(name)[k, 0, 0], "!=", 0.0) for name in visits.post]
+        spiked = [active_at(learning, visits, name, learning.vector(name)[k, 0, 0]) for name in visits.post]
         with kernel.when(any_of(spiked)):
             if isinstance(axes, ListedAxes):
                 starts, places, rows = (kernel.indices(f"of_{key}", IndexSlot(f"{learning.projection.name}.{key}"))
@@ -192,12 +232,12 @@ def _look(learning: Learning, array: Array, side: str, everywhere: Name) -> None
     kernel, shape = learning.kernel, learning.shape
     cells = kernel.size(f"{side}_cells", shape.pre if side == "pre" else shape.post)
     with kernel.loop("i", cells) as i:
-        _note(kernel, everywhere, compared(_size(array[i, 0, 0]), "<=", REACH))
+        note(kernel, everywhere, compared(size_of(array[i, 0, 0]), "<=", REACH))
 
 
-def _note(kernel: Kernel, everywhere: Name, harmless: Node) -> None:
+def note(kernel: Kernel, everywhere: Name, harmless: Node) -> None:
     kernel.set(everywhere, Where(harmless, everywhere, Number(1.0)))
 
 
-def _size(value: Node) -> Node:
+def size_of(value: Node) -> Node:
     return Call("abs", (value,))
