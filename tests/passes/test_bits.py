@@ -18,6 +18,7 @@ from cortexc.compiler.ir import Graph
 from cortexc.compiler.ir.protocol import Phase, Protocol, Record, Stream
 from cortexc.compiler.passes import BITS, PASSES, Request, pipeline, run_passes
 from cortexc.compiler.passes.count_underflow import CountUnderflow
+from cortexc.compiler.passes.defer_decay import DeferDecay
 from cortexc.compiler.passes.eliminate_lookahead import EliminateLookahead
 from cortexc.compiler.passes.fold import Fold
 from cortexc.compiler.passes.fuse_update import FuseUpdate
@@ -53,7 +54,8 @@ def test_every_pass_says_what_it_does_to_bits():
 
 def test_all_that_claim_to_keep_bits_are_tested_here():
     assert {c for c in all_passes() if c.fidelity == "same"} == {*IN_THE_INTERPRETER, *IN_THE_LOWERING}
-    assert {c for c in all_passes() if c.fidelity == "algebra"} == {EliminateLookahead, HoistConstantInput, GroupWeights}
+    assert {c for c in all_passes() if c.fidelity == "algebra"} == {
+        EliminateLookahead, HoistConstantInput, GroupWeights, DeferDecay}
 
 
 def test_the_report_says_it_for_this_circuit(pal):

@@ -18,22 +18,21 @@ from cortexc.compiler.backends.kernels.operations import Operation, Slot
 from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.learning import Learning
 from cortexc.compiler.backends.lowering.visits import (
-    Visit,
     Visits,
     active_at,
     each_visited,
     everywhere_in,
-    loading,
+    look_at,
     note,
 )
-from cortexc.compiler.backends.lowering.waiting import ALL, EVERYWHERE, NOW, SWEEP, Waiting
-from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Node, Number, Where
+from cortexc.compiler.backends.lowering.waiting import ALL, CLOCK, EVERYWHERE, MOVING, NOW, SWEEP, Waiting
+from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Node, Number, Where, reads
 
 if TYPE_CHECKING:
     from cortexc.compiler.backends.lowering.projections import ProjectionLowering
 
 MANY = 16
-"""All synapses are visited where more than one in so many cells has a rare value that is not 0."""
+"""Where more than one in so many cells has an event, all synapses are visited: row after row, they are faster."""
 
 
 class Lazy:
@@ -41,14 +40,14 @@ class Lazy:
 
     def __init__(self, owner: ProjectionLowering, visits: Visits, waiting: Waiting):
         self.owner, self.visits, self.waiting = owner, visits, waiting
-        owner.slots.add(waiting.clock, 3)
+        owner.slots.add(waiting.clock, CLOCK)
         for side in ("pre", "post"):
             owner.slots.add(waiting.visited(side), waiting.cells(side))
         for state in waiting.decays:
             owner.slots.add(waiting.powers(state), SWEEP + 1)
 
     def _clock(self, kernel: Kernel) -> Array:
-        return kernel.array("clock", Slot(self.waiting.clock), 3)
+        return kernel.array("clock", Slot(self.waiting.clock), CLOCK)
 
     def _visited(self, kernel: Kernel, side: str) -> Array:
         cells = self.waiting.cells(side)
@@ -60,42 +59,61 @@ class Lazy:
         now = kernel.let("now", clock[NOW] + 1.0)
         kernel.store(clock[NOW], now)
         everywhere = everywhere_in(learning, self.visits, kernel.array("wild", self.owner.wild, 1))
-        for vector in self.visits.rare:
-            self._count(learning, vector, everywhere)
+        moving = kernel.let("moving", everywhere if self.visits.resting else 1.0)
+        for vector in (*self.visits.pre, *self.visits.post):
+            count = self._count(learning, vector)
+            note(kernel, everywhere, compared(count, "<=", float(self._cells_of(vector) // MANY)))
+            if vector in self.visits.rare:
+                note(kernel, moving, compared(count, "==", 0.0))
         note(kernel, everywhere, compared(now, "<", float(SWEEP)))
         kernel.store(clock[EVERYWHERE], everywhere)
+        kernel.store(clock[MOVING], Where(learning.learns, moving, Number(0.0)))
         return self.owner.of_rule("begin", kernel)
 
-    def _count(self, learning: Learning, vector: str, everywhere: Name) -> None:
-        """Notes where too many cells have a value that is not 0."""
-        kernel, cells = learning.kernel, self._cells_of(vector)
+    def _count(self, learning: Learning, vector: str) -> Name:
+        """How many cells have an event."""
+        kernel = learning.kernel
         count = kernel.let(f"count_{vector}", 0.0)
-        with kernel.loop("i", kernel.size(f"cells_{vector}", cells)) as i:
+        with kernel.loop("i", kernel.size(f"cells_{vector}", self._cells_of(vector))) as i:
             here = active_at(learning, self.visits, vector, learning.vector(vector)[i, 0, 0])
             kernel.set(count, count + Where(here, Number(1.0), Number(0.0)))
-        note(kernel, everywhere, compared(count, "<=", float(cells // MANY)))
+        return count
 
     def _cells_of(self, vector: str) -> int:
         return self.owner.shape.cells[0 if vector.startswith("Q") else 1]
 
-    def learn(self, learning: Learning, wild: Array, visit: Visit) -> None:
-        """`visit` at every synapse of this step, with its states up to date."""
-        kernel = learning.kernel
-        clock, at = self._clock(kernel), loading(learning, self.visits, wild, visit)
+    def learn(self, learning: Learning) -> None:
+        """At every synapse of this step, with its states up to date."""
+        kernel, clock = learning.kernel, self._clock(learning.kernel)
         everywhere, before = kernel.let("everywhere", clock[EVERYWHERE]), kernel.let("before", clock[NOW] - 1.0)
         again = Binary("and", compared(everywhere, "!=", 0.0), compared(clock[ALL], "==", before))
-        with kernel.when(again):
-            self._plain(learning, at)
-        with kernel.otherwise():
-            learning.waited = self._waited(learning)
-            each_visited(learning, self.visits, everywhere, self._after_steps(learning, before, at))
-
-    @staticmethod
-    def _plain(learning: Learning, at: Visit) -> None:
-        with learning.axes.each_row() as j:
+        with kernel.when(again), learning.axes.each_row() as j:
             learning.load_row(j)
             with learning.axes.each_along(j) as (k, c):
-                at((j, k, c))
+                self._visit(learning, (j, k, c))
+        with kernel.otherwise():
+            learning.waited = self._waited(learning)
+            each_visited(learning, self.visits, everywhere, lambda place: self._late_visit(learning, before, place))
+
+    def _late_visit(self, learning: Learning, before: Name, place: tuple[Int, Int, Int]) -> None:
+        self._count_steps(learning, before, place)
+        self._visit(learning, place)
+
+    def _visit(self, learning: Learning, place: tuple[Int, Int, Int]) -> None:
+        """The states move; the weight, which is looked at only then, where it may."""
+        kernel, wild = learning.kernel, learning.kernel.array("wild", self.owner.wild, 1)
+        early = any("w" in reads(expression) for _, expression in learning.factors.updates)
+        if early:
+            kernel.let("x", learning.weights("w", "w")[place])
+        learning.move_states(place)
+        for state in self.visits.decays:
+            look_at(kernel, Name(f"v_{state}"), wild)
+        with kernel.when(compared(self._clock(kernel)[MOVING], "!=", 0.0)):
+            if not early:
+                kernel.let("x", learning.weights("w", "w")[place])
+            learning.step(place, learning.after_states(place))
+            if self.visits.weights:
+                look_at(kernel, Name("x"), wild)
 
     def _waited(self, learning: Learning) -> Callable[[str, Node], Node]:
         def value(state: str, found: Node) -> Node:
@@ -109,13 +127,6 @@ class Lazy:
         kernel.array(f"table_{table}", Slot(self.waiting.powers(state)))
         kernel.size(f"entries_{table}", SWEEP + 1)
         return Lookup(table, Name("waits"))
-
-    def _after_steps(self, learning: Learning, until: Name, at: Visit) -> Visit:
-        def counted(place: tuple[Int, Int, Int]) -> None:
-            self._count_steps(learning, until, place)
-            at(place)
-
-        return counted
 
     def _count_steps(self, learning: Learning, until: Node, place: tuple[Int, Int, Int]) -> None:
         """The steps since a synapse was visited, in the local `waits`."""

@@ -164,6 +164,10 @@ class Learning:
 
     def increment(self, at: tuple[Int, Int, Int]) -> Name:
         """Moves the synaptic states of the weight `x` at (j, k, c); its increment, summed over samples."""
+        self.move_states(at)
+        return self.after_states(at)
+
+    def move_states(self, at: tuple[Int, Int, Int]) -> None:
         kernel, self.at, self.sample = self.kernel, at, 0
         for state in self.own_states:
             found = self.weights(f"o_{state.name}", state.name)[at]
@@ -175,6 +179,10 @@ class Learning:
                 continue
             kernel.set(Name(f"v_{name}"), self.translation.value(expression))
             kernel.store(self.weights(f"o_{name}", name)[at], Name(f"v_{name}"))
+
+    def after_states(self, at: tuple[Int, Int, Int]) -> Name:
+        """The increment of the weight `x`, whose states have moved."""
+        kernel = self.kernel
         increment = kernel.let("dw", self.translation.value(self.factors.increment))
         with kernel.loop("r", self.shape.repeats, 1 if self.shape.repeats > 1 else 0) as self.sample:
             if self.shape.repeats > 1:

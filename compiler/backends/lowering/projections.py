@@ -10,7 +10,6 @@ from typing import Any
 
 from cortexc.compiler.backends.kernels.nest import Kernel
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, Span, along
-from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering import listed
 from cortexc.compiler.backends.lowering.arrivals import arrivals
 from cortexc.compiler.backends.lowering.cells import message_slot
@@ -175,16 +174,11 @@ class ProjectionLowering(SynapseCode):
         kernel = Kernel(f"One step of rule {self.factors.rule.name} for every synapse.")
         learning = self.learning(kernel)
         step = learning.gated_step if self._moves_always else learning.step
-        if self.visits:
+        if self.lazy:
+            self.lazy.learn(learning)
+        elif self.visits:
             wild = kernel.array("wild", self.wild, 1)
-
-            def visit(at: tuple[Int, Int, Int]) -> None:
-                step(at, learning.increment(at))
-
-            if self.lazy:
-                self.lazy.learn(learning, wild, visit)
-            else:
-                each_moving(learning, self.visits, wild, visit)
+            each_moving(learning, self.visits, wild, lambda at: step(at, learning.increment(at)))
         else:
             learning.each_weight(lambda at: step(at, learning.increment(at)))
         found = self.of_rule("learn", kernel, "" if self._moves_always else self.gate)

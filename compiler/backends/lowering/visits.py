@@ -43,7 +43,8 @@ class Visits:
     """`pre`, `post`: vectors (`Q0`, `P1`) of which one is not 0 where a synapse moves; `others`: vectors, and `states`
     that synapses share, which have to be within REACH; `weights`: so have they, and nothing bounds them; `gates`: one
     of them on moves all; `factors`: other gates, within REACH; `decays`: states of single synapses, and what they are
-    multiplied with in a step without a visit; `rare`: those of `pre` and `post` that count where the rule learns."""
+    multiplied with in a step without a visit; `rare`: those of `pre` and `post` that count where the rule learns;
+    `resting`: weights rest where these alone are 0."""
 
     pre: tuple[str, ...]
     post: tuple[str, ...]
@@ -54,6 +55,7 @@ class Visits:
     factors: tuple[str, ...] = ()
     decays: Mapping[str, float] = field(default_factory=dict)
     rare: tuple[str, ...] = ()
+    resting: bool = False
 
 
 def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str], lazy: bool = False) -> Visits | None:
@@ -79,7 +81,8 @@ def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str], lazy: b
             return Visits(tuple(n for n in moving if n.startswith("Q")), tuple(n for n in moving if n.startswith("P")),
                           tuple(n for n in there if n not in silent), tuple(n for n in shared if n in read),
                           "w" in read and not math.isfinite(low - high), off,
-                          tuple(gate for gate in gates if gate not in off), found, rare)
+                          tuple(gate for gate in gates if gate not in off), found, rare,
+                          bool(rare) and _stays(factors, graph, [*(VECTOR + name for name in rare), *off]))
     return None
 
 
@@ -150,7 +153,21 @@ def starts_wild(weights: Floats, *states: Floats) -> bool:
 
 def each_moving(learning: Learning, visits: Visits, wild: Array, visit: Visit) -> None:
     """`visit` at every synapse that may move, its weight in `x`."""
-    each_visited(learning, visits, everywhere_in(learning, visits, wild), loading(learning, visits, wild, visit))
+    kernel = learning.kernel
+
+    def at(place: tuple[Int, Int, Int]) -> None:
+        kernel.let("x", learning.weights("w", "w")[place])
+        visit(place)
+        if visits.weights:
+            look_at(kernel, Name("x"), wild)
+
+    each_visited(learning, visits, everywhere_in(learning, visits, wild), at)
+
+
+def look_at(kernel: Kernel, local: Name, wild: Array) -> None:
+    """Notes where a local has left the finite numbers."""
+    with kernel.when(compared(compared(size_of(local), "<=", REACH), "==", 0.0)):
+        kernel.store(wild[0], 1.0)
 
 
 def everywhere_in(learning: Learning, visits: Visits, wild: Array) -> Name:
@@ -168,20 +185,6 @@ def everywhere_in(learning: Learning, visits: Visits, wild: Array) -> Name:
     for gate in visits.gates:
         note(kernel, everywhere, compared(learning.translation.value(Name(gate)), "==", 0.0))
     return everywhere
-
-
-def loading(learning: Learning, visits: Visits, wild: Array, visit: Visit) -> Visit:
-    """`visit` of a synapse whose weight is in `x`; notes what leaves the finite numbers there."""
-    kernel, moving = learning.kernel, [f"v_{state}" for state in visits.decays] + ["x"] * visits.weights
-
-    def at(place: tuple[Int, Int, Int]) -> None:
-        kernel.let("x", learning.weights("w", "w")[place])
-        visit(place)
-        for name in moving:
-            with kernel.when(compared(compared(size_of(Name(name)), "<=", REACH), "==", 0.0)):
-                kernel.store(wild[0], 1.0)
-
-    return at
 
 
 def each_visited(learning: Learning, visits: Visits, everywhere: Name, at: Visit) -> None:

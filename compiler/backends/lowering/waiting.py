@@ -1,6 +1,7 @@
 """States at synapses that only decay until the next visit: the books of who was visited when, and what reads them.
 
-    clock    steps since a sweep, the last of them in which all synapses were visited, whether this is such a step
+    clock    steps since a sweep, the last of them in which all synapses were visited, whether this is such a step, and
+             whether weights may move in it
     rows, columns    per presynaptic and postsynaptic cell: the last step in which its synapses were visited
     powers   of a decay, each rounded once
 
@@ -21,7 +22,7 @@ from cortexc.compiler.ir.model import Array
 from cortexc.compiler.ir.synapses import Synapses
 
 SWEEP = 4096
-NOW, ALL, EVERYWHERE = range(3)
+NOW, ALL, EVERYWHERE, MOVING = range(CLOCK := 4)
 Read = Callable[[str], Array]
 """Slots as they lie in memory."""
 
@@ -68,7 +69,7 @@ class Waiting:
 
     def _steps(self, read: Read) -> Array:
         """Since every synapse was visited."""
-        now, everywhere, _ = read(self.clock)
+        now, everywhere = read(self.clock)[:EVERYWHERE]
         pre, post = (read(self.visited(side)) for side in ("pre", "post"))
         if self.synapses is not None:
             rows, columns = pre[self.synapses.pre], post[self.synapses.post]
@@ -79,9 +80,9 @@ class Waiting:
 
     def all_now(self, read: Read) -> dict[str, Array]:
         """Slots in which everything is up to date, with the same meaning."""
-        now, _, everywhere = read(self.clock)
-        found = {self.slot(state): self.now(state, read) for state in self.decays}
-        return {**found, self.clock: np.array([now, now, everywhere])}
+        clock = np.array(read(self.clock))
+        clock[ALL] = clock[NOW]
+        return {self.clock: clock, **{self.slot(state): self.now(state, read) for state in self.decays}}
 
 
 def powers_of(decay: float) -> Array:
