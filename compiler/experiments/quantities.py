@@ -23,6 +23,7 @@ from cortexc.compiler.ir.arrays import connection_mask
 from cortexc.compiler.ir.expressions import reads
 from cortexc.compiler.ir.model import Population, Projection, cell_parameters, rule_parameters, weight_shape
 from cortexc.compiler.passes import observable
+from cortexc.compiler.passes.defer_decay import LAZY
 from cortexc.compiler.passes.discretise import with_constants
 from cortexc.compiler.passes.group_weights import in_parts
 
@@ -82,6 +83,12 @@ def of_cells(graph: Graph) -> dict[str, tuple[int, ...]]:
 def states(graph: Graph) -> dict[str, tuple[int, ...]]:
     """Everything that is kept from step to step."""
     return synaptic(graph) | of_cells(graph)
+
+
+def waiting(graph: Graph) -> list[str]:
+    """States of synapses that a pass lets wait for events; a value that is set is up to date, and so are all."""
+    return [f"{q.name}.{state.name}" for q in graph.projections if q.lowering == LAZY and (rule := graph.rule_of(q))
+            for state in rule.states]
 
 
 def parameters(graph: Graph) -> dict[str, Owner]:

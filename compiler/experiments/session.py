@@ -108,6 +108,8 @@ class Session(Running):
     def _set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         """A runner of the program with these values goes on where the present one is."""
         compiled = quantities.with_parameters(self, values)
+        for name in quantities.waiting(self.compiled.report.graph):
+            self.runner.put(name, self.runner.value(name))
         state = self.runner.state()
         runner = make_runner(compiled, self.code, self.edited)
         fresh = runner.state()

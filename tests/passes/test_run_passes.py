@@ -79,7 +79,7 @@ def test_the_pipeline_names_all_passes_before_a_failing_one(pal) -> None:
         run_pipeline(pal(), target=Target(hoist=Crash()))
 
 
-@pytest.mark.parametrize("granularity, across", [("network", ["hoist-constant-input", "fuse-update"]), ("area", [])])
+@pytest.mark.parametrize("granularity, across", [("network", ["hoist-constant-input", "fuse-update", "defer-decay"]), ("area", [])])
 def test_passes_across_steps_need_one_group(pal, granularity: str, across: list[str]) -> None:
     records = run_pipeline(pal(), target=Target(granularity, without=frozenset({"fold"}))).records
     assert [r.name for r in records] == ["discretise", "eliminate-lookahead", *across, "partition"]

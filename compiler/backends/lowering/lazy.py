@@ -1,7 +1,7 @@
 """Operations of a rule whose states at synapses wait for a visit (`waiting.py` has the books).
 
     begin    counts the step, and says whether all synapses are visited in it
-    learn    visits; a state that has waited k steps is first multiplied with the k-th power of its decay
+    learn    visits; a state that has waited is first multiplied with what it is by now
     end      writes down who was visited
     show     brings a state up to date for recordings, beside the one that waits
 
@@ -25,7 +25,8 @@ from cortexc.compiler.backends.lowering.visits import (
     look_at,
     note,
 )
-from cortexc.compiler.backends.lowering.waiting import ALL, CLOCK, EVERYWHERE, MOVING, NOW, SWEEP, Waiting
+from cortexc.compiler.backends.lowering.waiting import ALL, CLOCK, EVERYWHERE, MOVING, NOW, POWERS, SWEEP, Waiting
+from cortexc.compiler.backends.quoting import fresh
 from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Node, Number, Where, reads
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ class Lazy:
         owner.slots.add(waiting.clock, CLOCK)
         for side in ("pre", "post"):
             owner.slots.add(waiting.visited(side), waiting.cells(side))
-        for state in waiting.decays:
-            owner.slots.add(waiting.powers(state), SWEEP + 1)
 
     def _clock(self, kernel: Kernel) -> Array:
         return kernel.array("clock", Slot(self.waiting.clock), CLOCK)
@@ -86,6 +85,7 @@ class Lazy:
         """At every synapse of this step, with its states up to date."""
         kernel, clock = learning.kernel, self._clock(learning.kernel)
         everywhere, before = kernel.let("everywhere", clock[EVERYWHERE]), kernel.let("before", clock[NOW] - 1.0)
+        kernel.let("moving", clock[MOVING])
         again = Binary("and", compared(everywhere, "!=", 0.0), compared(clock[ALL], "==", before))
         with kernel.when(again), learning.axes.each_row() as j:
             learning.load_row(j)
@@ -108,7 +108,7 @@ class Lazy:
         learning.move_states(place)
         for state in self.visits.decays:
             look_at(kernel, Name(f"v_{state}"), wild)
-        with kernel.when(compared(self._clock(kernel)[MOVING], "!=", 0.0)):
+        with kernel.when(compared(Name("moving"), "!=", 0.0)):
             if not early:
                 kernel.let("x", learning.weights("w", "w")[place])
             learning.step(place, learning.after_states(place))
@@ -116,15 +116,16 @@ class Lazy:
                 look_at(kernel, Name("x"), wild)
 
     def _waited(self, learning: Learning) -> Callable[[str, Node], Node]:
+        """What a stored state is after the steps in the local `waits`."""
         def value(state: str, found: Node) -> Node:
-            return found if self.waiting.decays[state] == 1 else found * self._power(learning.kernel, state)
+            decay = self.waiting.decays[state]
+            return found if decay == 1 else found * self._power(learning.kernel, state, decay)
 
         return value
 
-    def _power(self, kernel: Kernel, state: str) -> Node:
-        """Of the steps in the local `waits`."""
-        table = self.waiting.powers(state).split(".", 1)[1]
-        kernel.array(f"table_{table}", Slot(self.waiting.powers(state)))
+    def _power(self, kernel: Kernel, state: str, decay: float) -> Node:
+        table = fresh(f"powers_{state}", {name.removeprefix("table.") for name in self.owner.graph.arrays})
+        kernel.array(f"table_{table}", self.owner.slots.add(f"{POWERS}{decay.hex()}", SWEEP + 1))
         kernel.size(f"entries_{table}", SWEEP + 1)
         return Lookup(table, Name("waits"))
 

@@ -29,7 +29,7 @@ from cortexc.compiler.backends.lowering.storage import plan_storage
 from cortexc.compiler.backends.lowering.threads import cut_starts, shares, usable
 from cortexc.compiler.backends.lowering.twins import Half, join_twins, signed
 from cortexc.compiler.backends.lowering.visits import WILD, starts_wild
-from cortexc.compiler.backends.lowering.waiting import Waiting
+from cortexc.compiler.backends.lowering.waiting import POWERS, SWEEP, Waiting, powers_of
 from cortexc.compiler.backends.start import Start, check_names
 from cortexc.compiler.ir import model
 from cortexc.compiler.ir.model import Array, Graph
@@ -210,6 +210,8 @@ class GroupProgram:
         for key, offset in self.offsets.items():
             if key.startswith("constant "):
                 m[offset] = float.fromhex(key.split(" ", 1)[1])
+            elif key.startswith(POWERS):
+                m[offset:offset + SWEEP + 1] = powers_of(float.fromhex(key.removeprefix(POWERS)))
             elif key in self.program.initial:
                 found = self.program.initial[key]
                 values = found() if callable(found) else found
@@ -217,7 +219,8 @@ class GroupProgram:
 
     @property
     def slot_names(self) -> list[str]:
-        return [key for key in self.offsets if not key.startswith("constant ")]
+        """Without what never changes."""
+        return [key for key in self.offsets if not key.startswith(("constant ", POWERS))]
 
     def view(self, m: Array, name: str) -> Array:
         """A slot of this group's memory."""
@@ -276,8 +279,6 @@ class _Lowering:
         for q in self.projections.values():
             initial |= nothing_arrived(q, self.start) if q.rule else {}
         initial |= {q.weight_slot.name: signed(q) for q in self.projections.values() if q.twin}
-        for each in lazy:
-            initial |= each.waiting.initial()
         for slot, side in shared.items():
             initial[slot] = pack_shared(self.start.values[slot], self.start.synapses[slot.split(".")[0]], side, slot)
         for name, lowering in self.projections.items():

@@ -2,11 +2,11 @@
 
     clock    steps since a sweep, the last of them in which all synapses were visited, whether this is such a step, and
              whether weights may move in it
-    rows, columns    per presynaptic and postsynaptic cell: the last step in which its synapses were visited
-    powers   of a decay, each rounded once
+    visited  per presynaptic and per postsynaptic cell: the last step in which its synapses were visited
 
 A synapse was visited last in the latest of three steps, so nothing is kept per synapse. After SWEEP steps all are
-visited, and steps are counted from 0 again: tables are short, and a count is exact in single precision too.
+visited, and steps are counted from 0 again: tables of powers are short, and a count is exact in single precision too.
+Each power is rounded once, and so is each product, whatever the number of steps: closer than steps are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,7 +22,9 @@ from cortexc.compiler.backends.kernels.layout import Shape
 from cortexc.compiler.ir.model import Array
 from cortexc.compiler.ir.synapses import Synapses
 
-SWEEP = 4096
+SWEEP = 2**14
+POWERS = "powers "
+"""Before a decay, names a table, which is no state."""
 NOW, ALL, EVERYWHERE, MOVING = range(CLOCK := 4)
 Read = Callable[[str], Array]
 """Slots as they lie in memory."""
@@ -44,16 +47,8 @@ class Waiting:
     def visited(self, side: str) -> str:
         return self.own(f"{side}_visited")
 
-    def powers(self, state: str) -> str:
-        """Its slot; states of one decay share it."""
-        return self.own(f"powers{sorted(set(self.decays.values())).index(self.decays[state])}")
-
     def cells(self, side: str) -> int:
         return self.shape.cells[0] if side == "pre" else self.shape.post_cells
-
-    def initial(self) -> dict[str, Array]:
-        """Its tables, by slot."""
-        return {self.powers(state): powers_of(decay) for state, decay in self.decays.items()}
 
     def shown(self, state: str) -> str:
         """Where an observed state lies, up to date when it is recorded."""
@@ -64,8 +59,8 @@ class Waiting:
 
     def now(self, state: str, read: Read) -> Array:
         """What a state is, as it would lie in memory."""
-        found: Array = np.array(read(self.slot(state)), np.float64)
-        return found * np.asarray(powers_of(self.decays[state]))[self._steps(read)]
+        found: Array = np.asarray(read(self.slot(state)), np.float64) * powers_of(self.decays[state])[self._steps(read)]
+        return found
 
     def _steps(self, read: Read) -> Array:
         """Since every synapse was visited."""
@@ -85,13 +80,13 @@ class Waiting:
         return {self.clock: clock, **{self.slot(state): self.now(state, read) for state in self.decays}}
 
 
+@lru_cache(maxsize=16)
 def powers_of(decay: float) -> Array:
-    """Of a number from 0 to 1, from the 0th to the last that is needed."""
+    """Of a number from 0 to 1, from the 0th to the SWEEPth."""
     found, power = [], Decimal(1)
     with localcontext() as context:
-        context.prec = 50
+        context.prec = 40
         for _ in range(SWEEP + 1):
             found.append(float(power))
             power *= Decimal(decay)
     return np.array(found)
-
