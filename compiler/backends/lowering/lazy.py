@@ -22,8 +22,8 @@ from cortexc.compiler.backends.lowering.visits import (
     active_at,
     each_visited,
     everywhere_in,
-    look_at,
     note,
+    within_reach,
 )
 from cortexc.compiler.backends.lowering.waiting import ALL, CLOCK, EVERYWHERE, MOVING, NOW, POWERS, SWEEP, Waiting
 from cortexc.compiler.backends.quoting import fresh
@@ -49,8 +49,8 @@ class Lazy:
         return kernel.array("clock", Slot(self.waiting.clock), CLOCK)
 
     def _visited(self, kernel: Kernel, side: str) -> Array:
-        cells = self.waiting.cells(side)
-        return kernel.array(f"{side}_visited", Slot(self.waiting.visited(side)), kernel.size(f"{side}_places", cells))
+        slot = Slot(self.waiting.visited(side), along=side == "post" and self.owner.shape.listed is None)
+        return kernel.array(f"{side}_visited", slot, kernel.size(f"{side}_places", self.waiting.cells(side)))
 
     def begin(self) -> Operation:
         kernel = Kernel("Counts the step; says whether all synapses are visited in it.")
@@ -86,6 +86,7 @@ class Lazy:
         kernel, clock = learning.kernel, self._clock(learning.kernel)
         everywhere, before = kernel.let("everywhere", clock[EVERYWHERE]), kernel.let("before", clock[NOW] - 1.0)
         kernel.let("moving", clock[MOVING])
+        far = kernel.let("far", 0.0)
         again = Binary("and", compared(everywhere, "!=", 0.0), compared(clock[ALL], "==", before))
         with kernel.when(again), learning.axes.each_row() as j:
             learning.load_row(j)
@@ -94,6 +95,8 @@ class Lazy:
         with kernel.otherwise():
             learning.waited = self._waited(learning)
             each_visited(learning, self.visits, everywhere, lambda place: self._late_visit(learning, before, place))
+        with kernel.when(compared(far, "!=", 0.0)):
+            kernel.store(kernel.array("wild", self.owner.wild, 1)[0], 1.0)
 
     def _late_visit(self, learning: Learning, before: Name, place: tuple[Int, Int, Int]) -> None:
         self._count_steps(learning, before, place)
@@ -101,19 +104,19 @@ class Lazy:
 
     def _visit(self, learning: Learning, place: tuple[Int, Int, Int]) -> None:
         """The states move; the weight, which is looked at only then, where it may."""
-        kernel, wild = learning.kernel, learning.kernel.array("wild", self.owner.wild, 1)
+        kernel = learning.kernel
         early = any("w" in reads(expression) for _, expression in learning.factors.updates)
         if early:
             kernel.let("x", learning.weights("w", "w")[place])
         learning.move_states(place)
         for state in self.visits.decays:
-            look_at(kernel, Name(f"v_{state}"), wild)
+            note(kernel, Name("far"), within_reach(Name(f"v_{state}")))
         with kernel.when(compared(Name("moving"), "!=", 0.0)):
             if not early:
                 kernel.let("x", learning.weights("w", "w")[place])
             learning.step(place, learning.after_states(place))
             if self.visits.weights:
-                look_at(kernel, Name("x"), wild)
+                note(kernel, Name("far"), within_reach(Name("x")))
 
     def _waited(self, learning: Learning) -> Callable[[str, Node], Node]:
         """What a stored state is after the steps in the local `waits`."""

@@ -183,7 +183,7 @@ class ProjectionLowering(SynapseCode):
             learning.each_weight(lambda at: step(at, learning.increment(at)))
         found = self.of_rule("learn", kernel, "" if self._moves_always else self.gate)
         own = tuple(slot for slot in found.writes if slot != self.slot(WILD))
-        return found if self.shape.listed is None else replace(found, apart=own)
+        return replace(found, apart=own) if self.lazy or self.shape.listed is not None else found
 
     def _apply_operation(self) -> Operation:
         kernel = Kernel(f"Applies increments of rule {self.factors.rule.name}.")

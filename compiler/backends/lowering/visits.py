@@ -69,7 +69,7 @@ def visits_of(factors: Factors, graph: Graph, shared: Mapping[str, str], lazy: b
     if any(VECTOR + name in read for name in factors.travelling):
         return None
     there = [name for name in factors.vectors if VECTOR + name in read]
-    spiking = [name for name in there if _spikes(factors, graph, name)]
+    spiking = [name for name in there if _spikes(factors, graph, name, gated=bool(own))]
     pre, post = ([name for name in spiking if name.startswith(letter)] for letter in "QP")
     gates = sorted(name for name in read if name.startswith(GATE))
     for rare, off, silent in product(_rare(factors, there, spiking) if own else ((),),
@@ -93,15 +93,16 @@ def _rare(factors: Factors, there: list[str], spiking: list[str]) -> Iterator[tu
     yield from dict.fromkeys(tuple(n for n in others if n.startswith(side)) for side in ((), "P", "Q", ("P", "Q")))
 
 
-def _spikes(factors: Factors, graph: Graph, vector: str) -> bool:
-    """Whether it is seldom anything but 0: the message, what has few values, 0 among them, or is 0 where all such are.
-    """
+def _spikes(factors: Factors, graph: Graph, vector: str, gated: bool) -> bool:
+    """Whether it is seldom anything but 0: the message, what has few values, 0 among them, or is 0 where all such are;
+    `gated`: and gates are off."""
     side, known = ("pre", factors.pre) if vector.startswith("Q") else ("post", factors.post)
     expression = known[int(vector[1:])]
     cells = value_ranges(graph, getattr(factors.projection, side))
     leaves = {name: cells.of(Name(name.split(".", 1)[1])) for name in reads(expression)
               if name.startswith(("post.",) if side == "post" else ("pre.", "arrived."))}
     quiet = {name: SILENT if _few(values) else WITHIN for name, values in leaves.items()}
+    quiet |= {name: SILENT for name in reads(expression) if gated and name.startswith(GATE)}
     constants = _constants(factors, expression)
     message = graph.class_of(factors.projection.name).message
     return (expression in (Name(f"pre.{message}"), Name(f"arrived.{message}"))
@@ -159,15 +160,10 @@ def each_moving(learning: Learning, visits: Visits, wild: Array, visit: Visit) -
         kernel.let("x", learning.weights("w", "w")[place])
         visit(place)
         if visits.weights:
-            look_at(kernel, Name("x"), wild)
+            with kernel.when(compared(within_reach(Name("x")), "==", 0.0)):
+                kernel.store(wild[0], 1.0)
 
     each_visited(learning, visits, everywhere_in(learning, visits, wild), at)
-
-
-def look_at(kernel: Kernel, local: Name, wild: Array) -> None:
-    """Notes where a local has left the finite numbers."""
-    with kernel.when(compared(compared(size_of(local), "<=", REACH), "==", 0.0)):
-        kernel.store(wild[0], 1.0)
 
 
 def everywhere_in(learning: Learning, visits: Visits, wild: Array) -> Name:
@@ -180,7 +176,7 @@ def everywhere_in(learning: Learning, visits: Visits, wild: Array) -> Name:
         _look(learning, learning.shared_array(state, 0), learning.shared[state], everywhere)
         _look(learning, learning.shared_array(state, 1), learning.shared[state], everywhere)
     for gate in visits.factors:
-        note(kernel, everywhere, compared(size_of(learning.translation.value(Name(gate))), "<=", REACH))
+        note(kernel, everywhere, within_reach(learning.translation.value(Name(gate))))
     kernel.store(wild[0], everywhere)
     for gate in visits.gates:
         note(kernel, everywhere, compared(learning.translation.value(Name(gate)), "==", 0.0))
@@ -235,12 +231,14 @@ def _look(learning: Learning, array: Array, side: str, everywhere: Name) -> None
     kernel, shape = learning.kernel, learning.shape
     cells = kernel.size(f"{side}_cells", shape.pre if side == "pre" else shape.post)
     with kernel.loop("i", cells) as i:
-        note(kernel, everywhere, compared(size_of(array[i, 0, 0]), "<=", REACH))
+        note(kernel, everywhere, within_reach(array[i, 0, 0]))
 
 
 def note(kernel: Kernel, everywhere: Name, harmless: Node) -> None:
+    """Sets a local to 1 unless something is harmless."""
     kernel.set(everywhere, Where(harmless, everywhere, Number(1.0)))
 
 
-def size_of(value: Node) -> Node:
-    return Call("abs", (value,))
+def within_reach(value: Node) -> Node:
+    """False for nan."""
+    return compared(Call("abs", (value,)), "<=", REACH)
