@@ -288,7 +288,7 @@ def test_show_after_quantise_and_explain_formats(call, call_json):
     assert code == 0 and "noise rounding uniform" in table["text"] and "unit 0." in table["text"]
     assert [each["name"] for each in table["passes"]] == [
         "discretise", "fold", "eliminate-lookahead", "legalise", "group-weights", "name-products", "quantise",
-        "count-underflow", "hoist-constant-input", "fuse-update", "partition"]
+        "count-underflow", "hoist-constant-input", "fuse-update", "defer-decay", "partition"]
     code, table = call_json("explain", "pal_digits", "--formats", *small)
     assert code == 0 and {row["quantity"] for row in table["formats"]} > {"P0.drive", "WPP_0.w"}
     code, table = call_json("explain", "pal_digits", "--map", "loihi2")
