@@ -22,6 +22,7 @@ from cortexc.compiler.experiments.quantities import numbers, shaped, states
 from cortexc.compiler.experiments.results import warn_of_nan
 from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.experiments.tables import converted
+from cortexc.compiler.experiments.target import left_out
 from cortexc.compiler.experiments.tasks.plans import When, is_whole
 from cortexc.compiler.front.builder import Network
 from cortexc.compiler.ir import CortexError, Graph, unknown
@@ -108,7 +109,8 @@ class Simulation(Mapping[str, np.ndarray]):
 def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mapping[str, Any] | None = None,
              record: str | Iterable[str] = (), every: int = 1, gates: Mapping[str, Any] | None = None,
              backend: str = "native", granularity: str = "network", seed: int | Sequence[int] = 1,
-             noise: np.ndarray | None = None, final: bool = False, threads: int = 1) -> Simulation:
+             noise: np.ndarray | None = None, final: bool = False, threads: int = 1,
+             without: Iterable[str] = ()) -> Simulation:
     """Runs a graph, or a `Network`, for so many network steps of `graph.dt` ms each.
 
         rates = simulate(graph, 1000, inputs={"input.value": x}, gates={"learn": 1.0}, record=["hidden.u"])["hidden.u"]
@@ -124,20 +126,21 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
 
     `threads` share each step of a network in one group, in C, to the same bits.
 
-    The passes run as for an experiment, and keep what is recorded. At one granularity all backends in float64 give the
-    same bits.
+    The passes run as for an experiment, but for those `without`, and keep what is recorded. At one granularity all
+    backends in float64 give the same bits; the interpreter where no trace waits for events (`without=["defer-decay"]`).
 
     Raises X111 for what is no graph, and what `check_graph` raises; X157, X150 and E601 for a
     backend or granularity that is not there; X151 for names in `record`, X201 in `inputs`, E273 in `gates`; X203 and
     X204 for values that do not fit or are not finite; X208 for numbers of steps; E277 and E278 for noise and seeds;
-    E528 for recordings beyond the memory there is; E701 to E705 where Lava fails; E527 for numbers of threads.
+    E528 for recordings beyond the memory there is; E701 to E705 where Lava fails; E527 for numbers of threads; X156.
     """
     if not isinstance(final, bool):
         raise CortexError("X203", f"final is {final!r}; it must be True or False.")
     check_threads(threads)
+    disabled = left_out("without", without)
     found = Prepared.of(graph, steps, inputs, record, every, gates, backend, granularity, seed, noise)
     kept = tuple(states(found.graph)) if final else ()
-    work = found.work((*found.names, *kept), granularity, threads)
+    work = found.work((*found.names, *kept), granularity, threads, disabled)
     with closing(BACKENDS[backend](work, found.given)) as runner:
         runner.run()
         recorded = {name: np.array(runner.records.rows(NAME, name)) for name in found.names}
@@ -207,9 +210,10 @@ class Prepared:
     def given(self) -> Given:
         return Given(self.protocol, self.table, self.seeds, self.noise)
 
-    def work(self, kept: Iterable[str], granularity: str, threads: int = 1) -> Work:
-        request = Request(frozenset(kept))
-        return Work(run_pipeline(self.graph, request, Target(granularity)).graph, request.observed, threads=threads)
+    def work(self, kept: Iterable[str], granularity: str, threads: int = 1,
+             without: frozenset[str] = frozenset()) -> Work:
+        request, target = Request(frozenset(kept)), Target(granularity, without=without)
+        return Work(run_pipeline(self.graph, request, target).graph, request.observed, threads=threads)
 
 
 def check_is_graph(graph: object) -> None:

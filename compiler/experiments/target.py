@@ -5,6 +5,7 @@ X156 no such pass.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,13 +35,19 @@ def granularity_of(run: Run) -> str:
     return run.granularity if run.backend == "lava" else "network"
 
 
+def left_out(where: str, names: Iterable[str]) -> frozenset[str]:
+    """Passes that do not run. Raises X156."""
+    found = frozenset(names)
+    for name in found - set(PIPELINE):
+        raise unknown("X156", f"pass in {where}", name, PIPELINE)
+    return found - {Partition.name}
+
+
 def target_of(experiment: Experiment, cores: Cores = (), calibration: Calibration | None = None) -> Target:
     """What the passes aim at. Raises X156."""
-    run, precision, disabled = experiment.run, experiment.precision, frozenset(experiment.passes.disable)
-    for name in disabled - set(PIPELINE):
-        raise unknown("X156", "pass in passes.disable", name, PIPELINE)
-    target = Target(granularity_of(run), cores, disabled - {Partition.name}, _legalise(experiment),
-                    _grouping(experiment))
+    run, precision = experiment.run, experiment.precision
+    disabled = left_out("passes.disable", experiment.passes.disable)
+    target = Target(granularity_of(run), cores, disabled, _legalise(experiment), _grouping(experiment))
     if calibration is None:
         return target
     return replace(target, products=NameProducts(precision.coefficients), calibrate=calibration, count=precision.count)

@@ -9,7 +9,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 from random_graphs.differences import expected, outcome
-from waiting_circuits import RULE, WANTED, drawn_rule, graph_of, lazily, setup_of
+from waiting_circuits import PRE, RULE, WANTED, drawn_rule, graph_of, lazily, setup_of
 
 import cortexc
 from cortexc.compiler.backends import recording
@@ -18,6 +18,7 @@ from cortexc.compiler.backends.loading import c_compiler
 from cortexc.compiler.backends.lowering import lazy, lower, visits, waiting
 from cortexc.compiler.backends.native import Native, Single
 from cortexc.compiler.backends.table import BACKENDS, Given, Work
+from cortexc.compiler.ir import CortexError
 from cortexc.compiler.ir.protocol import Record, Stream
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.defer_decay import DeferDecay
@@ -222,7 +223,17 @@ def test_lava_runs_the_same_kernels():
             native.value(name).tobytes() == lava.value(name).tobytes() for name in ("W.c", "W.w", "W.x", "C.v"))
 
 
-# ---- a session
+# ---- a simulation, a session
+
+
+def test_a_simulation_without_it_has_the_bits_of_the_interpreter():
+    given = {"inputs": {"I.value": setup_of(graph_of("sparse")).samples[:, :PRE], "R.value": 1.0}, "gates": {"learn": 1.0}, "record": WANTED}
+    late, every, meant = (cortexc.simulate(graph_of("sparse"), **given, **options) for options in (
+        {}, {"without": ["defer-decay"]}, {"backend": "interpreter"}))
+    assert all(np.array_equal(every[name], meant[name]) for name in WANTED)
+    assert not np.array_equal(late["W.c"], meant["W.c"]) and apart(dict(meant), dict(late)) < 1e-12
+    with pytest.raises(CortexError, match="X156.*Did you mean 'defer-decay'"):
+        cortexc.simulate(graph_of("sparse"), **given, without=["defer_decay"])
 
 
 def test_a_parameter_that_is_set_counts_from_then_on():

@@ -126,7 +126,7 @@ def _stays(factors: Factors, graph: Graph, silent: list[str]) -> bool:
 
 def _decays(factors: Factors, graph: Graph, own: list[str], silent: list[str]) -> dict[str, float] | None:
     """What these states are multiplied with where these vectors and gates are 0; None if more happens to them."""
-    known = {}
+    known: dict[str, Values] = {}
     for _, expression in factors.updates:
         known |= _known(factors, graph, expression, silent)
     return decays(factors.updates, own, known, factors.scalar_value)
