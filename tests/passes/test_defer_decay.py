@@ -227,7 +227,8 @@ def test_lava_runs_the_same_kernels():
 
 
 def test_a_simulation_without_it_has_the_bits_of_the_interpreter():
-    given = {"inputs": {"I.value": setup_of(graph_of("sparse")).samples[:, :PRE], "R.value": 1.0}, "gates": {"learn": 1.0}, "record": WANTED}
+    samples = setup_of(graph_of("sparse")).samples
+    given = {"inputs": {"I.value": samples[:, :PRE], "R.value": samples[:, PRE:]}, "gates": {"learn": 1.0}, "record": WANTED}
     late, every, meant = (cortexc.simulate(graph_of("sparse"), **given, **options) for options in (
         {}, {"without": ["defer-decay"]}, {"backend": "interpreter"}))
     assert all(np.array_equal(every[name], meant[name]) for name in WANTED)
