@@ -43,7 +43,7 @@ from cortexc.compiler.ir.model import rule_parameters
 from cortexc.compiler.ir.schedule import reached
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.events import GATE, is_event
-from cortexc.compiler.passes.ranges import Ranges, Values, only
+from cortexc.compiler.passes.ranges import Ranges, Values, only, value_ranges
 
 LAZY = "lazy"
 REACH = 2.0**200
@@ -87,12 +87,15 @@ def _own_states(rule: PlasticityRule, listed: bool) -> set[str]:
 
 
 def _waits(graph: Graph, q: Projection, rule: PlasticityRule, own: Collection[str]) -> bool:
-    ends = {"pre": graph.cell_of(q.pre), "arrived": graph.cell_of(q.pre), "post": graph.cell_of(q.post)}
-    parameters = rule_parameters(graph, q)
+    ends, parameters = {"pre": q.pre, "arrived": q.pre, "post": q.post}, rule_parameters(graph, q)
+    values = {name: value_ranges(graph, name) for name in (q.pre, q.post)}
 
     def event(name: str) -> bool:
         side, _, quantity = name.partition(".")
-        return name.startswith(GATE) or side in ends and is_event(ends[side], quantity)
+        if side not in ends:
+            return name.startswith(GATE)
+        few = values[ends[side]].of(Name(quantity)).members
+        return few is not None and 0.0 in few or is_event(graph.cell_of(ends[side]), quantity)
 
     known = {name: WITHIN for name in rule.read} | {name: only(value) for name, value in parameters.items()}
     known["w"] = WITHIN.within(*graph.class_of(q.name).bounds)
