@@ -80,7 +80,7 @@ def drawn_rule(rng: np.random.Generator) -> str:
   state e = 0
   update x = 0.9 * prev(x) + pre.spike
   update c = {rng.choice(DECAYS)} + {drives}
-  update e = 0.97 * prev(e) + c * {rng.choice(["pre", "post"])}.spike + 0.02 * pre.trace * post.spike
+  update e = {rng.choice(["0.97", "0.9", "0.93"])} * prev(e) + c * {rng.choice(["pre", "post"])}.spike + 0.02 * pre.trace * post.spike
   increment {readers}"""
 
 

@@ -128,7 +128,8 @@ class Lazy:
 
     def _power(self, kernel: Kernel, state: str, decay: float) -> Node:
         table = fresh(f"powers_{state}", {name.removeprefix("table.") for name in self.owner.graph.arrays})
-        kernel.array(f"table_{table}", self.owner.slots.add(f"{POWERS}{decay.hex()}", SWEEP + 1))
+        powers = kernel.array(f"table_{table}", self.owner.slots.add(f"{POWERS}{decay.hex()}", SWEEP + 1))
+        table = powers.name.removeprefix("table_")  # of the first state with this decay
         kernel.size(f"entries_{table}", SWEEP + 1)
         return Lookup(table, Name("waits"))
 
