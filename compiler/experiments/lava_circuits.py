@@ -1,6 +1,6 @@
 """A circuit as one process for Lava networks of one's own: `cortexc.lava.Circuit`, and what `compile --circuit` writes.
 
-X158 what no circuit can be made of; X217 noise that nobody draws.
+X158 what no circuit can be made of; X217 noise that nobody draws; X218 the first of several seeds.
 """
 
 from __future__ import annotations
@@ -67,11 +67,14 @@ def Circuit(source: Source, *, overrides: Sequence[str] | Mapping[str, Any] = ()
     every process once more.
 
     Raises X150 where Lava is not installed, X158 for other sources, X203, X204, E273 and E278 for gates and seeds, E531
-    for what ordinary Lava does not say, and what loading, building and checking a circuit raise. Warns with X217.
+    for what ordinary Lava does not say, and what loading, building and checking a circuit raise. Warns with X217,
+    and with X218 where the experiment has several seeds and `seed` lists none.
     """
     check_installed("lava")
     several = () if seed is None or is_whole(seed) else seeds_of(Graph("seeds"), seed)
     experiment = experiment_of(source, overrides, several)
+    if experiment and not several:
+        _say_which_seed(experiment)
     if experiment and arrays is not None and experiment.precision.weights:
         raise CortexError("X158", "arrays= was given for an experiment in fixed point.", "Name them in model.arrays.")
     graph = _with(graph_of(experiment or source, several), arrays or {}, several)
@@ -110,6 +113,16 @@ def _say_who_draws(graph: Graph, gates: Mapping[str, float]) -> None:
         warnings.warn(CortexWarning("X217", f"noise of graph '{graph.name}' is {graph.noise.kind}, which its processes "
                                             f"do not draw: it is what arrives at {', '.join(drawn)}, or 0.",
                                     "Connect those ports, or give run.noise=counter."), stacklevel=3)
+
+
+def _say_which_seed(experiment: Experiment) -> None:
+    """X218 where an experiment has several seeds, of which the circuit is the first."""
+    first, *others = experiment.run.seeds
+    if others:
+        warnings.warn(CortexWarning("X218", f"experiment '{experiment.name}' has {1 + len(others)} seeds; the circuit "
+                                            f"begins as the first one, {first}, does.",
+                                    f"Give run.seeds=[{first}] or another; cortexc.lava.Circuit takes seed=[...] for "
+                                    "several at once."), stacklevel=3)
 
 
 def _given(experiment: Experiment | None, graph: Graph, stock: bool,
@@ -225,10 +238,11 @@ def module_of(graph: Graph, fixed: Fixed | None = None, stock: bool = False, lea
 
 def compile_circuit(experiment: Experiment, folder: str | Path, force: bool = False) -> dict[str, Any]:
     """Writes a folder that Lava programs import: network_lava.py, arrays.npz, the graph and a manifest, which is
-    returned. Raises X132 for a folder that holds something else, X148 for one whose code was edited, unless `force`,
-    and what `Circuit` raises."""
+    returned. Of several seeds it is the first (X218). Raises X132 for a folder that holds something else, X148 for one
+    whose code was edited, unless `force`, and what `Circuit` raises."""
     if not force:
         check_unedited(user_path(folder))
+    _say_which_seed(experiment)
     graph, fixed, stock = _given(experiment, graph_of(experiment), experiment.run.stock)
     with written_aside(folder, MANIFEST) as aside:
         write_circuit(graph, aside, fixed, stock)

@@ -130,7 +130,8 @@ def states(run: Running) -> Arrays:
 
 def final_arrays(run: Running) -> Mapping[str, np.ndarray]:
     """What a new run of the circuit can start from: weights, optimiser and synaptic states, and the states of those
-    populations of which a pass has removed none; in the shape in which a graph binds them."""
+    populations of which a pass has removed none; in the shape in which a graph binds them. Adam's moments are not among
+    them: a new run begins with a new optimiser."""
     graph, kept = run.compiled.graph, states(run)
     found = _values(run, (name for name in synaptic(graph) if not name.endswith(".w")))
     for p in graph.populations:
@@ -165,13 +166,19 @@ def check_finite(run: Running) -> None:
     warn_of_nan(states(run), run.position)
 
 
-def warn_of_nan(arrays: Mapping[str, np.ndarray], steps: int) -> None:
-    """X206 of the first quantity with values that are NaN."""
+def still_numbers(run: Running) -> bool:
+    """Whether no weight or state is NaN so far; warns (X206) of the first that is."""
+    return not (warn_of_nan(weights(run), run.position) or warn_of_nan(states(run), run.position))
+
+
+def warn_of_nan(arrays: Mapping[str, np.ndarray], steps: int) -> bool:
+    """X206 of the first quantity with values that are NaN; whether there is one."""
     for name, array in arrays.items():
         if count := int(np.isnan(array).sum()):
             warnings.warn(CortexWarning("X206", f"'{name}' has {count} values that are NaN after {steps} steps.",
                                         "Look for 0 / 0, and for inf - inf."), stacklevel=4)
-            return
+            return True
+    return False
 
 
 def seed_sha256(found: Mapping[str, np.ndarray], index: int, seeds: int) -> str:

@@ -31,6 +31,7 @@ from cortexc.compiler.experiments.results import (
     check_run_folder,
     remove_results,
     results,
+    still_numbers,
     write_arrays,
     write_report,
     write_start,
@@ -74,7 +75,7 @@ class Session(Running):
         self.blocks = Blocks(pace, experiment.run.block_ms)
         self.signal, self.signalled = 0, 0.0
         self.last_checkpoint = time.monotonic()
-        self.owns_checkpoint, self.closed = force, False
+        self.owns_checkpoint, self.closed, self.numbers = force, False, True
         self.parameters: dict[str, np.ndarray] = {}
 
     def close(self) -> None:
@@ -158,6 +159,7 @@ class Session(Running):
             if self.checkpoints and time.monotonic() - self.last_checkpoint >= self.experiment.run.checkpoint_seconds:
                 before = time.perf_counter()
                 self.checkpoint()
+                self.numbers = self.numbers and still_numbers(self)
                 self.run_checkpoints += time.perf_counter() - before
         self.steps_run += position - first
         self._stop_if_asked()

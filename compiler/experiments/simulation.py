@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,11 +16,11 @@ import numpy as np
 
 from cortexc.compiler.backends.feeding import input_columns
 from cortexc.compiler.backends.lowering.threads import check_threads
-from cortexc.compiler.backends.table import BACKENDS, Given, Work
+from cortexc.compiler.backends.table import BACKENDS, Given, Runner, Work
 from cortexc.compiler.experiments.circuits import with_seeds
 from cortexc.compiler.experiments.compilation import check_backend, check_installed, check_recorded
-from cortexc.compiler.experiments.quantities import numbers, shaped, states
-from cortexc.compiler.experiments.results import warn_of_nan
+from cortexc.compiler.experiments.quantities import numbers, of_cells, shaped, states
+from cortexc.compiler.experiments.results import Read, warn_of_nan
 from cortexc.compiler.experiments.spikes import Spikes
 from cortexc.compiler.experiments.tables import converted
 from cortexc.compiler.experiments.target import left_out
@@ -144,9 +145,18 @@ def simulate(graph: Graph | Network, steps: int | None = None, *, inputs: Mappin
     with closing(BACKENDS[backend](work, found.given)) as runner:
         runner.run()
         recorded = {name: np.array(runner.records.rows(NAME, name)) for name in found.names}
-        warn_of_nan(recorded, found.steps)
+        _warn_of_nan(found, runner, recorded)
         return Simulation(recorded, np.arange(every, found.steps + 1, every),
                           {name: runner.value(name) for name in kept}, found.graph.dt, tuple(found.seeds))
+
+
+def _warn_of_nan(found: Prepared, runner: Runner, recorded: Mapping[str, np.ndarray]) -> None:
+    """X206, also for states and plastic weights that nobody looks at."""
+    graph = found.graph
+    names = [*of_cells(graph), *(f"{q.name}.w" for q in graph.projections if graph.rule_of(q))]
+    last = Read({name: partial(runner.value, name) for name in names if name in runner.stored})
+    if not warn_of_nan(recorded, found.steps):
+        warn_of_nan(last, found.steps)
 
 
 def verify_graph(graph: Graph | Network, steps: int | None = None, *, inputs: Mapping[str, Any] | None = None,
@@ -239,12 +249,12 @@ def _steps(graph: Graph, inputs: Mapping[str, Any], gates: Mapping[str, Any]) ->
 def seeds_of(graph: Graph, seed: int | Sequence[int]) -> list[int]:
     """One per element of the seeds axis: from a single one on, or as given. Raises X203."""
     try:
-        given = np.array(seed)
-    except (ValueError, TypeError):  # rows of different lengths
+        given = np.array(seed, object)  # numpy knows no type of both 2**63 and -1
+    except ValueError:  # arrays of different lengths
         given = np.array(None)
-    if given.dtype.kind not in "iu" or given.ndim > 1 or not given.size:
+    if given.ndim > 1 or not given.size or not all(is_whole(each) and -2**63 <= each < 2**64 for each in given.flat):
         raise CortexError("X203", f"seed is {seed!r}; it must be a whole number below 2**64, or a sequence of them.")
-    return given.tolist() if given.ndim else [int(given) + i for i in range(graph.seeds)]
+    return [int(each) for each in given] if given.ndim else [int(given) + i for i in range(graph.seeds)]
 
 
 def _named(what: str, values: Mapping[str, Any] | None) -> Mapping[str, Any]:

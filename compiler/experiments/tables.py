@@ -94,6 +94,10 @@ class Run(Table, frozen=True):
     until_epoch: Count = 0
     checkpoint_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
 
+    def __post_init__(self) -> None:
+        if max(self.seeds) >= 2**64:  # more than msgspec's limits can say
+            raise ValueError(f"seeds must be below 2**64, got {max(self.seeds)}")
+
 
 class Passes(Table, frozen=True):
     disable: list[str] = []

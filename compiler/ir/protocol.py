@@ -23,12 +23,16 @@ class Record:
     at: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
 
-    def check(self, phase: str, stream: str) -> None:
-        """Raises E275 for steps that are negative or do not rise."""
+    def check(self, phase: Phase, stream: str) -> None:
+        """Raises E275 for steps that are negative, do not rise, or come after the end."""
         rising = all(a < b for a, b in zip(self.steps, self.steps[1:], strict=False))
         if min(self.every, self.offset, *self.steps, *self.at) < 0 or not rising:
-            raise CortexError("E275", f"phase '{phase}' records '{stream}' at steps that are negative or do not rise: "
-                                      f"{self}.", "Count from 0 and upward.")
+            raise CortexError("E275", f"phase '{phase.name}' records '{stream}' at steps that are negative or do not "
+                                      f"rise: {self}.", "Count from 0 and upward.")
+        for which, end, whole in ((self.at, phase.steps, "each presentation"), (self.steps, phase.total, "the phase")):
+            if phase.total and max(which, default=0) >= end:
+                raise CortexError("E275", f"phase '{phase.name}' records '{stream}' at step {max(which)}, but {whole} "
+                                          f"has {end} steps.", "Count from 0; leave out what comes after the end.")
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Protocol:
             for stream, rule in phase.records:
                 if stream not in streams:
                     raise unknown("E274", f"recording of phase '{phase.name}'", stream, streams)
-                rule.check(phase.name, stream)
+                rule.check(phase, stream)
 
     def place(self, stream: str, quantity: str) -> tuple[int, int]:
         """Where a recording stands among the streams, and a quantity in it. Raises E279."""

@@ -122,6 +122,8 @@ PHASE = Phase("all", 9, 1)
     (np.ones((9, 1)), Phase("all", 2, 1, rows=10), "E276"),
     (np.ones((9, 1)), Phase("all", 9, 1, records=(("r", Record(steps=(3, 2))),)), "E275"),
     (np.ones((9, 1)), Phase("all", 9, 1, records=(("r", Record(every=-1))),), "E275"),
+    (np.ones((9, 1)), Phase("all", 3, 3, records=(("r", Record(at=(0, 3))),)), "E275"),
+    (np.ones((9, 1)), Phase("all", 3, 3, records=(("r", Record(steps=(0, 9))),)), "E275"),
     (np.ones((9, 1)), Phase("all", 9, 1, records=(("r", Record(every=1, offset=-3))),), "E275")])
 @pytest.mark.parametrize("kind", ["interpreter", "native"])
 def test_samples_and_phases(samples, phase, code, kind):

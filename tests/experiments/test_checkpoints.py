@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cortexc.compiler.experiments.checkpoints import NAME, read_checkpoint
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.session import Interrupted, Session, run_experiment
 from cortexc.compiler.ir import CortexError
+from cortexc.compiler.ir.errors import CortexWarning
 
 
 def records_of(folder):
@@ -118,6 +120,19 @@ def test_checkpoints_come_by_the_clock(tiny_feedback, tmp_path, monkeypatch):
     with Session(load_experiment(tiny_feedback, {"run.checkpoint_seconds": 0, "run.block_ms": 5}), tmp_path) as session:
         session.run()
     assert len(made) > 3 and made == sorted(made)
+
+
+def test_a_run_that_is_no_longer_numbers_says_so_at_its_next_checkpoint(tiny_feedback, tmp_path):
+    tiny_feedback["protocol"]["epochs"] = 30
+    found = load_experiment(tiny_feedback, {"run.checkpoint_seconds": 0, "run.block_ms": 5})
+    with warnings.catch_warnings(record=True) as said, Session(found, tmp_path) as session:
+        warnings.simplefilter("always")
+        session.run(20)
+        weights = session.runner.value("WPP_0.w")
+        session.runner.put("WPP_0.w", np.full(weights.shape, np.nan))
+        session.run()
+    (told,) = [str(each.message) for each in said if each.category is CortexWarning]
+    assert told.startswith("X206 'WPP_0.w'") and 20 < int(told.split(" after ")[1].split()[0]) < session.total
 
 
 @pytest.mark.parametrize("damage, code", [

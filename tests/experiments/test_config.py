@@ -63,6 +63,7 @@ def test_paths_start_at_the_file(tmp_path):
     ("protocol.presentation_steps=0", "X104", "protocol.presentation_steps"),
     ("run.seeds=a", "X104", "run.seeds"),
     ("run.seeds=[]", "X104", "run.seeds"),
+    (f"run.seeds=[3, {2**64}]", "X104", "run: seeds must be below 2**64"),
     ("run.backend=lav", "X104", "lava, native, interpreter"),
     ("run.block_ms=1000", "X104", "run.block_ms"),
     ("model.eta_fw=['a']", "X104", "model.eta_fw[0]"),

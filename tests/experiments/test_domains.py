@@ -59,7 +59,7 @@ DOMAINS = {
     "protocol.shown_steps": whole(0, 9, more=HUGE), "protocol.slow_samples": whole(0, 9, more=HUGE),
     "protocol.slow_pace": REAL, "protocol.label_samples": whole(0, 9, more=HUGE), "protocol.records_training": FLAG,
     "protocol.control_seed": whole(0, 5), "protocol.first_seed": whole(0, 5),
-    "run.seeds": (([], [-1], [0.5], 1, "x", [True]), ([0], [1, 2**63])), "run.backend": one_of("lava", "native"),
+    "run.seeds": (([], [2**64], [-1], [0.5], 1, "x", [True]), ([0], [1, 2**64 - 1])), "run.backend": one_of("lava", "native"),
     "run.granularity": one_of("area", "neurocore"), "run.hardware": TEXT,
     "run.block_ms": ((0, -1, 251, 10**9, "x", True), (0.5, 250)), "run.noise": one_of("", "legacy"), "run.stock": FLAG,
     "run.threads": ((0, -1, 65, 0.5, "x", True), (1, 64)),

@@ -12,6 +12,7 @@ import pytest
 import cortexc
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.experiments.circuits import with_seeds
+from cortexc.compiler.experiments.simulation import seeds_of
 from cortexc.compiler.ir.errors import CortexWarning
 from cortexc.compiler.passes import pipeline, run_passes
 from cortexc.compiler.verify.mutation.campaign import plain_python
@@ -177,6 +178,16 @@ def test_what_becomes_nan_is_warned_of() -> None:
     graph = GRAPH.with_(arrays={**GRAPH.arrays, "upper.tau": np.zeros(3)})
     with pytest.warns(CortexWarning, match="X206 'upper.u' .* NaN after 12 steps"):
         run(graph, record=["upper.u"])
+    with pytest.warns(CortexWarning, match="X206 'upper.u' .* NaN after 12 steps"):
+        run(graph, record=["lower.r"])  # also where nobody looks
+
+
+def test_seeds_are_whole_numbers_of_64_bits() -> None:
+    for given in ([2**64 - 1, 3], [2**63, -1], np.array([1, 2]), (np.uint64(2**64 - 1), 3)):
+        assert seeds_of(GRAPH, given) == [int(each) for each in given]
+    for refused in (2**64, [3, 2**64], [-2**63 - 1], [True, 2], [1.0], "3", [[1]], [np.zeros((2, 2)), np.zeros((2, 3))]):
+        with pytest.raises(cortexc.CortexError, match=r"X203 seed is (?s:.*) below 2\*\*64"):
+            seeds_of(GRAPH, refused)
 
 
 def test_recorded_noise_is_replayed() -> None:

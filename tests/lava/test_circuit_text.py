@@ -193,12 +193,25 @@ def test_compiled_folders(tmp_path):
     assert compile_circuit(experiment, tmp_path / "pal", force=True) == manifest
 
 
+def test_one_of_several_seeds_is_told_of(tmp_path):
+    several = cortexc.load("pal_digits", ["model.layers=[5,4,3]", "run.seeds=[7,8,9]"])
+    for made in (lambda: compile_circuit(several, tmp_path / "pal"), lambda: cortexc.lava.Circuit(several),
+                 lambda: cortexc.lava.Circuit(several, seed=8)):
+        with pytest.warns(UserWarning, match="X218 .* 3 seeds; the circuit begins as the first one, 7, does"):
+            made()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        cortexc.lava.Circuit(several, seed=[7, 8, 9])
+        cortexc.lava.Circuit(several.with_run(seeds=[8]))
+
+
 def test_noise_that_nobody_draws_is_told_of():
     """Of the authors' generators, where its gate is on."""
+    one = ["run.seeds=[123]"]
     with pytest.warns(UserWarning, match="X217 noise .* is legacy.* P0_white_in") as told:
-        circuit = cortexc.lava.Circuit("pal_fig4ab", gates={"noise": 1})
+        circuit = cortexc.lava.Circuit("pal_fig4ab", gates={"noise": 1}, overrides=one)
     assert len(told) == 1 and circuit.P0_white_in
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        cortexc.lava.Circuit("pal_fig4ab")
-        cortexc.lava.Circuit("pal_fig4ab", gates={"noise": 1}, overrides=["run.noise=counter"])
+        cortexc.lava.Circuit("pal_fig4ab", overrides=one)
+        cortexc.lava.Circuit("pal_fig4ab", gates={"noise": 1}, overrides=[*one, "run.noise=counter"])
