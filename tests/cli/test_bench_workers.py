@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from dying import dies
 from long_run import LONG_RUN
+from programs import start_program
 
 from cortexc.compiler.bench import workers
 from cortexc.compiler.bench.workers import DEATHS, in_processes
@@ -52,8 +53,8 @@ def a_sweep(tmp_path):
 
 def under_way(folder, *arguments):
     (folder / "mine.toml").write_text(LONG_RUN)
-    process = subprocess.Popen([sys.executable, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONPATH": str(ROOT), "CORTEXC_JIT": "0"}, start_new_session=True)
+    process = start_program([sys.executable, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "PYTHONPATH": str(ROOT), "CORTEXC_JIT": "0"}, start_new_session=True)
     deadline = time.monotonic() + 40
     while len(list(folder.glob("**/experiment.toml"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from programs import start_program
 
 ROOT = Path(__file__).resolve().parents[2]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -17,8 +18,8 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 def started(code, folder, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CORTEXC_JIT": "0", "TMPDIR": str(folder)}
-    return subprocess.Popen([sys.executable, *code, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return start_program([sys.executable, *code, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def handles_signals(process):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from long_run import LONG_RUN
+from programs import start_program
 
 COMMAND = [sys.executable, "-m", "cortexc.compiler.cli"]
 EXPERIMENT = LONG_RUN + "block_ms = 20\n"
@@ -27,8 +29,8 @@ def environment():
 def started(tmp_path, environment):
     """A run that has written its first checkpoint by the clock."""
     (tmp_path / "mine.toml").write_text(EXPERIMENT)
-    process = subprocess.Popen([*COMMAND, "run", "mine.toml", "-o", "out", "--set", "run.checkpoint_seconds=0.2"],
-                               cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start_program([*COMMAND, "run", "mine.toml", "-o", "out", "--set", "run.checkpoint_seconds=0.2"],
+                            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     checkpoint, deadline, first = tmp_path / "out" / "checkpoint.safetensors", time.monotonic() + 60, 0.0
     while time.monotonic() < deadline:
         if checkpoint.exists():
@@ -144,3 +146,34 @@ def test_a_full_disk_ends_the_run_with_a_coded_error(tmp_path, environment):
         assert position(disk) >= 0 and not [p for p in disk.iterdir() if "partial" in p.name]
     finally:
         subprocess.run(["umount", str(disk)], check=False)
+
+
+def test_programs_of_tests_end_with_the_tests():
+    """Also where these are killed, and the program is in a session of its own."""
+    script = ("from programs import start_program\n"
+              "child = start_program(['sleep', '60'], start_new_session=True)\n"
+              "print(child.pid, flush=True); input()")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
+    with start_program([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}, text=True,
+                       stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tests:
+        child = int(tests.stdout.readline())
+        assert os.getsid(child) == child
+        tests.kill()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and state(child) in "SR":
+        time.sleep(0.02)
+    assert state(child) not in "SR"
+
+
+def state(process):
+    """Of a process; Z where it has ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def test_no_other_program_is_started_by_a_test():
+    """Those in `lava/scenarios.py` and `fuzz.py` end by themselves."""
+    others = {path.name for path in (ROOT / "tests").rglob("*.py") if re.search(r"subprocess\.Popen\(", path.read_text())}
+    assert others == {"programs.py", "scenarios.py", "fuzz.py"}

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from programs import start_program
 
 from cortexc.compiler.experiments.circuits import read_arrays
 from cortexc.compiler.experiments.config import load_experiment
@@ -213,7 +214,7 @@ def test_a_folder_that_another_process_writes_to_is_left_alone(tiny_classificati
     folder.mkdir()
     program = (f"from cortexc.compiler.experiments.files import held; from pathlib import Path\n"
                f"with held(Path({str(folder)!r})): print('held', flush=True); input()")
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with start_program([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(CortexError, match="X149"):
             run_experiment(load_experiment(tiny_classification), folder)

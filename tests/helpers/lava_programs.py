@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from programs import start_program
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
 
@@ -16,8 +18,8 @@ def output_of(folder: Path, script: Path, *arguments: str, seconds: float = SECO
     out, err = folder / "out", folder / "err"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with out.open("w") as stdout, err.open("w") as stderr:
-        child = subprocess.Popen([sys.executable, str(script), *arguments], cwd=folder, env=environment, stdout=stdout,
-                                 stderr=stderr, start_new_session=True)
+        child = start_program([sys.executable, str(script), *arguments], cwd=folder, env=environment, stdout=stdout,
+                              stderr=stderr, start_new_session=True)
     try:
         code = child.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from programs import start_program
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("CORTEXC_KILLS", "4"))
@@ -65,7 +66,7 @@ class Run:
     def __post_init__(self):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "CORTEXC_JIT": str(int(self.jit)),
                        "TMPDIR": str(self.folder), "CORTEXC_CACHE": str(self.folder / "cache")}
-        self.process = subprocess.Popen(
+        self.process = start_program(
             [sys.executable, "-c", NAMED, "run", f"{self.granularity}.toml", "-o", "out", "--granularity",
              self.granularity, "--resume", *(["--json"] if self.json else [])],
             cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import start_program
 
 from cortexc.lava_procs.heartbeat import COMPUTING, RECEIVING, SENDING, HeartbeatPage
 from cortexc.lava_procs.progress import cpu_seconds, stillness, task_states
@@ -95,7 +96,7 @@ def start(folder: Path, *arguments: str) -> Program:
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     command = [sys.executable, str(HERE / "scenarios.py"), *arguments]
     with open(folder / "out", "w") as out, open(folder / "err", "w") as err:
-        child = subprocess.Popen(
+        child = start_program(
             command, cwd=folder, env=environment, stdout=out, stderr=err, start_new_session=True
         )
     return Program(child, folder)
@@ -180,8 +181,8 @@ def test_processes_that_are_stopped_for_a_while_are_no_stall(tmp_path: Path) -> 
 
 
 def test_only_sleep_counts_in_full_as_standing_still() -> None:
-    sleeping = subprocess.Popen(["sleep", "20"])
-    spinning = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    sleeping = start_program(["sleep", "20"])
+    spinning = start_program([sys.executable, "-c", "while True: pass"])
     try:
         time.sleep(0.2)
         before = cpu_seconds([sleeping.pid]), cpu_seconds([spinning.pid])

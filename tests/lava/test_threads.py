@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import start_program
 
 from cortexc.compiler.backends.loading import load_python
 
@@ -100,7 +101,7 @@ def folder(tmp_path):
 def started(folder, program, *arguments, **environment):
     """The program, given on standard input as a notebook gives its cells: `__main__` has no file and no guard."""
     caches = {"CORTEXC_CACHE": str(folder / "cache"), "NUMBA_CACHE_DIR": str(folder / "numba")}
-    process = subprocess.Popen(
+    process = start_program(
         [sys.executable, "-X", "faulthandler", "-", *arguments], cwd=folder, text=True, stdin=subprocess.PIPE,
         env={**os.environ, **caches, "PYTHONPATH": str(ROOT), **environment}, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE)
