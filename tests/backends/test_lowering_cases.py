@@ -314,3 +314,28 @@ def test_a_hoisted_message_without_a_state():
     case = setup("cell plain\n  input value\n  send rate = value\n  message rate\npopulation source plain 2\n" + text, W__w=np.eye(2))
     case = replace(case, samples=np.hstack([case.samples, case.samples]))
     same_bits(case)
+
+
+def test_only_states_move_where_the_gate_is_off():
+    """No random number is drawn there that only the increment reads, and no increment is formed; the bits are those of
+    the interpreter, in every step."""
+    text = """rule kept
+  noise rounding uniform
+  noise jitter uniform
+  state tag = 0
+  update tag = 0.5 * prev(tag) + floor(post.u * prev(pre.rate) + jitter)
+  increment 0.25 * floor(4 * prev(tag) + rounding)
+synapse learnt
+  message rate
+  port a
+  rule kept
+population output leaky 3
+projection W learnt input -> output gate=learn
+"""
+    found = setup(text, {"learn": (0.0, 0.0, 1.0)}, W__w=np.ones((3, 2)))
+    source = lower(found.graph).source
+    kernel = source[source.index("def learn"):]
+    learning, _, still = kernel[:kernel.index("\ndef ")].partition("else:")
+    assert "u_rounding" in learning and "dw" in learning and "u_jitter" in still
+    assert "u_rounding" not in still and "dw" not in still
+    same_bits(found)

@@ -12,7 +12,7 @@ from cortexc.compiler.backends.kernels.operations import First, Key, Slot, Span,
 from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering.factors import VECTOR, Factors
 from cortexc.compiler.ir.arrays import connection_mask
-from cortexc.compiler.ir.expressions import Name, Node, Number, Prev, Where
+from cortexc.compiler.ir.expressions import Expression, Name, Node, Number, Prev, Where, reads
 from cortexc.compiler.ir.model import LAVA_DRAWS, State
 
 Delivered = Callable[[tuple[Int, Int, Int]], Node]
@@ -168,21 +168,22 @@ class Learning:
         return self.after_states(at)
 
     def move_states(self, at: tuple[Int, Int, Int]) -> None:
-        kernel, self.at, self.sample = self.kernel, at, 0
+        """Of the synapse (j, k, c), where its weight stays."""
+        kernel, self.at, self.sample, self.drawn = self.kernel, at, 0, {}
         for state in self.own_states:
             found = self.weights(f"o_{state.name}", state.name)[at]
             old = kernel.let(f"old_{state.name}", self.waited(state.name, found) if self.waited else found)
             kernel.let(f"v_{state.name}", old)
-        self.drawn = {name: self._draw(name, kind) for name, kind in self.rule.noise}
-        for name, expression in self.factors.updates:
-            if name in self.shared:
-                continue
-            kernel.set(Name(f"v_{name}"), self.translation.value(expression))
+        updates = [(name, update) for name, update in self.factors.updates if name not in self.shared]
+        self._draw_for(*(update for _, update in updates))
+        for name, update in updates:
+            kernel.set(Name(f"v_{name}"), self.translation.value(update))
             kernel.store(self.weights(f"o_{name}", name)[at], Name(f"v_{name}"))
 
     def after_states(self, at: tuple[Int, Int, Int]) -> Name:
         """The increment of the weight `x`, whose states have moved."""
         kernel = self.kernel
+        self._draw_for(self.factors.increment)
         increment = kernel.let("dw", self.translation.value(self.factors.increment))
         with kernel.loop("r", self.shape.repeats, 1 if self.shape.repeats > 1 else 0) as self.sample:
             if self.shape.repeats > 1:
@@ -197,6 +198,11 @@ class Learning:
         if self.signed or connection_mask(self.graph, self.projection) is None:
             return increment
         return increment * self.weights("mask", "mask")[at]
+
+    def _draw_for(self, *expressions: Expression) -> None:
+        """The random numbers that these read, each once."""
+        read = set[str]().union(*map(reads, expressions)) - self.drawn.keys()
+        self.drawn |= {name: self._draw(name, kind) for name, kind in self.rule.noise if name in read}
 
     def _draw(self, name: str, kind: str) -> Node:
         """A random number of this synapse; the index does not depend on the order in memory. The samples of a seed have
@@ -253,11 +259,6 @@ class Learning:
     def learns(self) -> Node:
         """Whether the gate is on."""
         return compared(self.kernel.gate("learn", self.projection.gate or ""), ">", 0.0)
-
-    def gated_step(self, at: tuple[Int, Int, Int], increment: Name) -> None:
-        """Where synaptic states move in every step, the weight moves only where the gate is on."""
-        with self.kernel.when(self.learns):
-            self.step(at, increment)
 
     # ---- every synapse
 

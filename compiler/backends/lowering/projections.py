@@ -10,6 +10,7 @@ from typing import Any
 
 from cortexc.compiler.backends.kernels.nest import Kernel
 from cortexc.compiler.backends.kernels.operations import Operation, Slot, Span, along
+from cortexc.compiler.backends.kernels.whole import Int
 from cortexc.compiler.backends.lowering import listed
 from cortexc.compiler.backends.lowering.arrivals import arrivals
 from cortexc.compiler.backends.lowering.cells import message_slot
@@ -173,14 +174,21 @@ class ProjectionLowering(SynapseCode):
     def _learn_operation(self) -> Operation:
         kernel = Kernel(f"One step of rule {self.factors.rule.name} for every synapse.")
         learning = self.learning(kernel)
-        step = learning.gated_step if self._moves_always else learning.step
+
+        def learn(at: tuple[Int, Int, Int]) -> None:
+            learning.step(at, learning.increment(at))
+
         if self.lazy:
             self.lazy.learn(learning)
         elif self.visits:
-            wild = kernel.array("wild", self.wild, 1)
-            each_moving(learning, self.visits, wild, lambda at: step(at, learning.increment(at)))
+            each_moving(learning, self.visits, kernel.array("wild", self.wild, 1), learn)
+        elif self._moves_always and self.gate:
+            with kernel.when(learning.learns):
+                learning.each_weight(learn)
+            with kernel.otherwise():
+                learning.each_weight(learning.move_states)
         else:
-            learning.each_weight(lambda at: step(at, learning.increment(at)))
+            learning.each_weight(learn)
         found = self.of_rule("learn", kernel, "" if self._moves_always else self.gate)
         own = tuple(slot for slot in found.writes if slot != self.slot(WILD))
         return replace(found, apart=own) if self.lazy or self.shape.listed is not None else found
