@@ -28,7 +28,6 @@ from cortexc.compiler.mapping.connectivity import (
     FixedProbability,
     Listed,
     Maps,
-    Masked,
     OneToOne,
 )
 
@@ -148,9 +147,6 @@ def ordered(connectivity: Connectivity, pre: int | None, post: int | None) -> Co
     """The connectivity between cells in that order; `pre`, `post`: positions of either side, or None."""
     if isinstance(connectivity, Maps) and pre is not None and post is not None:
         return replace(connectivity, by_position=True)
-    if isinstance(connectivity, Masked) and (pre is not None or post is not None):
-        rows, columns = permutation(connectivity.post, post), permutation(connectivity.pre, pre)
-        return Masked(connectivity.mask[np.ix_(rows, columns)])
     if isinstance(connectivity, Listed) and (pre is not None or post is not None):
         rows, columns = permutation(connectivity.post, post), permutation(connectivity.pre, pre)
         return Listed(connectivity.matrix[rows][:, columns])

@@ -1,10 +1,11 @@
 """Who is connected to whom, as far as a mapping needs it, without weights: every synapse is counted, none is built.
 
-A connectivity answers for any contiguous range of postsynaptic cells. `counts(range)` is the number of synapses that
-each presynaptic cell has onto the range; everything else follows from it. The random ones (`FixedProbability`,
-`Drawn`, `Distance`) answer by expectation.
+Each has cells `pre` and `post`, `synapses`, and a `layout`: how the weights are stored (dense rows, sparse lists, one
+shared kernel). It answers for any contiguous range of postsynaptic cells: `counts(first, last)` is the number of
+synapses that each presynaptic cell has onto the range; everything else follows from it. The random ones
+(`FixedProbability`, `Drawn`, `Distance`) answer by expectation.
 
-    Dense, OneToOne, Masked, Listed, Blocks, Maps (convolution, local, and back), FixedProbability, Drawn, Distance
+    Dense, OneToOne, Listed, Blocks, Maps (convolution, local, and back), FixedProbability, Drawn, Distance
 
 `connectivity_of(graph, projection, rules)` reads them off a graph; `rules` gives those that the graph has no word for.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import scipy.sparse
@@ -22,32 +22,13 @@ from scipy.special import gammaln
 
 from cortexc.compiler.ir import CortexError, Graph, Projection
 from cortexc.compiler.ir.drawing import expected_count
-from cortexc.compiler.ir.model import Convolution as Shapes
-from cortexc.compiler.ir.model import copied_list, wired
+from cortexc.compiler.ir.model import Convolution as Shapes, copied_list, wired
 from cortexc.compiler.ir.places import Apart, Places
 from cortexc.compiler.ir.synapses import synapses_of
 from cortexc.compiler.ir.wiring import Wiring
 
 TILES = 1024
 """Tiles of neighbours that a population with places is cut into, at most."""
-
-
-class Connectivity(Protocol):
-    """`pre`, `post`: cells. `layout`: how the weights are stored (dense rows, sparse lists, one shared kernel)."""
-
-    @property
-    def pre(self) -> int: ...
-
-    @property
-    def post(self) -> int: ...
-
-    @property
-    def layout(self) -> str: ...
-
-    @property
-    def synapses(self) -> float: ...
-
-    def counts(self, first: int, last: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -86,31 +67,8 @@ class OneToOne:
 
 
 @dataclass(frozen=True, eq=False)
-class Masked:
-    """Where `mask` (n_post, n_pre) is not 0."""
-
-    mask: np.ndarray
-    layout: str = "sparse"
-
-    @property
-    def pre(self) -> int:
-        return int(self.mask.shape[1])
-
-    @property
-    def post(self) -> int:
-        return int(self.mask.shape[0])
-
-    @cached_property
-    def synapses(self) -> float:
-        return float(np.count_nonzero(self.mask))
-
-    def counts(self, first: int, last: int) -> np.ndarray:
-        return np.count_nonzero(self.mask[first:last], axis=0).astype(float)
-
-
-@dataclass(frozen=True, eq=False)
 class Listed:
-    """Synapses as a list; a pair of cells may have several. `matrix` (n_post, n_pre): how many."""
+    """Synapses as a list, or where a mask is not 0; a pair may have several. `matrix` (n_post, n_pre): how many."""
 
     matrix: scipy.sparse.csr_matrix
     layout: str = "sparse"
@@ -321,6 +279,9 @@ class Distance:
         return np.flatnonzero(np.diff(self.pre_tiles, prepend=-1))
 
 
+Connectivity = Dense | OneToOne | Listed | Blocks | Maps | FixedProbability | Drawn | Distance
+
+
 def by_distance(wiring: Wiring, apart: Apart, synapses: float | None = None) -> Distance:
     """Between tiles, as between their middles; scaled to the number of `synapses` where that is known."""
     assert wiring.kernel is not None
@@ -362,7 +323,7 @@ def connectivity_of(graph: Graph, projection: Projection,
     if kind.mask == "blocks" and projection.blocks:
         return Blocks(*projection.blocks)
     if kind.mask == "array":
-        return Masked(_mask(graph, projection))
+        return Listed(scipy.sparse.csr_matrix((_mask(graph, projection) != 0).astype(np.int64)))
     if kind.listed:
         return _listed(graph, projection)
     if kind.pairs:

@@ -22,6 +22,7 @@ from cortexc.compiler.backends.start import Start
 from cortexc.compiler.experiments.tasks.plans import with_column
 from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.expressions import Expression, Name, Prev, Where, leaves, previous, transform
+from cortexc.compiler.ir.firing import fresh, names_of
 from cortexc.compiler.ir.model import CellType, Equation, Parameter, PlasticityRule, Population, Projection, Stage
 from cortexc.compiler.ir.protocol import Protocol
 from cortexc.compiler.ir.schedule import message_depth
@@ -125,7 +126,7 @@ class _Rewrite:
                 continue
             name = self._add(cell, f"{synapse.message}_delayed_{depth}", Prev(synapse.message, depth), "send")
             taken = {s.name for s in self.graph.synapses}
-            own = replace(synapse, name=_unused(f"{synapse.name}_of_{q.name}", taken), message=name)
+            own = replace(synapse, name=fresh(f"{synapse.name}_of_{q.name}", taken), message=name)
             moved = tuple(replace(p, synapse=own.name, delay=1) if p.name == q.name else p
                           for p in self.graph.projections)
             self.graph = self.graph.with_(synapses=(*self.graph.synapses, own), projections=moved)
@@ -184,7 +185,7 @@ class _Rewrite:
     def _resetting(self, rule: PlasticityRule) -> dict[str, str]:
         """State of a synapse -> parameter that says whether the projection resets it."""
         taken = {*(p.name for p in rule.parameters), *(s.name for s in rule.states), *(n for n, _ in rule.noise)}
-        return {s.name: _unused(f"{s.name}_resets", taken) for s in rule.states
+        return {s.name: fresh(f"{s.name}_resets", taken) for s in rule.states
                 if any(f"{q.name}.{s.name}" in self.chosen for q in self._learning(rule))}
 
     def _rule(self, rule: PlasticityRule) -> PlasticityRule:
@@ -215,12 +216,4 @@ def _changed_rule(rule: PlasticityRule, change: Change) -> PlasticityRule:
 
 def _free(name: str, *cells: CellType) -> str:
     """A name that none of the cells uses yet."""
-    return _unused(name, {taken for cell in cells for taken in (
-        *(e.name for e in cell.equations), *(p.name for p in cell.ports), *cell.inputs,
-        *(p.name for p in cell.parameters), *(n for n, _ in cell.noise))})
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    return name
+    return fresh(name, set[str]().union(*map(names_of, cells)))

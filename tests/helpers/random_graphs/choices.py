@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol as Interface
-from typing import TypeVar
+from typing import Protocol as Interface, TypeVar
 
 import numpy as np
 from random_graphs.expressions import TAME, Words
