@@ -14,9 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 STARTING, COMPUTING, RECEIVING, SENDING, IDLE, FAILED = range(6)
 STATE_NAMES = ("starting", "computing", "receiving", "sending", "idle", "failed")
 
@@ -35,7 +32,7 @@ class Beat(NamedTuple):
 
 
 class HeartbeatPage:
-    """One row per process in anonymous shared memory, and one flag that asks all of them to come to an end.
+    """One row per process in anonymous shared memory.
 
     names: the process names, unique.
     ports: per process the names of the ports it may wait on. A port with several channels has one entry per
@@ -45,34 +42,16 @@ class HeartbeatPage:
     Only process `index` writes row `index`; anybody may read. A write costs well under a microsecond.
     """
 
-    def __init__(
-        self,
-        names: list[str],
-        ports: list[list[str]] | None = None,
-        peers: list[list[str]] | None = None,
-    ) -> None:
-        """Make the page. Raises ValueError if names repeat or the tables do not fit each other."""
-        self.names = list(names)
-        self.ports = [list(row) for row in ports] if ports is not None else [[] for _ in names]
-        unknown = [["?"] * len(row) for row in self.ports]
-        self.peers = [list(row) for row in peers] if peers is not None else unknown
-        self._check_tables()
-        self._map = mmap.mmap(-1, 8 * _CELLS * (len(self.names) + 1))
+    def __init__(self, names: list[str], ports: list[list[str]], peers: list[list[str]]) -> None:
+        self.names, self.ports, self.peers = names, ports, peers
+        self._map = mmap.mmap(-1, 8 * _CELLS * len(names))
         self._cells = memoryview(self._map).cast("q")
-        for index in range(len(self.names)):
+        for index in range(len(names)):
             self._cells[self._row(index) + _PORT] = -1
-
-    def _check_tables(self) -> None:
-        if len(set(self.names)) != len(self.names):
-            raise ValueError(f"process names repeat: {self.names}")
-        if [len(row) for row in self.ports] != [len(row) for row in self.peers]:
-            raise ValueError("the tables of ports and of peers differ in shape")
-        if len(self.ports) != len(self.names):
-            raise ValueError(f"{len(self.names)} names but ports of {len(self.ports)} processes")
 
     @staticmethod
     def _row(index: int) -> int:
-        return _CELLS * (index + 1)
+        return _CELLS * index
 
     def beat(self, index: int, step: int) -> None:
         """Process `index` has completed `step` steps and waits to be told to go on."""
@@ -98,22 +77,9 @@ class HeartbeatPage:
         """Process `index` has raised an exception and is about to end."""
         self._cells[self._row(index) + _STATE] = FAILED
 
-    @property
-    def stop(self) -> bool:
-        """Whether everybody is asked to come to an end at the next block boundary."""
-        return bool(self._cells[0])
-
-    @stop.setter
-    def stop(self, value: bool) -> None:
-        self._cells[0] = int(value)
-
-    def array(self) -> NDArray[Any]:
-        """Returns a view of the page, int64 (1 + processes, 8), for compiled code; cell [0, 0] is `stop`."""
-        return np.frombuffer(self._map, dtype=np.int64).reshape(-1, _CELLS)
-
     def snapshot(self) -> bytes:
         """Returns a copy of all rows: two equal snapshots mean that nobody has written in between."""
-        return self._map[8 * _CELLS :]
+        return self._map[:]
 
     def row(self, index: int) -> Beat:
         """Returns what process `index` wrote last."""

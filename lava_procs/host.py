@@ -12,7 +12,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -93,15 +92,15 @@ class Host:
         groups = self.description["groups"]
         return self.works[next((n for n in groups if groups[n]["feed"] == "full"), next(iter(groups)))]
 
-    def start(self, on_progress: Callable[[int, int], None] | None = None) -> None:
+    def start(self) -> None:
         """Builds the Lava network and starts its processes. Raises the supervisor's errors."""
         with running_code_of(self.folder / "kernels.py"):
             for work in self.works.values():
                 work.warm_up()
         with STARTING_LOCK:
-            self._start(on_progress)
+            self._start()
 
-    def _start(self, on_progress: Callable[[int, int], None] | None) -> None:
+    def _start(self) -> None:
         import_lava()
         from lava.magma.core.run_configs import Loihi2SimCfg
 
@@ -113,7 +112,7 @@ class Host:
             processes = self.network.build(self.works)
             models = {process: self.network.MODELS[type(process)] for process in processes}
         config = Loihi2SimCfg(exception_proc_model_map=models)
-        self.supervisor = Supervisor(processes, config, on_progress=on_progress)
+        self.supervisor = Supervisor(processes, config)
         self.supervisor.start()
 
     def run(self, steps: int | None = None) -> int:

@@ -117,8 +117,6 @@ class Network:
         builders = {name: self._executable.proc_builders[process] for process, name in self._names().items()}
         services = list(self._executable.runtime_service_builders.values())
         self._actor_names = [*builders, *(f"runtime service {k}" for k in range(len(services)))]
-        if not set(page.names) <= set(builders):
-            raise ValueError(f"no such process: {', '.join(sorted(set(page.names) - set(builders)))}")
         for name, builder in zip(self._actor_names, [*builders.values(), *services], strict=True):
             index = page.names.index(name) if name in page.names else None
             build = functools.partial(type(builder).build, builder)

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from cortexc.lava_procs.children import STARTING_LOCK
@@ -26,7 +26,6 @@ from cortexc.lava_procs.failures import (
     Stalled,
     SupervisorError,
 )
-from cortexc.lava_procs.heartbeat import HeartbeatPage
 from cortexc.lava_procs.network import DONE, PAUSE, PAUSED, Network
 from cortexc.lava_procs.progress import Progress
 
@@ -48,12 +47,9 @@ class Supervisor:
     processes: the Lava processes; all must be connected to each other.
     run_cfg: the Lava run configuration. With `exception_proc_model_map={process_instance: Model}` Lava does
         not search for models; with a class as key it still executes every file beside the class.
-    page: heartbeats; by default one is made from the channels of the network. Processes are found in it by
-        name. Process models need not write to it: their steps, sends and receives are marked from outside.
     stall_seconds: no progress for this long (and 20 median steps) while all wait is a stall.
     compute_seconds: the same while some process computes.
     first_step_seconds: the same while some process is in its constructor or first step and may compile code.
-    on_progress: called as on_progress(steps_done, steps) about every half second, at a step boundary.
     compile_config: options for Lava's compiler.
     executable: in place of what compiling would give, that of a network of these processes which has ended.
     """
@@ -62,21 +58,17 @@ class Supervisor:
         self,
         processes: list[Any],
         run_cfg: Any,
-        page: HeartbeatPage | None = None,
         *,
         stall_seconds: float = 5.0,
         compute_seconds: float = 15.0,
         first_step_seconds: float = 60.0,
-        on_progress: Callable[[int, int], None] | None = None,
         compile_config: dict[str, Any] | None = None,
         executable: Any = None,
     ) -> None:
-        self.page = page
         self.steps_done = 0  # over all runs
         self.executable = executable
         self._network = Network(processes, run_cfg, compile_config)
         self._limits = (stall_seconds, compute_seconds, first_step_seconds)
-        self._on_progress = on_progress
         self._running = self._ended = False
         self._at_boundary = True  # no slice is under way
         self._slice_steps = 1
@@ -108,15 +100,15 @@ class Supervisor:
         with _Signals() as signals, self._ending_on_error():
             with STARTING_LOCK:
                 self.executable = self._network.compile(self.executable)
-                self.page = self.page or self._network.make_page()
-                self._progress = Progress(self.page, self._limits, lambda: self.process_ids.values())
+                page = self._network.make_page()
+                self._progress = Progress(page, self._limits, lambda: self.process_ids.values())
                 atexit.register(self.stop)
-                self._network.launch(self.page, self)
+                self._network.launch(page, self)
             self._await_constructors(signals)
         self._running = True
 
     def run(self, steps: int) -> int:
-        """Run `steps` Lava steps; returns the number done, fewer if `request_stop` was called.
+        """Run `steps` Lava steps; returns the number done.
 
         Raises ChildRaised, ChildDied, Stalled or Interrupted, after which the network has ended, NotUsable
         outside of start and stop, ValueError for a negative number.
@@ -184,15 +176,6 @@ class Supervisor:
         self._progress.note_steps()
         self.steps_done += self._taken
 
-    def request_stop(self) -> None:
-        """Make the present run return at a step boundary of its present slice; the network stays usable.
-
-        May be called from on_progress, from another thread or from a signal handler. Process models see it as
-        `page.stop`; outside of a run it makes the next run return at once.
-        """
-        if self.page is not None:
-            self.page.stop = True
-
     def stop(self) -> None:
         """End the network and remove all that it made. Safe in every state and any number of times."""
         if self._ended or os.getpid() != self._owner:
@@ -239,13 +222,10 @@ class Supervisor:
 
     def _run_slices(self, steps: int, signals: "_Signals") -> int:
         done = 0
-        while done < steps and not self._progress.page.stop:
+        while done < steps:
             done += self._run_slice(min(self._slice_steps, steps - done), done, signals)
-            if self._on_progress is not None:
-                self._on_progress(done, steps)
             if signals.received:
                 raise Interrupted(signals.take(), done, consistent=self._consistent())
-        self._progress.page.stop = False
         return done
 
     def _run_slice(self, steps: int, done: int, signals: "_Signals") -> int:
@@ -268,7 +248,6 @@ class Supervisor:
             self.look_around()
             if not signals.received:
                 continue
-            self._progress.page.stop = True
             if len(signals.received) > 1 or signals.age() > _LONGEST_WAIT_SECONDS:
                 raise Interrupted(signals.take(), done, consistent=False)
             if wanted == DONE and signals.age() > _PATIENCE_SECONDS:

@@ -30,7 +30,6 @@ from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from threadpoolctl import threadpool_info
 
-from cortexc.lava_procs.heartbeat import HeartbeatPage
 from cortexc.lava_procs.supervisor import Interrupted, NotUsable, Supervisor, SupervisorError
 
 NAMES = ("A", "B", "C")
@@ -211,11 +210,11 @@ def announce() -> None:
 def wait_to_be_killed(where: str) -> None:
     """Runs, or stays between two runs, until the test kills this process."""
     members, _ = ring()
-    supervisor = supervised(members, on_progress=lambda done, steps: announce())
+    supervisor = supervised(members)
     supervisor.start()
     report(children=supervisor.process_ids)
+    threading.Timer(0.5, announce).start()
     if where == "between":
-        announce()
         time.sleep(60)
     supervisor.run(10**9)
 
@@ -246,40 +245,14 @@ def run_after_stop() -> None:
     report(errors=errors, value=members[0].value.get())
 
 
-def asked_to_stop() -> None:
-    """A run ends early because it was asked to; the network goes on afterwards."""
-    members, arena = ring()
-
-    def progress(done: int, steps: int) -> None:
-        if done > 100:
-            supervisor.request_stop()
-
-    with supervised(members, on_progress=progress) as supervisor:
-        first = supervisor.run(10**9)
-        states = arena.tolist()
-        second = supervisor.run(1)
-        report(first=first, second=second, states=states, total=supervisor.steps_done, arena=arena.tolist())
-
-
 def wrong_networks() -> None:
-    """Two networks are given as one, or a page of other processes: the error says so, and nothing is left."""
-    texts = []
-    for page, stray in ((None, ring(2)[0][1:]), (HeartbeatPage(["A", "Z"]), [])):
-        try:
-            supervised([*ring()[0], *stray], page=page).start()
-        except ValueError as error:
-            texts.append(str(error))
-    report(texts=texts, second=run_healthy(), children=len(multiprocessing.active_children()))
-
-
-def own_page() -> None:
-    """The caller gives the page, with one process only and without its ports."""
-    members, _ = ring()
-    page = HeartbeatPage(["B"])
-    with supervised(members, page=page) as supervisor:
-        supervisor.run(5)
-        supervisor.run(4)
-    report(steps=page.steps(), states=page.states(), waits=page.waits())
+    """Two networks are given as one: the error says so, and nothing is left."""
+    text = ""
+    try:
+        supervised([*ring()[0], *ring(2)[0][1:]]).start()
+    except ValueError as error:
+        text = str(error)
+    report(text=text, second=run_healthy(), children=len(multiprocessing.active_children()))
 
 
 def memory_has_no_name() -> None:

@@ -274,24 +274,10 @@ def test_a_stopped_network_is_not_used_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.lava
-def test_a_run_that_is_asked_to_stop_can_be_continued(tmp_path: Path) -> None:
-    result = outcome(tmp_path, "asked_to_stop")
-    assert result["first"] > 100 and result["states"] == [result["first"]] * 3
-    assert result["second"] == 1 and result["arena"] == [result["first"] + 1] * 3
-    assert result["total"] == result["first"] + 1
-
-
-@pytest.mark.lava
 def test_processes_of_another_network_are_refused(tmp_path: Path) -> None:
     result = outcome(tmp_path, "wrong_networks")
-    assert result["texts"] == ["not connected to A: B", "no such process: Z"]
+    assert result["text"] == "not connected to A: B"
     assert result["second"] == SOUND and result["children"] == 0
-
-
-@pytest.mark.lava
-def test_a_page_of_the_caller_is_written_to(tmp_path: Path) -> None:
-    result = outcome(tmp_path, "own_page")
-    assert result["steps"] == [9] and result["waits"] == []
 
 
 @pytest.mark.lava
@@ -327,21 +313,11 @@ def test_the_page_says_who_waits_for_whom() -> None:
 
 
 def test_the_page_is_shared_with_forked_processes() -> None:
-    page = HeartbeatPage(["A"])
+    page = HeartbeatPage(["A"], [[]], [[]])
     before = page.snapshot()
-    page.stop = True
-    assert page.snapshot() == before and page.array()[0, 0] == 1
     child = os.fork()
     if child == 0:
-        page.beat(0, 5 if page.stop else 4)
+        page.beat(0, 5)
         os._exit(0)
     os.waitpid(child, 0)
-    assert page.row(0).step == 5 and page.snapshot() != before and page.array()[1, 0] == 5
-
-
-@pytest.mark.parametrize(
-    ("names", "ports", "peers"), [(["A", "A"], None, None), (["A"], [["x"]], [[]]), (["A"], [[], []], None)]
-)
-def test_tables_that_do_not_fit_are_refused(names: list[str], ports: Any, peers: Any) -> None:
-    with pytest.raises(ValueError):
-        HeartbeatPage(names, ports, peers)
+    assert page.row(0).step == 5 and page.snapshot() != before
