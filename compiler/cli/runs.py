@@ -24,6 +24,7 @@ from cortexc.compiler.cli.command import (
 )
 from cortexc.compiler.cli.output import Output, progress_bar
 from cortexc.compiler.ir.errors import CortexError, unknown
+from cortexc.compiler.ir.text import aligned
 
 
 @command()
@@ -225,9 +226,7 @@ def bench(out: Output,
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     keys = list(dict.fromkeys(key for row in rows for key in row))
     cells = [keys, *([_cell(row.get(key)) for key in keys] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-                     for line in cells)
+    return "\n".join(aligned(cells))
 
 
 def _cell(value: Any) -> str:

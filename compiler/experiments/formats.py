@@ -11,6 +11,7 @@ from cortexc.compiler.experiments.config import Experiment
 from cortexc.compiler.experiments.precision import training
 from cortexc.compiler.ir import CortexError, Graph
 from cortexc.compiler.ir.expressions import Lookup, walk
+from cortexc.compiler.ir.text import aligned
 from cortexc.compiler.passes.group_weights import whole_of
 from cortexc.compiler.passes.widths import TAG, TAGGED, formats_of
 
@@ -102,9 +103,7 @@ def format_text(rows: list[FormatRow]) -> str:
               "of a range of")]
     lines += [(r.quantity, r.format, f"{r.limit:.4g}", f"{r.worst:.3g}", _share(r.zero), _share(r.lost),
                _number(r.deviation), _number(r.range)) for r in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"
-                   for line in lines)
+    return "\n".join(aligned(lines)) + "\n"
 
 
 def _number(value: float | None) -> str:

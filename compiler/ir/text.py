@@ -28,7 +28,7 @@ Two-level text: a keyword opens a block, indented lines describe it. `#` starts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cortexc.compiler.ir import model
 from cortexc.compiler.ir.errors import check_type
@@ -177,3 +177,9 @@ def _projection(p: model.Projection) -> str:
 
 def _when(mirror: model.Mirror) -> list[str]:
     return [*["after"] * mirror.after, *([f"gate={mirror.gate}"] if mirror.gate else [])]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, its columns below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

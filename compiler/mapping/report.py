@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cortexc.compiler.ir.text import aligned
 from cortexc.compiler.mapping.fit import NO, OPEN, YES, Fit
 
 ORDER = (NO, OPEN, YES)
@@ -21,9 +22,7 @@ def fit_table(experiment: str, found: Sequence[Fit]) -> dict[str, Any]:
 def fit_text(experiment: str, found: Sequence[Fit]) -> str:
     tables = [each.as_dict() for each in found]
     rows = [("map", "fits", "cores", "chips", "busiest core", "packets/step", "what binds"), *map(_row, tables)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [f"{experiment}: {found[0].graph.name}", *("  " + "  ".join(
-        cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)]
+    lines = [f"{experiment}: {found[0].graph.name}", *(f"  {line}" for line in aligned(rows))]
     for table in tables:
         lines += ["", *_detail(table)]
     return "\n".join(lines)

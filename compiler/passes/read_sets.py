@@ -26,6 +26,7 @@ from cortexc.compiler.ir import CellType, CortexError, Expression, Graph, Plasti
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Binary, Name, Negate, Prev, Where, depth_of, leaves, reads
 from cortexc.compiler.ir.model import OPTIMISERS
 from cortexc.compiler.ir.schedule import message_depth, settled
+from cortexc.compiler.ir.text import aligned
 from cortexc.compiler.passes.quantities import Quantities, sources_of
 from cortexc.compiler.passes.ranges import value_ranges
 from cortexc.compiler.passes.specialise import specialised
@@ -290,8 +291,7 @@ def _explain(found: ReadSet) -> str:
     rows = [(read.text, read.compartment, f"{_steps(read.depth)} ago" if read.depth else "this step",
              f"{'local' if read.local else 'NON-LOCAL'}: {read.reason}")
             for read in found.reads if read.kind != "constant"]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines += [f"  {line}" for line in aligned(rows)]
     constants = sorted(read.name for read in found.reads if read.kind == "constant")
     lines += [f"  constants {', '.join(constants)}"] if constants else []
     if found.rule and found.offending:
