@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cortexc.reference.pal_parameters import ACTIVATIONS, DERIVATIVES, logistic
+
 Tree = tuple[Any, ...]
 
 COMPARED: dict[str, Callable[..., Tensor]] = {
@@ -21,10 +23,6 @@ COMPARED: dict[str, Callable[..., Tensor]] = {
 ARITHMETIC: dict[str, Callable[..., Tensor]] = {"+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div}
 EXACT = ("abs", "min", "max", "clip", "relu", "linear", "floor", "d_linear", "d_relu")
 """Functions of fixed-point numbers that are fixed-point numbers; all others are tables."""
-
-
-def logistic(x: Tensor) -> Tensor:
-    return 1 / (1 + torch.exp(-x))
 
 
 def poisson(uniform: Tensor, rate: Tensor) -> Tensor:
@@ -41,16 +39,12 @@ def poisson(uniform: Tensor, rate: Tensor) -> Tensor:
 
 
 REAL: Mapping[str, Callable[..., Tensor]] = {
-    "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sin": torch.sin, "cos": torch.cos, "sqrt": torch.sqrt,
-    "floor": torch.floor, "pow": torch.pow, "abs": torch.abs, "min": torch.minimum, "max": torch.maximum,
-    "clip": lambda x, low, high: torch.minimum(torch.maximum(x, low), high), "linear": lambda x: x,
-    "relu": lambda x: x.clamp(min=0), "d_linear": torch.ones_like, "d_relu": lambda x: (x > 0).double(),
-    "logistic": logistic, "soft_relu": lambda x: torch.log(1 + torch.exp(x)),
-    "sharp_soft_relu": lambda x: torch.log(1 + torch.exp(10 * x)) / 10,
-    "hard_sigmoid": lambda x: (x / 6 + 0.5).clamp(0, 1), "d_logistic": lambda x: logistic(x) * (1 - logistic(x)),
-    "d_soft_relu": logistic, "d_sharp_soft_relu": lambda x: logistic(10 * x), "d_tanh": lambda x: 1 - torch.tanh(x)**2,
-    "d_hard_sigmoid": lambda x: (x.abs() < 3).double(), "shift_left": lambda x, bits: x * 2**bits,
-    "shift_right": lambda x, bits: torch.floor(x * 2**-bits),
+    **ACTIVATIONS, **{f"d_{name}": slope for name, slope in DERIVATIVES.items()},
+    "sharp_soft_relu": lambda x: torch.log(1 + torch.exp(10 * x)) / 10, "d_sharp_soft_relu": lambda x: logistic(10 * x),
+    "exp": torch.exp, "log": torch.log, "sin": torch.sin, "cos": torch.cos, "sqrt": torch.sqrt, "floor": torch.floor,
+    "pow": torch.pow, "abs": torch.abs, "min": torch.minimum, "max": torch.maximum,
+    "clip": lambda x, low, high: torch.minimum(torch.maximum(x, low), high),
+    "shift_left": lambda x, bits: x * 2**bits, "shift_right": lambda x, bits: torch.floor(x * 2**-bits),
     "saturate": lambda x, low, high: torch.minimum(torch.maximum(torch.floor(x), low), high), "poisson": poisson}
 
 
