@@ -7,7 +7,7 @@ bits of the plain row sum: every cell's terms are added in the same order.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
@@ -19,7 +19,7 @@ from cortexc.compiler.backends.kernels.python_text import TRUTHS, PythonText
 from cortexc.compiler.backends.kernels.sharing import Share, Sharing
 from cortexc.compiler.backends.kernels.whole import Int, Size
 from cortexc.compiler.backends.quoting import comment
-from cortexc.compiler.ir.expressions import Binary, Call, Lookup, Name, Negate, Node, Number, Where, walk
+from cortexc.compiler.ir.expressions import Binary, Lookup, Name, Negate, Node, Number, Where, walk
 
 LANES = {False: (8, 4, 1), True: (16, 8, 4, 1)}
 """Numbers per vector in double and in single precision, the widest first."""
@@ -143,12 +143,12 @@ class CText(PythonText):
         """Functions that loop are computed before all else, for AT_ONCE turns at a time, and in a few of them to their
         end; what remains becomes vectors. Nothing where there are none, where they have no beginning that all turns
         share, or where their arguments wait for others."""
-        calls = dict.fromkeys(n for n in nest.nodes(loop.body) if isinstance(n, Call) and n.function in BEGUN)
-        before, shared = _needed(loop.body, calls), [call.arguments[1] for call in calls]
+        calls = nest.calls(loop.body, BEGUN)
+        before, shared = nest.needed(loop.body, calls), [call.arguments[1] for call in calls]
         read = {n.array for n in nest.nodes(before) if isinstance(n, Load)}
         moving = {n for value in shared for n in walk(value) if isinstance(n, Load)} - inner.kept.keys()
         if not calls or loop.step != 1 or read & nest.stored(loop.body) or calls.keys() & {
-                *nest.nodes(before)} or moving or _needed(loop.body, shared):
+                *nest.nodes(before)} or moving or nest.needed(loop.body, shared):
             return []
         k, stop = c_name(loop.index.name), self.whole(loop.stop)
         some = f"for (long {k} = first_{k}; {k} < last_{k}; {k}++)"
@@ -255,17 +255,6 @@ class CText(PythonText):
             found = self.block(f"UNROLL for (long unit_{unit.name} = 0; unit_{unit.name} < {unit.count}; "
                                f"unit_{unit.name}++)", [f"const long {unit.name} = {unit.place};", *found])
         return found
-
-
-def _needed(body: Sequence[nest.Statement], values: Iterable[Node]) -> list[nest.Statement]:
-    """The assignments from which values are computed, in their order."""
-    names = {n.name for value in values for n in walk(value) if isinstance(n, Name)}
-    found: list[nest.Statement] = []
-    for statement in reversed(body):
-        if isinstance(statement, Let) and statement.name in names:
-            names |= {n.name for n in walk(statement.value) if isinstance(n, Name)}
-            found.insert(0, statement)
-    return found
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ places in memory are arguments: one text serves every operation that differs in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -334,6 +334,22 @@ def nodes(body: Iterable[Statement]) -> Iterator[Node]:
                 yield from walk(value)
             case Accumulation():
                 yield from nodes(statement.plain())
+
+
+def calls(body: Iterable[Statement], functions: Collection[str]) -> dict[Call, None]:
+    """Of these functions, each once."""
+    return dict.fromkeys(node for node in nodes(body) if isinstance(node, Call) and node.function in functions)
+
+
+def needed(body: Sequence[Statement], values: Iterable[Node]) -> list[Statement]:
+    """The assignments from which values are computed, in their order."""
+    names = {n.name for value in values for n in walk(value) if isinstance(n, Name)}
+    found: list[Statement] = []
+    for statement in reversed(body):
+        if isinstance(statement, Let) and statement.name in names:
+            names |= {n.name for n in walk(statement.value) if isinstance(n, Name)}
+            found.insert(0, statement)
+    return found
 
 
 def stored(body: Iterable[Statement]) -> set[str]:
