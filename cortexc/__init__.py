@@ -14,52 +14,96 @@ from cortexc.lava_procs.mend import mend_lava
 if TYPE_CHECKING:
     from cortexc.compiler.experiments.compilation import compile_experiment as compile
     from cortexc.compiler.experiments.config import load_experiment as load
-    from cortexc.compiler.experiments.export import (
-        RunFolder as RunFolder,
-        compile_to_folder as compile_to_folder,
-        export_run as export,
-        open_run as open_run,
-    )
+    from cortexc.compiler.experiments.export import RunFolder as RunFolder
+    from cortexc.compiler.experiments.export import compile_to_folder as compile_to_folder
+    from cortexc.compiler.experiments.export import export_run as export
+    from cortexc.compiler.experiments.export import open_run as open_run
     from cortexc.compiler.experiments.questions import (
         Answer as Answer,
+    )
+    from cortexc.compiler.experiments.questions import (
         explain as explain,
+    )
+    from cortexc.compiler.experiments.questions import (
         fit_chip as fit_chip,
+    )
+    from cortexc.compiler.experiments.questions import (
         verify as verify,
     )
-    from cortexc.compiler.experiments.session import (
-        Interrupted as Interrupted,
-        Session as Session,
-        run_experiment as run,
-    )
-    from cortexc.compiler.experiments.simulation import Simulation as Simulation, simulate as simulate
-    from cortexc.compiler.experiments.training import Trained as Trained, train as train
+    from cortexc.compiler.experiments.session import Interrupted as Interrupted
+    from cortexc.compiler.experiments.session import Session as Session
+    from cortexc.compiler.experiments.session import run_experiment as run
+    from cortexc.compiler.experiments.simulation import Simulation as Simulation
+    from cortexc.compiler.experiments.simulation import simulate as simulate
+    from cortexc.compiler.experiments.training import Trained as Trained
+    from cortexc.compiler.experiments.training import train as train
     from cortexc.compiler.front.brian2 import from_brian2 as from_brian2
     from cortexc.compiler.front.builder import Network as Network
-    from cortexc.compiler.front.nir import from_nir as from_nir, losses as nir_losses, to_nir as to_nir
+    from cortexc.compiler.front.nir import from_nir as from_nir
+    from cortexc.compiler.front.nir import losses as nir_losses
+    from cortexc.compiler.front.nir import to_nir as to_nir
     from cortexc.compiler.ir import (
         CellType as CellType,
-        Convolution as Convolution,
-        CortexError as CortexError,
-        Equation as Equation,
-        Graph as Graph,
-        Mirror as Mirror,
-        Noise as Noise,
-        Optimiser as Optimiser,
-        Parameter as Parameter,
-        PlasticityRule as PlasticityRule,
-        Population as Population,
-        Port as Port,
-        Projection as Projection,
-        State as State,
-        SynapseClass as SynapseClass,
-        parse as parse,
-        parse_graph as parse_graph,
-        show_graph as show_graph,
-        verify as check_graph,
     )
-    from cortexc.compiler.ir.protocol import Phase as Phase, Protocol as Protocol, Record as Record, Stream as Stream
+    from cortexc.compiler.ir import (
+        Convolution as Convolution,
+    )
+    from cortexc.compiler.ir import (
+        CortexError as CortexError,
+    )
+    from cortexc.compiler.ir import (
+        Equation as Equation,
+    )
+    from cortexc.compiler.ir import (
+        Graph as Graph,
+    )
+    from cortexc.compiler.ir import (
+        Mirror as Mirror,
+    )
+    from cortexc.compiler.ir import (
+        Noise as Noise,
+    )
+    from cortexc.compiler.ir import (
+        Optimiser as Optimiser,
+    )
+    from cortexc.compiler.ir import (
+        Parameter as Parameter,
+    )
+    from cortexc.compiler.ir import (
+        PlasticityRule as PlasticityRule,
+    )
+    from cortexc.compiler.ir import (
+        Population as Population,
+    )
+    from cortexc.compiler.ir import (
+        Port as Port,
+    )
+    from cortexc.compiler.ir import (
+        Projection as Projection,
+    )
+    from cortexc.compiler.ir import (
+        State as State,
+    )
+    from cortexc.compiler.ir import (
+        SynapseClass as SynapseClass,
+    )
+    from cortexc.compiler.ir import (
+        parse as parse,
+    )
+    from cortexc.compiler.ir import (
+        parse_graph as parse_graph,
+    )
+    from cortexc.compiler.ir import (
+        show_graph as show_graph,
+    )
+    from cortexc.compiler.ir import verify as check_graph
+    from cortexc.compiler.ir.protocol import Phase as Phase
+    from cortexc.compiler.ir.protocol import Protocol as Protocol
+    from cortexc.compiler.ir.protocol import Record as Record
+    from cortexc.compiler.ir.protocol import Stream as Stream
     from cortexc.compiler.ir.synapses import with_drawn as with_drawn
-    from cortexc.compiler.passes import pipeline as pipeline, run_passes as run_passes
+    from cortexc.compiler.passes import pipeline as pipeline
+    from cortexc.compiler.passes import run_passes as run_passes
 
 mend_lava()
 

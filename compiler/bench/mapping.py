@@ -23,7 +23,8 @@ from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.cores import mapped_graphs
 from cortexc.compiler.mapping.accounting import account
 from cortexc.compiler.mapping.geometry import geometry_of
-from cortexc.compiler.mapping.items import Rates, resource as limit_of
+from cortexc.compiler.mapping.items import Rates
+from cortexc.compiler.mapping.items import resource as limit_of
 from cortexc.compiler.mapping.methods import PARTITIONED, SEQUENTIAL, SINGLE, mapped
 from cortexc.compiler.mapping.partition import Partitioner, baselines, groups_kept, partition
 from cortexc.compiler.mapping.place import place

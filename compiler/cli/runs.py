@@ -177,7 +177,8 @@ def sweep(out: Output, experiment: Named,
                                                 "results.json; -NAME is made small.")] = "validation_accuracy",
           seed: Annotated[int, Option(min=0, help="Of optuna.")] = 0, set_: Set = None) -> None:
     """Run an experiment over values of its keys; one table, one page."""
-    from cortexc.compiler.bench.sweep import SEEDS, Search, summary, sweep as run_sweep
+    from cortexc.compiler.bench.sweep import SEEDS, Search, summary
+    from cortexc.compiler.bench.sweep import sweep as run_sweep
     from cortexc.compiler.experiments.config import parse_override
 
     if sampler not in ("grid", "optuna"):

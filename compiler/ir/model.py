@@ -19,24 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cortexc.compiler.ir import drawing
-from cortexc.compiler.ir.cells import (
-    INTEGRATORS as INTEGRATORS,
-    STAGES as STAGES,
-    STREAMS as STREAMS,
-    CellType as CellType,
-    Equation as Equation,
-    Index,
-    Parameter as Parameter,
-    Port as Port,
-    Stage as Stage,
-    State as State,
-)
+from cortexc.compiler.ir.cells import INTEGRATORS as INTEGRATORS
+from cortexc.compiler.ir.cells import STAGES as STAGES
+from cortexc.compiler.ir.cells import STREAMS as STREAMS
+from cortexc.compiler.ir.cells import CellType as CellType
+from cortexc.compiler.ir.cells import Equation as Equation
+from cortexc.compiler.ir.cells import Index
+from cortexc.compiler.ir.cells import Parameter as Parameter
+from cortexc.compiler.ir.cells import Port as Port
+from cortexc.compiler.ir.cells import Stage as Stage
+from cortexc.compiler.ir.cells import State as State
 from cortexc.compiler.ir.distributions import Distribution as Distribution
 from cortexc.compiler.ir.evaluation import evaluate_scalar
 from cortexc.compiler.ir.expressions import WEIGHT_SUM, Expression, Name, reads
 from cortexc.compiler.ir.kinds import KINDS, Kind
 from cortexc.compiler.ir.maps import Convolution as Convolution
-from cortexc.compiler.ir.optimisers import OPTIMISERS as OPTIMISERS, SUMMED as SUMMED, Traits
+from cortexc.compiler.ir.optimisers import OPTIMISERS as OPTIMISERS
+from cortexc.compiler.ir.optimisers import SUMMED as SUMMED
+from cortexc.compiler.ir.optimisers import Traits
 from cortexc.compiler.ir.places import Apart, Layout, Places
 from cortexc.compiler.ir.wiring import Numbers, Wiring
 

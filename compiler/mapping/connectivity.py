@@ -22,7 +22,8 @@ from scipy.special import gammaln
 
 from cortexc.compiler.ir import CortexError, Graph, Projection
 from cortexc.compiler.ir.drawing import expected_count
-from cortexc.compiler.ir.model import Convolution as Shapes, copied_list, wired
+from cortexc.compiler.ir.model import Convolution as Shapes
+from cortexc.compiler.ir.model import copied_list, wired
 from cortexc.compiler.ir.places import Apart, Places
 from cortexc.compiler.ir.synapses import synapses_of
 from cortexc.compiler.ir.wiring import Wiring

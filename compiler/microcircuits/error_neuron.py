@@ -25,7 +25,8 @@ from cortexc.compiler.ir.functions import ACTIVATIONS
 from cortexc.compiler.microcircuits import pal
 from cortexc.compiler.microcircuits.cartpole import with_cartpole
 from cortexc.compiler.microcircuits.error_neuron_cells import COMPARISON, error_cell, representation, rules
-from cortexc.compiler.microcircuits.error_neuron_options import AREA_MATRIX as AREA_MATRIX, ErrorNeuron as ErrorNeuron
+from cortexc.compiler.microcircuits.error_neuron_options import AREA_MATRIX as AREA_MATRIX
+from cortexc.compiler.microcircuits.error_neuron_options import ErrorNeuron as ErrorNeuron
 from cortexc.compiler.microcircuits.parts import check_activations, check_words, hyphenated
 from cortexc.compiler.microcircuits.targets import UNDELAYED, with_delayed_target
 

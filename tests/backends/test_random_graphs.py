@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from random_graphs.choices import Kinds, RandomChoices
 from random_graphs.circuits import random_setup
 from random_graphs.differences import bits

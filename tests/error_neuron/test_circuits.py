@@ -104,7 +104,8 @@ def test_text_reads_back(graph):
 
 
 def test_dendritic_is_pal_without_noise():
-    from cortexc.compiler.microcircuits.pal import Pal, build as build_pal
+    from cortexc.compiler.microcircuits.pal import Pal
+    from cortexc.compiler.microcircuits.pal import build as build_pal
 
     ours = started(Dendritic((4, 3, 2), variant="FA"), build_dendritic, dendritic_start)
     theirs = build_pal(Pal((4, 3, 2), "FA", ("tanh",), arrays=ours.arrays))

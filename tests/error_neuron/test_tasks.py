@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cortexc.compiler.bench import BENCHMARKS
-from cortexc.compiler.bench.depth import angles as angle_rows, published
+from cortexc.compiler.bench.depth import angles as angle_rows
+from cortexc.compiler.bench.depth import published
 from cortexc.compiler.experiments.config import load_experiment
 from cortexc.compiler.experiments.session import Session
 from cortexc.compiler.experiments.tasks import teacher_student as teaching

@@ -12,7 +12,8 @@ import pytest
 
 import cortexc
 from cortexc import CortexError
-from cortexc.compiler.bench import runs, sweep as sweeps
+from cortexc.compiler.bench import runs
+from cortexc.compiler.bench import sweep as sweeps
 from cortexc.compiler.bench.sweep import Job, Search, measured, read_axis, summary, sweep
 
 SET = {"run.backend": "native", "model.layers": [64, 4, 10], "data.limits": {"train": 10, "test": 10}, "protocol.epochs": 1, "protocol.presentation_steps": 5}

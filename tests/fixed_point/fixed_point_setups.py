@@ -19,7 +19,8 @@ from cortexc.compiler.passes.name_products import NameProducts
 from cortexc.compiler.passes.quantise import Quantise
 from cortexc.compiler.passes.widths import Widths
 from cortexc.compiler.verify import Source, reference_setup
-from cortexc.compiler.verify.oracles import error_neuron as error_oracle, sign_concordant as spiking_oracle
+from cortexc.compiler.verify.oracles import error_neuron as error_oracle
+from cortexc.compiler.verify.oracles import sign_concordant as spiking_oracle
 from cortexc.compiler.verify.runs import Setup
 
 NO_FORMATS: Mapping[str, Format] = MappingProxyType({})

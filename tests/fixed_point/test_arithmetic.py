@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cortexc.compiler.backends.runtime import mix64, step_keys
 from cortexc.compiler.backends.uniform import uniform

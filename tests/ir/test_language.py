@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cortexc.compiler.ir import (
     CortexError,
     Graph,
     cells,
     distributions,
-    expressions as ex,
-    language as lang,
     maps,
     model,
     parse_circuit,
@@ -29,6 +28,8 @@ from cortexc.compiler.ir import (
     verify,
     wiring,
 )
+from cortexc.compiler.ir import expressions as ex
+from cortexc.compiler.ir import language as lang
 from cortexc.compiler.ir.limits import (
     DELAY,
     EXPRESSION_DEPTH,

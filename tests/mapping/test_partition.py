@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cortexc.compiler.ir.errors import CortexError
 from cortexc.compiler.mapping.fill import in_order

@@ -5,7 +5,8 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.ir import Expression, Graph, parse, parse_graph, show, show_graph, verify

@@ -16,7 +16,8 @@ import pytest
 import torch
 from protocols import depth as depth_protocol
 from protocols.drawn_error_neuron import ErrorNeuronParameters, initial_state, stack_states
-from replays import error_neuron as error_replays, pal as replays
+from replays import error_neuron as error_replays
+from replays import pal as replays
 
 from cortexc.reference import error_neuron_state
 from cortexc.reference.error_neuron import reference_model

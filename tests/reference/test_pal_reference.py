@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from protocols import drawn_pal, pal as pal_protocol
+from protocols import drawn_pal
+from protocols import pal as pal_protocol
 from replays import pal as replays
 
 from cortexc.reference import pal

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import product
 
-from cortexc.compiler.backends.kernels import blocking, nest, operations as op
+from cortexc.compiler.backends.kernels import blocking, nest
+from cortexc.compiler.backends.kernels import operations as op
 from cortexc.compiler.backends.kernels.event_loops import arrays_at, event_of, events_in
 from cortexc.compiler.backends.kernels.nest import Accumulation, Axis, For, Kernel, Let, Load, Meet, Signed, Store
 from cortexc.compiler.backends.kernels.python_text import TRUTHS, PythonText

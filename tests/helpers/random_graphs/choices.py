@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol as Interface, TypeVar
+from typing import Protocol as Interface
+from typing import TypeVar
 
 import numpy as np
 from random_graphs.expressions import TAME, Words
