@@ -39,7 +39,7 @@ from cortexc.compiler.ir.expressions import (
     walk,
 )
 from cortexc.compiler.ir.linear import linear
-from cortexc.compiler.ir.model import rule_parameters
+from cortexc.compiler.ir.model import rule_parameters, weight_shape
 from cortexc.compiler.ir.schedule import reached
 from cortexc.compiler.passes.base import Request
 from cortexc.compiler.passes.events import GATE, is_event
@@ -56,6 +56,8 @@ Known = Mapping[str, Values]
 class DeferDecay:
     name: ClassVar[str] = "defer-decay"
     fidelity: ClassVar[str] = "algebra"
+    least_synapses: int = 4096
+    """Projections with fewer are left alone: the books would cost more than they save."""
 
     def apply(self, graph: Graph, request: Request) -> Graph:
         return graph.with_(projections=tuple(
@@ -71,7 +73,7 @@ class DeferDecay:
                 m.target == q.name for m in graph.mirrors) or request.observes(f"{q.name}.increment"):
             return False
         own = _own_states(rule, synapse.kind.listed)
-        return bool(own) and _waits(graph, q, rule, own)
+        return bool(own) and math.prod(weight_shape(graph, q)) >= self.least_synapses and _waits(graph, q, rule, own)
 
 
 def _own_states(rule: PlasticityRule, listed: bool) -> set[str]:

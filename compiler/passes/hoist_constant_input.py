@@ -72,7 +72,7 @@ def permitted(graph: Graph, observed: frozenset[str]) -> Graph:
     groups = {*(p.group for p in graph.populations), *(q.group for q in graph.projections)}
     one = len(groups) == 1 and "+" not in "".join(groups)
     request = Request(frozenset(name for name in observed if name.endswith((".increment", ".current"))))
-    fits = {"fused": can_defer, "hoisted": HoistConstantInput(least_inputs=0).fits, "lazy": DeferDecay().fits}
+    fits = {"fused": can_defer, "hoisted": HoistConstantInput(least_inputs=0).fits, "lazy": DeferDecay(0).fits}
 
     def holds(q: Projection) -> bool:
         return one and q.lowering in fits and fits[q.lowering](graph, replace(q, lowering=""), request)

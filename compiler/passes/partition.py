@@ -38,7 +38,8 @@ class Partition:
         lowered = [q.name for q in graph.projections if q.lowering]
         if self.granularity != "network" and lowered:
             raise CortexError("E602", f"granularity '{self.granularity}' runs one step at a time, but projections "
-                                      f"{', '.join(lowered)} are lowered across steps.", "Leave out fuse-update.")
+                                      f"{', '.join(lowered)} are lowered across steps.",
+                              "Leave out hoist-constant-input, fuse-update and defer-decay.")
         self._check_cores(graph)
         cores = joined(self.cores, splittable(graph)) if self.cores else {}
         groups = {p.name: self._group(p, cores) for p in graph.populations}

@@ -107,4 +107,4 @@ def setup_of(graph: Graph, steps: int = 160, silent: tuple[int, int] = (40, 110)
 
 
 def lazily(setup: Setup) -> Setup:
-    return replace(setup, graph=DeferDecay().apply(setup.graph, Request()))
+    return replace(setup, graph=DeferDecay(0).apply(setup.graph, Request()))

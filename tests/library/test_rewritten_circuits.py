@@ -153,8 +153,7 @@ def test_learning_by_dendritic_prediction_to_rounding() -> None:
 def test_learning_by_dopamine_to_the_bit() -> None:
     arrays, reward = given("rstdp_arrays.npz"), given("rstdp_in.npz")["reward"]
     record = ["N.v", "N.spike", "W.w", "W.c"]
-    found, ours = (simulate(graph, len(reward), seed=3, inputs={name: reward}, gates={"learn": 1.0}, record=record,
-                            without=["defer-decay"])
+    found, ours = (simulate(graph, len(reward), seed=3, inputs={name: reward}, gates={"learn": 1.0}, record=record)
                    for graph, name in ((given("rstdp.ir").with_(arrays=arrays), "D.reward"), (rstdp(arrays["W.w"]), "D.value")))
     assert found["N.spike"].sum() > 10 and np.ptp(found["W.w"], axis=0).max() > 1e-3
     for name in record:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal, localcontext
+from functools import partial
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -32,8 +34,9 @@ KINDS = ("sparse", "dense", "masked")
 
 @pytest.fixture(autouse=True)
 def rows_and_columns(monkeypatch):
-    """Also in networks so small that all synapses would be visited at any event."""
+    """Also in networks so small that the pass would leave them alone, or visit all synapses at any event."""
     monkeypatch.setattr(lazy, "MANY", 1)
+    monkeypatch.setattr(import_module("cortexc.compiler.passes.pipeline"), "DeferDecay", partial(DeferDecay, 0))
 
 
 def trajectory(parts, wanted=WANTED) -> dict[str, np.ndarray]:
@@ -77,6 +80,17 @@ def test_compiled_kernels_agree_too(kind):
     """Also where two states have one decay."""
     one = setup_of(graph_of(kind, RULE.replace("exp(-dt / tau)", "0.9")))
     assert apart(trajectory(interpreted(one, WANTED)), trajectory(compiled(lazily(one), WANTED, "native"))) < 1e-12
+
+
+@pytest.mark.parametrize("side, own_delays, waits", [("arrived", False, True), ("pre", True, True), ("arrived", True, False)])
+def test_messages_that_travel(side, own_delays, waits):
+    graph = graph_of("sparse", RULE.replace("pre.spike", f"{side}.spike"), delay=3)
+    delays = {"W.delay": np.random.default_rng(2).integers(1, 5, 80)} if own_delays else {}
+    one = setup_of(graph.with_(arrays={**graph.arrays, **delays}))
+    two = lazily(one)
+    assert (two.graph.projection("W").lowering == "lazy") == bool(lower(two.graph).waiting) == waits
+    with plain_python():
+        assert apart(trajectory(interpreted(one, WANTED)), trajectory(compiled(two, WANTED, "native"))) < 1e-12
 
 
 def test_in_steps_in_which_all_are_visited_the_bits_are_those_of_the_interpreter(monkeypatch):
@@ -303,19 +317,24 @@ def test_what_is_left_alone(case):
     rule, options = LEFT_ALONE[case]
     graph = graph_of("dense", rule).with_(seeds=options.get("seeds", 1))
     graph = graph.with_(synapses=tuple(replace(s, unit=options.get("unit", 0.0)) for s in graph.synapses))
-    assert DeferDecay().apply(graph, Request()).projection("W").lowering == ""
+    assert DeferDecay(0).apply(graph, Request()).projection("W").lowering == ""
 
 
 def test_an_observed_increment_is_left_alone_and_lowering_by_hand_holds_where_it_may():
     graph = graph_of("sparse")
-    assert DeferDecay().apply(graph, Request(frozenset({"W.increment"}))).projection("W").lowering == ""
+    assert DeferDecay(0).apply(graph, Request(frozenset({"W.increment"}))).projection("W").lowering == ""
     by_hand = lazily(setup_of(graph)).graph
     assert lower(by_hand).waiting and not lower(by_hand, frozenset({"W.increment"})).waiting
     grows = replace(by_hand.rule("tagged"), increment=by_hand.rule("tagged").increment * by_hand.rule("tagged").increment + 1.0)
     assert not lower(by_hand.with_(rules=(grows,))).waiting
 
 
+def test_few_synapses_are_left_alone():
+    graph = graph_of("dense")
+    assert [DeferDecay(least).apply(graph, Request()).projection("W").lowering for least in (240, 241)] == ["lazy", ""]
+
+
 def test_traces_that_all_synapses_of_a_cell_share_wait_for_nothing():
     rule = "  state x = 0\n  update x = 0.9 * prev(x) + pre.spike\n  increment 0.1 * x * post.spike"
-    found = {kind: DeferDecay().apply(graph_of(kind, rule), Request()).projection("W").lowering for kind in ("sparse", "dense")}
+    found = {kind: DeferDecay(0).apply(graph_of(kind, rule), Request()).projection("W").lowering for kind in ("sparse", "dense")}
     assert found == {"sparse": "", "dense": "lazy"}
