@@ -4,7 +4,7 @@
              whether weights may move in it
     visited  per presynaptic and per postsynaptic cell: the last step in which its synapses were visited
 
-A synapse was visited last in the latest of three steps, so nothing is kept per synapse. After SWEEP steps all are
+A synapse was visited last in the latest of three steps, so no step is kept per synapse. After SWEEP steps all are
 visited, and steps are counted from 0 again: tables of powers are short, and a count is exact in single precision too.
 Each power is rounded once, and so is each product, whatever the number of steps: closer than steps are.
 """
