@@ -18,17 +18,25 @@ from cortexc.compiler.passes.held_forms import form_of
 
 
 def record_pieces(group: GroupProgram, protocol: Protocol) -> Array:
-    """(stream, offset, length, column, whether it is a weight) of everything that this group records."""
+    """(stream, offset, length, column, kind) of everything that this group records. Kind 1 is a deferred weight; 2 are
+    cells of which each thread can record its own."""
     rows = []
     plastic = {slot for o in group.flush for slot in o.writes}
     for index, stream in enumerate(protocol.streams):
         column = 0
         for quantity in stream.quantities:
             slot = _recorded(group.program, quantity)
-            rows += [(index, group.offsets[slot] + start, length, column + start, slot in plastic)
+            kind = 1 if slot in plastic else 2 if _apart(group, slot) else 0
+            rows += [(index, group.offsets[slot] + start, length, column + start, kind)
                      for start, length in group.owned(slot)]
             column += group.program.slots.sizes[quantity]
     return np.array(rows, dtype=np.uint64).reshape(-1, 5)
+
+
+def _apart(group: GroupProgram, slot: str) -> bool:
+    graph = group.program.graph
+    return bool(group.shares) and graph.batch == 1 and slot not in group.joint and any(
+        p.name == slot.split(".")[0] for p in graph.populations)
 
 
 def _recorded(program: Program, quantity: str) -> str:

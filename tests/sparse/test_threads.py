@@ -12,8 +12,10 @@ from cortexc.compiler.backends.kernels.operations import Slot
 from cortexc.compiler.backends.loading import c_compiler
 from cortexc.compiler.backends.lowering import lower, threads
 from cortexc.compiler.backends.lowering.threads import boundary
+from cortexc.compiler.backends.recording import record_pieces
 from cortexc.compiler.experiments.simulation import simulate
 from cortexc.compiler.ir import CortexError, parse_graph
+from cortexc.compiler.ir.protocol import Phase, Protocol, Stream
 from cortexc.compiler.passes import run_pipeline
 
 pytestmark = pytest.mark.skipif(c_compiler() is None, reason="threads run in C")
@@ -162,3 +164,13 @@ def test_threads_meet_wherever_one_reads_what_another_writes():
         assert not (anywhere - own) & written
         written |= set(operation.writes)
     assert 2 < sum(part.meet for part in parts) < len(parts)
+
+
+def test_each_thread_records_its_own_cells_and_meets_for_the_rest():
+    """Kind 2 are cells, kind 1 weights whose increments wait."""
+    graph = run_pipeline(parse_graph(TEXT).with_(arrays={"F.w": np.zeros((72, 72)), "G.w": np.zeros((72, 41))})).graph
+    streams = Stream("cells", ("A.v", "B.spike"), 0), Stream("weights", ("F.w", "L.w"), 0)
+    protocol = Protocol((Phase("p", 1, 1),), ("p",), streams)
+    kinds = {threads: record_pieces(lower(graph, frozenset(RECORDED), threads).select(), protocol)[:, 4].tolist()
+             for threads in (1, 2)}
+    assert kinds == {1: [0, 0, 1, 0], 2: [2, 2, 1, 0]}

@@ -63,6 +63,29 @@ IN number interpolate(const number *const table, const long size, const double x
 """}
 
 
+UNIFORMS = """/* Four numbers of 64 bits from a counter: Philox 4x64-10 (Salmon et al. 2011), as numpy has it. */
+IN void philox(uint64_t *const x, uint64_t key, uint64_t other) {
+    for (long round = 0; round < 10; round++, key += 0x9E3779B97F4A7C15, other += 0xBB67AE8584CAA73B) {
+        const unsigned __int128 a = (unsigned __int128)0xD2E7470EE14C6C93 * x[0];
+        const unsigned __int128 b = (unsigned __int128)0xCA5A826395121157 * x[2];
+        x[0] = (uint64_t)(b >> 64) ^ x[1] ^ key, x[2] = (uint64_t)(a >> 64) ^ x[3] ^ other;
+        x[1] = (uint64_t)b, x[3] = (uint64_t)a;
+    }
+}
+
+/* Uniform numbers of cells from `cell` on whose columns are below `column` + n. */
+static void uniforms(const uint64_t *const d, const uint64_t step, uint64_t cell, const uint64_t last, number *out) {
+    const uint64_t stride = d[1], start = step % d[5] * d[2];
+    for (uint64_t at = start + cell; at < start + last;) {
+        uint64_t x[4] = {at / 4 + 1, 0, step / d[5], 0};
+        philox(x, d[3], d[4]);
+        for (uint64_t lane = at % 4; lane < 4 && at < start + last; lane++, at++, out += stride)
+            *out = (x[lane] >> 11) * 0x1p-53;
+    }
+}
+"""
+
+
 def library(names: set[str], single: bool = False) -> str:
     """The functions of these names and what they call. What calls none of the primitives keeps to the precision of the
     numbers; the others are of double precision, but those in `NARROW` where kernels call them in `single`."""

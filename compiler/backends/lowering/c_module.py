@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cortexc.compiler.backends.kernels import operations as op
-from cortexc.compiler.backends.kernels.c_library import library
+from cortexc.compiler.backends.kernels.c_library import UNIFORMS, library
 from cortexc.compiler.backends.kernels.c_text import c_name, function_source, open_sizes
 from cortexc.compiler.backends.kernels.event_loops import IN_C, events_of
 from cortexc.compiler.backends.kernels.sharing import Share
 from cortexc.compiler.backends.kernels.table import KernelTable
 from cortexc.compiler.backends.lowering.c_threads import MEETING, SHARE, THREADS
 from cortexc.compiler.backends.lowering.program import GroupProgram, Program
-from cortexc.compiler.backends.lowering.threads import Part
+from cortexc.compiler.backends.lowering.threads import LANES, Part
 
 PRECISION = {False: "typedef double number;\ntypedef int64_t whole;",
              True: '#pragma GCC optimize ("fp-contract=fast")\ntypedef float number;\ntypedef int32_t whole;'}
@@ -112,7 +112,7 @@ IN double mantissa(const double x) {
 
 /* One group's memory, its whole numbers that never change (indices), and the arrays of K steps: samples (row, width),
 rows (K, batch), gates (K, gates), noise (K, width), positions (K, streams) into the records or -1, pieces (stream,
-offset, length, column, whether it is a deferred weight); `first`, the number of the first step, and what is drawn here
+offset, length, column, kind); `first`, the number of the first step, and what is drawn here
 instead of being read from the noise: uniform numbers (first column, columns from one to the next, cells, both halves of
 a key, steps of a chunk). */
 typedef struct {
@@ -125,13 +125,19 @@ typedef struct {
     long samples_width, batch, gates_width, noise_width, streams, n_pieces, n_drawn, first;
 } Call;
 
-/* One of several equal parts of what is recorded. */
+/* The first of n cells in one of several parts. */
+IN uint64_t boundary(const uint64_t n, const uint64_t part, const uint64_t parts) {
+    const uint64_t first = (n + PADDING - 1) / PADDING * PADDING * part / parts / LANES * LANES;
+    return part < parts && first < n ? first : n;
+}
+
+/* One of several parts of what is recorded. */
 IN void record_part(const Call *const c, const long t, const uint64_t part, const uint64_t parts) {
     for (long p = 0; p < c->n_pieces; p++) {
-        const uint64_t *const piece = c->pieces + 5 * p, last = piece[2] * (part + 1) / parts;
+        const uint64_t *const piece = c->pieces + 5 * p, last = boundary(piece[2], part + 1, parts);
         const int64_t position = c->positions[t * c->streams + piece[0]];
         if (position >= 0)
-            for (uint64_t k = piece[2] * part / parts; k < last; k++)
+            for (uint64_t k = boundary(piece[2], part, parts); k < last; k++)
                 c->records[position + piece[3] + k] = c->m[piece[1] + k];
     }
 }
@@ -142,7 +148,7 @@ void record(const Call *c, const long t) {
 
 int weights_due(const Call *c, const long t) {
     for (long p = 0; p < c->n_pieces; p++)
-        if (c->pieces[5 * p + 4] && c->positions[t * c->streams + c->pieces[5 * p]] >= 0) return 1;
+        if (c->pieces[5 * p + 4] == 1 && c->positions[t * c->streams + c->pieces[5 * p]] >= 0) return 1;
     return 0;
 }
 
@@ -155,27 +161,7 @@ IN void load(const Call *c, const long t, const long n, number *const out, const
     }
 }
 
-/* Four numbers of 64 bits from a counter: Philox 4x64-10 (Salmon et al. 2011), as numpy has it. */
-IN void philox(uint64_t *const x, uint64_t key, uint64_t other) {
-    for (long round = 0; round < 10; round++, key += 0x9E3779B97F4A7C15, other += 0xBB67AE8584CAA73B) {
-        const unsigned __int128 a = (unsigned __int128)0xD2E7470EE14C6C93 * x[0];
-        const unsigned __int128 b = (unsigned __int128)0xCA5A826395121157 * x[2];
-        x[0] = (uint64_t)(b >> 64) ^ x[1] ^ key, x[2] = (uint64_t)(a >> 64) ^ x[3] ^ other;
-        x[1] = (uint64_t)b, x[3] = (uint64_t)a;
-    }
-}
-
-/* Uniform numbers of cells from `cell` on whose columns are below `column` + n. */
-static void uniforms(const uint64_t *const d, const uint64_t step, uint64_t cell, const uint64_t last, number *out) {
-    const uint64_t stride = d[1], start = step % d[5] * d[2];
-    for (uint64_t at = start + cell; at < start + last;) {
-        uint64_t x[4] = {at / 4 + 1, 0, step / d[5], 0};
-        philox(x, d[3], d[4]);
-        for (uint64_t lane = at % 4; lane < 4 && at < start + last; lane++, at++, out += stride)
-            *out = (x[lane] >> 11) * 0x1p-53;
-    }
-}
-
+UNIFORMS
 /* This step's draws. */
 IN void draw(const Call *c, const long t, const long n, number *const out, const long column) {
     long done = 0;
@@ -249,7 +235,8 @@ def c_source(program: Program, groups: Sequence[GroupProgram], *, whole: bool = 
 
 def head(single: bool = False) -> str:
     """What stands before everything."""
-    return HEAD.replace("PRECISION", PRECISION[single]).replace("LOOPS", IN_C)
+    return _filled(HEAD, {"PRECISION": PRECISION[single], "LOOPS": IN_C, "UNIFORMS": UNIFORMS,
+                          "PADDING": str(op.PADDING), "LANES": str(LANES)})
 
 
 class Functions:

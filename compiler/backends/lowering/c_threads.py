@@ -58,9 +58,10 @@ typedef struct {
     int pending;
 } Work_GROUP;
 
-static int recorded_GROUP(const Call *const c, const long t) {
-    for (long s = 0; s < c->streams; s++)
-        if (c->positions[t * c->streams + s] >= 0) return 1;
+/* Whether something is recorded of which threads have not computed their own parts. */
+static int joint_GROUP(const Call *const c, const long t) {
+    for (long p = 0; p < c->n_pieces; p++)
+        if (c->pieces[5 * p + 4] != 2 && c->positions[t * c->streams + c->pieces[5 * p]] >= 0) return 1;
     return 0;
 }
 
@@ -74,15 +75,15 @@ static void *work_GROUP(void *const given) {
     for (long t = w->start; t < w->stop; t++) {
         const int due = weights_due(c, t), flush = due || t + 1 == w->stop;
         shares_GROUP[w->number](c, t, pending, w->gate);
-        meet(w->gate);
         if (flush && w->last < ROWS) {
+            meet(w->gate);
             for (long i = w->last; w->number == 0 && i < ROWS; i++) operation_GROUP(c, i, t, !due);
             meet(w->gate);
-        }
-        if (recorded_GROUP(c, t)) {
-            record_part(c, t, w->number, THREADS);
+        } else if (joint_GROUP(c, t)) {
             meet(w->gate);
         }
+        record_part(c, t, w->number, THREADS);
+        meet(w->gate);
         pending = !flush;
     }
     return 0;

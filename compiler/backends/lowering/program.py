@@ -117,7 +117,8 @@ class Program:
 
 
 class GroupProgram:
-    """Memory and table of the operations that one process owns. `shares`: those of each of its threads, if several."""
+    """Memory and table of the operations that one process owns. `shares`: those of each of its threads, if several, and
+    `joint`, the slots that they have to meet for."""
 
     def __init__(self, program: Program, group: str | None):
         self.program, self.group = program, group
@@ -128,7 +129,8 @@ class GroupProgram:
         self.offsets: dict[str, int] = {}
         self.index_offsets: dict[str, int] = {}
         self.size = self.index_size = 0
-        self.shares = shares(program.graph, self.step, program.kernels, program.threads) if program.threads > 1 else []
+        self.shares, self.joint = (shares(program.graph, self.step, program.kernels, program.threads)
+                                   if program.threads > 1 else ([], frozenset[str]()))
         parts = (part.operation for own in self.shares for part in own)
         for operation in (*self.step, *self.flush, *filter(None, parts)):
             for argument in operation.arguments:

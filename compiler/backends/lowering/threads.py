@@ -69,8 +69,10 @@ class Part:
     together: bool
 
 
-def shares(graph: Graph, step: Sequence[Operation], kernels: KernelTable, parts: int) -> list[list[Part]]:
-    """For every thread, its part of every operation of a step."""
+def shares(graph: Graph, step: Sequence[Operation], kernels: KernelTable,
+           parts: int) -> tuple[list[list[Part]], frozenset[str]]:
+    """For every thread, its part of every operation of a step; and the slots in which, at its end, no thread knows its
+    own stretch of cells without having met the others."""
     found: list[list[Part]] = [[] for _ in range(parts)]
     touched, alone = _Touched(), _alone(graph)
     for operation in step:
@@ -80,7 +82,7 @@ def shares(graph: Graph, step: Sequence[Operation], kernels: KernelTable, parts:
         for number, own in enumerate(found):
             mine = _part(operation, number, parts) if split else operation if together or number == 0 else None
             own.append(Part(mine, meet, together))
-    return found
+    return found, frozenset(slot for slot, own in touched.writes.items() if not own)
 
 
 def _alone(graph: Graph) -> set[str]:
