@@ -34,11 +34,12 @@ class Records:
     sizes: Mapping[str, int]
     shaped: Callable[[str, Array], Array]
 
-    def rows(self, stream: str, quantity: str, first: int = 0) -> Array:
-        """From row `first` on, which a stream with a window must still hold. States: (rows, batch, n). Weights: (rows,
-        copies, n_post, n_pre). Raises E279."""
+    def rows(self, stream: str, quantity: str, first: int = 0, stop: int | None = None) -> Array:
+        """Rows `first` to `stop` (None: to the last), which a stream with a window must still hold. States: (rows,
+        batch, n). Weights: (rows, copies, n_post, n_pre). Raises E279."""
         index, place = self.protocol.place(stream, quantity)
-        spec, count, start = self.protocol.streams[index], self.feed.rows_written[index], int(self.feed.bases[index])
+        spec, start = self.protocol.streams[index], int(self.feed.bases[index])
+        count = self.feed.rows_written[index] if stop is None else stop
         column = sum(self.sizes[q] for q in spec.quantities[:place])
         own = slice(column, column + self.sizes[quantity])
         if not spec.window:

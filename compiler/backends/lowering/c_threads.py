@@ -14,6 +14,29 @@ MEETING = """
 #define FUTEX(gate, operation, value) sched_yield()
 #endif
 
+/* Thread `number` of several keeps to its share of the cores, the first one to that in which `here` is: as they often wait
+for each other, a system may leave them all on one core. `before`: those that it could use. Returns whether it does. */
+#ifdef __linux__
+typedef cpu_set_t Cores;
+static int keep_to_share(const int number, const int threads, const int here, Cores *const before) {
+    Cores share;
+    CPU_ZERO(&share);
+    if (pthread_getaffinity_np(pthread_self(), sizeof *before, before) || CPU_COUNT(before) < threads) return 0;
+    int seen = 0, home = 0;
+    for (int core = 0; core < here; core++) home += CPU_ISSET(core, before) != 0;
+    const int count = CPU_COUNT(before), own = (home * threads / count + number) % threads;
+    for (int core = 0; core < CPU_SETSIZE; core++)
+        if (CPU_ISSET(core, before) && seen++ * threads / count == own) CPU_SET(core, &share);
+    return !pthread_setaffinity_np(pthread_self(), sizeof share, &share);
+}
+#define RETURN_TO(cores) pthread_setaffinity_np(pthread_self(), sizeof *(cores), cores)
+#else
+typedef int Cores;
+#define sched_getcpu() 0
+#define keep_to_share(number, threads, here, before) 0
+#define RETURN_TO(cores) 0
+#endif
+
 /* Where threads wait for each other: for 1,000 looks, then for 1,000 in which others may have the core, perhaps whoever
 is waited for, then asleep. */
 typedef struct {
@@ -55,7 +78,7 @@ typedef struct {
     const Call *c;
     Gate *gate;
     long number, last, start, stop;
-    int pending;
+    int pending, here;
 } Work_GROUP;
 
 /* Whether something is recorded of which threads have not computed their own parts. */
@@ -70,6 +93,8 @@ static void *work_GROUP(void *const given) {
     const Work_GROUP *const w = given;
     const Call *const c = w->c;
     int pending = w->pending;
+    Cores before;
+    const int kept = keep_to_share(w->number, THREADS, w->here, &before);
     meet(w->gate);
     if (w->gate->threads != THREADS) return 0;
     for (long t = w->start; t < w->stop; t++) {
@@ -86,6 +111,7 @@ static void *work_GROUP(void *const given) {
         meet(w->gate);
         pending = !flush;
     }
+    if (kept) RETURN_TO(&before);
     return 0;
 }
 
@@ -96,7 +122,8 @@ int run_GROUP(const Call *const c, const long first, const long last, const long
     Work_GROUP works[THREADS];
     pthread_t threads[THREADS];
     long count = 1;
-    for (long i = 0; i < THREADS; i++) works[i] = (Work_GROUP){c, &gate, i, last, start, stop, pending};
+    const int here = sched_getcpu();
+    for (long i = 0; i < THREADS; i++) works[i] = (Work_GROUP){c, &gate, i, last, start, stop, pending, here};
     while (count < THREADS && !pthread_create(&threads[count], 0, work_GROUP, &works[count])) count++;
     if (count < THREADS) __atomic_store_n(&gate.threads, (int)count, __ATOMIC_RELEASE);
     work_GROUP(&works[0]);

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -129,8 +130,10 @@ class Windows:
         for name, place in self.places.items():
             first, written, stream = self.rows[name], runner.feed.rows_written[place], self.protocol.streams[place]
             assert written - first <= stream.window, "rows of a window were lost"
-            for quantity in stream.quantities if written > first else ():
-                values, steps = runner.records.rows(name, quantity, first), self.steps[name][first:written]
+            turns = range(first - first % stream.window + stream.window, written, stream.window)  # the window's ends
+            parts = pairwise([first, *turns, *([written] if written > first else [])])
+            for (start, end), quantity in product(parts, stream.quantities):
+                values, steps = runner.records.rows(name, quantity, start, end), self.steps[name][start:end]
                 chosen = evenly(self.tables[name].cells, values.shape[-1])
                 kept = events(values, steps) if self.tables[name].events else {"": values[..., chosen], STEP: steps}
                 for key, array in kept.items():
