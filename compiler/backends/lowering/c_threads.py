@@ -14,8 +14,8 @@ MEETING = """
 #define FUTEX(gate, operation, value) sched_yield()
 #endif
 
-/* Thread `number` of several keeps to its share of the cores, the first one to that in which `here` is: as they often wait
-for each other, a system may leave them all on one core. `before`: those that it could use. Returns whether it does. */
+/* Thread `number` of several keeps to its share of the cores, the first one to that in which `here` is: as they often
+wait for each other, a system may leave them on one. `before`: cores that it could use. Returns whether it does so. */
 #ifdef __linux__
 typedef cpu_set_t Cores;
 static int keep_to_share(const int number, const int threads, const int here, Cores *const before) {
