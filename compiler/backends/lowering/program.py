@@ -86,7 +86,7 @@ class Program:
             active = ACTIVE if q.name in self.synapses or sends_events(self.graph, q) else 1
             synapses += int(np.prod(model.weight_shape(self.graph, q)) * active) * positions
         per_product = 0.0015 if batch == 1 else 0.0001 * batch
-        return 0.04 * len(self.step) + per_product * synapses + 0.02 * self.noise_width + 1e-3
+        return 0.04 * len(self.step) + per_product * synapses + 0.005 * self.noise_width + 1e-3
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def _due(tables: Mapping[str, RecordTable], phase: Phase) -> Iterator[tuple[str,
 
 
 Arrays = dict[str, np.ndarray]
-WINDOW_BYTES = 8 * 2**20
+WINDOW_BYTES = 32 * 2**20
 STEP, CELL = ".step", ".cell"
 
 
