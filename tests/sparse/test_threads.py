@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 
 import numpy as np
 import pytest
@@ -174,3 +175,10 @@ def test_each_thread_records_its_own_cells_and_meets_for_the_rest():
     kinds = {threads: record_pieces(lower(graph, frozenset(RECORDED), threads).select(), protocol)[:, 4].tolist()
              for threads in (1, 2)}
     assert kinds == {1: [0, 0, 1, 0], 2: [2, 2, 1, 0]}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="cores are the system's")
+def test_a_run_leaves_its_cores_as_they_were():
+    before = os.sched_getaffinity(0)
+    run(2)
+    assert os.sched_getaffinity(0) == before

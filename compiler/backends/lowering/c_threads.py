@@ -96,8 +96,7 @@ static void *work_GROUP(void *const given) {
     Cores before;
     const int kept = keep_to_share(w->number, THREADS, w->here, &before);
     meet(w->gate);
-    if (w->gate->threads != THREADS) return 0;
-    for (long t = w->start; t < w->stop; t++) {
+    for (long t = w->start; t < w->stop && w->gate->threads == THREADS; t++) {
         const int due = weights_due(c, t), flush = due || t + 1 == w->stop;
         shares_GROUP[w->number](c, t, pending, w->gate);
         if (flush && w->last < ROWS) {
