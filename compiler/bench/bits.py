@@ -279,7 +279,7 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
                      title="filled: every rule is legal on loihi2", title_fontsize=7, frameon=False)
 
 
-def _sample(colour: str, marker: str, style: str) -> Any:
+def _sample(colour: str, marker: str, style: Any) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker=marker, linestyle=style, markerfacecolor="white")
