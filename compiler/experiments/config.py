@@ -68,8 +68,13 @@ class Experiment(Setting, frozen=True):
         return tomli_w.dumps(_written(self.tables()))
 
     def sha256(self) -> str:
-        """Digest of everything that the result depends on: not the backend, nor how far or how fast it runs."""
+        """Digest of everything that the result depends on: not the backend, nor how far or how fast it runs. A file
+        counts by what it holds, wherever it lies."""
         tables = self.tables()
+        for path in (*FILES, *NAMES_OR_FILES):
+            table, _, key = path.partition(".")
+            tables[table][key] = _held(tables[table][key])
+        tables["data"] |= {"folder": "", "inputs": {k: _held(v) for k, v in tables["data"]["inputs"].items()}}
         tables["run"] = {key: tables["run"][key] for key in ("seeds", "noise")}
         tables["protocol"] = {**EARLIER, **tables["protocol"]}
         del tables["description"], tables["name"]
@@ -89,6 +94,16 @@ class Experiment(Setting, frozen=True):
 
     def with_run(self, **changes: Any) -> Experiment:
         return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, **changes))
+
+
+def _held(value: Any) -> Any:
+    """For the full path of a file, which `:function` or `:key` may follow, the digest of what it holds."""
+    if isinstance(value, str):
+        head, colon, rest = value.rpartition(":")
+        for file, part in ((value, ""), (head, colon + rest)):
+            if Path(file).is_absolute() and isfile(file):
+                return hashlib.sha256(Path(file).read_bytes()).hexdigest() + part
+    return value
 
 
 def _written(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -111,6 +111,25 @@ def test_the_digest_ignores_how_and_how_far_it_runs():
     assert load_experiment(BASE, ["protocol.epochs=7"]).sha256() != digest
 
 
+PAL = "[model]\ncircuit = 'pal'\nlayers = [4, 30, 3]\n"
+
+
+@pytest.mark.parametrize("file, text", [
+    ("own.py", "[model]\ncircuit = 'own.py:build'"), ("own.ir", "[model]\ncircuit = 'own.ir'"),
+    ("own.npz", f"{PAL}arrays = 'own.npz'"), ("own.csv", f"{PAL}[data]\nname = 'own.csv'"),
+    ("own.npz", f"{PAL}[data]\npath = 'own.npz'"), ("own.npz", f"{PAL}[data]\ninputs = {{drive = 'own.npz:row'}}"),
+    ("own.toml", f"{PAL}[precision]\nmap = 'own.toml'")])
+def test_in_the_digest_a_file_is_what_it_holds_wherever_it_lies(file, text, tmp_path):
+    def digest(folder, held):
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        (place / "experiment.toml").write_text(text)
+        (place / file).write_text(held)
+        return load_experiment(place / "experiment.toml").sha256()
+
+    assert digest("one", "a") == digest("two", "a") != digest("one", "b")
+
+
 def test_paths_in_overrides_start_at_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = ["model.arrays=w.npz", "data.folder=sets", "data.name=x.csv", "data.inputs.stimulus=y.npz:key"]
