@@ -63,7 +63,9 @@ def test_a_sweep_whose_workers_are_killed_has_the_digests_of_a_serial_run(tmp_pa
     kills, stop, draw = [], threading.Event(), random.Random(1)
 
     def kill() -> None:
-        while not stop.wait(draw.uniform(5, 15) if EPOCHS > 1 else 3):
+        while not stop.wait(draw.uniform(5, 15) if EPOCHS > 1 else 0.02):
+            if not any((tmp_path / "cluster").rglob("results.json")):
+                continue
             for pid in draw.sample(workers(cluster), 1):
                 os.kill(pid, signal.SIGKILL)
                 kills.append(pid)
