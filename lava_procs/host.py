@@ -6,7 +6,6 @@ A folder holds `network_lava.py`, `kernels.py` and `kernels.c`, `runtime.py`, `l
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import math
@@ -21,19 +20,10 @@ from numpy.typing import NDArray
 
 from cortexc.lava_procs.children import STARTING_LOCK, import_lava
 from cortexc.lava_procs.folder import FolderError, kernels_of, read_folder, running_code_of
+from cortexc.lava_procs.importing import import_file
 from cortexc.lava_procs.work import GroupWork, shared_array
 
 _FOLDERS = itertools.count()
-
-
-def import_file(path: Path, name: str) -> ModuleType:
-    """Imports one file of a compiled folder under a name of its own."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 class Host:

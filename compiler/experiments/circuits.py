@@ -7,7 +7,6 @@ read.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from cortexc.compiler.front.builder import Network
 from cortexc.compiler.front.nir import from_nir
 from cortexc.compiler.ir import CortexError, Graph, parse_circuit, unknown
 from cortexc.compiler.microcircuits import CIRCUITS, Circuit
+from cortexc.lava_procs.importing import import_file
 
 Arrays = dict[str, np.ndarray]
 
@@ -92,10 +92,7 @@ def _check_keys(model: Model, known: Sequence[str]) -> None:
 def _from_python(model: Model, seeds: Sequence[int]) -> Graph:
     path, _, name = model.circuit.rpartition(":")
     _read_text(Path(path))
-    spec = importlib.util.spec_from_file_location(f"cortexc_user_{Path(path).stem}", path)
-    assert spec is not None and spec.loader is not None
-    module, loader = importlib.util.module_from_spec(spec), spec.loader
-    _guarded(path, lambda: loader.exec_module(module))
+    module = _guarded(path, lambda: import_file(Path(path), f"cortexc_user_{Path(path).stem}"))
     function = getattr(module, name, None)
     if not callable(function):
         raise unknown("X113", f"function of '{path}'", name, [k for k, v in vars(module).items() if callable(v)])

@@ -154,7 +154,7 @@ def test_rows_that_are_not_there(folder, capsys):
 @pytest.mark.parametrize("arguments, edit, exit_code, word", [
     (["x"], None, 2, "E708"), (["-1"], None, 2, "E708"), ([], DATA["no JSON"], 2, "E706"), (["2"], None, 0, "")])
 def test_python_network_lava(folder, arguments, edit, exit_code, word, monkeypatch, capsys):
-    from cortexc.lava_procs.host import import_file
+    from cortexc.lava_procs.importing import import_file
 
     if edit:
         edit(folder)

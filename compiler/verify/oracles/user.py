@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.model import weight_copies, weight_shape
 from cortexc.compiler.verify.recorded.format import stimulus_chunks
 from cortexc.compiler.verify.runs import Chunk, Setup, quantities
+from cortexc.lava_procs.importing import import_file
 
 UserReference = Callable[[Graph, Mapping[str, np.ndarray], int], Mapping[str, np.ndarray]]
 
@@ -25,13 +24,10 @@ def load_function(place: str) -> UserReference:
     if not file or not path.is_file():
         raise CortexError("V130", f"reference '{place}': file '{file or place}' does not exist.",
                           "Write --reference FILE.py:function.")
-    spec = importlib.util.spec_from_file_location(f"cortexc_reference_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise CortexError("V130", f"reference '{place}': '{file}' is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        module = import_file(path, f"cortexc_reference_{path.stem}")
     except Exception as error:
         raise _raised(f"'{file}'", error) from error
     found = {key: value for key, value in vars(module).items() if callable(value)}
