@@ -135,8 +135,8 @@ SIZES, SEEDS = (50, 100), (56789, 12345, 23456)
 def generated_digits(options: Mapping[str, Any]) -> list[Row]:
     """Unequal populations of representation and error neurons: rows {representation, error, seeds, mean, spread, ...},
     the squared pixel error summed over the image, averaged over the test steps, after training. The published table has
-    sizes 50, 100, 500 and 1000 and ten seeds; `--set sizes=[...]` and `--set seeds=[...]` choose, since a run of the
-    largest takes half an hour. Also epochs and jobs; with an output folder every run is kept there."""
+    sizes 50, 100, 500 and 1000 and ten seeds; `--set sizes=[...]` and `--set seeds=[...]` choose, since runs of the
+    largest take six minutes. Also epochs and jobs; with an output folder every run is kept there."""
     checked(options, "sizes", "seeds", "epochs", "backend", "granularity", "jobs")
     sizes, seeds = list(options.get("sizes", SIZES)), list(options.get("seeds", SEEDS))
     pairs = [(n, m) for n in sizes for m in sizes]
