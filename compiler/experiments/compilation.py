@@ -88,8 +88,7 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     start = time.perf_counter()
     run = experiment.run
     check_run(run)
-    graph = build_circuit(experiment.model, run.seeds, run.noise, experiment.protocol.minibatch)
-    graph = experiment.protocol.with_gates(graph)
+    graph = written_graph(experiment)
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     for stream in plan.protocol.streams:
         check_recorded(f"[record.{stream.name}]", stream.quantities, graph)
@@ -99,6 +98,12 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     underflow = calibration.underflow(report.graph) if calibration else ()
     seconds = {"build": built - start, "passes": time.perf_counter() - built}
     return Compiled(experiment, graph, plan, report, seconds, underflow)
+
+
+def written_graph(experiment: Experiment, seeds: Sequence[int] = ()) -> Graph:
+    """The circuit before the passes, of all seeds or of these, with the gates of its task."""
+    protocol, run = experiment.protocol, experiment.run
+    return protocol.with_gates(build_circuit(experiment.model, seeds or run.seeds, run.noise, protocol.minibatch))
 
 
 def _calibration(experiment: Experiment, plan: Plan) -> Calibration | None:

@@ -1,7 +1,8 @@
 """What leaves a run: its folder, read, and arrays for numpy and torch, and Lava code, with what has been learnt.
 
-A run folder may be somebody else's: nothing in it is run. X148 compiled code that was edited; X170 no finished run, or
-no run folder at all; X171 an unknown format; X173 one whose library is not installed; X175 a file that cannot be read.
+A run folder may be somebody else's: nothing in it is run. X143 a circuit that has changed since it learnt; X148
+compiled code that was edited; X170 no finished run, or no run folder at all; X171 an unknown format; X173 one whose
+library is not installed; X175 a file that cannot be read.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import msgspec
 import numpy as np
 
 from cortexc.compiler.backends.blocks import first_block
+from cortexc.compiler.experiments.checkpoints import graph_sha256
 from cortexc.compiler.experiments.circuits import read_arrays
-from cortexc.compiler.experiments.compilation import compile_experiment, work_of
+from cortexc.compiler.experiments.compilation import compile_experiment, work_of, written_graph
 from cortexc.compiler.experiments.config import Experiment, load_experiment
 from cortexc.compiler.experiments.files import (
     brief,
@@ -162,9 +164,19 @@ def _to_torch(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> Non
 
 def _to_lava(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None:
     """The circuit starts from what has been learnt; data and protocol are the experiment's."""
+    check_circuit(folder)
     experiment = load_experiment(folder)
     model = msgspec.structs.replace(experiment.model, arrays=str((folder / FINAL).resolve()))
     compile_to_folder(msgspec.structs.replace(experiment.with_run(backend="lava"), model=model), path)
+
+
+def check_circuit(folder: Path) -> None:
+    """Raises X143 where the circuit of a run's experiment, built again, is no longer that which learnt."""
+    experiment = load_experiment(folder)
+    if graph_sha256(written_graph(experiment)) != open_run(folder).results.get("graph_sha256"):
+        raise CortexError("X143", f"what run folder '{folder}' holds was learnt by another circuit than "
+                                  f"'{experiment.model.circuit}' is now.",
+                          "Put the circuit's files back as they were, or run it again.")
 
 
 def _to_nir(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None:

@@ -20,9 +20,9 @@ from cortexc.compiler.backends.feeding import check_seeds
 from cortexc.compiler.backends.lava.ordinary import Fixed, circuit_module, is_a_process, write_circuit
 from cortexc.compiler.experiments.checkpoints import graph_sha256
 from cortexc.compiler.experiments.circuits import build_circuit, read_arrays, with_seeds
-from cortexc.compiler.experiments.compilation import check_installed, compile_experiment
+from cortexc.compiler.experiments.compilation import check_installed, compile_experiment, written_graph
 from cortexc.compiler.experiments.config import Experiment, load_experiment
-from cortexc.compiler.experiments.export import check_unedited, digests, open_run
+from cortexc.compiler.experiments.export import check_circuit, check_unedited, digests, open_run
 from cortexc.compiler.experiments.files import user_path, write_json, write_npz, write_text, written_aside
 from cortexc.compiler.experiments.quantities import shaped
 from cortexc.compiler.experiments.results import FINAL, MANIFEST
@@ -170,6 +170,7 @@ def experiment_of(source: Source, overrides: Sequence[str] | Mapping[str, Any] =
     experiment = load_experiment(source, overrides)
     if not (learnt := Path(source) / FINAL).is_file():
         return experiment
+    check_circuit(Path(source))
     learnt = _of_seeds(Path(source), learnt, seeds)
     model = msgspec.structs.replace(experiment.model, arrays=str(learnt.resolve()))
     return msgspec.structs.replace(experiment, model=model)
@@ -207,8 +208,7 @@ def graph_of(source: Source, seeds: Sequence[int] = ()) -> Graph:
     if not isinstance(source, Experiment):
         return build_circuit(Model(circuit=str(source)), [1]) if str(source).endswith(".ir") else \
             parse_graph(str(source))
-    protocol, run = source.protocol, source.run
-    return protocol.with_gates(build_circuit(source.model, seeds or run.seeds[:1], run.noise, protocol.minibatch))
+    return written_graph(source, seeds or source.run.seeds[:1])
 
 
 def in_fixed_point(experiment: Experiment | None, seeds: Sequence[int] = ()) -> Fixed | None:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.export import export_run
+from cortexc.compiler.experiments.lava_circuits import experiment_of
 from cortexc.compiler.experiments.session import Session, run_experiment
 from cortexc.compiler.ir import CortexError
 
@@ -104,6 +106,18 @@ def test_the_user_data_reach_the_circuit_and_the_output_is_recorded(mine, tmp_pa
     run_experiment(load_experiment(tables(mine / "mine.ir", arrays=str(mine / "w.npz"))), tmp_path / "run")
     with np.load(tmp_path / "run" / "records.npz") as records:
         assert records["output/cells.rate"].shape == (6, 1, 3)
+
+
+@pytest.mark.parametrize("use", [lambda folder: export_run(folder, "lava"), experiment_of])
+@pytest.mark.parametrize("old, new", [("eta 1/ms = 0.1", "eta 1/ms = 0.2"), ("(0, scale", "(1, scale")])
+def test_what_was_learnt_stays_with_the_circuit_that_learnt_it(use, old, new, mine):
+    circuit, text = mine / "mine.py", (mine / "mine.py").read_text()
+    run_experiment(load_experiment(tables(f"{circuit}:build")), mine / "run")
+    circuit.write_text(text.replace(old, new))
+    with pytest.raises(CortexError, match="X143"):
+        use(mine / "run")
+    circuit.write_text(text)
+    assert use(mine / "run")
 
 
 @pytest.mark.parametrize("circuit, options, code, words", [
