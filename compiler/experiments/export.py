@@ -176,7 +176,7 @@ def check_circuit(folder: Path) -> None:
     if graph_sha256(written_graph(experiment)) != open_run(folder).results.get("graph_sha256"):
         raise CortexError("X143", f"what run folder '{folder}' holds was learnt by another circuit than "
                                   f"'{experiment.model.circuit}' is now.",
-                          "Put the circuit's files back as they were, or run it again.")
+                          "Put its files back as they were, or run it again. A function that draws must take `seed`.")
 
 
 def _to_nir(folder: Path, arrays: Mapping[str, np.ndarray], path: Path) -> None:
