@@ -15,6 +15,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -102,7 +103,11 @@ def _held(value: Any) -> Any:
         head, colon, rest = value.rpartition(":")
         for file, part in ((value, ""), (head, colon + rest)):
             if Path(file).is_absolute() and isfile(file):
-                return hashlib.sha256(Path(file).read_bytes()).hexdigest() + part
+                with suppress(OSError), open(file, "rb") as stream:  # what cannot be read is said where it is needed
+                    digest = hashlib.sha256()
+                    for chunk in iter(lambda: stream.read(2**20), b""):
+                        digest.update(chunk)
+                    return digest.hexdigest() + part
     return value
 
 
