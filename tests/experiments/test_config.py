@@ -116,7 +116,7 @@ PAL = "[model]\ncircuit = 'pal'\nlayers = [4, 30, 3]\n"
 
 @pytest.mark.parametrize("file, text", [
     ("own.py", "[model]\ncircuit = 'own.py:build'"), ("own.ir", "[model]\ncircuit = 'own.ir'"),
-    ("own.npz", f"{PAL}arrays = 'own.npz'"), ("own.csv", f"{PAL}[data]\nname = 'own.csv'"),
+    ("own.npz", f"{PAL}arrays = 'own.npz'"), ("own.csv", f"{PAL}[data]\nfolder = '.'\nname = 'own.csv'"),
     ("own.npz", f"{PAL}[data]\npath = 'own.npz'"), ("own.npz", f"{PAL}[data]\ninputs = {{drive = 'own.npz:row'}}"),
     ("own.toml", f"{PAL}[precision]\nmap = 'own.toml'")])
 def test_in_the_digest_a_file_is_what_it_holds_wherever_it_lies(file, text, tmp_path):
