@@ -10,7 +10,7 @@ summed over their positions and whose B is fixed; the bias of a map moves with t
 
 A layer `m2` is one of cells (`strongest`) with a dendrite per pixel, on which lists of single synapses end. It sends on
 the largest rate with noise of its own, and takes its error down to the pixel that it followed, within the step; what B
-above it learns from is its noise and that pixel's.
+above it learns from is its noise and that pixel's. Pixels whose sigma is 0 have no noise at all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from cortexc.compiler.ir import CortexError, Graph, Mirror, Noise, Population, Projection, parse_graph
 from cortexc.compiler.ir.functions import ACTIVATIONS
 from cortexc.compiler.ir.model import Array, Convolution, weight_shape
-from cortexc.compiler.microcircuits.layered_pal_cells import SLOPES, cells, rules, synapses
+from cortexc.compiler.microcircuits.layered_pal_cells import NOISELESS, SLOPES, cells, rules, synapses
 from cortexc.compiler.microcircuits.layers import Layer, read_layers
 from cortexc.compiler.microcircuits.parts import check_activations, check_words, hyphenated, repeated
 from cortexc.compiler.microcircuits.starts import Arrays, numbered_generator, without_ranges
@@ -72,11 +72,17 @@ class LayeredPal:
         """Values of layers 1 .. N. Raises E303."""
         return repeated("E303", name, getattr(self, name), self.top)
 
+    def noiseless(self, i: int) -> bool:
+        """Whether layer i is one of pixels without noise."""
+        followed = 0 < i < self.top and self.shapes[i + 1].strongest > 0
+        return followed and self.variant == "PAL" and self.per_layer("sigma")[i - 1] == 0
+
 
 def build(circuit: LayeredPal) -> Graph:
     """The graph with the given arrays (`W_1.w`, `b_1.w`, `B_2.w` ...). Raises E301, E303, E310."""
     _check(circuit)
-    names = [_cell_name(circuit, i) for i in range(1, circuit.top + 1)]
+    names = [_cell_name(circuit, i) + NOISELESS * (circuit.noiseless(i) or circuit.noiseless(i - 1))
+             for i in range(1, circuit.top + 1)]
     text = cells(names, circuit.variant) + rules(circuit.variant) + synapses(circuit.shapes[1:], circuit.variant)
     return parse_graph(text).with_(
         name=hyphenated("layered-pal", circuit.layers), dt=circuit.dt, gates=GATES,
@@ -111,7 +117,7 @@ def _populations(circuit: LayeredPal, names: list[str]) -> list[Population]:
     for i, layer in enumerate(shapes[1:], 1):
         values = {} if layer.strongest else {"tau": c.tau}
         values |= {"beta": c.beta} if i == c.top else {}
-        if c.variant == "PAL":
+        if c.variant == "PAL" and not c.noiseless(i):
             values |= dict(sigma=sigma[i - 1], tau_xi=c.tau_xi) | ({} if layer.strongest else
                                                                    {"tau_high_pass": c.tau_HP})
         result.append(Population(f"L{i}", names[i - 1], layer.size, f"layer{i}", tuple(values.items())))
@@ -166,7 +172,8 @@ def _taps(circuit: LayeredPal, i: int) -> list[Projection]:
     below, own, result = f"L{i - 1}", f"L{i}", list[Projection]()
     for k in range(circuit.shapes[i].strongest**2):
         result.append(Projection(f"tap_{k}_{i}", f"tap_{k}", below, own))
-        result += [Projection(f"noise_{k}_{i}", f"noise_{k}", below, own)] if circuit.variant == "PAL" else []
+        noisy = circuit.variant == "PAL" and not circuit.noiseless(i - 1)
+        result += [Projection(f"noise_{k}_{i}", f"noise_{k}", below, own)] if noisy else []
         result += [Projection(f"won_{k}_{i}", f"won_{k}", own, below, 0)] if circuit.variant != "DFA" else []
     return result
 

@@ -11,6 +11,9 @@ from cortexc.compiler.microcircuits.parts import identities, synapse
 SLOPES = {"logistic": "best * (1 - best)", "tanh": "1 - best * best", "relu": "where(best > 0, 1, 0)", "linear": "1"}
 """phi' as a function of the rate."""
 
+NOISELESS = "_noiseless"
+"""Behind the names of cells that pixels without noise are, or that follow them."""
+
 CONSTANT = """
 cell constant
   send rate = 1
@@ -78,16 +81,16 @@ rule feedback_alignment
 
 
 def cells(names: Sequence[str], variant: str) -> str:
-    """Of `hidden_PHI`, `followed_PHI`, `output_PHI` and `strongest_PHI_SIDE`."""
+    """Of `hidden_PHI`, `followed_PHI`, `output_PHI` and `strongest_PHI_SIDE`, some `_noiseless`."""
     text = SOURCE + CONSTANT
     for name in dict.fromkeys(names):
-        kind, phi, *side = name.split("_")
+        kind, phi, *side = name.removesuffix(NOISELESS).split("_")
         text += _strongest(name, phi, int(side[0]), variant) if side else _layer(name, kind, phi, variant)
     return text
 
 
 def _layer(name: str, kind: str, phi: str, variant: str) -> str:
-    noisy, is_output, direct = variant == "PAL", kind == "output", variant == "DFA"
+    noisy, is_output, direct = variant == "PAL" and not name.endswith(NOISELESS), kind == "output", variant == "DFA"
     error = "slope * apical" if direct else "apical" if kind == "followed" else "prev(slope) * apical"
     return LAYER.format(
         name=name, phi=phi, ports="  port target @ soma\n" if is_output else "  port apical @ apical\n",
@@ -104,14 +107,15 @@ def _layer(name: str, kind: str, phi: str, variant: str) -> str:
 def _strongest(name: str, phi: str, side: int, variant: str) -> str:
     """Of several pixels that are alike the first is followed, row by row."""
     noisy, down, taps = variant == "PAL", variant != "DFA", range(side * side)
+    passes = noisy and not name.endswith(NOISELESS)
     best, won = "tap_0", "  receive won_0 = where(tap_0 == best, 1, 0)\n  receive seen_0 = won_0\n"
     for k in taps[1:]:
         best = f"max({best}, tap_{k})"
         won += f"  receive won_{k} = where(tap_{k} == best, 1 - seen_{k - 1}, 0)\n"
         won += f"  receive seen_{k} = seen_{k - 1} + won_{k}\n"
-    ports = [f"tap_{k} @ basal" for k in taps] + ([f"noise_{k} @ apical" for k in taps] if noisy else [])
-    passed = " + ".join(f"won_{k} * noise_{k}" for k in taps)
-    receives = f"  receive xi = {passed} + own_noise @ apical\n" if noisy else ""
+    ports = [f"tap_{k} @ basal" for k in taps] + ([f"noise_{k} @ apical" for k in taps] if passes else [])
+    passed = "".join(f"won_{k} * noise_{k} + " for k in taps) if passes else ""
+    receives = f"  receive xi = {passed}own_noise @ apical\n" if noisy else ""
     receives += "  receive error = prev(slope) * apical @ apical\n" if down else ""
     receives += "".join(f"  receive error_{k} = won_{k} * error\n" for k in taps) if down else ""
     text = STRONGEST.format(

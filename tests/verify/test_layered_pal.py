@@ -21,6 +21,7 @@ CASES = {
     "dense": (DEEP, 1, (1,)), "minibatch": (DEEP, 9, (1, 2)), "FA": (replace(DEEP, variant="FA"), 9, (1, 2)),
     "BP": (replace(DEEP, variant="BP"), 9, (1, 2)), "DFA": (replace(DEEP, variant="DFA"), 9, (1, 2)),
     "code": (replace(DEEP, reconstructs=True), 3, (1,)), "maps": (MAPS, 9, (1, 2)),
+    "noiseless pixels": (replace(MAPS, sigma=(0, 0.2, 0, 0.2, 0.1, 0)), 9, (1, 2)),
     "maps, BP": (replace(MAPS, variant="BP"), 1, (1,)), "maps, DFA": (replace(MAPS, variant="DFA"), 3, (1,)),
     "averages": (replace(MAPS, layers=("2x8x8", "3c3p1", "p2", "4c3", "p2", 3), sigma=(0.1,),
                          activation=("logistic", "tanh", "linear")), 3, (1,))}

@@ -73,11 +73,11 @@ def _step(graph: Graph, found: list[Any], table: dict[str, str], inputs: Chunk, 
     """One step of every seed's network; states stacked along the batch, weights along the copies."""
     import torch
 
-    shots, shown = [], "teacher.value" if "teacher.value" in inputs else "input.value"
+    shots, undrawn, shown = [], np.zeros((graph.batch, 1)), "teacher.value" if "teacher.value" in inputs else "input.value"
     for seed, network in enumerate(found):
         own = slice(seed * graph.samples, (seed + 1) * graph.samples)
         target = torch.tensor(inputs[shown][own]) if gates["target"] > 0 else None
-        white = {i: torch.tensor(noise[f"L{i}.white"][own]) for i in network.layers if noise}
+        white = {i: torch.tensor(noise.get(f"L{i}.white", undrawn)[own]) for i in network.layers if noise}
         network.step(torch.tensor(inputs["input.value"][own]), target, gates["learn_forward"] > 0,
                      gates["learn_feedback"] > 0, gates["noise"] > 0, white)
         shots.append(network.snapshot())
