@@ -244,6 +244,17 @@ class Factors:
                 and self.shape.listed is None)
 
     @property
+    def decay(self) -> Expression | None:
+        """What such a product lessens by, the same for all samples, as the weight alone says; None where there is none.
+        """
+        match self.increment:
+            case Binary("-", product, decay) if product == Binary("*", P0, Q0) and not self.rule.states and all(
+                    node.name == "w" or self.is_parameter(node.name) for node in walk(decay)
+                    if isinstance(node, Name | Prev)):
+                return None if self.shape.one_to_one or self.shape.listed is not None or self.shape.maps else decay
+        return None
+
+    @property
     def is_pointwise(self) -> bool:
         """Whether an increment is computed from the factors of both sides alone, of which one is presynaptic."""
         left = (node for node in walk(self.increment) if isinstance(node, Name | Prev))

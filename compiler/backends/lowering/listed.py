@@ -115,11 +115,20 @@ def moving_on(owner: ProjectionLowering) -> list[Operation]:
 
 
 def _now(owner: ProjectionLowering, message: str) -> Operation:
-    d = Delivery(owner, message, "current[post] = sum over synapses of w * pre[j], cells that are silent left out.")
+    """Graded messages of a minibatch synapse by synapse, along the samples; the silent ones among them add 0."""
+    d = Delivery(owner, message, "current[post] = sum over synapses of w * pre[j]"
+                                 + ("." if owner.along_samples else ", cells that are silent left out."))
+    kernel = d.kernel
     with d.each_current() as (k, c, r):
-        d.kernel.store(d.current[k, c, r], 0.0)
+        kernel.store(d.current[k, c, r], 0.0)
+    if owner.along_samples:
+        with d.axes.each_row() as j, d.each_synapse(j) as (s, k), kernel.loop("c", owner.shape.copies) as c:
+            x = kernel.let("x", d.w((j, s, c)))
+            with kernel.loop("r", owner.shape.repeats) as r:
+                kernel.add(d.current[k, c, r], x * d.pre[j, c, r])
+        return d.operation()
     with d.each_event() as (j, c, r, p), d.each_synapse(j) as (s, k):
-        d.kernel.add(d.current[k, c, r], d.w((j, s, c)) * p)
+        kernel.add(d.current[k, c, r], d.w((j, s, c)) * p)
     return d.operation()
 
 

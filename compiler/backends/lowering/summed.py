@@ -1,8 +1,8 @@
 """Learning whose increments are summed until the `apply` gate: optimisers `accumulate`, `clipped` and `adam`.
 
 Each step in which the rule learns adds its increments to a sum per weight; where `apply` > 0 the optimiser turns the
-sum into a step, and the sum starts again at 0. An increment that is one postsynaptic times one presynaptic factor is
-computed row by row (one row: all synapses of one presynaptic cell, or of one tap of a kernel), eight samples at a
+sum into a step, and the sum starts again at 0. An increment that is one postsynaptic times one presynaptic factor,
+perhaps less a decay of the weight, is computed row by row (one row: all synapses of one presynaptic cell, or of one tap of a kernel), eight samples at a
 time, with the bits of the plain sum over the samples.
 """
 
@@ -31,7 +31,9 @@ class Summed:
     @property
     def by_rows(self) -> bool:
         """Whether increments need no memory of their own."""
-        return self.owner.factors.is_product and self.owner.slot("increment") not in self.owner.observed
+        o = self.owner
+        alike = o.factors.is_product or o.factors.decay is not None and self.shape.repeats > 1 and not o.mirrored
+        return alike and o.slot("increment") not in o.observed
 
     @property
     def apply_gate(self) -> str:

@@ -94,9 +94,19 @@ class SynapseCode:
         return self.slots.add(self.slot(WILD), 1)
 
     @property
+    def mirrored(self) -> bool:
+        return any(m.target == self.projection.name for m in self.graph.mirrors)
+
+    @property
+    def along_samples(self) -> bool:
+        """Whether a list delivers graded messages along the samples, silent ones too: weights are finite."""
+        return (self.shape.repeats >= ALONG and self.rule is None and not self.mirrored
+                and not sends_events(self.graph, self.projection))
+
+    @property
     def sends_events(self) -> bool:
         """Whether silent cells are left out of the product: weights are finite, or the slot `wild` says otherwise."""
-        if self.projection.lowering or any(m.target == self.projection.name for m in self.graph.mirrors):
+        if self.projection.lowering or self.mirrored:
             return False
         finite = self.rule is None or self.visits is not None and self.rule.deliver == Name("w")
         return finite and sends_events(self.graph, self.projection)
@@ -324,7 +334,10 @@ class SynapseCode:
                    axes.cells("pre", pre or self.factors.vectors["Q0"]))
         if self.shape.repeats == 1 and not self.shape.maps:
             return self._increments_one_by_one(learning, each, skip, *factors)
-        fill, most = self.rows_filler(kernel, axes, *factors, post is None)
+        if post is None and self.factors.decay is not None:
+            fill, most = self._sums_over_samples(kernel, axes, *factors, learning), ROWS
+        else:
+            fill, most = self.rows_filler(kernel, axes, *factors, post is None)
         slot = self.slots.add(self.slot("row"), most * self.shape.width * self.shape.copies)
         rows = kernel.array("row", slot, most, self.shape.copies, axes.width)
         for j, count in kernel.blocks("j", self.shape.rows, most):
@@ -346,18 +359,28 @@ class SynapseCode:
                 axes.each_along(j) as (k, c):
             each((j, k, c), learning.masked(kernel.let("dw", post[k, c, 0] * pre[j, c, 0]), (j, k, c)))
 
-    def _sums_over_samples(self, kernel: Kernel, axes: Axes, post: Array, pre: Array) -> RowsFiller:
-        """Along the postsynaptic cells, which `turned` has innermost."""
+    def _sums_over_samples(self, kernel: Kernel, axes: Axes, post: Array, pre: Array,
+                           lessened: Learning | None = None) -> RowsFiller:
+        """Along the postsynaptic cells, which `turned` has innermost. `lessened`: each by what its weight decays."""
         copies, repeats = self.shape.copies, self.shape.repeats
         slot = self.slots.add(self.slot("turned"), self.shape.width * self.shape.batch)
         turned = kernel.array("turned", slot, copies, repeats, axes.width)
         with kernel.loop("c", copies) as c, kernel.loop("r", repeats) as r, kernel.loop("k", axes.width) as k:
             kernel.store(turned[c, r, k], post[k, c, r])
+        if lessened:
+            slot = self.slots.add(self.slot("decays"), ROWS * self.shape.width * copies)
+            decays = kernel.array("decays", slot, ROWS, copies, axes.width)
 
         def fill(j: Int, count: int, rows: Array) -> None:
             i, k, r = Index("i"), Index("k"), Index("r")
+            if lessened:
+                with kernel.loop("i", count) as one, axes.each_along() as (cell, c):
+                    kernel.let("x", lessened.weights("w", "w")[j + one, cell, c])
+                    kernel.store(decays[one, c, cell], lessened.translation.value(self.factors.decay))
             with kernel.loop("c", copies) as c:
-                kernel.body.append(Accumulation(rows[i, c, k], Axis(k, axes.width), (Axis(r, repeats),),
-                                                turned[c, r, k] * pre[j + i, c, r], (Axis(i, count),), start=-0.0))
+                term = turned[c, r, k] * pre[j + i, c, r]
+                term = term - decays[i, c, k] if lessened else term
+                kernel.body.append(Accumulation(rows[i, c, k], Axis(k, axes.width), (Axis(r, repeats),), term,
+                                                (Axis(i, count),), start=-0.0))
 
         return fill

@@ -97,6 +97,8 @@ def _may_join(q: ProjectionLowering) -> bool:
     graph, kind = q.graph, q.synapse.kind
     if not q.rule or not q.summed or not q.summed.by_rows or kind.pairs or kind.listed or kind.back or q.rule.shapes:
         return False
+    if q.factors.decay is not None:
+        return False
     watched = {q.slot(key) for key in ("w", *q.rule.learnt)} & q.observed
     fresh = not any(q.start.values[q.slot(key)].any() for key in q.rule.learnt)
     mirrored = any(q.projection.name in (m.source, m.target) for m in graph.mirrors)
