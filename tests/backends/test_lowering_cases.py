@@ -12,7 +12,7 @@ from cortexc.compiler.backends.interpreter import Interpreter
 from cortexc.compiler.backends.lowering import lower
 from cortexc.compiler.backends.native import Native
 from cortexc.compiler.backends.runtime import Feed, NoiseSpec
-from cortexc.compiler.ir import CortexError, parse_graph, problems
+from cortexc.compiler.ir import CortexError, Mirror, parse_graph, problems
 from cortexc.compiler.ir.protocol import Phase, Protocol
 from cortexc.compiler.verify import Setup, trajectory, verify_setup
 from cortexc.compiler.verify.mutation.campaign import plain_python
@@ -214,6 +214,40 @@ def test_samples_of_a_seed_share_the_random_numbers_of_a_rule(kind):
     one, two, three, four = chunk["W.w"][-1]
     assert np.array_equal(one, two) and np.array_equal(three, four)
     assert kind == "lava_weights" or not np.array_equal(one, three)
+
+
+def minibatch(case: Setup, samples: int) -> Setup:
+    rows = np.random.default_rng(1).uniform(-1, 1, (12 * samples, case.samples.shape[1]))
+    (phase,) = case.protocol.phases
+    protocol = replace(case.protocol, phases=(replace(phase, rows=len(rows)),))
+    return Setup(case.graph.with_(samples=samples), protocol, rows)
+
+
+@pytest.mark.parametrize("optimiser", ["accumulate", "clipped(0.1)", "adam(0.01, 0.9, 0.999, 1e-8)"])
+@pytest.mark.parametrize("samples", [1, 2, 9])
+@pytest.mark.parametrize("mirror", ["", "mirror W = V\n", "mirror W = V : after\n", "observed"])
+def test_a_product_less_a_decay_in_minibatches(optimiser, samples, mirror):
+    """Each sample takes the decay of the weight that was there; of a mirrored one, before the mirror."""
+    case = plastic(f"increment post.u * pre.rate - 0.25 * w; optimiser {optimiser}", 17, synapse="role per_seed")
+    if mirror.startswith("mirror"):
+        mirrored = Mirror("W", "V", (), "after" in mirror)
+        other = replace(case.graph.projection("W"), name="V", pre="input", gate=None)
+        case = replace(case, graph=case.graph.with_(
+            projections=(*case.graph.projections, other), mirrors=(mirrored,),
+            arrays=case.graph.arrays | {"V.w": case.graph.arrays["W.w"] * 0.5}))
+    case = minibatch(case, samples)
+    same_bits(case, mirror == "observed")
+    in_memory = any(name.startswith("increment") for name in lower(case.graph).kernels.kernels)
+    assert in_memory == (samples == 1 or mirror == "mirror W = V\n")
+
+
+@pytest.mark.parametrize("samples", [2, 9])
+def test_a_list_of_graded_messages_in_minibatches(samples):
+    lists = {"pre": np.array([0, 1, 1, 0]), "post": np.array([2, 0, 2, 2]), "w": np.array([0.5, -2.0, 0.25, 0.1])}
+    text = "synapse few\n  message rate\n  port a\n  connectivity sparse\npopulation out leaky 3\nprojection W few input -> out\n"
+    case = minibatch(setup(text, **{f"W__{key}": array for key, array in lists.items()}), samples)
+    case.samples[::3] = 0.0
+    same_bits(case)
 
 
 def test_a_fused_update_whose_increment_is_observed_is_not_fused():

@@ -40,7 +40,7 @@ CASES = {
     "pal": tables({"circuit": "pal", "layers": [64, 9, 10], "eta_fw": [0.1, 0.1]}, [1, 2, 3]),
     "layered-pal": tables({"circuit": "layered-pal", "layers": MAPS, "start": "normal", "sigma": [0, 0.05, 0.05, 0.05],
                            "activation": ["logistic", "linear", "logistic", "linear"],
-                           "eta_fw": [0.1, 0, 0.1, 0.1], "eta_bw": [0, 0, 0.1, 0.1]}, [1], minibatch=6)}
+                           "eta_fw": [0.1, 0, 0.1, 0.1], "eta_bw": [0, 0, 0.1, 0.1]}, [1], minibatch=9)}
 
 
 class Yielding(PythonText):

@@ -2,8 +2,8 @@
 
 Each step in which the rule learns adds its increments to a sum per weight; where `apply` > 0 the optimiser turns the
 sum into a step, and the sum starts again at 0. An increment that is one postsynaptic times one presynaptic factor,
-perhaps less a decay of the weight, is computed row by row (one row: all synapses of one presynaptic cell, or of one tap of a kernel), eight samples at a
-time, with the bits of the plain sum over the samples.
+less a decay of the weight perhaps, is computed row by row (one row: all synapses of one presynaptic cell, or of one
+tap of a kernel), eight samples at a time, with the bits of the plain sum over the samples.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Summed:
     def by_rows(self) -> bool:
         """Whether increments need no memory of their own."""
         o = self.owner
-        alike = o.factors.is_product or o.factors.decay is not None and self.shape.repeats > 1 and not o.mirrored
+        alike = o.factors.is_product or o.factors.decay is not None and self.shape.repeats > 1
         return alike and o.slot("increment") not in o.observed
 
     @property

@@ -335,16 +335,20 @@ class SynapseCode:
         if self.shape.repeats == 1 and not self.shape.maps:
             return self._increments_one_by_one(learning, each, skip, *factors)
         if post is None and self.factors.decay is not None:
-            fill, most = self._sums_over_samples(kernel, axes, *factors, learning), ROWS
+            fill, most = self._sums_over_samples(kernel, axes, *factors, self._decays(learning)), ROWS
         else:
             fill, most = self.rows_filler(kernel, axes, *factors, post is None)
-        slot = self.slots.add(self.slot("row"), most * self.shape.width * self.shape.copies)
-        rows = kernel.array("row", slot, most, self.shape.copies, axes.width)
+        rows = self._block(kernel, axes, "row", most)
         for j, count in kernel.blocks("j", self.shape.rows, most):
             with kernel.when(compared(factors[1][j, 0, 0], "!=", 0.0) if skip else None):
                 fill(j, count, rows)
                 with kernel.loop("i", count) as i, axes.each_along() as (k, c):
                     each((j + i, k, c), learning.masked(rows[i, c, k], (j + i, k, c)))
+
+    def _block(self, kernel: Kernel, axes: Axes, name: str, rows: int = ROWS) -> Array:
+        """A number per weight of so many rows."""
+        slot = self.slots.add(self.slot(name), rows * self.shape.width * self.shape.copies)
+        return kernel.array(name, slot, rows, self.shape.copies, axes.width)
 
     def rows_filler(self, kernel: Kernel, axes: Axes, post: Array, pre: Array, own: bool) -> tuple[RowsFiller, int]:
         """Prepares; what leaves the increments of some rows from j on in an array, and of how many at most. `own`: the
@@ -359,27 +363,35 @@ class SynapseCode:
                 axes.each_along(j) as (k, c):
             each((j, k, c), learning.masked(kernel.let("dw", post[k, c, 0] * pre[j, c, 0]), (j, k, c)))
 
+    def _decays(self, learning: Learning) -> RowsFiller:
+        """Leaves what the weights of some rows decay by in an array."""
+        kernel, decay = learning.kernel, self.factors.decay
+        assert decay is not None
+
+        def fill(j: Int, count: int, rows: Array) -> None:
+            with kernel.loop("i", count) as i, learning.axes.each_along() as (k, c):
+                kernel.let("x", learning.weights("w", "w")[j + i, k, c])
+                kernel.store(rows[i, c, k], learning.translation.value(decay))
+
+        return fill
+
     def _sums_over_samples(self, kernel: Kernel, axes: Axes, post: Array, pre: Array,
-                           lessened: Learning | None = None) -> RowsFiller:
-        """Along the postsynaptic cells, which `turned` has innermost. `lessened`: each by what its weight decays."""
+                           decays: RowsFiller | None = None) -> RowsFiller:
+        """Along the postsynaptic cells, which `turned` has innermost; each product is less by its weight's decay."""
         copies, repeats = self.shape.copies, self.shape.repeats
         slot = self.slots.add(self.slot("turned"), self.shape.width * self.shape.batch)
         turned = kernel.array("turned", slot, copies, repeats, axes.width)
         with kernel.loop("c", copies) as c, kernel.loop("r", repeats) as r, kernel.loop("k", axes.width) as k:
             kernel.store(turned[c, r, k], post[k, c, r])
-        if lessened:
-            slot = self.slots.add(self.slot("decays"), ROWS * self.shape.width * copies)
-            decays = kernel.array("decays", slot, ROWS, copies, axes.width)
 
         def fill(j: Int, count: int, rows: Array) -> None:
             i, k, r = Index("i"), Index("k"), Index("r")
-            if lessened:
-                with kernel.loop("i", count) as one, axes.each_along() as (cell, c):
-                    kernel.let("x", lessened.weights("w", "w")[j + one, cell, c])
-                    kernel.store(decays[one, c, cell], lessened.translation.value(self.factors.decay))
+            less = self._block(kernel, axes, "decays") if decays else None
+            if decays and less:
+                decays(j, count, less)
             with kernel.loop("c", copies) as c:
-                term = turned[c, r, k] * pre[j + i, c, r]
-                term = term - decays[i, c, k] if lessened else term
+                product = turned[c, r, k] * pre[j + i, c, r]
+                term = product - less[i, c, k] if less else product
                 kernel.body.append(Accumulation(rows[i, c, k], Axis(k, axes.width), (Axis(r, repeats),), term,
                                                 (Axis(i, count),), start=-0.0))
 

@@ -73,7 +73,8 @@ def _step(graph: Graph, found: list[Any], table: dict[str, str], inputs: Chunk, 
     """One step of every seed's network; states stacked along the batch, weights along the copies."""
     import torch
 
-    shots, undrawn, shown = [], np.zeros((graph.batch, 1)), "teacher.value" if "teacher.value" in inputs else "input.value"
+    undrawn = np.zeros((graph.batch, 1))
+    shots, shown = [], "teacher.value" if "teacher.value" in inputs else "input.value"
     for seed, network in enumerate(found):
         own = slice(seed * graph.samples, (seed + 1) * graph.samples)
         target = torch.tensor(inputs[shown][own]) if gates["target"] > 0 else None
