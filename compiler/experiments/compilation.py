@@ -1,7 +1,7 @@
 """From an experiment to a graph that can be lowered: circuit, data and protocol, passes; and to a backend's runner.
 
 X150 the backend is not installed; X151 a quantity that is not there; X153 code of another circuit; X155 stock processes
-at another granularity; X157 no such backend.
+at another granularity; X157 no such backend; X203 an angle or error of quantities whose shapes do not fit.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from cortexc.compiler.experiments.tasks.published import FwBw, teacher_plan
 from cortexc.compiler.experiments.tasks.records import make_plan
 from cortexc.compiler.ir import CortexError, Graph, unknown
 from cortexc.compiler.ir.errors import check_type
+from cortexc.compiler.ir.model import weight_shape
 from cortexc.compiler.ir.protocol import Protocol
 from cortexc.compiler.passes import PassReport, Request, Target, observable, run_passes, run_pipeline
 from cortexc.compiler.passes.group_weights import Parts, in_parts, parts_of
@@ -92,6 +93,8 @@ def compile_experiment(experiment: Experiment) -> Compiled:
     plan = make_plan(experiment, graph, lambda inputs, seed: teacher_targets(experiment, inputs, seed))
     for stream in plan.protocol.streams:
         check_recorded(f"[record.{stream.name}]", stream.quantities, graph)
+    for name, table in experiment.record.items():
+        _check_pairs(f"[record.{name}]", table, graph)
     built = time.perf_counter()
     calibration = _calibration(experiment, plan)
     report = run_pipeline(graph, Request(observed_quantities(plan.protocol)), _target(experiment, calibration))
@@ -166,6 +169,29 @@ def check_recorded(where: str, quantities: Iterable[str], graph: Graph) -> None:
                               "Record the 'current' of a projection into it, or an equation that reads it.")
         if quantity not in known:
             raise unknown("X151", f"quantity in {where}", quantity, known)
+
+
+def _check_pairs(where: str, table: RecordTable, graph: Graph) -> None:
+    """Raises X203 for an angle or an error between quantities whose shapes do not fit."""
+    for first, second in table.angles:
+        one, other = (_shape(graph, name) for name in (first, second))
+        if len(one) != 2 or one != other[::-1]:
+            raise CortexError("X203", f"{where} has an angle between '{first}' of shape {one} and the transpose of "
+                                      f"'{second}' of shape {other}.", "Give two matrices, one the other's way back.")
+    for first, second in table.errors:
+        one, other = (_shape(graph, name) for name in (first, second))
+        if one != other:
+            raise CortexError("X203", f"{where} has an error between '{first}' of shape {one} and '{second}' of shape "
+                                      f"{other}.", "Give two quantities of as many cells.")
+
+
+def _shape(graph: Graph, quantity: str) -> tuple[int, ...]:
+    """Of a recorded quantity, for one seed and sample: (n,) of cells, of synapses that of their weights."""
+    owner, _, name = quantity.partition(".")
+    if any(p.name == owner for p in graph.populations):
+        return (graph.population(owner).size,)
+    projection = graph.projection(owner)
+    return (graph.population(projection.post).size,) if name == "current" else weight_shape(graph, projection)
 
 
 def teacher_targets(experiment: Experiment, inputs: np.ndarray, seed: int) -> np.ndarray:

@@ -239,8 +239,10 @@ def _choose_variant(tables: dict[str, Any], chosen: Mapping[str, Any]) -> None:
     if not isinstance(variants, dict) or not all(isinstance(each, dict) for each in variants.values()):
         raise CortexError("X104", f"model.variants must be a table of tables, got {variants!r}.")
     if variants:
-        changes = variants.get(str(model.get("variant")), {})
-        model |= {key: value for key, value in changes.items() if f"model.{key}" not in chosen}
+        for key, value in variants.get(str(model.get("variant")), {}).items():
+            path = key if "." in key else f"model.{key}"
+            if path not in chosen:
+                _assign(tables, path, value)
 
 
 def _build(tables: dict[str, Any], name: str, folder: Path) -> Experiment:

@@ -38,7 +38,8 @@ class Model(Table, frozen=True):
     """`circuit`: a shipped name, an IR text file, or `my_circuit.py:build`. `options`: the circuit's own keys.
 
     `start` and `ranges` choose the first weights of a shipped circuit; `arrays` is a file (.npz or .safetensors)
-    whose arrays replace them. `variants`: variant -> keys that it changes, applied when it is chosen.
+    whose arrays replace them. `variants`: variant -> keys that it changes, applied when it is chosen; those of other
+    tables are written `"record.angles.every"`.
     """
 
     circuit: str = "pal"

@@ -35,6 +35,15 @@ def test_variant_keys_apply_but_give_way_to_overrides():
     assert load_experiment(BASE, {"model.variant": "FA"}).model.options["sigma"] == [0.0]
 
 
+def test_a_variant_changes_keys_of_other_tables():
+    base = {"model": {**BASE["model"], "variants": {"FA": {"run.backend": "native", "record.a.every": 3}}}}
+    assert load_experiment(base, ["model.variant=PAL"]).record == {}
+    chosen = load_experiment(base, ["model.variant=FA", "run.backend=lava"])
+    assert (chosen.record["a"].every, chosen.run.backend) == (3, "lava")
+    with pytest.raises(CortexError, match="X103"):
+        load_experiment({"model": {**BASE["model"], "variants": {"FA": {"run.back": "native"}}}}, ["model.variant=FA"])
+
+
 @pytest.mark.parametrize("text, value", [("FA", "FA"), ("3", 3), ("[1, 2]", [1, 2]), ("true", True), ("1e-3", 1e-3),
                                          ("'a b'", "a b"), ("{a = 1}", {"a": 1}), ("a b", "a b"), ("", "")])
 def test_override_values_are_toml_or_bare_words(text, value):

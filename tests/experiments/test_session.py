@@ -10,11 +10,14 @@ import pytest
 from programs import start_program
 
 from cortexc.compiler.experiments.circuits import read_arrays
+from cortexc.compiler.experiments.compilation import compile_experiment
 from cortexc.compiler.experiments.config import load_experiment
+from cortexc.compiler.experiments.files import shipped_experiments
 from cortexc.compiler.experiments.questions import verify_experiment
 from cortexc.compiler.experiments.session import Session, run_experiment
 from cortexc.compiler.ir import CortexError
 from cortexc.compiler.ir.errors import CortexWarning
+from cortexc.compiler.microcircuits import CIRCUITS
 
 
 def test_results_have_the_promised_keys(tiny_classification):
@@ -157,6 +160,10 @@ def test_weights_that_are_not_finite_at_the_end_are_an_error_but_kept(tiny_class
 
 
 @pytest.mark.parametrize("override, code", [
+    ({"record.a.angles": [["WPP_0.w", "WPP_0.w"]], "record.a.at": [1]}, "X203"),
+    ({"record.a.angles": [["P0.u", "P0.u"]], "record.a.at": [1]}, "X203"),
+    ({"record.a.errors": [["P0.u", "P1.u"]], "record.a.at": [1]}, "X203"),
+    ({"record.a.errors": [["WPP_0.current", "P1.u"]], "record.a.at": [1]}, "X203"),
     ({"passes.disable": ["fuse"]}, "X156"), ({"record.a.quantities": ["P0.rat"], "record.a.at": [1]}, "X151"),
     ({"model.start": "cold"}, "E306"), ({"model.ranges": {"WPB": [0, 1]}}, "E304"), ({"model.variant": "DFA"}, "E301"),
     ({"model.layers": [2]}, "E302"), ({"model.gl": 0, "model.gden": 0, "model.gnI": 0}, "X108"), ({"model.eta_bw": [1, 2, 3]}, "E303"), ({"model.arrays": "missing.npz"}, "X114")])
@@ -164,6 +171,23 @@ def test_wrong_requests_are_coded(tiny_classification, override, code):
     with pytest.raises(CortexError) as caught:
         Session(load_experiment(tiny_classification, override))
     assert caught.value.code == code
+
+
+RECORDING = [(name, variant) for name in shipped_experiments() if (plain := load_experiment(name)).record
+             for variant in (CIRCUITS[plain.model.circuit].variants if plain.model.circuit in CIRCUITS else ())]
+
+
+@pytest.mark.parametrize("name, variant", RECORDING)
+def test_shipped_experiments_record_what_every_variant_of_their_circuit_has(name, variant):
+    chosen = {"model.variant": variant}
+    if load_experiment(name).data.name:
+        chosen |= {"data.limits": {"train": 20, "valid": 20, "test": 5}, "protocol.minibatch": 1}
+    try:
+        assert compile_experiment(load_experiment(name, chosen)).observed
+    except CortexError as error:
+        if error.code != "D402":
+            raise
+        pytest.skip(f"the data of {name} are not here")
 
 
 def test_arrays_that_are_not_finite_are_coded(tiny_classification, tmp_path):

@@ -105,6 +105,7 @@ def assemble(request: Request, source: str, parts: Mapping[str, Arrays], classes
         end = request.count(part, len(x))
         arrays[f"{part}_x"] = _inputs(request, x[:end], divisor)
         arrays[f"{part}_y"] = np.array(y[:end], np.int64)
+    source += "".join(f"; at most {count} of '{part}'" for part, count in request.limits.items())
     if request.normalise:
         source += "; inputs normalised with mean {!r} and deviation {!r}".format(*request.normalise)
     return Dataset(request.name, source, **arrays, classes=classes, words=words)
