@@ -300,3 +300,9 @@ def test_labels_may_be_words(tmp_path):
 @pytest.mark.parametrize("text", ["1,2,cat\n1,2,3\n", "1,2,\n1,2,cat\n", "1,2,cat\n1,2,0.5\n"])
 def test_labels_of_two_kinds_are_refused(tmp_path, text):
     assert code(load_dataset, write(tmp_path / "own.csv", text)) == "D405"
+
+
+def test_what_is_said_of_a_data_set_has_its_limits():
+    found = load_dataset("digits", limits={"train": 7})
+    assert len(found.train_x) == 7 and "at most 7 of 'train'" in found.source
+    assert "at most" not in load_dataset("digits").source
